@@ -1,0 +1,126 @@
+"""One pass over the rows: column statistics, finiteness, and the unit interval."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.sources.rows import Array, RowSource, blocks
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnStatistics:
+    """What one pass over the rows tells about each column.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    mean, var, min, max : ndarray of float64 of shape (n_features,)
+        `var` is the population variance (divided by `n`).
+    """
+
+    n: int
+    mean: NDArray[np.float64]
+    var: NDArray[np.float64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+
+
+def _first(bad: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return row and column of the first True."""
+    row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    return int(row), int(column)
+
+
+def _refuse_non_finite(block: Array, start: int) -> None:
+    """Raise DataError naming the first value of the block that is not finite."""
+    row, column = _first(~np.isfinite(block))
+    raise DataError(
+        f"row {start + row}, column {column} (both counted from 0) is {block[row, column]}; "
+        "all values must be finite: impute or drop missing values first"
+    )
+
+
+def column_statistics(source: RowSource, block_size: int = 1024) -> ColumnStatistics:
+    """Return number, mean, variance, minimum and maximum of each column, in one pass.
+
+    Blocks are reduced in float64 around their own mean and merged by Chan's formula, so a large
+    common offset does not swamp the variance. A constant column has variance exactly 0.
+
+    Parameters
+    ----------
+    source : RowSource
+    block_size : int
+        Rows that are in memory at once.
+
+    Returns
+    -------
+    ColumnStatistics
+
+    Raises
+    ------
+    DataError
+        Naming row and column of the first value that is not finite.
+
+    Examples
+    --------
+    >>> from deepbelief.sources import as_source
+    >>> column_statistics(as_source([[1.0, 5.0], [3.0, 5.0]])).var.tolist()
+    [1.0, 0.0]
+    """
+    n_features = source.shape[1]
+    n = 0
+    mean, squares = np.zeros(n_features), np.zeros(n_features)
+    low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
+    for block in blocks(source, block_size):
+        rows = np.asarray(block, dtype=np.float64)
+        block_low, block_high = rows.min(axis=0), rows.max(axis=0)
+        if not (np.isfinite(block_low).all() and np.isfinite(block_high).all()):
+            _refuse_non_finite(block, n)
+        # Deviations from the first row are exact zeros in constant columns, and small beside any offset.
+        shifted = rows - rows[0]
+        shift_mean = shifted.mean(axis=0)
+        block_mean = rows[0] + shift_mean
+        shifted -= shift_mean
+        block_squares = np.einsum("ij,ij->j", shifted, shifted)
+        total = n + len(rows)
+        delta = block_mean - mean
+        weight = len(rows) / total
+        squares += block_squares + delta * (delta * (n * weight))
+        mean += delta * weight
+        n = total
+        np.minimum(low, block_low, out=low)
+        np.maximum(high, block_high, out=high)
+    return ColumnStatistics(n, mean, squares / n, low, high)
+
+
+def check_unit_interval(source: RowSource, block_size: int = 1024) -> None:
+    """Raise DataError unless every value lies in [0, 1].
+
+    Parameters
+    ----------
+    source : RowSource
+    block_size : int
+        Rows that are in memory at once.
+
+    Raises
+    ------
+    DataError
+        Naming row, column, value and the remedies.
+    """
+    start = 0
+    for block in blocks(source, block_size):
+        # The negated form is true for NaN as well.
+        if not (block.min() >= 0 and block.max() <= 1):
+            if not np.isfinite(block).all():
+                _refuse_non_finite(block, start)
+            row, column = _first((block < 0) | (block > 1))
+            value: Any = block[row, column]
+            raise DataError(
+                f"row {start + row}, column {column} (both counted from 0) is {value:g}, outside [0, 1] as Bernoulli "
+                "units need; scale the columns (MinMaxScaler, --scale minmax or 255) or use visible='gaussian'"
+            )
+        start += len(block)

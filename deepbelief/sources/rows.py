@@ -1,0 +1,276 @@
+"""Rows on the host, read by index: the one interface through which every kind of data enters."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepbelief.errors import DataError
+
+Array = NDArray[np.floating[Any]]
+Rows: TypeAlias = slice | NDArray[np.intp]
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows of numbers that are read by index, wherever they lie.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_rows, n_features).
+    dtype : numpy.dtype
+        What `take` gives: float64 for float64 data, else float32.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and number of features."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that `take` gives."""
+        ...
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows as a C-contiguous array, written into `out` where it is given.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int of shape (n,)
+            Indices lie in 0 to n_rows - 1, in any order and with repeats.
+        out : ndarray of shape (n, n_features), optional
+            Without it the result may be a view of the data: do not write to it.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features)
+        """
+        ...
+
+
+def row_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return float64 for float64 (or wider) data and float32 for every other real dtype."""
+    if dtype.kind not in "biuf":
+        raise DataError(f"rows must be real numbers, got dtype {dtype}; convert them to floats or integers first")
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
+
+
+def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the shape if it is that of a non-empty table, else raise DataError."""
+    if len(shape) != 2:
+        raise DataError(f"rows must form a table of shape (n_rows, n_features), got shape {shape}; reshape it first")
+    if 0 in shape:
+        raise DataError(f"the data are empty: shape {shape}; at least one row and one column are needed")
+    return int(shape[0]), int(shape[1])
+
+
+def _count(rows: Rows, n: int) -> int:
+    """Return how many rows are asked for."""
+    return len(range(*rows.indices(n))) if isinstance(rows, slice) else len(rows)
+
+
+def _indices(rows: NDArray[Any], n: int) -> NDArray[np.intp]:
+    """Return the indices as intp after checking that each names a row."""
+    indices = np.asarray(rows)
+    if indices.ndim != 1 or (indices.dtype.kind not in "iu" and indices.size):
+        raise IndexError(f"row indices must be a vector of integers, got {indices.dtype} of shape {indices.shape}")
+    indices = np.ascontiguousarray(indices, dtype=np.intp)
+    # As unsigned words negative indices become huge, so one reduction finds both ends.
+    if indices.size and indices.view(np.uintp).max() >= n:
+        raise IndexError(f"row indices must lie in 0..{n - 1}, got {indices.min()}..{indices.max()}")
+    return indices
+
+
+def _deliver(values: NDArray[Any], dtype: np.dtype[Any], out: Array | None) -> Array:
+    """Copy the values into `out`, or convert them to a C-contiguous array of this dtype where they are not one."""
+    if out is None:
+        return np.ascontiguousarray(values, dtype=dtype)
+    np.copyto(out, values, casting="unsafe")
+    return out
+
+
+class ArraySource:
+    """Rows of a dense array or memory map of any real dtype, which is kept and never copied.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_features)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ArraySource(np.eye(3, dtype=np.uint8)).take(np.array([2, 0]))
+    array([[0., 0., 1.],
+           [1., 0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = np.asarray(array)
+        self.shape = check_shape(self.array.shape)
+        self.dtype = row_dtype(self.array.dtype)
+        # np.take copies the whole array first unless it is C-contiguous, aligned and in native byte order.
+        flags = self.array.flags
+        self._plain = flags.c_contiguous and flags.aligned and self.array.dtype.isnative
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if isinstance(rows, slice):
+            return _deliver(self.array[rows], self.dtype, out)
+        rows = _indices(rows, self.shape[0])
+        if self._plain and self.array.dtype == self.dtype and (out is None or out.dtype == self.dtype):
+            return np.take(self.array, rows, axis=0, out=out, mode="clip")
+        return _deliver(np.take(self.array, rows, axis=0) if self._plain else self.array[rows], self.dtype, out)
+
+
+class SparseSource:
+    """Rows of a sparse matrix; only the rows taken become dense.
+
+    Parameters
+    ----------
+    matrix : scipy sparse matrix or array of shape (n_rows, n_features)
+        Any format; kept as CSR.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self.shape = check_shape(matrix.shape)
+        self.dtype = row_dtype(matrix.dtype)
+        self.matrix = matrix.tocsr().astype(self.dtype, copy=False)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
+        if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:
+            dense: Array = picked.toarray(out=out)
+            return dense
+        return _deliver(picked.toarray(order="C"), self.dtype, out)
+
+
+class HDF5Source:
+    """Rows of an HDF5 dataset, read from the file as they are taken.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset of shape (n_rows, n_features)
+        Its file must stay open.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.shape = check_shape(dataset.shape)
+        self.dtype = row_dtype(dataset.dtype)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(self.shape[0])
+            if step == 1:
+                return _deliver(self.dataset[start : max(start, stop)], self.dtype, out)
+            rows = np.arange(start, stop, step)
+        # HDF5 selects rows in increasing order only, and each once.
+        unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
+        return _deliver(self.dataset[unique][back], self.dtype, out)
+
+
+class ScaledSource:
+    """Rows of another source as ``(rows - mean) / scale``.
+
+    Parameters
+    ----------
+    source : RowSource
+    mean, scale : float or ndarray of shape (n_features,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bytes_ = ArraySource(np.array([[0, 51, 255]], np.uint8))
+    >>> ScaledSource(bytes_, 0.0, 255.0).take(slice(None))
+    array([[0. , 0.2, 1. ]], dtype=float32)
+    """
+
+    def __init__(self, source: RowSource, mean: ArrayLike, scale: ArrayLike) -> None:
+        self.source = source
+        self.shape, self.dtype = source.shape, source.dtype
+        self.mean, self.scale = (np.asarray(a, dtype=self.dtype) for a in (mean, scale))
+        for name, array in (("mean", self.mean), ("scale", self.scale)):
+            if array.shape not in ((), (self.shape[1],)):
+                raise DataError(f"{name} has shape {array.shape} but the rows have {self.shape[1]} features")
+        self._shifted = bool(np.any(self.mean != 0))
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            # The source may return a view of the caller's data, which must not be scaled in place.
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        self.source.take(rows, out)
+        if self._shifted:
+            np.subtract(out, self.mean, out=out)
+        return np.divide(out, self.scale, out=out)
+
+
+class SubsetSource:
+    """Some rows of another source, in a given order.
+
+    Parameters
+    ----------
+    source : RowSource
+    indices : array-like of int of shape (n,)
+    """
+
+    def __init__(self, source: RowSource, indices: ArrayLike) -> None:
+        self.source = source
+        self.indices = _indices(np.asarray(indices), source.shape[0])
+        self.shape = check_shape((len(self.indices), source.shape[1]))
+        self.dtype = source.dtype
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
+        return self.source.take(picked, out)
+
+
+def as_source(X: Any) -> RowSource:
+    """Return a row source over an array, a sparse matrix, a memory map, an HDF5 dataset or a row source.
+
+    Parameters
+    ----------
+    X : array-like, scipy sparse matrix, h5py.Dataset or RowSource, of shape (n_rows, n_features)
+
+    Returns
+    -------
+    RowSource
+        `X` itself if it is one.
+
+    Raises
+    ------
+    DataError
+        If `X` is empty, not a table or not of real numbers.
+
+    Examples
+    --------
+    >>> as_source([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    if isinstance(X, np.ndarray):
+        return ArraySource(X)
+    if hasattr(X, "tocsr"):
+        return SparseSource(X)
+    if type(X).__module__.startswith("h5py"):
+        return HDF5Source(X)
+    # Array-likes such as data frames also have shape and take, but another take.
+    if isinstance(X, RowSource) and not hasattr(X, "__array__"):
+        return X
+    try:
+        return ArraySource(np.asarray(X))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"rows cannot be read from a {type(X).__name__}: {error}") from error
+
+
+def blocks(source: RowSource, size: int = 1024) -> Iterator[Array]:
+    """Yield consecutive blocks of at most `size` rows; they may be views: do not write to them."""
+    for start in range(0, source.shape[0], size):
+        yield source.take(slice(start, start + size))
