@@ -1,0 +1,301 @@
+"""How wide and how deep: the layer-sizing guidance, as a suggestion and as a check.
+
+A hidden layer of a belief network should neither copy its input (an identity) nor throw most of it away, and the depth
+should be what the data carry. For 784 inputs that is 784 -> 500 -> 250.
+"""
+
+import operator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+from deepbelief.errors import SettingError, SizingWarning
+
+WIDE_INPUT = 160
+"""From this many features on, layers shrink with the input; below it they have `SMALL_INPUT_WIDTH` units."""
+SMALL_INPUT_WIDTH = 100
+LEAST_SUPERVISED = 64
+"""Fewest units of a suggested layer when classes are to be told apart."""
+LEAST_ROWS_FOR_TWO = 100
+DEPTHS = ((100, 2), (1_000, 3), (10_000, 4), (100_000, 6))
+"""(rows, layers): sets of fewer rows than this carry at most so many hidden layers; larger sets any number."""
+
+
+@dataclass(frozen=True, repr=False)
+class SizeAdvice:
+    """Suggested layer sizes; iterates over the hidden sizes and prints with the reasons.
+
+    Attributes
+    ----------
+    n_features : int
+        Number of inputs.
+    hidden_layer_sizes : tuple of int
+        What estimators take as ``hidden_layer_sizes``.
+    n_classes : int or None
+        Number of outputs; None without a head.
+    reasons : tuple of str
+        One line for each number of `sizes`.
+    depth_reason : str
+        Why there are that many hidden layers.
+    """
+
+    n_features: int
+    hidden_layer_sizes: tuple[int, ...]
+    n_classes: int | None
+    reasons: tuple[str, ...]
+    depth_reason: str
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """All sizes from the input to the output, ``(784, 500, 250, 10)``."""
+        head = () if self.n_classes is None else (self.n_classes,)
+        return (self.n_features, *self.hidden_layer_sizes, *head)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.hidden_layer_sizes)
+
+    def __len__(self) -> int:
+        return len(self.hidden_layer_sizes)
+
+    def __repr__(self) -> str:
+        return f"<SizeAdvice {_arrows(self.sizes)}>"
+
+    def __str__(self) -> str:
+        width = max(len(str(size)) for size in self.sizes)
+        lines = [f"  {size:>{width}}  {reason}" for size, reason in zip(self.sizes, self.reasons, strict=True)]
+        return "\n".join([_arrows(self.sizes), *lines, f"  {self.depth_reason}"])
+
+
+def suggest_layer_sizes(n_features: int, n_samples: int | None = None, n_classes: int | None = None) -> SizeAdvice:
+    """Suggest hidden layer sizes for data of this shape.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns of the data.
+    n_samples : int or None
+        Number of rows, labelled or not; None: not known, taken as enough for two layers.
+    n_classes : int or None
+        Number of classes to tell apart; None: pretraining only.
+
+    Returns
+    -------
+    SizeAdvice
+        ``.hidden_layer_sizes``, ``.sizes`` with input and output, and the reason for each number.
+
+    Raises
+    ------
+    SettingError
+        If an argument is not a positive integer.
+
+    Examples
+    --------
+    >>> from deepbelief import suggest_layer_sizes
+    >>> advice = suggest_layer_sizes(784, 60000, 10)
+    >>> advice.hidden_layer_sizes
+    (500, 250)
+    >>> print(advice)
+    784 -> 500 -> 250 -> 10
+      784  inputs, one for each feature
+      500  0.64 x 784, rounded: too narrow to copy the input, wide enough to keep what matters
+      250  half the layer below, 0.32 x 784: still over a quarter of the input
+       10  softmax outputs, one for each class
+      two hidden layers: a good start; a third pays off only once these are tuned
+    """
+    n_features = _positive("n_features", n_features)
+    n_samples = None if n_samples is None else _positive("n_samples", n_samples)
+    n_classes = None if n_classes is None else _positive("n_classes", n_classes)
+    layers = _hidden_layers(n_features, supervised=n_classes is not None)
+    depth_reason = "two hidden layers: a good start; a third pays off only once these are tuned"
+    if n_samples is not None and n_samples < LEAST_ROWS_FOR_TWO:
+        layers = layers[:1]
+        depth_reason = f"one hidden layer: {n_samples} rows are too few for a second (from {LEAST_ROWS_FOR_TWO} on)"
+    reasons = ["inputs, one for each feature", *(reason for _, reason in layers)]
+    if n_classes is not None:
+        reasons.append("softmax outputs, one for each class")
+    return SizeAdvice(n_features, tuple(size for size, _ in layers), n_classes, tuple(reasons), depth_reason)
+
+
+def check_layer_sizes(
+    n_features: int,
+    hidden_layer_sizes: int | Sequence[int],
+    *,
+    n_samples: int | None = None,
+    autoencoder: bool = False,
+    code: bool | None = None,
+    noise: bool = False,
+    sparsity: bool = False,
+) -> list[str]:
+    """Check layer sizes against the guidance; emit one `SizingWarning` if there is something to say.
+
+    Three things are told, each with the number that would be right: an identity (an autoencoder whose narrowest layer
+    has at least 0.8 times as many units as there are inputs), a hidden layer under a quarter of 160 or more inputs, and
+    more hidden layers than the rows carry. A narrow layer is fine where it was plainly meant: as the code on top, or
+    where the layers taper to it, each at least 0.4 times as wide as the one below.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns of the data.
+    hidden_layer_sizes : int or sequence of int
+        Hidden sizes from the bottom up, without input and output; of an autoencoder the encoder half with its code.
+    n_samples : int or None
+        Number of rows that train the layers; None: depth is not checked.
+    autoencoder : bool
+        Whether the layers are trained to reproduce their input.
+    code : bool or None
+        Whether the top layer is a code, which may be as narrow as it likes. None: yes for an autoencoder and for three
+        or more layers that narrow towards the top.
+    noise, sparsity : bool
+        Whether training adds noise to the input or asks for sparse units: then a wide layer is no identity.
+
+    Returns
+    -------
+    list of str
+        One line of advice for each finding; empty if there is none.
+
+    Raises
+    ------
+    SettingError
+        If a size is not a positive integer or there is none.
+
+    Examples
+    --------
+    >>> from deepbelief import check_layer_sizes
+    >>> check_layer_sizes(784, (500, 250), n_samples=60000)
+    []
+    """
+    return warn_layer_sizes(
+        n_features,
+        hidden_layer_sizes,
+        n_samples=n_samples,
+        autoencoder=autoencoder,
+        code=code,
+        noise=noise,
+        sparsity=sparsity,
+        stacklevel=3,
+    )
+
+
+def warn_layer_sizes(
+    n_features: int,
+    hidden_layer_sizes: int | Sequence[int],
+    *,
+    n_samples: int | None = None,
+    autoencoder: bool = False,
+    code: bool | None = None,
+    noise: bool = False,
+    sparsity: bool = False,
+    stacklevel: int = 2,
+) -> list[str]:
+    """Do what `check_layer_sizes` does, for callers that know whose line the warning is about (``stacklevel``)."""
+    n_features = _positive("n_features", n_features)
+    sizes = _sizes(hidden_layer_sizes)
+    if code is None:
+        code = autoencoder or _narrows_to_a_code(sizes)
+    advice = []
+    if autoencoder and not noise and not sparsity:
+        advice += _identity(n_features, sizes)
+    advice += _too_narrow(n_features, sizes, code=code)
+    if n_samples is not None:
+        advice += _too_deep(_positive("n_samples", n_samples), sizes)
+    if advice:
+        warnings.warn("; ".join(advice), SizingWarning, stacklevel=stacklevel)
+    return advice
+
+
+def _hidden_layers(n_features: int, *, supervised: bool) -> list[tuple[int, str]]:
+    """Return the size of two hidden layers, each with its reason."""
+    if n_features < WIDE_INPUT:
+        reason = f"for fewer than {WIDE_INPUT} inputs a fixed {SMALL_INPUT_WIDTH}: a smaller layer would lose too much"
+        return [(SMALL_INPUT_WIDTH, reason), (SMALL_INPUT_WIDTH, "as wide as the layer below")]
+    wide = _pleasant(0.64 * n_features)
+    narrow = wide // 2
+    narrow_reason = f"half the layer below, 0.32 x {n_features}: still over a quarter of the input"
+    if supervised and narrow < LEAST_SUPERVISED:
+        narrow, narrow_reason = LEAST_SUPERVISED, f"never under {LEAST_SUPERVISED} when classes are to be told apart"
+    wide_reason = f"0.64 x {n_features}, rounded: too narrow to copy the input, wide enough to keep what matters"
+    return [(wide, wide_reason), (narrow, narrow_reason)]
+
+
+def _identity(n_features: int, sizes: tuple[int, ...]) -> list[str]:
+    narrowest = min(sizes)
+    if 5 * narrowest < 4 * n_features:
+        return []
+    most = -(-4 * n_features // 5) - 1  # the largest number under 0.8 of the input
+    remedy = "add noise or sparsity"
+    if most:
+        remedy = f"give the code at most {most} units (for instance {_code_width(n_features)}), or {remedy}"
+    return [f"the narrowest layer has {narrowest} units for {n_features} inputs and can learn to copy them: {remedy}"]
+
+
+def _too_narrow(n_features: int, sizes: tuple[int, ...], *, code: bool) -> list[str]:
+    if n_features < WIDE_INPUT:
+        return []
+    below = (n_features, *sizes)
+    narrow = [
+        i
+        for i, size in enumerate(sizes[:-1] if code else sizes)
+        if 4 * size < n_features and (i == 0 or 5 * size < 2 * below[i])
+    ]
+    if not narrow:
+        return []
+    names = " and ".join(f"layer {i + 1} with {sizes[i]} units" for i in narrow)
+    least = -(-n_features // 4)
+    suggested = _arrows((n_features, *suggest_layer_sizes(n_features)))
+    return [
+        f"hidden {names}: under a quarter of the {n_features} inputs, which loses much of them: "
+        f"take at least {least} units, for instance {suggested}"
+    ]
+
+
+def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:
+    most = next((depth for rows, depth in DEPTHS if n_samples < rows), len(sizes))
+    if len(sizes) <= most:
+        return []
+    return [f"{len(sizes)} hidden layers are more than {n_samples} rows carry: take at most {most}"]
+
+
+def _narrows_to_a_code(sizes: tuple[int, ...]) -> bool:
+    """Tell whether these sizes, like 1000-500-250-30, narrow from layer to layer towards a code."""
+    return len(sizes) >= 3 and sizes == tuple(sorted(sizes, reverse=True)) and sizes[-1] < sizes[-2]
+
+
+def _code_width(n_features: int) -> int:
+    return _hidden_layers(n_features, supervised=False)[1][0] if n_features >= WIDE_INPUT else -(-n_features // 3)
+
+
+def _pleasant(size: float) -> int:
+    """Round to two significant digits, at least to a multiple of ten."""
+    step: int = max(10, 10 ** (len(str(int(size))) - 2))
+    return max(step, step * round(size / step))
+
+
+def _arrows(sizes: Sequence[int]) -> str:
+    return " -> ".join(str(size) for size in sizes)
+
+
+def _sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes as a tuple of positive integers."""
+    if isinstance(hidden_layer_sizes, Integral):
+        return (_positive("hidden_layer_sizes", hidden_layer_sizes),)
+    if isinstance(hidden_layer_sizes, str) or not isinstance(hidden_layer_sizes, Iterable):
+        raise SettingError(f"hidden_layer_sizes must be a sequence of integers, got {hidden_layer_sizes!r}")
+    sizes = tuple(hidden_layer_sizes)
+    if not sizes:
+        raise SettingError("hidden_layer_sizes is empty: give at least one size, for instance (500, 250)")
+    return tuple(_positive(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(sizes))
+
+
+def _positive(name: str, value: Any) -> int:
+    """Return a positive integer as int; refuse all else."""
+    if not isinstance(value, bool):
+        try:
+            number: int = operator.index(value)
+        except TypeError:
+            number = 0
+        if number > 0:
+            return number
+    raise SettingError(f"{name} must be an integer of at least 1, got {value!r}")
