@@ -1,0 +1,211 @@
+"""Data sets by name or by file: what a DATA argument means.
+
+Built-in names are ``digits`` and ``digits28`` (which come with scikit-learn), ``mnist`` and
+``fashion-mnist`` (from a folder of IDX files, else downloaded by scikit-learn); ``mnist:test`` is the
+test split. Everything else is a file or folder as `deepbelief.sources.read` takes it.
+"""
+
+import difflib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.sources.content import Content
+from deepbelief.sources.files import first_rows, read, split_spec
+from deepbelief.sources.idx import has_idx_files, read_idx_folder
+from deepbelief.sources.rows import ArraySource, RowSource
+from deepbelief.sources.scaling import Scaling
+
+DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
+OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
+N_TRAIN = 60_000
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Rows ready for a model, and what belongs to them.
+
+    Parameters
+    ----------
+    rows : RowSource
+        Already scaled.
+    labels : ndarray of shape (n_rows,) or None
+        int64, float64 or str.
+    name : str
+        Short, fit for a file name.
+    source_path : str
+        What opens the same data from any folder: a built-in name or an absolute path.
+    scale : Scaling
+        Pass it to `open` as ``scale=`` to treat other data alike.
+    feature_names : list of str or None
+    """
+
+    rows: RowSource
+    labels: NDArray[Any] | None
+    name: str
+    source_path: str
+    scale: Scaling
+    feature_names: list[str] | None = None
+
+    @property
+    def scaling(self) -> str:
+        """Kind of scaling: ``"none"``, ``"255"`` or ``"minmax"``."""
+        return self.scale.kind
+
+
+def open(
+    spec: str,
+    *,
+    scale: str | Scaling = "auto",
+    labels: str | None = None,
+    limit: int | None = None,
+    data_dir: str | None = None,
+) -> DataSet:
+    """Open a data set by its built-in name or from a file or folder.
+
+    Parameters
+    ----------
+    spec : str
+        A key of `BUILTIN` or ``NAME:test``, a file, ``FILE:PART`` (``rows.h5:/train/X``, ``rows.npz:X``), or a
+        folder of IDX files (``FOLDER:test`` for its test split).
+    scale : {"auto", "none", "255", "minmax"} or Scaling
+        ``"auto"`` divides whole numbers with a maximum in 2..255 by 255 and leaves all else as it is.
+        The `Scaling` of other data is applied as it is.
+    labels : str, optional
+        Column name or index (CSV), key (npz, HDF5), or a file with one label per row. Built-in sets, folders
+        and svmlight files bring theirs along.
+    limit : int, optional
+        Keep the first rows only; the scaling is decided on them.
+    data_dir : str, optional
+        Folder of IDX files, or folder with a folder ``mnist`` or ``fashion-mnist`` in it; the environment
+        variable ``DEEPBELIEF_DATA`` by default.
+
+    Returns
+    -------
+    DataSet
+
+    Raises
+    ------
+    DataError
+        One line that names the file (and line and column of a text file).
+    SettingError
+        If `scale` or `limit` is not one of the above.
+
+    Examples
+    --------
+    >>> digits = open("digits28", limit=100)
+    >>> digits.rows.shape, digits.labels[:3], digits.scaling
+    ((100, 784), array([0, 1, 2]), 'none')
+    """
+    if limit is not None and limit < 1:
+        raise SettingError(f"limit must be at least 1, got {limit}")
+    base, colon, split = spec.partition(":")
+    if base in BUILTIN:
+        content = _builtin(base, split if colon else None, labels, data_dir)
+        content = first_rows(content, limit)
+        name, origin = spec.replace(":", "-"), spec
+    else:
+        _check_exists(spec)
+        content = read(spec, labels, limit)
+        path, part = split_spec(spec)
+        name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
+        origin = str(path.resolve()) + (f":{part}" if part else "")
+    scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, whole=content.whole)
+    return DataSet(scaling.apply(content.rows), content.labels, name, origin, scaling, content.feature_names)
+
+
+def _short_name(path: Path) -> str:
+    """Return the file's name up to the first dot, the folder's name for a folder."""
+    name = path.resolve().name
+    return name if path.is_dir() else name.split(".")[0] or name
+
+
+def _check_exists(spec: str) -> None:
+    """Raise DataError with the nearest built-in name where no file is meant."""
+    try:
+        split_spec(spec)
+    except DataError as error:
+        near = difflib.get_close_matches(spec.partition(":")[0], BUILTIN, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"built-in sets are {', '.join(BUILTIN)}"
+        raise DataError(f"{error}; {hint}") from None
+
+
+def _builtin(name: str, split: str | None, labels: str | None, data_dir: str | None) -> Content:
+    """Load a built-in set."""
+    if labels is not None:
+        raise SettingError(f"{name} brings its labels along; leave labels={labels!r} out")
+    if name not in OPENML and split is not None:
+        raise DataError(f"{name} has no splits, got {name}:{split}")
+    if split not in (None, "train", "test"):
+        raise DataError(f"no split {split!r}; write {name}, {name}:train or {name}:test")
+    return BUILTIN[name](name, split or "train", data_dir)
+
+
+def _digits(name: str, split: str, data_dir: str | None) -> Content:
+    """Load the 1,797 digits of 8 x 8 pixels that come with scikit-learn, divided by 16: values in [0, 1]."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return Content(ArraySource((images / 16).astype(np.float32)), labels.astype(np.int64))
+
+
+def _digits28(name: str, split: str, data_dir: str | None) -> Content:
+    """Load the same digits resampled to 28 x 28 = 784 pixels by cubic splines: values in [0, 1]."""
+    from scipy.ndimage import zoom
+
+    small = _digits(name, split, data_dir)
+    # Spline interpolation is linear in the pixels and separable: one 28 x 8 matrix does both axes.
+    spread = zoom(np.eye(8), (28 / 8, 1), order=3, mode="nearest", grid_mode=True)
+    images = small.rows.take(slice(None)).astype(np.float64).reshape(-1, 8, 8)
+    large = np.clip(spread @ images @ spread.T, 0, 1)
+    return Content(ArraySource(large.reshape(-1, 784).astype(np.float32)), small.labels)
+
+
+def _idx_or_openml(name: str, split: str, data_dir: str | None) -> Content:
+    """Load a set of 70,000 images from a folder of IDX files, else by scikit-learn's fetch_openml."""
+    given = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    if given:
+        for folder in (Path(given).expanduser() / name, Path(given).expanduser()):
+            if has_idx_files(folder):
+                return read_idx_folder(folder, split)
+    try:
+        images, labels = _fetch_openml(OPENML[name])
+    except Exception as error:  # the network fails in many ways, and each means the same here
+        where = f"no IDX files in {given} or {Path(given) / name}" if given else f"{DATA_DIR_VARIABLE} is not set"
+        raise DataError(
+            f"{name}: {where}, and downloading failed ({str(error).splitlines()[0] if str(error) else error!r}); either "
+            f"put its four IDX files in a folder and name that by --data-dir or {DATA_DIR_VARIABLE}, or go online once "
+            f"so that scikit-learn's fetch_openml({OPENML[name]!r}) can store it"
+        ) from error
+    part = slice(None, N_TRAIN) if split == "train" else slice(N_TRAIN, None)
+    return Content(ArraySource(images[part]), labels[part], whole=True)
+
+
+def _fetch_openml(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return all images and labels of a set on openml.org, from scikit-learn's cache if it is there."""
+    from sklearn.datasets import fetch_openml
+
+    parser = "pandas" if importlib.util.find_spec("pandas") else "liac-arff"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one per retry
+        images, labels = fetch_openml(
+            name, version=1, return_X_y=True, as_frame=False, parser=parser, n_retries=1, delay=0.5
+        )
+    return np.asarray(images).astype(np.uint8), np.asarray(labels).astype(np.int64)
+
+
+BUILTIN: dict[str, Callable[[str, str, str | None], Content]] = {
+    "digits": _digits,
+    "digits28": _digits28,
+    "mnist": _idx_or_openml,
+    "fashion-mnist": _idx_or_openml,
+}
+"""Built-in sets by name: functions of (name, split, data_dir)."""

@@ -1,0 +1,307 @@
+"""Any readable file or folder by its name: which reader, which part of it, whose labels."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.sources.content import Content, check_declared_size, label_vector, table
+from deepbelief.sources.h5 import ROW_LIMIT, read_h5, read_h5_labels
+from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
+from deepbelief.sources.rows import ArraySource, SparseSource, SubsetSource
+from deepbelief.sources.text import read_label_text, read_text
+
+FORMATS = {
+    "npy": (".npy",),
+    "npz": (".npz",),
+    "text": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
+    "h5": (".h5", ".hdf5"),
+    "svmlight": (".svmlight", ".svmlight.gz", ".libsvm", ".libsvm.gz", ".svm", ".svm.gz"),
+    "idx": (".idx", ".idx.gz"),
+}
+"""Format by the end of the file's name; IDX files are also known by their first bytes and MNIST's names."""
+
+PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
+
+
+def format_of(path: Path) -> str:
+    """Return the format of a file: a key of `FORMATS` or ``"folder"``."""
+    if path.is_dir():
+        return "folder"
+    name = path.name.lower()
+    for kind, endings in FORMATS.items():
+        if name.endswith(endings):
+            return kind
+    with path.open("rb") as file:
+        start = file.read(3)
+    if "idx" in name or start in (b"\0\0\x08", b"\0\0\x09", b"\0\0\x0b", b"\0\0\x0c", b"\0\0\x0d", b"\0\0\x0e"):
+        return "idx"
+    raise DataError(
+        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv (.gz) .h5 .svmlight, IDX, and folders of IDX files"
+    )
+
+
+def split_spec(spec: str) -> tuple[Path, str | None]:
+    """Return path and part of ``FILE`` or ``FILE:PART`` (a dataset, a key or a split), or raise DataError."""
+    path = Path(spec).expanduser()
+    if path.exists():
+        return path, None
+    head, colon, part = spec.rpartition(":")
+    if colon and head and (path := Path(head).expanduser()).exists():
+        return path, part
+    raise DataError(f"no such file or folder: {spec}")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn whatever a reader raises into one line that names the file."""
+    try:
+        yield
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise DataError(f"{path}: the data do not fit into memory") from error
+    except EOFError as error:
+        raise DataError(f"{path}: the file is cut off: it ends before its compressed data do") from error
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RuntimeError,
+        OverflowError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
+        lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
+        raise DataError(f"{path}: cannot be read: {lines[0]}") from error
+
+
+def read(spec: str, labels: str | None = None, limit: int | None = None) -> Content:
+    """Read a file, a part of a file (``FILE:PART``) or a folder of IDX files.
+
+    Parameters
+    ----------
+    spec : str
+        Path of a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.h5``, IDX or svmlight file or of a folder named
+        as MNIST's; ``:PART`` after it names the HDF5 dataset, the npz key, or the split of a folder.
+    labels : str, optional
+        A file with one label per row; else a column name or index (CSV), or a key (npz, HDF5).
+    limit : int, optional
+        Keep the first rows only.
+
+    Returns
+    -------
+    Content
+
+    Raises
+    ------
+    DataError
+        One line that names the file, whatever is wrong with it.
+    """
+    path, part = split_spec(spec)
+    label_file = None
+    if labels is not None:
+        try:
+            label_file = split_spec(labels)
+        except DataError:
+            label_file = None
+    with _told(path):
+        content = _read(path, part, None if label_file else labels, None if label_file else limit)
+    if label_file:
+        content = Content(
+            content.rows, _read_labels(*label_file, content.rows.shape[0]), content.whole, content.feature_names
+        )
+    _check_labels(spec, content, labels)
+    return first_rows(content, limit)
+
+
+def _check_labels(spec: str, content: Content, labels: str | None) -> None:
+    """Raise DataError unless there is one label per row, where there are labels."""
+    if content.labels is not None and len(content.labels) != content.rows.shape[0]:
+        origin = f" in {labels}" if labels else ""
+        raise DataError(
+            f"{spec} has {content.rows.shape[0]} rows but there are {len(content.labels)} labels{origin}; "
+            "each row needs one (-1 for an unlabelled row)"
+        )
+
+
+def first_rows(content: Content, limit: int | None) -> Content:
+    """Return the first rows only."""
+    rows = content.rows
+    if limit is None or limit >= rows.shape[0]:
+        return content
+    if isinstance(rows, ArraySource):
+        rows = ArraySource(rows.array[:limit])
+    elif isinstance(rows, SparseSource):
+        rows = SparseSource(rows.matrix[:limit])
+    else:
+        rows = SubsetSource(rows, np.arange(limit))
+    labels = None if content.labels is None else content.labels[:limit]
+    return Content(rows, labels, content.whole, content.feature_names)
+
+
+def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -> Content:
+    """Read with the reader that fits."""
+    kind = format_of(path)
+    if kind != "folder" and not path.stat().st_size:
+        raise DataError(f"{path}: the file is empty")
+    if part is not None and kind not in ("npz", "h5", "folder"):
+        raise DataError(f"{path}: a {kind} file has no parts, got :{part}")
+    if labels is not None and kind not in ("text", "npz", "h5"):
+        raise DataError(f"no such file of labels: {labels} (names of labels within a file: CSV, npz and HDF5 only)")
+    match kind:
+        case "folder":
+            return read_idx_folder(path, part)
+        case "idx":
+            return read_idx(path)
+        case "npy":
+            array = _load_npy(path)
+            return Content(ArraySource(table(array)), whole=array.dtype.kind in "biu")
+        case "npz":
+            return _read_npz(path, part, labels)
+        case "h5":
+            return read_h5(path, part, labels)
+        case "text":
+            return read_text(path, labels, limit)
+        case _:
+            return _read_svmlight(path)
+
+
+def _load_npy(path: Path) -> NDArray[Any]:
+    """Return a memory map of a .npy file after a look at its header."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise DataError(f"{path}: {PICKLED}")
+    if 0 in shape:
+        raise DataError(f"{path}: the data are empty: shape {shape}; at least one row and one column are needed")
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _npz_key(path: Path, keys: list[str], part: str | None) -> str:
+    """Return the key to read: the one asked for, the only one, or the one called X or data."""
+    listed = ", ".join(keys) or "none"
+    if part is not None:
+        if part not in keys:
+            raise DataError(f"{path}: no array {part!r}; there are: {listed}")
+        return part
+    preferred = [key for key in ("X", "data") if key in keys]
+    if len(keys) != 1 and not preferred:
+        raise DataError(f"{path}: the file holds several arrays; write {path}:NAME with one of: {listed}")
+    return (preferred or keys)[0]
+
+
+def _npz_array(path: Path, archive: Any, key: str) -> NDArray[Any]:
+    """Return one array of an archive, never unpickling."""
+    names = set(archive.zip.namelist())
+    member = archive.zip.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
+    check_declared_size(path, (member.file_size,), 1)
+    try:
+        return np.asarray(archive[key])
+    except ValueError as error:
+        if "allow_pickle" in str(error) or "bject" in str(error):
+            raise DataError(f"{path}: {key} {PICKLED}") from error
+        raise
+
+
+def _read_npz(path: Path, part: str | None, labels: str | None) -> Content:
+    """Read an array, or a matrix as scipy.sparse.save_npz writes it, and its labels."""
+    with np.load(path, allow_pickle=False) as archive:
+        keys = list(archive.files)
+        found = None
+        if labels is not None:
+            if labels not in keys:
+                raise DataError(f"{path}: no file and no array is called {labels!r}; there are: {', '.join(keys)}")
+            found = label_vector(_npz_array(path, archive, labels), f"{path}:{labels}")
+        if part is None and {"format", "data", "shape"} <= set(keys):
+            for key in keys:
+                _npz_array(path, archive, key)
+            rows = _sparse(path)
+            return Content(rows, found, bool((rows.matrix.data == np.rint(rows.matrix.data)).all()))
+        array = table(_npz_array(path, archive, _npz_key(path, keys, part)))
+    return Content(ArraySource(array), found, array.dtype.kind in "biu")
+
+
+def _sparse(path: Path) -> SparseSource:
+    """Load a sparse matrix; indices from a file are checked before compiled code follows them."""
+    import scipy.sparse
+
+    matrix = scipy.sparse.load_npz(path).tocsr()
+    matrix.check_format(full_check=True)
+    _check_width(path, matrix)
+    return SparseSource(matrix)
+
+
+def _check_width(path: Path, matrix: Any) -> None:
+    """Raise DataError where one dense row would be absurdly large."""
+    if matrix.shape[1] * 4 > ROW_LIMIT:
+        raise DataError(f"{path}: has {matrix.shape[1]} columns, more than one row in memory can hold")
+
+
+def _read_svmlight(path: Path) -> Content:
+    """Read rows and labels from a file in svmlight's (libsvm's) format."""
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        matrix, labels = load_svmlight_file(str(path), dtype=np.float32)
+    except ValueError as error:
+        raise _svmlight_error(path, error) from error
+    _check_width(path, matrix)
+    whole = bool((matrix.data == np.rint(matrix.data)).all())
+    return Content(SparseSource(matrix), label_vector(_integers(labels), str(path)), whole)
+
+
+def _integers(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as integers where all of them are whole."""
+    whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+    return labels.astype(np.int64) if whole else labels
+
+
+def _svmlight_error(path: Path, error: ValueError) -> DataError:
+    """Find the first line that cannot be read on its own."""
+    import gzip
+
+    from sklearn.datasets import load_svmlight_file
+
+    with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                try:
+                    load_svmlight_file(io.BytesIO(line), dtype=np.float32)
+                except ValueError as reason:
+                    return DataError(f"{path}: line {number} is not svmlight (LABEL INDEX:VALUE ...): {reason}")
+    return DataError(f"{path}: not an svmlight file: {error}")
+
+
+def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
+    """Read one label per row from a file of its own."""
+    with _told(path):
+        match format_of(path):
+            case "npy":
+                return label_vector(np.array(_load_npy(path)), str(path))
+            case "npz":
+                with np.load(path, allow_pickle=False) as archive:
+                    key = _npz_key(path, list(archive.files), part)
+                    return label_vector(_npz_array(path, archive, key), f"{path}:{key}")
+            case "h5":
+                return read_h5_labels(path, part)
+            case "idx":
+                return label_vector(read_idx_array(path), str(path))
+            case "text":
+                return read_label_text(path, n_rows)
+            case kind:
+                raise DataError(
+                    f"{path}: labels are read from .npy, .npz, .h5, IDX and one-column .csv, not from a {kind}"
+                )

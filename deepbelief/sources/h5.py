@@ -1,0 +1,133 @@
+"""HDF5 files as data: only what lies plainly in the file itself is read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.sources.content import Content, check_declared_size, label_vector, table
+from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
+
+IN_MEMORY = 2**30
+"""Datasets up to this many bytes are read at once, larger ones as their rows are taken."""
+
+ROW_LIMIT = 2**28
+"""Bytes that one row, or one chunk of a file, may take."""
+
+PREFERRED = ("X", "data")
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+
+
+def _open(path: Path) -> Any:
+    """Open for reading."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path}: not an HDF5 file, or one that is cut off at its start")
+    return h5py.File(path, "r")
+
+
+def _names(path: Path, file: Any) -> list[str]:
+    """Return the names of all datasets that hard links reach."""
+    import h5py
+
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            names.append(name)
+
+    file.visititems(visit)
+    if not names:
+        raise DataError(f"{path}: the file holds no dataset")
+    return names
+
+
+def _dataset(path: Path, file: Any, name: str) -> Any:
+    """Return a dataset by name, following hard links only, after checking how it is stored."""
+    import h5py
+
+    item = file
+    for part in filter(None, name.split("/")):
+        link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
+        if link is None:
+            raise DataError(f"{path}: no dataset {name!r}; there are: {', '.join(_names(path, file))}")
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(
+                f"{path}: {name!r} is a soft or external link, which is not followed; name the dataset itself"
+            )
+        item = item[part]
+    if not isinstance(item, h5py.Dataset):
+        raise DataError(f"{path}: {name or '/'!r} is not a dataset; there are: {', '.join(_names(path, file))}")
+    _check_storage(path, item)
+    return item
+
+
+def _check_storage(path: Path, dataset: Any) -> None:
+    """Refuse datasets whose bytes lie elsewhere, need unknown code to read, or are absurdly large."""
+    layout = dataset.id.get_create_plist()
+    where = f"{path}:{dataset.name}"
+    if layout.get_external_count():
+        raise DataError(f"{where} keeps its data in another file (external storage), which is not read")
+    if dataset.is_virtual:
+        raise DataError(f"{where} is a virtual dataset, which is not read; give the files that it is made of")
+    for i in range(layout.get_nfilters()):
+        code = layout.get_filter(i)[0]
+        if code not in FILTERS:
+            raise DataError(f"{where} uses filter {code}; only {', '.join(FILTERS.values())} are read: repack the file")
+    if dataset.shape is None:
+        raise DataError(f"{where} is empty")
+    itemsize = dataset.dtype.itemsize
+    check_declared_size(path, dataset.shape, itemsize, limit=2**63)
+    if dataset.chunks:
+        check_declared_size(path, dataset.chunks, itemsize, limit=ROW_LIMIT)
+    check_declared_size(path, dataset.shape[1:], itemsize, limit=ROW_LIMIT)
+
+
+def _choose(path: Path, file: Any, part: str | None) -> str:
+    """Return the name of the dataset to read: the one asked for, the only one, or the one called X or data."""
+    if part:
+        return part
+    names = _names(path, file)
+    tables = [name for name in names if len(file[name].shape or ()) >= 2] or names
+    preferred = [p for p in PREFERRED if p in names]
+    if len(tables) > 1 and not preferred:
+        raise DataError(f"{path}: the file holds several datasets; write {path}:/NAME with one of: {', '.join(names)}")
+    return (preferred or tables)[0]
+
+
+def read_h5(path: Path, part: str | None = None, labels: str | None = None) -> Content:
+    """Read rows, and labels where a dataset of them is named, from an HDF5 file."""
+    file = _open(path)
+    keep_open = False
+    try:
+        dataset = _dataset(path, file, _choose(path, file, part))
+        row_dtype(dataset.dtype)
+        whole = dataset.dtype.kind in "biu"
+        found = None if labels is None else _labels(path, file, labels)
+        if dataset.size * dataset.dtype.itemsize <= IN_MEMORY:
+            return Content(ArraySource(table(dataset[()])), found, whole)
+        keep_open = True
+        return Content(HDF5Source(dataset), found, whole)
+    finally:
+        if not keep_open:
+            file.close()
+
+
+def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """Read a dataset of labels: numbers or strings."""
+    import h5py
+
+    dataset = _dataset(path, file, name)
+    check_declared_size(path, dataset.shape, dataset.dtype.itemsize)
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return label_vector(np.array(dataset.asstr()[()], dtype=np.str_), f"{path}:{name}")
+    return label_vector(dataset[()], f"{path}:{name}")
+
+
+def read_h5_labels(path: Path, part: str | None) -> NDArray[Any]:
+    """Read labels from a dataset of an HDF5 file."""
+    with _open(path) as file:
+        return _labels(path, file, part or _choose(path, file, None))
