@@ -1,0 +1,140 @@
+"""The outside of a model file: the user block that vouches for the rest, and replacing a file whole."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+
+from deepbelief.errors import DataError, FileFormatError
+from deepbelief.hdf5.model import FORMAT, FORMAT_VERSION
+
+USER_BLOCK = 512
+_MAGIC = FORMAT.encode() + b"\n"
+
+
+def seal(length: int, digest: str) -> bytes:
+    """Return the user block for so many bytes with this SHA-256."""
+    lines = f"{FORMAT}\nversion {FORMAT_VERSION}\nlength {length}\nsha256 {digest}\n"
+    return lines.encode("ascii").ljust(USER_BLOCK, b"\0")
+
+
+@contextmanager
+def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a model file whose every byte is as it was written.
+
+    Yields
+    ------
+    file, length : binary file, int
+        The very file that was checked, so that nothing can be put in its place, and its size.
+
+    Raises
+    ------
+    DataError
+        When there is no such file or it cannot be read.
+    FileFormatError
+        When it is not a model file, damaged, or of a newer version.
+    """
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise DataError(f"cannot read {path}: not a regular file")
+        file = Path(path).open("rb")
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise _cannot("read", path, error) from error
+    with file:
+        try:
+            block = file.read(USER_BLOCK)
+            length = os.fstat(file.fileno()).st_size
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _cannot("read", path, error) from error
+        _check_block(path, block, length, digest)
+        yield file, length
+
+
+def _check_block(path: str | os.PathLike[str], block: bytes, length: int, digest: str) -> None:
+    if not block.startswith(_MAGIC):
+        if h5py.is_hdf5(path):
+            raise FileFormatError(
+                f"{path} is an HDF5 file but not a deepbelief model, or its first {USER_BLOCK} bytes are damaged"
+            )
+        raise FileFormatError(f"{path} is not a deepbelief model file" + (" (it is empty)" if not length else ""))
+    _check_version(path, block)
+    if block != seal(length - USER_BLOCK, digest):
+        raise FileFormatError(
+            f"{path} is damaged: its {length} bytes are not those that were written (cut short or changed); restore it from a copy"
+        )
+
+
+def _check_version(path: str | os.PathLike[str], block: bytes) -> None:
+    word, _, number = block.split(b"\n")[1].partition(b" ")
+    if word == b"version" and number.isdigit() and len(number) < 10 and int(number) > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format version {int(number)}, this release reads up to {FORMAT_VERSION}: upgrade deepbelief"
+        )
+
+
+def replace_file(path: str | os.PathLike[str], content: memoryview) -> None:
+    """Put new content at a path, whole or not at all.
+
+    A symbolic link stays and its target is replaced; the mode is the old file's, or what the umask gives.
+
+    Raises
+    ------
+    DataError
+        When it cannot be written; the old file is then as it was.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else None
+    except (OSError, ValueError) as error:
+        raise _cannot("write", path, error) from error
+    if mode is not None and not stat.S_ISREG(mode):
+        raise DataError(f"cannot write {path}: not a regular file")
+    temporary = target.with_name(f".{FORMAT}-{secrets.token_hex(8)}.tmp")
+    try:
+        _write_new(temporary, content, mode)
+        temporary.replace(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            kept = "" if mode is None else "; the old file is unchanged"
+            raise _cannot("write", path, error, kept) from error
+        raise
+    _sync_folder(target.parent)
+
+
+def _write_new(path: Path, content: memoryview, mode: int | None) -> None:
+    """Write a new file down to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666 if mode is None else 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        if mode is not None:
+            path.chmod(stat.S_IMODE(mode))
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename survive a power cut, where the system can; the file is whole either way."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _cannot(verb: str, path: str | os.PathLike[str], error: Exception, more: str = "") -> DataError:
+    return DataError(f"cannot {verb} {path}: {getattr(error, 'strerror', None) or error}{more}")

@@ -1,0 +1,251 @@
+"""From a file to a `ModelFile`, believing nothing before it is checked."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, DeepBeliefError, FileFormatError
+from deepbelief.hdf5 import plain, safety
+from deepbelief.hdf5.envelope import open_verified
+from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
+from deepbelief.stack import Stack, Weights
+
+_JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
+_STRING_MEMORY = 128  # bytes that Python takes for one short string
+_TEXTS = {"params": dict, "attributes": dict, "history": list, "metadata": dict, "versions": dict}
+
+
+def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> ModelFile:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    memory_limit : int, optional
+        Bytes that the content may take; default: half of the machine's memory.
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    DataError
+        When there is no such file or it cannot be read.
+    FileFormatError
+        When it is not a model file, damaged, hostile, too large, or of a newer version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepbelief.hdf5 import write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/model.h5", ModelFile("RBM", {"n_components": 16}))
+    ...     read(f"{folder}/model.h5").params
+    {'n_components': 16}
+    """
+    return _load(path, memory_limit)[0]
+
+
+def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> dict[str, Any]:
+    """Tell what is in a model file, after the same checks as `read`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    memory_limit : int, optional
+        As in `read`.
+
+    Returns
+    -------
+    dict
+        Plain values: ``format``, ``format_version``, ``kind``, ``sizes`` (for instance [784, 500, 250], or None),
+        ``layers`` (per layer ``n_visible``, ``n_hidden``, ``visible``, ``hidden``, ``dtype``, ``scaled``), ``tuned``,
+        ``pretrained`` (whether the stack before fine-tuning was kept), ``arrays`` (name to ``shape`` and ``dtype``),
+        ``params``, ``attributes``, ``epochs`` (length of the history), ``metadata``, ``stack_metadata``, ``versions``
+        (that wrote the file), ``bytes``. Texts come from the file: strip control characters before printing.
+
+    Raises
+    ------
+    DataError, FileFormatError
+        As `read` does.
+    """
+    model, versions, length = _load(path, memory_limit)
+    stack = model.stack
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "kind": model.kind,
+        "sizes": None if stack is None else list(stack.sizes),
+        "layers": [] if stack is None else [_describe_layer(weights) for weights in stack],
+        "tuned": stack is not None and stack.tuned,
+        "pretrained": model.pretrained is not None,
+        "arrays": {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in model.arrays.items()},
+        "params": dict(model.params),
+        "attributes": dict(model.attributes),
+        "epochs": len(model.history),
+        "metadata": dict(model.metadata),
+        "stack_metadata": {} if stack is None else dict(stack.metadata),
+        "versions": versions,
+        "bytes": length,
+    }
+
+
+def _describe_layer(weights: Weights) -> dict[str, Any]:
+    return {
+        "n_visible": weights.n_visible,
+        "n_hidden": weights.n_hidden,
+        "visible": weights.visible,
+        "hidden": weights.hidden,
+        "dtype": weights.W.dtype.name,
+        "scaled": weights.mean is not None,
+    }
+
+
+def _load(path: str | os.PathLike[str], memory_limit: int | None) -> tuple[ModelFile, dict[str, Any], int]:
+    with open_verified(path) as (handle, length), _one_line(path):
+        with h5py.File(handle, "r") as file:
+            plan = _Plan()
+            finish = _plan_model(file.id, plan)
+            safety.check_memory(plan.nbytes, length, memory_limit)
+            model, versions = finish()
+        return model, versions, length
+
+
+@contextmanager
+def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever a hostile file makes the library raise into one clear line."""
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{path} is not a valid model file: {error}") from error
+    except MemoryError as error:
+        raise FileFormatError(f"{path} needs more memory than there is") from error
+    except Exception as error:
+        reason = str(error) if isinstance(error, DeepBeliefError) else type(error).__name__
+        raise FileFormatError(f"{path} is not a valid model file: its HDF5 part cannot be read ({reason})") from error
+
+
+@dataclass
+class _Plan:
+    """What reading will take in memory; nothing is read before the sum is known."""
+
+    nbytes: int = 0
+    seen: list[str] = field(default_factory=list)
+
+    def json(self, item: Any, where: str, kind: type) -> Callable[[], Any]:
+        """Plan to read a JSON text."""
+        dataset = safety.as_dataset(item, where)
+        if dataset.dtype.kind != "S" or dataset.shape != () or dataset.dtype.itemsize > MAX_JSON:
+            raise FileFormatError(f"{where} must be a single text of at most {MAX_JSON} bytes")
+        self.nbytes += _JSON_MEMORY * dataset.nbytes
+
+        def finish() -> Any:
+            value = plain.loads(bytes(dataset.read()[()]), where)
+            if not isinstance(value, kind) or (kind is list and not all(isinstance(item, dict) for item in value)):
+                raise FileFormatError(f"{where} must hold {'a list of objects' if kind is list else 'an object'}")
+            return value
+
+        return finish
+
+    def array(self, item: Any, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], NDArray[Any]]:
+        """Plan to read an array; with a shape, a floating one of that shape."""
+        dataset = safety.as_dataset(item, where)
+        if shape is not None and (dataset.shape != shape or dataset.dtype not in FLOATS):
+            raise FileFormatError(f"{where} must be floating of shape {shape}, got {dataset.dtype} {dataset.shape}")
+        self.nbytes += dataset.nbytes
+        return self._strings(dataset) if dataset.dtype.kind == "S" else lambda: _finite(dataset)
+
+    def _strings(self, dataset: safety.Dataset) -> Callable[[], NDArray[Any]]:
+        width = safety.integer(dataset.id, "characters", dataset.where)
+        if not 0 <= width <= MAX_JSON:
+            raise FileFormatError(f"{dataset.where} declares strings of {width} characters")
+        count = dataset.nbytes // dataset.dtype.itemsize
+        self.nbytes += count * (_STRING_MEMORY + 4 * width + dataset.dtype.itemsize)
+        return lambda: _decode_strings(dataset, width)
+
+
+def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, dict[str, Any]]]:
+    root = safety.as_group(h5py.h5o.open(root, b"/"), "/")
+    if safety.text(root, "format", "/") != FORMAT or safety.integer(root, "format_version", "/") != FORMAT_VERSION:
+        raise FileFormatError(f"the HDF5 part is not of format {FORMAT} {FORMAT_VERSION}")
+    kind = safety.text(root, "kind", "/")
+    if not NAME.fullmatch(kind):
+        raise FileFormatError("kind is not the name of a class")
+    items = safety.members(root, "/")
+    _expect(items, "/", required=_TEXTS, optional=("arrays", "stack", "pretrained"))
+    texts = {name: plan.json(items[name], name, kind) for name, kind in _TEXTS.items()}
+    stacks = {name: _plan_stack(items[name], name, plan) for name in ("stack", "pretrained") if name in items}
+    arrays = _plan_arrays(items["arrays"], plan) if "arrays" in items else {}
+
+    def finish() -> tuple[ModelFile, dict[str, Any]]:
+        values = {name: read_text() for name, read_text in texts.items()}
+        versions = values.pop("versions")
+        values |= {name: read_stack() for name, read_stack in stacks.items()}
+        return ModelFile(kind, arrays={name: read_array() for name, read_array in arrays.items()}, **values), versions
+
+    return finish
+
+
+def _plan_arrays(item: Any, plan: _Plan) -> dict[str, Callable[[], NDArray[Any]]]:
+    items = safety.members(safety.as_group(item, "arrays"), "arrays")
+    for name in items:
+        if not NAME.fullmatch(name):
+            raise FileFormatError(f"arrays has a member with a name that is not allowed: {ascii(name)[:60]}")
+    return {name: plan.array(item, f"arrays/{name}") for name, item in items.items()}
+
+
+def _plan_stack(item: Any, where: str, plan: _Plan) -> Callable[[], Stack]:
+    group = safety.as_group(item, where)
+    items = safety.members(group, where)
+    names = [f"layer_{number}" for number in range(1, len(items))]
+    _expect(items, where, required=["metadata", *names])
+    tuned = safety.integer(group, "tuned", where)
+    if tuned not in (0, 1):
+        raise FileFormatError(f"{where}, attribute tuned, must be 0 or 1, got {tuned}")
+    metadata = plan.json(items["metadata"], f"{where}/metadata", dict)
+    layers = [_plan_layer(items[name], f"{where}/{name}", plan) for name in names]
+    return lambda: Stack(tuple(layer() for layer in layers), tuned=bool(tuned), metadata=metadata())
+
+
+def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
+    group = safety.as_group(item, where)
+    items = safety.members(group, where)
+    _expect(items, where, required=("W", "vbias", "hbias"), optional=LAYER_ARRAYS)
+    n_visible, n_hidden = (safety.integer(group, name, where) for name in ("n_visible", "n_hidden"))
+    units = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
+    shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,)}
+    arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
+    return lambda: Weights(**{name: read_array() for name, read_array in arrays.items()}, **units)
+
+
+def _expect(items: Any, where: str, *, required: Any, optional: Any = ()) -> None:
+    """Check that a group has these members and no others."""
+    for name in required:
+        if name not in items:
+            raise FileFormatError(f"{where} lacks {name}")
+    for name in items:
+        if name not in required and name not in optional:
+            raise FileFormatError(f"{where} has an unexpected member {ascii(name)[:60]}")
+
+
+def _finite(dataset: safety.Dataset) -> NDArray[Any]:
+    values = dataset.read()
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise FileFormatError(f"{dataset.where} has values that are not finite")
+    return values
+
+
+def _decode_strings(dataset: safety.Dataset, width: int) -> NDArray[Any]:
+    values = [value.decode("utf-8") for value in dataset.read().ravel().tolist()]
+    if width and any(len(value) > width for value in values):
+        raise FileFormatError(f"{dataset.where} has a string of more than {width} characters")
+    out = np.empty(len(values), dtype=f"U{width}" if width else object)
+    out[:] = values
+    return out.reshape(dataset.shape)
