@@ -1,0 +1,118 @@
+"""Activations of feed-forward layers.
+
+``forward`` turns the total input into the output, ``backward`` turns the gradient with respect to the
+output into that with respect to the input; both work in place on device arrays of shape (n_rows, n_units).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deepbelief.backends import Backend
+from deepbelief.errors import SettingError, unknown
+
+DeviceArray = Any
+
+
+class Activation(Protocol):
+    """What an activation provides; a new one is one class and one entry in `ACTIVATIONS`."""
+
+    name: str
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the activation of ``x + bias``."""
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+        """Multiply ``grad`` by the derivative, given the output ``y``, which may be used up."""
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """The logistic function."""
+
+    name: str = "sigmoid"
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by 1 / (1 + exp(-(x + bias)))."""
+        return bk.sigmoid(x, bias)
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+        """Multiply by y (1 - y)."""
+        grad *= y
+        bk.xp.subtract(1, y, out=y)
+        grad *= y
+        return grad
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """The hyperbolic tangent."""
+
+    name: str = "tanh"
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by tanh(x + bias)."""
+        x += bias
+        return bk.xp.tanh(x, out=x)
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+        """Multiply by 1 - y**2."""
+        y *= y
+        bk.xp.subtract(1, y, out=y)
+        grad *= y
+        return grad
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """The rectified linear function."""
+
+    name: str = "relu"
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by max(0, x + bias)."""
+        x += bias
+        return bk.xp.maximum(x, 0, out=x)
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+        """Keep the gradient where the unit is on."""
+        bk.xp.sign(y, out=y)
+        grad *= y
+        return grad
+
+
+@dataclass(frozen=True)
+class Identity:
+    """No change."""
+
+    name: str = "identity"
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Add the bias."""
+        x += bias
+        return x
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+        """Return the gradient as it is."""
+        return grad
+
+
+ACTIVATIONS: Mapping[str, type[Activation]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "identity": Identity}
+"""Activations by name: a new one is one class and one entry."""
+
+
+def get_activation(activation: str | Activation) -> Activation:
+    """Return the activation of this name; an instance is returned as it is.
+
+    Examples
+    --------
+    >>> get_activation("tanh").name
+    'tanh'
+    """
+    if not isinstance(activation, str):
+        if not hasattr(activation, "backward"):
+            raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)} or an instance, got {activation!r}")
+        return activation
+    if activation not in ACTIVATIONS:
+        raise SettingError(unknown("activation", activation, ACTIVATIONS))
+    return ACTIVATIONS[activation]()

@@ -1,0 +1,118 @@
+"""Where numbers live: the one switch between NumPy (CPU) and CuPy (GPU).
+
+A backend is an array namespace ``xp`` and the few operations that the namespace cannot say, or that
+must be fused to be fast. The NumPy version of each is its definition; every backend is held to it by
+one conformance test. Nothing above this folder imports CuPy or asks which backend it has.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepbelief.errors import BackendError, unknown
+
+__all__ = ["BACKENDS", "Backend", "Rng", "get_backend"]
+
+DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
+
+
+class Rng(Protocol):
+    """A stream of random numbers on the device; every method fills ``out``."""
+
+    def bernoulli(self, p: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write 1 with probability ``p``, else 0 (``out`` may not be ``p``)."""
+
+    def uniform(self, out: DeviceArray) -> DeviceArray:
+        """Write draws from U[0, 1)."""
+
+    def normal(self, out: DeviceArray) -> DeviceArray:
+        """Write draws from N(0, 1)."""
+
+
+class Backend(Protocol):
+    """Where numbers live and how the fused steps run."""
+
+    name: str
+    xp: Any
+
+    def asarray(self, x: Any, dtype: Any = None) -> DeviceArray:
+        """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
+
+    def to_numpy(self, x: DeviceArray) -> np.ndarray[Any, np.dtype[Any]]:
+        """Return ``x`` as a NumPy array."""
+
+    def owns(self, x: Any) -> bool:
+        """Tell whether ``x`` is an array of this backend's device type."""
+
+    def rng(self, seed: np.random.SeedSequence) -> Rng:
+        """Return the random stream of this seed."""
+
+    def take(self, rows: DeviceArray, index: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Gather rows into ``out``."""
+
+    def sigmoid(self, x: DeviceArray, bias: DeviceArray | None = None) -> DeviceArray:
+        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``."""
+
+    def momentum_step(
+        self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray, rate: float, momentum: float, decay: float,
+        nesterov: bool,
+    ) -> None:  # fmt: skip
+        """Take one step downhill.
+
+        With ``g = rate * (grad + decay * w)``: ``velocity = momentum * velocity - g`` and ``w += velocity``;
+        with ``nesterov``, ``w += momentum * velocity - g``. ``grad`` is used as scratch space.
+        """
+
+    def free_memory(self) -> int:
+        """Return the bytes of memory that are free where arrays live."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked."""
+
+    def describe(self) -> str:
+        """Return the name of the device, for logs and benchmark tables."""
+
+
+def _numpy() -> Backend:
+    from deepbelief.backends.numpy_backend import NumpyBackend
+
+    return NumpyBackend()
+
+
+def _cupy() -> Backend:
+    from deepbelief.backends.cupy_backend import CupyBackend
+
+    return CupyBackend()
+
+
+BACKENDS: Mapping[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": _cupy}
+"""Backends by name: a new one is one file and one entry."""
+
+
+def get_backend(backend: str | Backend = "numpy") -> Backend:
+    """Return the backend of this name; an instance is returned as it is.
+
+    Parameters
+    ----------
+    backend : {"numpy", "cupy"} or Backend
+        ``"numpy"`` runs everywhere; ``"cupy"`` needs CuPy and a CUDA device.
+
+    Raises
+    ------
+    BackendError
+        If the name is unknown, CuPy is not installed, or there is no device. There is never a silent
+        fall-back to another backend.
+
+    Examples
+    --------
+    >>> get_backend("numpy").name
+    'numpy'
+    """
+    if not isinstance(backend, str):
+        if not hasattr(backend, "xp"):
+            raise BackendError(f"backend must be one of {', '.join(BACKENDS)} or a Backend, got {backend!r}")
+        return backend
+    if backend not in BACKENDS:
+        raise BackendError(unknown("backend", backend, BACKENDS))
+    return BACKENDS[backend]()

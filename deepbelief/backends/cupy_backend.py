@@ -1,0 +1,119 @@
+"""The GPU backend: CuPy for arrays and products, fused CUDA kernels for the rest."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import kernels
+from deepbelief.errors import BackendError
+
+THREADS = 256
+
+
+def _import_cupy() -> Any:
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise BackendError(
+            "backend 'cupy' needs CuPy, which is not installed: pip install 'deepbelief[cuda12]' (CUDA 12) or "
+            "'deepbelief[cuda13]' (CUDA 13), or choose backend 'numpy'"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        raise BackendError(f"backend 'cupy' found no usable CUDA device ({error}); choose backend 'numpy'") from error
+    if count < 1:
+        raise BackendError("backend 'cupy' found no CUDA device on this machine; choose backend 'numpy'")
+    return cupy
+
+
+class CupyRng:
+    """A Philox stream on the device."""
+
+    def __init__(self, backend: "CupyBackend", seed: np.random.SeedSequence) -> None:
+        cupy = backend.xp
+        state = int(seed.generate_state(1, np.uint64)[0])
+        self._backend = backend
+        self._generator = cupy.random.Generator(cupy.random.Philox4x3210(state))
+
+    def bernoulli(self, p: Any, out: Any) -> Any:
+        """Write 1 with probability ``p``, else 0."""
+        self.uniform(out)
+        self._backend.launch("bernoulli", out, p, out, np.int64(out.size))
+        return out
+
+    def uniform(self, out: Any) -> Any:
+        """Write draws from U[0, 1)."""
+        return self._generator.random(out.shape, dtype=out.dtype, out=out)
+
+    def normal(self, out: Any) -> Any:
+        """Write draws from N(0, 1)."""
+        out[...] = self._generator.standard_normal(out.shape, dtype=out.dtype)
+        return out
+
+
+class CupyBackend:
+    """CuPy on the current CUDA device."""
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self.xp: Any = _import_cupy()
+        self._module = self.xp.RawModule(code=kernels.SOURCE, options=("-std=c++14",), name_expressions=kernels.NAMES)
+
+    def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
+        """Run one element-wise kernel over ``like``."""
+        ctype = "float" if like.dtype == np.float32 else "double"
+        function = self._module.get_function(f"{kernel}<{ctype}>")
+        function(((like.size + THREADS - 1) // THREADS,), (THREADS,), arguments)
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        """Return ``x`` as a C-contiguous device array."""
+        return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
+
+    def to_numpy(self, x: Any) -> np.ndarray[Any, np.dtype[Any]]:
+        """Copy ``x`` to the host."""
+        return np.asarray(self.xp.asnumpy(x))
+
+    def owns(self, x: Any) -> bool:
+        """Tell whether ``x`` is a CuPy array."""
+        return isinstance(x, self.xp.ndarray)
+
+    def rng(self, seed: np.random.SeedSequence) -> CupyRng:
+        """Return the random stream of this seed."""
+        return CupyRng(self, seed)
+
+    def take(self, rows: Any, index: Any, out: Any) -> Any:
+        """Gather rows into ``out``."""
+        return self.xp.take(rows, index, axis=0, out=out)
+
+    def sigmoid(self, x: Any, bias: Any = None) -> Any:
+        """Replace ``x`` by the logistic function of ``x + bias``."""
+        pointer = np.intp(0) if bias is None else bias
+        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(x.shape[-1]))
+        return x
+
+    def momentum_step(
+        self, w: Any, velocity: Any, grad: Any, rate: float, momentum: float, decay: float, nesterov: bool
+    ) -> None:
+        """Take one step downhill in one kernel."""
+        scalar = w.dtype.type
+        self.launch(
+            "momentum_step", w, w, velocity, grad, scalar(rate), scalar(momentum), scalar(decay), np.int32(nesterov),
+            np.int64(w.size),
+        )  # fmt: skip
+
+    def free_memory(self) -> int:
+        """Return the device memory that is free, CuPy's own pool included."""
+        free = self.xp.cuda.runtime.memGetInfo()[0]
+        return int(free + self.xp.get_default_memory_pool().free_bytes())
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+    def describe(self) -> str:
+        """Return the device's name."""
+        properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
+        return str(properties["name"].decode())

@@ -1,0 +1,190 @@
+"""Estimates of the gradient of -log p(v) of a restricted Boltzmann machine.
+
+The gradient is the mean of dE/dparams over the data (positive phase) less its mean over the model
+(negative phase). The positive phase is exact; the estimators here differ in where the negative
+phase comes from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import SettingError, unknown
+from deepbelief.machine import Machine, Workspace
+
+DeviceArray = Any
+Gradient = tuple[DeviceArray, DeviceArray, DeviceArray]
+
+
+class PhaseBuffers:
+    """Room for one minibatch and its negative phase, side by side so that one product gives the gradient.
+
+    The first ``n_positive`` rows of ``v`` and ``h`` are the positive phase, the others the negative one.
+    """
+
+    def __init__(self, bk: Backend, machine: Machine) -> None:
+        self._bk = bk
+        self._machine = machine
+        self.space = Workspace(bk, machine.dtype)
+        self.grads: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)  # type: ignore[assignment]
+        self._row_weights: dict[tuple[int, int, float], DeviceArray] = {}
+
+    def visible(self, rows: int) -> DeviceArray:
+        """Return room for ``rows`` visible states."""
+        return self.space("v", rows, self._machine.W.shape[0])
+
+    def hidden(self, rows: int) -> DeviceArray:
+        """Return room for ``rows`` hidden states."""
+        return self.space("h", rows, self._machine.W.shape[1])
+
+    def gradient(self, n_positive: int, n_negative: int, batch_size: int) -> Gradient:
+        """Return positive less negative statistics.
+
+        A minibatch divides by ``batch_size``, a short last one too, so that every row weighs the same in an
+        epoch; each phase is averaged over its own number of rows, so that the number of chains is free.
+        """
+        key = (n_positive, n_negative, float(batch_size))
+        if key not in self._row_weights:
+            share = n_positive / batch_size
+            xp = self._bk.xp
+            weight = xp.empty((n_positive + n_negative, 1), self._machine.dtype)
+            weight[:n_positive] = 1 / batch_size
+            weight[n_positive:] = -share / n_negative
+            self._row_weights[key] = weight
+        n = n_positive + n_negative
+        return self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self.grads)
+
+
+class GradientEstimator(Protocol):
+    """What an estimator provides; a new one is one class and one entry in `GRADIENTS`."""
+
+    gibbs_steps: int
+    rate_factor: float  # the automatic learning rate is the unit type's times this
+    schedule: str  # learning-rate schedule where none is asked for
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray | None:
+        """Return the Markov chains that persist between updates, or None."""
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient for the minibatch in the first ``n_rows`` rows of the visible buffer."""
+
+
+@dataclass(frozen=True)
+class CD:
+    """Contrastive divergence: the chains start at the data (Hinton 2002).
+
+    Parameters
+    ----------
+    gibbs_steps : int
+        Number k of Gibbs steps.
+    sample_visible : bool
+        Draw the last visible states; False takes their means, which is less noisy (Hinton 2010,
+        section 3.2) but does not approach the exact gradient as k grows.
+    """
+
+    gibbs_steps: int = 1
+    sample_visible: bool = False
+    rate_factor: float = 1.0
+    schedule: str = "constant"
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
+        """Return None: nothing persists."""
+        return
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient after ``gibbs_steps`` steps from the data."""
+        v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
+        v_pos, v_neg, h_pos, h_neg = v[:n_rows], v[n_rows:], h[:n_rows], h[n_rows:]
+        states = buffers.space("h_states", n_rows, h.shape[1])
+        machine.sample_hidden(v_pos, rng, states, mean=h_pos)
+        for _ in range(self.gibbs_steps - 1):
+            machine.sample_visible(states, rng, v_neg, mean=buffers.space("v_mean", n_rows, v.shape[1]))
+            machine.sample_hidden(v_neg, rng, states, mean=h_neg)
+        if self.sample_visible:
+            machine.sample_visible(states, rng, v_neg, mean=buffers.space("v_mean", n_rows, v.shape[1]))
+        else:
+            machine.mean_visible(states, out=v_neg)
+        machine.mean_hidden(v_neg, out=h_neg)
+        return buffers.gradient(n_rows, n_rows, batch_size)
+
+
+@dataclass(frozen=True)
+class PCD:
+    """Persistent contrastive divergence: the chains go on from update to update (Tieleman 2008).
+
+    Parameters
+    ----------
+    gibbs_steps : int
+        Number k of Gibbs steps for each update.
+    """
+
+    gibbs_steps: int = 1
+    rate_factor: float = 0.5
+    schedule: str = "linear"
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+        """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
+        xp = machine.bk.xp
+        x = xp.zeros((n_chains, machine.W.shape[1]), machine.dtype)
+        return machine.hidden.sample(machine.bk, x, machine.hbias, rng, xp.empty_like(x))
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient after ``gibbs_steps`` steps of the chains, hidden states that move in place."""
+        assert chains is not None
+        n = n_rows + len(chains)
+        v, h = buffers.visible(n), buffers.hidden(n)
+        v_neg, h_neg = v[n_rows:], h[n_rows:]
+        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        for _ in range(self.gibbs_steps):
+            machine.sample_visible(chains, rng, v_neg, mean=buffers.space("v_mean", len(chains), v.shape[1]))
+            machine.sample_hidden(v_neg, rng, chains, mean=h_neg)
+        if not self.gibbs_steps:
+            machine.mean_visible(chains, out=v_neg)
+            h_neg[...] = chains
+        return buffers.gradient(n_rows, len(chains), batch_size)
+
+
+GRADIENTS: Mapping[str, type[GradientEstimator]] = {"cd": CD, "pcd": PCD}
+"""Gradient estimators by name: a new one is one class and one entry."""
+
+
+def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> GradientEstimator:
+    """Return the estimator of this name; an instance is returned as it is.
+
+    Examples
+    --------
+    >>> get_gradient("pcd", 5).gibbs_steps
+    5
+    """
+    if not isinstance(gradient, str):
+        if not hasattr(gradient, "gibbs_steps"):
+            raise SettingError(f"gradient must be one of {', '.join(GRADIENTS)} or an instance, got {gradient!r}")
+        return gradient
+    if gradient not in GRADIENTS:
+        raise SettingError(unknown("gradient", gradient, GRADIENTS))
+    return GRADIENTS[gradient](gibbs_steps=gibbs_steps)  # type: ignore[call-arg]

@@ -1,0 +1,284 @@
+"""Training of one layer: its settings, its initial weights, and the task that the epoch loop runs."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import DivergenceError
+from deepbelief.gradients import GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.machine import Machine
+from deepbelief.optimizers import SGD
+from deepbelief.schedules import Schedule, get_schedule, momentum_at
+from deepbelief.seeds import host_rng, stream
+from deepbelief.sources import RowSource, blocks, check_unit_interval, column_statistics
+from deepbelief.stack import Weights
+from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
+from deepbelief.units import Softmax, Unit, get_unit
+
+DeviceArray = Any
+
+MONITOR_ROWS = 1000
+LARGEST_INPUT = 1e4  # a hidden input beyond this means that the run has diverged
+
+
+@dataclass(frozen=True)
+class RBMSettings:
+    """Settings of one layer, as the estimators spell them; ``"auto"`` is resolved against the rows."""
+
+    visible: str | Unit = "auto"
+    hidden: str | Unit = "bernoulli"
+    gradient: str | GradientEstimator = "cd"
+    gibbs_steps: int = 1
+    learning_rate: float | str = "auto"
+    schedule: str | Schedule = "auto"
+    momentum: float | str = "auto"
+    nesterov: bool = False
+    weight_decay: float = 2e-4
+    batch_size: int | str = "auto"
+    n_iter: int | str = "auto"
+
+    def resolve(self, n_rows: int, n_visible: int) -> "RBMSettings":
+        """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
+        visible, hidden = get_unit(self.visible), get_unit(self.hidden)
+        gradient = get_gradient(self.gradient, self.gibbs_steps)
+        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
+        updates = -(-n_rows // batch_size)
+        n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor
+        schedule = gradient.schedule if self.schedule == "auto" else self.schedule
+        return replace(
+            self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
+            learning_rate=float(rate), schedule=get_schedule(schedule),
+        )  # fmt: skip
+
+
+def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, Any, Any]:
+    """Return (visible type, mean, scale, smoothed column means) for training on these rows.
+
+    ``"auto"`` is Bernoulli where all values lie in [0, 1], else Gaussian. Gaussian units standardise each
+    column; constant columns keep scale 1.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite or cannot belong to the type; the message names its row and column.
+    """
+    statistics = column_statistics(source)
+    if visible == "auto":
+        within = statistics.min.min() >= 0 and statistics.max.max() <= 1
+        visible = "bernoulli" if within else "gaussian"
+    unit = get_unit(visible)
+    if unit.spec == "bernoulli":
+        check_unit_interval(source)
+    unit.check_rows(statistics.min, statistics.max)
+    if isinstance(unit, Softmax):
+        start = 0
+        for block in blocks(source):
+            unit.check_block(block, start)
+            start += len(block)
+    dtype = source.dtype
+    n = source.shape[0]
+    if unit.spec == "gaussian":
+        deviation = np.sqrt(statistics.var)
+        # A column that is constant up to rounding has no scale of its own.
+        constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(statistics.mean))
+        scale = np.where(constant, 1.0, deviation)
+        return unit, statistics.mean.astype(dtype), scale.astype(dtype), np.zeros(len(scale), dtype)
+    smoothed = (statistics.mean * n + 1) / (n + 2)
+    return unit, None, None, smoothed.astype(dtype)
+
+
+def initial_weights(
+    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int
+) -> Weights:
+    """Return weights drawn from N(0, 0.01**2), visible biases that fit the column means, hidden biases 0."""
+    n_visible, dtype = len(visible_mean), visible_mean.dtype
+    W = host_rng(seed, layer, "weights").normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+    return Weights(
+        W, visible.initial_bias(visible_mean).astype(dtype), np.zeros(n_hidden, dtype), visible.spec, hidden.spec,
+        mean, scale, visible_mean,
+    )  # fmt: skip
+
+
+@dataclass
+class LayerState:
+    """What the next update of a layer reads beside its weights, as host values."""
+
+    velocities: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    chains: np.ndarray[Any, Any] | None = None
+    epochs: int = 0  # epochs done
+    updates: int = 0  # updates done
+
+
+class LayerTrainer:
+    """Trains one machine; keeps velocities, chains and counters from pass to pass."""
+
+    finished = False
+
+    def __init__(
+        self, weights: Weights, settings: RBMSettings, bk: Backend, *, seed: int, layer: int, horizon: int,
+        state: LayerState | None = None,
+    ) -> None:  # fmt: skip
+        self.bk = bk
+        self.machine = Machine(weights, bk)
+        self.settings = settings
+        self.seed, self.layer, self.horizon = seed, layer, horizon
+        self.buffers = PhaseBuffers(bk, self.machine)
+        self.optimizer = SGD(settings.nesterov)
+        self.velocities = self.optimizer.start(bk, self.machine.params)
+        self.state = state or LayerState()
+        for velocity, kept in zip(self.velocities, self.state.velocities, strict=False):
+            velocity[...] = bk.asarray(kept)
+        self.estimator: GradientEstimator = settings.gradient  # type: ignore[assignment]
+        self.chains: DeviceArray = None
+        self.good: Weights | None = weights if self.state.epochs else None
+        self.diverged = ""
+
+    def train(
+        self, rows: Rows, held_out: Rows | None, epochs: range, reporter: Reporter, **labels: Any
+    ) -> list[Record]:
+        """Train for some epochs and return their records, each with ``labels`` in front."""
+        self._rows = rows
+        self._labels = labels
+        self._watch(rows, held_out)
+        self._start_chains()
+        return run_epochs(
+            self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
+            seed=self.seed, key=(self.layer,), reporter=reporter,
+        )  # fmt: skip
+
+    def _start_chains(self) -> None:
+        if self.chains is not None:
+            return
+        if self.state.chains is not None:
+            self.chains = self.bk.asarray(self.state.chains.copy())
+            return
+        rng = self.bk.rng(stream(self.seed, self.layer, self.state.epochs, "chains"))
+        self.chains = self.estimator.start(self.machine, int(self.settings.batch_size), rng)
+
+    def _watch(self, rows: Rows, held_out: Rows | None) -> None:
+        """Choose the fixed rows that are judged after each epoch."""
+        n = len(rows)
+        size = min(MONITOR_ROWS, max(100, n // 20), n)
+        self._monitor = rows.some(np.sort(host_rng(self.seed, self.layer, "monitor").permutation(n)[:size]))
+        spread = self.bk.xp.square(self._monitor - self._monitor.mean(axis=0)).sum(axis=1).mean()
+        self._baseline = float(self.bk.to_numpy(spread))
+        self._held_out = self._compared = None
+        if held_out is not None and self.machine.hidden.tractable:
+            size = min(MONITOR_ROWS, len(held_out), n)
+            self._held_out = held_out.some(np.arange(size))
+            self._compared = rows.some(np.sort(host_rng(self.seed, self.layer, "compared").permutation(n)[:size]))
+
+    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+        """Shuffle the rows and set the epoch's momentum."""
+        self._rows.begin(order)
+        self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
+
+    def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
+        """Make one update with the rows at these places of the order."""
+        n = stop - start
+        n_negative = n if self.chains is None else len(self.chains)
+        v = self.buffers.visible(n + n_negative)
+        self._rows.batch(start, stop, v[:n])
+        self.step(n, position, rng)
+
+    def step(self, n: int, position: float, rng: Rng) -> None:
+        """Make one update with the first ``n`` rows of the visible buffer."""
+        settings = self.settings
+        self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
+        grads = self.estimator(self.machine, self.buffers, n, int(settings.batch_size), self.chains, rng)
+        rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
+        self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
+        self.state.updates += 1
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Judge the fixed rows; on divergence go back to the last good epoch and stop."""
+        self.state.epochs = epoch + 1
+        record: Record = dict(self._labels)
+        error, largest = self._reconstruction()
+        gap = self._free_energy_gap()
+        record |= {
+            "reconstruction_error": error, "free_energy_gap": gap, "learning_rate": self._rate, "momentum": self._momentum
+        }  # fmt: skip
+        weights = self.machine.weights()
+        reason = self._divergence(weights, error, largest)
+        if reason:
+            self._fall_back(epoch, reason)
+            record["diverged"] = self.diverged
+        else:
+            self.good = weights
+        return record
+
+    def _reconstruction(self) -> tuple[float, float]:
+        """Return the summed squared error per monitored row, and the largest hidden input."""
+        xp = self.bk.xp
+        machine = self.machine
+        x = self._monitor @ machine.W
+        largest = xp.abs(x + machine.hbias).max()
+        h = machine.hidden.mean(self.bk, x, machine.hbias)
+        error = xp.square(machine.mean_visible(h) - self._monitor).sum(axis=1).mean()
+        both = self.bk.to_numpy(xp.stack([error, largest]))
+        return float(both[0]), float(both[1])
+
+    def _free_energy_gap(self) -> float | None:
+        if self._held_out is None:
+            return None
+        gap = self.machine.free_energy(self._held_out).mean() - self.machine.free_energy(self._compared).mean()
+        return float(self.bk.to_numpy(gap))
+
+    def _divergence(self, weights: Weights, error: float, largest: float) -> str:
+        """Say why the run has diverged, or nothing."""
+        if not all(np.isfinite(a).all() for a in (weights.W, weights.vbias, weights.hbias)) or not np.isfinite(error):
+            return "weights are no longer finite"
+        if largest > LARGEST_INPUT:
+            return f"hidden inputs reached {largest:.3g}"
+        if error > 2 * self._baseline + 0.01 * weights.n_visible:
+            return f"rows are reconstructed worse ({error:.4g}) than by their column means ({self._baseline:.4g})"
+        if weights.visible == weights.hidden == "gaussian" and np.linalg.norm(weights.W, 2) >= 1:
+            return "Gaussian-Gaussian weights reached spectral norm 1, where the energy has no minimum"
+        return ""
+
+    def _fall_back(self, epoch: int, reason: str) -> None:
+        rate = float(self.settings.learning_rate)
+        self.diverged = (
+            f"layer {self.layer + 1} diverged in epoch {epoch + 1}: {reason}; try learning_rate={rate / 10:.3g} "
+            f"(it was {rate:.3g})"
+        )
+        self.finished = True
+        if self.good is None:
+            raise DivergenceError(self.diverged)
+        for param, kept in zip(self.machine.params, (self.good.W, self.good.vbias, self.good.hbias), strict=True):
+            param[...] = self.bk.asarray(kept)
+
+    def export_state(self) -> LayerState:
+        """Return what the next update reads beside the weights, as host values."""
+        to_numpy = self.bk.to_numpy
+        chains = None if self.chains is None else to_numpy(self.chains).copy()
+        velocities = [to_numpy(v).copy() for v in self.velocities]
+        return replace(self.state, velocities=velocities, chains=chains)
+
+    def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
+        """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
+        if self.chains is not None:
+            return self.bk.to_numpy(self.chains).copy()
+        n = int(self.settings.batch_size)
+        v = self.buffers.visible(2 * n)[n:]
+        h = self.machine.sample_hidden(
+            v, self.bk.rng(stream(seed, self.layer, "states")), self.bk.xp.empty_like(v @ self.machine.W)
+        )
+        return self.bk.to_numpy(h).copy()
+
+    def represent(self, rows: Rows, mean: Any = None, scale: Any = None) -> Rows:
+        """Return the hidden means of these rows, kept on the device."""
+        bk = self.bk
+        out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
+        for start, stop, block in rows.blocks(BLOCK_ROWS):
+            self.machine.mean_hidden(block, out=out[start:stop])
+        if mean is not None:
+            out -= bk.asarray(mean)
+            out /= bk.asarray(scale)
+        return Rows(out, bk, self.machine.dtype)

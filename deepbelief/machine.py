@@ -1,0 +1,111 @@
+"""One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
+
+from dataclasses import replace
+from typing import Any
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.stack import Weights
+from deepbelief.units import get_unit
+
+DeviceArray = Any
+
+
+class Workspace:
+    """Named device buffers that grow to the largest number of rows asked for and are then reused."""
+
+    def __init__(self, bk: Backend, dtype: Any) -> None:
+        self._bk = bk
+        self._dtype = dtype
+        self._buffers: dict[str, DeviceArray] = {}
+
+    def __call__(self, name: str, rows: int, columns: int) -> DeviceArray:
+        """Return an uninitialised array of this shape; the same memory for the same name."""
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < rows:
+            buffer = self._buffers[name] = self._bk.xp.empty((rows, columns), self._dtype)
+        return buffer[:rows]
+
+
+class Machine:
+    """A restricted Boltzmann machine with its parameters on a device.
+
+    Rows ``v`` are of shape (n_rows, n_visible), hidden states ``h`` of shape (n_rows, n_hidden), as device
+    arrays of the machine's dtype, already scaled by the layer's ``mean`` and ``scale``.
+
+    Parameters
+    ----------
+    weights : Weights
+        Host values to start from; never changed.
+    bk : Backend
+    dtype : numpy dtype
+        float32, or float64 for exact work.
+    """
+
+    def __init__(self, weights: Weights, bk: Backend, dtype: Any = None) -> None:
+        self.bk = bk
+        self.dtype = weights.W.dtype if dtype is None else dtype
+        self.visible = get_unit(weights.visible)
+        self.hidden = get_unit(weights.hidden)
+        self._host = weights
+        # Copies: the parameters move in place and must not move the caller's values.
+        self.W, self.vbias, self.hbias = (
+            bk.asarray(a.astype(self.dtype, copy=True)) for a in (weights.W, weights.vbias, weights.hbias)
+        )
+
+    @property
+    def params(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+        """Return (W, vbias, hbias)."""
+        return self.W, self.vbias, self.hbias
+
+    def weights(self) -> Weights:
+        """Return the parameters as host values."""
+        to_numpy = self.bk.to_numpy
+        return replace(
+            self._host, W=to_numpy(self.W).copy(), vbias=to_numpy(self.vbias).copy(), hbias=to_numpy(self.hbias).copy()
+        )
+
+    def mean_hidden(self, v: DeviceArray, out: DeviceArray = None) -> DeviceArray:
+        """Return E[h | v]."""
+        return self.hidden.mean(self.bk, self.bk.xp.matmul(v, self.W, out=out), self.hbias)
+
+    def mean_visible(self, h: DeviceArray, out: DeviceArray = None) -> DeviceArray:
+        """Return E[v | h]."""
+        return self.visible.mean(self.bk, self.bk.xp.matmul(h, self.W.T, out=out), self.vbias)
+
+    def sample_hidden(self, v: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
+        """Draw h given v into ``out``; E[h | v] goes into ``mean`` where that is given."""
+        x = self.bk.xp.matmul(v, self.W, out=mean)
+        return self.hidden.sample(self.bk, x, self.hbias, rng, out)
+
+    def sample_visible(self, h: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
+        """Draw v given h into ``out``; E[v | h] goes into ``mean`` where that is given."""
+        x = self.bk.xp.matmul(h, self.W.T, out=mean)
+        return self.visible.sample(self.bk, x, self.vbias, rng, out)
+
+    def free_energy(self, v: DeviceArray) -> DeviceArray:
+        """Return F(v) = -log sum_h exp(-E(v, h)), shape (n_rows,)."""
+        x = v @ self.W
+        x += self.hbias
+        return self.visible.energy(self.bk, v, self.vbias) - self.hidden.log_partition(self.bk, x)
+
+    def statistics(
+        self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray, out: tuple[DeviceArray, DeviceArray, DeviceArray]
+    ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+        """Return the weighted sums of dE/dparams over rows: -(v h), -v and -h.
+
+        ``h`` is used as scratch space. Both phases go through here, the negative one with negative
+        weights: the gradient of -log p(v) is the mean of dE over the data less its mean over the model.
+
+        Parameters
+        ----------
+        v : array of shape (n_rows, n_visible)
+        h : array of shape (n_rows, n_hidden)
+        row_weight : array of shape (n_rows, 1)
+        out : tuple of arrays shaped like `params`
+        """
+        xp = self.bk.xp
+        h *= -row_weight
+        xp.matmul(v.T, h, out=out[0])
+        xp.matmul(-row_weight[:, 0], v, out=out[1])
+        xp.sum(h, axis=0, out=out[2])
+        return out

@@ -1,0 +1,170 @@
+"""Greedy layer-wise pretraining: every layer is a machine trained on the hidden means of those below."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, DivergenceError, SettingError
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.machine import Machine
+from deepbelief.sources import RowSource, ScaledSource, column_statistics
+from deepbelief.stack import Stack, Weights
+from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows
+from deepbelief.units import Unit, get_unit
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What pretraining gives back."""
+
+    stack: Stack
+    history: list[Record]
+    states: list[LayerState]
+    negative_states: np.ndarray[Any, Any]
+    diverged: str = ""
+
+
+def scaled(source: RowSource, weights: Weights) -> RowSource:
+    """Return the rows as they enter a layer."""
+    return source if weights.mean is None else ScaledSource(source, weights.mean, weights.scale)
+
+
+def pretrain(
+    source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], *, bk: Backend, seed: int,
+    n_passes: int = 1, held_out: RowSource | None = None, reporter: Reporter | None = None,
+    start: Stack | None = None, states: Sequence[LayerState] | None = None,
+) -> Pretrained:  # fmt: skip
+    """Pretrain a stack layer by layer, in one or more passes.
+
+    In each pass every layer goes on where it stopped - velocities, chains, schedules and all - on the
+    hidden means of the layers below as they now are.
+
+    Parameters
+    ----------
+    source : RowSource
+    layer_sizes : sequence of int
+        Hidden units of each layer.
+    settings : sequence of RBMSettings
+        One for each layer.
+    bk : Backend
+    seed : int
+    n_passes : int
+    held_out : RowSource, optional
+        Rows that are watched and never trained on.
+    reporter : Reporter, optional
+    start, states : Stack and sequence of LayerState, optional
+        Go on from an earlier run.
+
+    Returns
+    -------
+    Pretrained
+
+    Raises
+    ------
+    DataError, SettingError
+        If the rows cannot be used.
+    DivergenceError
+        If a layer diverges in its first epoch. In a later one its last good weights are kept, training stops
+        and ``diverged`` says so; layers that were not reached yet are then an error too.
+    """
+    reporter = reporter or Reporter()
+    if source.shape[0] < 2:
+        raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
+    trainers: list[LayerTrainer] = []
+    history: list[Record] = []
+    for number in range(n_passes):
+        rows = held = None
+        for layer, n_hidden in enumerate(layer_sizes):
+            if number == 0:
+                trainer = _first_pass_trainer(
+                    source, rows, trainers, layer, n_hidden, settings[layer], bk, seed, n_passes, start, states
+                )
+                trainers.append(trainer)
+            trainer = trainers[layer]
+            weights = trainer.machine.weights()
+            if layer == 0:
+                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype)
+                held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype) if held_out is not None else None
+            else:
+                below = trainers[layer - 1]
+                rows = below.represent(rows, weights.mean, weights.scale)  # type: ignore[arg-type]
+                held = below.represent(held, weights.mean, weights.scale) if held is not None else None
+            n_iter = int(trainer.settings.n_iter)
+            first = trainer.state.epochs
+            labels = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
+            extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
+            reporter.begin(labels | extent)
+            history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)
+            if trainer.diverged:
+                return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
+    return _result(trainers, len(layer_sizes), history, "", seed)
+
+
+def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:
+    if len(trainers) < n_layers:
+        raise DivergenceError(diverged)
+    stack = Stack(tuple(t.machine.weights() for t in trainers))
+    return Pretrained(
+        stack, history, [t.export_state() for t in trainers], trainers[-1].negative_states(seed), diverged
+    )
+
+
+def _first_pass_trainer(
+    source: RowSource, rows_below: Rows | None, trainers: list[LayerTrainer], layer: int, n_hidden: int,
+    settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any,
+) -> LayerTrainer:  # fmt: skip
+    """Return the trainer of a layer that the first pass has reached."""
+    hidden = get_unit(settings.hidden)
+    if hidden.spec.startswith("softmax"):
+        raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
+    state = states[layer] if states is not None else None
+    if start is not None:
+        weights = start.layers[layer]
+    else:
+        unit, mean, scale, visible_mean = _visible_of(source, rows_below, trainers, layer, settings)
+        weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer)
+    settings = replace(settings, visible=weights.visible).resolve(source.shape[0], weights.n_visible)
+    horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
+    return LayerTrainer(weights, settings, bk, seed=seed, layer=layer, horizon=horizon, state=state)
+
+
+def _visible_of(
+    source: RowSource, rows_below: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings
+) -> tuple[Unit, Any, Any, Any]:
+    if layer == 0:
+        return choose_visible(settings.visible, source)
+    below = trainers[-1]
+    means = below.represent(rows_below).source()  # type: ignore[arg-type]
+    unit = get_unit(below.machine.hidden.next_visible)
+    statistics = column_statistics(means)
+    dtype, n = below.machine.dtype, means.shape[0]
+    if below.machine.hidden.standardise:
+        _, mean, scale, centred = choose_visible(unit, means)
+        return unit, mean, scale, centred
+    if unit.spec == "bernoulli":
+        return unit, None, None, ((statistics.mean * n + 1) / (n + 2)).astype(dtype)
+    return unit, None, None, statistics.mean.astype(dtype)
+
+
+def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> np.ndarray[Any, Any]:
+    """Return the hidden means of a stack's top layer (or of its first ``n_layers``) as a NumPy array."""
+    layers = stack.layers[:n_layers]
+    machines = [Machine(w, bk) for w in layers]
+    dtype = machines[0].dtype
+    out = np.empty((source.shape[0], layers[-1].n_hidden), dtype)
+    entering = scaled(source, layers[0])
+    for start in range(0, source.shape[0], BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, source.shape[0])
+        block = bk.asarray(entering.take(slice(start, stop)), dtype=dtype)
+        for i, machine in enumerate(machines):
+            if i and layers[i].mean is not None:
+                block = (block - bk.asarray(layers[i].mean)) / bk.asarray(layers[i].scale)
+            block = machine.mean_hidden(block)
+        out[start:stop] = bk.to_numpy(block)
+    return out
+
+
+__all__ = ["LayerState", "Pretrained", "RBMSettings", "pretrain", "scaled", "transform"]

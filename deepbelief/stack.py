@@ -1,0 +1,122 @@
+"""Host values: what pretraining returns, what estimators keep and what files hold.
+
+Nothing here knows a backend: every array is a NumPy array.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """One layer: the parameters of a restricted Boltzmann machine.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_visible, n_hidden)
+    vbias : ndarray of shape (n_visible,)
+    hbias : ndarray of shape (n_hidden,)
+    visible, hidden : str
+        Unit types as `deepbelief.units.get_unit` reads them (``"bernoulli"``, ``"gaussian"``,
+        ``"softmax:3,3,2"``, ``"rectified"``).
+    mean, scale : ndarray of shape (n_visible,) or None
+        Rows enter this layer as ``(v - mean) / scale``; None: as they are.
+    visible_mean : ndarray of shape (n_visible,) or None
+        Column means of the rows it was trained on (smoothed for Bernoulli units), after scaling.
+    """
+
+    W: Array
+    vbias: Array
+    hbias: Array
+    visible: str = "bernoulli"
+    hidden: str = "bernoulli"
+    mean: Array | None = None
+    scale: Array | None = None
+    visible_mean: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the shapes agree."""
+        if self.W.ndim != 2:
+            raise DataError(f"W must have 2 dimensions, got shape {self.W.shape}")
+        expected = {"vbias": self.n_visible, "hbias": self.n_hidden}
+        expected |= dict.fromkeys(("mean", "scale", "visible_mean"), self.n_visible)
+        for name, size in expected.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != (size,):
+                raise DataError(f"{name} must have shape ({size},) beside W of shape {self.W.shape}, got {array.shape}")
+        if (self.mean is None) != (self.scale is None):
+            raise DataError("mean and scale go together: give both or neither")
+
+    @property
+    def n_visible(self) -> int:
+        """Number of visible units."""
+        return int(self.W.shape[0])
+
+    @property
+    def n_hidden(self) -> int:
+        """Number of hidden units."""
+        return int(self.W.shape[1])
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that are present, by name."""
+        return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Layers from the data upwards; what ``DBN.stack_`` is and what a model file holds.
+
+    Parameters
+    ----------
+    layers : tuple of Weights
+    tuned : bool
+        True once fine-tuning has moved the weights: the layers are then those of a network and no
+        longer of a deep belief network.
+    metadata : mapping
+        Plain values (str, int, float, bool, lists of them) that travel with the stack.
+    """
+
+    layers: tuple[Weights, ...]
+    tuned: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that each layer fits on the one below."""
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise DataError("a stack needs at least one layer")
+        for i, (below, above) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            if below.n_hidden != above.n_visible:
+                raise DataError(
+                    f"layer {i + 1} has {below.n_hidden} hidden units, layer {i + 2} expects {above.n_visible} inputs"
+                )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from the input to the top, for instance (784, 500, 250)."""
+        return (self.layers[0].n_visible, *(w.n_hidden for w in self.layers))
+
+    def __iter__(self) -> Iterator[Weights]:
+        """Iterate over the layers from the data upwards."""
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        """Show the sizes rather than the arrays."""
+        tuned = ", tuned" if self.tuned else ""
+        return f"Stack({' -> '.join(map(str, self.sizes))}{tuned})"
+
+    def with_metadata(self, **values: Any) -> "Stack":
+        """Return the same stack with these values added to its metadata."""
+        return replace(self, metadata={**self.metadata, **values})

@@ -1,0 +1,200 @@
+"""Minibatches, and the one epoch loop that trains machines and networks alike."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.seeds import host_rng, stream
+from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
+
+DeviceArray = Any
+Record = dict[str, Any]
+
+BLOCK_ROWS = 2048  # rows handled at a time outside training
+
+
+class Reporter:
+    """Told of a run's progress; this one says nothing. Estimators take an instance as ``verbose``."""
+
+    def begin(self, what: Record) -> None:
+        """Begin a layer's share of a pass, or fine-tuning; ``what`` says which."""
+
+    def update(self, epoch: int, done: int, total: int) -> None:
+        """Count an update of an epoch."""
+
+    def record(self, record: Record) -> None:
+        """Take the record of an epoch that has ended."""
+
+
+class PrintReporter(Reporter):
+    """Prints one line per epoch."""
+
+    def record(self, record: Record) -> None:
+        """Print the record."""
+        shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items() if v is not None)
+        print("  ".join(shown))  # noqa: T201
+
+
+def get_reporter(verbose: int | bool | Reporter) -> Reporter:
+    """Return the reporter that ``verbose`` asks for."""
+    if isinstance(verbose, Reporter):
+        return verbose
+    return PrintReporter() if verbose else Reporter()
+
+
+def _is_sparse(source: RowSource) -> bool:
+    while hasattr(source, "source"):
+        source = source.source
+    return isinstance(source, SparseSource)
+
+
+class Rows:
+    """Rows on their way to the device, by minibatch.
+
+    They are resident on the device where they already are, or where they fit into a quarter of the free
+    memory; else each minibatch is read from the source. Sparse rows are never made dense as a whole.
+
+    Parameters
+    ----------
+    rows : RowSource or device array of shape (n_rows, n_features)
+    bk : Backend
+    dtype : numpy dtype
+    """
+
+    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any) -> None:
+        self.bk = bk
+        self.dtype = np.dtype(dtype)
+        self.shape = (int(rows.shape[0]), int(rows.shape[1]))
+        self._source: RowSource | None = None
+        self._resident: DeviceArray = None
+        if bk.owns(rows):
+            self._resident = rows.astype(self.dtype, copy=False)
+        elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
+            self._resident = bk.asarray(rows.take(slice(0, len(self))))
+        elif not _is_sparse(rows) and len(self) * self.shape[1] * self.dtype.itemsize <= bk.free_memory() // 4:
+            self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
+        else:
+            self._source = rows
+        self._order: Any = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+        """Set the order in which `batch` counts rows."""
+        self._order = order if self._resident is None else self.bk.asarray(order)
+
+    def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
+        """Write the rows at these places of the order into ``out``."""
+        if self._source is None:
+            return self.bk.take(self._resident, self._order[start:stop], out)
+        out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
+        return out
+
+    def block(self, start: int, stop: int) -> DeviceArray:
+        """Return consecutive rows, not to be written to."""
+        if self._source is None:
+            return self._resident[start:stop]
+        return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, int, DeviceArray]]:
+        """Iterate over (start, stop, rows) from the first to the last row."""
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            yield start, stop, self.block(start, stop)
+
+    def some(self, index: np.ndarray[Any, np.dtype[np.intp]]) -> DeviceArray:
+        """Return a copy of the rows with these numbers."""
+        if self._source is None:
+            return self._resident[self.bk.asarray(index)]
+        return self.bk.asarray(self._source.take(index), dtype=self.dtype)
+
+    def source(self) -> RowSource:
+        """Return these rows as a source on the host."""
+        return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
+
+
+class Task(Protocol):
+    """What the epoch loop trains."""
+
+    finished: bool  # set by `end_epoch` to stop before the last epoch
+
+    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+        """Prepare for an epoch over the rows in this order."""
+
+    def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
+        """Make one update with the rows at these places of the order."""
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Return what the history shall say of the epoch."""
+
+
+def run_epochs(
+    task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
+    reporter: Reporter, shuffle: bool = True,
+) -> list[Record]:  # fmt: skip
+    """Train for some epochs; the only training loop there is.
+
+    Parameters
+    ----------
+    task : Task
+    n_rows : int
+    bk : Backend
+    epochs : range
+        Cumulative epoch numbers, from 0: streams and schedules count from the run's first epoch.
+    horizon : int
+        Epochs of the whole run, the length of learning-rate schedules.
+    batch_size : int
+        Rows in a minibatch; the last one may be shorter.
+    seed : int
+    key : tuple
+        Name of the task's random streams; epoch and purpose are added.
+    reporter : Reporter
+    shuffle : bool
+        False keeps the rows' order (`partial_fit`).
+
+    Returns
+    -------
+    list of dict
+        One record per epoch.
+    """
+    history = []
+    starts = range(0, n_rows, batch_size)
+    for epoch in epochs:
+        began = time.perf_counter()
+        rng = bk.rng(stream(seed, *key, epoch, "sampling"))
+        order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
+        task.begin_epoch(epoch, order)
+        for i, start in enumerate(starts):
+            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
+            reporter.update(epoch + 1, i + 1, len(starts))
+        record = {"epoch": epoch + 1, "n_epochs": epochs.stop}
+        record |= task.end_epoch(epoch)
+        record["seconds"] = time.perf_counter() - began
+        history.append(record)
+        reporter.record(record)
+        if task.finished:
+            break
+    return history
+
+
+def split_rows(
+    source: RowSource, fraction: float, seed: int, strata: np.ndarray[Any, Any] | None = None
+) -> tuple[RowSource, RowSource, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return (training rows, held-out rows, their two index arrays), drawn at random, by class where given."""
+    n = source.shape[0]
+    shuffled = host_rng(seed, "held-out").permutation(n)
+    n_held = min(max(1, round(fraction * n)), n - 1)
+    if strata is not None:
+        # Rows ordered by class, then every so many-th of them: each class in its proportion.
+        by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
+        places = ((np.arange(n_held) + 0.5) * n / n_held).astype(np.intp)
+        held = np.sort(by_class[places])
+    else:
+        held = np.sort(shuffled[:n_held])
+    kept = np.setdiff1d(np.arange(n), held)
+    return SubsetSource(source, kept), SubsetSource(source, held), kept, held
