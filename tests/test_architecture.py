@@ -1,0 +1,223 @@
+"""The architecture, as a test: one order of rooms, and a module imports only from the rooms above its own.
+
+The checks take the root of a tree, so that each is tried on a planted violation as well as on this package.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = [
+    "errors",
+    "seeds",
+    "backends",
+    "units",
+    "schedules",
+    "activations",
+    "losses",
+    "optimizers",
+    "stack",
+    "sizing",
+    "sources",
+    "datasets",
+    "machine",
+    "network",
+    "gradients",
+    "likelihood",
+    "health",
+    "sampling",
+    "hdf5",
+    "training",
+    "layer",
+    "pretraining",
+    "finetuning",
+    "distributed",
+    "estimators",
+    "diagnostics",
+    "plotting",
+    "__init__",
+    "cli",
+]
+RANK = {room: rank for rank, room in enumerate(ORDER)}
+MOST_LINES = 450
+
+
+def room_of(path: Path, root: Path) -> str:
+    """Return the room that a file belongs to: its module or folder under deepbelief/, or cli."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return "cli" if parts[0] == "cli" else parts[1]
+
+
+def modules(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
+    """Yield room, path and syntax tree of every module of the library and the command line."""
+    for folder in ("deepbelief", "cli"):
+        for path in sorted((root / folder).rglob("*.py")):
+            yield room_of(path, root), path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path, tree: ast.Module, root: Path) -> Iterator[tuple[str, int, bool]]:
+    """Yield (dotted name, line, whether at module level) of all that a module imports, wherever it does."""
+    parts = path.relative_to(root).with_suffix("").parts
+    package = (("deepbelief", *parts) if parts[0] == "cli" else parts)[:-1]
+    top_level = {id(node) for node in _outside_functions(tree)}
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base += node.module.split(".") if node.module else []
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
+            names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+        for name in names:
+            yield name, node.lineno, id(node) in top_level
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from _outside_functions(child)
+
+
+def target_room(name: str) -> str | None:
+    """Return the room that a dotted name lies in; None outside this package."""
+    first, *rest = name.split(".")
+    if first != "deepbelief":
+        return None
+    return rest[0] if rest and rest[0] in RANK else "__init__"
+
+
+def where(path: Path, line: int, root: Path) -> str:
+    return f"{path.relative_to(root)}:{line}"
+
+
+def unknown_rooms(root: Path) -> list[str]:
+    return [f"{path.relative_to(root)}: not in the order" for room, path, _ in modules(root) if room not in RANK]
+
+
+def upward_imports(root: Path) -> list[str]:
+    found = []
+    for room, path, tree in modules(root):
+        for name, line, _ in imports(path, tree, root):
+            target = target_room(name)
+            if target and room in RANK and target != room and RANK[target] > RANK[room]:
+                found.append(f"{where(path, line, root)}: {room} imports {target}")
+    return found
+
+
+def foreign_imports(root: Path) -> list[str]:
+    """Return the imports of a library where only some rooms may know it."""
+    found = []
+    for room, path, tree in modules(root):
+        rank = RANK.get(room, 0)
+        for name, line, top_level in imports(path, tree, root):
+            library = name.split(".")[0]
+            allowed = True
+            if library in {"click", "rich"}:
+                allowed = room == "cli"
+            elif library == "sklearn":
+                allowed = rank >= RANK["estimators"] or (room in {"sources", "datasets"} and not top_level)
+            elif library in {"cupy", "cupyx"}:
+                allowed = room == "backends"
+            if not allowed:
+                found.append(f"{where(path, line, root)}: {room} imports {library}")
+    return found
+
+
+def super_calls(root: Path) -> list[str]:
+    """Return the calls of super() in the engine, whose classes are abstract or final."""
+    return [
+        f"{where(path, node.lineno, root)}: {room} calls super()"
+        for room, path, tree in modules(root)
+        if RANK.get(room, 0) < RANK["estimators"]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+    ]
+
+
+def long_files(root: Path) -> list[str]:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for _, path, _ in modules(root)}
+    return [f"{path.relative_to(root)}: {n} lines" for path, n in lengths.items() if n > MOST_LINES]
+
+
+CHECKS = [unknown_rooms, upward_imports, foreign_imports, super_calls, long_files]
+Check = Callable[[Path], list[str]]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_this_package_keeps_the_rules(check: Check) -> None:
+    assert check(ROOT) == []
+
+
+def test_the_checks_see_this_package() -> None:
+    rooms = {room for room, _, _ in modules(ROOT)}
+    assert {"errors", "backends", "stack", "sizing", "sources", "machine"} <= rooms
+    assert len({name for _, path, tree in modules(ROOT) for name, _, _ in imports(path, tree, ROOT)}) > 50
+
+
+ALLOWED = {
+    "deepbelief/units.py": "import numpy\nfrom deepbelief.errors import DataError\n",
+    "deepbelief/machine.py": "from deepbelief import units\ndef f():\n    from deepbelief.stack import Stack\n",
+    "deepbelief/backends/cupy_backend.py": "import cupy\nfrom . import kernels\n",
+    "deepbelief/backends/kernels.py": "from deepbelief.backends import cupy_backend\n",
+    "deepbelief/datasets.py": "def digits():\n    from sklearn.datasets import load_digits\n",
+    "deepbelief/estimators/rbm.py": "import sklearn\nfrom .base import B\nclass R(B):\n    def f(self): super().f()\n",
+    "deepbelief/estimators/base.py": "from ..machine import Machine\n",
+    "cli/__init__.py": "import click\nfrom rich import print\nfrom deepbelief import RBM\nfrom .pretrain import main\n",
+    "cli/pretrain.py": "from deepbelief.estimators import DBN\nfrom . import main\n",
+}
+VIOLATIONS = [
+    (unknown_rooms, "deepbelief/helpers.py", ""),
+    (unknown_rooms, "deepbelief/helpers/__init__.py", ""),
+    (upward_imports, "deepbelief/units.py", "from deepbelief.machine import Machine"),
+    (upward_imports, "deepbelief/units.py", "import deepbelief.machine"),
+    (upward_imports, "deepbelief/units.py", "import numpy, deepbelief.stack as s"),
+    (upward_imports, "deepbelief/units.py", "from deepbelief import machine"),
+    (upward_imports, "deepbelief/units.py", "from deepbelief import RBM"),
+    (upward_imports, "deepbelief/units.py", "from . import stack"),
+    (upward_imports, "deepbelief/units.py", "from .machine import Machine"),
+    (upward_imports, "deepbelief/units.py", "def f():\n    from deepbelief.machine import Machine"),
+    (upward_imports, "deepbelief/units.py", "import importlib\nimportlib.import_module('deepbelief.machine')"),
+    (upward_imports, "deepbelief/units.py", "if TYPE_CHECKING:\n    from deepbelief.machine import Machine"),
+    (upward_imports, "deepbelief/backends/kernels.py", "from deepbelief.units import UNITS"),
+    (upward_imports, "deepbelief/backends/kernels.py", "from ..units import UNITS"),
+    (upward_imports, "deepbelief/estimators/rbm.py", "from deepbelief.cli import main"),
+    (foreign_imports, "deepbelief/estimators/rbm.py", "def f():\n    import click"),
+    (foreign_imports, "deepbelief/plotting.py", "from rich.table import Table"),
+    (foreign_imports, "deepbelief/datasets.py", "from sklearn.datasets import load_digits"),
+    (foreign_imports, "deepbelief/datasets.py", "class A:\n    import sklearn.datasets"),
+    (foreign_imports, "deepbelief/sources/__init__.py", "import sklearn"),
+    (foreign_imports, "deepbelief/training.py", "def f():\n    import sklearn"),
+    (foreign_imports, "deepbelief/machine.py", "def f():\n    import cupy as xp"),
+    (foreign_imports, "deepbelief/estimators/rbm.py", "import cupyx.scipy"),
+    (foreign_imports, "cli/bench.py", "def f():\n    import cupy"),
+    (super_calls, "deepbelief/optimizers.py", "class A(B):\n    def f(self):\n        return super().f()"),
+    (long_files, "cli/report.py", "x = 1\n" * (MOST_LINES + 1)),
+]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Plant a small package that keeps every rule."""
+    for name, text in ALLOWED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_allowed_passes(tree: Path, check: Check) -> None:
+    assert check(tree) == []
+
+
+@pytest.mark.parametrize(("check", "name", "text"), VIOLATIONS)
+def test_a_planted_violation_is_found(tree: Path, check: Check, name: str, text: str) -> None:
+    (tree / name).parent.mkdir(exist_ok=True)
+    (tree / name).write_text(text)
+    (violation,) = check(tree)
+    assert violation.startswith(name)
