@@ -10,7 +10,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,11 @@ class DataSet:
     """
 
     rows: RowSource
-    labels: NDArray[Any] | None
+    labels: NDArray[Any] | None = field(repr=False)
     name: str
     source_path: str
     scale: Scaling
-    feature_names: list[str] | None = None
+    feature_names: list[str] | None = field(default=None, repr=False)
 
     @property
     def scaling(self) -> str:
@@ -68,6 +68,7 @@ def open(
     labels: str | None = None,
     limit: int | None = None,
     data_dir: str | None = None,
+    n_features: int | None = None,
 ) -> DataSet:
     """Open a data set by its built-in name or from a file or folder.
 
@@ -87,6 +88,8 @@ def open(
     data_dir : str, optional
         Folder of IDX files, or folder with a folder ``mnist`` or ``fashion-mnist`` in it; the environment
         variable ``DEEPBELIEF_DATA`` by default.
+    n_features : int, optional
+        Number of features that a model expects: svmlight files leave out columns that are zero at the end.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def open(
         name, origin = spec.replace(":", "-"), spec
     else:
         _check_exists(spec)
-        content = read(spec, labels, limit)
+        content = read(spec, labels, limit, n_features)
         path, part = split_spec(spec)
         name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
         origin = str(path.resolve()) + (f":{part}" if part else "")
@@ -180,8 +183,9 @@ def _idx_or_openml(name: str, split: str, data_dir: str | None) -> Content:
         images, labels = _fetch_openml(OPENML[name])
     except Exception as error:  # the network fails in many ways, and each means the same here
         where = f"no IDX files in {given} or {Path(given) / name}" if given else f"{DATA_DIR_VARIABLE} is not set"
+        reason = (str(error) or repr(error)).splitlines()[0]
         raise DataError(
-            f"{name}: {where}, and downloading failed ({str(error).splitlines()[0] if str(error) else error!r}); either "
+            f"{name}: {where}, and downloading failed ({reason}); either "
             f"put its four IDX files in a folder and name that by --data-dir or {DATA_DIR_VARIABLE}, or go online once "
             f"so that scikit-learn's fetch_openml({OPENML[name]!r}) can store it"
         ) from error

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ FORMATS = {
 }
 """Format by the end of the file's name; IDX files are also known by their first bytes and MNIST's names."""
 
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError, zlib.error, zipfile.BadZipFile)
+"""What the libraries underneath raise on damaged files."""
+
 PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
 
 
@@ -44,18 +48,20 @@ def format_of(path: Path) -> str:
     if "idx" in name or start in (b"\0\0\x08", b"\0\0\x09", b"\0\0\x0b", b"\0\0\x0c", b"\0\0\x0d", b"\0\0\x0e"):
         return "idx"
     raise DataError(
-        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv (.gz) .h5 .svmlight, IDX, and folders of IDX files"
+        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv .h5 .svmlight, IDX, and folders of IDX files"
     )
 
 
 def split_spec(spec: str) -> tuple[Path, str | None]:
     """Return path and part of ``FILE`` or ``FILE:PART`` (a dataset, a key or a split), or raise DataError."""
-    path = Path(spec).expanduser()
-    if path.exists():
-        return path, None
     head, colon, part = spec.rpartition(":")
-    if colon and head and (path := Path(head).expanduser()).exists():
-        return path, part
+    try:
+        if spec and (path := Path(spec).expanduser()).exists():
+            return path, None
+        if colon and head and (path := Path(head).expanduser()).exists():
+            return path, part
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{spec[:200]}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     raise DataError(f"no such file or folder: {spec}")
 
 
@@ -65,28 +71,19 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if str(path) in str(error):
+        if str(error).startswith(str(path)):
             raise
         raise DataError(f"{path}: {error}") from error
     except MemoryError as error:
         raise DataError(f"{path}: the data do not fit into memory") from error
     except EOFError as error:
         raise DataError(f"{path}: the file is cut off: it ends before its compressed data do") from error
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        RuntimeError,
-        OverflowError,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
         raise DataError(f"{path}: cannot be read: {lines[0]}") from error
 
 
-def read(spec: str, labels: str | None = None, limit: int | None = None) -> Content:
+def read(spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None) -> Content:
     """Read a file, a part of a file (``FILE:PART``) or a folder of IDX files.
 
     Parameters
@@ -98,6 +95,8 @@ def read(spec: str, labels: str | None = None, limit: int | None = None) -> Cont
         A file with one label per row; else a column name or index (CSV), or a key (npz, HDF5).
     limit : int, optional
         Keep the first rows only.
+    n_features : int, optional
+        Number of features where the file does not say: svmlight leaves out columns that are zero at the end.
 
     Returns
     -------
@@ -109,20 +108,26 @@ def read(spec: str, labels: str | None = None, limit: int | None = None) -> Cont
         One line that names the file, whatever is wrong with it.
     """
     path, part = split_spec(spec)
-    label_file = None
-    if labels is not None:
-        try:
-            label_file = split_spec(labels)
-        except DataError:
-            label_file = None
+    label_file = _label_file(labels)
     with _told(path):
         content = _read(path, part, None if label_file else labels, None if label_file else limit)
     if label_file:
-        content = Content(
-            content.rows, _read_labels(*label_file, content.rows.shape[0]), content.whole, content.feature_names
-        )
+        content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
+    if n_features is not None and isinstance(content.rows, SparseSource):
+        content = replace(content, rows=content.rows.widened(n_features))
     _check_labels(spec, content, labels)
     return first_rows(content, limit)
+
+
+def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
+    """Return path and part where `labels` is a file; else it is a name within the data."""
+    if labels is None:
+        return None
+    try:
+        path, part = split_spec(labels)
+    except DataError:
+        return None
+    return (path, part) if path.is_file() else None
 
 
 def _check_labels(spec: str, content: Content, labels: str | None) -> None:
@@ -302,6 +307,4 @@ def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
             case "text":
                 return read_label_text(path, n_rows)
             case kind:
-                raise DataError(
-                    f"{path}: labels are read from .npy, .npz, .h5, IDX and one-column .csv, not from a {kind}"
-                )
+                raise DataError(f"{path}: labels come from .npy, .npz, .h5, IDX or one-column .csv files, not a {kind}")

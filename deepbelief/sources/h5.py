@@ -55,9 +55,7 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
         if link is None:
             raise DataError(f"{path}: no dataset {name!r}; there are: {', '.join(_names(path, file))}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(
-                f"{path}: {name!r} is a soft or external link, which is not followed; name the dataset itself"
-            )
+            raise DataError(f"{path}: {name!r} is a soft or external link, not followed; name the dataset itself")
         item = item[part]
     if not isinstance(item, h5py.Dataset):
         raise DataError(f"{path}: {name or '/'!r} is not a dataset; there are: {', '.join(_names(path, file))}")

@@ -84,6 +84,11 @@ def _indices(rows: NDArray[Any], n: int) -> NDArray[np.intp]:
     return indices
 
 
+def _text(source: RowSource) -> str:
+    """Return what a source's repr shows."""
+    return f"{type(source).__name__}({source.shape[0]} x {source.shape[1]}, {source.dtype})"
+
+
 def _deliver(values: NDArray[Any], dtype: np.dtype[Any], out: Array | None) -> Array:
     """Copy the values into `out`, or convert them to a C-contiguous array of this dtype where they are not one."""
     if out is None:
@@ -115,6 +120,10 @@ class ArraySource:
         flags = self.array.flags
         self._plain = flags.c_contiguous and flags.aligned and self.array.dtype.isnative
 
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         if isinstance(rows, slice):
@@ -139,12 +148,24 @@ class SparseSource:
         self.dtype = row_dtype(matrix.dtype)
         self.matrix = matrix.tocsr().astype(self.dtype, copy=False)
 
+    def widened(self, n_features: int) -> "SparseSource":
+        """Return the same rows with columns of zeros added up to this number; wider rows stay as they are."""
+        if n_features <= self.shape[1]:
+            return self
+        matrix = self.matrix.copy()
+        matrix.resize(self.shape[0], n_features)
+        return SparseSource(matrix)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:
-            dense: Array = picked.toarray(out=out)
-            return dense
+            picked.toarray(out=out)
+            return out
         return _deliver(picked.toarray(order="C"), self.dtype, out)
 
 
@@ -162,16 +183,29 @@ class HDF5Source:
         self.shape = check_shape(dataset.shape)
         self.dtype = row_dtype(dataset.dtype)
 
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
+        try:
+            return _deliver(self._read(rows), self.dtype, out)
+        except OSError as error:
+            raise DataError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
+
+    def _read(self, rows: Rows) -> NDArray[Any]:
+        """Read these rows in the file's own dtype."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.shape[0])
             if step == 1:
-                return _deliver(self.dataset[start : max(start, stop)], self.dtype, out)
+                values: NDArray[Any] = self.dataset[start : max(start, stop)]
+                return values
             rows = np.arange(start, stop, step)
         # HDF5 selects rows in increasing order only, and each once.
         unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
-        return _deliver(self.dataset[unique][back], self.dtype, out)
+        picked: NDArray[Any] = self.dataset[unique][back]
+        return picked
 
 
 class ScaledSource:
@@ -199,6 +233,10 @@ class ScaledSource:
                 raise DataError(f"{name} has shape {array.shape} but the rows have {self.shape[1]} features")
         self._shifted = bool(np.any(self.mean != 0))
 
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
@@ -207,7 +245,8 @@ class ScaledSource:
         self.source.take(rows, out)
         if self._shifted:
             np.subtract(out, self.mean, out=out)
-        return np.divide(out, self.scale, out=out)
+        np.divide(out, self.scale, out=out)
+        return out
 
 
 class SubsetSource:
@@ -224,6 +263,10 @@ class SubsetSource:
         self.indices = _indices(np.asarray(indices), source.shape[0])
         self.shape = check_shape((len(self.indices), source.shape[1]))
         self.dtype = source.dtype
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
 
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""

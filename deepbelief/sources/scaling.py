@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.sources.checks import column_statistics
 from deepbelief.sources.rows import RowSource, ScaledSource, blocks
 
@@ -50,6 +50,8 @@ class Scaling:
         if self.kind == "255":
             return ScaledSource(source, 0.0, 255.0)
         if self.kind == "minmax":
+            if len(self.mean) != source.shape[1]:
+                raise DataError(f"the data have {source.shape[1]} features but the scaling has {len(self.mean)}")
             return ScaledSource(source, self.mean, self.scale)
         return source
 

@@ -28,7 +28,7 @@ def _open(path: Path) -> Iterator[TextIO]:
     """Open as text, through gzip where the content is compressed."""
     with gzip.open(path, "rt", encoding="utf-8-sig") if is_gzip(path) else path.open(encoding="utf-8-sig") as file:
         try:
-            yield file  # type: ignore[misc]
+            yield file
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error.reason}); is it really a CSV file?") from error
 
@@ -101,7 +101,7 @@ def _layout(path: Path, head: list[str], labels: str | None) -> _Layout:
     if not is_header and label in words and len(head) > 1:
         # Only the label cell is a word: a header over numbered columns if the labels below are numbers.
         second = _split(head[1], delimiter)
-        is_header = len(second) > label and _number(second[label]) is not None  # type: ignore[operator]
+        is_header = len(second) > label and _number(second[label]) is not None
     return _Layout(path, delimiter, len(first), first if is_header else None, label)
 
 
