@@ -64,7 +64,7 @@ Nothing else than this, all of it reached by hard links::
     /pretrained             optional group, like /stack: the layers before fine-tuning
 
 Datasets are stored compact, contiguous or in chunks (at most 65536 of them); chunks may pass through
-gzip, shuffle and fletcher32 and no other filter. This library writes contiguous ones without filters,
+gzip, shuffle and fletcher32, each once, and no other filter. This library writes contiguous ones without filters,
 and equal content gives equal bytes. A name (kind, array) is a letter or underscore followed by at most
 127 letters, digits, underscores, dots or hyphens; a text in an attribute has at most 32768 bytes. Refused
 are soft and external links, external storage, virtual datasets, references, further members, other types,
@@ -72,8 +72,9 @@ and declared sizes beyond a memory limit or beyond what the file can hold (defla
 of one); all of that is checked before any array is read.
 """
 
+from deepbelief.hdf5.envelope import check_writable
 from deepbelief.hdf5.model import FORMAT_VERSION, ModelFile
 from deepbelief.hdf5.reading import describe, read
 from deepbelief.hdf5.writing import write
 
-__all__ = ["FORMAT_VERSION", "ModelFile", "describe", "read", "write"]
+__all__ = ["FORMAT_VERSION", "ModelFile", "check_writable", "describe", "read", "write"]

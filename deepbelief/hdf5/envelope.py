@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
-
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5.model import FORMAT, FORMAT_VERSION
 
 USER_BLOCK = 512
 _MAGIC = FORMAT.encode() + b"\n"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def seal(length: int, digest: str) -> bytes:
@@ -44,7 +43,7 @@ def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise DataError(f"cannot read {path}: not a regular file")
-        file = Path(path).open("rb")
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:
@@ -52,26 +51,36 @@ def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]
     with file:
         try:
             block = file.read(USER_BLOCK)
+            foreign = not block.startswith(_MAGIC)
+            body = file.read(len(_HDF5))
+            file.seek(USER_BLOCK)
+            digest = "" if foreign else hashlib.file_digest(file, "sha256").hexdigest()
             length = os.fstat(file.fileno()).st_size
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise _cannot("read", path, error) from error
-        _check_block(path, block, length, digest)
+        if foreign:
+            raise _foreign(path, block, body)
+        _check_version(path, block)
+        if block != seal(length - USER_BLOCK, digest):
+            raise FileFormatError(
+                f"{path} is damaged: its {length} bytes are not those that were written (cut short or changed); "
+                "restore it from a copy"
+            )
         yield file, length
 
 
-def _check_block(path: str | os.PathLike[str], block: bytes, length: int, digest: str) -> None:
-    if not block.startswith(_MAGIC):
-        if h5py.is_hdf5(path):
-            raise FileFormatError(
-                f"{path} is an HDF5 file but not a deepbelief model, or its first {USER_BLOCK} bytes are damaged"
-            )
-        raise FileFormatError(f"{path} is not a deepbelief model file" + (" (it is empty)" if not length else ""))
-    _check_version(path, block)
-    if block != seal(length - USER_BLOCK, digest):
-        raise FileFormatError(
-            f"{path} is damaged: its {length} bytes are not those that were written (cut short or changed); restore it from a copy"
+def _foreign(path: str | os.PathLike[str], block: bytes, body: bytes) -> FileFormatError:
+    """Return the error for a file that does not start as a model file does."""
+    if not block:
+        return FileFormatError(f"{path} is not a model file: it is empty")
+    if block.startswith(_HDF5):
+        return FileFormatError(f"{path} is an HDF5 file, but not a model that deepbelief wrote")
+    if body == _HDF5:
+        return FileFormatError(
+            f"{path} is not a model that deepbelief wrote, or its first {USER_BLOCK} bytes are damaged: "
+            "restore it from a copy"
         )
+    return FileFormatError(f"{path} is not a model file: not HDF5")
 
 
 def _check_version(path: str | os.PathLike[str], block: bytes) -> None:
@@ -92,17 +101,54 @@ def replace_file(path: str | os.PathLike[str], content: memoryview) -> None:
     DataError
         When it cannot be written; the old file is then as it was.
     """
+    target, mode = _target(path)
+    with _temporary(path, target, mode) as temporary:
+        _write_new(temporary, content, mode)
+        temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether a file can be written at a path; nothing stays behind.
+
+    Raises
+    ------
+    DataError
+        When the folder does not exist or cannot be written to, or the path is no regular file.
+
+    Examples
+    --------
+    >>> check_writable("no/such/folder/model.h5")
+    Traceback (most recent call last):
+    deepbelief.errors.DataError: cannot write no/such/folder/model.h5: there is no folder ...
+    """
+    target, mode = _target(path)
+    with _temporary(path, target, mode) as temporary:
+        _write_new(temporary, memoryview(b""), mode)
+        temporary.unlink()
+
+
+def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """Return the file to replace, behind symbolic links, and the mode of the old one."""
     try:
         target = Path(os.path.realpath(path))
         mode = target.stat().st_mode if target.exists() else None
+        folder = target.parent.is_dir()
     except (OSError, ValueError) as error:
         raise _cannot("write", path, error) from error
+    if not folder:
+        raise DataError(f"cannot write {path}: there is no folder {target.parent}")
     if mode is not None and not stat.S_ISREG(mode):
         raise DataError(f"cannot write {path}: not a regular file")
+    return target, mode
+
+
+@contextmanager
+def _temporary(path: str | os.PathLike[str], target: Path, mode: int | None) -> Iterator[Path]:
+    """Give a name in the folder of the target that is free again if anything goes wrong."""
     temporary = target.with_name(f".{FORMAT}-{secrets.token_hex(8)}.tmp")
     try:
-        _write_new(temporary, content, mode)
-        temporary.replace(target)
+        yield temporary
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -110,7 +156,6 @@ def replace_file(path: str | os.PathLike[str], content: memoryview) -> None:
             kept = "" if mode is None else "; the old file is unchanged"
             raise _cannot("write", path, error, kept) from error
         raise
-    _sync_folder(target.parent)
 
 
 def _write_new(path: Path, content: memoryview, mode: int | None) -> None:

@@ -25,7 +25,7 @@ def dumps(value: Any, where: str) -> bytes:
     """
     try:
         text = json.dumps(_encode(value, where, 0), allow_nan=False).encode("ascii")
-    except (ValueError, RecursionError) as error:  # an integer of more digits than Python prints
+    except (ValueError, OverflowError, RecursionError) as error:  # for instance an integer of 5000 digits
         raise error if isinstance(error, DataError) else DataError(f"{where} cannot be stored: {error}") from error
     if len(text) > MAX_JSON:
         raise DataError(f"{where} is {len(text)} bytes as JSON, at most {MAX_JSON} are allowed: store it as an array")
@@ -58,9 +58,11 @@ def _encode(value: Any, where: str, depth: int) -> Any:
     """Return a value that JSON can carry."""
     if depth > MAX_DEPTH:
         raise DataError(f"{where.split('.')[0]} is nested more than {MAX_DEPTH} deep")
-    if value is None or isinstance(value, (bool, str)):
-        return value if value is None or isinstance(value, bool) else str(value)
-    if isinstance(value, np.bool_):
+    if isinstance(value, str):
+        return str.__str__(value)  # the text itself, also of a subclass or an enumeration
+    if value is None:
+        return None
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, Integral):
         return int(value)
@@ -68,21 +70,21 @@ def _encode(value: Any, where: str, depth: int) -> Any:
         number = float(value)
         return number if math.isfinite(number) else {"$float": str(number)}
     if isinstance(value, np.ndarray):
-        value = value.tolist()
-        return _encode(value, where, depth)
+        return _encode(value.tolist(), where, depth)
     if isinstance(value, (list, tuple)):
         return [_encode(item, where, depth + 1) for item in value]
     if isinstance(value, Mapping):
         return _encode_mapping(value, where, depth)
     raise DataError(
-        f"{where} is a {type(value).__name__}, which a file cannot hold: use None, bool, int, float, str, and lists and dicts of them"
+        f"{where} is a {type(value).__name__}, which a file cannot hold: "
+        "use None, bool, int, float, str, and lists and dicts of them"
     )
 
 
 def _encode_mapping(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
     if all(isinstance(key, str) for key in value):
         return {
-            ("$" + key if key.startswith("$") else str(key)): _encode(item, f"{where}.{key}", depth + 1)
+            ("$" if key.startswith("$") else "") + str.__str__(key): _encode(item, f"{where}.{key}", depth + 1)
             for key, item in value.items()
         }
     pairs = [[_encode(key, where, depth + 2), _encode(item, where, depth + 2)] for key, item in value.items()]
@@ -101,7 +103,7 @@ def _decode(value: Any, where: str, depth: int) -> Any:
         return value
     if value.keys() == {"$float"} and value["$float"] in NON_FINITE:
         return NON_FINITE[value["$float"]]
-    if value.keys() == {"$map"}:
+    if value.keys() == {"$map"} and isinstance(value["$map"], list):
         return {_decode(key, where, depth + 2): _decode(item, where, depth + 2) for key, item in value["$map"]}
     if any(key.startswith("$") and not key.startswith("$$") for key in value):
         raise FileFormatError(f"{where} has a key that starts with a single $")

@@ -3,22 +3,23 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError, DeepBeliefError, FileFormatError
+from deepbelief.errors import DeepBeliefError, FileFormatError
 from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
 from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
 from deepbelief.stack import Stack, Weights
+from deepbelief.units import get_unit
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
-_TEXTS = {"params": dict, "attributes": dict, "history": list, "metadata": dict, "versions": dict}
+_TEXTS: dict[str, type] = {"params": dict, "attributes": dict, "history": list, "metadata": dict, "versions": dict}
 
 
 def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> ModelFile:
@@ -86,7 +87,7 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
         "layers": [] if stack is None else [_describe_layer(weights) for weights in stack],
         "tuned": stack is not None and stack.tuned,
         "pretrained": model.pretrained is not None,
-        "arrays": {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in model.arrays.items()},
+        "arrays": {name: _describe_array(array) for name, array in model.arrays.items()},
         "params": dict(model.params),
         "attributes": dict(model.attributes),
         "epochs": len(model.history),
@@ -106,6 +107,10 @@ def _describe_layer(weights: Weights) -> dict[str, Any]:
         "dtype": weights.W.dtype.name,
         "scaled": weights.mean is not None,
     }
+
+
+def _describe_array(array: NDArray[Any]) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": "str" if array.dtype.kind in "UO" else array.dtype.name}
 
 
 def _load(path: str | os.PathLike[str], memory_limit: int | None) -> tuple[ModelFile, dict[str, Any], int]:
@@ -137,7 +142,6 @@ class _Plan:
     """What reading will take in memory; nothing is read before the sum is known."""
 
     nbytes: int = 0
-    seen: list[str] = field(default_factory=list)
 
     def json(self, item: Any, where: str, kind: type) -> Callable[[], Any]:
         """Plan to read a JSON text."""
@@ -148,7 +152,8 @@ class _Plan:
 
         def finish() -> Any:
             value = plain.loads(bytes(dataset.read()[()]), where)
-            if not isinstance(value, kind) or (kind is list and not all(isinstance(item, dict) for item in value)):
+            objects = value if kind is list else [value]
+            if not (isinstance(objects, list) and all(isinstance(item, dict) for item in objects)):
                 raise FileFormatError(f"{where} must hold {'a list of objects' if kind is list else 'an object'}")
             return value
 
@@ -219,10 +224,24 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
     items = safety.members(group, where)
     _expect(items, where, required=("W", "vbias", "hbias"), optional=LAYER_ARRAYS)
     n_visible, n_hidden = (safety.integer(group, name, where) for name in ("n_visible", "n_hidden"))
-    units = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
+    units: dict[str, Any] = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
     shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,)}
     arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
-    return lambda: Weights(**{name: read_array() for name, read_array in arrays.items()}, **units)
+    _check_units(units["visible"], n_visible, where)
+    _check_units(units["hidden"], n_hidden, where)
+
+    def finish() -> Weights:
+        values: dict[str, Any] = units | {name: read_array() for name, read_array in arrays.items()}
+        return Weights(**values)
+
+    return finish
+
+
+def _check_units(spec: str, count: int, where: str) -> None:
+    """Refuse unit types that this release does not know, and groups that are not all the units."""
+    groups = getattr(get_unit(spec), "groups", ())
+    if groups and sum(groups) != count:
+        raise FileFormatError(f"{where} has {count} units, but groups of {sum(groups)}")
 
 
 def _expect(items: Any, where: str, *, required: Any, optional: Any = ()) -> None:

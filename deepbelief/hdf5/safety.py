@@ -84,8 +84,9 @@ def as_dataset(item: Any, where: str) -> Dataset:
         raise FileFormatError(f"{where} is a virtual dataset, which is not allowed")
     if plan.get_external_count():
         raise FileFormatError(f"{where} has external storage, which is not allowed")
-    if any(plan.get_filter(i)[0] not in FILTERS for i in range(plan.get_nfilters())):
-        raise FileFormatError(f"{where} has a filter other than gzip, shuffle and fletcher32")
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if not FILTERS.issuperset(filters) or len(filters) > len(set(filters)):
+        raise FileFormatError(f"{where} has a filter other than gzip, shuffle and fletcher32, or one twice")
     dtype = _dtype(item.get_type(), where)
     shape = _shape(item.get_space(), where)
     nbytes = math.prod(shape) * dtype.itemsize
