@@ -28,6 +28,7 @@ class PhaseBuffers:
         self._machine = machine
         self.space = Workspace(bk, machine.dtype)
         self.grads: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)  # type: ignore[assignment]
+        self.activity: DeviceArray = None  # set to an array to be told the hidden units' means over the minibatch
         self._row_weights: dict[tuple[int, int, float], DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
@@ -53,6 +54,8 @@ class PhaseBuffers:
             weight[n_positive:] = -share / n_negative
             self._row_weights[key] = weight
         n = n_positive + n_negative
+        if self.activity is not None:
+            self._bk.xp.mean(self.hidden(n)[:n_positive], axis=0, out=self.activity)
         return self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self.grads)
 
 

@@ -20,6 +20,7 @@ from deepbelief.units import Softmax, Unit, get_unit
 DeviceArray = Any
 
 MONITOR_ROWS = 1000
+ACTIVITY_DECAY = 0.95  # of the running mean that sparsity looks at
 LARGEST_INPUT = 1e4  # a hidden input beyond this means that the run has diverged
 
 
@@ -38,6 +39,8 @@ class RBMSettings:
     weight_decay: float = 2e-4
     batch_size: int | str = "auto"
     n_iter: int | str = "auto"
+    sparsity_target: float | None = None
+    sparsity_cost: float = 0.3
 
     def resolve(self, n_rows: int, n_visible: int) -> "RBMSettings":
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
@@ -93,13 +96,18 @@ def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, A
 
 
 def initial_weights(
-    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int
-) -> Weights:
-    """Return weights drawn from N(0, 0.01**2), visible biases that fit the column means, hidden biases 0."""
+    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int,
+    sparsity_target: float | None = None,
+) -> Weights:  # fmt: skip
+    """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
+
+    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be.
+    """
     n_visible, dtype = len(visible_mean), visible_mean.dtype
     W = host_rng(seed, layer, "weights").normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+    bias = 0.0 if sparsity_target is None else np.log(sparsity_target / (1 - sparsity_target))
     return Weights(
-        W, visible.initial_bias(visible_mean).astype(dtype), np.zeros(n_hidden, dtype), visible.spec, hidden.spec,
+        W, visible.initial_bias(visible_mean).astype(dtype), np.full(n_hidden, bias, dtype), visible.spec, hidden.spec,
         mean, scale, visible_mean,
     )  # fmt: skip
 
@@ -110,6 +118,7 @@ class LayerState:
 
     velocities: list[np.ndarray[Any, Any]] = field(default_factory=list)
     chains: np.ndarray[Any, Any] | None = None
+    activity: np.ndarray[Any, Any] | None = None  # running mean of each hidden unit, where sparsity is asked for
     epochs: int = 0  # epochs done
     updates: int = 0  # updates done
 
@@ -135,20 +144,33 @@ class LayerTrainer:
             velocity[...] = bk.asarray(kept)
         self.estimator: GradientEstimator = settings.gradient  # type: ignore[assignment]
         self.chains: DeviceArray = None
+        self.activity: DeviceArray = None
+        if settings.sparsity_target is not None:
+            self.buffers.activity = bk.xp.zeros_like(self.machine.hbias)
+            self.activity = bk.xp.full_like(self.machine.hbias, settings.sparsity_target)
+            if self.state.activity is not None:
+                self.activity[...] = bk.asarray(self.state.activity)
         self.good: Weights | None = weights if self.state.epochs else None
         self.diverged = ""
 
     def train(
-        self, rows: Rows, held_out: Rows | None, epochs: range, reporter: Reporter, **labels: Any
+        self,
+        rows: Rows,
+        held_out: Rows | None,
+        epochs: range,
+        reporter: Reporter,
+        *,
+        shuffle: bool = True,
+        **labels: Any,
     ) -> list[Record]:
-        """Train for some epochs and return their records, each with ``labels`` in front."""
+        """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows = rows
         self._labels = labels
         self._watch(rows, held_out)
         self._start_chains()
         return run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
-            seed=self.seed, key=(self.layer,), reporter=reporter,
+            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
         )  # fmt: skip
 
     def _start_chains(self) -> None:
@@ -191,9 +213,17 @@ class LayerTrainer:
         settings = self.settings
         self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
         grads = self.estimator(self.machine, self.buffers, n, int(settings.batch_size), self.chains, rng)
+        if self.activity is not None:
+            self._encourage_sparsity(grads[2])
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
         self.state.updates += 1
+
+    def _encourage_sparsity(self, hbias_grad: DeviceArray) -> None:
+        """Push each hidden bias so that its unit's running mean nears the target (Hinton 2010, section 11)."""
+        self.activity *= ACTIVITY_DECAY
+        self.activity += (1 - ACTIVITY_DECAY) * self.buffers.activity
+        hbias_grad += self.settings.sparsity_cost * (self.activity - self.settings.sparsity_target)
 
     def end_epoch(self, epoch: int) -> Record:
         """Judge the fixed rows; on divergence go back to the last good epoch and stop."""
@@ -259,7 +289,8 @@ class LayerTrainer:
         to_numpy = self.bk.to_numpy
         chains = None if self.chains is None else to_numpy(self.chains).copy()
         velocities = [to_numpy(v).copy() for v in self.velocities]
-        return replace(self.state, velocities=velocities, chains=chains)
+        activity = None if self.activity is None else to_numpy(self.activity).copy()
+        return replace(self.state, velocities=velocities, chains=chains, activity=activity)
 
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""

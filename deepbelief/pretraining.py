@@ -125,7 +125,10 @@ def _first_pass_trainer(
         weights = start.layers[layer]
     else:
         unit, mean, scale, visible_mean = _visible_of(source, rows_below, trainers, layer, settings)
-        weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer)
+        weights = initial_weights(
+            n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
+            sparsity_target=settings.sparsity_target,
+        )  # fmt: skip
     settings = replace(settings, visible=weights.visible).resolve(source.shape[0], weights.n_visible)
     horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
     return LayerTrainer(weights, settings, bk, seed=seed, layer=layer, horizon=horizon, state=state)

@@ -1,0 +1,121 @@
+"""What the estimators share: checking settings and rows, and handing rows to the engine."""
+
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_array, validate_data
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
+from deepbelief.sources import ArraySource, RowSource, as_source
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def is_source(X: Any) -> bool:
+    """Tell whether ``X`` is a `RowSource` rather than an array."""
+    return hasattr(X, "take") and not hasattr(X, "__array__") and not sparse.issparse(X) and hasattr(X, "shape")
+
+
+def check_backend(backend: str | Backend, X: Any) -> Backend:
+    """Return the backend, and refuse device rows that do not belong to it."""
+    bk = get_backend(backend)
+    if hasattr(X, "__cuda_array_interface__") and not bk.owns(X):
+        raise BackendError(
+            f"X is on a CUDA device but backend={bk.name!r}: pass backend='cupy', or move the rows with X.get()"
+        )
+    return bk
+
+
+def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1) -> RowSource:
+    """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers."""
+    if is_source(X):
+        _check_source(estimator, X, reset=reset, min_rows=min_rows)
+        return X  # type: ignore[no-any-return]
+    if bk.owns(X) and not isinstance(X, np.ndarray):
+        X = bk.to_numpy(X)
+    X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows)
+    return as_source(X)
+
+
+def check_rows_and_labels(estimator: Any, X: Any, y: Any, bk: Backend) -> tuple[RowSource, Array]:
+    """Return X as a source and y as an array of as many rows, after scikit-learn's checks."""
+    if is_source(X):
+        _check_source(estimator, X, reset=True, min_rows=2)
+        y = np.asarray(y)
+        if len(y) != X.shape[0]:
+            raise DataError(f"X has {X.shape[0]} rows but y has {len(y)}")
+        return X, y
+    if bk.owns(X) and not isinstance(X, np.ndarray):
+        X = bk.to_numpy(X)
+    X, y = validate_data(estimator, X, y, accept_sparse="csr", dtype="numeric", ensure_min_samples=2)
+    return as_source(X), y
+
+
+def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: int) -> None:
+    n_rows, n_features = source.shape
+    if n_rows < min_rows:
+        name = type(estimator).__name__
+        raise DataError(f"found {n_rows} sample(s) while a minimum of {min_rows} is required by {name}")
+    if reset:
+        estimator.n_features_in_ = n_features
+    elif n_features != estimator.n_features_in_:
+        raise DataError(
+            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input"
+        )
+
+
+def on_device(result: Array, X: Any, bk: Backend) -> Any:
+    """Return the result where the rows came from: CuPy in, CuPy out."""
+    if isinstance(X, np.ndarray) or not bk.owns(X):
+        return result
+    return bk.asarray(result)
+
+
+def dense(source: RowSource) -> Array:
+    """Return all rows of a source as one array."""
+    return source.array if type(source) is ArraySource and source.array.dtype.kind == "f" else source.take(slice(None))  # type: ignore[return-value]
+
+
+def check_number(
+    name: str, value: Any, *, low: float, high: float = np.inf, integer: bool = False, auto: bool = False,
+    open_low: bool = False, open_high: bool = False,
+) -> None:  # fmt: skip
+    """Refuse a setting that is not a number within bounds (or ``"auto"`` where allowed)."""
+    if auto and isinstance(value, str) and value == "auto":
+        return
+    kind = numbers.Integral if integer else numbers.Real
+    above = isinstance(value, kind) and (value > low if open_low else value >= low)
+    if isinstance(value, bool) or not above or not (value < high if open_high else value <= high):
+        word = "an integer" if integer else "a number"
+        bounds = f"{'>' if open_low else '>='} {low:g}"
+        if np.isfinite(high):
+            bounds += f" and {'<' if open_high else '<='} {high:g}"
+        raise SettingError(f"{name} must be {word} {bounds}{' or auto' if auto else ''}, got {value!r}")
+
+
+def check_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return hidden layer sizes as a tuple of positive integers."""
+    values = (sizes,) if isinstance(sizes, numbers.Integral) else sizes
+    good = isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) and len(values) > 0
+    if not good or not all(isinstance(s, numbers.Integral) and s > 0 and not isinstance(s, bool) for s in values):
+        raise SettingError(
+            f"hidden_layer_sizes must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}"
+        )
+    return tuple(int(s) for s in values)
+
+
+def warn_diverged(message: str) -> None:
+    """Warn that training stopped at the last good epoch."""
+    if message:
+        warnings.warn(f"{message}; the weights of the last good epoch were kept", DivergenceWarning, stacklevel=4)
+
+
+def check_labels_1d(y: Any) -> Array:
+    """Return class labels as a 1-D array."""
+    return check_array(y, ensure_2d=False, dtype=None)  # type: ignore[no-any-return]

@@ -1,0 +1,430 @@
+"""The deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+
+from deepbelief.activations import Activation, get_activation
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import (
+    check_backend,
+    check_number,
+    check_rows,
+    check_rows_and_labels,
+    on_device,
+    warn_diverged,
+)
+from deepbelief.estimators.dbn import DBN, layer_sizes, pretrain_stack
+from deepbelief.estimators.rbm import RBM
+from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.losses import SoftmaxNLL
+from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.pretraining import scaled
+from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.seeds import run_seed
+from deepbelief.sources import RowSource, SubsetSource
+from deepbelief.stack import Stack
+from deepbelief.training import Reporter, get_reporter, split_rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def labelled_rows(y: Array, unlabeled: Any) -> Array:
+    """Return a mask of the labelled rows.
+
+    ``"auto"``: -1 marks unlabelled rows where at least two other labels are present, so that {-1, 1} stays
+    an ordinary binary problem; None: every row is labelled; any other value is itself the mark.
+    """
+    if unlabeled is None:
+        return np.ones(len(y), bool)
+    if not isinstance(unlabeled, str):
+        return np.asarray(y != unlabeled)
+    if unlabeled != "auto":
+        return np.asarray(y != unlabeled)
+    if y.dtype.kind not in "iuf":
+        return np.ones(len(y), bool)
+    known = y != -1
+    return known if len(np.unique(y[known])) >= 2 else np.ones(len(y), bool)
+
+
+class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Deep belief network with a softmax head: pretrained without labels, fine-tuned with them.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        As in `DBN`.
+    rbm : RBM, list of RBM or None, default=None
+        Settings of pretraining, as in `DBN`.
+    pretrained : Stack, str, Path, DBN or None, default=None
+        A stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN`
+        (which `sklearn.base.clone` unfits: pass ``dbn.stack_`` to searches and cross-validation).
+    n_passes : int, default=1
+        Pretraining passes, as in `DBN`.
+    activation : {"auto", "sigmoid", "tanh", "relu", "identity"} or Activation, default="auto"
+        ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
+        its weights as a start.
+    solver : {"sgd"} or Optimizer, default="sgd"
+    learning_rate_init : float or "auto", default="auto"
+        Learning rate of fine-tuning at its start.
+    schedule : {"linear", "constant", "cosine"} or callable, default="linear"
+        How the learning rate of fine-tuning moves.
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+    alpha : float, default=1e-5
+        L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its
+        alpha by the batch size.)
+    batch_size : int or "auto", default="auto"
+        ``"auto"``: a fiftieth of the labelled rows, between 10 and 100.
+    max_iter : int or "auto", default="auto"
+        Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
+    early_stopping : bool, default=False
+        Hold out a share of the labelled rows, stop when their accuracy has not risen for
+        ``n_iter_no_change`` epochs, and keep the best weights.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=1e-4
+    class_weight : dict, "balanced" or None, default=None
+    unlabeled : "auto", None or label, default="auto"
+        What marks rows without a label. ``"auto"``: -1, where at least two other labels are present.
+    warm_start : bool, default=False
+        `fit` goes on from the fine-tuned weights instead of pretraining anew.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    stack_ : Stack
+        The fine-tuned layers; ``stack_.tuned`` is True.
+    pretrained_stack_ : Stack
+        The layers as pretraining left them.
+    coefs_, intercepts_ : list of ndarray
+        Weights and biases of each layer, the head's last.
+    history_ : list of dict
+    loss_curve_ : list of float
+        Mean training loss of each fine-tuning epoch.
+    n_iter_ : int
+        Fine-tuning epochs done.
+    n_unlabeled_ : int
+        Rows that had no label.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DBNClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = DBNClassifier((64, 64), max_iter=5, random_state=0).fit(X / 16, y)
+    >>> clf.score(X / 16, y) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        *,
+        rbm: RBM | Sequence[RBM] | None = None,
+        pretrained: Stack | str | Path | DBN | None = None,
+        n_passes: int = 1,
+        activation: str | Activation = "auto",
+        solver: str | Optimizer = "sgd",
+        learning_rate_init: float | str = "auto",
+        schedule: str | Schedule = "linear",
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        alpha: float = 1e-5,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        class_weight: Any = None,
+        unlabeled: Any = "auto",
+        warm_start: bool = False,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.rbm = rbm
+        self.pretrained = pretrained
+        self.n_passes = n_passes
+        self.activation = activation
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.unlabeled = unlabeled
+        self.warm_start = warm_start
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Pretrain on all rows, then fine-tune on the labelled ones.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+            Class labels; rows may be unlabelled (see ``unlabeled``).
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows in fine-tuning.
+
+        Returns
+        -------
+        DBNClassifier
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        settings = self._settings()
+        bk = check_backend(self.backend, X)
+        source, y = check_rows_and_labels(self, X, y, bk)
+        train = self._labelled(source, column_or_1d(y, warn=True), sample_weight)
+        again = bool(self.warm_start) and hasattr(self, "coefs_")
+        if not again:
+            self._seed = run_seed(self.random_state)
+            self._epochs = 0
+        reporter = get_reporter(self.verbose)
+        history = self._pretrain(source, bk, reporter) if not again else self.history_
+        layers, head = self._start(again)
+        train, validation = self._split(train)
+        result = finetune(
+            layers, head, SoftmaxNLL(), train, settings=settings, bk=bk, seed=self._seed, validation=validation,
+            reporter=reporter, first_epoch=self._epochs,
+        )  # fmt: skip
+        self.coefs_, self.intercepts_ = result.params[::2], result.params[1::2]
+        self._epochs = result.epochs
+        self.history_ = history + result.history
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
+        warn_diverged(result.diverged)
+        return self
+
+    def _settings(self) -> FineTuneSettings:
+        if not isinstance(self.activation, str) or self.activation != "auto":
+            get_activation(self.activation)
+        get_optimizer(self.solver, nesterov=True)
+        get_schedule(self.schedule)
+        check_number("learning_rate_init", self.learning_rate_init, low=0, open_low=True, auto=True)
+        check_number("momentum", self.momentum, low=0, high=1, open_high=True)
+        check_number("alpha", self.alpha, low=0)
+        check_number("batch_size", self.batch_size, low=1, integer=True, auto=True)
+        check_number("max_iter", self.max_iter, low=1, integer=True, auto=True)
+        check_number("validation_fraction", self.validation_fraction, low=0, high=1, open_low=True, open_high=True)
+        check_number("n_iter_no_change", self.n_iter_no_change, low=1, integer=True)
+        check_number("tol", self.tol, low=0)
+        return FineTuneSettings(
+            solver=self.solver, learning_rate_init=self.learning_rate_init, schedule=self.schedule,
+            momentum=float(self.momentum), nesterov=bool(self.nesterovs_momentum), alpha=float(self.alpha),
+            batch_size=self.batch_size, max_iter=self.max_iter, n_iter_no_change=int(self.n_iter_no_change),
+            tol=float(self.tol),
+        )  # fmt: skip
+
+    def _labelled(self, source: RowSource, y: Array, sample_weight: Any) -> Labelled:
+        """Return the labelled rows with class numbers and weights."""
+        check_classification_targets(y)
+        known = labelled_rows(y, self.unlabeled)
+        self.n_unlabeled_ = int((~known).sum())
+        if not known.any():
+            raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
+        self.classes_, targets = np.unique(y[known], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes_[0]!r}")
+        weights = self._row_weights(source, y, known, sample_weight)
+        rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
+        return Labelled(rows, targets.astype(np.intp), weights)
+
+    def _row_weights(self, source: RowSource, y: Array, known: Array, sample_weight: Any) -> Array | None:
+        weights = None
+        if sample_weight is not None:
+            checked = _check_sample_weight(sample_weight, np.empty((source.shape[0], 1)), ensure_non_negative=True)
+            weights = checked[known].astype(np.float64)
+            if not weights.sum() > 0:
+                raise DataError("sample_weight is 0 for every labelled row")
+        if self.class_weight is not None:
+            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y[known])
+            by_row = per_class[np.searchsorted(self.classes_, y[known])]
+            weights = by_row if weights is None else weights * by_row
+        return weights
+
+    def _pretrain(self, source: RowSource, bk: Backend, reporter: Reporter) -> list[dict[str, Any]]:
+        """Set the stack to start from; return the history of pretraining."""
+        if self.pretrained is None:
+            sizes = layer_sizes(self.hidden_layer_sizes, source, len(self.classes_))
+            result = pretrain_stack(
+                source, sizes, self.rbm, n_passes=self.n_passes, bk=bk, seed=self._seed, reporter=reporter
+            )
+            self.pretrained_stack_ = result.stack
+            return result.history
+        stack = self.pretrained_stack_ = self._given_stack()
+        if stack.sizes[0] != source.shape[1]:
+            raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
+        return []
+
+    def _given_stack(self) -> Stack:
+        given = self.pretrained
+        if isinstance(given, (str, Path)):
+            from deepbelief.estimators.files import load
+
+            given = load(given)
+        if isinstance(given, Stack):
+            return given
+        if isinstance(given, BaseEstimator):
+            if hasattr(given, "stack_"):
+                return given.stack_  # type: ignore[no-any-return]
+            if hasattr(given, "weights_"):
+                return Stack((given.weights_,))
+            raise SettingError(
+                f"pretrained={type(given).__name__} is not fitted (clone() unfits it): pass its stack_, "
+                "for instance pretrained=dbn.stack_"
+            )
+        raise SettingError(f"pretrained must be a Stack, a path, a fitted DBN or None, got {given!r}")
+
+    def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
+        """Return the hidden layers and the head to start from."""
+        if again:
+            n_classes = self.coefs_[-1].shape[1]
+            if n_classes != len(self.classes_):
+                raise DataError(f"warm_start goes on with {n_classes} classes, y has {len(self.classes_)}")
+            return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
+        layers = layers_from_stack(self.pretrained_stack_, self.activation)
+        W, n_classes = layers[-1].W, len(self.classes_)
+        return layers, (np.zeros((W.shape[1], n_classes), W.dtype), np.zeros(n_classes, W.dtype))
+
+    def _layers(self) -> list[Layer]:
+        """Return the hidden layers as fine-tuned."""
+        activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
+        return [Layer(W, b, a) for W, b, a in zip(self.coefs_[:-1], self.intercepts_[:-1], activations, strict=True)]
+
+    def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
+        """Scale the rows as the first layer wants them, and hold some out for early stopping."""
+        rows = scaled(train.rows, self.pretrained_stack_.layers[0])
+        if not self.early_stopping:
+            return Labelled(rows, train.targets, train.weights), None
+        fit_rows, held_rows, kept, held = split_rows(rows, self.validation_fraction, self._seed, strata=train.targets)
+        parts = [
+            Labelled(part, train.targets[index], None if train.weights is None else train.weights[index])
+            for part, index in ((fit_rows, kept), (held_rows, held))
+        ]
+        return parts[0], parts[1]
+
+    def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
+        check_is_fitted(self, "coefs_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], SoftmaxNLL(), bk)
+        return network, scaled(source, self.pretrained_stack_.layers[0]), bk
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Columns as in ``classes_``; CuPy if X is.
+        """
+        network, source, bk = self._network(X)
+        out = np.empty((source.shape[0], len(self.classes_)), network.dtype)
+        for start, stop, output in outputs(network, source):
+            out[start:stop] = bk.to_numpy(output)
+        return on_device(out, X, bk)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+        """
+        bk = check_backend(self.backend, X)
+        probabilities = self.predict_proba(X)
+        xp = bk.xp if bk.owns(probabilities) else np
+        return xp.log(xp.maximum(probabilities, xp.finfo(probabilities.dtype).tiny))
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        bk = check_backend(self.backend, X)
+        labels = self.classes_[bk.to_numpy(self.predict_proba(X)).argmax(axis=1)]
+        return on_device(labels, X, bk) if labels.dtype.kind in "biuf" else labels  # type: ignore[no-any-return]
+
+    def transform(self, X: Any) -> Any:
+        """Return the top hidden layer's output.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_top)
+        """
+        network, source, bk = self._network(X)
+        out = np.empty((source.shape[0], self.coefs_[-1].shape[0]), network.dtype)
+        for start, stop, output in outputs(network, source, top=True):
+            out[start:stop] = bk.to_numpy(output)
+        return on_device(out, X, bk)
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean training loss of each fine-tuning epoch."""
+        if "history_" not in self.__dict__:
+            raise AttributeError("loss_curve_ is there after fit")
+        return [record["loss"] for record in self.history_ if record.get("phase") == "finetune"]
+
+    @property
+    def n_iter_(self) -> int:
+        """Fine-tuning epochs done."""
+        if "_epochs" not in self.__dict__:
+            raise AttributeError("n_iter_ is there after fit")
+        return self._epochs
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.coefs_[-1].shape[0])
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

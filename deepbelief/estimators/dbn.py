@@ -1,0 +1,253 @@
+"""The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import (
+    check_backend,
+    check_number,
+    check_rows,
+    check_sizes,
+    on_device,
+    warn_diverged,
+)
+from deepbelief.estimators.rbm import RBM, rbm_settings
+from deepbelief.layer import RBMSettings
+from deepbelief.machine import Machine
+from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.seeds import run_seed, stream
+from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
+from deepbelief.sources import RowSource
+from deepbelief.training import Reporter, get_reporter, split_rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def layer_sizes(sizes: Any, source: RowSource, n_classes: int | None = None) -> tuple[int, ...]:
+    """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against."""
+    n_rows, n_features = source.shape
+    if isinstance(sizes, str):
+        if sizes != "auto":
+            raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
+        return suggest_layer_sizes(n_features, n_rows, n_classes).hidden_layer_sizes
+    chosen = check_sizes(sizes)
+    warn_layer_sizes(n_features, chosen, n_samples=n_rows, stacklevel=4)
+    return chosen
+
+
+def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
+    """Return the settings of each layer from one template, a list with one per layer, or None for the defaults."""
+    templates = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
+    if len(templates) != n_layers:
+        raise SettingError(
+            f"rbm has {len(templates)} templates for {n_layers} layers: give one per layer, or a single one"
+        )
+    for template in templates:
+        if not isinstance(template, RBM):
+            raise SettingError(f"rbm must be an RBM, a list of them, or None, got {template!r}")
+    settings = [rbm_settings(template) for template in templates]
+    # A template's visible type holds for the first layer; those above follow the layer below.
+    return settings[:1] + [replace(s, visible="auto") for s in settings[1:]]
+
+
+def pretrain_stack(
+    source: RowSource, sizes: Sequence[int], rbm: Any, *, n_passes: int, bk: Backend, seed: int, reporter: Reporter
+) -> Pretrained:
+    """Pretrain a stack as the estimators' settings say."""
+    check_number("n_passes", n_passes, low=1, integer=True)
+    settings = layer_settings(rbm, len(sizes))
+    first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
+    fraction = 0.0 if first is None else first.validation_fraction
+    held_out = None
+    if fraction:
+        source, held_out, _, _ = split_rows(source, fraction, seed)
+    result = pretrain(
+        source, sizes, settings, bk=bk, seed=seed, n_passes=int(n_passes), held_out=held_out, reporter=reporter
+    )
+    warn_diverged(result.diverged)
+    return result
+
+
+class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Hidden units of each layer from the data upwards; ``"auto"`` is `suggest_layer_sizes`
+        (784 columns: 500, 250).
+    rbm : RBM, list of RBM or None, default=None
+        Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
+        ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
+        ``visible`` holds for the first layer.
+    n_passes : int, default=1
+        Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
+        below as they then are.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    stack_ : Stack
+    history_ : list of dict
+        Per pass, layer and epoch: reconstruction error, free-energy gap, learning rate, seconds.
+    n_features_in_ : int
+
+    References
+    ----------
+    Hinton, Osindero and Teh, "A fast learning algorithm for deep belief nets", Neural Computation 18, 2006.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DBN, RBM
+    >>> X = load_digits().data / 16
+    >>> dbn = DBN((32, 16), rbm=RBM(n_iter=1), random_state=0).fit(X)
+    >>> dbn.transform(X).shape
+    (1797, 16)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        *,
+        rbm: RBM | Sequence[RBM] | None = None,
+        n_passes: int = 1,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.rbm = rbm
+        self.n_passes = n_passes
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Pretrain the stack.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        DBN
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=True, min_rows=2)
+        sizes = layer_sizes(self.hidden_layer_sizes, source)
+        seed = run_seed(self.random_state)
+        result = pretrain_stack(
+            source, sizes, self.rbm, n_passes=self.n_passes, bk=bk, seed=seed, reporter=get_reporter(self.verbose)
+        )
+        self.stack_ = result.stack
+        self.history_ = result.history
+        self._h_states = result.negative_states
+        self._seed, self._draws = seed, 0
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return the top layer's hidden means.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_top)
+            CuPy if X is.
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        return on_device(transform(self.stack_, source, bk), X, bk)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return rows from top-layer states, layer by layer through the means of the visible units.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_top)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            In the units of the data.
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        codes = X if bk.owns(X) else check_array(X, dtype=[np.float64, np.float32])
+        if codes.shape[1] != self.stack_.sizes[-1]:
+            raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {self.stack_.sizes[-1]} units")
+        return on_device(bk.to_numpy(self._down(bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype), bk)), X, bk)
+
+    def _down(self, h: Any, bk: Backend) -> Any:
+        for weights in reversed(self.stack_.layers):
+            h = Machine(weights, bk).mean_visible(h)
+            if weights.mean is not None:
+                h = h * bk.asarray(weights.scale) + bk.asarray(weights.mean)
+        return h
+
+    def sample(self, n_samples: int = 1, *, n_steps: int = 1000, random_state: Any = None) -> Array:
+        """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        n_steps : int, default=1000
+            Gibbs steps from hidden states of the last negative phase.
+        random_state : int, Generator or None
+            None: go on with the model's own stream, so that two calls differ.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Means of the visible units given the states above.
+        """
+        check_is_fitted(self, "stack_")
+        check_number("n_samples", n_samples, low=1, integer=True)
+        check_number("n_steps", n_steps, low=1, integer=True)
+        if self.stack_.tuned:
+            raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
+        bk = check_backend(self.backend, None)
+        if random_state is None:
+            key = ("sample", self._draws)
+            self._draws += 1
+            rng = bk.rng(stream(self._seed, *key))
+        else:
+            rng = bk.rng(stream(run_seed(random_state), "sample"))
+        top = Machine(self.stack_.layers[-1], bk)
+        h = bk.asarray(np.resize(self._h_states, (n_samples, top.W.shape[1])), dtype=top.dtype).copy()
+        v = bk.xp.empty((n_samples, top.W.shape[0]), top.dtype)
+        for _ in range(n_steps):
+            top.sample_visible(h, rng, v)
+            top.sample_hidden(v, rng, h)
+        return bk.to_numpy(self._down(h, bk))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.stack_.sizes[-1]
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,237 @@
+"""Estimators and stacks to and from model files. A file is data: estimators are rebuilt from a fixed list of names."""
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from deepbelief import hdf5
+from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.estimators.classifier import DBNClassifier
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.rbm import RBM
+from deepbelief.hdf5 import ModelFile
+from deepbelief.layer import LayerState
+from deepbelief.stack import Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ESTIMATORS: Mapping[str, type[Any]] = {"RBM": RBM, "DBN": DBN, "DBNClassifier": DBNClassifier}
+"""Classes that a file may name; each has `_fitted_state` and `_restore` below."""
+
+# Settings that are not plain values are stored as what they amount to once a model is fitted.
+DROPPED = {"pretrained": None, "verbose": 0}
+
+
+def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted estimator, or a bare stack, to an HDF5 model file.
+
+    The file is written beside its place and then moved there: an old file survives any failure.
+
+    Parameters
+    ----------
+    estimator : RBM, DBN, DBNClassifier or Stack
+    path : str or path
+    metadata : mapping, optional
+        Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
+
+    Raises
+    ------
+    SettingError
+        If it is not fitted, or has a setting that a file cannot hold.
+    DataError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> from deepbelief import RBM, load, save
+    >>> rbm = RBM(2, n_iter=1, random_state=0).fit(np.eye(4))
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "rbm.h5"
+    >>> save(rbm, path)
+    >>> bool((load(path).transform(np.eye(4)) == rbm.transform(np.eye(4))).all())
+    True
+    """
+    hdf5.write(path, to_model_file(estimator, metadata or {}))
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a model file and return the fitted estimator, or the stack, that it holds.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    RBM, DBN, DBNClassifier or Stack
+        It predicts bit for bit what the saved one did, on the same machine and versions.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged, hostile, foreign, or of a newer version.
+    DataError
+        If there is no such file.
+    """
+    return from_model_file(hdf5.read(path))
+
+
+def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
+    """Return what a file holds of a fitted estimator."""
+    if isinstance(estimator, Stack):
+        return ModelFile("Stack", {}, stack=estimator, metadata=metadata)
+    kind = type(estimator).__name__
+    if ESTIMATORS.get(kind) is not type(estimator):
+        raise SettingError(f"save takes a Stack, {', '.join(ESTIMATORS)}, got {kind}")
+    if not hasattr(estimator, "history_"):
+        raise SettingError(f"{kind} is not fitted: there is nothing to save")
+    params = _plain_params(estimator)
+    common = {"kind": kind, "params": params, "history": estimator.history_, "metadata": metadata}
+    names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
+    attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
+    if isinstance(estimator, RBM):
+        state = asdict(estimator._state)
+        velocities = {f"velocity_{i}": v for i, v in enumerate(state.pop("velocities"))}
+        arrays = {k: v for k in ("chains", "activity") if (v := state.pop(k)) is not None}
+        arrays |= velocities | {"h_samples": estimator.h_samples_}
+        return ModelFile(
+            **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
+            attributes=attributes | state | {"draws": estimator._draws},
+        )  # fmt: skip
+    if isinstance(estimator, DBN):
+        return ModelFile(
+            **common, stack=estimator.stack_, arrays={"h_states": estimator._h_states} | names,
+            attributes=attributes | {"draws": estimator._draws},
+        )  # fmt: skip
+    arrays = {f"coef_{i}": c for i, c in enumerate(estimator.coefs_)}
+    arrays |= {f"intercept_{i}": b for i, b in enumerate(estimator.intercepts_)} | {"classes": estimator.classes_}
+    attributes |= {"epochs": estimator._epochs, "n_unlabeled": estimator.n_unlabeled_}
+    return ModelFile(
+        **common, stack=estimator.stack_, pretrained=estimator.pretrained_stack_, arrays=arrays | names,
+        attributes=attributes,
+    )  # fmt: skip
+
+
+def _plain_params(estimator: Any) -> dict[str, Any]:
+    """Return the settings as plain values."""
+    return {name: _plain(type(estimator).__name__, name, v) for name, v in estimator.get_params(deep=False).items()}
+
+
+def _plain(owner: str, name: str, value: Any) -> Any:
+    if name in DROPPED and not isinstance(value, (int, type(None))):
+        return DROPPED[name]
+    if isinstance(value, RBM):
+        return {"kind": "RBM", "params": _plain_params(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(owner, name, v) for v in value]
+    if name == "random_state" and value is not None and not isinstance(value, (int, np.integer)):
+        return None  # a generator's position is of the past; the seed that it gave is kept beside
+    if name == "backend" and not isinstance(value, str):
+        return value.name
+    if name in ("visible", "hidden") and not isinstance(value, str):
+        return value.spec
+    if isinstance(value, Mapping):
+        return {k: _plain(owner, name, v) for k, v in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise SettingError(f"{owner}({name}={value!r}) cannot be kept in a file: use one of the names, or a plain value")
+
+
+def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
+    """Return an unfitted estimator of this kind."""
+    if kind not in ESTIMATORS:
+        raise FileFormatError(f"the file holds a {kind!r}, which this release does not know")
+    cls = ESTIMATORS[kind]
+    allowed = set(cls._get_param_names())
+    if unknown := sorted(set(params) - allowed):
+        raise FileFormatError(f"the file's {kind} has settings that this release does not know: {', '.join(unknown)}")
+    return cls(**{name: _revive(value) for name, value in params.items()})
+
+
+def _revive(value: Any) -> Any:
+    if isinstance(value, Mapping) and set(value) == {"kind", "params"}:
+        return _rebuild(value["kind"], value["params"])
+    if isinstance(value, list):
+        items = [_revive(v) for v in value]
+        return items if any(isinstance(v, RBM) for v in items) else tuple(items)
+    return value
+
+
+def from_model_file(model: ModelFile) -> Any:
+    """Return the fitted estimator that a file holds."""
+    if model.stack is None:
+        raise FileFormatError("the file holds no layers")
+    if model.kind == "Stack":
+        return model.stack
+    try:
+        estimator = _rebuild(model.kind, model.params)
+        _restore(estimator, model)
+    except (KeyError, TypeError, IndexError) as error:
+        raise FileFormatError(f"the file's {model.kind} is not complete: {error}") from error
+    return estimator
+
+
+def _restore(estimator: Any, model: ModelFile) -> None:
+    arrays, attributes = dict(model.arrays), model.attributes
+    assert model.stack is not None
+    estimator.n_features_in_ = int(attributes["n_features_in"])
+    if estimator.n_features_in_ != model.stack.sizes[0]:
+        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {model.stack.sizes[0]}")
+    estimator._seed = int(attributes["seed"])
+    estimator.history_ = [dict(record) for record in model.history]
+    if "feature_names_in" in arrays:
+        estimator.feature_names_in_ = arrays["feature_names_in"].astype(object)
+    if isinstance(estimator, RBM):
+        _restore_rbm(estimator, model.stack, arrays, attributes)
+    elif isinstance(estimator, DBN):
+        estimator.stack_ = model.stack
+        estimator._h_states = _shaped(arrays["h_states"], (None, model.stack.sizes[-1]))
+        estimator._draws = int(attributes["draws"])
+    else:
+        _restore_classifier(estimator, model, arrays)
+
+
+def _shaped(array: Array, shape: tuple[int | None, ...]) -> Array:
+    """Return the array, or refuse it for its shape."""
+    agrees = array.ndim == len(shape) and all(s in (None, n) for s, n in zip(shape, array.shape, strict=True))
+    if not agrees or array.dtype.kind != "f":
+        raise FileFormatError(f"the file holds an array of shape {array.shape} where {shape} belongs")
+    return array
+
+
+def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
+    if len(stack) != 1:
+        raise FileFormatError(f"an RBM has one layer, the file holds {len(stack)}")
+    weights = rbm.weights_ = stack.layers[0]
+    shapes = (weights.W.shape, weights.vbias.shape, weights.hbias.shape)
+    rows = (None, weights.n_hidden)
+    rbm._state = LayerState(
+        [_shaped(arrays[f"velocity_{i}"], shape) for i, shape in enumerate(shapes)],
+        _shaped(arrays["chains"], rows) if "chains" in arrays else None,
+        _shaped(arrays["activity"], (weights.n_hidden,)) if "activity" in arrays else None,
+        int(attributes["epochs"]),
+        int(attributes["updates"]),
+    )
+    rbm.h_samples_ = _shaped(arrays["h_samples"], rows)
+    rbm._draws = int(attributes["draws"])
+
+
+def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[str, Array]) -> None:
+    assert model.stack is not None
+    if model.pretrained is None or model.pretrained.sizes != model.stack.sizes:
+        raise FileFormatError("the file's pretrained and fine-tuned stacks do not agree")
+    clf.classes_ = arrays["classes"]
+    sizes = (*model.stack.sizes, len(clf.classes_))
+    shapes = list(itertools.pairwise(sizes))
+    clf.coefs_ = [_shaped(arrays[f"coef_{i}"], shape) for i, shape in enumerate(shapes)]
+    clf.intercepts_ = [_shaped(arrays[f"intercept_{i}"], (shape[1],)) for i, shape in enumerate(shapes)]
+    clf.stack_, clf.pretrained_stack_ = model.stack, model.pretrained
+    clf._epochs = int(model.attributes["epochs"])
+    clf.n_unlabeled_ = int(model.attributes["n_unlabeled"])

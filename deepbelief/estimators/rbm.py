@@ -1,0 +1,432 @@
+"""The restricted Boltzmann machine as a scikit-learn transformer."""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from deepbelief.backends import Backend
+from deepbelief.errors import SettingError
+from deepbelief.estimators.base import check_backend, check_number, check_rows, dense, on_device, warn_diverged
+from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.machine import Machine
+from deepbelief.pretraining import pretrain, scaled, transform
+from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.seeds import run_seed, stream
+from deepbelief.sources import RowSource
+from deepbelief.stack import Stack
+from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
+from deepbelief.units import Unit, get_unit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def rbm_settings(rbm: "RBM") -> RBMSettings:
+    """Check an RBM's settings and return them for the engine."""
+    if rbm.visible != "auto":
+        get_unit(rbm.visible)
+    get_unit(rbm.hidden)
+    get_gradient(rbm.gradient, 1)
+    if rbm.schedule != "auto":
+        get_schedule(rbm.schedule)
+    check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
+    check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
+    check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
+    check_number("weight_decay", rbm.weight_decay, low=0)
+    check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
+    check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
+    check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
+    check_number("sparsity_cost", rbm.sparsity_cost, low=0)
+    if rbm.sparsity_target is not None:
+        check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
+        if get_unit(rbm.hidden).spec != "bernoulli":
+            raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
+    return RBMSettings(
+        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=int(rbm.gibbs_steps),
+        learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
+        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
+        n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
+    )  # fmt: skip
+
+
+def _tractable(rbm: "RBM") -> bool:
+    hidden = rbm.weights_.hidden if hasattr(rbm, "weights_") else rbm.hidden
+    return get_unit(hidden).tractable
+
+
+def _has_pseudo_likelihood(rbm: "RBM") -> bool:
+    if not hasattr(rbm, "weights_"):
+        return rbm.hidden == "bernoulli" and rbm.visible != "gaussian"
+    return rbm.weights_.hidden == "bernoulli" and rbm.weights_.visible != "gaussian"
+
+
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Number of hidden units.
+    visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
+        Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else
+        Gaussian with each column standardised by its mean and deviation in `fit`.
+    hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
+    gradient : {"cd", "pcd"} or GradientEstimator, default="cd"
+        Contrastive divergence (Hinton 2002) or persistent contrastive divergence (Tieleman 2008).
+    gibbs_steps : int, default=1
+        Gibbs steps k for each update.
+    learning_rate : float or "auto", default="auto"
+        ``"auto"``: 0.1 for Bernoulli and softmax units (0.05 with PCD), 0.01 or less for Gaussian visible,
+        0.001 for Gaussian or rectified hidden units.
+    schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
+        How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
+    momentum : float or "auto", default="auto"
+        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run.
+    nesterovs_momentum : bool, default=False
+    weight_decay : float, default=2e-4
+        L2 factor of the weights (not the biases).
+    sparsity_target : float, optional
+        Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial
+        hidden biases. None: no push.
+    sparsity_cost : float, default=0.3
+        Strength of that push.
+    batch_size : int or "auto", default="auto"
+        ``"auto"``: a fiftieth of the rows, between 10 and 100.
+    n_iter : int or "auto", default="auto"
+        Epochs; ``"auto"``: about 6,000 updates, between 5 and 100 epochs.
+    validation_fraction : float, default=0.0
+        Share of rows that are held out to watch the free-energy gap.
+    warm_start : bool, default=False
+        `fit` goes on from the weights, velocities and chains of the last `fit`.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+        1 prints a line per epoch.
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+    intercept_hidden_ : ndarray of shape (n_components,)
+    intercept_visible_ : ndarray of shape (n_features,)
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the last negative phase.
+    weights_ : Weights
+    history_ : list of dict
+    n_features_in_ : int
+    n_iter_ : int
+        Epochs done.
+
+    References
+    ----------
+    Hinton, "A practical guide to training restricted Boltzmann machines", UTML TR 2010-003.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> X = np.array([[0, 0, 1, 1], [1, 1, 0, 0]] * 20)
+    >>> rbm = RBM(n_components=2, random_state=0).fit(X)
+    >>> rbm.transform(X[:2]).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        visible: str | Unit = "auto",
+        hidden: str | Unit = "bernoulli",
+        gradient: str | GradientEstimator = "cd",
+        gibbs_steps: int = 1,
+        learning_rate: float | str = "auto",
+        schedule: str | Schedule = "auto",
+        momentum: float | str = "auto",
+        nesterovs_momentum: bool = False,
+        weight_decay: float = 2e-4,
+        sparsity_target: float | None = None,
+        sparsity_cost: float = 0.3,
+        batch_size: int | str = "auto",
+        n_iter: int | str = "auto",
+        validation_fraction: float = 0.0,
+        warm_start: bool = False,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.visible = visible
+        self.hidden = hidden
+        self.gradient = gradient
+        self.gibbs_steps = gibbs_steps
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.weight_decay = weight_decay
+        self.sparsity_target = sparsity_target
+        self.sparsity_cost = sparsity_cost
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on rows.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        RBM
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        bk = check_backend(self.backend, X)
+        again = bool(self.warm_start) and hasattr(self, "weights_")
+        source = check_rows(self, X, bk, reset=not again, min_rows=2)
+        settings = rbm_settings(self)
+        check_number("n_components", self.n_components, low=1, integer=True)
+        if again and self.n_components != self.weights_.n_hidden:
+            raise SettingError(
+                f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
+            )
+        seed = self._seed_of_run(again)
+        held_out = None
+        if self.validation_fraction:
+            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
+        result = pretrain(
+            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
+            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
+            states=[self._state] if again else None,
+        )  # fmt: skip
+        self.weights_ = result.stack.layers[0]
+        self._state = result.states[0]
+        self.h_samples_ = result.negative_states
+        self.history_ = (self.history_ if again else []) + result.history
+        warn_diverged(result.diverged)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
+
+        With ``momentum="auto"`` it is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
+        does not move.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        RBM
+            Itself.
+        """
+        bk = check_backend(self.backend, X)
+        again = hasattr(self, "weights_")
+        source = check_rows(self, X, bk, reset=not again)
+        settings = rbm_settings(self)
+        check_number("n_components", self.n_components, low=1, integer=True)
+        if not again:
+            self._seed_of_run(again=False)
+            unit, mean, scale, visible_mean = choose_visible(self.visible, source)
+            self.weights_ = initial_weights(
+                int(self.n_components), unit, get_unit(self.hidden), mean, scale, visible_mean,
+                seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
+            )  # fmt: skip
+            self._state = LayerState()
+            self.history_ = []
+        self._train_once(source, settings, bk)
+        return self
+
+    def _train_once(self, source: RowSource, settings: RBMSettings, bk: Backend) -> None:
+        momentum = settings.momentum
+        if momentum == "auto":
+            momentum = 0.5 if self._state.updates < 500 else 0.9
+        batch_size = 10 if settings.batch_size == "auto" else settings.batch_size
+        settings = replace(
+            settings, visible=self.weights_.visible, momentum=momentum, schedule="constant", batch_size=batch_size
+        ).resolve(source.shape[0], self.weights_.n_visible)
+        trainer = LayerTrainer(
+            self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
+        )
+        epoch = self._state.epochs
+        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype)
+        labels = {"phase": "partial_fit"}
+        reporter = get_reporter(self.verbose)
+        self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), reporter, shuffle=False, **labels)
+        self.weights_ = trainer.machine.weights()
+        self._state = trainer.export_state()
+        self.h_samples_ = trainer.negative_states(self._seed)
+        warn_diverged(trainer.diverged)
+
+    def _seed_of_run(self, again: bool) -> int:
+        if not again:
+            self._seed = run_seed(self.random_state)
+            self._draws = 0
+        return self._seed
+
+    @property
+    def components_(self) -> Array:
+        """Weights, of shape (n_components, n_features)."""
+        return self._fitted("components_").W.T
+
+    @property
+    def intercept_hidden_(self) -> Array:
+        """Hidden biases, of shape (n_components,)."""
+        return self._fitted("intercept_hidden_").hbias  # type: ignore[no-any-return]
+
+    @property
+    def intercept_visible_(self) -> Array:
+        """Visible biases, of shape (n_features,)."""
+        return self._fitted("intercept_visible_").vbias  # type: ignore[no-any-return]
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs done."""
+        self._fitted("n_iter_")
+        return self._state.epochs
+
+    def _fitted(self, name: str) -> Any:
+        if "weights_" not in self.__dict__:
+            raise AttributeError(f"{name} is there after fit")
+        return self.weights_
+
+    def transform(self, X: Any) -> Any:
+        """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_components)
+            CuPy if X is.
+        """
+        source, bk = self._rows_of(X)
+        return on_device(transform(Stack((self.weights_,)), source, bk), X, bk)
+
+    def _rows_of(self, X: Any) -> tuple[RowSource, Backend]:
+        check_is_fitted(self, "weights_")
+        bk = check_backend(self.backend, X)
+        return check_rows(self, X, bk, reset=False), bk
+
+    def gibbs(self, v: Any, random_state: Any = None) -> Any:
+        """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
+
+        Parameters
+        ----------
+        v : array-like of shape (n_rows, n_features)
+        random_state : int, Generator or None
+            None: go on with the model's own stream, so that two calls differ.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            Booleans for Bernoulli visible units.
+        """
+        source, bk = self._rows_of(v)
+        if random_state is None:
+            seed = stream(self._seed, "gibbs", self._draws)
+            self._draws += 1
+        else:
+            seed = stream(run_seed(random_state), "gibbs")
+        machine, rng = Machine(self.weights_, bk), bk.rng(seed)
+        states = bk.asarray(scaled(source, self.weights_).take(slice(None)), dtype=machine.dtype)
+        h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
+        out = bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states)))
+        if self.weights_.mean is not None:
+            out = out * self.weights_.scale + self.weights_.mean
+        if self.weights_.visible == "bernoulli":
+            out = out.astype(bool)
+        return on_device(out, v, bk)
+
+    @available_if(_tractable)
+    def free_energy(self, X: Any) -> Array:
+        """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
+
+        Levels are comparable between rows of one model only.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        source, bk = self._rows_of(X)
+        machine = Machine(self.weights_, bk)
+        rows = Rows(scaled(source, self.weights_), bk, machine.dtype)
+        parts = [bk.to_numpy(machine.free_energy(block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
+        return np.concatenate(parts)
+
+    @available_if(_tractable)
+    def score_samples(self, X: Any, n_bits: int | None = None) -> Array:
+        """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
+
+        It is the expectation of scikit-learn's random one-bit number, exact and deterministic. Gaussian visible
+        units have none: there it is -F(v), comparable between rows of one model only.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+        n_bits : int, optional
+            Use only so many visible units, the same for all rows, and scale up.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        if not _has_pseudo_likelihood(self):
+            return -self.free_energy(X)  # type: ignore[no-any-return]
+        source, _ = self._rows_of(X)
+        return pseudo_log_likelihood(self.weights_, dense(source), n_bits=n_bits)
+
+    @available_if(_has_pseudo_likelihood)
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean pseudo-log-likelihood of the rows, comparable between models.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.weights_.n_hidden
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether `fit` or `partial_fit` has run."""
+        return hasattr(self, "weights_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+__all__ = ["RBM", "rbm_settings"]

@@ -1,0 +1,243 @@
+"""Fine-tuning by backpropagation: a stack with a head becomes a network and learns from targets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import DivergenceError
+from deepbelief.losses import Loss
+from deepbelief.network import Layer, Network
+from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.sources import RowSource
+from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
+
+DeviceArray = Any
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """Settings of fine-tuning, as the estimators spell them."""
+
+    solver: str | Optimizer = "sgd"
+    learning_rate_init: float | str = "auto"
+    schedule: str | Schedule = "linear"
+    momentum: float = 0.9
+    nesterov: bool = True
+    alpha: float = 1e-5
+    batch_size: int | str = "auto"
+    max_iter: int | str = "auto"
+    n_iter_no_change: int = 10
+    tol: float = 1e-4
+
+    def resolve(self, n_rows: int) -> "FineTuneSettings":
+        """Return the same settings with every ``"auto"`` replaced by what it means for so many rows."""
+        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
+        batch_size = min(batch_size, n_rows)
+        updates = -(-n_rows // batch_size)
+        max_iter = int(np.clip(round(6000 / updates), 20, 100)) if self.max_iter == "auto" else int(self.max_iter)
+        rate = 0.1 if self.learning_rate_init == "auto" else float(self.learning_rate_init)
+        solver = get_optimizer(self.solver, nesterov=self.nesterov)
+        return replace(
+            self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=max_iter,
+            learning_rate_init=rate,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Rows with targets, and a weight for each row (None: all 1)."""
+
+    rows: RowSource
+    targets: Array
+    weights: Array | None = None
+
+    def mean_one(self) -> Array | None:
+        """Return the weights scaled to mean 1: weight 0 is then removal and weight 2 repetition."""
+        if self.weights is None:
+            return None
+        return self.weights * (len(self.weights) / self.weights.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuned:
+    """What fine-tuning gives back."""
+
+    params: list[Array]
+    history: list[Record]
+    epochs: int
+    diverged: str = ""
+
+
+class FineTuner:
+    """The task that the epoch loop runs: backpropagation with early stopping."""
+
+    def __init__(
+        self, network: Network, train: Labelled, validation: Labelled | None, settings: FineTuneSettings
+    ) -> None:
+        bk = self.bk = network.bk
+        self.network = network
+        self.settings = settings
+        self.finished = False
+        self.diverged = ""
+        self._rows = Rows(train.rows, bk, network.dtype)
+        self._targets = bk.asarray(train.targets)
+        weights = train.mean_one()
+        self._weights = None if weights is None else bk.asarray(weights.astype(network.dtype))
+        self._validation = validation
+        self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
+        self._state = self._optimizer.start(bk, network.params)
+        self._decays = [settings.alpha if p.ndim == 2 else 0.0 for p in network.params]
+        self._order: DeviceArray = None
+        self._loss: DeviceArray = bk.xp.zeros((), network.dtype)
+        self._best: tuple[float, list[Array]] | None = None
+        self._stalled = 0
+        self._good: list[Array] | None = None
+
+    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+        """Shuffle rows, targets and weights alike."""
+        self._rows.begin(order)
+        self._order = self.bk.asarray(order)
+        self._loss[...] = 0
+
+    def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
+        """Make one update with the rows at these places of the order."""
+        settings, network = self.settings, self.network
+        self._rate = float(settings.learning_rate_init) * settings.schedule(position)  # type: ignore[operator]
+        delta = self.gradient_at_output(start, stop)
+        grads = network.backward(delta)
+        rates = [self._rate] * len(grads)
+        self._optimizer.step(
+            self.bk, network.params, grads, self._state, rates, settings.momentum, self._decays
+        )  # fmt: skip
+
+    def gradient_at_output(self, start: int, stop: int) -> DeviceArray:
+        """Run a minibatch forward and return the gradient of its mean loss at the head's input."""
+        network = self.network
+        index = self._order[start:stop]
+        output = network.forward(self._rows.batch(start, stop, network.input(stop - start)))
+        target = self._targets[index]
+        values = network.loss.values(self.bk, output, target)
+        delta = network.loss.gradient(self.bk, output, target)
+        if self._weights is not None:
+            weight = self._weights[index]
+            values *= weight
+            delta *= weight[:, None]
+        self._loss += values.sum()
+        # Short minibatches divide by batch_size too, so that every row weighs the same in an epoch.
+        delta /= min(int(self.settings.batch_size), len(self._rows))
+        return delta
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Judge the validation rows and decide whether to go on."""
+        loss = float(self.bk.to_numpy(self._loss)) / len(self._rows)
+        record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
+        record["learning_rate"] = self._rate
+        if not np.isfinite(loss):
+            self._fall_back(epoch)
+            return record | {"diverged": self.diverged}
+        if self._validation is None:
+            self._good = self.network.host_params()
+        else:
+            record["validation_loss"], record["validation_score"] = self._judge(self._validation)
+            self._remember(record["validation_score"])
+        return record
+
+    def _judge(self, held_out: Labelled) -> tuple[float, float]:
+        """Return the weighted mean loss and accuracy on held-out rows."""
+        weights = held_out.mean_one()
+        weights = np.ones(len(held_out.targets)) if weights is None else weights
+        loss = right = 0.0
+        for start, stop, output in outputs(self.network, held_out.rows):
+            target = held_out.targets[start:stop]
+            values = self.bk.to_numpy(self.network.loss.values(self.bk, output, self.bk.asarray(target)))
+            loss += float(values @ weights[start:stop])
+            right += float((self.bk.to_numpy(output).argmax(axis=1) == target) @ weights[start:stop])
+        return loss / len(weights), right / len(weights)
+
+    def _remember(self, score: float) -> None:
+        """Keep the best weights; stop after `n_iter_no_change` epochs without a better score."""
+        if self._best is None or score > self._best[0] + self.settings.tol:
+            self._best, self._stalled = (score, self.network.host_params()), 0
+            return
+        self._stalled += 1
+        self.finished = self._stalled >= self.settings.n_iter_no_change
+
+    def _fall_back(self, epoch: int) -> None:
+        rate = float(self.settings.learning_rate_init)
+        self.diverged = (
+            f"fine-tuning diverged in epoch {epoch + 1}: the loss is no longer finite; "
+            f"try learning_rate_init={rate / 10:.3g} (it was {rate:.3g})"
+        )
+        self.finished = True
+        if self._good is None and self._best is None:
+            raise DivergenceError(self.diverged)
+
+    def result(self) -> list[Array]:
+        """Return the parameters to keep: the best ones where there are validation rows."""
+        if self._best is not None:
+            return self._best[1]
+        return self._good if self._good is not None else self.network.host_params()
+
+
+def finetune(
+    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
+    bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
+) -> FineTuned:  # fmt: skip
+    """Fine-tune a network by minibatch backpropagation.
+
+    Parameters
+    ----------
+    hidden : sequence of Layer
+        Where to start, for instance from `deepbelief.network.layers_from_stack`.
+    head : tuple of ndarray
+        W of shape (n_top, n_outputs) and bias of shape (n_outputs,) to start from.
+    loss : Loss
+    train : Labelled
+    settings : FineTuneSettings
+    bk : Backend
+    seed : int
+    validation : Labelled, optional
+        Rows for early stopping; the parameters with the best accuracy there are kept.
+    reporter : Reporter, optional
+    first_epoch : int
+        Epochs done by earlier calls, so that random streams go on.
+
+    Returns
+    -------
+    FineTuned
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is not finite after the first epoch; after a later one the last good parameters are kept.
+    """
+    reporter = reporter or Reporter()
+    settings = settings.resolve(train.rows.shape[0])
+    network = Network(hidden, *head, loss, bk)
+    tuner = FineTuner(network, train, validation, settings)
+    last = first_epoch + int(settings.max_iter)
+    sizes = (*(p.shape[0] for p in network.params[::2]), network.params[-1].shape[0])
+    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": sizes})
+    history = run_epochs(
+        tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, last), horizon=last,
+        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
+    )  # fmt: skip
+    return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
+
+
+def outputs(network: Network, source: RowSource, *, top: bool = False) -> Iterator[tuple[int, int, DeviceArray]]:
+    """Iterate over (start, stop, output) of the network, or of its top hidden layer, for blocks of rows.
+
+    Each output lies in a buffer that the next one reuses.
+    """
+    n = source.shape[0]
+    compute = network.hidden if top else network.forward
+    for start in range(0, n, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, n)
+        x = network.bk.asarray(source.take(slice(start, stop)), dtype=network.dtype)
+        yield start, stop, compute(x)
