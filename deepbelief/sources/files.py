@@ -1,8 +1,6 @@
 """Any readable file or folder by its name: which reader, which part of it, whose labels."""
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, DeepBeliefError
 from deepbelief.sources.content import Content, check_declared_size, label_vector, table
 from deepbelief.sources.h5 import ROW_LIMIT, read_h5, read_h5_labels
 from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
@@ -28,9 +26,6 @@ FORMATS = {
     "idx": (".idx", ".idx.gz"),
 }
 """Format by the end of the file's name; IDX files are also known by their first bytes and MNIST's names."""
-
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError, zlib.error, zipfile.BadZipFile)
-"""What the libraries underneath raise on damaged files."""
 
 PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
 
@@ -78,7 +73,9 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: the data do not fit into memory") from error
     except EOFError as error:
         raise DataError(f"{path}: the file is cut off: it ends before its compressed data do") from error
-    except UNREADABLE as error:
+    except DeepBeliefError:
+        raise
+    except Exception as error:  # what the libraries underneath raise on damaged files has no end
         lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
         raise DataError(f"{path}: cannot be read: {lines[0]}") from error
 
@@ -113,7 +110,7 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
         content = _read(path, part, None if label_file else labels, None if label_file else limit)
     if label_file:
         content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
-    if n_features is not None and isinstance(content.rows, SparseSource):
+    if n_features is not None and isinstance(content.rows, SparseSource) and format_of(path) == "svmlight":
         content = replace(content, rows=content.rows.widened(n_features))
     _check_labels(spec, content, labels)
     return first_rows(content, limit)
@@ -195,6 +192,17 @@ def _load_npy(path: Path) -> NDArray[Any]:
     return np.lib.format.open_memmap(path, mode="r")
 
 
+@contextmanager
+def _open_npz(path: Path) -> Iterator[Any]:
+    """Open an archive of arrays, and close the file whatever happens (np.load leaves a damaged one open)."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            raise DataError(f"{path}: not an .npz file")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            yield archive
+
+
 def _npz_key(path: Path, keys: list[str], part: str | None) -> str:
     """Return the key to read: the one asked for, the only one, or the one called X or data."""
     listed = ", ".join(keys) or "none"
@@ -223,7 +231,7 @@ def _npz_array(path: Path, archive: Any, key: str) -> NDArray[Any]:
 
 def _read_npz(path: Path, part: str | None, labels: str | None) -> Content:
     """Read an array, or a matrix as scipy.sparse.save_npz writes it, and its labels."""
-    with np.load(path, allow_pickle=False) as archive:
+    with _open_npz(path) as archive:
         keys = list(archive.files)
         found = None
         if labels is not None:
@@ -243,7 +251,8 @@ def _sparse(path: Path) -> SparseSource:
     """Load a sparse matrix; indices from a file are checked before compiled code follows them."""
     import scipy.sparse
 
-    matrix = scipy.sparse.load_npz(path).tocsr()
+    with path.open("rb") as file:
+        matrix = scipy.sparse.load_npz(file).tocsr()
     matrix.check_format(full_check=True)
     _check_width(path, matrix)
     return SparseSource(matrix)
@@ -297,7 +306,7 @@ def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
             case "npy":
                 return label_vector(np.array(_load_npy(path)), str(path))
             case "npz":
-                with np.load(path, allow_pickle=False) as archive:
+                with _open_npz(path) as archive:
                     key = _npz_key(path, list(archive.files), part)
                     return label_vector(_npz_array(path, archive, key), f"{path}:{key}")
             case "h5":

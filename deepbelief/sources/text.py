@@ -3,6 +3,7 @@
 import csv
 import gzip
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from deepbelief.sources.rows import ArraySource
 
 CHUNK = 8 * 2**20
 """Characters that are parsed at once."""
+
+LARGEST = float(np.finfo(np.float32).max)
 
 DELIMITERS = ",;\t"
 
@@ -79,16 +82,23 @@ def _label_index(path: Path, first: list[str], labels: str | None) -> tuple[int 
     """Return the column of the labels, and whether it was found by name (so that there is a header)."""
     if labels is None:
         return None, False
-    if labels in first and (_number(labels) is None or any(_number(cell) is None for cell in first)):
+    index = int(labels) if re.fullmatch(r"-?\d{1,9}", labels) else None
+    if index is not None and -len(first) <= index < len(first):
+        return index % len(first), False
+    if labels in first and any(_number(cell) is None for cell in first):
         return first.index(labels), True
-    try:
-        index = int(labels)
-    except ValueError:
-        names = ", ".join(first[:8]) + (" ..." if len(first) > 8 else "")
-        raise DataError(f"{path}: no column and no file is called {labels!r}; the first line has: {names}") from None
-    if not -len(first) <= index < len(first):
+    if index is not None:
         raise DataError(f"{path}: no column {index}: there are {len(first)}, counted from 0 (-1 is the last)")
-    return index % len(first), False
+    names = ", ".join(first[:8]) + (" ..." if len(first) > 8 else "")
+    raise DataError(f"{path}: no column and no file is called {labels!r}; the first line has: {names}")
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Tell a header from a row with unreadable cells: mostly words, or words beside column numbers."""
+    words = [cell for cell in cells if _number(cell) is None]
+    numbers = [number for cell in cells if (number := _number(cell)) is not None]
+    counted = len(numbers) > 1 and all(b - a == 1 for a, b in itertools.pairwise(numbers))
+    return any(words) and (len(words) > len(numbers) or counted)
 
 
 def _layout(path: Path, head: list[str], labels: str | None) -> _Layout:
@@ -96,9 +106,8 @@ def _layout(path: Path, head: list[str], labels: str | None) -> _Layout:
     delimiter = _sniff(head)
     first = [cell.strip() for cell in _split(head[0], delimiter)]
     label, named = _label_index(path, first, labels)
-    words = [i for i, cell in enumerate(first) if _number(cell) is None]
-    is_header = named or any(i != label for i in words)
-    if not is_header and label in words and len(head) > 1:
+    is_header = named or _is_header([cell for i, cell in enumerate(first) if i != label])
+    if not is_header and label is not None and _number(first[label]) is None and len(head) > 1:
         # Only the label cell is a word: a header over numbered columns if the labels below are numbers.
         second = _split(head[1], delimiter)
         is_header = len(second) > label and _number(second[label]) is not None
@@ -121,6 +130,8 @@ def _check_cells(layout: _Layout, number: int, cells: list[str]) -> None:
             raise layout.error(number, column, f"{cell[:40]!r} is not a number{hint}")
         if not np.isfinite(value):
             raise layout.error(number, column, f"the value is {cell}; fill in or drop missing values first")
+        if abs(value) > LARGEST:
+            raise layout.error(number, column, f"{cell} is too large for single precision; rescale the column")
     if layout.label is not None and not cells[layout.label].strip():
         raise layout.error(number, layout.label, "the label is empty; write -1 for an unlabelled row")
 
@@ -152,7 +163,9 @@ def _parse(layout: _Layout, numbers: list[int], lines: list[str]) -> tuple[NDArr
             values = np.loadtxt(rows, np.float64, comments=None, delimiter=delimiter, usecols=usecols, ndmin=2)
         except ValueError:
             values = None
-    if values is None or not np.isfinite(values).all() or not all(map(str.strip, labels)):
+    # The comparison is false for NaN too.
+    fine = values is not None and values.min() >= -LARGEST and values.max() <= LARGEST
+    if values is None or not fine or not all(map(str.strip, labels)):
         for number, line in zip(numbers, lines, strict=True):
             _check_cells(layout, number, _split(line, layout.delimiter))
         raise DataError(f"{layout.path}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers")
@@ -165,8 +178,7 @@ def _compact(values: NDArray[np.float64]) -> NDArray[Any]:
         small = values.astype(np.uint8)
         if np.array_equal(small, values):
             return small
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+    return values.astype(np.float32)
 
 
 def _join(chunks: list[NDArray[Any]]) -> NDArray[Any]:
@@ -188,7 +200,7 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
     ----------
     path : Path
     labels : str, optional
-        Name or index (from 0; -1 is the last) of the column that holds the labels.
+        The column that holds the labels: an index (from 0; -1 is the last), else a name in the header.
     limit : int, optional
         Read no more than this many rows.
 

@@ -1,0 +1,290 @@
+"""Rows by index, one pass over them, and scaling."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.sources import (
+    ArraySource,
+    HDF5Source,
+    RowSource,
+    ScaledSource,
+    Scaling,
+    SparseSource,
+    SubsetSource,
+    as_source,
+    blocks,
+    check_unit_interval,
+    column_statistics,
+)
+
+N, D = 23, 5
+RNG = np.random.default_rng(0)
+VALUES = np.rint(RNG.uniform(0, 9, (N, D)))  # whole, so that every dtype holds them exactly
+DTYPES = ["u1", "i2", "i8", "f2", "f4", "f8", ">f4", ">i4", "?"]
+SOURCES = ["c", "fortran", "strided", "sparse", "coo", "h5", "subset", "scaled", "memmap"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("rows")
+
+
+def make(kind, dtype, folder):
+    """Return a source of this kind and the plain array that it should equal."""
+    data = VALUES.astype(dtype)
+    plain = data.astype(np.float64 if data.dtype.kind == "f" and data.dtype.itemsize == 8 else np.float32)
+    match kind:
+        case "c":
+            return as_source(data), plain
+        case "fortran":
+            return as_source(np.asfortranarray(data)), plain
+        case "strided":
+            wide = np.repeat(np.repeat(data, 2, axis=0), 2, axis=1)
+            return as_source(wide[::2, ::2]), plain
+        case "sparse" | "coo":
+            if not data.dtype.isnative or data.dtype == np.float16:
+                pytest.skip("scipy has no such sparse matrix")
+            return as_source((scipy.sparse.csr_matrix if kind == "sparse" else scipy.sparse.coo_array)(data)), plain
+        case "h5":
+            path = folder / f"{data.dtype.str.strip('<>|')}.h5"
+            if not path.exists():
+                with h5py.File(path, "w") as file:
+                    file["X"] = data
+            return as_source(h5py.File(path)["X"]), plain
+        case "subset":
+            order = np.array([3, 3, 0, N - 1, 7, *range(N)])
+            return SubsetSource(as_source(data), order), plain[order]
+        case "scaled":
+            mean, scale = np.arange(D), np.arange(1, D + 1)
+            return ScaledSource(as_source(data), mean, scale), (plain - mean.astype(plain.dtype)) / scale.astype(
+                plain.dtype
+            )
+        case _:
+            path = folder / f"{data.dtype.str.strip('<>|')}.npy"
+            np.save(path, data)
+            return as_source(np.load(path, mmap_mode="r")), plain
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", SOURCES)
+@settings(max_examples=15, deadline=None)
+@given(draw=st.data())
+def test_taking_rows_equals_indexing(kind, dtype, folder, draw):
+    source, plain = make(kind, dtype, folder)
+    n = len(plain)
+    assert isinstance(source, RowSource)
+    assert source.shape == plain.shape
+    assert source.dtype == plain.dtype
+    rows = draw.draw(
+        st.one_of(st.slices(n), st.lists(st.integers(0, n - 1), max_size=2 * n).map(lambda i: np.array(i, np.intp)))
+    )
+    taken = source.take(rows)
+    np.testing.assert_array_equal(taken, plain[rows])
+    assert taken.dtype == plain.dtype
+    assert taken.dtype.isnative
+    assert taken.flags.c_contiguous
+    out = np.full_like(plain[rows], -1, order="C")
+    assert source.take(rows, out) is out
+    np.testing.assert_array_equal(out, plain[rows])
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_blocks_are_all_rows_in_order(kind, folder):
+    source, plain = make(kind, "f4", folder)
+    parts = [block.copy() for block in blocks(source, 4)]
+    assert max(map(len, parts)) == 4
+    np.testing.assert_array_equal(np.concatenate(parts), plain)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("rows", [[-1], [0, 10**6], [0.5], [[0, 1]], [True] * N])
+def test_indices_that_name_no_row_are_refused(kind, rows, folder):
+    source, _ = make(kind, "f4", folder)
+    with pytest.raises(IndexError):
+        source.take(np.array(rows))
+
+
+def test_float_arrays_are_kept_and_never_copied():
+    data = VALUES.astype(np.float32)
+    source = as_source(data)
+    assert isinstance(source, ArraySource)
+    assert np.shares_memory(source.array, data)
+    assert np.shares_memory(source.take(slice(2, 9)), data)
+    matrix = scipy.sparse.csr_matrix(data)
+    assert np.shares_memory(as_source(matrix).matrix.data, matrix.data)
+    assert as_source(source) is source
+
+
+@pytest.mark.parametrize("rows", [slice(None), np.arange(N)])
+def test_scaling_leaves_the_data_alone(rows):
+    data = VALUES.copy()
+    ScaledSource(as_source(data), 1.0, 2.0).take(rows)
+    SubsetSource(ScaledSource(as_source(data), 1.0, 2.0), np.arange(N)).take(rows)
+    np.testing.assert_array_equal(data, VALUES)
+
+
+def test_lists_and_frames_are_rows_too():
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(as_source([[1, 2], [3, 4]]).take(slice(None)), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(as_source(pandas.DataFrame(VALUES)).take(np.array([4, 2])), VALUES[[4, 2]])
+
+
+def test_sparse_rows_become_wider_on_demand():
+    source = SparseSource(scipy.sparse.csr_matrix(VALUES))
+    wide = source.widened(D + 2).take(slice(None))
+    np.testing.assert_array_equal(wide, np.pad(VALUES, ((0, 0), (0, 2))))
+    assert source.widened(D - 1) is source
+    assert source.shape == (N, D)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros(5), "shape (5,)"),
+        (np.zeros((2, 3, 4)), "shape (2, 3, 4)"),
+        (np.zeros((0, 3)), "empty"),
+        (np.zeros((3, 0)), "empty"),
+        (np.array([["a", "b"]]), "<U1"),
+        (np.zeros((2, 2), complex), "complex128"),
+        (np.array([[1, None]], dtype=object), "object"),
+        ([[1, 2], [3]], "list"),
+        (scipy.sparse.csr_matrix((0, 3)), "empty"),
+        (scipy.sparse.csr_matrix((2, 3), dtype=complex), "complex128"),
+    ],
+)
+def test_what_is_no_table_of_numbers_is_refused(data, words):
+    with pytest.raises(DataError) as error:
+        as_source(data)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_hdf5_file_is_told_while_reading(tmp_path):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("X", data=RNG.random((100, 5)), chunks=(10, 5), compression="gzip")
+        chunk = data.id.get_chunk_info(4)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    path.write_bytes(content)
+    source = HDF5Source(h5py.File(path)["X"])
+    with pytest.raises(DataError, match=r"x\.h5: rows cannot be read"):
+        source.take(slice(None))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_statistics_of_columns(kind, folder):
+    source, plain = make(kind, "f8", folder)
+    columns = column_statistics(source, 4)
+    assert columns.n == len(plain)
+    for name, expected in (
+        ("mean", plain.mean(0)),
+        ("var", plain.var(0)),
+        ("min", plain.min(0)),
+        ("max", plain.max(0)),
+    ):
+        array = getattr(columns, name)
+        assert array.dtype == np.float64
+        np.testing.assert_allclose(array, expected, rtol=1e-12)
+
+
+def test_statistics_survive_a_large_offset_and_constant_columns():
+    noise = RNG.standard_normal((3000, 2))
+    columns = column_statistics(
+        as_source(np.column_stack([noise[:, 0] + 1e9, noise[:, 1] - 1e12, np.full(3000, 0.1)])), 128
+    )
+    np.testing.assert_allclose(columns.var[:2], noise.var(0), rtol=1e-3)  # 1e-4 of a unit is left beside 1e12
+    np.testing.assert_allclose(columns.var[0], noise[:, 0].var(), rtol=1e-6)
+    assert columns.var[2] == 0
+    assert columns.mean[2] == 0.1
+
+
+def test_statistics_of_float32_are_summed_in_float64():
+    data = np.full((200_000, 1), 0.1, np.float32)
+    data[0] = 0.2
+    np.testing.assert_allclose(column_statistics(as_source(data)).mean, data.astype(np.float64).mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("check", [column_statistics, check_unit_interval])
+@pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_matrix])
+def test_values_that_are_not_finite_are_named(value, check, convert):
+    data = np.zeros((9, 4), np.float32)
+    data[7, 2] = value
+    data[8, 0] = np.nan
+    with pytest.raises(DataError, match=f"row 7, column 2 .*counted from 0.* {value}"):
+        check(as_source(convert(data)), 3)
+
+
+@pytest.mark.parametrize("value", [-0.001, 1.001, 300])
+def test_values_outside_the_unit_interval_are_named(value):
+    data = RNG.random((9, 4))
+    data[0, 0], data[0, 1] = 0, 1
+    check_unit_interval(as_source(data), 4)
+    data[5, 3] = value
+    with pytest.raises(DataError, match=f"row 5, column 3 .*{value:g}.*minmax.*gaussian"):
+        check_unit_interval(as_source(data), 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "kind"),
+    [
+        ([[0, 255]], True, "255"),
+        ([[0, 2]], True, "255"),
+        ([[0, 1]], True, "none"),
+        ([[0, 256]], True, "none"),
+        ([[-1, 200]], True, "none"),
+        ([[0, 255]], False, "none"),
+    ],
+)
+def test_auto_divides_grey_levels_and_nothing_else(values, whole, kind):
+    assert Scaling.fit(as_source(values), "auto", whole=whole) == Scaling(kind)
+
+
+def test_minmax_ends_exactly_at_0_and_1():
+    data = (RNG.standard_normal((500, 20)) * 10.0 ** RNG.integers(-6, 7, 20)).astype(np.float32)
+    data[:, 3] = 7
+    scaling = Scaling.fit(as_source(data), "minmax")
+    rows = scaling.apply(as_source(data)).take(slice(None))
+    check_unit_interval(as_source(rows))
+    assert (rows[:, 3] == 0).all()
+    varied = np.delete(rows, 3, axis=1)
+    assert (varied.min(0) == 0).all()
+    assert (varied.max(0) == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["none", "255", "minmax"])
+def test_a_scaling_survives_json_and_treats_other_rows_alike(kind):
+    train, other = as_source(VALUES[:10]), as_source(VALUES[10:])
+    scaling = Scaling.fit(train, kind)
+    again = Scaling.from_dict(json.loads(json.dumps(scaling.to_dict())))
+    assert again == scaling
+    low, spread = VALUES[:10].min(0), np.ptp(VALUES[:10], axis=0)
+    expected = {
+        "none": VALUES[10:],
+        "255": VALUES[10:] / 255,
+        "minmax": (VALUES[10:] - low) / np.where(spread, spread, 1),
+    }
+    np.testing.assert_allclose(again.apply(other).take(slice(None)), expected[kind], rtol=1e-12)
+
+
+def test_scalings_that_make_no_sense_are_refused():
+    with pytest.raises(SettingError, match="'standard'"):
+        Scaling.fit(as_source(VALUES), "standard")
+    for bad in ({"kind": "auto"}, {"kind": "minmax"}, {"kind": "255", "mean": [1], "scale": [1]}):
+        with pytest.raises(SettingError):
+            Scaling.from_dict(bad)
+    for bad_scale in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(SettingError):
+            Scaling("minmax", (0.0,), (bad_scale,))
+    with pytest.raises(DataError, match=r"5 features .* 2"):
+        Scaling("minmax", (0.0, 0.0), (1.0, 1.0)).apply(as_source(VALUES))
+    with pytest.raises(DataError, match=r"mean has shape \(2,\)"):
+        ScaledSource(as_source(VALUES), [1.0, 2.0], 1.0)

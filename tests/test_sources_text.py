@@ -1,0 +1,201 @@
+"""CSV: delimiters, headers, labels, and errors that name line and column."""
+
+import csv
+import gzip
+import io
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import deepbelief.sources.text as text_module
+from deepbelief.datasets import open as open_data
+from deepbelief.errors import DataError
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Write a CSV file and open it."""
+
+    def write_and_open(text, name="a.csv", **options):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return open_data(str(path), **{"scale": "none", **options})
+
+    return write_and_open
+
+
+def rows_of(dataset):
+    return dataset.rows.take(slice(None))
+
+
+number = st.one_of(st.integers(-300, 300), st.floats(-1e6, 1e6, width=32))
+word = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=6).map(
+    lambda s: "n" + s
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data())
+def test_what_is_written_is_read(opened, monkeypatch, draw):
+    n, d = draw.draw(st.integers(1, 12)), draw.draw(st.integers(1, 5))
+    rows = draw.draw(st.lists(st.lists(number, min_size=d, max_size=d), min_size=n, max_size=n))
+    names = draw.draw(st.none() | st.lists(word, min_size=d + 1, max_size=d + 1, unique=True))
+    labels = draw.draw(st.lists(word if names else number, min_size=n, max_size=n))
+    column = draw.draw(st.integers(0, d))
+    buffer = io.StringIO()
+    quoting = draw.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    end = draw.draw(st.sampled_from(["\n", "\r\n"]))
+    writer = csv.writer(buffer, delimiter=draw.draw(st.sampled_from(",;\t")), quoting=quoting, lineterminator=end)
+    if names:
+        writer.writerow(names)
+    writer.writerows([*row[:column], label, *row[column:]] for row, label in zip(rows, labels, strict=True))
+    text = buffer.getvalue().encode(draw.draw(st.sampled_from(["utf-8", "utf-8-sig"])))
+    monkeypatch.setattr(text_module, "CHUNK", draw.draw(st.sampled_from([1, 30, 2**20])))
+    by_name = names is not None and draw.draw(st.booleans())
+    dataset = opened(text, labels=names[column] if by_name else str(column))
+    np.testing.assert_array_equal(rows_of(dataset), np.array(rows, np.float32))
+    np.testing.assert_array_equal(dataset.labels, np.array(labels))
+    assert dataset.feature_names == (names[:column] + names[column + 1 :] if names else None)
+    limited = opened(text, labels=str(column), limit=max(1, n // 2))
+    np.testing.assert_array_equal(rows_of(limited), np.array(rows[: max(1, n // 2)], np.float32))
+
+
+def test_bytes_stay_bytes_and_other_numbers_become_float32(opened, monkeypatch):
+    monkeypatch.setattr(text_module, "CHUNK", 1)
+    assert opened("0,255\n1,2\n").rows.array.dtype == np.uint8
+    mixed = opened("0,255\n0.5,2\n")
+    assert mixed.rows.array.dtype == np.float32
+    np.testing.assert_array_equal(rows_of(mixed), [[0, 255], [0.5, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "scaling"),
+    [("0,255\n", "255"), ("0,1\n", "none"), ("0,256\n", "none"), ("0.5,200\n", "none"), ("-1,9\n", "none")],
+)
+def test_auto_scale_of_text(text, scaling, opened):
+    assert opened(text, scale="auto").scaling == scaling
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "header", "expected"),
+    [
+        ("a,b\n1,2\n", None, ["a", "b"], [[1, 2]]),
+        ("1,2\n3,4\n", None, None, [[1, 2], [3, 4]]),
+        ("label,0,1\n7,1,2\n", "0", ["0", "1"], [[1, 2]]),  # a header over numbered columns
+        ("label,0,1\n7,1,2\n", "label", ["0", "1"], [[1, 2]]),
+        ("a,2020,c\n7,1,2\n", "2020", ["a", "c"], [[7, 2]]),  # no index, so a name
+        ("label,0,1\nsetosa,1,2\n", "label", ["0", "1"], [[1, 2]]),
+        ("setosa,1,2\nvirginica,3,4\n", "0", None, [[1, 2], [3, 4]]),  # labels that are words are no header
+        ("1,2,setosa\n3,4,virginica\n", "-1", None, [[1, 2], [3, 4]]),
+        ("1,5;2,5\n", None, None, None),
+        ("\n1\n\n2\n", None, None, [[1], [2]]),
+        ("x;y\n1;2", None, ["x", "y"], [[1, 2]]),
+        ('"x, y",z\n"1","2"\n', None, ["x, y", "z"], [[1, 2]]),
+        (" 1 , 2e-1 \n", None, None, [[1, 0.2]]),
+    ],
+)
+def test_headers_and_labels(text, labels, header, expected, opened):
+    if expected is None:
+        with pytest.raises(DataError, match=r"line 1, column 1|below the header"):
+            opened(text, labels=labels)
+        return
+    dataset = opened(text, labels=labels)
+    assert dataset.feature_names == header
+    np.testing.assert_array_equal(rows_of(dataset), np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,2\n3,x\n", "line 2, column 2: 'x' is not a number"),
+        ("3,x\n1,2\n", "line 1, column 2: 'x' is not a number"),  # no header: its row would be lost without a word
+        ("3,,5\n1,2,3\n", "line 1, column 2: the cell is empty"),
+        (",0,1\n0,2,3\n", "line 1, column 1: the cell is empty"),
+        ("5.1,3.5,setosa\n", "line 1, column 3: 'setosa' is not a number; if these are the labels"),
+        ("a,b\n1,2\n\n3,1_0\n", "line 4, column 2 ('b'): '1_0' is not a number"),
+        ("1,2\n3,\n", "line 2, column 2: the cell is empty"),
+        ("1,2\n3\n", "line 2 has 1 cells where the first line has 2"),
+        ("1,2\n3,4,5\n", "line 2 has 3 cells"),
+        ("a,b\n3,4,5\n", "line 2 has 3 cells"),
+        ("1,2\nnan,4\n", "line 2, column 1: the value is nan"),
+        ("1,2\n1,-inf\n", "line 2, column 2: the value is -inf"),
+        ("1,2\n1,1e999\n", "line 2, column 2: the value is 1e999"),
+        ("1,2\n1,NA\n", "'NA' is not a number"),
+        ("1,2\n3,4+5j\n", "'4+5j' is not a number"),
+        ("1,2\n#3,4\n", "'#3' is not a number"),
+        (
+            "a,b,kind\n2,3,virginica\n",
+            "line 2, column 3 ('kind'): 'virginica' is not a number; if these are the labels",
+        ),
+        ('1,2\n"3",x\n', "line 2, column 2: 'x'"),
+        ("1,2\n3,1e300\n", "line 2, column 2: 1e300 is too large"),
+    ],
+)
+@pytest.mark.parametrize("pack", [None, gzip.compress])
+@pytest.mark.parametrize("chunk", [1, 2**20])
+def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypatch):
+    monkeypatch.setattr(text_module, "CHUNK", chunk)
+    with pytest.raises(DataError) as error:
+        opened(pack(text.encode()) if pack else text, "a.csv.gz" if pack else "a.csv")
+    assert words in str(error.value)
+    assert "a.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("z", "no column and no file is called 'z'; the first line has: a, b"),
+        ("2", "no column 2: there are 2"),
+        ("-3", "no column -3"),
+        ("a", "line 3, column 1 ('a'): the label is empty"),
+    ],
+)
+def test_labels_that_are_not_there(labels, words, opened):
+    with pytest.raises(DataError) as error:
+        opened("a,b\n1,2\n,3\n", labels=labels)
+    assert words in str(error.value)
+
+
+def test_a_table_of_labels_alone(opened):
+    with pytest.raises(DataError, match="beside the labels"):
+        opened("a\n1\n", labels="a")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3\n-1\n4\n", [3, -1, 4]),
+        ("y\n3\n-1\n4\n", [3, -1, 4]),
+        ("cat\ndog\ncat\n", ["cat", "dog", "cat"]),
+        ("kind\ncat\ndog\ncat\n", ["cat", "dog", "cat"]),
+        ("0.5\n1\n2\n", [0.5, 1, 2]),
+    ],
+)
+def test_a_file_of_labels(text, expected, opened, tmp_path):
+    (tmp_path / "y.csv").write_text(text)
+    dataset = opened("1,2\n3,4\n5,6\n", labels=str(tmp_path / "y.csv"))
+    np.testing.assert_array_equal(dataset.labels, np.array(expected))
+    assert dataset.labels.dtype.kind == np.array(expected).dtype.kind
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1\n2\n", "has 3 rows but there are 2 labels in .*y.csv"),
+        ("1,2\n", "one column"),
+        ("1\nnan\n2\n", "label 1 .* is nan"),
+    ],
+)
+def test_a_bad_file_of_labels(text, words, opened, tmp_path):
+    (tmp_path / "y.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        opened("1,2\n3,4\n5,6\n", labels=str(tmp_path / "y.csv"))
+
+
+def test_a_folder_of_the_same_name_hides_no_column(opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    np.testing.assert_array_equal(opened("data,x\n1,2\n", labels="data").labels, [1])
