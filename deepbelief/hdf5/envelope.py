@@ -7,8 +7,8 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5.model import FORMAT, FORMAT_VERSION
@@ -25,7 +25,7 @@ def seal(length: int, digest: str) -> bytes:
 
 
 @contextmanager
-def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, int]]:
     """Open a model file whose every byte is as it was written.
 
     Yields
@@ -40,33 +40,38 @@ def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]
     FileFormatError
         When it is not a model file, damaged, or of a newer version.
     """
-    try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise DataError(f"cannot read {path}: not a regular file")
-        file = Path(path).open("rb")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
-    except (OSError, ValueError) as error:
-        raise _cannot("read", path, error) from error
-    with file:
+    with _open(path) as file:
         try:
             block = file.read(USER_BLOCK)
-            foreign = not block.startswith(_MAGIC)
-            body = file.read(len(_HDF5))
+            start = file.read(len(_HDF5))
+            if not block.startswith(_MAGIC):
+                raise _foreign(path, block, start)
+            _check_version(path, block)
             file.seek(USER_BLOCK)
-            digest = "" if foreign else hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
             length = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise _cannot("read", path, error) from error
-        if foreign:
-            raise _foreign(path, block, body)
-        _check_version(path, block)
         if block != seal(length - USER_BLOCK, digest):
             raise FileFormatError(
                 f"{path} is damaged: its {length} bytes are not those that were written (cut short or changed); "
                 "restore it from a copy"
             )
+        if start != _HDF5:
+            raise FileFormatError(f"{path} is not a valid model file: no HDF5 part after the first {USER_BLOCK} bytes")
         yield file, length
+
+
+def _open(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a regular file for reading; a pipe would wait for ever."""
+    try:
+        if stat.S_ISREG(Path(path).stat().st_mode):
+            return Path(path).open("rb")
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except (OSError, ValueError) as error:
+        raise _cannot("read", path, error) from error
+    raise DataError(f"cannot read {path}: not a regular file")
 
 
 def _foreign(path: str | os.PathLike[str], block: bytes, body: bytes) -> FileFormatError:

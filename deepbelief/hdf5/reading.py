@@ -128,12 +128,12 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn whatever a hostile file makes the library raise into one clear line."""
     try:
         yield
-    except FileFormatError as error:
+    except DeepBeliefError as error:
         raise FileFormatError(f"{path} is not a valid model file: {error}") from error
     except MemoryError as error:
         raise FileFormatError(f"{path} needs more memory than there is") from error
     except Exception as error:
-        reason = str(error) if isinstance(error, DeepBeliefError) else type(error).__name__
+        reason = type(error).__name__
         raise FileFormatError(f"{path} is not a valid model file: its HDF5 part cannot be read ({reason})") from error
 
 

@@ -96,7 +96,7 @@ def _write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
     if array.dtype.kind in "UO":
         _write_strings(group, name, array, where)
         return
-    dtype = array.dtype.newbyteorder("<")
+    dtype = array.dtype.newbyteorder("<") if array.dtype.kind in "biuf" else array.dtype
     if dtype not in NUMBERS:
         raise DataError(f"{where} has dtype {array.dtype}: use float32, float64, an integer, bool or strings")
     if dtype in FLOATS and not np.isfinite(array).all():
