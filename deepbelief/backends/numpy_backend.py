@@ -12,6 +12,9 @@ Array = NDArray[Any]
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
 
+# 2**-32 less two units in the last place: the largest word then stays below 1, so that probability 1 is certain.
+WORD_SCALE = np.float32(2.0**-32 * (1 - 2.0**-23))
+
 
 class NumpyRng:
     """Random draws from raw generator words: a quarter of the cost of `Generator.random`.
@@ -31,13 +34,13 @@ class NumpyRng:
         return np.less(out, p, out=out)  # type: ignore[call-overload, no-any-return]
 
     def _bernoulli32(self, p: Array, out: Array) -> Array:
-        # Signed words compare with p * 2**32 - 2**31; their own rounding to float32 is unbiased.
+        # Signed words become draws in (0, 1); their rounding to float32 is unbiased.
         flat_p, flat_out = p.reshape(-1), out.reshape(-1)
         for i in range(0, flat_p.size, BLOCK):
             threshold = flat_p[i : i + BLOCK]
             draw = flat_out[i : i + BLOCK]
             words = self._bits.random_raw((threshold.size + 1) // 2).view(np.int32)[: threshold.size]
-            np.multiply(words, np.float32(2.0**-32), out=draw, casting="unsafe", dtype=np.float32)
+            np.multiply(words, WORD_SCALE, out=draw, casting="unsafe", dtype=np.float32)
             draw += np.float32(0.5)
             np.less(draw, threshold, out=draw)  # type: ignore[call-overload]
         return out
