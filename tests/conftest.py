@@ -1,0 +1,43 @@
+"""Fixtures: every backend there is, and one that finds on any machine what would break on a GPU."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_device import FakeDevice
+
+import deepbelief
+from deepbelief.backends import get_backend
+from deepbelief.errors import BackendError
+
+# A bare checkout, or one beside an installed wheel, has no deepbelief/cli: it lies in cli/.
+if importlib.util.find_spec("deepbelief.cli") is None:
+    deepbelief.__path__.append(str(Path(__file__).resolve().parents[1]))
+
+BACKENDS = [
+    pytest.param(lambda: get_backend("numpy"), id="numpy"),
+    pytest.param(FakeDevice, id="fake-device"),
+    pytest.param(lambda: get_backend("cupy"), id="cupy", marks=pytest.mark.gpu),
+]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def bk(request):
+    """Each backend; CuPy is skipped where it cannot run, with the reason it gives."""
+    try:
+        return request.param()
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def fake_device():
+    return FakeDevice()
+
+
+@pytest.fixture
+def patterns():
+    """60 rows of three patterns of four bits: entropy log 3, against 4 log 2 for independent bits at a half."""
+    rows = np.array([[0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 0, 1]], np.float32)
+    return np.repeat(rows, 20, axis=0)

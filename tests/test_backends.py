@@ -1,0 +1,299 @@
+"""Every backend operation against its definition, on every backend."""
+
+import importlib
+import math
+
+import numpy as np
+import pytest
+from fake_device import CROSSINGS, FakeDevice
+
+from deepbelief.backends import BACKENDS, get_backend, numpy_backend
+from deepbelief.errors import BackendError
+from deepbelief.seeds import stream
+
+BLOCK = numpy_backend.BLOCK
+DTYPES = [np.float32, np.float64]
+SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
+SIGMAS = 6.0  # a right generator fails a comparison with probability 2e-9, and there are fewer than 1000
+
+
+def filled(bk, shape, dtype, value=np.nan):
+    return bk.asarray(np.full(shape, value, dtype))
+
+
+# --- arrays in and out ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_survive_the_way_to_the_device_and_back(bk, dtype):
+    x = np.arange(12, dtype=dtype).reshape(3, 4).T
+    on_device = bk.asarray(x)
+    assert bk.owns(on_device)
+    back = bk.to_numpy(on_device)
+    assert type(back) is np.ndarray
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, x)
+    assert bk.to_numpy(bk.asarray(x, dtype=np.float32)).dtype == np.float32
+
+
+def test_numpy_arrays_are_not_copied():
+    x = np.zeros((3, 4))
+    assert get_backend("numpy").asarray(x) is x
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_take_gathers_rows_into_out(bk, dtype):
+    rows = np.random.default_rng(0).random((50, 7)).astype(dtype)
+    index = np.array([49, 0, 3, 3, 17])
+    out = filled(bk, (5, 7), dtype)
+    result = bk.take(bk.asarray(rows), bk.asarray(index), out)
+    np.testing.assert_array_equal(bk.to_numpy(out), rows[index])
+    np.testing.assert_array_equal(bk.to_numpy(result), rows[index])
+
+
+def test_free_memory_is_a_number_of_bytes(bk):
+    assert isinstance(bk.free_memory(), int)
+    assert bk.free_memory() > 0
+
+
+def test_describe_names_the_device(bk):
+    bk.synchronize()
+    assert bk.describe()
+
+
+# --- sigmoid ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_sigmoid_is_the_logistic_function_everywhere(bk, dtype, with_bias):
+    x = np.concatenate([np.linspace(-40, 40, 997), [-1e4, -800, -100, 0, 100, 800, 1e4, -np.inf, np.inf]]).astype(dtype)
+    x = np.stack([x, -x])
+    bias = np.linspace(-2, 2, x.shape[1]).astype(dtype) if with_bias else None
+    total = x.astype(np.float64) + (0 if bias is None else bias)
+    with np.errstate(over="ignore"):
+        truth = 1 / (1 + np.exp(-total))
+    on_device = bk.asarray(x.copy())
+    result = bk.sigmoid(on_device, None if bias is None else bk.asarray(bias))
+    # A relative error: small probabilities count too. x + bias is rounded before it is used.
+    rtol = 60 * np.finfo(dtype).eps
+    np.testing.assert_allclose(bk.to_numpy(on_device), truth, rtol=rtol, atol=np.finfo(dtype).tiny)
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(on_device))
+
+
+def test_sigmoid_of_nan_is_nan(bk):
+    assert np.isnan(bk.to_numpy(bk.sigmoid(filled(bk, (2, 2), np.float32)))).all()
+
+
+# --- the optimizer's step ---
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype, rtol):
+    rate, momentum = 0.05, 0.7
+    rng = np.random.default_rng(3)
+    w, velocity, grad = (rng.normal(size=(11, 7)).astype(dtype) for _ in range(3))
+    truth_w, truth_v = w.astype(np.float64), velocity.astype(np.float64)
+    params = bk.asarray(w.copy()), bk.asarray(velocity.copy())
+    for _ in range(3):
+        step = rate * (grad.astype(np.float64) + decay * truth_w)
+        truth_v = momentum * truth_v - step
+        truth_w = truth_w + (momentum * truth_v - step if nesterov else truth_v)
+        bk.momentum_step(*params, bk.asarray(grad.copy()), rate, momentum, decay, nesterov)
+    np.testing.assert_allclose(bk.to_numpy(params[0]), truth_w, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(bk.to_numpy(params[1]), truth_v, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_momentum_step_reaches_every_element(bk, size):
+    w, velocity, grad = (filled(bk, (size,), np.float32, value) for value in (1.0, 2.0, 4.0))
+    bk.momentum_step(w, velocity, grad, 0.25, 0.5, 1.0, True)
+    # step = 0.25 (4 + 1) = 1.25, velocity = 1 - 1.25 = -0.25, w = 1 + 0.5 (-0.25) - 1.25
+    np.testing.assert_array_equal(bk.to_numpy(velocity), np.float32(-0.25))
+    np.testing.assert_array_equal(bk.to_numpy(w), np.float32(-0.375))
+
+
+# --- random numbers ---
+
+
+def draw(bk, method, shape, dtype, *key, p=None):
+    rng = bk.rng(stream(11, method, *key))
+    out = filled(bk, shape, dtype)
+    result = rng.bernoulli(p, out) if method == "bernoulli" else getattr(rng, method)(out)
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+    return bk.to_numpy(out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bernoulli_draws_have_their_probabilities(bk, dtype):
+    p = np.array([0.0, 1e-4, 0.02, 0.3, 0.5, 0.5000001, 0.77, 0.999, 1.0], dtype)
+    n = 150_000
+    x = draw(bk, "bernoulli", (n, len(p)), dtype, np.dtype(dtype).name, p=bk.asarray(np.tile(p, (n, 1))))
+    assert set(np.unique(x)) == {0, 1}
+    assert (np.abs(x.mean(axis=0, dtype=np.float64) - p) <= SIGMAS * np.sqrt(p * (1 - p) / n)).all()
+    # Neighbours in memory share a word of the generator: they must not share their fate.
+    both = (x[:, 3] * x[:, 4]).mean(dtype=np.float64)
+    assert abs(both - p[3] * p[4]) <= SIGMAS * 0.5 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_probabilities_zero_and_one_are_certain(bk, size, dtype):
+    for certain in (0.0, 1.0):
+        x = draw(bk, "bernoulli", (size,), dtype, p=filled(bk, (size,), dtype, certain))
+        np.testing.assert_array_equal(x, certain)
+
+
+@pytest.mark.parametrize("word", [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 200, 2**31 - 65, 2**31 - 1])
+def test_every_word_of_the_generator_respects_certainty(word, monkeypatch):
+    class Constant:
+        def random_raw(self, n):
+            return np.full(2 * n, word, np.int32).view(np.uint64)
+
+    rng = get_backend("numpy").rng(stream(0))
+    monkeypatch.setattr(rng, "_bits", Constant())
+    for certain in (0.0, 1.0):
+        np.testing.assert_array_equal(rng.bernoulli(np.full(5, certain, np.float32), np.empty(5, np.float32)), certain)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_uniform_draws_fill_the_interval(bk, dtype):
+    n = 200_000
+    x = draw(bk, "uniform", (n,), dtype)
+    assert x.min() >= 0
+    assert x.max() < 1
+    counts = np.histogram(x, bins=20, range=(0, 1))[0]
+    assert (np.abs(counts / n - 0.05) <= SIGMAS * math.sqrt(0.05 * 0.95 / n)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normal_draws_have_the_moments_of_the_normal(bk, dtype):
+    n = 200_000
+    x = draw(bk, "normal", (n,), dtype).astype(np.float64)
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((x**power).mean() - moment) <= SIGMAS * math.sqrt(variance / n)
+    assert abs((x > 1.959964).mean() - 0.025) <= SIGMAS * math.sqrt(0.025 * 0.975 / n)
+
+
+@pytest.mark.parametrize("method", ["bernoulli", "uniform", "normal"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_streams_are_their_names(bk, method, dtype):
+    def numbers(*key):
+        return draw(bk, method, (40, 5), dtype, *key, p=filled(bk, (40, 5), dtype, 0.5))
+
+    np.testing.assert_array_equal(numbers("a"), numbers("a"))
+    assert (numbers("a") != numbers("b")).any()
+
+
+def test_a_stream_goes_on(bk):
+    rng = bk.rng(stream(5))
+    first, second = (bk.to_numpy(rng.uniform(filled(bk, (50,), np.float32))) for _ in range(2))
+    assert (first != second).any()
+
+
+# --- choosing ---
+
+
+def test_a_backend_is_found_by_name_or_given():
+    assert get_backend().name == "numpy"
+    given = FakeDevice()
+    assert get_backend(given) is given
+
+
+@pytest.mark.parametrize(("given", "says"), [("nunpy", "'numpy'"), (3, "3"), (None, "None")])
+def test_unknown_backends_are_refused_by_name(given, says):
+    with pytest.raises(BackendError, match=says) as caught:
+        get_backend(given)
+    assert all(name in str(caught.value) for name in BACKENDS)
+
+
+class Broken:
+    """A CuPy without a device: either none is found or the driver fails."""
+
+    class cuda:
+        class runtime:
+            @staticmethod
+            def getDeviceCount():
+                raise RuntimeError("driver too old")
+
+
+class Empty(Broken):
+    class cuda:
+        class runtime:
+            @staticmethod
+            def getDeviceCount():
+                return 0
+
+
+@pytest.mark.parametrize(
+    ("cupy", "says"),
+    [
+        (ImportError("no cupy"), r"pip install 'deepbelief\[cuda12\]'"),
+        (Broken, "driver too old"),
+        (Empty, "no CUDA device"),
+    ],
+)
+def test_cupy_says_what_is_missing(monkeypatch, cupy, says):
+    def import_module(name):
+        assert name == "cupy"
+        if isinstance(cupy, Exception):
+            raise cupy
+        return cupy
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    with pytest.raises(BackendError, match=says):
+        get_backend("cupy")
+
+
+# --- the fake device itself must refuse ---
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda d, h, xp: d + h,
+        lambda d, h, xp: h + d,
+        lambda d, h, xp: d @ h,
+        lambda d, h, xp: h @ d,
+        lambda d, h, xp: xp.matmul(d, h),
+        lambda d, h, xp: xp.exp(h),
+        lambda d, h, xp: np.exp(d),
+        lambda d, h, xp: np.exp(h, out=d),
+        lambda d, h, xp: np.sum(d),
+        lambda d, h, xp: np.asarray(d),
+        lambda d, h, xp: d[h.astype(int)],
+        lambda d, h, xp: h.__setitem__(slice(None), d),
+        lambda d, h, xp: d.__setitem__(slice(None), h),
+        lambda d, h, xp: d.__iadd__(h),
+        lambda d, h, xp: xp.take(d, np.arange(2), axis=0),
+        lambda d, h, xp: xp.take(d, d, axis=0, mode="clip"),
+        lambda d, h, xp: xp.stack([h, h]),
+        lambda d, h, xp: xp.sum(h),
+        lambda d, h, xp: xp.where(d > 0, h, 0),
+    ],
+)
+def test_the_fake_device_refuses_to_mix(mix):
+    bk = FakeDevice()
+    host = np.ones((2, 2))
+    with pytest.raises(TypeError):
+        mix(bk.asarray(host), host, bk.xp)
+
+
+def test_the_fake_device_counts_what_makes_the_host_wait():
+    x = FakeDevice().asarray(np.ones((2, 2)))
+    for wait in (
+        lambda: float(x.sum()),
+        lambda: bool(x.sum() > 0),
+        lambda: x.sum().item(),
+        lambda: FakeDevice().to_numpy(x),
+    ):
+        before = len(CROSSINGS)
+        wait()
+        assert len(CROSSINGS) == before + 1
+
+
+def test_the_fake_device_knows_only_the_listed_names():
+    with pytest.raises(AttributeError, match=r"xp\.einsum is not on the list"):
+        FakeDevice().xp.einsum  # noqa: B018
