@@ -1,0 +1,58 @@
+"""The command line: ``deepbelief COMMAND``; every module here without a leading underscore is one command.
+
+Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
+"""
+
+import importlib
+import pkgutil
+from typing import Any
+
+import click
+
+from deepbelief import __version__
+
+from ._errors import reported
+
+
+class Commands(click.Group):
+    """Finds the commands among the modules beside this one; each has its click command as ``command``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the modules that are commands."""
+        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return the command."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; bad input ends in one line and an exit code, never in a traceback."""
+        with reported():
+            return super().invoke(ctx)
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with:  deepbelief pretrain   (a demonstration on built-in data, about a minute)",
+)
+@click.version_option(__version__, prog_name="deepbelief")
+def cli() -> None:
+    """Deep belief networks: pretrain layer by layer, fine-tune, use.
+
+    \b
+    deepbelief pretrain digits28 --layers 500,250
+    deepbelief finetune digits28.h5
+    deepbelief evaluate digits28-tuned.h5
+    """  # noqa: D301
+
+
+def main() -> None:
+    """Run the command line; the console script's entry."""
+    cli(prog_name="deepbelief")
+
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,87 @@
+"""Output files: tested before long work, never the input, written beside their place and then moved there."""
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from deepbelief.errors import DataError, SettingError
+
+
+def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), option: str = "--out") -> None:
+    """Find out before long work whether an output file can be written and is meant to be.
+
+    Raises
+    ------
+    SettingError
+        If it exists and ``--force`` is not given, or is one of the inputs.
+    DataError
+        If it cannot be written.
+    """
+    from deepbelief.hdf5 import check_writable
+
+    for given in inputs:
+        if given is not None and same_file(path, given):
+            raise SettingError(f"{option} {path} is the file that is read; choose another name")
+    if os.path.lexists(path) and not force and not Path(path).is_dir():
+        raise SettingError(f"{path} exists; choose another {option}, or replace it with --force")
+    check_writable(path)
+
+
+def check_outputs(out: str | None, log: str | None, *, force: bool, inputs: Iterable[str | None]) -> None:
+    """Check the files of a run, as far as their names are known."""
+    inputs = tuple(inputs)
+    if out is not None:
+        check_output(out, force=force, inputs=inputs)
+    if log is not None:
+        check_output(log, force=force, inputs=(*inputs, out), option="--log")
+    if log is not None and out is not None and os.path.realpath(log) == os.path.realpath(out):
+        raise SettingError(f"--log and --out are both {out}; choose two names")
+
+
+def same_file(path: str, given: str) -> bool:
+    """Tell whether an input (``FILE`` or ``FILE:PART``) is the file at this path."""
+    for name in (given, given.rpartition(":")[0]):
+        with contextlib.suppress(OSError, ValueError):
+            if name and Path(path).samefile(Path(name).expanduser()):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """Give a temporary name in the same folder; move it to the path when the body has written it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written; an old file is then as it was.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".deepbelief-{secrets.token_hex(8)}.tmp")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        yield temporary
+        _sync(temporary)
+        temporary.replace(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        _flush(file)
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

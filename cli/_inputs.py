@@ -1,0 +1,194 @@
+"""Models and data for a command: what was recorded in training is applied again."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deepbelief import hdf5
+from deepbelief.datasets import BUILTIN, OPENML, DataSet
+from deepbelief.datasets import open as open_data
+from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError
+from deepbelief.estimators.files import from_model_file
+from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
+from deepbelief.sources.files import format_of, split_spec
+from deepbelief.stack import Stack
+
+from ._text import clean
+
+Metadata = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model file, read: the estimator (or bare stack), and what the file records of its training."""
+
+    path: str
+    estimator: Any
+    stack: Stack
+    metadata: Metadata
+
+    @property
+    def kind(self) -> str:
+        """The class of the model."""
+        return type(self.estimator).__name__
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return self.stack.sizes[0]
+
+    @property
+    def scaling(self) -> Scaling:
+        """The scaling of the training data; none where the file does not say, as in Python."""
+        recorded = self.metadata.get("scaling", {"kind": "none"})
+        try:
+            return Scaling.from_dict(recorded)
+        except (DeepBeliefError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{self.path}: its metadata hold no valid scaling") from error
+
+    def recorded(self, key: str, kind: type) -> Any:
+        """Return what the file says of its training data, if it does."""
+        data = self.metadata.get("data")
+        value = data.get(key) if isinstance(data, Mapping) else None
+        return value if type(value) is kind else None
+
+
+def read_model(path: str) -> Model:
+    """Read a model file."""
+    file = hdf5.read(path)
+    try:
+        estimator = from_model_file(file)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    assert file.stack is not None
+    return Model(path, estimator, file.stack, dict(file.metadata))
+
+
+def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_dir: str | None) -> Metadata:
+    """Return the plain values that let later commands open the same data again."""
+    values = {
+        "source": data.source_path,
+        "name": data.name,
+        "rows": data.rows.shape[0],
+        "labels": _absolute(labels),
+        "limit": limit,
+        "data_dir": None if data_dir is None else str(Path(data_dir).expanduser().resolve()),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _absolute(labels: str | None) -> str | None:
+    """Return a file of labels by its absolute path, other labels as they are."""
+    if labels is None:
+        return None
+    try:
+        path, part = split_spec(labels)
+    except DataError:
+        return labels
+    return str(path.resolve()) + (f":{part}" if part else "") if path.is_file() else labels
+
+
+def data_for(
+    model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
+    need_labels: bool = False, held_out: bool = False,
+) -> DataSet:  # fmt: skip
+    """Open data for a model, scaled as its training data were; those very data where none are named.
+
+    Parameters
+    ----------
+    model : Model
+    spec, labels, limit, data_dir
+        As typed; None: as recorded in the model.
+    need_labels : bool
+        Whether rows without labels are an error.
+    held_out : bool
+        Whether to prefer the test split of the recorded data.
+
+    Raises
+    ------
+    DataError
+        If the data do not fit the model.
+    """
+    data_dir = data_dir or model.recorded("data_dir", str)
+    if spec is None:
+        data = _recorded_data(model, labels, limit, data_dir, held_out)
+    else:
+        labels = labels or _recorded_labels(model, spec, need_labels)
+        data = _open(model, spec, labels, limit, data_dir)
+    _check_labels(data, need_labels)
+    return data
+
+
+def _recorded_data(
+    model: Model, labels: str | None, limit: int | None, data_dir: str | None, held_out: bool
+) -> DataSet:
+    source = model.recorded("source", str)
+    if source is None:
+        raise DataError(f"{model.path} does not say what it was trained on: name the DATA after it")
+    labels = labels or model.recorded("labels", str)
+    test = f"{source}:test"
+    if held_out and (source in OPENML or Path(source).is_dir()):
+        data = _open(model, test, labels, limit, data_dir)
+        click.echo(f"Using {clean(test)}", err=True)
+        return data
+    limit = limit or model.recorded("limit", int)
+    data = _open(model, source, labels, limit, data_dir)
+    click.echo(f"Using {clean(source)}, {data.rows.shape[0]} rows: the data it was trained on", err=True)
+    return data
+
+
+def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
+    """Return the recorded name of the labels if the named data hold them too."""
+    recorded = model.recorded("labels", str)
+    if (
+        recorded is None
+        or spec.partition(":")[0] in BUILTIN
+        or (_absolute(recorded) == recorded and Path(recorded).is_file())
+    ):
+        return None
+    if format_of(split_spec(spec)[0]) not in ("text", "npz", "h5"):
+        return None
+    if need_labels:
+        return str(recorded)
+    try:
+        width = open_data(spec, scale="none", limit=1).rows.shape[1]
+    except DataError:  # a column of words
+        return str(recorded)
+    return None if width == model.n_features else str(recorded)
+
+
+def _open(model: Model, spec: str, labels: str | None, limit: int | None, data_dir: str | None) -> DataSet:
+    scaling = model.scaling
+    data = open_data(spec, scale="none", labels=labels, limit=limit, data_dir=data_dir, n_features=model.n_features)
+    width = data.rows.shape[1]
+    if width != model.n_features:
+        hint = "; name the column of the labels with --labels" if width == model.n_features + 1 and not labels else ""
+        raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
+    rows = scaling.apply(data.rows)
+    check_values(model, column_statistics(rows))
+    return DataSet(rows, data.labels, data.name, data.source_path, scaling, data.feature_names)
+
+
+def check_values(model: Model, statistics: ColumnStatistics) -> None:
+    """Warn of values that a model with Bernoulli inputs cannot have been trained on."""
+    low, high = float(statistics.min.min()), float(statistics.max.max())
+    if model.stack.layers[0].visible == "bernoulli" and model.scaling.kind != "minmax" and (low < 0 or high > 1):
+        warnings.warn(
+            f"values from {low:.4g} to {high:.4g} where {model.path} was trained on 0 to 1: "
+            "scale these data as those were",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _check_labels(data: DataSet, need_labels: bool) -> None:
+    if data.labels is None:
+        if need_labels:
+            raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
+        return
+    if need_labels and data.labels.dtype.kind == "f":
+        raise DataError(f"{data.name}: the labels are not whole numbers (for instance {data.labels[0]}): not classes")

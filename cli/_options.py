@@ -1,0 +1,78 @@
+"""Options that several commands share, and the types of their values."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+
+class Layers(click.ParamType):  # type: ignore[type-arg]
+    """Hidden layer sizes: ``500,250`` or ``auto``."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
+        """Return a tuple of integers, or ``"auto"``."""
+        if value == "auto":
+            return "auto"
+        parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
+        try:
+            return tuple(int(str(part)) for part in parts)
+        except ValueError:
+            self.fail(f"{value!r} is not a list of sizes such as 500,250 (or auto)", param, ctx)
+
+
+class OrAuto(click.ParamType):  # type: ignore[type-arg]
+    """A number, or ``auto``."""
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.kind = kind
+        self.name = "integer" if kind is int else "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float | str:
+        """Return the number, or ``"auto"``."""
+        if value == "auto":
+            return "auto"
+        try:
+            return self.kind(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is neither {'an integer' if self.kind is int else 'a number'} nor auto", param, ctx)
+
+
+def option(*names: str, **settings: Any) -> Decorator:
+    """Return a click option whose value is None unless it is given."""
+    return click.option(*names, **{"default": None, "metavar": None, **settings})
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Return one decorator that applies these in their written order."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+labels_option = option(
+    "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), an npz or HDF5 key, or a file."
+)
+limit_option = option("--limit", type=int, metavar="N", help="Use the first N rows only.")
+data_dir_option = option(
+    "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."
+)
+backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy, or cupy for a GPU.")
+force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
+data_options = together(labels_option, limit_option, data_dir_option)
+run_options = together(
+    backend_option,
+    option("--seed", type=int, help="Repeats a run exactly; a fresh one is drawn and printed by default."),
+)
+report_options = together(
+    force_option,
+    option("--log", metavar="FILE", help="Write one line of JSON per epoch."),
+    click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
+)

@@ -1,0 +1,163 @@
+"""Progress of training: a live display on a terminal, plain lines elsewhere, a log of JSON lines on request."""
+
+import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from deepbelief.training import Record, Reporter
+
+from ._text import arrows, as_json, seconds
+
+MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer phases get about ten
+
+
+class Pace:
+    """Where a run stands and how long it will still take; layers cost as their weights."""
+
+    def __init__(self, sizes: Sequence[int] = ()) -> None:
+        self._costs = [a * b for a, b in itertools.pairwise(sizes)]
+        self._began = time.perf_counter()
+
+    def begin(self, what: Record) -> None:
+        """Begin a phase."""
+        self.what = what
+        self._first: int | None = None
+        self._before, self._share = 0.0, 1.0
+        if what["phase"] == "pretrain":
+            n_layers = what["n_layers"]
+            costs = self._costs if len(self._costs) == n_layers else [1] * n_layers
+            total = sum(costs) * what["n_passes"]
+            self._before = ((what["pass"] - 1) * sum(costs) + sum(costs[: what["layer"] - 1])) / total
+            self._share = costs[what["layer"] - 1] / total
+
+    def at(self, epoch: int) -> tuple[int, int]:
+        """Return the number of an epoch within its phase, from 1, and how many there are."""
+        if self._first is None:
+            self._first = epoch
+        n_epochs = self.what["n_epochs"]
+        if self.what["phase"] != "pretrain":  # goes on counting where an earlier run stopped
+            n_epochs -= self._first - 1
+        return epoch - self._first + 1, n_epochs
+
+    def left(self, epoch: int, part: float = 1.0) -> float:
+        """Return the seconds that the run will still take, once this part of an epoch is done."""
+        number, n_epochs = self.at(epoch)
+        done = self._before + self._share * (number - 1 + part) / n_epochs
+        return (time.perf_counter() - self._began) * (1 - done) / done
+
+    def title(self) -> str:
+        """Return what the phase is called."""
+        what = self.what
+        if what["phase"] != "pretrain":
+            return f"fine-tuning {arrows(what['sizes'])}"
+        number = f"pass {what['pass']}/{what['n_passes']}, " if what["n_passes"] > 1 else ""
+        return f"{number}layer {what['layer']}/{what['n_layers']}, {arrows(what['sizes'])}"
+
+
+def scores(record: Record) -> str:
+    """Return the errors of an epoch."""
+    names = {
+        "reconstruction_error": "error",
+        "free_energy_gap": "gap",
+        "loss": "loss",
+        "validation_loss": "held-out loss",
+    }
+    parts = [f"{name} {record[key]:.4g}" for key, name in names.items() if record.get(key) is not None]
+    if record.get("validation_score") is not None:
+        parts.append(f"held-out error {100 * (1 - record['validation_score']):.2f} %")
+    return ", ".join(parts)
+
+
+class PlainReporter(Reporter):
+    """One line per epoch on stderr, or about ten for a long phase."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
+    def begin(self, what: Record) -> None:
+        """Begin a phase."""
+        self._pace.begin(what)
+
+    def record(self, record: Record) -> None:
+        """Print the epoch, if it is one to print."""
+        number, n = self._pace.at(record["epoch"])
+        if n > MOST_LINES and number not in (1, n) and number * 10 // n == (number - 1) * 10 // n:
+            return
+        left = self._pace.left(record["epoch"])
+        click.echo(
+            f"{self._pace.title()}: epoch {number}/{n}, {scores(record)}, {seconds(record['seconds'])}, "
+            f"{seconds(left)} left",
+            err=True,
+        )
+
+
+class LogReporter(Reporter):
+    """One JSON object per epoch in a file, made when the first epoch has ended."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._file: IO[str] | None = None
+
+    def record(self, record: Record) -> None:
+        """Write the record."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+        self._file.write(as_json(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Reporters(Reporter):
+    """Tells several reporters."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = reporters
+
+    def begin(self, what: Record) -> None:
+        """Tell of a phase."""
+        for reporter in self._reporters:
+            reporter.begin(what)
+
+    def update(self, epoch: int, done: int, total: int) -> None:
+        """Tell of an update."""
+        for reporter in self._reporters:
+            reporter.update(epoch, done, total)
+
+    def record(self, record: Record) -> None:
+        """Tell of an epoch."""
+        for reporter in self._reporters:
+            reporter.record(record)
+
+
+@contextlib.contextmanager
+def reporting(*, quiet: bool, log: str | None, sizes: Sequence[int] = ()) -> Iterator[Reporter]:
+    """Give the reporter of a run, to pass as ``verbose`` to an estimator."""
+    with contextlib.ExitStack() as stack:
+        reporters: list[Any] = []
+        if not quiet:
+            reporters.append(_display(sizes, stack))
+        if log is not None:
+            reporters.append(logger := LogReporter(log))
+            stack.callback(logger.close)
+        yield Reporters(reporters)
+
+
+def _display(sizes: Sequence[int], stack: contextlib.ExitStack) -> Reporter:
+    """Return the display that suits stderr."""
+    if not sys.stderr.isatty():
+        return PlainReporter(Pace(sizes))
+    from ._live import LiveReporter
+
+    live = LiveReporter(Pace(sizes))
+    stack.callback(live.close)
+    return live

@@ -1,0 +1,62 @@
+"""Values as people and as machines read them."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def clean(value: object) -> str:
+    """Return text that a terminal only prints: one line, control and invisible characters as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(value)
+    )
+
+
+def arrows(sizes: Iterable[int]) -> str:
+    """Return layer sizes as ``784 -> 500 -> 250``."""
+    return " -> ".join(str(size) for size in sizes)
+
+
+def seconds(value: float) -> str:
+    """Return a duration as ``0.4 s``, ``12 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size_of(n_bytes: int) -> str:
+    """Return a file's size as people write it."""
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> None:
+    """Print names and values in two columns on stdout."""
+    shown = [(name, clean(value)) for name, value in rows]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def as_json(value: Any, **options: Any) -> str:
+    """Return strict JSON: numbers that are not finite become null."""
+    return json.dumps(_jsonable(value), allow_nan=False, **options)
+
+
+def _jsonable(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_jsonable(v) for v in value]
+    return value

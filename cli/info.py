@@ -1,0 +1,93 @@
+"""``deepbelief info``: what is in a model file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from ._text import arrows, as_json, clean, facts, size_of
+
+LAST_RECORDS = 5
+
+
+@click.command("info", short_help="Show what is in a model file.")
+@click.argument("file")
+@click.option("--json", "json_", is_flag=True, help="Print all of it as JSON.")
+def command(file: str, json_: bool) -> None:
+    """Show what is in a model FILE: layers, settings, history, origin.
+
+    \b
+    Examples:
+      deepbelief info digits28.h5
+      deepbelief info digits28.h5 --json
+    """  # noqa: D301
+    from deepbelief import hdf5
+
+    content = hdf5.describe(file)
+    history = [dict(record) for record in hdf5.read(file).history]
+    if json_:
+        click.echo(as_json({**content, "history": history}, indent=2))
+        return
+    facts(_overview(file, content))
+    _table("Layers", content["layers"])
+    _pairs("Settings", content["params"])
+    _pairs("Metadata", content["metadata"])
+    _pairs("Stack metadata", content["stack_metadata"])
+    _table(f"History: the last of {len(history)} epochs", history[-LAST_RECORDS:])
+
+
+def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    rows: list[tuple[str, object]] = [
+        ("file", f"{file} ({size_of(content['bytes'])})"),
+        ("format", f"{content['format']} version {content['format_version']}"),
+        ("kind", content["kind"]),
+    ]
+    if content["sizes"] is not None:
+        tuned = ", fine-tuned" if content["tuned"] else ""
+        rows.append(("layers", arrows(content["sizes"]) + tuned))
+    rows += [("epochs", content["epochs"]), ("written by", versions)]
+    return rows
+
+
+def _pairs(title: str, values: Mapping[str, Any], indent: str = "  ") -> None:
+    """Print names and values, those of mappings indented below."""
+    if not values:
+        return
+    click.echo(f"\n{clean(title)}" if indent == "  " else f"{indent[2:]}{clean(title)}")
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _pairs(name, value, indent + "  ")
+        else:
+            click.echo(f"{indent}{clean(name)}: {'none' if value is None else _short(value)}")
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print records as a table."""
+    if not rows:
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        table.add_column(Text(clean(name)), no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(_short(row.get(name))) for name in names))
+    console = Console(width=400, color_system=None)
+    click.echo(f"\n{clean(title)}")
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        if line.strip():
+            click.echo(line.rstrip())
+
+
+def _short(value: Any) -> str:
+    """Return a value in at most 120 characters."""
+    text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = clean(text)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,149 @@
+"""``deepbelief pretrain``: train a deep belief network layer by layer and keep it in a file."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._config import config_option
+from ._options import Layers, OrAuto, data_options, option, report_options, run_options, together
+from ._text import arrows, clean, facts, seconds, size_of
+
+machine_options = together(
+    option(
+        "--layers",
+        "hidden_layer_sizes",
+        type=Layers(),
+        help="Hidden layer sizes, such as 500,250; by default as `size` suggests.",
+    ),
+    option("--epochs", "n_iter", type=OrAuto(int), help="Epochs per layer and pass; auto: about 6,000 updates."),
+    option("--passes", "n_passes", type=int, help="Passes through the whole stack.  [default: 1]"),
+    option("--learning-rate", type=OrAuto(float), help="auto: by the types of units."),
+    option("--schedule", help="How the learning rate moves: auto, constant, linear or cosine."),
+    option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100."),
+    option("--gradient", help="cd or pcd.  [default: cd]"),
+    option("--gibbs-steps", type=int, help="Gibbs steps per update.  [default: 1]"),
+    option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]"),
+    option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]"),
+    option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
+    option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
+    option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
+)
+
+RBM_SETTINGS = (
+    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "hidden", "momentum",
+    "weight_decay", "sparsity_target", "validation_fraction",
+)  # fmt: skip
+
+
+@click.command("pretrain", short_help="Train a deep belief network layer by layer.")
+@click.argument("data", default="digits28")
+@machine_options
+@click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax; kept in the model.")
+@data_options
+@run_options
+@option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
+@report_options
+@config_option
+def command(**options: Any) -> None:
+    """Train a deep belief network on DATA and save it.
+
+    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), IDX or svmlight
+    file, or a folder of IDX files. Labels are not used here, but left out of the features and found again by the
+    commands that come after.
+
+    \b
+    Examples:
+      deepbelief pretrain
+      deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
+      deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
+    """  # noqa: D301
+    from deepbelief.backends import get_backend
+    from deepbelief.datasets import open as open_data
+    from deepbelief.seeds import run_seed
+
+    from ._files import check_outputs
+
+    began = time.perf_counter()
+    inputs = (options["data"], options["labels"], options["config"])
+    seed = run_seed(options["seed"])
+    get_backend(options["backend"])
+    check_outputs(options["out"], options["log"], force=options["force"], inputs=inputs)
+    where = {name: options[name] for name in ("labels", "limit", "data_dir")}
+    data = open_data(options["data"], scale=options["scale"], **where)
+    out = options["out"] or default_out(data)
+    check_outputs(out, options["log"], force=options["force"], inputs=inputs)
+    dbn = make_dbn(options, seed)
+    dbn = train(dbn, data, quiet=options["quiet"], log=options["log"])
+    keep(dbn, data, out, describe_run(data, seed, where))
+    report(dbn, data, out, time.perf_counter() - began)
+
+
+def default_out(data: Any) -> str:
+    """Return the name of the model's file: that of the data, in this folder, but never the data themselves."""
+    from ._files import same_file
+
+    out = f"{data.name}.h5"
+    return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
+
+
+def make_dbn(options: dict[str, Any], seed: int) -> Any:
+    """Return the unfitted estimator with the settings that were given."""
+    from deepbelief import DBN, RBM
+
+    given = {name: options[name] for name in RBM_SETTINGS if options[name] is not None}
+    outer = {name: options[name] for name in ("hidden_layer_sizes", "n_passes") if options[name] is not None}
+    return DBN(rbm=RBM(**given), backend=options["backend"], random_state=seed, **outer)
+
+
+def train(dbn: Any, data: Any, *, quiet: bool, log: str | None) -> Any:
+    """Fit the estimator under a progress display."""
+    from deepbelief import suggest_layer_sizes
+
+    from ._progress import reporting
+
+    n_rows, n_features = data.rows.shape
+    sizes = dbn.hidden_layer_sizes
+    sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
+    if not quiet:
+        scaling = f"scaled by {data.scaling}" if data.scaling != "none" else "not scaled"
+        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
+    with reporting(quiet=quiet, log=log, sizes=sizes) as reporter:
+        dbn.set_params(verbose=reporter).fit(data.rows)
+    return dbn.set_params(verbose=0)
+
+
+def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata by which later commands treat data as these were."""
+    from ._inputs import describe_data
+
+    return {"data": describe_data(data, **where), "scaling": data.scale.to_dict(), "seed": seed}
+
+
+def keep(estimator: Any, data: Any, out: str, metadata: dict[str, Any]) -> None:
+    """Save the model."""
+    from deepbelief import save
+
+    save(estimator, out, metadata=metadata)
+
+
+def report(dbn: Any, data: Any, out: str, took: float) -> None:
+    """Say where the model is and what to do next."""
+    last = {record["layer"]: record["reconstruction_error"] for record in dbn.history_}
+    errors = ", ".join(f"{error:.4g} (layer {layer})" for layer, error in sorted(last.items()))
+    verb = f"encode {shlex.quote(out)}" if data.labels is None else f"finetune {shlex.quote(out)}"
+    facts(
+        [
+            ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
+            ("layers", arrows(dbn.stack_.sizes)),
+            ("units", f"{dbn.stack_.layers[0].visible} visible, {dbn.stack_.layers[0].hidden} hidden"),
+            ("data", f"{data.source_path}, {data.rows.shape[0]} rows, scale {data.scaling}"),
+            ("error", f"{errors}: squared, summed over units, per row"),
+            ("seed", dbn.random_state),
+            ("time", seconds(took)),
+            ("next", f"deepbelief {verb}"),
+        ]
+    )

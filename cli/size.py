@@ -1,0 +1,19 @@
+"""``deepbelief size``: how wide and how deep."""
+
+import click
+
+
+@click.command("size", short_help="Suggest layer sizes for data of a shape.")
+@click.argument("n_features", type=int)
+@click.option("--rows", type=int, default=None, help="Number of rows, labelled or not.")
+@click.option("--classes", type=int, default=None, help="Number of classes to tell apart.")
+def command(n_features: int, rows: int | None, classes: int | None) -> None:
+    """Suggest layer sizes for N_FEATURES inputs, with the reason for each number.
+
+    \b
+    Example:
+      deepbelief size 784 --rows 60000 --classes 10
+    """  # noqa: D301
+    from deepbelief.sizing import suggest_layer_sizes
+
+    click.echo(str(suggest_layer_sizes(n_features, rows, classes)))
