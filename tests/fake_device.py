@@ -234,23 +234,8 @@ class Namespace:
         return device(result) if out is None else out
 
 
-UNARY = [
-    "abs",
-    "sqrt",
-    "square",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "tanh",
-    "sign",
-    "negative",
-    "reciprocal",
-    "isfinite",
-    "isnan",
-    "floor",
-]
-for _name in UNARY:
+UNARY = ["abs", "sqrt", "square", "exp", "expm1", "log", "log1p", "tanh", "sign", "negative", "reciprocal"]
+for _name in [*UNARY, "isfinite", "isnan", "floor"]:
     setattr(Namespace, _name, staticmethod(_ufunc(_name, 1)))
 for _name in ["add", "subtract", "multiply", "divide", "maximum", "minimum", "logaddexp", "less", "greater", "power"]:
     setattr(Namespace, _name, staticmethod(_ufunc(_name, 2)))

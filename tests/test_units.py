@@ -1,0 +1,261 @@
+"""Unit types against enumeration, quadrature and their own statistics."""
+
+import math
+
+import numpy as np
+import pytest
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.seeds import stream
+from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, Softmax, get_unit
+
+SIGMAS = 6.0  # a right sampler fails a comparison with probability 2e-9, and there are a few hundred
+SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1"]
+TRACTABLE = [s for s in SPECS if get_unit(s).tractable]
+WIDTH = 6
+DTYPES = [np.float32, np.float64]
+
+
+def inputs(dtype=np.float64, n=40):
+    rng = np.random.default_rng(2)
+    return rng.normal(0, 2, (n, WIDTH)).astype(dtype), rng.normal(0, 1, WIDTH).astype(dtype)
+
+
+def mean(bk, unit, x, bias):
+    return bk.to_numpy(unit.mean(bk, bk.asarray(x.copy()), bk.asarray(bias)))
+
+
+def log_partition(bk, unit, x):
+    return bk.to_numpy(unit.log_partition(bk, bk.asarray(x)))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def true_mean(spec, x):
+    if spec == "bernoulli":
+        return 1 / (1 + np.exp(-x))
+    if spec == "gaussian":
+        return x
+    if spec == "rectified":
+        return np.maximum(x, 0)
+    return np.hstack([softmax(x[:, 0:2]), softmax(x[:, 2:5]), softmax(x[:, 5:6])])
+
+
+def test_every_unit_type_is_tested():
+    assert {get_unit(s).spec.partition(":")[0] for s in SPECS} == set(UNITS)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_means(bk, spec, dtype):
+    x, bias = inputs(dtype)
+    got = mean(bk, get_unit(spec), x, bias)
+    assert got.dtype == dtype
+    truth = true_mean(spec, x.astype(np.float64) + bias)
+    np.testing.assert_allclose(got, truth, rtol=40 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_means_of_extreme_inputs_are_finite(bk, spec):
+    x = np.array([[1e4, -1e4, 1e4, 1e4, -1e4, -1e4]] * 2, np.float32)
+    got = mean(bk, get_unit(spec), x, np.zeros(WIDTH, np.float32))
+    assert np.isfinite(got).all()
+    if spec == "bernoulli":
+        np.testing.assert_array_equal(got, x > 0)
+    if spec.startswith("softmax"):
+        np.testing.assert_allclose(got[0], [1, 0, 0.5, 0.5, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_partition_sums_over_the_states(bk, dtype):
+    x, _ = inputs(dtype)
+    wide = x.astype(np.float64)
+    rtol = max(20 * np.finfo(dtype).eps, 1e-12)
+    np.testing.assert_allclose(log_partition(bk, Bernoulli(), x), np.log(1 + np.exp(wide)).sum(axis=1), rtol=rtol)
+    groups = (wide[:, 0:2], wide[:, 2:5], wide[:, 5:6])
+    truth = sum(np.log(np.exp(g).sum(axis=1)) for g in groups)
+    np.testing.assert_allclose(log_partition(bk, Softmax((2, 3, 1)), x), truth, rtol=rtol, atol=rtol)
+    # The state is integrated with the energy h**2 / 2 of a unit without input.
+    h = np.linspace(-20, 20, 20001)
+    integral = np.exp(-(h**2) / 2 + wide[:, :, None] * h).sum(axis=2) * (h[1] - h[0])
+    np.testing.assert_allclose(log_partition(bk, Gaussian(), x), np.log(integral).sum(axis=1), rtol=rtol)
+
+
+@pytest.mark.parametrize("spec", TRACTABLE)
+def test_the_mean_is_the_derivative_of_the_log_partition(bk, spec):
+    unit = get_unit(spec)
+    x, bias = inputs(n=4)
+    total = x + bias
+    numeric = np.empty_like(total)
+    for j in range(WIDTH):
+        shift = np.eye(WIDTH)[j] * 1e-5
+        numeric[:, j] = (log_partition(bk, unit, total + shift) - log_partition(bk, unit, total - shift)) / 2e-5
+    np.testing.assert_allclose(mean(bk, unit, x, bias), numeric, atol=1e-9)
+
+
+@pytest.mark.parametrize("spec", TRACTABLE)
+def test_log_partition_of_extreme_inputs_is_finite(bk, spec):
+    x = np.array([[1e3, -1e3, 1e3, 1e3, -1e3, -1e3]])
+    got = log_partition(bk, get_unit(spec), x)
+    if spec == "bernoulli":
+        np.testing.assert_allclose(got, 3000)
+    if spec.startswith("softmax"):
+        np.testing.assert_allclose(got, 1000 + 1000 + math.log(2) - 1000)
+    assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize("spec", TRACTABLE)
+def test_energy_of_a_state(bk, spec):
+    v, b = inputs()
+    got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
+    truth = ((v - b) ** 2).sum(axis=1) / 2 if spec == "gaussian" else -(v * b).sum(axis=1)
+    np.testing.assert_allclose(got, truth, rtol=1e-12)
+
+
+def drawn(bk, spec, dtype, n):
+    """Return (means left in the input, states, true total input) of n rows with the same input."""
+    row = np.array([-3.0, -0.4, 0.0, 0.3, 1.2, 4.0], dtype)
+    bias = np.array([0.2, -0.1, 0.0, 0.5, -0.3, 0.1], dtype)
+    x = bk.asarray(np.tile(row, (n, 1)))
+    out = bk.asarray(np.full((n, WIDTH), np.nan, dtype))
+    rng = bk.rng(stream(4, spec, np.dtype(dtype).name))
+    result = get_unit(spec).sample(bk, x, bk.asarray(bias), rng, out)
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+    return bk.to_numpy(x), bk.to_numpy(out), row.astype(np.float64) + bias
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
+    n = 60_000
+    left, states, total = drawn(bk, spec, dtype, n)
+    mu = true_mean(spec, total[None])[0]
+    np.testing.assert_allclose(left, np.tile(mu, (n, 1)), rtol=1e-5, atol=1e-6)
+    moment, variance = mu, mu * (1 - mu)
+    if spec == "gaussian":
+        variance = np.ones(WIDTH)
+        spread = states.astype(np.float64).var(axis=0)
+        assert (np.abs(spread - 1) <= SIGMAS * math.sqrt(2 / n)).all()
+    if spec == "rectified":
+        moment, variance = rectified_moments(total)
+    error = np.abs(states.mean(axis=0, dtype=np.float64) - moment)
+    assert (error <= SIGMAS * np.sqrt(variance / n) + 1e-6).all()
+
+
+def rectified_moments(x):
+    """Return mean and variance of max(0, x + N(0, variance sigmoid(x)))."""
+    s = np.sqrt(1 / (1 + np.exp(-x)))
+    density = np.exp(-((x / s) ** 2) / 2) / math.sqrt(2 * math.pi)
+    below = np.array([0.5 * (1 + math.erf(z / math.sqrt(2))) for z in x / s])
+    first = x * below + s * density
+    second = (x**2 + s**2) * below + x * s * density
+    return first, np.maximum(second - first**2, 0)  # far below 0 both cancel
+
+
+def test_rectified_samples_have_the_second_moment_of_their_noise(bk):
+    n = 60_000
+    _, states, total = drawn(bk, "rectified", np.float64, n)
+    assert states.min() == 0
+    _, variance = rectified_moments(total)
+    fourth = ((states - states.mean(axis=0)) ** 4).mean(axis=0)
+    assert (np.abs(states.var(axis=0) - variance) <= SIGMAS * np.sqrt(fourth / n) + 1e-9).all()
+
+
+@pytest.mark.parametrize("spec", ["bernoulli", "softmax:2,3,1"])
+def test_states_are_bits_with_one_on_in_each_group(bk, spec):
+    _, states, _ = drawn(bk, spec, np.float32, 500)
+    assert set(np.unique(states)) == {0, 1}
+    if spec != "bernoulli":
+        for group in (slice(0, 2), slice(2, 5), slice(5, 6)):
+            np.testing.assert_array_equal(states[:, group].sum(axis=1), 1)
+
+
+def test_units_draw_independently(bk):
+    n = 40_000
+    for spec in ("bernoulli", "gaussian"):
+        _, states, _ = drawn(bk, spec, np.float32, n)
+        correlation = np.corrcoef(states.T.astype(np.float64)) - np.eye(WIDTH)
+        assert np.abs(correlation).max() <= SIGMAS / math.sqrt(n)
+
+
+@pytest.mark.parametrize("spec", TRACTABLE)
+def test_initial_biases_give_the_column_means(bk, spec):
+    means = np.array([0.3, 0.7, 0.2, 0.1, 0.7, 1.0 if spec != "bernoulli" else 0.9])
+    bias = get_unit(spec).initial_bias(means)
+    np.testing.assert_allclose(mean(bk, get_unit(spec), np.zeros((1, WIDTH)), bias)[0], means, rtol=1e-12)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("low_high", [(-0.1, 1.0), (0.0, 1.5)])
+@pytest.mark.parametrize("spec", ["bernoulli", "softmax"])
+def test_rows_outside_the_unit_interval_are_refused(spec, low_high):
+    low, high = (np.array([x, 0.5]) for x in low_high)
+    with pytest.raises(DataError, match=r"need values in \[0, 1\]"):
+        get_unit(spec).check_rows(low, high)
+    get_unit(spec).check_rows(np.zeros(2), np.ones(2))
+    Gaussian().check_rows(low, high)
+
+
+def test_rows_of_softmax_groups_must_sum_to_one():
+    good, bad = [1, 0, 0, 1, 0], [1, 0, 1, 1, 0]
+    Softmax((2, 3)).check_block(np.array([good, good]), 0)
+    with pytest.raises(DataError, match="row 101, softmax group 1 sums to 2, must sum to 1"):
+        Softmax((2, 3)).check_block(np.array([good, bad]), 100)
+    with pytest.raises(SettingError, match="2,3 sum to 5, not to 6 columns"):
+        Softmax((2, 3)).check_rows(np.zeros(6), np.ones(6))
+
+
+def test_rectified_units_have_no_energy(bk):
+    x = bk.asarray(np.zeros((1, 2)))
+    for refused in (
+        lambda: Rectified().log_partition(bk, x),
+        lambda: Rectified().energy(bk, x, x[0]),
+        lambda: Rectified().check_rows(np.zeros(2), np.ones(2)),
+        lambda: Rectified().initial_bias(np.zeros(2)),
+    ):
+        with pytest.raises(SettingError, match="rectified"):
+            refused()
+    assert not Rectified().tractable
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("spec", [*SPECS, "softmax"])
+def test_a_spec_reads_back_as_the_same_unit(spec):
+    unit = get_unit(spec)
+    assert unit.spec == spec
+    assert get_unit(unit) is unit
+    assert get_unit(unit.spec) == unit
+
+
+@pytest.mark.parametrize("spec", ["bernouli", "softmax:", "softmax:2,x", "softmax:0,2", "gaussian:3", ""])
+def test_unknown_specs_are_refused(spec):
+    if spec == "softmax:":
+        assert get_unit(spec).spec == "softmax"
+        return
+    with pytest.raises(SettingError):
+        get_unit(spec)
+
+
+def test_a_near_miss_is_named():
+    with pytest.raises(SettingError, match="did you mean 'bernoulli'"):
+        get_unit("bernouli")
+    with pytest.raises(SettingError, match="3"):
+        get_unit(3)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_next_layer_can_take_this_layers_means(bk, spec):
+    unit = get_unit(spec)
+    assert unit.rate > 0
+    assert unit.visible_rate(1000) <= unit.visible_rate(10)
+    following = get_unit(unit.next_visible)
+    x, bias = inputs()
+    means = mean(bk, unit, x, bias)
+    following.check_rows(means.min(axis=0), means.max(axis=0))
