@@ -1,5 +1,6 @@
 """Scores of a restricted Boltzmann machine that have the scale of a likelihood."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,8 @@ def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, ra
     groups = _groups(weights, visible)
     scale = 1.0
     if n_bits is not None:
-        if not 1 <= n_bits <= len(groups):
-            raise SettingError(f"n_bits must be between 1 and {len(groups)}, got {n_bits}")
+        if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
+            raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
         groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
     X = np.asarray(X)
@@ -78,15 +79,14 @@ def _groups(weights: Weights, visible: Any) -> list[NDArray[np.intp]]:
 def _score_block(weights: Weights, v: Array, groups: list[NDArray[np.intp]]) -> Array:
     W, vbias, hbias = (a.astype(np.float64) for a in (weights.W, weights.vbias, weights.hbias))
     x = v @ W + hbias
-    growth = np.expm1(W)
+    growth = np.exp(np.minimum(W, 700))
     score = np.zeros(len(v))
     for columns in groups:
-        # Input and hidden means with this unit off; switching column i on adds
-        # log(1 + p (exp(W_i) - 1)) summed over hidden units to -F, and its bias.
-        off = x - v[:, columns] @ W[columns]
-        with np.errstate(over="ignore"):
-            p = 1 / (1 + np.exp(-off))
-        on = np.stack([vbias[i] + np.log1p(p * growth[i]).sum(axis=1) for i in columns], axis=1)
+        # With o the hidden inputs while this unit is off, switching column i on adds its bias and the sum of
+        # softplus(o + W_i) - softplus(o) = log((exp(W_i) + exp(-o)) / (1 + exp(-o))) to -F.
+        decay = np.exp(-np.clip(x - v[:, columns] @ W[columns], -700, 700))
+        odds = 1 + decay
+        on = np.stack([vbias[i] + np.log((growth[i] + decay) / odds).sum(axis=1) for i in columns], axis=1)
         if len(columns) == 1 and weights.visible == "bernoulli":
             value = v[:, columns[0]]
             score -= value * np.logaddexp(0, -on[:, 0]) + (1 - value) * np.logaddexp(0, on[:, 0])
