@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DivergenceError
+from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
@@ -137,14 +138,16 @@ class FineTuner:
         loss = float(self.bk.to_numpy(self._loss)) / len(self._rows)
         record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
         record["learning_rate"] = self._rate
-        if not np.isfinite(loss):
-            self._fall_back(epoch)
+        params = self.network.host_params()
+        largest = max(float(np.abs(p).max()) for p in params)
+        if not (np.isfinite(loss) and largest <= LARGEST_INPUT):
+            self._fall_back(epoch, largest)
             return record | {"diverged": self.diverged}
         if self._validation is None:
-            self._good = self.network.host_params()
+            self._good = params
         else:
             record["validation_loss"], record["validation_score"] = self._judge(self._validation)
-            self._remember(record["validation_score"])
+            self._remember(record["validation_score"], params)
         return record
 
     def _judge(self, held_out: Labelled) -> tuple[float, float]:
@@ -159,18 +162,19 @@ class FineTuner:
             right += float((self.bk.to_numpy(output).argmax(axis=1) == target) @ weights[start:stop])
         return loss / len(weights), right / len(weights)
 
-    def _remember(self, score: float) -> None:
+    def _remember(self, score: float, params: list[Array]) -> None:
         """Keep the best weights; stop after `n_iter_no_change` epochs without a better score."""
         if self._best is None or score > self._best[0] + self.settings.tol:
-            self._best, self._stalled = (score, self.network.host_params()), 0
+            self._best, self._stalled = (score, params), 0
             return
         self._stalled += 1
         self.finished = self._stalled >= self.settings.n_iter_no_change
 
-    def _fall_back(self, epoch: int) -> None:
+    def _fall_back(self, epoch: int, largest: float) -> None:
         rate = float(self.settings.learning_rate_init)
+        reason = f"weights reached {largest:.3g}" if np.isfinite(largest) else "weights are no longer finite"
         self.diverged = (
-            f"fine-tuning diverged in epoch {epoch + 1}: the loss is no longer finite; "
+            f"fine-tuning diverged in epoch {epoch + 1}: {reason}; "
             f"try learning_rate_init={rate / 10:.3g} (it was {rate:.3g})"
         )
         self.finished = True
@@ -223,10 +227,11 @@ def finetune(
     last = first_epoch + int(settings.max_iter)
     sizes = (*(p.shape[0] for p in network.params[::2]), network.params[-1].shape[0])
     reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": sizes})
-    history = run_epochs(
-        tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, last), horizon=last,
-        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
-    )  # fmt: skip
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is told once, at the end of its epoch
+        history = run_epochs(
+            tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, last), horizon=last,
+            batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
+        )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 
 
