@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
-from deepbelief.sources import ArraySource, RowSource, as_source
+from deepbelief.sources import RowSource, as_source
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,32 +42,26 @@ def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: in
     return as_source(X)
 
 
-def check_rows_and_labels(estimator: Any, X: Any, y: Any, bk: Backend) -> tuple[RowSource, Array]:
+def check_rows_and_labels(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks."""
     if is_source(X):
-        _check_source(estimator, X, reset=True, min_rows=2)
-        y = np.asarray(y)
+        _check_source(estimator, X, reset=reset, min_rows=2)
+        y = check_array(y, ensure_2d=False, dtype=None)
         if len(y) != X.shape[0]:
             raise DataError(f"X has {X.shape[0]} rows but y has {len(y)}")
         return X, y
     if bk.owns(X) and not isinstance(X, np.ndarray):
         X = bk.to_numpy(X)
-    X, y = validate_data(estimator, X, y, accept_sparse="csr", dtype="numeric", ensure_min_samples=2)
+    X, y = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2)
     return as_source(X), y
 
 
 def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: int) -> None:
-    n_rows, n_features = source.shape
-    if n_rows < min_rows:
+    if source.shape[0] < min_rows:
         name = type(estimator).__name__
-        raise DataError(f"found {n_rows} sample(s) while a minimum of {min_rows} is required by {name}")
-    if reset:
-        estimator.n_features_in_ = n_features
-    elif n_features != estimator.n_features_in_:
-        raise DataError(
-            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input"
-        )
+        raise DataError(f"found {source.shape[0]} sample(s) while a minimum of {min_rows} is required by {name}")
+    # Number and names of features only; a source has no names, so those of an earlier fit go.
+    validate_data(estimator, source, reset=reset, skip_check_array=True)
 
 
 def on_device(result: Array, X: Any, bk: Backend) -> Any:
@@ -75,11 +69,6 @@ def on_device(result: Array, X: Any, bk: Backend) -> Any:
     if isinstance(X, np.ndarray) or not bk.owns(X):
         return result
     return bk.asarray(result)
-
-
-def dense(source: RowSource) -> Array:
-    """Return all rows of a source as one array."""
-    return source.array if type(source) is ArraySource and source.array.dtype.kind == "f" else source.take(slice(None))  # type: ignore[return-value]
 
 
 def check_number(
@@ -91,7 +80,8 @@ def check_number(
         return
     kind = numbers.Integral if integer else numbers.Real
     above = isinstance(value, kind) and (value > low if open_low else value >= low)
-    if isinstance(value, bool) or not above or not (value < high if open_high else value <= high):
+    below = above and (value < high if open_high or high == np.inf else value <= high)
+    if isinstance(value, bool) or not below:
         word = "an integer" if integer else "a number"
         bounds = f"{'>' if open_low else '>='} {low:g}"
         if np.isfinite(high):
@@ -116,6 +106,9 @@ def warn_diverged(message: str) -> None:
         warnings.warn(f"{message}; the weights of the last good epoch were kept", DivergenceWarning, stacklevel=4)
 
 
-def check_labels_1d(y: Any) -> Array:
-    """Return class labels as a 1-D array."""
-    return check_array(y, ensure_2d=False, dtype=None)  # type: ignore[no-any-return]
+def check_flags(estimator: Any, *names: str) -> None:
+    """Refuse settings that are neither True nor False: any text would count as True."""
+    for name in names:
+        value = getattr(estimator, name)
+        if not isinstance(value, (bool, np.bool_)):
+            raise SettingError(f"{name} must be True or False, got {value!r}")

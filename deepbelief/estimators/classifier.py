@@ -15,6 +15,7 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
+    check_flags,
     check_number,
     check_rows,
     check_rows_and_labels,
@@ -202,9 +203,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """
         settings = self._settings()
         bk = check_backend(self.backend, X)
-        source, y = check_rows_and_labels(self, X, y, bk)
-        train = self._labelled(source, column_or_1d(y, warn=True), sample_weight)
-        again = bool(self.warm_start) and hasattr(self, "coefs_")
+        again = self.warm_start and hasattr(self, "coefs_")
+        source, y = check_rows_and_labels(self, X, y, bk, reset=not again)
+        train = self._labelled(source, column_or_1d(y, warn=True), sample_weight, again)
         if not again:
             self._seed = run_seed(self.random_state)
             self._epochs = 0
@@ -226,6 +227,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _settings(self) -> FineTuneSettings:
         if not isinstance(self.activation, str) or self.activation != "auto":
             get_activation(self.activation)
+        check_flags(self, "nesterovs_momentum", "early_stopping", "warm_start")
         get_optimizer(self.solver, nesterov=True)
         get_schedule(self.schedule)
         check_number("learning_rate_init", self.learning_rate_init, low=0, open_low=True, auto=True)
@@ -243,16 +245,18 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
             tol=float(self.tol),
         )  # fmt: skip
 
-    def _labelled(self, source: RowSource, y: Array, sample_weight: Any) -> Labelled:
+    def _labelled(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Return the labelled rows with class numbers and weights."""
         check_classification_targets(y)
         known = labelled_rows(y, self.unlabeled)
-        self.n_unlabeled_ = int((~known).sum())
         if not known.any():
             raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
-        self.classes_, targets = np.unique(y[known], return_inverse=True)
-        if len(self.classes_) < 2:
-            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes_[0]!r}")
+        classes, targets = np.unique(y[known], return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {classes[0]!r}")
+        if again and not np.array_equal(classes, self.classes_):
+            raise DataError(f"warm_start goes on with classes {self.classes_.tolist()}, y has {classes.tolist()}")
+        self.classes_, self.n_unlabeled_ = classes, int((~known).sum())
         weights = self._row_weights(source, y, known, sample_weight)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
         return Labelled(rows, targets.astype(np.intp), weights)
@@ -265,10 +269,19 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
             if not weights.sum() > 0:
                 raise DataError("sample_weight is 0 for every labelled row")
         if self.class_weight is not None:
-            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y[known])
+            per_class = self._class_weights(y[known])
             by_row = per_class[np.searchsorted(self.classes_, y[known])]
             weights = by_row if weights is None else weights * by_row
         return weights
+
+    def _class_weights(self, y: Array) -> Array:
+        try:
+            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        except ValueError as error:
+            raise SettingError(f"class_weight={self.class_weight!r} cannot be used: {error}") from error
+        if not (np.isfinite(per_class).all() and per_class.min() >= 0 and per_class.max() > 0):
+            raise SettingError(f"class_weight must be finite, >= 0 and not all 0, got {self.class_weight!r}")
+        return per_class  # type: ignore[no-any-return]
 
     def _pretrain(self, source: RowSource, bk: Backend, reporter: Reporter) -> list[dict[str, Any]]:
         """Set the stack to start from; return the history of pretraining."""
@@ -306,9 +319,6 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""
         if again:
-            n_classes = self.coefs_[-1].shape[1]
-            if n_classes != len(self.classes_):
-                raise DataError(f"warm_start goes on with {n_classes} classes, y has {len(self.classes_)}")
             return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
         layers = layers_from_stack(self.pretrained_stack_, self.activation)
         W, n_classes = layers[-1].W, len(self.classes_)
@@ -367,8 +377,8 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         ndarray of shape (n_rows, n_classes)
         """
-        bk = check_backend(self.backend, X)
         probabilities = self.predict_proba(X)
+        bk = check_backend(self.backend, X)
         xp = bk.xp if bk.owns(probabilities) else np
         return xp.log(xp.maximum(probabilities, xp.finfo(probabilities.dtype).tiny))
 
@@ -383,8 +393,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         -------
         ndarray of shape (n_rows,)
         """
+        probabilities = self.predict_proba(X)
         bk = check_backend(self.backend, X)
-        labels = self.classes_[bk.to_numpy(self.predict_proba(X)).argmax(axis=1)]
+        labels = self.classes_[bk.to_numpy(probabilities).argmax(axis=1)]
         return on_device(labels, X, bk) if labels.dtype.kind in "biuf" else labels  # type: ignore[no-any-return]
 
     def transform(self, X: Any) -> Any:

@@ -193,7 +193,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        codes = X if bk.owns(X) else check_array(X, dtype=[np.float64, np.float32])
+        codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
         if codes.shape[1] != self.stack_.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {self.stack_.sizes[-1]} units")
         return on_device(bk.to_numpy(self._down(bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype), bk)), X, bk)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
-from deepbelief.estimators.base import check_backend, check_number, check_rows, dense, on_device, warn_diverged
+from deepbelief.estimators.base import check_backend, check_flags, check_number, check_rows, on_device, warn_diverged
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
@@ -18,7 +18,7 @@ from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain, scaled, transform
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import RowSource
+from deepbelief.sources import RowSource, blocks
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Unit, get_unit
@@ -34,6 +34,7 @@ def rbm_settings(rbm: "RBM") -> RBMSettings:
     get_gradient(rbm.gradient, 1)
     if rbm.schedule != "auto":
         get_schedule(rbm.schedule)
+    check_flags(rbm, "nesterovs_momentum", "warm_start")
     check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
     check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
     check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
@@ -396,7 +397,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         if not _has_pseudo_likelihood(self):
             return -self.free_energy(X)  # type: ignore[no-any-return]
         source, _ = self._rows_of(X)
-        return pseudo_log_likelihood(self.weights_, dense(source), n_bits=n_bits)
+        parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits) for block in blocks(source)]
+        return np.concatenate(parts)
 
     @available_if(_has_pseudo_likelihood)
     def score(self, X: Any, y: Any = None) -> float:
