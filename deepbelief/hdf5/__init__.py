@@ -32,10 +32,11 @@ Types
   width in code points of the fixed-width array it was (NumPy's ``U``), or 0 for strings of any length
   (NumPy's ``object``). No string ends in NUL.
 - *JSON text*: a text holding strict JSON (RFC 8259, no NaN literal), at most 16 MiB long and nested at
-  most 64 deep; integers are exact at any size. Three spellings carry what JSON lacks: ``{"$float": "nan"}``, with ``"inf"`` and
-  ``"-inf"`` likewise, is that floating value; ``{"$map": [[key, value], ...]}`` is a mapping whose keys
-  are not all strings; in any other object a key that starts with ``$`` was written with one more
-  ``$`` in front. Tuples and arrays are written as lists and come back as lists.
+  most 64 deep; integers are exact at any size. Three spellings carry what JSON lacks:
+  ``{"$float": "nan"}``, with ``"inf"`` and ``"-inf"`` likewise, is that floating value;
+  ``{"$map": [[key, value], ...]}`` is a mapping whose keys are not all strings; in any other object a
+  key that starts with ``$`` was written with one more ``$`` in front. Tuples and arrays are written as
+  lists and come back as lists.
 
 HDF5 part
 ---------
