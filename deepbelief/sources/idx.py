@@ -73,9 +73,9 @@ def read_idx(path: Path) -> Content:
 
 def _find(folder: Path, split: str, what: str) -> Path | None:
     """Return the file of images or labels of a split, the plain one before the compressed one."""
-    pattern = re.compile(rf"({'|'.join(SPLITS[split])})[-_.]{what}\b.*", re.IGNORECASE)
+    pattern = re.compile(rf"({'|'.join(SPLITS[split])})[-_.]{what}[-_.]idx\d[-_.]ubyte(\.gz)?", re.IGNORECASE)
     found = [p for p in folder.iterdir() if p.is_file() and pattern.fullmatch(p.name)]
-    return min(found, key=lambda p: (p.suffix == ".gz", p.name), default=None)
+    return min(found, default=None)
 
 
 def has_idx_files(folder: Path) -> bool:
