@@ -61,7 +61,8 @@ class Labelled:
         """Return the weights scaled to mean 1: weight 0 is then removal and weight 2 repetition."""
         if self.weights is None:
             return None
-        return self.weights * (len(self.weights) / self.weights.sum())
+        scaled: Array = self.weights * (len(self.weights) / self.weights.sum())
+        return scaled
 
 
 @dataclass(frozen=True, eq=False)

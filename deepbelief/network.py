@@ -123,6 +123,7 @@ def stack_from_layers(stack: Stack, layers: Sequence[Layer]) -> Stack:
         if layer.activation.name == "tanh" and get_unit(weights.hidden).activation == "sigmoid":
             W = W * 4 if i else W * 2
             bias = bias * 2 - W.sum(axis=0) / 2 if i else bias * 2
-        scaling = {"mean": None, "scale": None} if i else {}
-        tuned.append(replace(weights, W=W, hbias=bias, **scaling))
+        if i:  # folded into the weights
+            weights = replace(weights, mean=None, scale=None)
+        tuned.append(replace(weights, W=W, hbias=bias))
     return Stack(tuple(tuned), tuned=True, metadata=stack.metadata)

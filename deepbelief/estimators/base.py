@@ -79,9 +79,10 @@ def check_number(
     if auto and isinstance(value, str) and value == "auto":
         return
     kind = numbers.Integral if integer else numbers.Real
-    above = isinstance(value, kind) and (value > low if open_low else value >= low)
-    below = above and (value < high if open_high or high == np.inf else value <= high)
-    if isinstance(value, bool) or not below:
+    number: Any = value if isinstance(value, kind) and not isinstance(value, bool) else np.nan
+    above = number > low if open_low else number >= low
+    below = number < high if open_high or high == np.inf else number <= high
+    if not (above and below):
         word = "an integer" if integer else "a number"
         bounds = f"{'>' if open_low else '>='} {low:g}"
         if np.isfinite(high):
@@ -93,7 +94,7 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
     """Return hidden layer sizes as a tuple of positive integers."""
     values = (sizes,) if isinstance(sizes, numbers.Integral) else sizes
     good = isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) and len(values) > 0
-    if not good or not all(isinstance(s, numbers.Integral) and s > 0 and not isinstance(s, bool) for s in values):
+    if not good or not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s > 0 for s in values):
         raise SettingError(
             f"hidden_layer_sizes must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}"
         )

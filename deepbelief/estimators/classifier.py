@@ -56,7 +56,7 @@ def labelled_rows(y: Array, unlabeled: Any) -> Array:
     return known if len(np.unique(y[known])) >= 2 else np.ones(len(y), bool)
 
 
-class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """Deep belief network with a softmax head: pretrained without labels, fine-tuned with them.
 
     Parameters
@@ -129,6 +129,10 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     >>> clf.score(X / 16, y) > 0.9
     True
     """
+
+    classes_: Array
+    pretrained_stack_: Stack
+    history_: list[dict[str, Any]]
 
     def __init__(
         self,

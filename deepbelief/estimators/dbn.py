@@ -44,7 +44,7 @@ def layer_sizes(sizes: Any, source: RowSource, n_classes: int | None = None) -> 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
     """Return the settings of each layer from one template, a list with one per layer, or None for the defaults."""
-    templates = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
+    templates: list[Any] = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
     if len(templates) != n_layers:
         raise SettingError(
             f"rbm has {len(templates)} templates for {n_layers} layers: give one per layer, or a single one"
@@ -75,7 +75,7 @@ def pretrain_stack(
     return result
 
 
-class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
     Parameters

@@ -19,7 +19,7 @@ from deepbelief.pretraining import pretrain, scaled, transform
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import RowSource, blocks
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Unit, get_unit
 
@@ -66,7 +66,7 @@ def _has_pseudo_likelihood(rbm: "RBM") -> bool:
     return rbm.weights_.hidden == "bernoulli" and rbm.weights_.visible != "gaussian"
 
 
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters
@@ -135,6 +135,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     >>> rbm.transform(X[:2]).shape
     (2, 2)
     """
+
+    weights_: Weights
+    history_: list[dict[str, Any]]
+    _state: LayerState
 
     def __init__(
         self,
@@ -284,7 +288,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     @property
     def components_(self) -> Array:
         """Weights, of shape (n_components, n_features)."""
-        return self._fitted("components_").W.T
+        return self._fitted("components_").W.T  # type: ignore[no-any-return]
 
     @property
     def intercept_hidden_(self) -> Array:
@@ -357,7 +361,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             out = out.astype(bool)
         return on_device(out, v, bk)
 
-    @available_if(_tractable)
+    @available_if(_tractable)  # type: ignore[untyped-decorator]
     def free_energy(self, X: Any) -> Array:
         """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
 
@@ -377,7 +381,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         parts = [bk.to_numpy(machine.free_energy(block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
         return np.concatenate(parts)
 
-    @available_if(_tractable)
+    @available_if(_tractable)  # type: ignore[untyped-decorator]
     def score_samples(self, X: Any, n_bits: int | None = None) -> Array:
         """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
 
@@ -400,7 +404,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits) for block in blocks(source)]
         return np.concatenate(parts)
 
-    @available_if(_has_pseudo_likelihood)
+    @available_if(_has_pseudo_likelihood)  # type: ignore[untyped-decorator]
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean pseudo-log-likelihood of the rows, comparable between models.
 
