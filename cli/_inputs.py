@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
@@ -35,6 +37,11 @@ class Model:
     def kind(self) -> str:
         """The class of the model."""
         return type(self.estimator).__name__
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it tells classes apart."""
+        return self.kind == "DBNClassifier"
 
     @property
     def n_features(self) -> int:
@@ -95,7 +102,7 @@ def _absolute(labels: str | None) -> str | None:
 def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
     need_labels: bool = False, held_out: bool = False,
-) -> DataSet:  # fmt: skip
+) -> tuple[DataSet, Metadata]:  # fmt: skip
     """Open data for a model, scaled as its training data were; those very data where none are named.
 
     Parameters
@@ -108,37 +115,40 @@ def data_for(
     held_out : bool
         Whether to prefer the test split of the recorded data.
 
+    Returns
+    -------
+    data, origin : DataSet, dict
+        The rows and labels, and the plain values by which they are found again.
+
     Raises
     ------
     DataError
         If the data do not fit the model.
     """
-    data_dir = data_dir or model.recorded("data_dir", str)
+    where: Metadata = {"labels": labels, "limit": limit, "data_dir": data_dir or model.recorded("data_dir", str)}
     if spec is None:
-        data = _recorded_data(model, labels, limit, data_dir, held_out)
-    else:
-        labels = labels or _recorded_labels(model, spec, need_labels)
-        data = _open(model, spec, labels, limit, data_dir)
-    _check_labels(data, need_labels)
-    return data
+        spec, where = _recorded(model, where, held_out)
+    elif labels is None:
+        where["labels"] = _recorded_labels(model, spec, need_labels)
+    data = _open(model, spec, where)
+    if need_labels:
+        data = replace(data, labels=_classes(data))
+    return data, describe_data(data, **where)
 
 
-def _recorded_data(
-    model: Model, labels: str | None, limit: int | None, data_dir: str | None, held_out: bool
-) -> DataSet:
+def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metadata]:
+    """Return the recorded data, or their test split if it is preferred, and say so."""
     source = model.recorded("source", str)
     if source is None:
         raise DataError(f"{model.path} does not say what it was trained on: name the DATA after it")
-    labels = labels or model.recorded("labels", str)
-    test = f"{source}:test"
+    where = {**where, "labels": where["labels"] or model.recorded("labels", str)}
     if held_out and (source in OPENML or Path(source).is_dir()):
-        data = _open(model, test, labels, limit, data_dir)
-        click.echo(f"Using {clean(test)}", err=True)
-        return data
-    limit = limit or model.recorded("limit", int)
-    data = _open(model, source, labels, limit, data_dir)
-    click.echo(f"Using {clean(source)}, {data.rows.shape[0]} rows: the data it was trained on", err=True)
-    return data
+        click.echo(f"Using {clean(source)}:test", err=True)
+        return f"{source}:test", where
+    where["limit"] = where["limit"] or model.recorded("limit", int)
+    first = f", the first {where['limit']} rows" if where["limit"] else ""
+    click.echo(f"Using {clean(source)}{first}: the data it was trained on", err=True)
+    return source, where
 
 
 def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
@@ -161,16 +171,21 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
     return None if width == model.n_features else str(recorded)
 
 
-def _open(model: Model, spec: str, labels: str | None, limit: int | None, data_dir: str | None) -> DataSet:
+def _open(model: Model, spec: str, where: Metadata) -> DataSet:
+    """Open data, check that they fit the model, and scale them as its training data were."""
     scaling = model.scaling
-    data = open_data(spec, scale="none", labels=labels, limit=limit, data_dir=data_dir, n_features=model.n_features)
+    data = open_data(spec, scale="none", n_features=model.n_features, **where)
     width = data.rows.shape[1]
     if width != model.n_features:
-        hint = "; name the column of the labels with --labels" if width == model.n_features + 1 and not labels else ""
+        hint = (
+            "; name the column of the labels with --labels"
+            if width == model.n_features + 1 and not where["labels"]
+            else ""
+        )
         raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
     rows = scaling.apply(data.rows)
     check_values(model, column_statistics(rows))
-    return DataSet(rows, data.labels, data.name, data.source_path, scaling, data.feature_names)
+    return replace(data, rows=rows, scale=scaling)
 
 
 def check_values(model: Model, statistics: ColumnStatistics) -> None:
@@ -185,10 +200,16 @@ def check_values(model: Model, statistics: ColumnStatistics) -> None:
         )
 
 
-def _check_labels(data: DataSet, need_labels: bool) -> None:
-    if data.labels is None:
-        if need_labels:
-            raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
-        return
-    if need_labels and data.labels.dtype.kind == "f":
-        raise DataError(f"{data.name}: the labels are not whole numbers (for instance {data.labels[0]}): not classes")
+def _classes(data: DataSet) -> NDArray[Any]:
+    """Return the labels as integers or texts."""
+    labels = data.labels
+    if labels is None:
+        raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
+    if labels.dtype.kind != "f":
+        return labels
+    broken = np.flatnonzero(labels != np.rint(labels))
+    if len(broken):
+        raise DataError(
+            f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is no class"
+        )
+    return labels.astype(np.int64)

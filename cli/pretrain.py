@@ -61,6 +61,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
     """  # noqa: D301
+    from deepbelief import save
     from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
@@ -78,7 +79,7 @@ def command(**options: Any) -> None:
     check_outputs(out, options["log"], force=options["force"], inputs=inputs)
     dbn = make_dbn(options, seed)
     dbn = train(dbn, data, quiet=options["quiet"], log=options["log"])
-    keep(dbn, data, out, describe_run(data, seed, where))
+    save(dbn, out, metadata=describe_run(data, seed, where))
     report(dbn, data, out, time.perf_counter() - began)
 
 
@@ -121,13 +122,6 @@ def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:
     from ._inputs import describe_data
 
     return {"data": describe_data(data, **where), "scaling": data.scale.to_dict(), "seed": seed}
-
-
-def keep(estimator: Any, data: Any, out: str, metadata: dict[str, Any]) -> None:
-    """Save the model."""
-    from deepbelief import save
-
-    save(estimator, out, metadata=metadata)
 
 
 def report(dbn: Any, data: Any, out: str, took: float) -> None:

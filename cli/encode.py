@@ -1,0 +1,68 @@
+"""``deepbelief encode``: the top layer's units for each row."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, data_options, force_option, option
+
+FORMATS = (".npy", ".csv", ".h5")
+
+
+@click.command("encode", short_help="Turn rows into codes: the top layer's units.")
+@click.argument("model")
+@click.argument("data", required=False)
+@option("--out", metavar="FILE", help="A .npy, .csv or .h5 file, or - for CSV on stdout.  [default: MODEL-codes.npy]")
+@data_options
+@backend_option
+@force_option
+def command(model: str, data: str | None, out: str | None, backend: str, force: bool, **where: Any) -> None:
+    """Turn the rows of DATA (by default what MODEL was trained on) into the values of the top layer's units.
+
+    Rows are read and written in blocks, so that data larger than memory can be encoded.
+
+    \b
+    Examples:
+      deepbelief encode digits28.h5
+      deepbelief encode table.h5 new.csv --out codes.csv
+    """  # noqa: D301
+    from deepbelief.backends import get_backend
+    from deepbelief.sources import blocks
+    from deepbelief.training import BLOCK_ROWS
+
+    from ._files import check_output
+    from ._inputs import data_for, read_model
+    from ._rows import STDOUT, check_format, writing
+    from ._text import arrows, clean
+
+    bk = get_backend(backend)
+    out = out or Path(model).name.removesuffix(".h5") + "-codes.npy"
+    check_format(out, FORMATS)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model, data, where["labels"]))
+    loaded = read_model(model)
+    opened, _ = data_for(loaded, data, **where)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(opened.source_path,))
+    encode = encoder(loaded, bk)
+    shape = (opened.rows.shape[0], loaded.stack.sizes[-1])
+    dtype = loaded.stack.layers[0].W.dtype
+    header = [f"unit{i}" for i in range(shape[1])]
+    with writing(out, shape=shape, dtype=dtype, header=header, name="codes") as writer:
+        for block in blocks(opened.rows, BLOCK_ROWS):
+            writer.write(encode(block))
+    if out != STDOUT:
+        click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((loaded.n_features, shape[1]))}")
+
+
+def encoder(model: Any, bk: Any) -> Any:
+    """Return the function that encodes a block of rows."""
+    from deepbelief.pretraining import transform
+    from deepbelief.sources import as_source
+    from deepbelief.stack import Stack
+
+    if isinstance(model.estimator, Stack):
+        return lambda block: transform(model.estimator, as_source(block), bk)
+    estimator = model.estimator.set_params(backend=bk.name)
+    return lambda block: estimator.transform(as_source(block))

@@ -1,0 +1,120 @@
+"""``deepbelief evaluate``: how good a model is on data."""
+
+from typing import Any
+
+import click
+
+from ._options import backend_option, data_options
+from ._text import arrows, as_json, clean, facts
+
+MOST_CLASSES = 20  # a wider confusion matrix is told by its largest entries
+
+
+@click.command("evaluate", short_help="Measure a model's error on data.")
+@click.argument("model")
+@click.argument("data", required=False)
+@data_options
+@backend_option
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(model: str, data: str | None, backend: str, json_: bool, **where: Any) -> None:
+    """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
+
+    A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix.
+    Other models: squared error of the reconstruction through 1, 2 ... layers, and the pseudo-log-likelihood of the
+    first layer.
+
+    \b
+    Examples:
+      deepbelief evaluate digits28-tuned.h5
+      deepbelief evaluate table-tuned.h5 new.csv --labels species --json
+    """  # noqa: D301
+    from deepbelief.backends import get_backend
+
+    from ._inputs import data_for, read_model
+
+    get_backend(backend)
+    loaded = read_model(model)
+    opened, _ = data_for(loaded, data, **where, need_labels=loaded.is_classifier, held_out=True)
+    scores = _classifier(loaded, opened, backend) if loaded.is_classifier else _machines(loaded, opened, backend)
+    if json_:
+        click.echo(as_json(scores, indent=2))
+        return
+    facts(_shown(scores))
+    if loaded.is_classifier:
+        _confusion(scores["classes"], scores["confusion"])
+
+
+def _classifier(model: Any, data: Any, backend: str) -> dict[str, Any]:
+    from ._scores import classify, wilson
+
+    result = classify(model.estimator.set_params(backend=backend), data.rows, data.labels)
+    low, high = wilson(result.n_wrong, result.n_rows)
+    return {
+        "model": model.path,
+        "data": data.source_path,
+        "rows": result.n_rows,
+        "unlabeled": result.n_unlabeled,
+        "wrong": result.n_wrong,
+        "error": result.n_wrong / result.n_rows,
+        "error_interval": [low, high],
+        "nll": result.nll,
+        "classes": result.classes,
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def _machines(model: Any, data: Any, backend: str) -> dict[str, Any]:
+    from deepbelief.errors import SettingError
+
+    from ._scores import first_layer_likelihood, reconstruction_errors
+
+    if model.stack.tuned:
+        raise SettingError(
+            f"{model.path} holds fine-tuned layers without a head: they no longer reconstruct their input"
+        )
+    likelihood = first_layer_likelihood(model.stack, data.rows)
+    return {
+        "model": model.path,
+        "data": data.source_path,
+        "rows": data.rows.shape[0],
+        "sizes": list(model.stack.sizes),
+        "reconstruction_errors": reconstruction_errors(model.stack, data.rows, backend),
+        "pseudo_log_likelihood": None if likelihood is None else likelihood[0],
+        "pseudo_log_likelihood_rows": None if likelihood is None else likelihood[1],
+    }
+
+
+def _shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return the scores as people read them."""
+    rows: list[tuple[str, object]] = [("model", scores["model"]), ("data", f"{scores['data']}, {scores['rows']} rows")]
+    if "error" in scores:
+        low, high = scores["error_interval"]
+        interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+        unlabeled = f"; {scores['unlabeled']} unlabelled rows left out" if scores["unlabeled"] else ""
+        of = f"{scores['wrong']} of {scores['rows']}{unlabeled}"
+        rows.append(("error", f"{100 * scores['error']:.2f} % ({of}), {interval}"))
+        rows.append(("nll", f"{scores['nll']:.4g} nats per row"))
+        return rows
+    for depth, error in enumerate(scores["reconstruction_errors"], 1):
+        name = "reconstruction" if depth == 1 else ""
+        rows.append((name, f"{error:.4g} squared error per row through {arrows(scores['sizes'][: depth + 1])}"))
+    if scores["pseudo_log_likelihood"] is not None:
+        value, n = scores["pseudo_log_likelihood"], scores["pseudo_log_likelihood_rows"]
+        rows.append(("pseudo-likelihood", f"{value:.5g} nats per row, first layer, {n} rows"))
+    return rows
+
+
+def _confusion(classes: list[Any], confusion: list[list[int]]) -> None:
+    """Print the confusion matrix: true classes down, predicted ones across."""
+    names = [clean(c)[:20] for c in classes]
+    if len(classes) > MOST_CLASSES:
+        entries = ((n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n)
+        click.echo("\nMost frequent confusions")
+        for n, i, j in sorted(entries, key=lambda entry: -entry[0])[:10]:
+            click.echo(f"  {n:>6}  {names[i]} taken for {names[j]}")
+        return
+    click.echo("\nConfusion: true classes down, predicted across")
+    cells = [["", *names], *([name, *(str(n or ".") for n in row)] for name, row in zip(names, confusion, strict=True))]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    for row in cells:
+        click.echo("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
