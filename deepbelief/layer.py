@@ -185,7 +185,7 @@ class LayerTrainer:
     def _watch(self, rows: Rows, held_out: Rows | None) -> None:
         """Choose the fixed rows that are judged after each epoch."""
         n = len(rows)
-        size = min(MONITOR_ROWS, max(100, n // 20), n)
+        size = min(MONITOR_ROWS, max(100, n // 50), n)
         self._monitor = rows.some(np.sort(host_rng(self.seed, self.layer, "monitor").permutation(n)[:size]))
         spread = self.bk.xp.square(self._monitor - self._monitor.mean(axis=0)).sum(axis=1).mean()
         self._baseline = float(self.bk.to_numpy(spread))
