@@ -26,6 +26,7 @@ class FineTuneSettings:
 
     solver: str | Optimizer = "sgd"
     learning_rate_init: float | str = "auto"
+    pretrained_lr_factor: float = 1.0
     schedule: str | Schedule = "linear"
     momentum: float = 0.9
     nesterov: bool = True
@@ -112,7 +113,8 @@ class FineTuner:
         self._rate = float(settings.learning_rate_init) * settings.schedule(position)  # type: ignore[operator]
         delta = self.gradient_at_output(start, stop)
         grads = network.backward(delta)
-        rates = [self._rate] * len(grads)
+        below_head = self._rate * settings.pretrained_lr_factor
+        rates = [below_head] * (len(grads) - 2) + [self._rate] * 2
         self._optimizer.step(
             self.bk, network.params, grads, self._state, rates, settings.momentum, self._decays
         )  # fmt: skip
@@ -192,6 +194,7 @@ class FineTuner:
 def finetune(
     hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
     bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
+    n_epochs: int | None = None,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
 
@@ -211,6 +214,8 @@ def finetune(
     reporter : Reporter, optional
     first_epoch : int
         Epochs done by earlier calls, so that random streams go on.
+    n_epochs : int, optional
+        Stop after so many epochs of the ``max_iter`` that the schedule is made for.
 
     Returns
     -------
@@ -226,11 +231,12 @@ def finetune(
     network = Network(hidden, *head, loss, bk)
     tuner = FineTuner(network, train, validation, settings)
     last = first_epoch + int(settings.max_iter)
+    stop = last if n_epochs is None else first_epoch + n_epochs
     sizes = (*(p.shape[0] for p in network.params[::2]), network.params[-1].shape[0])
     reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": sizes})
     with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is told once, at the end of its epoch
         history = run_epochs(
-            tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, last), horizon=last,
+            tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
             batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
         )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)

@@ -76,6 +76,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     solver : {"sgd"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
         Learning rate of fine-tuning at its start.
+    pretrained_lr_factor : float, default=1.0
+        The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
+        factor keeps what pretraining has found.
     schedule : {"linear", "constant", "cosine"} or callable, default="linear"
         How the learning rate of fine-tuning moves.
     momentum : float, default=0.9
@@ -144,6 +147,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         activation: str | Activation = "auto",
         solver: str | Optimizer = "sgd",
         learning_rate_init: float | str = "auto",
+        pretrained_lr_factor: float = 1.0,
         schedule: str | Schedule = "linear",
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
@@ -168,6 +172,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         self.activation = activation
         self.solver = solver
         self.learning_rate_init = learning_rate_init
+        self.pretrained_lr_factor = pretrained_lr_factor
         self.schedule = schedule
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
@@ -235,6 +240,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         get_optimizer(self.solver, nesterov=True)
         get_schedule(self.schedule)
         check_number("learning_rate_init", self.learning_rate_init, low=0, open_low=True, auto=True)
+        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
         check_number("momentum", self.momentum, low=0, high=1, open_high=True)
         check_number("alpha", self.alpha, low=0)
         check_number("batch_size", self.batch_size, low=1, integer=True, auto=True)
@@ -243,7 +249,8 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         check_number("n_iter_no_change", self.n_iter_no_change, low=1, integer=True)
         check_number("tol", self.tol, low=0)
         return FineTuneSettings(
-            solver=self.solver, learning_rate_init=self.learning_rate_init, schedule=self.schedule,
+            solver=self.solver, learning_rate_init=self.learning_rate_init,
+            pretrained_lr_factor=float(self.pretrained_lr_factor), schedule=self.schedule,
             momentum=float(self.momentum), nesterov=bool(self.nesterovs_momentum), alpha=float(self.alpha),
             batch_size=self.batch_size, max_iter=self.max_iter, n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
@@ -424,7 +431,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """Mean training loss of each fine-tuning epoch."""
         if "history_" not in self.__dict__:
             raise AttributeError("loss_curve_ is there after fit")
-        return [record["loss"] for record in self.history_ if record.get("phase") == "finetune"]
+        return [record["loss"] for record in self.history_ if "loss" in record]
 
     @property
     def n_iter_(self) -> int:
