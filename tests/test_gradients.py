@@ -1,0 +1,231 @@
+"""Gradient estimators against the exact gradient of tiny machines."""
+
+import exact
+import numpy as np
+import pytest
+
+from deepbelief.errors import SettingError
+from deepbelief.gradients import CD, GRADIENTS, PCD, PhaseBuffers, get_gradient
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
+
+N_ROWS = 6000
+# Only the negative phase is drawn. A mean over N_ROWS numbers in [0, 1] is off by more than this once in 5e8; a run
+# compares about two dozen of them, and there are a few dozen runs.
+TOLERANCE = 6.0 * 0.5 / np.sqrt(N_ROWS)
+
+
+def data_rows(n=N_ROWS, width=5):
+    """Rows far from what the machine believes: a few states, unevenly."""
+    V = exact.states(width)
+    return V[np.random.default_rng(8).choice([3, 12, 17, 30, 31], size=n, p=[0.4, 0.3, 0.1, 0.1, 0.1])]
+
+
+def estimate(bk, estimator, weights, rows, *, chains=None, batch_size=None, key=0):
+    """Return (W, vbias, hbias) of one call as NumPy arrays."""
+    machine = Machine(weights, bk)
+    buffers = PhaseBuffers(bk, machine)
+    n_negative = len(rows) if chains is None else len(chains)
+    buffers.visible(len(rows) + n_negative)[: len(rows)] = bk.asarray(rows, dtype=machine.dtype)
+    grads = estimator(machine, buffers, len(rows), batch_size or len(rows), chains, bk.rng(stream(2, key)))
+    return [bk.to_numpy(g).copy() for g in grads]
+
+
+def started(bk, estimator, weights, n_chains):
+    return estimator.start(Machine(weights, bk), n_chains, bk.rng(stream(2, "chains")))
+
+
+def assert_near(got, truth, tolerance=TOLERANCE):
+    for a, b in zip(got, truth, strict=True):
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+
+# --- towards the exact gradient ---
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
+    weights = exact.tiny(seed=3, spread=1.0, dtype=dtype)
+    rows = data_rows()
+    truth = exact.gradient(weights, rows)
+    # In sign and size: the truth is many times the tolerance, so that neither 0 nor its negative would pass.
+    assert all(np.abs(t).max() > 4 * TOLERANCE for t in truth)
+    chains = started(bk, estimator, weights, N_ROWS)
+    assert_near(estimate(bk, estimator, weights, rows, chains=chains), truth)
+
+
+@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+def test_long_chains_with_softmax_groups(bk, estimator):
+    weights = exact.tiny(visible="softmax:2,3")
+    V = exact.visible_states(weights)
+    rows = V[np.random.default_rng(8).choice(len(V), size=N_ROWS, p=[0.5, 0.1, 0.2, 0.1, 0.05, 0.05])]
+    chains = started(bk, estimator, weights, N_ROWS)
+    assert_near(estimate(bk, estimator, weights, rows, chains=chains), exact.gradient(weights, rows))
+
+
+@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+def test_long_chains_with_gaussian_visible_units(bk, estimator):
+    weights = exact.tiny(visible="gaussian", spread=0.5)
+    rows = np.random.default_rng(8).normal(0.5, 1.0, (N_ROWS, 5))
+    truth = exact.gradient(weights, rows)
+    assert np.abs(truth[1]).max() > 0.4
+    chains = started(bk, estimator, weights, N_ROWS)
+    # Gaussian states spread wider than bits: the standard deviation of v, and of v h, stays below 2.
+    assert_near(estimate(bk, estimator, weights, rows, chains=chains), truth, 4 * TOLERANCE)
+
+
+def test_short_chains_point_the_right_way(bk):
+    weights, rows = exact.tiny(), data_rows()
+    truth = exact.gradient(weights, rows)
+    for estimator in (CD(1), CD(1, sample_visible=True), PCD(1)):
+        got = estimate(bk, estimator, weights, rows, chains=started(bk, estimator, weights, N_ROWS))
+        assert sum(float((a * b).sum()) for a, b in zip(got, truth, strict=True)) > 0
+
+
+def test_mean_field_contrastive_divergence_stays_biased(bk):
+    # E[h | E[v|h]] is not the mean of E[h | v] over v given h.
+    weights, rows = exact.tiny(seed=3, spread=1.0), data_rows()
+    truth = exact.gradient(weights, rows)
+    sampled = estimate(bk, CD(60, sample_visible=True), weights, rows)
+    meaned = estimate(bk, CD(60), weights, rows)
+    assert_near(sampled, truth)
+    assert np.abs(meaned[0] - truth[0]).max() > 1.5 * TOLERANCE
+
+
+def test_each_step_of_contrastive_divergence_counts(bk):
+    weights, rows = exact.tiny(spread=1.5), data_rows()
+    truth = exact.gradient(weights, rows)
+
+    def distance(k):
+        got = estimate(bk, CD(k, sample_visible=True), weights, rows)
+        return sum(float(((a - b) ** 2).sum()) for a, b in zip(got, truth, strict=True)) ** 0.5
+
+    distances = [distance(k) for k in (1, 2, 20)]
+    assert distances[0] > 1.2 * distances[1] > 1.2 * 1.2 * distances[2]
+
+
+# --- the positive phase ---
+
+
+@pytest.mark.parametrize("estimator", [CD(), CD(3), PCD(0)], ids=["cd", "cd3", "pcd"])
+def test_minibatches_of_an_epoch_add_up_to_the_whole(bk, estimator):
+    """With one set of chains (PCD) or rows whose phases agree (CD) every row weighs the same, the short batch's too."""
+    weights, rows = exact.tiny(), data_rows(50)
+    if isinstance(estimator, CD):
+        # W = 0 makes the negative phase's means the same for every row; what is left is the positive phase.
+        weights = exact.Weights(np.zeros_like(weights.W), weights.vbias, weights.hbias)
+        chains = None
+    else:
+        chains = started(bk, estimator, weights, 9)
+    batch_size = 16
+    parts = [
+        estimate(bk, estimator, weights, rows[i : i + batch_size], chains=chains, batch_size=batch_size)
+        for i in range(0, len(rows), batch_size)
+    ]
+    whole = estimate(bk, estimator, weights, rows, chains=chains)
+    for part, total in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_allclose(sum(part) * batch_size, total * len(rows), atol=1e-12)
+
+
+def test_activity_is_the_mean_of_the_hidden_units_over_the_minibatch(bk):
+    weights, rows = exact.tiny(), data_rows(20)
+    for estimator in (CD(2), PCD(2)):
+        machine = Machine(weights, bk)
+        buffers = PhaseBuffers(bk, machine)
+        buffers.activity = bk.xp.zeros_like(machine.hbias)
+        chains = started(bk, estimator, weights, 7)
+        buffers.visible(20 + (20 if chains is None else 7))[:20] = bk.asarray(rows)
+        estimator(machine, buffers, 20, 20, chains, bk.rng(stream(0)))
+        truth = exact.hidden_given(weights, rows).mean(axis=0)
+        np.testing.assert_allclose(bk.to_numpy(buffers.activity), truth, rtol=1e-10)
+
+
+# --- persistent chains ---
+
+
+@pytest.mark.parametrize("copies", [1, 3, 40])
+def test_gradients_do_not_depend_on_the_number_of_chains(bk, copies):
+    weights, rows = exact.tiny(), data_rows(30)
+    chains = bk.to_numpy(started(bk, PCD(0), weights, 6))
+    once = estimate(bk, PCD(0), weights, rows, chains=bk.asarray(chains))
+    got = estimate(bk, PCD(0), weights, rows, chains=bk.asarray(np.tile(chains, (copies, 1))))
+    assert_near(got, once, 1e-12)
+    # And it is the positive phase less the mean over the chains.
+    v_model = 1 / (1 + np.exp(-(weights.vbias + chains @ weights.W.T)))
+    h_data = exact.hidden_given(weights, rows)
+    truth = (
+        v_model.T @ chains / len(chains) - rows.T @ h_data / len(rows),
+        v_model.mean(axis=0) - rows.mean(axis=0),
+        chains.mean(axis=0) - h_data.mean(axis=0),
+    )
+    assert_near(got, truth, 1e-12)
+
+
+@pytest.mark.parametrize("n_chains", [200, 20_000])
+def test_fewer_or_more_chains_than_rows_are_unbiased(bk, n_chains):
+    weights, rows = exact.tiny(), data_rows(2000)
+    n_calls = max(1, 20_000 // n_chains)
+    machine = Machine(weights, bk)
+    buffers = PhaseBuffers(bk, machine)
+    chains = started(bk, PCD(10), weights, n_chains)
+    rng = bk.rng(stream(6, n_chains))
+    mean = [0.0, 0.0, 0.0]
+    for call in range(n_calls + 5):  # the first calls bring the chains to the model's distribution
+        buffers.visible(len(rows) + n_chains)[: len(rows)] = bk.asarray(rows)
+        grads = PCD(10)(machine, buffers, len(rows), len(rows), chains, rng)
+        if call >= 5:
+            mean = [m + bk.to_numpy(g) / n_calls for m, g in zip(mean, grads, strict=True)]
+    # 20,000 draws, of which ten steps apart two still resemble each other a little: twice the plain spread.
+    assert_near(mean, exact.gradient(weights, rows), 2 * 6 * 0.5 / np.sqrt(20_000))
+
+
+def test_without_steps_chains_stay_where_they_are(bk):
+    weights = exact.tiny()
+    chains = started(bk, PCD(0), weights, 40)
+    before = bk.to_numpy(chains).copy()
+    estimate(bk, PCD(0), weights, data_rows(30), chains=chains)
+    np.testing.assert_array_equal(bk.to_numpy(chains), before)
+
+
+def test_chains_go_on_from_where_they_were_whatever_the_data(bk):
+    weights = exact.tiny(spread=0.3)
+    ends = []
+    for rows in (np.zeros((30, 5)), np.ones((50, 5))):
+        chains = started(bk, PCD(1), weights, 40)
+        estimate(bk, PCD(1), weights, rows, chains=chains)
+        ends.append(bk.to_numpy(chains).copy())
+    np.testing.assert_array_equal(*ends)
+    # And where they were matters: frozen by a strong machine, every chain keeps its state.
+    frozen = exact.Weights(40 * np.ones((5, 3)), np.full(5, -60.0), np.full(3, -100.0))
+    half = np.repeat([[0.0] * 3, [1.0] * 3], 20, axis=0)
+    chains = bk.asarray(half.copy())
+    for _ in range(3):
+        estimate(bk, PCD(2), frozen, np.ones((10, 5)), chains=chains)
+    np.testing.assert_array_equal(bk.to_numpy(chains), half)
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "rectified"])
+def test_chains_start_at_the_hidden_biases(bk, hidden):
+    weights = exact.tiny(hidden=hidden)
+    n = 20_000
+    chains = bk.to_numpy(started(bk, PCD(), weights, n))
+    assert chains.shape == (n, 3)
+    means = {"bernoulli": 1 / (1 + np.exp(-weights.hbias)), "gaussian": weights.hbias}
+    if hidden in means:
+        np.testing.assert_allclose(chains.mean(axis=0), means[hidden], atol=6 / np.sqrt(n))
+    assert started(bk, CD(), weights, 10) is None
+
+
+# --- names ---
+
+
+def test_estimators_are_found_by_name_or_given():
+    for name, kind in GRADIENTS.items():
+        assert get_gradient(name, 7) == kind(gibbs_steps=7)
+    own = CD(3, sample_visible=True)
+    assert get_gradient(own, 7) is own
+    with pytest.raises(SettingError, match="did you mean 'pcd'"):
+        get_gradient("pcdd", 1)
+    with pytest.raises(SettingError, match="cd, pcd"):
+        get_gradient(3, 1)

@@ -1,0 +1,83 @@
+"""Optimizers go downhill, by their formulas."""
+
+import numpy as np
+import pytest
+
+from deepbelief.errors import SettingError
+from deepbelief.optimizers import OPTIMIZERS, SGD, get_optimizer
+
+CURVATURE = np.array([1.0, 0.3, 3.0])
+TARGET = np.array([1.0, -2.0, 0.5])
+BOTH = pytest.mark.parametrize("nesterov", [False, True], ids=["classical", "nesterov"])
+
+
+def slope(w):
+    """Return the gradient of sum(CURVATURE (w - TARGET)**2) / 2."""
+    return CURVATURE * (w - TARGET)
+
+
+def run(bk, optimizer, n_steps, *, rate=0.1, momentum=0.5, decay=0.0):
+    """Return the parameter's path."""
+    w = bk.asarray(np.zeros(3))
+    state = optimizer.start(bk, [w])
+    path = [bk.to_numpy(w).copy()]
+    for _ in range(n_steps):
+        optimizer.step(bk, [w], [bk.asarray(slope(path[-1]))], state, [rate], momentum, [decay])
+        path.append(bk.to_numpy(w).copy())
+    return np.array(path)
+
+
+@BOTH
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_reaches_the_minimum(bk, name, nesterov):
+    path = run(bk, get_optimizer(name, nesterov=nesterov), 300)
+    np.testing.assert_allclose(path[-1], TARGET, atol=1e-3)
+    loss = (CURVATURE * (path - TARGET) ** 2).sum(axis=1)
+    assert loss[1] < loss[0]
+
+
+@BOTH
+def test_weight_decay_moves_the_minimum_as_an_l2_term_does(bk, nesterov):
+    path = run(bk, SGD(nesterov), 400, decay=0.5)
+    # The minimum of sum(c (w - t)**2) / 2 + (0.5 / 2) sum(w**2)
+    np.testing.assert_allclose(path[-1], CURVATURE * TARGET / (CURVATURE + 0.5), atol=1e-6)
+
+
+def test_classical_momentum(bk):
+    w, velocity, truth = np.zeros(3), np.zeros(3), [np.zeros(3)]
+    for _ in range(10):
+        velocity = 0.8 * velocity - 0.1 * slope(w)
+        w = w + velocity
+        truth.append(w)
+    np.testing.assert_allclose(run(bk, SGD(), 10, momentum=0.8), truth, rtol=1e-12)
+
+
+def test_nesterovs_momentum_looks_ahead(bk):
+    """Sutskever et al. 2013: the gradient is taken at theta + momentum velocity, which is what the optimizer moves."""
+    theta, velocity, ahead = np.zeros(3), np.zeros(3), [np.zeros(3)]
+    for _ in range(10):
+        velocity = 0.8 * velocity - 0.1 * slope(theta + 0.8 * velocity)
+        theta = theta + velocity
+        ahead.append(theta + 0.8 * velocity)
+    np.testing.assert_allclose(run(bk, SGD(nesterov=True), 10, momentum=0.8), ahead, rtol=1e-12, atol=1e-12)
+
+
+def test_each_parameter_has_its_own_rate_decay_and_velocity(bk):
+    params = [bk.asarray(np.ones((2, 3))), bk.asarray(np.ones(3))]
+    state = SGD().start(bk, params)
+    assert [v.shape for v in state] == [(2, 3), (3,)]
+    grads = [bk.asarray(np.full((2, 3), 2.0)), bk.asarray(np.full(3, 4.0))]
+    SGD().step(bk, params, grads, state, (0.1, 0.01), 0.5, (0.5, 0.0))
+    np.testing.assert_allclose(bk.to_numpy(params[0]), 1 - 0.1 * (2 + 0.5))
+    np.testing.assert_allclose(bk.to_numpy(params[1]), 1 - 0.01 * 4)
+    np.testing.assert_allclose(bk.to_numpy(state[0]), -0.25)
+    np.testing.assert_allclose(bk.to_numpy(state[1]), -0.04)
+
+
+def test_optimizers_are_found_by_name_or_given():
+    own = SGD(nesterov=True)
+    assert get_optimizer(own, nesterov=False) is own
+    with pytest.raises(SettingError, match="did you mean 'sgd'"):
+        get_optimizer("sgdd", nesterov=False)
+    with pytest.raises(SettingError, match="or an instance, got 3"):
+        get_optimizer(3, nesterov=False)
