@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from deepbelief import hdf5
-from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.backends import BACKENDS
+from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
+from deepbelief.estimators.base import check_number, check_sizes
 from deepbelief.estimators.classifier import DBNClassifier
-from deepbelief.estimators.dbn import DBN
-from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.dbn import DBN, layer_settings
+from deepbelief.estimators.rbm import RBM, rbm_settings
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
+from deepbelief.seeds import run_seed
 from deepbelief.stack import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -131,7 +134,7 @@ def _plain(owner: str, name: str, value: Any) -> Any:
         return [_plain(owner, name, v) for v in value]
     if name == "random_state" and value is not None and not isinstance(value, (int, np.integer)):
         return None  # a generator's position is of the past; the seed that it gave is kept beside
-    if name == "backend" and not isinstance(value, str):
+    if name == "backend" and getattr(value, "name", None) in BACKENDS:
         return value.name
     if name in ("visible", "hidden") and not isinstance(value, str):
         return value.spec
@@ -152,16 +155,35 @@ def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
     allowed = set(cls._get_param_names())
     if unknown := sorted(set(params) - allowed):
         raise FileFormatError(f"the file's {kind} has settings that this release does not know: {', '.join(unknown)}")
-    return cls(**{name: _revive(value) for name, value in params.items()})
+    return cls(**{name: _revive_templates(v) if name == "rbm" else _revive(v) for name, v in params.items()})
 
 
 def _revive(value: Any) -> Any:
-    if isinstance(value, Mapping) and set(value) == {"kind", "params"}:
-        return _rebuild(value["kind"], value["params"])
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _revive_templates(value: Any) -> Any:
     if isinstance(value, list):
-        items = [_revive(v) for v in value]
-        return items if any(isinstance(v, RBM) for v in items) else tuple(items)
-    return value
+        return [_revive_templates(v) for v in value]
+    return value if value is None else _rebuild(value["kind"], value["params"])
+
+
+def _check_settings(estimator: Any) -> None:
+    """Refuse what `fit` would refuse."""
+    if estimator.backend not in BACKENDS:
+        raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
+    check_number("verbose", int(estimator.verbose), low=0)
+    run_seed(estimator.random_state)
+    if isinstance(estimator, RBM):
+        rbm_settings(estimator)
+        check_number("n_components", estimator.n_components, low=1, integer=True)
+        return
+    layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, list) else 1)
+    check_number("n_passes", estimator.n_passes, low=1, integer=True)
+    if estimator.hidden_layer_sizes != "auto":
+        check_sizes(estimator.hidden_layer_sizes)
+    if isinstance(estimator, DBNClassifier):
+        estimator._settings()
 
 
 def from_model_file(model: ModelFile) -> Any:
@@ -172,37 +194,57 @@ def from_model_file(model: ModelFile) -> Any:
         return model.stack
     try:
         estimator = _rebuild(model.kind, model.params)
+        _check_settings(estimator)
         _restore(estimator, model)
-    except (KeyError, TypeError, IndexError) as error:
-        raise FileFormatError(f"the file's {model.kind} is not complete: {error}") from error
+    except KeyError as error:
+        raise FileFormatError(f"the file's {model.kind} lacks {error}") from error
+    except (DataError, SettingError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"the file's {model.kind} cannot be used: {error}") from error
     return estimator
 
 
 def _restore(estimator: Any, model: ModelFile) -> None:
     arrays, attributes = dict(model.arrays), model.attributes
     assert model.stack is not None
-    estimator.n_features_in_ = int(attributes["n_features_in"])
+    estimator.n_features_in_ = _count(attributes, "n_features_in")
     if estimator.n_features_in_ != model.stack.sizes[0]:
         raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {model.stack.sizes[0]}")
-    estimator._seed = int(attributes["seed"])
+    estimator._seed = _count(attributes, "seed")
     estimator.history_ = [dict(record) for record in model.history]
     if "feature_names_in" in arrays:
-        estimator.feature_names_in_ = arrays["feature_names_in"].astype(object)
+        names = estimator.feature_names_in_ = arrays["feature_names_in"].astype(object)
+        if names.shape != (estimator.n_features_in_,) or not all(isinstance(name, str) for name in names):
+            raise FileFormatError("the file's feature names must be one text for each feature")
     if isinstance(estimator, RBM):
         _restore_rbm(estimator, model.stack, arrays, attributes)
     elif isinstance(estimator, DBN):
         estimator.stack_ = model.stack
-        estimator._h_states = _shaped(arrays["h_states"], (None, model.stack.sizes[-1]))
-        estimator._draws = int(attributes["draws"])
+        top = model.stack.layers[-1].W
+        estimator._h_states = _shaped(arrays["h_states"], (None, top.shape[1]), top.dtype)
+        estimator._draws = _count(attributes, "draws")
     else:
         _restore_classifier(estimator, model, arrays)
 
 
-def _shaped(array: Array, shape: tuple[int | None, ...]) -> Array:
-    """Return the array, or refuse it for its shape."""
-    agrees = array.ndim == len(shape) and all(s in (None, n) for s, n in zip(shape, array.shape, strict=True))
-    if not agrees or array.dtype.kind != "f":
-        raise FileFormatError(f"the file holds an array of shape {array.shape} where {shape} belongs")
+def _count(attributes: Mapping[str, Any], name: str) -> int:
+    """Return an attribute that counts something."""
+    value = attributes[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise FileFormatError(f"the file's {name} must be an integer >= 0, got {value!r}")
+    return value
+
+
+def _shaped(array: Array, shape: tuple[int | None, ...], dtype: Any) -> Array:
+    """Return the array, or refuse it for its shape or dtype; None stands for any number of rows but 0."""
+    agrees = array.ndim == len(shape) and all(
+        n == s or (s is None and n) for s, n in zip(shape, array.shape, strict=True)
+    )
+    if not agrees or array.dtype != dtype:
+        raise FileFormatError(
+            f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} belongs"
+        )
     return array
 
 
@@ -211,16 +253,16 @@ def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes
         raise FileFormatError(f"an RBM has one layer, the file holds {len(stack)}")
     weights = rbm.weights_ = stack.layers[0]
     shapes = (weights.W.shape, weights.vbias.shape, weights.hbias.shape)
-    rows = (None, weights.n_hidden)
+    rows, dtype = (None, weights.n_hidden), weights.W.dtype
     rbm._state = LayerState(
-        [_shaped(arrays[f"velocity_{i}"], shape) for i, shape in enumerate(shapes)],
-        _shaped(arrays["chains"], rows) if "chains" in arrays else None,
-        _shaped(arrays["activity"], (weights.n_hidden,)) if "activity" in arrays else None,
-        int(attributes["epochs"]),
-        int(attributes["updates"]),
+        [_shaped(arrays[f"velocity_{i}"], shape, dtype) for i, shape in enumerate(shapes)],
+        _shaped(arrays["chains"], rows, dtype) if "chains" in arrays else None,
+        _shaped(arrays["activity"], (weights.n_hidden,), dtype) if "activity" in arrays else None,
+        _count(attributes, "epochs"),
+        _count(attributes, "updates"),
     )
-    rbm.h_samples_ = _shaped(arrays["h_samples"], rows)
-    rbm._draws = int(attributes["draws"])
+    rbm.h_samples_ = _shaped(arrays["h_samples"], rows, dtype)
+    rbm._draws = _count(attributes, "draws")
 
 
 def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[str, Array]) -> None:
@@ -228,10 +270,12 @@ def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[st
     if model.pretrained is None or model.pretrained.sizes != model.stack.sizes:
         raise FileFormatError("the file's pretrained and fine-tuned stacks do not agree")
     clf.classes_ = arrays["classes"]
+    if clf.classes_.ndim != 1 or len(clf.classes_) < 2 or not np.array_equal(np.unique(clf.classes_), clf.classes_):
+        raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
     sizes = (*model.stack.sizes, len(clf.classes_))
-    shapes = list(itertools.pairwise(sizes))
-    clf.coefs_ = [_shaped(arrays[f"coef_{i}"], shape) for i, shape in enumerate(shapes)]
-    clf.intercepts_ = [_shaped(arrays[f"intercept_{i}"], (shape[1],)) for i, shape in enumerate(shapes)]
+    shapes, dtype = list(itertools.pairwise(sizes)), model.stack.layers[-1].W.dtype
+    clf.coefs_ = [_shaped(arrays[f"coef_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
+    clf.intercepts_ = [_shaped(arrays[f"intercept_{i}"], (shape[1],), dtype) for i, shape in enumerate(shapes)]
     clf.stack_, clf.pretrained_stack_ = model.stack, model.pretrained
-    clf._epochs = int(model.attributes["epochs"])
-    clf.n_unlabeled_ = int(model.attributes["n_unlabeled"])
+    clf._epochs = _count(model.attributes, "epochs")
+    clf.n_unlabeled_ = _count(model.attributes, "n_unlabeled")
