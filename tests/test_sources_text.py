@@ -155,6 +155,12 @@ def test_labels_that_are_not_there(labels, words, opened):
     assert words in str(error.value)
 
 
+def test_a_line_without_an_end(opened, monkeypatch):
+    monkeypatch.setattr(text_module, "LINE_LIMIT", 50)
+    with pytest.raises(DataError, match=r"a.csv: line 2 is longer than 50 bytes"):
+        opened("1,2\n" + "1," * 200)
+
+
 def test_a_table_of_labels_alone(opened):
     with pytest.raises(DataError, match="beside the labels"):
         opened("a\n1\n", labels="a")

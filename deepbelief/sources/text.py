@@ -21,6 +21,9 @@ from deepbelief.sources.rows import ArraySource
 CHUNK = 8 * 2**20
 """Characters that are parsed at once."""
 
+LINE_LIMIT = 2**27
+"""Characters that one line may have."""
+
 LARGEST = float(np.finfo(np.float32).max)
 
 DELIMITERS = ",;\t"
@@ -34,6 +37,18 @@ def _open(path: Path) -> Iterator[TextIO]:
             yield file
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text ({error.reason}); is it really a CSV file?") from error
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank with their numbers."""
+    for number in itertools.count(1):
+        line = file.readline(LINE_LIMIT)
+        if len(line) == LINE_LIMIT:
+            raise DataError(f"{path}: line {number} is longer than {size_text(LINE_LIMIT)}; is it really a CSV file?")
+        if not line:
+            return
+        if line.strip():
+            yield number, line
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -215,7 +230,7 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
         Naming line (from 1) and column (from 1) of what cannot be read.
     """
     with _open(path) as file:
-        numbered = ((n, line) for n, line in enumerate(file, 1) if line.strip())
+        numbered = _lines(path, file)
         head = list(itertools.islice(numbered, 20))
         if not head:
             raise DataError(f"{path}: the file has no rows")
@@ -256,7 +271,7 @@ def _read_chunks(layout: _Layout, body: Iterator[tuple[int, str]]) -> tuple[list
 def read_label_text(path: Path, n_rows: int) -> NDArray[Any]:
     """Read labels from a text file with one column, with or without a header."""
     with _open(path) as file:
-        cells = [line.strip().strip('"') for line in file if line.strip()]
+        cells = [line.strip().strip('"') for _, line in _lines(path, file)]
     if any(d in cell for d in DELIMITERS for cell in cells[:20]):
         raise DataError(f"{path}: a file of labels must have one column")
     if len(cells) == n_rows + 1:  # the number of rows tells a header from a label
