@@ -1,6 +1,7 @@
 """What the estimators share: checking settings and rows, and handing rows to the engine."""
 
 import numbers
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -104,7 +105,16 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
 def warn_diverged(message: str) -> None:
     """Warn that training stopped at the last good epoch."""
     if message:
-        warnings.warn(f"{message}; the weights of the last good epoch were kept", DivergenceWarning, stacklevel=4)
+        warning = f"{message}; the weights of the last good epoch were kept"
+        warnings.warn(warning, DivergenceWarning, stacklevel=user_level())
+
+
+def user_level() -> int:
+    """Return the `stacklevel` of a warning that is about the line which called this package, or scikit-learn's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("deepbelief."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def check_flags(estimator: Any, *names: str) -> None:

@@ -6,9 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
@@ -23,6 +22,7 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.dbn import DBN, layer_sizes, pretrain_stack
+from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
 from deepbelief.losses import SoftmaxNLL
@@ -31,29 +31,11 @@ from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import run_seed
-from deepbelief.sources import RowSource, SubsetSource
+from deepbelief.sources import RowSource, SubsetSource, column_statistics
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter, split_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def labelled_rows(y: Array, unlabeled: Any) -> Array:
-    """Return a mask of the labelled rows.
-
-    ``"auto"``: -1 marks unlabelled rows where at least two other labels are present, so that {-1, 1} stays
-    an ordinary binary problem; None: every row is labelled; any other value is itself the mark.
-    """
-    if unlabeled is None:
-        return np.ones(len(y), bool)
-    if not isinstance(unlabeled, str):
-        return np.asarray(y != unlabeled)
-    if unlabeled != "auto":
-        return np.asarray(y != unlabeled)
-    if y.dtype.kind not in "iuf":
-        return np.ones(len(y), bool)
-    known = y != -1
-    return known if len(np.unique(y[known])) >= 2 else np.ones(len(y), bool)
 
 
 class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -268,31 +250,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         if again and not np.array_equal(classes, self.classes_):
             raise DataError(f"warm_start goes on with classes {self.classes_.tolist()}, y has {classes.tolist()}")
         self.classes_, self.n_unlabeled_ = classes, int((~known).sum())
-        weights = self._row_weights(source, y, known, sample_weight)
+        weights = row_weights(y, known, sample_weight, self.class_weight)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
         return Labelled(rows, targets.astype(np.intp), weights)
-
-    def _row_weights(self, source: RowSource, y: Array, known: Array, sample_weight: Any) -> Array | None:
-        weights = None
-        if sample_weight is not None:
-            checked = _check_sample_weight(sample_weight, np.empty((source.shape[0], 1)), ensure_non_negative=True)
-            weights = checked[known].astype(np.float64)
-            if not weights.sum() > 0:
-                raise DataError("sample_weight is 0 for every labelled row")
-        if self.class_weight is not None:
-            per_class = self._class_weights(y[known])
-            by_row = per_class[np.searchsorted(self.classes_, y[known])]
-            weights = by_row if weights is None else weights * by_row
-        return weights
-
-    def _class_weights(self, y: Array) -> Array:
-        try:
-            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        except ValueError as error:
-            raise SettingError(f"class_weight={self.class_weight!r} cannot be used: {error}") from error
-        if not (np.isfinite(per_class).all() and per_class.min() >= 0 and per_class.max() > 0):
-            raise SettingError(f"class_weight must be finite, >= 0 and not all 0, got {self.class_weight!r}")
-        return per_class  # type: ignore[no-any-return]
 
     def _pretrain(self, source: RowSource, bk: Backend, reporter: Reporter) -> list[dict[str, Any]]:
         """Set the stack to start from; return the history of pretraining."""
@@ -303,6 +263,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
             )
             self.pretrained_stack_ = result.stack
             return result.history
+        column_statistics(source)  # refuses values that are not finite
         stack = self.pretrained_stack_ = self._given_stack()
         if stack.sizes[0] != source.shape[1]:
             raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
@@ -343,14 +304,17 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""
         rows = scaled(train.rows, self.pretrained_stack_.layers[0])
-        if not self.early_stopping:
-            return Labelled(rows, train.targets, train.weights), None
-        fit_rows, held_rows, kept, held = split_rows(rows, self.validation_fraction, self._seed, strata=train.targets)
-        parts = [
-            Labelled(part, train.targets[index], None if train.weights is None else train.weights[index])
-            for part, index in ((fit_rows, kept), (held_rows, held))
-        ]
-        return parts[0], parts[1]
+        parts = [Labelled(rows, train.targets, train.weights)]
+        if self.early_stopping:
+            fit_rows, held_rows, *indices = split_rows(rows, self.validation_fraction, self._seed, strata=train.targets)
+            parts = [
+                Labelled(part, train.targets[index], None if train.weights is None else train.weights[index])
+                for part, index in zip((fit_rows, held_rows), indices, strict=True)
+            ]
+        for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):
+            if part.weights is not None and not part.weights.sum() > 0:
+                raise DataError(f"the weights of all labelled rows for {name} are 0: give some rows a weight > 0")
+        return parts[0], parts[1] if self.early_stopping else None
 
     def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
         check_is_fitted(self, "coefs_")

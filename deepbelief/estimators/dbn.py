@@ -16,10 +16,11 @@ from deepbelief.estimators.base import (
     check_rows,
     check_sizes,
     on_device,
+    user_level,
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM, rbm_settings
-from deepbelief.layer import RBMSettings
+from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, pretrain, transform
 from deepbelief.seeds import run_seed, stream
@@ -38,7 +39,7 @@ def layer_sizes(sizes: Any, source: RowSource, n_classes: int | None = None) -> 
             raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
         return suggest_layer_sizes(n_features, n_rows, n_classes).hidden_layer_sizes
     chosen = check_sizes(sizes)
-    warn_layer_sizes(n_features, chosen, n_samples=n_rows, stacklevel=4)
+    warn_layer_sizes(n_features, chosen, n_samples=n_rows, stacklevel=user_level() + 1)
     return chosen
 
 
@@ -67,6 +68,7 @@ def pretrain_stack(
     fraction = 0.0 if first is None else first.validation_fraction
     held_out = None
     if fraction:
+        choose_visible(settings[0].visible, source)  # an error then names a row of the whole
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
         source, sizes, settings, bk=bk, seed=seed, n_passes=int(n_passes), held_out=held_out, reporter=reporter

@@ -212,6 +212,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         seed = self._seed_of_run(again)
         held_out = None
         if self.validation_fraction:
+            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
             source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
         result = pretrain(
             source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
