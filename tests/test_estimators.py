@@ -1,0 +1,362 @@
+"""What all estimators have in common: scikit-learn's own checks, settings, rows of every kind, and host arrays only."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
+
+from deepbelief import DBN, RBM, DBNClassifier
+from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
+from deepbelief.sources import as_source
+
+SHORT = RBM(n_iter=2, batch_size=10)
+UNIT_TYPES = {"gaussian": RBM(hidden="gaussian", n_iter=2), "rectified": RBM(hidden="rectified", n_iter=2)}
+CHECKED = [
+    RBM(4, n_iter=2),
+    RBM(4, n_iter=2, visible="gaussian", nesterovs_momentum=True),
+    RBM(4, n_iter=2, hidden="gaussian"),
+    RBM(4, n_iter=2, hidden="rectified"),
+    RBM(4, n_iter=2, gradient="pcd", gibbs_steps=2, validation_fraction=0.2),
+    RBM(4, n_iter=2, sparsity_target=0.1),
+    DBN((5, 4), rbm=SHORT, n_passes=2),
+    DBN((5,), rbm=UNIT_TYPES["rectified"]),
+    DBNClassifier((16,), rbm=SHORT, max_iter=40, learning_rate_init=0.3),
+    DBNClassifier((16, 8), rbm=RBM(n_iter=2), activation="tanh", max_iter=40),
+    DBNClassifier((16,), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True),
+    DBNClassifier((16,), rbm=UNIT_TYPES["gaussian"], unlabeled=None, class_weight="balanced", max_iter=40),
+]
+STOCHASTIC = "minibatches are drawn by row, so that a weight of 2 is not a repetition (nor is it in SGDClassifier)"
+
+
+def expected_failures(estimator):
+    if not isinstance(estimator, DBNClassifier):
+        return {}
+    return {f"check_sample_weight_equivalence_on_{kind}_data": STOCHASTIC for kind in ("dense", "sparse")}
+
+
+@parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
+@pytest.mark.filterwarnings("ignore:.*fit:sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_finds_nothing_wrong(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
+def test_a_classifier_as_it_comes_learns_what_scikit_learn_asks_of_it():
+    check_classifiers_train("DBNClassifier", DBNClassifier())
+
+
+@pytest.fixture(scope="module")
+def bits():
+    """90 rows of 12 bits; the first six, and the last six, mostly agree."""
+    rng = np.random.default_rng(0)
+    causes = rng.random((90, 2)) < 0.5
+    rows = np.repeat(causes, 6, axis=1) ^ (rng.random((90, 12)) < 0.1)
+    return rows.astype(np.float64), causes[:, 0] * 2 + causes[:, 1]
+
+
+FITTED = [
+    RBM(6, n_iter=3, random_state=3),
+    RBM(6, n_iter=3, random_state=3, gradient="pcd", validation_fraction=0.2),
+    RBM(6, n_iter=3, random_state=3, visible="gaussian", hidden="rectified"),
+    DBN((6, 5), rbm=SHORT, n_passes=2, random_state=3),
+    DBNClassifier((6, 5), rbm=SHORT, max_iter=3, random_state=3),
+    DBNClassifier((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, random_state=3),
+]
+EACH = pytest.mark.parametrize("estimator", FITTED, ids=lambda e: f"{type(e).__name__}-{FITTED.index(e)}")
+
+
+def host_values(value, seen=None):
+    """Yield every value that can be reached from an estimator."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield value
+    if isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        parts = vars(value).values() if hasattr(value, "__dict__") else ()
+    for part in parts:
+        yield from host_values(part, seen)
+
+
+def arrays_of(estimator):
+    fitted = {k: v for k, v in vars(estimator).items() if k not in estimator.get_params(deep=False)}
+    return [v for v in host_values(fitted) if hasattr(v, "dtype") and hasattr(v, "shape") and v.shape != ()]
+
+
+def assert_same_bits(one, other):
+    """Every array reached from two fitted estimators, private ones too, and every number of their histories."""
+    left, right = arrays_of(one), arrays_of(other)
+    assert len(left) == len(right) > 2
+    for a, b in zip(left, right, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    without_times = [[{k: v for k, v in r.items() if k != "seconds"} for r in e.history_] for e in (one, other)]
+    assert without_times[0] == without_times[1]
+
+
+@EACH
+def test_one_seed_gives_the_same_bits_and_another_gives_others(estimator, bits):
+    first = clone(estimator).fit(*bits)
+    again = clone(estimator).fit(*bits)
+    assert_same_bits(first, again)
+    assert_same_bits(first, again.fit(*bits))
+    other = clone(estimator).set_params(random_state=4).fit(*bits)
+    assert (other.transform(bits[0]) != first.transform(bits[0])).any()
+
+
+@EACH
+def test_only_numpy_arrays_are_left_behind_and_backends_agree(estimator, bits, bk):
+    on_device = clone(estimator).set_params(backend=bk).fit(*bits)
+    found = arrays_of(on_device)
+    assert len(found) > 2
+    assert {type(a) for a in found} == {np.ndarray}
+    on_host = clone(estimator).fit(*bits)
+    assert type(on_device.transform(bits[0])) is np.ndarray
+    compare = np.testing.assert_array_equal if bk.name != "cupy" else np.testing.assert_allclose
+    compare(on_device.transform(bits[0]), on_host.transform(bits[0]))
+    if bk.name != "cupy":
+        assert_same_bits(on_device, on_host)
+
+
+@EACH
+def test_rows_on_the_device_give_results_on_the_device(estimator, bits, bk):
+    X, y = bits
+    estimator = clone(estimator).set_params(backend=bk).fit(X, y)
+    methods = ["transform"] + [m for m in ("gibbs", "predict_proba", "predict") if hasattr(estimator, m)]
+    for method in methods:
+        extra = {"random_state": 0} if method == "gibbs" else {}
+        there = getattr(estimator, method)(bk.asarray(X), **extra)
+        assert bk.owns(there)
+        np.testing.assert_array_equal(bk.to_numpy(there), getattr(estimator, method)(X, **extra))
+    fitted = clone(estimator).fit(bk.asarray(X), y)
+    assert_same_bits(fitted, estimator)
+
+
+def test_rows_of_another_device_are_refused_with_both_remedies(bits, fake_device):
+    rows = fake_device.asarray(bits[0])
+    with pytest.raises(BackendError, match=r"backend='cupy'.*X\.get\(\)"):
+        RBM(2).fit(rows)
+    with pytest.raises(BackendError, match=r"backend='cupy'.*X\.get\(\)"):
+        RBM(2, n_iter=1).fit(bits[0]).transform(rows)
+
+
+@EACH
+def test_sparse_rows_train_to_the_same_bits_and_never_become_dense_as_a_whole(estimator, bits, monkeypatch):
+    X, y = np.tile(bits[0], (30, 1)), np.tile(bits[1], 30)
+    dense = clone(estimator).fit(X, y)
+    largest = []
+    for kind in (sparse.csr_array, sparse.csr_matrix):
+        whole = kind.toarray
+
+        def toarray(self, *args, whole=whole, **kwargs):
+            largest.append(self.shape[0])
+            return whole(self, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "toarray", toarray)
+        rows = kind(X)
+        thin = clone(estimator).fit(rows, y)
+        assert_same_bits(thin, dense)
+        methods = [m for m in ("transform", "predict", "predict_proba", "score_samples") if hasattr(thin, m)]
+        for method in methods:
+            np.testing.assert_array_equal(getattr(thin, method)(rows), getattr(dense, method)(X))
+    assert 0 < max(largest) <= 2048 < len(X)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16])
+def test_other_dtypes_count_as_float32(estimator, bits, dtype):
+    X, y = bits
+    narrow = clone(estimator).fit(X.astype(dtype), y)
+    single = clone(estimator).fit(X.astype(np.float32), y)
+    assert_same_bits(narrow, single)
+    assert narrow.transform(X.astype(dtype)).dtype == np.float32
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_keep_their_dtype_throughout(estimator, bits, dtype):
+    X, y = bits
+    estimator = clone(estimator).fit(X.astype(dtype), y)
+    floats = {a.dtype for a in arrays_of(estimator) if a.dtype.kind == "f"}
+    assert floats == {np.dtype(dtype)}
+    assert estimator.transform(X.astype(dtype)).dtype == dtype
+
+
+@EACH
+def test_row_sources_are_rows_too(estimator, bits):
+    X, y = bits
+    frame = pd.DataFrame(X, columns=[f"bit {i}" for i in range(12)])
+    estimator = clone(estimator).fit(frame, y)
+    assert estimator.feature_names_in_[3] == "bit 3"
+    estimator.fit(as_source(X), y)
+    assert not hasattr(estimator, "feature_names_in_")
+    assert_same_bits(estimator, clone(estimator).fit(X, y))
+    np.testing.assert_array_equal(estimator.transform(as_source(X)), estimator.transform(X))
+    with pytest.raises(ValueError, match=r"4 features, but \w+ is expecting 12"):
+        estimator.transform(as_source(X[:, :4]))
+    with pytest.raises(DataError, match="1 sample"):
+        clone(estimator).fit(as_source(X[:1]), y[:1])
+
+
+@EACH
+def test_frames_in_and_out(estimator, bits):
+    frame = pd.DataFrame(bits[0], columns=[f"bit {i}" for i in range(12)])
+    estimator = clone(estimator).set_output(transform="pandas").fit(frame, bits[1])
+    out = estimator.transform(frame)
+    assert isinstance(out, pd.DataFrame)
+    name = type(estimator).__name__.lower()
+    assert list(out.columns) == list(estimator.get_feature_names_out()) == [f"{name}{i}" for i in range(out.shape[1])]
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.transform(frame[frame.columns[::-1]])
+
+
+@EACH
+def test_clones_are_unfitted_and_pickles_are_not(estimator, bits):
+    estimator = clone(estimator).fit(*bits)
+    assert not [k for k in vars(clone(estimator)) if k.endswith("_")]
+    back = pickle.loads(pickle.dumps(estimator))
+    assert_same_bits(back, estimator)
+    np.testing.assert_array_equal(back.transform(bits[0]), estimator.transform(bits[0]))
+
+
+@EACH
+def test_one_column_is_enough(estimator, bits):
+    estimator = clone(estimator).fit(bits[0][:, :1], bits[1] > 1)
+    assert np.isfinite(estimator.transform(bits[0][:, :1])).all()
+
+
+@EACH
+def test_rows_that_cannot_be_used(estimator, bits):
+    X, y = bits
+    fitted = clone(estimator).fit(X, y)
+    broken = X.copy()
+    broken[7, 3] = np.nan
+    for rows, match in [(broken, "NaN"), (X[:0], "0 sample"), (X[:1], "1 sample|[Oo]ne"), (X + 1j, "[Cc]omplex"),
+                        (np.full((90, 12), "a"), "could not convert|numeric"), (X[0], "2D")]:  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            clone(estimator).fit(rows, y[: len(rows)])
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.transform(broken)
+    with pytest.raises(ValueError, match=r"row 7, column 3|NaN"):
+        clone(estimator).fit(as_source(broken), y)
+
+
+def test_a_search_over_the_learning_rate_of_pretraining(bits):
+    X, y = bits
+    nested = GridSearchCV(DBNClassifier((6,), rbm=RBM(n_iter=2), max_iter=3), {"rbm__learning_rate": [1e-9, 0.1]}, cv=2)
+    nested.fit(X, y)
+    assert nested.best_estimator_.rbm.learning_rate == nested.best_params_["rbm__learning_rate"]
+    rates = {r["learning_rate"] for r in nested.best_estimator_.history_ if r["phase"] == "pretrain"}
+    assert rates == {nested.best_params_["rbm__learning_rate"]}
+    pipeline = make_pipeline(RBM(8, random_state=0, n_iter=20), LogisticRegression())
+    search = GridSearchCV(pipeline, {"rbm__learning_rate": [1e-9, 0.1], "rbm__n_components": [8]}, cv=2).fit(X, y)
+    assert search.best_params_["rbm__learning_rate"] == 0.1
+    assert search.best_score_ > 0.9
+    lone = GridSearchCV(RBM(8, random_state=0, n_iter=20), {"learning_rate": [1e-9, 0.1]}, cv=2).fit(X)
+    assert lone.best_params_["learning_rate"] == 0.1
+
+
+def test_sizes_are_warned_of_once_and_only_where_the_user_gave_them(recwarn):
+    X, y = np.random.default_rng(0).random((40, 200)), np.arange(40) % 2
+    short = {"rbm": RBM(n_iter=1), "random_state": 0}
+    for estimator in (DBN(**short), DBNClassifier(max_iter=1, **short)):
+        estimator.fit(X, y)
+    assert not recwarn.list
+    assert estimator.stack_.sizes == (200, *(w.n_hidden for w in estimator.stack_))
+    for estimator in (DBN((10,), n_passes=2, **short), DBNClassifier((10,), max_iter=1, **short)):
+        estimator.fit(X, y)
+        assert [w.category for w in recwarn.list] == [SizingWarning]
+        assert recwarn.list[0].filename == __file__
+        recwarn.clear()
+
+
+NUMBER = "must be"
+BAD_RBM = [
+    ("visible", "bernouli", "did you mean 'bernoulli'"),
+    ("visible", 3, "bernoulli, gaussian"),
+    ("visible", "rectified", "hidden units"),
+    ("visible", "softmax:3,x", "softmax:3,3,2"),
+    ("visible", "softmax:3,3", "12 columns"),
+    ("hidden", "gausian", "did you mean 'gaussian'"),
+    ("hidden", "softmax", "visible units"),
+    ("hidden", None, "bernoulli, gaussian"),
+    ("gradient", "cdd", "did you mean 'cd'"),
+    ("gradient", 1, "cd, pcd"),
+    ("schedule", "linaer", "did you mean 'linear'"),
+    ("schedule", None, "constant, linear, cosine"),
+    *[("gibbs_steps", v, NUMBER) for v in (0, 1.5, "auto", True)],
+    *[("learning_rate", v, NUMBER) for v in (0, -1, np.nan, np.inf, "fast", None, True)],
+    *[("momentum", v, NUMBER) for v in (-0.1, 1, "high")],
+    *[("weight_decay", v, NUMBER) for v in (-1e-9, np.inf, None)],
+    *[("batch_size", v, NUMBER) for v in (0, 2.5, "all", None)],
+    *[("n_iter", v, NUMBER) for v in (0, 1.0, "many")],
+    *[("validation_fraction", v, NUMBER) for v in (-0.1, 1, None)],
+    *[("sparsity_target", v, NUMBER) for v in (0, 1, "low")],
+    ("sparsity_cost", -1, NUMBER),
+    *[(name, v, "True or False") for name in ("nesterovs_momentum", "warm_start") for v in ("no", 2, None)],
+]
+BAD_OUTER = [
+    *[("hidden_layer_sizes", v, "hidden_layer_sizes") for v in ("atuo", (), 0, (5, 0), (5.0,), (True,), None)],
+    *[("rbm", v, "rbm must be an RBM") for v in ("RBM", RBM, 3, DBN())],
+    ("rbm", [RBM()], "1 templates for 2 layers"),
+    *[("n_passes", v, NUMBER) for v in (0, 1.5, "x")],
+]
+BAD_CLASSIFIER = [
+    ("activation", "tahn", "did you mean 'tanh'"),
+    ("activation", None, "sigmoid, tanh"),
+    ("solver", "adamm", "sgd"),
+    ("solver", None, "sgd"),
+    ("schedule", "auto", "constant, linear, cosine"),
+    *[("learning_rate_init", v, NUMBER) for v in (0, np.inf, "x")],
+    *[("momentum", v, NUMBER) for v in (1, -1, "auto")],
+    *[("alpha", v, NUMBER) for v in (-1, np.nan)],
+    *[("batch_size", v, NUMBER) for v in (0, "x", 1.5)],
+    *[("max_iter", v, NUMBER) for v in (0, "x")],
+    *[("validation_fraction", v, NUMBER) for v in (0, 1)],
+    *[("n_iter_no_change", v, NUMBER) for v in (0, 1.5)],
+    ("tol", -1, NUMBER),
+    *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
+    *[("pretrained", v, "pretrained") for v in (3, DBN(), LogisticRegression())],
+    *[(name, "no", "True or False") for name in ("early_stopping", "nesterovs_momentum", "warm_start")],
+]
+BAD = (
+    [(RBM, *bad) for bad in [*BAD_RBM, ("n_components", 0, NUMBER), ("n_components", "x", NUMBER)]]
+    + [(cls, *bad) for bad in BAD_OUTER for cls in (DBN, DBNClassifier)]
+    + [(DBNClassifier, *bad) for bad in BAD_CLASSIFIER]
+    + [(cls, "random_state", v, "random_state") for cls in (RBM, DBN, DBNClassifier) for v in ("x", -1, 1.5)]
+)
+
+
+@pytest.mark.parametrize(("cls", "name", "value", "match"), BAD, ids=lambda p: getattr(p, "__name__", None))
+def test_a_bad_setting_is_one_clear_line_before_any_training(cls, name, value, match, bits, monkeypatch):
+    monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    settings = {"n_components": 3} if cls is RBM else {"hidden_layer_sizes": (6, 5)}
+    with pytest.raises(SettingError, match=match) as caught:
+        cls(**settings | {name: value}).fit(*bits)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value", "match"), BAD_RBM)
+def test_bad_settings_of_a_template_are_found_too(name, value, match, bits, monkeypatch):
+    monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    with pytest.raises(SettingError, match=match):
+        DBN((6,), rbm=RBM(**{name: value})).fit(bits[0])
+
+
+@pytest.mark.parametrize("cls", [RBM, DBN, DBNClassifier])
+@pytest.mark.parametrize(("value", "match"), [("numpi", "did you mean 'numpy'"), (3, "numpy, cupy")])
+def test_unknown_backends(cls, value, match, bits):
+    with pytest.raises(BackendError, match=match):
+        cls(backend=value).fit(*bits)
