@@ -139,7 +139,7 @@ class LayerTrainer:
         self.buffers = PhaseBuffers(bk, self.machine)
         self.optimizer = SGD(settings.nesterov)
         self.velocities = self.optimizer.start(bk, self.machine.params)
-        self.state = state or LayerState()
+        self.state = LayerState() if state is None else replace(state)  # a copy: counters move
         for velocity, kept in zip(self.velocities, self.state.velocities, strict=False):
             velocity[...] = bk.asarray(kept)
         self.estimator: GradientEstimator = settings.gradient  # type: ignore[assignment]
@@ -231,9 +231,8 @@ class LayerTrainer:
         record: Record = dict(self._labels)
         error, largest = self._reconstruction()
         gap = self._free_energy_gap()
-        record |= {
-            "reconstruction_error": error, "free_energy_gap": gap, "learning_rate": self._rate, "momentum": self._momentum
-        }  # fmt: skip
+        record |= {"reconstruction_error": error, "free_energy_gap": gap}
+        record |= {"learning_rate": self._rate, "momentum": self._momentum}
         weights = self.machine.weights()
         reason = self._divergence(weights, error, largest)
         if reason:
@@ -283,6 +282,11 @@ class LayerTrainer:
             raise DivergenceError(self.diverged)
         for param, kept in zip(self.machine.params, (self.good.W, self.good.vbias, self.good.hbias), strict=True):
             param[...] = self.bk.asarray(kept)
+        # Velocities and chains have diverged too: a later run must not start from them.
+        for velocity in self.velocities:
+            velocity[...] = 0
+        rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
+        self.chains = self.estimator.start(self.machine, int(self.settings.batch_size), rng)
 
     def export_state(self) -> LayerState:
         """Return what the next update reads beside the weights, as host values."""
@@ -296,8 +300,9 @@ class LayerTrainer:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
             return self.bk.to_numpy(self.chains).copy()
-        n = int(self.settings.batch_size)
-        v = self.buffers.visible(2 * n)[n:]
+        n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
+        # What a diverged run left behind may not be finite: rows that are watched then stand in.
+        v = self._monitor[:n] if self.diverged else self.buffers.visible(2 * n)[n:]
         h = self.machine.sample_hidden(
             v, self.bk.rng(stream(seed, self.layer, "states")), self.bk.xp.empty_like(v @ self.machine.W)
         )

@@ -134,8 +134,8 @@ class Task(Protocol):
 
 
 def run_epochs(
-    task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
-    reporter: Reporter, shuffle: bool = True,
+    task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
+    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
@@ -168,12 +168,14 @@ def run_epochs(
         began = time.perf_counter()
         rng = bk.rng(stream(seed, *key, epoch, "sampling"))
         order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
-        task.begin_epoch(epoch, order)
-        for i, start in enumerate(starts):
-            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
-            reporter.update(epoch + 1, i + 1, len(starts))
-        record = {"epoch": epoch + 1, "n_epochs": epochs.stop}
-        record |= task.end_epoch(epoch)
+        # A run that diverges is told of once, by the task at the end of its epoch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            task.begin_epoch(epoch, order)
+            for i, start in enumerate(starts):
+                task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
+                reporter.update(epoch + 1, i + 1, len(starts))
+            told = task.end_epoch(epoch)
+        record: Record = {"epoch": epoch + 1, "n_epochs": epochs.stop} | told
         record["seconds"] = time.perf_counter() - began
         history.append(record)
         reporter.record(record)

@@ -1,5 +1,6 @@
 """Threads for element-wise work: NumPy releases the interpreter lock, so halves of an array go in parallel."""
 
+import contextvars
 import itertools
 import os
 from collections.abc import Callable
@@ -39,7 +40,8 @@ class Crew:
             self._pool = ThreadPoolExecutor(self._n - 1, thread_name_prefix="deepbelief")
         bounds = [rows * i // parts for i in range(parts + 1)]
         shares = [[a[lo:hi] for a in arrays] for lo, hi in itertools.pairwise(bounds)]
-        futures = [self._pool.submit(function, *share) for share in shares[1:]]
+        # Each thread works in a copy of the caller's context, which holds NumPy's errstate.
+        futures = [self._pool.submit(contextvars.copy_context().run, function, *share) for share in shares[1:]]
         function(*shares[0])
         for future in futures:
             future.result()
