@@ -1,0 +1,386 @@
+"""One layer's training: settings, first weights, divergence, and what the hot path may not do."""
+
+import tracemalloc
+
+import exact
+import numpy as np
+import pytest
+from fake_device import CROSSINGS, no_crossings
+
+from deepbelief.backends import get_backend
+from deepbelief.errors import DataError, DivergenceError
+from deepbelief.gradients import CD, PCD, get_gradient
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.schedules import constant, linear
+from deepbelief.sources import ArraySource
+from deepbelief.training import Reporter, Rows
+from deepbelief.units import get_unit
+
+ESTIMATORS = ["cd", "pcd"]
+
+
+def bits(n=64, width=6, seed=0, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return (rng.random((n, width)) < np.linspace(0.1, 0.9, width)).astype(dtype)
+
+
+def trainer_for(bk, rows, n_hidden=4, *, state=None, weights=None, horizon=10, **settings):
+    source = ArraySource(rows)
+    unit, mean, scale, visible_mean = choose_visible(settings.pop("visible", "auto"), source)
+    hidden = get_unit(settings.pop("hidden", "bernoulli"))
+    if weights is None:
+        weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
+    settings = {"batch_size": 10, "n_iter": 4, "learning_rate": 0.1} | settings
+    resolved = RBMSettings(visible=unit, hidden=hidden, **settings).resolve(*source.shape)
+    return LayerTrainer(weights, resolved, bk, seed=0, layer=0, horizon=horizon, state=state)
+
+
+def train(trainer, rows, epochs, held_out=None, **more):
+    bk = trainer.bk
+    held_out = None if held_out is None else Rows(ArraySource(held_out), bk, rows.dtype)
+    return trainer.train(Rows(ArraySource(rows), bk, rows.dtype), held_out, range(*epochs), Reporter(), **more)
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "n_iter"),
+    [(2, 10, 100), (600, 12, 100), (1797, 35, 100), (5000, 100, 100), (60_000, 100, 10), (10**6, 100, 5)],
+)
+def test_automatic_batches_and_epochs(n_rows, batch_size, n_iter):
+    settings = RBMSettings(visible="bernoulli").resolve(n_rows, 784)
+    assert settings.batch_size == batch_size
+    assert settings.n_iter == n_iter
+
+
+@pytest.mark.parametrize(
+    ("visible", "hidden", "gradient", "n_visible", "rate"),
+    [
+        ("bernoulli", "bernoulli", "cd", 784, 0.1),
+        ("bernoulli", "bernoulli", "pcd", 784, 0.05),
+        ("softmax", "bernoulli", "cd", 784, 0.1),
+        ("gaussian", "bernoulli", "cd", 50, 0.01),
+        ("gaussian", "bernoulli", "cd", 1000, 0.001),
+        ("bernoulli", "gaussian", "cd", 784, 0.001),
+        ("bernoulli", "rectified", "cd", 784, 0.001),
+    ],
+)
+def test_automatic_rates_follow_the_units(visible, hidden, gradient, n_visible, rate):
+    settings = RBMSettings(visible=visible, hidden=hidden, gradient=gradient).resolve(1000, n_visible)
+    assert settings.learning_rate == pytest.approx(rate)
+    assert settings.schedule is (linear if gradient == "pcd" else constant)
+
+
+def test_given_settings_stay():
+    settings = RBMSettings(
+        visible="bernoulli", gradient=PCD(3), learning_rate=0.3, batch_size=7, n_iter=2, schedule="constant"
+    ).resolve(1000, 10)
+    assert (settings.learning_rate, settings.batch_size, settings.n_iter) == (0.3, 7, 2)
+    assert settings.gradient == PCD(3)
+    assert settings.schedule is constant
+    assert RBMSettings(visible="bernoulli", gibbs_steps=4).resolve(9, 9).gradient == CD(4)
+
+
+# --- visible types and first weights ---
+
+
+def test_rows_within_the_unit_interval_are_bernoulli():
+    rows = bits(50)
+    rows[:, 0], rows[:, 1] = 0, 0.25
+    unit, mean, scale, smoothed = choose_visible("auto", ArraySource(rows))
+    assert unit.spec == "bernoulli"
+    assert mean is scale is None
+    np.testing.assert_allclose(smoothed, (rows.sum(axis=0) + 1) / (50 + 2), rtol=1e-6)
+    weights = initial_weights(300, unit, get_unit("bernoulli"), mean, scale, smoothed, seed=0, layer=0)
+    np.testing.assert_allclose(weights.vbias, np.log(smoothed / (1 - smoothed)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(weights.hbias, 0)
+    assert abs(weights.W.std() - 0.01) < 6 * 0.01 / np.sqrt(2 * weights.W.size)
+    assert abs(weights.W.mean()) < 6 * 0.01 / np.sqrt(weights.W.size)
+    assert {a.dtype for a in weights.arrays().values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_other_rows_are_gaussian_and_standardised(dtype):
+    rows = np.random.default_rng(0).normal([5, -3, 0.1], [2, 0.01, 300], (200, 3)).astype(dtype)
+    rows = np.hstack([rows, np.full((200, 1), 7.7, dtype)])
+    unit, mean, scale, smoothed = choose_visible("auto", ArraySource(rows))
+    assert unit.spec == "gaussian"
+    standard = (rows - mean) / scale
+    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(standard[:, :3].std(axis=0), 1, rtol=1e-4)
+    assert scale[3] == 1
+    weights = initial_weights(3, unit, get_unit("bernoulli"), mean, scale, smoothed, seed=0, layer=0)
+    np.testing.assert_array_equal(weights.vbias, 0)
+    assert (weights.visible, weights.W.dtype) == ("gaussian", dtype)
+
+
+def test_weights_differ_by_seed_and_layer_and_start_as_sparse_as_asked():
+    unit, hidden, p = get_unit("bernoulli"), get_unit("bernoulli"), np.full(4, 0.5)
+
+    def first(seed, layer, target=None):
+        return initial_weights(3, unit, hidden, None, None, p, seed=seed, layer=layer, sparsity_target=target)
+
+    np.testing.assert_array_equal(first(1, 0).W, first(1, 0).W)
+    assert (first(1, 0).W != first(2, 0).W).all()
+    assert (first(1, 0).W != first(1, 1).W).all()
+    np.testing.assert_allclose(1 / (1 + np.exp(-first(1, 0, 0.05).hbias)), 0.05)
+
+
+def test_rows_that_do_not_fit_the_type_are_refused():
+    rows = bits(20)
+    rows[7, 2] = 1.5
+    with pytest.raises(DataError, match=r"row 7.*column 2"):
+        choose_visible("bernoulli", ArraySource(rows))
+    assert choose_visible("auto", ArraySource(rows))[0].spec == "gaussian"
+    rows[7, 2] = np.nan
+    with pytest.raises(DataError, match=r"row 7.*column 2"):
+        choose_visible("auto", ArraySource(rows))
+    with pytest.raises(DataError, match="row 0, softmax group 0 sums to"):
+        choose_visible("softmax:2,4", ArraySource(np.ones((5, 6), np.float32)))
+
+
+# --- the update ---
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
+    """W, vbias and hbias all move, by rate times estimate; decay acts on W alone."""
+    rows = bits(10, dtype=np.float64)
+    weights = exact.tiny(6, 4)
+    trainer = trainer_for(
+        bk, rows, weights=weights, gradient=gradient, weight_decay=0.5, learning_rate=0.2, schedule="constant"
+    )
+    seen = []
+
+    class Spy:
+        def __call__(self, *arguments):
+            grads = get_gradient(gradient, 1)(*arguments)
+            seen.extend(trainer.bk.to_numpy(g).copy() for g in grads)
+            return grads
+
+    trainer.estimator, start = Spy(), trainer.estimator.start
+    Spy.start = staticmethod(start)
+    train(trainer, rows, (0, 1))
+    after = trainer.machine.weights()
+    np.testing.assert_allclose(after.W, weights.W - 0.2 * (seen[0] + 0.5 * weights.W), rtol=1e-12)
+    np.testing.assert_allclose(after.vbias, weights.vbias - 0.2 * seen[1], rtol=1e-12)
+    np.testing.assert_allclose(after.hbias, weights.hbias - 0.2 * seen[2], rtol=1e-12)
+    assert all(np.abs(g).max() > 1e-3 for g in seen)
+
+
+def test_schedule_and_momentum_reach_the_update(bk):
+    rows = bits()
+    trainer = trainer_for(bk, rows, schedule="linear", horizon=10)
+    history = train(trainer, rows, (0, 10))
+    assert [r["momentum"] for r in history] == [0.5] * 2 + [0.9] * 8
+    np.testing.assert_allclose([r["learning_rate"] for r in history], 0.1 * (1 - (np.arange(10) + 6 / 7) / 10))
+    assert trainer.state.updates == 70
+    assert trainer.state.epochs == 10
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("shape", [{}, {"visible": "gaussian"}])
+def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monkeypatch):
+    rows = bits()
+    trainer = trainer_for(
+        fake_device, rows, gradient=gradient, gibbs_steps=2, nesterov=True, sparsity_target=0.1, **shape
+    )
+    update, epochs = LayerTrainer.update, []
+
+    def watched(self, *arguments):
+        epochs.append(len(CROSSINGS))
+        with no_crossings():
+            update(self, *arguments)
+
+    monkeypatch.setattr(LayerTrainer, "update", watched)
+    train(trainer, rows, (0, 3))
+    assert len(epochs) == 3 * 7
+    assert len(set(epochs)) == 3  # nothing crossed between the updates of an epoch either
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov):
+    n_visible, n_hidden, batch = 400, 300, 100
+    rows = bits(250, n_visible)
+    trainer = trainer_for(get_backend(), rows, n_hidden, gradient=gradient, nesterov=nesterov, batch_size=batch)
+    words = 4 * batch * max(n_visible, n_hidden)  # bytes of one draw of states; freed before the next
+    step, peaks = trainer.step, []
+
+    def measured(*arguments):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        step(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+
+    trainer.step = measured
+    tracemalloc.start()
+    try:
+        train(trainer, rows, (0, 3))
+    finally:
+        tracemalloc.stop()
+    # The step's scratch is a block that stays in cache; a lost buffer would be a phase (240 kB) or a gradient (480 kB).
+    slack = 130_000
+    assert peaks[0] > words + slack  # the test can see buffers
+    assert max(peaks[3:]) < max(words, 262_144) + slack, peaks
+
+
+# --- what an epoch tells ---
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_reconstruction_error_and_free_energy_gap(bk, visible):
+    rng = np.random.default_rng(0)
+    rows = bits(80, dtype=np.float64) if visible == "bernoulli" else rng.normal(size=(80, 6))
+    held = bits(30, seed=9, dtype=np.float64) if visible == "bernoulli" else rng.normal(size=(30, 6))
+    trainer = trainer_for(bk, rows, visible=visible, learning_rate=0.01)
+    record = train(trainer, rows, (0, 1), held, layer=3)[-1]
+    weights = trainer.machine.weights()
+    h = exact.hidden_given(weights, rows)
+    x = h @ weights.W.T + weights.vbias
+    v = x if visible == "gaussian" else 1 / (1 + np.exp(-x))
+    assert record["reconstruction_error"] == pytest.approx(((rows - v) ** 2).sum(axis=1).mean(), rel=1e-9)
+    # 30 training rows are compared with the 30 held out: which ones is drawn, so that only their range is known here.
+    free = exact.free_energy(weights, rows)
+    compared = exact.free_energy(weights, held).mean() - record["free_energy_gap"]
+    assert np.sort(free)[:30].mean() <= compared <= np.sort(free)[-30:].mean()
+    assert record["layer"] == 3
+    assert type(record["reconstruction_error"]) is type(record["free_energy_gap"]) is float
+
+
+def test_rectified_units_have_no_free_energy_gap(bk):
+    rows = bits()
+    trainer = trainer_for(bk, rows, hidden="rectified", learning_rate=0.001)
+    assert train(trainer, rows, (0, 1), bits(20))[-1]["free_energy_gap"] is None
+
+
+# --- divergence ---
+
+
+def diverging_rows():
+    return np.random.default_rng(0).normal(0, 50, (60, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("rate", [10.0, 1e5, 1e30])
+def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, rate):
+    rows = diverging_rows()
+    trainer = trainer_for(bk, rows, visible="gaussian", gradient=gradient, learning_rate=rate, momentum=0.9)
+    with pytest.raises(DivergenceError, match=r"layer 1 diverged in epoch 1: .*; try learning_rate=") as caught:
+        train(trainer, rows, (0, 4))
+    assert f"(it was {rate:.3g})" in str(caught.value)
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+def test_a_run_that_diverges_later_keeps_its_last_good_epoch(bk, gradient):
+    rows = bits()
+    trainer = trainer_for(bk, rows, gradient=gradient, schedule=lambda p: 1.0 if p < 0.45 else 1e9, horizon=4)
+    history = train(trainer, rows, (0, 4))
+    assert len(history) == 2
+    assert "layer 1 diverged in epoch 2" in history[-1]["diverged"]
+    good = trainer_for(bk, rows, gradient=gradient, schedule="constant", horizon=4)
+    train(good, rows, (0, 1))
+    for kept, wanted in zip(
+        trainer.machine.weights().arrays().values(), good.machine.weights().arrays().values(), strict=True
+    ):
+        np.testing.assert_array_equal(kept, wanted)
+    # What a later run would start from is sane too.
+    state = trainer.export_state()
+    assert all(np.isfinite(v).all() for v in state.velocities)
+    assert state.chains is None or np.isfinite(state.chains).all()
+    again = trainer_for(bk, rows, gradient=gradient, weights=trainer.machine.weights(), state=state, learning_rate=0.01)
+    assert "diverged" not in train(again, rows, (2, 4))[-1]
+
+
+def test_gaussian_machines_without_a_minimum_have_diverged(bk):
+    rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    weights = exact.Weights(
+        np.eye(4, 3, dtype=np.float32) * 1.2, np.zeros(4, np.float32), np.zeros(3, np.float32), "gaussian", "gaussian"
+    )
+    trainer = trainer_for(bk, rows, visible="gaussian", hidden="gaussian", weights=weights, learning_rate=1e-6)
+    with pytest.raises(DivergenceError, match="spectral norm 1"):
+        train(trainer, rows, (0, 1))
+
+
+# --- state ---
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
+    rows = bits()
+    whole = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1)
+    train(whole, rows, (0, 4))
+    half = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1)
+    train(half, rows, (0, 2))
+    state, weights = half.export_state(), half.machine.weights()
+    for _ in range(2):  # twice: going on leaves the state as it was
+        rest = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1, weights=weights, state=state)
+        train(rest, rows, (2, 4))
+        assert (state.epochs, state.updates) == (2, 14)
+        for a, b in zip(rest.machine.params, whole.machine.params, strict=True):
+            np.testing.assert_array_equal(bk.to_numpy(a), bk.to_numpy(b))
+    assert whole.export_state().epochs == 4
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
+    rows = bits()
+    trainer = trainer_for(fake_device, rows, gradient=gradient, sparsity_target=0.1)
+    train(trainer, rows, (0, 1))
+    state = trainer.export_state()
+    arrays = [
+        *state.velocities,
+        state.activity,
+        trainer.negative_states(0),
+        *trainer.machine.weights().arrays().values(),
+    ]
+    if gradient == "pcd":
+        arrays.append(state.chains)
+    assert all(type(a) is np.ndarray for a in arrays)
+    assert isinstance(state, LayerState)
+
+
+@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("n_rows", [3, 10, 25])
+def test_negative_states_are_bits_however_few_the_rows(bk, gradient, n_rows):
+    rows = bits(n_rows)
+    trainer = trainer_for(bk, rows, gradient=gradient, batch_size=10)
+    train(trainer, rows, (0, 2))
+    states = trainer.negative_states(0)
+    assert states.shape == (10 if gradient == "pcd" else min(10, n_rows), 4)
+    assert set(np.unique(states)) <= {0, 1}
+    np.testing.assert_array_equal(states, trainer.negative_states(0))
+
+
+def test_negative_states_of_contrastive_divergence_follow_its_last_visible_states(bk):
+    rows = np.ones((30, 6))
+    weights = exact.Weights(np.zeros((6, 2)), np.full(6, 20.0), np.array([-9.0, 9.0]))
+    trainer = trainer_for(bk, rows, weights=weights, learning_rate=1e-9)
+    train(trainer, rows, (0, 1))
+    trainer.machine.W[...] = bk.asarray(np.stack([np.full(6, 5.0), np.full(6, -5.0)], axis=1))
+    # All visible states are 1, so that W adds 30 to the first unit's input and takes 30 from the second's.
+    np.testing.assert_array_equal(trainer.negative_states(0), np.tile([1.0, 0.0], (10, 1)))
+
+
+def test_sparsity_brings_units_to_their_target(bk):
+    rows = bits(200)
+    means = []
+    for target in (None, 0.05):
+        trainer = trainer_for(bk, rows, 8, sparsity_target=target, sparsity_cost=1.0)
+        train(trainer, rows, (0, 8))
+        means.append(exact.hidden_given(trainer.machine.weights(), rows).mean())
+    assert means[0] > 0.3
+    assert means[1] < 0.15
+
+
+def test_representations_are_hidden_means(bk):
+    rows = bits(50)
+    weights = exact.tiny(6, 3, dtype=np.float32)
+    trainer = trainer_for(bk, rows, weights=weights)
+    h = exact.hidden_given(weights, rows)
+    plain = trainer.represent(Rows(ArraySource(rows), bk, np.float32))
+    np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), h, rtol=1e-5)
+    mean, scale = np.array([0.1, 0.2, 0.3], np.float32), np.array([2, 3, 4], np.float32)
+    shifted = trainer.represent(Rows(ArraySource(rows), bk, np.float32), mean, scale)
+    np.testing.assert_allclose(bk.to_numpy(shifted.block(0, 50)), (h - mean) / scale, rtol=1e-4, atol=1e-6)
