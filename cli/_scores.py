@@ -25,7 +25,7 @@ def wilson(wrong: int, n: int) -> tuple[float, float]:
     p, z2 = wrong / n, NORMAL_95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return 0.0 if wrong == 0 else middle - half, 1.0 if wrong == n else middle + half
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +26,10 @@ def rows(n=200):
 
 def same_stack(a, b):
     return a.sizes == b.sizes and all(
-        np.array_equal(x, y) for u, v in zip(a, b, strict=True) for x, y in ((u.W, v.W), (u.vbias, v.vbias), (u.hbias, v.hbias))
-    )  # fmt: skip
+        np.array_equal(getattr(u, name), getattr(v, name))
+        for u, v in zip(a, b, strict=True)
+        for name in ("W", "vbias", "hbias")
+    )
 
 
 def test_pretrain_trains_what_python_trains():
@@ -148,8 +151,7 @@ def test_finetune_remembers_the_data_of_both_stages(tmp_path):
 
 def test_log_has_one_line_per_epoch():
     good("pretrain", *TINY, "--passes", 2, "--validation-fraction", 0.2, "--log", "log.jsonl")
-    with open("log.jsonl") as file:
-        records = [json.loads(line, parse_constant=pytest.fail) for line in file]
+    records = [json.loads(line, parse_constant=pytest.fail) for line in Path("log.jsonl").read_text().splitlines()]
     assert [(r["pass"], r["layer"], r["epoch"]) for r in records] == [
         (1, 1, 1), (1, 1, 2), (1, 2, 1), (1, 2, 2), (2, 1, 3), (2, 1, 4), (2, 2, 3), (2, 2, 4)
     ]  # fmt: skip
@@ -199,20 +201,14 @@ def test_sizing_advice_is_one_line():
 
 def test_an_existing_file_is_refused_and_forced():
     good("pretrain", *TINY)
-    before = snapshot_of("digits.h5")
+    before = Path("digits.h5").read_bytes()
     assert "--force" in bad("pretrain", *TINY)
-    assert snapshot_of("digits.h5") == before
+    assert Path("digits.h5").read_bytes() == before
     good("pretrain", *TINY, "--seed", 9, "--force")
-    assert snapshot_of("digits.h5") != before
-    with open("log", "w") as file:
-        file.write("precious")
+    assert Path("digits.h5").read_bytes() != before
+    Path("log").write_text("precious")
     assert "--force" in bad("pretrain", *TINY, "--out", "new.h5", "--log", "log")
-    assert snapshot_of("log") == b"precious"
-
-
-def snapshot_of(name):
-    with open(name, "rb") as file:
-        return file.read()
+    assert Path("log").read_bytes() == b"precious"
 
 
 def test_the_data_are_never_overwritten(tmp_path):
@@ -242,8 +238,7 @@ quiet = true
 
 
 def test_config_is_overridden_by_the_command_line():
-    with open("run.toml", "w") as file:
-        file.write(CONFIG)
+    Path("run.toml").write_text(CONFIG)
     result = good("pretrain", "--config", "run.toml", "--seed", 4)
     assert result.stderr == ""
     dbn = load("digits.h5")
@@ -253,8 +248,7 @@ def test_config_is_overridden_by_the_command_line():
 
 
 def test_config_as_json():
-    with open("run.json", "w") as file:
-        json.dump({"layers": "6", "epochs": 1, "limit": 50, "gradient": "pcd"}, file)
+    Path("run.json").write_text(json.dumps({"layers": "6", "epochs": 1, "limit": 50, "gradient": "pcd"}))
     good("pretrain", "digits", "--config", "run.json", "--layers", "5")
     assert load("digits.h5").stack_.sizes == (64, 5)
     assert load("digits.h5").rbm.gradient == "pcd"
@@ -276,23 +270,20 @@ def test_config_as_json():
     ],
 )
 def test_bad_config_is_one_line(tmp_path, text, message):
-    with open("run.toml", "w") as file:
-        file.write(text)
+    Path("run.toml").write_text(text)
     assert message in bad("pretrain", "digits", "--config", "run.toml")
     assert set(snapshot(tmp_path)) == {"run.toml"}
 
 
 @pytest.mark.parametrize("text", ["seed = 1.5", "epochs = 'ten'", "layers = 'wide'"])
 def test_config_values_are_checked_like_options(text):
-    with open("run.toml", "w") as file:
-        file.write(text)
+    Path("run.toml").write_text(text)
     assert run("pretrain", "digits", "--config", "run.toml").exit_code == 2
 
 
 def test_missing_config():
     assert bad("pretrain", "--config", "none.toml") == "none.toml: No such file or directory"
-    with open("run.json", "w") as file:
-        file.write("[1]")
+    Path("run.json").write_text("[1]")
     assert "not a list" in bad("pretrain", "--config", "run.json")
 
 

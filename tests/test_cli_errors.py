@@ -1,0 +1,390 @@
+"""Bad input from the shell: one line on stderr, exit code 1, and no file changed."""
+
+import gzip
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, put_model, run, snapshot
+from sklearn.datasets import load_digits
+
+from deepbelief import DBN, save
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(n=60):
+    return (load_digits().data[:n] / 16).astype(np.float32)
+
+
+def with_value(value):
+    X = rows()
+    X[7, 3] = value
+    return X
+
+
+def cut(name, data, n):
+    Path(name).write_bytes(data[:-n])
+
+
+def text(name, content):
+    Path(name).write_text(content)
+
+
+def hostile_h5(name):
+    """Make a small file that declares 400 GB."""
+    with h5py.File(name, "w") as file:
+        file.create_dataset("X", (10**8, 1000), "f4", chunks=(1, 1000))
+
+
+def external_h5(name):
+    Path("secret.bin").write_bytes(b"\0" * 400)
+    with h5py.File(name, "w") as file:
+        file.create_dataset("X", (10, 10), "f4", external=[("secret.bin", 0, 400)])
+
+
+DATA = {
+    "nan.npy": (lambda name: np.save(name, with_value(np.nan)), "row 7, column 3"),
+    "inf.npy": (lambda name: np.save(name, with_value(np.inf)), "row 7, column 3"),
+    "words.npy": (lambda name: np.save(name, np.array([["a", "b"], ["c", "d"]])), "real numbers"),
+    "complex.npy": (lambda name: np.save(name, rows() + 1j), "real numbers"),
+    "objects.npy": (lambda name: np.save(name, np.array([[{}, 1]], object)), "pickled"),
+    "objects.npz": (lambda name: np.savez(name, X=np.array([[{}, 1]], object)), "pickled"),
+    "pickle.npy": (lambda name: Path(name).write_bytes(pickle.dumps(rows())), "pickle.npy"),
+    "empty.npy": (lambda name: np.save(name, np.zeros((0, 5))), "empty"),
+    "no-columns.npy": (lambda name: np.save(name, np.zeros((5, 0))), "empty"),
+    "vector.npy": (lambda name: np.save(name, np.zeros(5)), "table"),
+    "single.npy": (lambda name: np.save(name, rows(1)), "minimum of 2"),
+    "empty.csv": (lambda name: text(name, ""), "empty"),
+    "cell.csv": (lambda name: text(name, "a,b\n1,2\n3,x\n"), "line 3, column 2"),
+    "nan.csv": (lambda name: text(name, "a,b\n1,2\n3,nan\n"), "line 3, column 2"),
+    "ragged.csv": (lambda name: text(name, "a,b\n1,2\n3\n"), "line 3"),
+    "cut.csv.gz": (lambda name: cut(name, gzip.compress(b"1,2\n" * 1000 + os.urandom(999).hex().encode()), 20), "cut"),
+    "cut.npy": (lambda name: cut(name, npy_bytes(), 100), "cut.npy"),
+    "noise.h5": (lambda name: Path(name).write_bytes(os.urandom(3000)), "noise.h5"),
+    "declares.h5": (hostile_h5, "declares"),
+    "external.h5": (external_h5, "external"),
+    "what.xyz": (lambda name: text(name, "1,2\n3,4\n"), "unknown kind of file"),
+}  # fmt: skip
+
+
+def npy_bytes():
+    import io
+
+    out = io.BytesIO()
+    np.save(out, rows())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_bad_data_in_training(tmp_path, name):
+    make, message = DATA[name]
+    make(name)
+    before = snapshot(tmp_path)
+    line = bad("pretrain", name, "--layers", 4, "--epochs", 1, "--out", "model.h5", "--log", "log.jsonl")
+    assert message in line
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_values_that_are_not_finite_are_found_in_use(tmp_path, command, value):
+    path = put_model(tmp_path, "classifier")
+    np.savez("rows.npz", X=with_value(value), y=load_digits().target[:60])
+    before = snapshot(tmp_path)
+    assert "row 7, column 3" in bad(command, path, "rows.npz", "--labels", "y")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
+def test_another_number_of_features(tmp_path, command):
+    path = put_model(tmp_path, "classifier")
+    np.savez("rows.npz", X=rows()[:, :60], y=load_digits().target[:60])
+    before = snapshot(tmp_path)
+    line = bad(command, path, "rows.npz", "--labels", "y")
+    assert "60 features" in line
+    assert "64" in line
+    assert snapshot(tmp_path) == before
+
+
+def test_a_column_too_many_is_perhaps_that_of_the_labels(tmp_path):
+    path = put_model(tmp_path, "classifier")
+    np.save("rows.npy", np.column_stack([rows(), np.ones(60)]))
+    assert "--labels" in bad("predict", path, "rows.npy")
+
+
+LABELS = {
+    "one class": (np.zeros(60, int), "2 classes"),
+    "unlabelled": (np.full(60, -1), "1 class"),
+    "too few": (np.arange(59) % 2, "59 labels"),
+    "measurements": (np.linspace(0, 1, 60), "no class"),
+    "nan": (np.where(np.arange(60) == 3, np.nan, 1.0), "label 3"),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_bad_labels(tmp_path, case):
+    y, message = LABELS[case]
+    path = put_model(tmp_path, "dbn")
+    np.savez("rows.npz", X=rows(), y=y)
+    before = snapshot(tmp_path)
+    assert message in bad("finetune", path, "rows.npz", "--labels", "y", "--log", "log")
+    assert snapshot(tmp_path) == before
+
+
+def test_labels_that_are_not_there(tmp_path):
+    path = put_model(tmp_path, "dbn")
+    np.savez("rows.npz", X=rows())
+    assert "has no labels" in bad("finetune", path, "rows.npz")
+    assert "'y'" in bad("finetune", path, "rows.npz", "--labels", "y").replace(" y;", " 'y';")
+    assert "leave labels" in bad("finetune", path, "digits", "--labels", "y")
+    assert "nothing to compare" in bad(*evaluate_with(tmp_path, np.full(60, -1)))
+    assert "label 77 is not one" in bad(*evaluate_with(tmp_path, np.full(60, 77)))
+
+
+def evaluate_with(folder, y):
+    np.savez("labelled.npz", X=rows(), y=y)
+    return "evaluate", put_model(folder, "classifier"), "labelled.npz", "--labels", "y"
+
+
+def test_missing_files(tmp_path):
+    assert bad("pretrain", "nosuch.npy") == "no such file or folder: nosuch.npy; built-in sets are " + (
+        "digits, digits28, mnist, fashion-mnist"
+    )
+    assert "did you mean digits28?" in bad("pretrain", "digit28")
+    for command in ("finetune", "evaluate", "predict", "encode", "info"):
+        assert bad(command, "nosuch.h5") == "no such file: nosuch.h5"
+    assert "no such file" in bad("predict", put_model(tmp_path, "classifier"), "nosuch.npy")
+    assert bad("info", tmp_path).endswith("not a regular file")
+
+
+def test_mnist_that_is_nowhere(monkeypatch, tmp_path):
+    import deepbelief.datasets
+
+    def offline(name):
+        raise OSError("no network")
+
+    monkeypatch.delenv("DEEPBELIEF_DATA", raising=False)
+    monkeypatch.setattr(deepbelief.datasets, "_fetch_openml", offline)
+    line = bad("pretrain", "mnist")
+    assert "--data-dir" in line
+    assert "fetch_openml" in line
+    assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.parametrize("command", ["info", "finetune", "evaluate", "predict", "encode"])
+def test_damaged_and_foreign_models(tmp_path, command):
+    good_bytes = model_bytes("classifier")
+    flipped = bytearray(good_bytes)
+    flipped[len(flipped) // 2] ^= 1
+    newer = good_bytes.replace(b"version 1\n", b"version 9\n", 1)
+    np.save("rows.npy", rows())
+    cases = {
+        "cut.h5": (good_bytes[:-1], "damaged"),
+        "flipped.h5": (bytes(flipped), "damaged"),
+        "newer.h5": (newer, "upgrade"),
+        "text.h5": (b"hello\n", "not HDF5"),
+        "empty.h5": (b"", "empty"),
+        "data.h5": (good_bytes[512:], "not a model"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        before = snapshot(tmp_path)
+        data = [] if command == "info" else ["rows.npy"]
+        assert message in bad(command, name, *data)
+        assert snapshot(tmp_path) == before
+
+
+def test_metadata_that_lie(tmp_path):
+    dbn = DBN((3,), random_state=0).fit(rows())
+    for scaling in ({"kind": "x"}, 5, {}, {"kind": "minmax", "mean": [1], "scale": ["a"]}):
+        save(dbn, "model.h5", metadata={"scaling": scaling})
+        assert "no valid scaling" in bad("encode", "model.h5", "digits")
+    for data in (3, {"source": 3}, {"source": ["digits"]}, []):
+        save(dbn, "model.h5", metadata={"data": data})
+        assert "name the DATA" in bad("encode", "model.h5")
+    save(dbn, "model.h5", metadata={"data": {"source": "\x1b[2Jgone.npy\nline"}})
+    assert "gone.npy" in bad("encode", "model.h5")
+
+
+def test_the_wrong_kind_of_model(tmp_path):
+    assert "fine-tune it first" in bad("predict", put_model(tmp_path, "dbn"))
+
+
+OUTPUTS = {"pretrain": "model.h5", "finetune": "model.h5", "predict": "y.csv", "encode": "codes.npy"}
+
+
+def using(command, tmp_path):
+    """Return the words of a command that would work."""
+    if command == "pretrain":
+        return ("pretrain", *TINY)
+    kind = "classifier" if command == "predict" else "dbn"
+    return (command, put_model(tmp_path, kind), *(("--epochs", "1") if command == "finetune" else ()))
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_outputs_that_cannot_be_written(tmp_path, command):
+    words = using(command, tmp_path)
+    name = OUTPUTS[command]
+    (tmp_path / "folder.npy").mkdir()
+    before = snapshot(tmp_path)
+    assert "there is no folder" in bad(*words, "--out", f"nowhere/{name}")
+    assert "not a regular file" in bad(*words, "--out", "folder.npy", "--force")
+    if command in ("pretrain", "finetune"):
+        assert "there is no folder" in bad(*words, "--log", "nowhere/log")
+        assert "choose two names" in bad(*words, "--log", "same.h5", "--out", "same.h5")
+    else:
+        assert "did you mean '.npy'" in bad(*words, "--out", "x.npz")
+        os.link(words[1], "alias.npy")
+        assert "is the file that is read" in bad(*words, "--out", "alias.npy", "--force")
+        Path("alias.npy").unlink()
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_a_folder_that_is_read_only(tmp_path, command):
+    words = using(command, tmp_path)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "Permission denied" in bad(*words, "--out", locked / OUTPUTS[command])
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_a_full_disk_leaves_the_old_file(tmp_path, command, monkeypatch):
+    words = using(command, tmp_path)
+    name = OUTPUTS[command]
+    (tmp_path / name).write_bytes(b"old")
+    before = snapshot(tmp_path)
+    real = os.fsync
+
+    def full(handle):
+        if os.fstat(handle).st_size:  # not the trial before the work
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left on device" in bad(*words, "--out", name, "--force")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_results_that_do_not_fit_anywhere(tmp_path):
+    path = put_model(tmp_path, "classifier")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, "predict", str(path)], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=ENVIRONMENT, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_run_that_diverges(tmp_path, command):
+    words = using(command, tmp_path)
+    (tmp_path / "model.h5").write_bytes(b"old")
+    before = snapshot(tmp_path)
+    if command == "pretrain":
+        words = (*words, "--visible", "gaussian", "--learning-rate", "50")
+    else:
+        words = (*words, "--activation", "relu", "--learning-rate", "1e30")
+    line = bad(*words, "--out", "model.h5", "--force")
+    assert "diverged in epoch" in line
+    assert "try --learning-rate " in line
+    assert line.endswith("nothing was written")
+    assert snapshot(tmp_path) == before
+
+
+def test_a_run_that_diverges_late_is_an_error_too(tmp_path, monkeypatch):
+    from deepbelief.layer import LayerTrainer
+
+    real = LayerTrainer._divergence
+    monkeypatch.setattr(
+        LayerTrainer,
+        "_divergence",
+        lambda self, *a: "of late" if self.state.epochs == 2 and self.layer else real(self, *a),
+    )
+    line = bad("pretrain", *TINY)
+    assert line.startswith("layer 2 diverged in epoch 2: of late; try --learning-rate 0.01")
+    assert "kept" not in line
+    assert snapshot(tmp_path) == {}
+
+
+SETTINGS = [
+    (("--gradient", "pdc"), "did you mean 'pcd'?"),
+    (("--visible", "bernouli"), "did you mean 'bernoulli'?"),
+    (("--hidden", "gausian"), "did you mean 'gaussian'?"),
+    (("--schedule", "cosin"), "did you mean 'cosine'?"),
+    (("--backend", "nunpy"), "did you mean 'numpy'?"),
+    (("--scale", "256"), "255"),
+    (("--layers", "0"), "positive"),
+    (("--layers", "5,-1"), "positive"),
+    (("--epochs", "0"), "n_iter"),
+    (("--passes", "0"), "n_passes"),
+    (("--learning-rate", "-1"), "learning_rate"),
+    (("--learning-rate", "nan"), "learning_rate"),
+    (("--batch-size", "0"), "batch_size"),
+    (("--momentum", "1"), "momentum"),
+    (("--seed", "-1"), "random_state"),
+    (("--limit", "0"), "limit"),
+    (("--sparsity-target", "2"), "sparsity_target"),
+    (("--validation-fraction", "1"), "validation_fraction"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), SETTINGS, ids=lambda words: " ".join(words) if type(words) is tuple else ""
+)
+def test_settings_out_of_bounds(tmp_path, words, message):
+    assert message in bad("pretrain", "digits", "--limit", 50, "--layers", 4, "--log", "log", *words)
+    assert snapshot(tmp_path) == {}
+
+
+def test_settings_of_fine_tuning_out_of_bounds(tmp_path):
+    path = put_model(tmp_path, "dbn")
+    before = snapshot(tmp_path)
+    assert "did you mean 'sigmoid'?" in bad("finetune", path, "--activation", "sigmod")
+    assert "alpha" in bad("finetune", path, "--alpha", "-1")
+    assert "max_iter" in bad("finetune", path, "--epochs", "0")
+    assert snapshot(tmp_path) == before
+
+
+def test_cupy_without_cupy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    for words in (("pretrain", "digits"), using("finetune", tmp_path), using("encode", tmp_path)):
+        assert "CuPy" in bad(*words, "--backend", "cupy")
+    assert set(snapshot(tmp_path)) == {"dbn.h5"}
+
+
+def test_bernoulli_units_do_not_take_other_values(tmp_path):
+    np.save("rows.npy", rows() * 2)
+    line = bad("pretrain", "rows.npy", "--visible", "bernoulli", "--layers", 3)
+    assert "row " in line
+    assert "column " in line
+
+
+def test_file_names_cannot_forge_lines(tmp_path):
+    name = "x\x1b[31m\nError: forged.npy"
+    result = run("pretrain", name)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "\x1b" not in result.stderr
+
+
+def test_memory_that_is_not_there(tmp_path, monkeypatch):
+    def too_much(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(DBN, "fit", too_much)
+    assert "not enough memory" in bad("pretrain", *TINY)
+    assert snapshot(tmp_path) == {}
+    good("size", 4)
