@@ -17,7 +17,9 @@ DeviceArray = Any
 class Activation(Protocol):
     """What an activation provides; a new one is one class and one entry in `ACTIVATIONS`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What settings and files call it."""
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the activation of ``x + bias``."""

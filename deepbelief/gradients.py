@@ -27,7 +27,7 @@ class PhaseBuffers:
         self._bk = bk
         self._machine = machine
         self.space = Workspace(bk, machine.dtype)
-        self.grads: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)  # type: ignore[assignment]
+        self.grads: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
         self.activity: DeviceArray = None  # set to an array to be told the hidden units' means over the minibatch
         self._row_weights: dict[tuple[int, int, float], DeviceArray] = {}
 
@@ -62,9 +62,17 @@ class PhaseBuffers:
 class GradientEstimator(Protocol):
     """What an estimator provides; a new one is one class and one entry in `GRADIENTS`."""
 
-    gibbs_steps: int
-    rate_factor: float  # the automatic learning rate is the unit type's times this
-    schedule: str  # learning-rate schedule where none is asked for
+    @property
+    def gibbs_steps(self) -> int:
+        """Number of Gibbs steps for each update."""
+
+    @property
+    def rate_factor(self) -> float:
+        """The automatic learning rate is the unit type's times this."""
+
+    @property
+    def schedule(self) -> str:
+        """Learning-rate schedule where none is asked for."""
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray | None:
         """Return the Markov chains that persist between updates, or None."""

@@ -29,7 +29,9 @@ class Pretrained:
 
 def scaled(source: RowSource, weights: Weights) -> RowSource:
     """Return the rows as they enter a layer."""
-    return source if weights.mean is None else ScaledSource(source, weights.mean, weights.scale)
+    if weights.mean is None or weights.scale is None:
+        return source
+    return ScaledSource(source, weights.mean, weights.scale)
 
 
 def pretrain(
@@ -94,7 +96,7 @@ def pretrain(
                 held = below.represent(held, weights.mean, weights.scale) if held is not None else None
             n_iter = int(trainer.settings.n_iter)
             first = trainer.state.epochs
-            labels = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
+            labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
             reporter.begin(labels | extent)
             history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)

@@ -71,7 +71,7 @@ class Rows:
         self._source: RowSource | None = None
         self._resident: DeviceArray = None
         if bk.owns(rows):
-            self._resident = rows.astype(self.dtype, copy=False)
+            self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
         elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
             self._resident = bk.asarray(rows.take(slice(0, len(self))))
         elif not _is_sparse(rows) and len(self) * self.shape[1] * self.dtype.itemsize <= bk.free_memory() // 4:

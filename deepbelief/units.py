@@ -20,12 +20,29 @@ DeviceArray = Any
 class Unit(Protocol):
     """What a unit type provides; a new one is one class and one entry in `UNITS`."""
 
-    spec: str  # how it is written in settings and files; `get_unit` reads it back
-    activation: str  # the activation that computes its mean in a feed-forward network
-    next_visible: str  # the visible type of a layer trained on its means
-    standardise: bool  # whether that next layer scales its inputs to zero mean and unit variance
-    tractable: bool  # whether the machine has a free energy
-    rate: float  # learning rate to start from, as hidden units
+    @property
+    def spec(self) -> str:
+        """How it is written in settings and files; `get_unit` reads it back."""
+
+    @property
+    def activation(self) -> str:
+        """The activation that computes its mean in a feed-forward network."""
+
+    @property
+    def next_visible(self) -> str:
+        """The visible type of a layer trained on its means."""
+
+    @property
+    def standardise(self) -> bool:
+        """Whether that next layer scales its inputs to zero mean and unit variance."""
+
+    @property
+    def tractable(self) -> bool:
+        """Whether the machine has a free energy."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate to start from, as hidden units."""
 
     def visible_rate(self, n_units: int) -> float:
         """Return the learning rate to start from, as visible units."""

@@ -14,8 +14,9 @@ Array = NDArray[Any]
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
 
-# 2**-32 less two units in the last place: the largest word then stays below 1, so that probability 1 is certain.
 WORD_BLOCK = 2**20  # words drawn at a time
+
+# 2**-32 less two units in the last place: the largest word then stays below 1, so that probability 1 is certain.
 WORD_SCALE = np.float32(2.0**-32 * (1 - 2.0**-23))
 
 
@@ -23,7 +24,7 @@ def _compare(words: Array, p: Array, out: Array) -> None:
     """Write 1 where a word, as a draw from (0, 1), is below ``p``; rounding words to float32 is unbiased."""
     np.multiply(words, WORD_SCALE, out=out, casting="unsafe", dtype=np.float32)
     np.add(out, np.float32(0.5), out=out)
-    np.less(out, p, out=out)  # type: ignore[call-overload]
+    np.less(out, p, out=out)
 
 
 def _sigmoid(x: Array, bias: Array | None) -> None:
@@ -67,7 +68,7 @@ class NumpyRng:
         if p.dtype == np.float32:
             return self._bernoulli32(p, out)
         self._generator.random(out=out)
-        return np.less(out, p, out=out)  # type: ignore[call-overload, no-any-return]
+        return np.less(out, p, out=out)
 
     def _bernoulli32(self, p: Array, out: Array) -> Array:
         flat_p, flat_out = p.reshape(-1), out.reshape(-1)
@@ -79,11 +80,11 @@ class NumpyRng:
 
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
-        return self._generator.random(out=out, dtype=out.dtype)  # type: ignore[no-any-return, call-overload]
+        return self._generator.random(out=out, dtype=out.dtype)
 
     def normal(self, out: Array) -> Array:
         """Write draws from N(0, 1)."""
-        return self._generator.standard_normal(out=out, dtype=out.dtype)  # type: ignore[no-any-return, call-overload]
+        return self._generator.standard_normal(out=out, dtype=out.dtype)
 
 
 class NumpyBackend:
@@ -125,8 +126,8 @@ class NumpyBackend:
     ) -> None:
         """Take one step downhill, block by block."""
 
-        def step(*parts: Array) -> None:
-            _step(*parts, rate, momentum, decay, nesterov)
+        def step(w: Array, velocity: Array, grad: Array) -> None:
+            _step(w, velocity, grad, rate, momentum, decay, nesterov)
 
         CREW.run(step, w.reshape(-1), velocity.reshape(-1), grad.reshape(-1))
 
