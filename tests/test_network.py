@@ -1,0 +1,206 @@
+"""The feed-forward network: what a stack becomes, exactly, and gradients against finite differences."""
+
+import numpy as np
+import pytest
+
+from deepbelief.activations import ACTIVATIONS, get_activation
+from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
+from deepbelief.losses import SoftmaxNLL
+from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.pretraining import transform
+from deepbelief.sources import as_source
+from deepbelief.stack import Stack, Weights
+
+
+def random_stack(hidden="bernoulli", *, scaled=False, dtype=np.float64, sizes=(6, 5, 4, 3)):
+    rng = np.random.default_rng(1)
+    layers = []
+    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        arrays = [rng.normal(0, 1, shape).astype(dtype) for shape in ((n, m), n, m)]
+        scaling = (rng.normal(0, 1, n).astype(dtype), rng.uniform(0.5, 2, n).astype(dtype)) if scaled else (None, None)
+        layers.append(Weights(*arrays, "gaussian" if i and hidden != "bernoulli" else "bernoulli", hidden, *scaling))
+    return Stack(tuple(layers), metadata={"kept": 1})
+
+
+def hidden_output(layers, X, bk):
+    head = np.zeros((layers[-1].W.shape[1], 2)), np.zeros(2)
+    network = Network(layers, *head, SoftmaxNLL(), bk)
+    return bk.to_numpy(network.hidden(bk.asarray(X))).copy()
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((7, 6))
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "rectified", "gaussian"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_auto_computes_the_hidden_means_of_the_stack(hidden, scaled, X, bk):
+    """The fold of the scaling between layers into the weights is exact; that of the data stays with the rows."""
+    stack = random_stack(hidden, scaled=scaled)
+    rows = (X - stack.layers[0].mean) / stack.layers[0].scale if scaled else X
+    means = transform(stack, as_source(X), bk)
+    np.testing.assert_allclose(hidden_output(layers_from_stack(stack), rows, bk), means, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_tanh_takes_a_bernoulli_stack_over_exactly(scaled, X, bk):
+    stack = random_stack(scaled=scaled)
+    rows = (X - stack.layers[0].mean) / stack.layers[0].scale if scaled else X
+    t = hidden_output(layers_from_stack(stack, "tanh"), rows, bk)
+    np.testing.assert_allclose((1 + t) / 2, transform(stack, as_source(X), bk), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["auto", *ACTIVATIONS])
+@pytest.mark.parametrize("hidden", ["bernoulli", "rectified", "gaussian"])
+def test_to_a_network_and_back(activation, hidden, X, bk):
+    stack = random_stack(hidden, scaled=hidden == "rectified")
+    layers = layers_from_stack(stack, activation)
+    back = stack_from_layers(stack, layers)
+    assert back.tuned
+    assert not stack.tuned
+    assert back.metadata == {"kept": 1}
+    assert back.sizes == stack.sizes
+    assert [w.hidden for w in back] == [w.hidden for w in stack]
+    np.testing.assert_allclose(
+        transform(back, as_source(X), bk), transform(stack, as_source(X), bk), rtol=1e-12, atol=1e-12
+    )
+    for again, layer in zip(layers_from_stack(back, activation), layers, strict=True):
+        np.testing.assert_allclose(again.W, layer.W, rtol=1e-12)
+        np.testing.assert_allclose(again.bias, layer.bias, rtol=1e-12, atol=1e-12)
+
+
+def test_other_activations_take_the_weights_as_a_start():
+    stack = random_stack("rectified")
+    for layer, weights in zip(layers_from_stack(stack, "tanh"), stack, strict=True):
+        assert layer.activation.name == "tanh"
+        np.testing.assert_array_equal(layer.W, weights.W)
+    own = get_activation("relu")
+    assert layers_from_stack(random_stack(), own)[0].activation is own
+
+
+def test_output_is_the_softmax_of_the_head(X, bk):
+    rng = np.random.default_rng(2)
+    layer = Layer(rng.normal(size=(6, 4)), rng.normal(size=4), get_activation("tanh"))
+    W, b = rng.normal(size=(4, 3)), rng.normal(size=3)
+    network = Network([layer], W, b, SoftmaxNLL(), bk)
+    inputs = np.tanh(X @ layer.W + layer.bias) @ W + b
+    expected = np.exp(inputs) / np.exp(inputs).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(bk.to_numpy(network.forward(bk.asarray(X))), expected, rtol=1e-12)
+
+
+def test_the_callers_values_never_move(X, bk):
+    stack = random_stack()
+    layers = layers_from_stack(stack)
+    head = np.zeros((3, 2)), np.zeros(2)
+    before = [a.copy() for w in stack for a in (w.W, w.hbias)]
+    network = Network(layers, *head, SoftmaxNLL(), bk)
+    for p in network.params:
+        p += 1
+    kept = network.host_params()
+    network.params[0] += 1
+    assert (kept[0] == before[0] + 1).all()
+    for a, b in zip((a for w in stack for a in (w.W, w.hbias)), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not head[0].any()
+
+
+def penalised_loss(params, activations, X, targets, weights, alpha):
+    """The mean loss written down plainly: what the gradient is the gradient of."""
+    y = X
+    for i, activation in enumerate(activations):
+        z = y @ params[2 * i] + params[2 * i + 1]
+        y = {
+            "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+            "tanh": np.tanh,
+            "relu": lambda z: np.maximum(z, 0),
+            "identity": lambda z: z,
+        }[activation](z)
+    logits = y @ params[-2] + params[-1]
+    nll = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(X)), targets]
+    return (weights * nll).sum() / weights.sum() + alpha / 2 * sum((W**2).sum() for W in params[::2])
+
+
+def numeric_gradient(loss, params, eps=1e-6):
+    grads = []
+    for p in params:
+        grad = np.empty_like(p)
+        for index in np.ndindex(p.shape):
+            kept = p[index]
+            p[index] = kept + eps
+            above = loss(params)
+            p[index] = kept - eps
+            grad[index] = (above - loss(params)) / (2 * eps)
+            p[index] = kept
+        grads.append(grad)
+    return grads
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activation, weighted, bk):
+    rng = np.random.default_rng(3)
+    n, alpha = 9, 0.3
+    X, targets = rng.normal(size=(n, 5)), rng.integers(0, 3, n)
+    weights = rng.uniform(0, 2, n) if weighted else None
+    sizes = (5, 4, 4)
+    hidden = [
+        Layer(rng.normal(0, 0.7, (a, b)), rng.normal(0, 0.5, b), get_activation(activation))
+        for a, b in zip(sizes, sizes[1:], strict=False)
+    ]
+    head = rng.normal(0, 0.7, (4, 3)), rng.normal(0, 0.5, 3)
+    network = Network(hidden, *head, SoftmaxNLL(), bk)
+    settings = FineTuneSettings(batch_size=n, alpha=alpha).resolve(n)
+    tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
+    tuner.begin_epoch(0, rng.permutation(n))
+    found = [bk.to_numpy(g).copy() for g in network.backward(tuner.gradient_at_output(0, n))]
+    params = network.host_params()
+    found = [g + alpha * p if p.ndim == 2 else g for g, p in zip(found, params, strict=True)]
+    w = np.ones(n) if weights is None else weights
+    expected = numeric_gradient(
+        lambda ps: penalised_loss(ps, [activation] * 2, X, targets, w, alpha), [p.copy() for p in params]
+    )
+    assert len(found) == len(expected) == 6
+    for a, b in zip(found, expected, strict=True):
+        assert np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b)) < 1e-8
+    # The decay that the optimizer adds is the penalty's gradient: one plain step at rate 1 shows the sum.
+    step = FineTuner(Network(hidden, *head, SoftmaxNLL(), bk), Labelled(as_source(X), targets, weights), None,
+                     FineTuneSettings(batch_size=n, alpha=alpha, momentum=0.0, nesterov=False, schedule="constant",
+                                      learning_rate_init=1.0).resolve(n))  # fmt: skip
+    step.begin_epoch(0, np.arange(n))
+    step.update(0, n, 0.0, None)
+    for before, after, g in zip(params, step.network.host_params(), expected, strict=True):
+        np.testing.assert_allclose(before - after, g, rtol=1e-6, atol=1e-8)
+
+
+def test_minibatches_sum_to_the_full_gradient_the_short_last_one_too(bk):
+    rng = np.random.default_rng(4)
+    n, batch = 10, 4
+    X, targets, weights = rng.normal(size=(n, 5)), rng.integers(0, 3, n), rng.uniform(0, 2, n)
+    hidden = [Layer(rng.normal(size=(5, 4)), rng.normal(size=4), get_activation("sigmoid"))]
+    head = rng.normal(size=(4, 3)), rng.normal(size=3)
+
+    def gradients(batch_size):
+        network = Network(hidden, *head, SoftmaxNLL(), bk)
+        settings = FineTuneSettings(batch_size=batch_size).resolve(n)
+        tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
+        tuner.begin_epoch(0, np.arange(n))
+        total = [0.0] * 4
+        for start in range(0, n, batch_size):
+            delta = tuner.gradient_at_output(start, min(start + batch_size, n))
+            total = [t + bk.to_numpy(g) for t, g in zip(total, network.backward(delta), strict=True)]
+        return [t * batch_size / n for t in total]
+
+    for parts, whole in zip(gradients(batch), gradients(n), strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_a_smaller_batch_after_a_larger_one_gives_what_it_gives_alone(bk):
+    rng = np.random.default_rng(5)
+    stack = random_stack()
+    network = Network(layers_from_stack(stack), rng.normal(size=(3, 2)), np.zeros(2), SoftmaxNLL(), bk)
+    X = rng.random((20, 6))
+    network.forward(bk.asarray(X))
+    few = bk.to_numpy(network.forward(bk.asarray(X[:3]))).copy()
+    assert few.shape == (3, 2)
+    np.testing.assert_allclose(few, bk.to_numpy(network.forward(bk.asarray(X)))[:3], rtol=1e-12)

@@ -1,0 +1,372 @@
+"""RBM: a drop-in for BernoulliRBM, and what it does beyond that."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from exact import tiny
+from sklearn.base import clone
+from sklearn.neural_network import BernoulliRBM
+
+from deepbelief import RBM
+from deepbelief.backends.numpy_backend import NumpyBackend
+from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
+from deepbelief.gradients import CD
+from deepbelief.sources import as_source
+from deepbelief.training import Reporter
+from deepbelief.units import Gaussian
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    causes = rng.random((80, 2)) < 0.5
+    return (np.repeat(causes, 4, axis=1) ^ (rng.random((80, 8)) < 0.1)).astype(np.float64)
+
+
+def as_bernoulli_rbm(rbm):
+    """scikit-learn's machine with the same weights."""
+    other = BernoulliRBM(rbm.n_components)
+    other.components_ = rbm.components_
+    other.intercept_hidden_ = rbm.intercept_hidden_
+    other.intercept_visible_ = rbm.intercept_visible_
+    return other
+
+
+@pytest.mark.parametrize("cls", [BernoulliRBM, RBM])
+def test_code_written_for_bernoulli_rbm_runs_unchanged(cls, X):
+    rbm = cls(n_components=5, learning_rate=0.05, batch_size=7, n_iter=3, verbose=0, random_state=0)
+    assert rbm.fit(X) is rbm
+    assert rbm.components_.shape == (5, 8)
+    assert rbm.intercept_hidden_.shape == (5,)
+    assert rbm.intercept_visible_.shape == (8,)
+    assert rbm.h_samples_.shape == (7, 5)
+    assert np.isin(rbm.h_samples_, [0, 1]).all()
+    hidden = rbm.transform(X)
+    np.testing.assert_allclose(hidden, 1 / (1 + np.exp(-X @ rbm.components_.T - rbm.intercept_hidden_)), rtol=1e-12)
+    states = rbm.gibbs(X)
+    assert states.dtype == bool
+    assert states.shape == X.shape
+    assert rbm.score_samples(X).shape == (80,)
+    assert (rbm.score_samples(X) < 0).all()
+    np.testing.assert_array_equal(clone(rbm).fit_transform(X), hidden)
+    assert list(rbm.get_feature_names_out()) == [f"{cls.__name__.lower()}{i}" for i in range(5)]
+    stream = cls(n_components=5, batch_size=10, random_state=0)
+    for _, start in itertools.product(range(2), range(0, 80, 20)):
+        stream.partial_fit(X[start : start + 20])
+    assert stream.components_.shape == (5, 8)
+
+
+def test_settings_of_bernoulli_rbm_are_all_there():
+    assert set(BernoulliRBM().get_params()) <= set(RBM().get_params())
+    assert RBM(**BernoulliRBM(17, batch_size=3).get_params()).n_components == 17
+
+
+def test_score_samples_is_the_expectation_of_scikit_learns_random_number(X):
+    rbm = RBM(4, n_iter=5, random_state=0).fit(X)
+    other = as_bernoulli_rbm(rbm)
+    # scikit-learn flips one bit drawn for each row; here it flips every bit of every row in turn.
+    by_bit = []
+    for bit in range(8):
+        other.random_state = FlipsOnly(bit)
+        by_bit.append(other.score_samples(X))
+    np.testing.assert_allclose(rbm.score_samples(X), np.mean(by_bit, axis=0), rtol=1e-9)
+    np.testing.assert_array_equal(rbm.score_samples(X[::-1])[::-1], rbm.score_samples(X))
+    assert rbm.score(X) == rbm.score_samples(X).mean()
+
+
+class FlipsOnly(np.random.RandomState):
+    """A generator that always draws the same column."""
+
+    def __init__(self, bit):
+        super().__init__(0)
+        self.bit = bit
+
+    def randint(self, low, high, size):
+        assert (low, high) == (0, 8)
+        return np.full(size, self.bit)
+
+
+def test_gibbs_draws_from_the_conditionals():
+    rbm = RBM(3, n_iter=1, random_state=0).fit(np.eye(5))
+    weights = rbm.weights_ = tiny(5, 3)
+    v = np.tile([1.0, 0, 1, 1, 0], (40_000, 1))
+    h = np.array(list(itertools.product([0, 1], repeat=3)))
+    p_h = 1 / (1 + np.exp(-v[0] @ weights.W - weights.hbias))
+    joint = np.prod(np.where(h, p_h, 1 - p_h), axis=1)
+    expected = joint @ (1 / (1 + np.exp(-h @ weights.W.T - weights.vbias)))
+    np.testing.assert_allclose(rbm.gibbs(v).mean(axis=0), expected, atol=0.012)  # 5 s.d.
+
+
+def test_gibbs_goes_on_unless_it_is_given_a_seed(X):
+    one, two = (RBM(4, n_iter=2, random_state=0).fit(X) for _ in range(2))
+    first = one.gibbs(X)
+    assert (one.gibbs(X) != first).any()
+    np.testing.assert_array_equal(two.gibbs(X), first)
+    np.testing.assert_array_equal(one.gibbs(X, random_state=5), two.gibbs(X, random_state=5))
+    assert (one.gibbs(X, random_state=6) != two.gibbs(X, random_state=5)).any()
+
+
+def test_gibbs_of_gaussian_units_is_in_the_units_of_the_data():
+    rows = np.random.default_rng(0).normal([100, -5], [10, 0.1], (500, 2))
+    rbm = RBM(3, n_iter=2, random_state=0).fit(rows)
+    drawn = rbm.gibbs(rows)
+    assert drawn.dtype == np.float64
+    np.testing.assert_allclose((drawn.mean(axis=0) - [100, -5]) / [10, 0.1], 0, atol=0.5)
+    np.testing.assert_allclose(drawn.std(axis=0), [10, 0.1], rtol=0.2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient": "pcd"}, {"sparsity_target": 0.2}, {"validation_fraction": 0.2}])
+def test_warm_start_for_k_fits_of_n_epochs_is_one_fit_of_kn(X, settings):
+    """Bit for bit where neither learning rate nor momentum depend on the length of the run."""
+    settings = {"schedule": "constant", "momentum": 0.7, "random_state": 0, "batch_size": 16, **settings}
+    whole = RBM(4, n_iter=6, **settings).fit(X)
+    parts = RBM(4, n_iter=2, warm_start=True, **settings)
+    for epochs in (2, 4, 6):
+        parts.fit(X)
+        assert parts.n_iter_ == len(parts.history_) == epochs
+    for name in ("components_", "intercept_visible_", "intercept_hidden_", "h_samples_"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    errors = [[r["reconstruction_error"] for r in rbm.history_] for rbm in (parts, whole)]
+    assert errors[0] == errors[1]
+
+
+def test_without_warm_start_fit_begins_anew(X):
+    rbm = RBM(4, n_iter=2, random_state=0).fit(X)
+    before = rbm.components_.copy()
+    np.testing.assert_array_equal(rbm.fit(X).components_, before)
+    assert rbm.n_iter_ == len(rbm.history_) == 2
+
+
+def test_warm_start_keeps_the_shape(X):
+    rbm = RBM(4, n_iter=2, warm_start=True).fit(X)
+    with pytest.raises(SettingError, match="4 hidden units, got n_components=5"):
+        rbm.set_params(n_components=5).fit(X)
+    with pytest.raises(ValueError, match="expecting 8 features"):
+        rbm.set_params(n_components=4).fit(X[:, :4])
+
+
+def test_partial_fit_is_one_ordered_pass_in_minibatches(X, monkeypatch):
+    seen = []
+    from deepbelief.layer import LayerTrainer
+
+    step = LayerTrainer.step
+
+    def spy(self, n, position, rng):
+        seen.append(np.array(self.buffers.visible(n)[:n]))
+        return step(self, n, position, rng)
+
+    monkeypatch.setattr(LayerTrainer, "step", spy)
+    rbm = RBM(4, batch_size=30, random_state=0)
+    assert rbm.partial_fit(X) is rbm
+    assert [len(batch) for batch in seen] == [30, 30, 20]
+    np.testing.assert_array_equal(np.concatenate(seen), X)
+    assert rbm.n_iter_ == 1
+
+
+def test_the_first_partial_fit_starts_the_weights_and_later_ones_go_on(X):
+    rbm = RBM(4, learning_rate=1e-9, random_state=0).partial_fit(X)
+    smoothed = (X.sum(axis=0) + 1) / (len(X) + 2)
+    np.testing.assert_allclose(rbm.intercept_visible_, np.log(smoothed / (1 - smoothed)), atol=1e-6)
+    start = rbm.components_.copy()
+    assert abs(start.std() - 0.01) < 0.004
+    rbm.partial_fit(1 - X)
+    np.testing.assert_allclose(rbm.components_, start, atol=1e-6)
+    np.testing.assert_allclose(rbm.intercept_visible_, np.log(smoothed / (1 - smoothed)), atol=1e-6)
+    with pytest.raises(ValueError, match="expecting 8 features"):
+        rbm.partial_fit(X[:, :4])
+
+
+def test_partial_fit_learns(X):
+    rbm = RBM(8, batch_size=10, random_state=0).partial_fit(X)
+    before = rbm.score(X)
+    for _ in range(30):
+        rbm.partial_fit(X)
+    assert rbm.score(X) > before + 1
+
+
+def test_bits_may_be_zeros_and_ones_of_any_type():
+    for first in ([[0], [1]], [[False], [True]], np.array([[0], [1]], np.uint8)):
+        assert RBM(2, random_state=0).partial_fit(first).weights_.visible == "bernoulli"
+
+
+FEW_ROWS = pytest.mark.xfail(reason="a few rows, or equal ones, reconstruct worse than twice their own column means do")
+
+
+@FEW_ROWS
+@pytest.mark.parametrize("n_rows", [1, 2, 3])
+def test_a_stream_of_a_few_rows_at_a_time_is_not_taken_for_divergence(X, n_rows):
+    rbm = RBM(4, random_state=0)
+    for start in range(0, 78, n_rows):
+        rbm.partial_fit(X[start : start + n_rows])
+    assert rbm.n_iter_ == -(-78 // n_rows)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+@pytest.mark.parametrize("n_rows", [pytest.param(2, marks=FEW_ROWS), 30])
+def test_rows_that_are_all_alike_are_not_taken_for_divergence(value, n_rows):
+    rbm = RBM(4, n_iter=10, random_state=0).fit(np.full((n_rows, 6), value))
+    assert np.isfinite(rbm.components_).all()
+
+
+class Littered(NumpyBackend):
+    """A backend whose new memory holds what lay there before."""
+
+    def __init__(self, litter):
+        self.xp = SimpleNamespace(**vars(np))
+        self.xp.empty = lambda shape, dtype=float: np.full(shape, litter, dtype)
+
+
+@pytest.mark.parametrize("batch_size", [7, 30, 100])
+@pytest.mark.parametrize("gradient", ["cd", "pcd"])
+def test_nothing_depends_on_what_lay_in_memory_before(X, batch_size, gradient):
+    settings = {"n_iter": 2, "batch_size": batch_size, "gradient": gradient, "random_state": 0}
+    one, other = (RBM(4, backend=Littered(litter), **settings).fit(X[:30]) for litter in (0.0, 9.0))
+    np.testing.assert_array_equal(one.components_, other.components_)
+    np.testing.assert_array_equal(one.h_samples_, other.h_samples_)
+
+
+def test_visible_auto_follows_the_values():
+    rng = np.random.default_rng(0)
+    assert RBM(2, n_iter=1).fit(rng.random((30, 4))).weights_.visible == "bernoulli"
+    assert RBM(2, n_iter=1).fit(rng.random((30, 4)) * 1.2).weights_.visible == "gaussian"
+    assert RBM(2, n_iter=1).fit(rng.random((30, 4)) - 0.1).weights_.visible == "gaussian"
+    assert RBM(2, n_iter=1).fit(rng.integers(0, 255, (30, 4), np.uint8)).weights_.visible == "gaussian"
+    assert RBM(2, n_iter=1, visible=Gaussian()).fit(rng.random((30, 4))).weights_.visible == "gaussian"
+
+
+def test_an_explicit_bernoulli_names_row_column_and_remedy(X):
+    rows = X.copy()
+    rows[17, 5] = 1.25
+    for settings in ({}, {"validation_fraction": 0.3}):
+        with pytest.raises(DataError, match=r"row 17, column 5.*1\.25.*MinMaxScaler.*gaussian"):
+            RBM(2, visible="bernoulli", random_state=0, **settings).fit(rows)
+    rbm = RBM(2, visible="bernoulli", n_iter=1, random_state=0).fit(X)
+    for method in ("transform", "score_samples", "gibbs", "free_energy"):
+        assert np.isfinite(getattr(rbm, method)(rows * 3)).all()  # any finite value once fitted
+
+
+def test_a_value_that_is_not_finite_is_named_by_its_row_in_the_whole():
+    rows = np.random.default_rng(0).random((50, 3))
+    rows[31, 2] = np.inf
+    for settings in ({}, {"validation_fraction": 0.5}):
+        with pytest.raises(DataError, match="row 31, column 2"):
+            RBM(2, random_state=0, **settings).fit(as_source(rows))
+
+
+def test_tabular_columns_are_standardised_and_constant_ones_kept():
+    rng = np.random.default_rng(0)
+    rows = rng.normal([5, -300, 0], [1e-3, 1e4, 1], (200, 3))
+    rows = np.column_stack([rows, np.full(200, 7.5), np.zeros(200)])
+    rbm = RBM(4, n_iter=3, random_state=0).fit(rows)
+    np.testing.assert_allclose(rbm.weights_.mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(rbm.weights_.scale, [*rows[:, :3].std(axis=0), 1, 1], rtol=1e-12)
+    standard = (rows - rbm.weights_.mean) / rbm.weights_.scale
+    np.testing.assert_allclose(
+        rbm.transform(rows), 1 / (1 + np.exp(-standard @ rbm.components_.T - rbm.intercept_hidden_)), rtol=1e-9
+    )
+    # The scale is that of fit, whatever the rows are like later.
+    np.testing.assert_array_equal(rbm.transform(rows[:1]), rbm.transform(rows)[:1])
+
+
+def test_scores_are_there_where_they_mean_something(X):
+    bernoulli = RBM(3, n_iter=1).fit(X)
+    gaussian = RBM(3, n_iter=1, visible="gaussian").fit(X)
+    rectified = RBM(3, n_iter=1, hidden="rectified").fit(X)
+    assert hasattr(bernoulli, "score")
+    assert not hasattr(gaussian, "score")
+    np.testing.assert_array_equal(gaussian.score_samples(X), -gaussian.free_energy(X))
+    for method in ("score", "score_samples", "free_energy"):
+        assert not hasattr(rectified, method)
+    groups = RBM(3, n_iter=1, visible="softmax:4,4").fit(np.tile(np.eye(4), (10, 2)))
+    assert groups.score_samples(np.tile(np.eye(4), (1, 2))).shape == (4,)
+
+
+def test_free_energy_is_minus_the_log_of_the_sum_over_hidden_states(X):
+    rbm = RBM(3, n_iter=3, random_state=0).fit(X)
+    w = rbm.weights_
+    h = np.array(list(itertools.product([0, 1], repeat=3)))
+    minus_energy = (X @ w.vbias)[:, None] + h @ w.hbias + X @ w.W @ h.T
+    np.testing.assert_allclose(rbm.free_energy(X), -np.logaddexp.reduce(minus_energy, axis=1), rtol=1e-10)
+
+
+def test_n_bits_takes_the_same_columns_for_every_row(X):
+    rbm = RBM(3, n_iter=3, random_state=0).fit(X)
+    np.testing.assert_array_equal(rbm.score_samples(X, n_bits=3)[40:], rbm.score_samples(X[40:], n_bits=3))
+    np.testing.assert_allclose(rbm.score_samples(X, n_bits=8), rbm.score_samples(X))
+
+
+@pytest.mark.parametrize("value", [0, 9, 2.5, "all"])
+def test_n_bits_out_of_range(X, value):
+    with pytest.raises(SettingError, match="between 1 and 8"):
+        RBM(3, n_iter=1).fit(X).score_samples(X, n_bits=value)
+
+
+def test_history_says_what_happened_in_every_epoch(X, capsys):
+    records = []
+
+    class Remember(Reporter):
+        def record(self, record):
+            records.append(record)
+
+    rbm = RBM(4, n_iter=5, validation_fraction=0.25, random_state=0, verbose=Remember()).fit(X)
+    assert rbm.history_ == records
+    assert [r["epoch"] for r in records] == [1, 2, 3, 4, 5]
+    assert [r["momentum"] for r in records] == [0.5, 0.9, 0.9, 0.9, 0.9]
+    for record in records:
+        assert {"phase": "pretrain", "pass": 1, "layer": 1, "n_epochs": 5}.items() <= record.items()
+        assert record["reconstruction_error"] > 0
+        assert isinstance(record["free_energy_gap"], float)
+        assert record["learning_rate"] == 0.1
+    assert capsys.readouterr().out == ""
+    RBM(4, n_iter=2, verbose=1).fit(X)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_free_energy_gap_is_that_of_rows_which_are_held_out(X):
+    with_gap = RBM(4, n_iter=2, validation_fraction=0.25, random_state=0).fit(X)
+    without = RBM(4, n_iter=2, random_state=0).fit(X)
+    assert [r["free_energy_gap"] for r in without.history_] == [None, None]
+    assert (with_gap.components_ != without.components_).any()
+
+
+def test_strategies_may_be_instances(X):
+    by_name = RBM(4, n_iter=2, random_state=0, gibbs_steps=3).fit(X)
+    by_instance = RBM(4, n_iter=2, random_state=0, gradient=CD(gibbs_steps=3), schedule=lambda position: 1.0).fit(X)
+    np.testing.assert_array_equal(by_name.components_, by_instance.components_)
+
+
+def test_attributes_come_with_fit():
+    for name in ("components_", "intercept_hidden_", "intercept_visible_", "n_iter_", "h_samples_"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(RBM(), name)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_run_that_diverges_at_once_is_an_error_with_a_rate_to_try(X):
+    with pytest.raises(DivergenceError, match=r"layer 1 diverged in epoch 1.*learning_rate=1e\+04"):
+        RBM(4, learning_rate=1e5, n_iter=3, random_state=0).fit(X)
+
+
+def test_a_run_that_diverges_later_keeps_its_last_good_epoch(X):
+    def explode(position):
+        return 1.0 if position < 0.5 else 1e7
+
+    settings = {"learning_rate": 0.1, "momentum": 0.5, "n_iter": 4, "random_state": 0}
+    rbm = RBM(4, schedule=explode, **settings)
+    with pytest.warns(DivergenceWarning, match=r"epoch 3.*learning_rate=0\.01.*last good epoch") as caught:
+        rbm.fit(X)
+    assert caught[0].filename == __file__
+    assert "diverged" in rbm.history_[-1]
+    good = RBM(4, schedule="constant", **settings | {"n_iter": 2}).fit(X)
+    np.testing.assert_array_equal(rbm.components_, good.components_)
+
+
+def test_sparsity_moves_activities_to_the_target(X):
+    plain = RBM(10, n_iter=60, random_state=0).fit(X)
+    sparse = RBM(10, n_iter=60, random_state=0, sparsity_target=0.1).fit(X)
+    distance = [abs(rbm.transform(X).mean(axis=0) - 0.1).mean() for rbm in (sparse, plain)]
+    assert distance[0] < distance[1] / 2
+    with pytest.raises(SettingError, match="bernoulli"):
+        RBM(10, hidden="gaussian", sparsity_target=0.1).fit(X)
