@@ -234,11 +234,10 @@ def finetune(
     stop = last if n_epochs is None else first_epoch + n_epochs
     sizes = (*(p.shape[0] for p in network.params[::2]), network.params[-1].shape[0])
     reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": sizes})
-    with np.errstate(over="ignore", invalid="ignore"):  # a diverging run is told once, at the end of its epoch
-        history = run_epochs(
-            tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
-            batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
-        )  # fmt: skip
+    history = run_epochs(
+        tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
+        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
+    )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 
 
