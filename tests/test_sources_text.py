@@ -72,9 +72,11 @@ def test_bytes_stay_bytes_and_other_numbers_become_float32(opened, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "scaling"),
-    [("0,255\n", "255"), ("0,1\n", "none"), ("0,256\n", "none"), ("0.5,200\n", "none"), ("-1,9\n", "none")],
+    [("0,255\n", "255"), ("0,1\n", "none"), ("0,256\n", "none"), ("0.5,200\n0,9\n", "none"), ("-1,9\n", "none")],
 )
-def test_auto_scale_of_text(text, scaling, opened):
+@pytest.mark.parametrize("chunk", [1, 2**20])
+def test_auto_scale_of_text(text, scaling, chunk, opened, monkeypatch):
+    monkeypatch.setattr(text_module, "CHUNK", chunk)
     assert opened(text, scale="auto").scaling == scaling
 
 
@@ -153,6 +155,10 @@ def test_labels_that_are_not_there(labels, words, opened):
     with pytest.raises(DataError) as error:
         opened("a,b\n1,2\n,3\n", labels=labels)
     assert words in str(error.value)
+
+
+def test_a_limit_stops_the_reading(opened):
+    assert rows_of(opened("1,2\n3,x\n", limit=1)).tolist() == [[1, 2]]
 
 
 def test_a_line_without_an_end(opened, monkeypatch):
