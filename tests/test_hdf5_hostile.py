@@ -92,6 +92,19 @@ def set_attr(where, name, value):
     return change
 
 
+def set_utf8(where, name, text):
+    def change(file):
+        file[where].attrs.create(name, text, dtype=h5py.string_dtype("utf-8", len(text)))
+
+    return change
+
+
+def padded_variable():
+    kind = h5py.h5t.py_create(h5py.string_dtype(), logical=True).copy()
+    kind.set_strpad(h5py.h5t.STR_NULLPAD)
+    return kind
+
+
 def set_array(**options):
     return lambda file: file["arrays"].create_dataset("new", **options)
 
@@ -161,21 +174,22 @@ HOSTILE = {
     "overflowing size": (set_array(shape=(2**40, 2**40), dtype="u1", chunks=(2**31, 1), compression="gzip"), "chunks"),
     "unwritten": (low_level_W(unwritten), "declares 24 bytes but has 0"),
     "many members": (many_members, "more than 4096 members"),
-    "long attribute": (set_attr("/", "kind", np.bytes_(b"x" * 40000)), "type|short"),
+    "long attribute": (set_utf8("/", "kind", b"x" * 40000), "single short value"),
+    "ASCII attribute": (set_attr("/", "kind", np.bytes_(b"RBM")), "type that is not allowed"),
     "array attribute": (set_attr("/", "format_version", np.ones(2, np.int64)), "single short value"),
     "small version": (set_attr("/", "format_version", np.int64(2)), "not of format"),
     "32-bit integer": (set_attr("/", "format_version", np.int32(1)), "64-bit"),
     "another format": (
-        lambda file: file.attrs.create("format", b"x", dtype=h5py.string_dtype("utf-8", 1)),
+        set_utf8("/", "format", b"x"),
         "not of format",
     ),
     "text for integer": (
-        lambda file: file["stack"].attrs.create("tuned", b"1", dtype=h5py.string_dtype("utf-8", 1)),
+        set_utf8("stack", "tuned", b"1"),
         "integer",
     ),
     "variable-length attribute": (set_attr("/", "kind", "RBM"), "type that is not allowed"),
     "integer kind": (set_attr("/", "kind", np.int64(1)), "must be a text"),
-    "kind": (lambda file: file.attrs.create("kind", b"../x", dtype=h5py.string_dtype("utf-8", 4)), "name of a class"),
+    "kind": (set_utf8("/", "kind", b"../x"), "name of a class"),
     "no kind": (drop_attr("/", "kind"), "lacks the attribute kind"),
     "no n_hidden": (drop_attr("stack/layer_1", "n_hidden"), "lacks the attribute n_hidden"),
     "no characters": (drop_attr("arrays/classes", "characters"), "lacks the attribute characters"),
@@ -185,6 +199,7 @@ HOSTILE = {
     "10^7 characters": (strings(10**7), "cannot hold"),
     "not UTF-8": (bad_strings, "UnicodeDecodeError"),
     "variable-length strings": (set_array(data=["a"], dtype=h5py.string_dtype()), "type that is not allowed"),
+    "padded variable-length strings": (low_level_W(unwritten, (3,), padded_variable()), "type that is not allowed"),
     "object reference": (
         lambda file: file["arrays"].create_dataset("new", data=file.ref, dtype=h5py.ref_dtype),
         "type",
@@ -214,7 +229,7 @@ HOSTILE = {
     "mean without scale": (drop("stack/layer_1/scale"), "mean and scale"),
     "tuned": (set_attr("stack", "tuned", np.int64(2)), "must be 0 or 1"),
     "unknown units": (
-        lambda file: file["stack/layer_1"].attrs.create("visible", b"exec", dtype=h5py.string_dtype("utf-8", 4)),
+        set_utf8("stack/layer_1", "visible", b"exec"),
         "unknown unit type 'exec'",
     ),
     "groups": (
