@@ -42,7 +42,7 @@ class RBMSettings:
     sparsity_target: float | None = None
     sparsity_cost: float = 0.3
 
-    def resolve(self, n_rows: int, n_visible: int) -> "RBMSettings":
+    def resolve(self, n_rows: int, n_visible: int, n_hidden: int) -> "RBMSettings":
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
@@ -51,7 +51,9 @@ class RBMSettings:
         n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
         rate = self.learning_rate
         if rate == "auto":
-            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor
+            # The first updates move all hidden units alike: the more there are, the further they overshoot.
+            crowd = min(1.0, 500 / n_hidden)
+            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor * crowd
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,

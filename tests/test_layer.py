@@ -31,7 +31,7 @@ def trainer_for(bk, rows, n_hidden=4, *, state=None, weights=None, horizon=10, *
     if weights is None:
         weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
     settings = {"batch_size": 10, "n_iter": 4, "learning_rate": 0.1} | settings
-    resolved = RBMSettings(visible=unit, hidden=hidden, **settings).resolve(*source.shape)
+    resolved = RBMSettings(visible=unit, hidden=hidden, **settings).resolve(*source.shape, 4)
     return LayerTrainer(weights, resolved, bk, seed=0, layer=0, horizon=horizon, state=state)
 
 
@@ -49,7 +49,7 @@ def train(trainer, rows, epochs, held_out=None, **more):
     [(2, 10, 100), (600, 12, 100), (1797, 35, 100), (5000, 100, 100), (60_000, 100, 10), (10**6, 100, 5)],
 )
 def test_automatic_batches_and_epochs(n_rows, batch_size, n_iter):
-    settings = RBMSettings(visible="bernoulli").resolve(n_rows, 784)
+    settings = RBMSettings(visible="bernoulli").resolve(n_rows, 784, 500)
     assert settings.batch_size == batch_size
     assert settings.n_iter == n_iter
 
@@ -67,19 +67,24 @@ def test_automatic_batches_and_epochs(n_rows, batch_size, n_iter):
     ],
 )
 def test_automatic_rates_follow_the_units(visible, hidden, gradient, n_visible, rate):
-    settings = RBMSettings(visible=visible, hidden=hidden, gradient=gradient).resolve(1000, n_visible)
+    settings = RBMSettings(visible=visible, hidden=hidden, gradient=gradient).resolve(1000, n_visible, 500)
     assert settings.learning_rate == pytest.approx(rate)
     assert settings.schedule is (linear if gradient == "pcd" else constant)
+
+
+def test_the_automatic_rate_falls_with_the_number_of_hidden_units():
+    rates = [RBMSettings(visible="bernoulli").resolve(1000, 784, n).learning_rate for n in (1, 500, 1000, 2000)]
+    assert rates == [0.1, 0.1, 0.05, 0.025]
 
 
 def test_given_settings_stay():
     settings = RBMSettings(
         visible="bernoulli", gradient=PCD(3), learning_rate=0.3, batch_size=7, n_iter=2, schedule="constant"
-    ).resolve(1000, 10)
+    ).resolve(1000, 10, 5)
     assert (settings.learning_rate, settings.batch_size, settings.n_iter) == (0.3, 7, 2)
     assert settings.gradient == PCD(3)
     assert settings.schedule is constant
-    assert RBMSettings(visible="bernoulli", gibbs_steps=4).resolve(9, 9).gradient == CD(4)
+    assert RBMSettings(visible="bernoulli", gibbs_steps=4).resolve(9, 9, 9).gradient == CD(4)
 
 
 # --- visible types and first weights ---

@@ -83,7 +83,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Gibbs steps k for each update.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: 0.1 for Bernoulli and softmax units (0.05 with PCD), 0.01 or less for Gaussian visible,
-        0.001 for Gaussian or rectified hidden units.
+        0.001 for Gaussian or rectified hidden units; times 500 / n_components for more than 500.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
     momentum : float or "auto", default="auto"
@@ -266,7 +266,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         batch_size = 10 if settings.batch_size == "auto" else settings.batch_size
         settings = replace(
             settings, visible=self.weights_.visible, momentum=momentum, schedule="constant", batch_size=batch_size
-        ).resolve(source.shape[0], self.weights_.n_visible)
+        ).resolve(source.shape[0], self.weights_.n_visible, self.weights_.n_hidden)
         trainer = LayerTrainer(
             self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
         )
