@@ -1,0 +1,136 @@
+"""Pseudo-likelihood against the conditionals that enumeration gives."""
+
+import itertools
+
+import numpy as np
+import pytest
+from exact import free_energy, tiny
+
+from deepbelief import RBM
+from deepbelief.errors import SettingError
+from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.stack import Weights
+
+
+def joint_weight(weights, v):
+    """Return log of the unnormalised p(v), the sum over every hidden state."""
+    return -free_energy(weights, v)
+
+
+def conditional(weights, v, columns):
+    """Return log p(unit in these columns = each of its states | the others), shape (n_rows, n_states)."""
+    states = np.eye(len(columns)) if len(columns) > 1 else np.array([[0.0], [1.0]])
+    logs = []
+    for state in states:
+        changed = v.copy()
+        changed[:, columns] = state
+        logs.append(joint_weight(weights, changed))
+    logs = np.stack(logs, axis=1)
+    return logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def bernoulli():
+    return tiny(5, 3, spread=1.5)
+
+
+def test_bits_against_enumerated_conditionals(bernoulli):
+    v = np.array(list(itertools.product([0.0, 1.0], repeat=5)))
+    expected = np.zeros(len(v))
+    for i in range(5):
+        log_p = conditional(bernoulli, v, [i])
+        expected += log_p[np.arange(len(v)), v[:, i].astype(int)]
+    np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v), expected, rtol=1e-12)
+
+
+def test_grey_levels_are_expected_bits(bernoulli):
+    """v log p + (1 - v) log(1 - p), with p from the free energies at 0 and at 1, the others staying grey."""
+    v = np.random.default_rng(0).random((20, 5))
+    expected = np.zeros(len(v))
+    for i in range(5):
+        off, on = v.copy(), v.copy()
+        off[:, i], on[:, i] = 0, 1
+        logit = free_energy(bernoulli, off) - free_energy(bernoulli, on)
+        p = 1 / (1 + np.exp(-logit))
+        expected += v[:, i] * np.log(p) + (1 - v[:, i]) * np.log(1 - p)
+    np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("visible", "sizes"), [("softmax:3,2", (3, 2)), ("softmax:1,4", (1, 4)), ("softmax", (5,))])
+def test_a_softmax_group_is_one_unit(visible, sizes):
+    weights = tiny(5, 3, spread=1.5, visible=visible)
+    choices = [np.eye(size) for size in sizes]
+    v = np.array([np.concatenate(rows) for rows in itertools.product(*choices)])
+    expected, start = np.zeros(len(v)), 0
+    for size in sizes:
+        columns = list(range(start, start + size))
+        if size > 1:
+            expected += (conditional(weights, v, columns) * v[:, columns]).sum(axis=1)
+        start += size  # a group of one is always on
+    np.testing.assert_allclose(pseudo_log_likelihood(weights, v), expected, rtol=1e-12)
+
+
+def test_every_unit_is_conditioned_on_all_others_so_the_sum_is_no_likelihood(bernoulli):
+    """On independent units it is one."""
+    independent = Weights(np.zeros((5, 3)), bernoulli.vbias, bernoulli.hbias)
+    v = np.array(list(itertools.product([0.0, 1.0], repeat=5)))
+    assert np.exp(pseudo_log_likelihood(independent, v)).sum() == pytest.approx(1)
+    assert np.exp(pseudo_log_likelihood(bernoulli, v)).sum() != pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("n_bits", [1, 3])
+def test_some_bits_scaled_up_are_all_bits_on_average(bernoulli, n_bits):
+    """Over all draws, each set of columns being equally likely; here by enough seeds to see all of them often."""
+    v = np.random.default_rng(1).random((4, 5))
+    draws = np.array([pseudo_log_likelihood(bernoulli, v, n_bits=n_bits, random_state=s) for s in range(2000)])
+    standard_error = draws.std(axis=0) / np.sqrt(len(draws))
+    assert (abs(draws.mean(axis=0) - pseudo_log_likelihood(bernoulli, v)) < 5 * standard_error).all()
+    assert len(np.unique(draws[:, 0].round(9))) == len(list(itertools.combinations(range(5), n_bits)))
+
+
+def test_one_draw_of_columns_holds_for_all_rows(bernoulli):
+    v = np.tile(np.random.default_rng(2).random(5), (3, 1))
+    assert len(np.unique(pseudo_log_likelihood(bernoulli, v, n_bits=2))) == 1
+    np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v, n_bits=5), pseudo_log_likelihood(bernoulli, v))
+
+
+def test_large_weights_of_either_sign_stay_exact():
+    """Inputs of 700 and differences of 1e-30 against 1: softplus(o + W) - softplus(o) without cancellation."""
+    W = np.array([[-60.0, 3.0], [5.0, -50.0], [400.0, -300.0]])
+    weights = Weights(W, np.array([1.0, -2.0, 0.0]), np.array([70.0, 60.0]))
+    v = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    expected = np.zeros(len(v))
+    for i in range(3):
+        off = v.copy()
+        off[:, i] = 0
+        x = off @ W + weights.hbias
+        logit = weights.vbias[i] + (np.logaddexp(0, x + W[i]) - np.logaddexp(0, x)).sum(axis=1)
+        expected -= np.where(v[:, i] == 1, np.logaddexp(0, -logit), np.logaddexp(0, logit))
+    np.testing.assert_allclose(pseudo_log_likelihood(weights, v), expected, rtol=1e-9)
+    assert np.isfinite(pseudo_log_likelihood(weights, v * 1e5)).all()
+
+
+def test_rows_are_scored_in_blocks_without_a_seam(bernoulli, monkeypatch):
+    v = np.random.default_rng(3).random((50, 5))
+    whole = pseudo_log_likelihood(bernoulli, v)
+    monkeypatch.setattr("deepbelief.likelihood.BLOCK_BYTES", 8 * 4 * 3 * 7)
+    np.testing.assert_array_equal(pseudo_log_likelihood(bernoulli, v), whole)
+    assert pseudo_log_likelihood(bernoulli, v[:0]).shape == (0,)
+
+
+def test_a_fitted_machine_is_taken_too(bernoulli):
+    rbm = RBM(3, n_iter=1, random_state=0).fit(np.eye(5))
+    np.testing.assert_array_equal(pseudo_log_likelihood(rbm, np.eye(5)), rbm.score_samples(np.eye(5)))
+    assert pseudo_log_likelihood(rbm, np.eye(5, dtype=np.float32)).dtype == np.float64
+
+
+@pytest.mark.parametrize(("visible", "hidden"), [("gaussian", "bernoulli"), ("bernoulli", "rectified")])
+def test_units_without_one_are_refused(visible, hidden):
+    with pytest.raises(SettingError, match=f"visible='{visible}', hidden='{hidden}'"):
+        pseudo_log_likelihood(tiny(5, 3, visible=visible, hidden=hidden), np.eye(5))
+
+
+@pytest.mark.parametrize("n_bits", [0, 6, 1.0, "5"])
+def test_numbers_of_bits_that_cannot_be(bernoulli, n_bits):
+    with pytest.raises(SettingError, match="between 1 and 5"):
+        pseudo_log_likelihood(bernoulli, np.eye(5), n_bits=n_bits)
