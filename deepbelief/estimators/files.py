@@ -172,7 +172,8 @@ def _check_settings(estimator: Any) -> None:
     """Refuse what `fit` would refuse."""
     if estimator.backend not in BACKENDS:
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
-    check_number("verbose", int(estimator.verbose), low=0)
+    if not isinstance(estimator.verbose, int):
+        raise FileFormatError(f"verbose must be an integer, got {estimator.verbose!r}")
     run_seed(estimator.random_state)
     if isinstance(estimator, RBM):
         rbm_settings(estimator)

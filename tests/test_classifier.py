@@ -1,0 +1,375 @@
+"""DBNClassifier: all rows pretrain, labelled rows fine-tune, and what comes out of it."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.model_selection import cross_val_score, train_test_split
+
+from deepbelief import DBN, RBM, DBNClassifier, save
+from deepbelief.backends import get_backend
+from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
+from deepbelief.estimators import classifier as module
+from deepbelief.estimators.labels import labelled_rows, row_weights
+from deepbelief.network import layers_from_stack, stack_from_layers
+from deepbelief.pretraining import transform
+from deepbelief.sizing import suggest_layer_sizes
+from deepbelief.sources import as_source
+from deepbelief.stack import Stack
+from deepbelief.training import Reporter
+
+SHORT = {"rbm": RBM(n_iter=2, batch_size=20), "max_iter": 4, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    causes = rng.random((120, 2)) < 0.5
+    X = (np.repeat(causes, 5, axis=1) ^ (rng.random((120, 10)) < 0.1)).astype(np.float64)
+    return X, causes[:, 0] * 2 + causes[:, 1]
+
+
+@pytest.fixture(scope="module")
+def stack(data):
+    return DBN((6, 5), rbm=SHORT["rbm"], random_state=1).fit(data[0]).stack_
+
+
+def spy_on(monkeypatch, name):
+    """Note the first argument of every call."""
+    seen, function = [], getattr(module, name)
+
+    def spy(*args, **kwargs):
+        seen.append(args)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, spy)
+    return seen
+
+
+def test_defaults_learn_blobs_scaled_or_not():
+    X, y = make_blobs(300, centers=4, n_features=6, random_state=0)
+    for rows in (X, (X - X.min(axis=0)) / np.ptp(X, axis=0)):
+        X_train, X_test, y_train, y_test = train_test_split(rows, y, random_state=0)
+        assert DBNClassifier(max_iter=20, random_state=0).fit(X_train, y_train).score(X_test, y_test) > 0.95
+
+
+def test_prediction_is_the_network_written_out(data):
+    X, y = data
+    clf = DBNClassifier((6, 5), **SHORT).fit(X, np.array(list("wxyz"))[y])
+    h = X
+    for W, b in zip(clf.coefs_[:-1], clf.intercepts_[:-1], strict=True):
+        h = 1 / (1 + np.exp(-h @ W - b))
+    np.testing.assert_allclose(clf.transform(X), h, rtol=1e-10)
+    logits = h @ clf.coefs_[-1] + clf.intercepts_[-1]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_proba(X), p, rtol=1e-10)
+    np.testing.assert_allclose(clf.predict_log_proba(X), np.log(p), rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(clf.predict(X), np.array(list("wxyz"))[p.argmax(axis=1)])
+    assert clf.classes_.tolist() == list("wxyz")
+    assert clf.score(X, np.array(list("wxyz"))[y]) == (p.argmax(axis=1) == y).mean()
+
+
+def test_predict_log_proba_is_finite_where_a_class_is_impossible(data):
+    clf = DBNClassifier((6,), **SHORT).fit(*data)
+    clf.intercepts_[-1][0] = -2000
+    assert clf.predict_proba(data[0])[:, 0].max() == 0
+    assert np.isfinite(clf.predict_log_proba(data[0])).all()
+
+
+def test_the_fine_tuned_stack_computes_what_transform_gives(data):
+    for settings in ({}, {"activation": "tanh"}, {"rbm": RBM(hidden="rectified", n_iter=2)}):
+        clf = DBNClassifier((6, 5), **SHORT | settings).fit(*data)
+        assert clf.stack_.tuned
+        assert not clf.pretrained_stack_.tuned
+        assert clf.stack_.sizes == (10, 6, 5)
+        hidden = transform(clf.stack_, as_source(data[0]), get_backend("numpy"))
+        out = clf.transform(data[0])
+        np.testing.assert_allclose(out if clf.activation != "tanh" else (1 + out) / 2, hidden, rtol=1e-9, atol=1e-12)
+
+
+def test_fine_tuning_starts_from_the_pretrained_stack_with_an_empty_head(data, stack, monkeypatch):
+    seen = spy_on(monkeypatch, "finetune")
+    DBNClassifier(pretrained=stack, **SHORT).fit(*data)
+    layers, head = seen[0][:2]
+    for layer, weights in zip(layers, stack, strict=True):
+        np.testing.assert_array_equal(layer.W, weights.W)
+        np.testing.assert_array_equal(layer.bias, weights.hbias)
+    assert [a.shape for a in head] == [(5, 4), (4,)]
+    assert not any(a.any() for a in head)
+
+
+@pytest.mark.parametrize(
+    ("y", "unlabeled", "known"),
+    [
+        ([0, 1, -1, 1], "auto", [1, 1, 0, 1]),
+        ([0.0, 1.0, -1.0, 1.0], "auto", [1, 1, 0, 1]),
+        ([-1, 1, -1, 1], "auto", [1, 1, 1, 1]),  # an ordinary binary problem
+        ([-1, 5, 5, 5], "auto", [1, 1, 1, 1]),
+        ([-1, -1, -1, -1], "auto", [1, 1, 1, 1]),
+        (["a", "-1", "b", "a"], "auto", [1, 1, 1, 1]),  # texts have no mark of their own
+        ([True, False, True, True], "auto", [1, 1, 1, 1]),
+        ([0, 1, -1, 1], None, [1, 1, 1, 1]),
+        ([-1, 1, -1, 1], -1, [0, 1, 0, 1]),
+        ([0, 1, 9, 1], 9, [1, 1, 0, 1]),
+        (["a", "?", "b", "auto"], "?", [1, 0, 1, 1]),
+        (["a", "b", "", "b"], "", [1, 1, 0, 1]),
+        (["a", "b", "c", "b"], -1, [1, 1, 1, 1]),
+    ],
+)
+def test_what_marks_unlabelled_rows(y, unlabeled, known):
+    for labels in (np.array(y), np.array(y, dtype=object) if isinstance(y[0], str) else np.array(y)):
+        found = labelled_rows(labels, unlabeled)
+        assert found.dtype == bool
+        np.testing.assert_array_equal(found, np.array(known, bool))
+
+
+@pytest.mark.parametrize("mark", [-1, 7, "?"])
+def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypatch):
+    X, y = data
+    y = np.array(list("wxyz"))[y] if mark == "?" else y.copy()
+    hidden_from_it = np.random.default_rng(0).random(120) < 0.7
+    y[hidden_from_it] = mark
+    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack"), spy_on(monkeypatch, "finetune")
+    clf = DBNClassifier((6, 5), unlabeled="auto" if mark == -1 else mark, **SHORT).fit(X, y)
+    assert clf.n_unlabeled_ == hidden_from_it.sum()
+    assert mark not in clf.classes_.tolist()
+    assert len(clf.classes_) == 4
+    np.testing.assert_array_equal(pretrained[0][0].take(slice(None)), X)
+    train = tuned[0][3]
+    np.testing.assert_array_equal(train.rows.take(slice(None)), X[~hidden_from_it])
+    np.testing.assert_array_equal(clf.classes_[train.targets], y[~hidden_from_it])
+    alone = DBNClassifier((6, 5), pretrained=clf.pretrained_stack_, **SHORT).fit(X[~hidden_from_it], y[~hidden_from_it])
+    for a, b in zip(alone.coefs_, clf.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_labels_that_cannot_be_used(data):
+    X, y = data
+    cases = [
+        (np.full(120, -1), {"unlabeled": -1}, "every row is unlabelled.*DBN"),
+        (np.full(120, 3), {}, "at least 2 classes, got 1"),
+        (np.where(y, 3, -1), {"unlabeled": -1}, "at least 2 classes, got 1"),
+        (y + 0.5, {}, "Unknown label type: continuous"),
+        (np.where(y, y, np.nan), {}, "NaN"),
+        (np.where(y, y, np.nan), {"unlabeled": np.nan}, "NaN"),
+        (y[:-1], {}, "inconsistent|119"),
+        (np.column_stack([y, y]), {}, "1d|1-d|multi"),
+    ]
+    for labels, settings, match in cases:
+        for rows in (X, as_source(X)):
+            with pytest.raises(ValueError, match=match):
+                DBNClassifier((6,), **SHORT | settings).fit(rows, labels)
+
+
+@pytest.mark.parametrize(
+    "label", [np.array, lambda y: y > 1, lambda y: y * 0.5 - 1, lambda y: np.array(list("wxyz"))[y]]
+)
+def test_labels_of_every_type_come_back_as_they_were(data, label):
+    y = label(data[1])
+    if y.dtype == float:
+        y = y.round()
+    clf = DBNClassifier((6,), unlabeled=None, **SHORT).fit(data[0], y)
+    assert clf.classes_.dtype == clf.predict(data[0]).dtype == y.dtype
+    assert set(clf.predict(data[0])) <= set(y)
+
+
+def test_pretrained_takes_a_stack_a_path_and_fitted_estimators(data, stack, tmp_path):
+    X, y = data
+    expected = DBNClassifier(pretrained=stack, **SHORT).fit(X, y)
+    dbn = DBN((6, 5), rbm=SHORT["rbm"], random_state=1).fit(X)
+    save(stack, tmp_path / "stack.h5")
+    save(dbn, tmp_path / "dbn.h5")
+    for given in (dbn, tmp_path / "stack.h5", str(tmp_path / "dbn.h5")):
+        clf = DBNClassifier(pretrained=given, **SHORT).fit(X, y)
+        np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
+        assert {r["phase"] for r in clf.history_} == {"finetune"}
+    rbm = RBM(5, n_iter=1, random_state=0).fit(X)
+    assert DBNClassifier(pretrained=rbm, **SHORT).fit(X, y).stack_.sizes == (10, 5)
+    tuned = DBNClassifier(pretrained=expected, **SHORT).fit(X, y)
+    np.testing.assert_array_equal(tuned.pretrained_stack_.layers[0].W, expected.stack_.layers[0].W)
+
+
+def test_pretrained_that_does_not_fit(data, stack, tmp_path):
+    X, y = data
+    dbn = DBN((6, 5), rbm=SHORT["rbm"]).fit(X)
+    with pytest.raises(SettingError, match=r"not fitted.*pretrained=dbn\.stack_"):
+        clone(DBNClassifier(pretrained=dbn, **SHORT)).fit(X, y)
+    scores = cross_val_score(DBNClassifier(pretrained=dbn.stack_, **SHORT), X, y, cv=2, error_score="raise")
+    assert len(scores) == 2
+    with pytest.raises(DataError, match=r"8 features.*expects 10"):
+        DBNClassifier(pretrained=stack, **SHORT).fit(X[:, :8], y)
+    with pytest.raises(DataError, match="nowhere"):
+        DBNClassifier(pretrained=tmp_path / "nowhere.h5", **SHORT).fit(X, y)
+    broken = X.copy()
+    broken[11, 2] = np.inf
+    with pytest.raises(DataError, match="row 11, column 2"):
+        DBNClassifier(pretrained=stack, **SHORT).fit(as_source(broken), y)
+
+
+def test_a_stack_of_scaled_rows_keeps_their_scale():
+    X, y = make_blobs(100, centers=3, n_features=5, random_state=0)
+    X = X * [1, 10, 100, 1000, 1e-3] + 7
+    dbn = DBN((8,), rbm=RBM(n_iter=3), random_state=0).fit(X)
+    clf = DBNClassifier(pretrained=dbn.stack_, max_iter=30, random_state=0).fit(X, y)
+    assert clf.score(X, y) > 0.9
+    np.testing.assert_array_equal(clf.stack_.layers[0].mean, dbn.stack_.layers[0].mean)
+    np.testing.assert_array_equal(clf.predict_proba(X[:3]), clf.predict_proba(X)[:3])
+
+
+def test_auto_sizes_are_those_suggested_for_a_classifier(data):
+    X = np.random.default_rng(0).random((60, 30))
+    clf = DBNClassifier(rbm=RBM(n_iter=1), max_iter=1).fit(X, np.arange(60) % 3)
+    assert clf.stack_.sizes == (30, *suggest_layer_sizes(30, 60, 3).hidden_layer_sizes)
+
+
+def test_weights_by_row_times_class():
+    y, known = np.array([3, 5, 5, -1]), np.array([1, 1, 1, 0], bool)
+    assert row_weights(y, known, None, None) is None
+    assert row_weights(y, known, [1, 2, 3, 9], None).tolist() == [1, 2, 3]
+    assert row_weights(y, known, None, {3: 4, 5: 1}).tolist() == [4, 1, 1]
+    assert row_weights(y, known, [1, 2, 3, 9], {3: 4, 5: 0.5}).tolist() == [4, 1, 1.5]
+    np.testing.assert_allclose(row_weights(y, known, None, "balanced"), [1.5, 0.75, 0.75])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_sample_weight_reaches_the_engine_in_the_rows_order(data, early_stopping, monkeypatch):
+    X, y = data
+    y = np.where(np.arange(120) % 4 == 0, -1, y)
+    weights = np.arange(120.0)
+    seen = spy_on(monkeypatch, "finetune")
+    rows = X.copy()
+    rows[:, 0] = weights / 120
+    DBNClassifier((6,), early_stopping=early_stopping, **SHORT).fit(rows, y, sample_weight=weights)
+    train = seen[0][3]
+    np.testing.assert_allclose(train.rows.take(slice(None))[:, 0] * 120, train.weights)
+    assert len(train.targets) == (81 if early_stopping else 90)
+
+
+def test_weights_that_cannot_be_used(data):
+    X, y = data
+    few = np.zeros(120)
+    few[:1] = 1
+    for weights, match in [(np.zeros(120), "are 0|non-zero"), (-np.ones(120), "[Nn]egative"), (np.ones(3), "shape"),
+                           (np.full(120, np.nan), "NaN")]:  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            DBNClassifier((6,), **SHORT).fit(X, y, sample_weight=weights)
+    with pytest.raises(DataError, match="fine-tuning are 0"):
+        DBNClassifier((6,), **SHORT).fit(X, np.where(few, -1, y), sample_weight=few)
+    with pytest.raises(DataError, match="early stopping are 0"):
+        DBNClassifier((6,), early_stopping=True, **SHORT).fit(X, y, sample_weight=few)
+
+
+def test_early_stopping_holds_out_by_class_and_judges_by_accuracy(data, monkeypatch):
+    X, y = data
+    seen = []
+    finetune = module.finetune
+
+    def spy(*args, **kwargs):
+        seen.append((args[3], kwargs["validation"]))
+        return finetune(*args, **kwargs)
+
+    monkeypatch.setattr(module, "finetune", spy)
+    settings = SHORT | {"max_iter": 100}
+    clf = DBNClassifier((6,), early_stopping=True, validation_fraction=0.25, n_iter_no_change=2, **settings).fit(X, y)
+    train, held = seen[0]
+    assert (len(train.targets), len(held.targets)) == (90, 30)
+    np.testing.assert_allclose(np.bincount(held.targets) / 30, np.bincount(y) / 120, atol=0.04)
+    together = np.concatenate([train.rows.take(slice(None)), held.rows.take(slice(None))])
+    np.testing.assert_array_equal(np.sort(together.ravel()), np.sort(X.ravel()))
+    assert clf.n_iter_ == len(clf.loss_curve_) < 100
+    scores = [r["validation_score"] for r in clf.history_ if r["phase"] == "finetune"]
+    reached = (clf.classes_[clf.predict_proba(held.rows.take(slice(None))).argmax(axis=1)] == held.targets).mean()
+    assert reached == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_warm_start_goes_on_from_the_fine_tuned_weights(data, monkeypatch):
+    """Epochs count on; the velocities, and a falling rate, begin anew with each fit."""
+    X, y = data
+    plain = SHORT | {"max_iter": 3, "schedule": "constant", "momentum": 0.0, "warm_start": True}
+    pretrained = spy_on(monkeypatch, "pretrain_stack")
+    parts = DBNClassifier((6,), **plain).fit(X, y).fit(X, y)
+    assert len(pretrained) == 1
+    assert parts.n_iter_ == len(parts.loss_curve_) == 6
+    whole = DBNClassifier((6,), **plain | {"max_iter": 6}).fit(X, y)
+    np.testing.assert_array_equal(parts.predict_proba(X), whole.predict_proba(X))
+    anew = DBNClassifier((6,), **plain | {"warm_start": False}).fit(X, y)
+    before = anew.predict_proba(X)
+    np.testing.assert_array_equal(anew.fit(X, y).predict_proba(X), before)
+    assert anew.n_iter_ == 3
+
+
+def test_warm_start_with_tanh_goes_on_from_the_network_itself(data):
+    plain = SHORT | {"max_iter": 2, "schedule": "constant", "momentum": 0.0, "warm_start": True, "activation": "tanh"}
+    parts = DBNClassifier((6, 5), **plain).fit(*data).fit(*data)
+    whole = DBNClassifier((6, 5), **plain | {"max_iter": 4}).fit(*data)
+    np.testing.assert_array_equal(parts.predict_proba(data[0]), whole.predict_proba(data[0]))
+
+
+def test_warm_start_refuses_other_classes_and_features_and_stays_as_it_was(data):
+    X, y = data
+    clf = DBNClassifier((6,), warm_start=True, **SHORT).fit(X, y)
+    before = clf.predict_proba(X)
+    with pytest.raises(DataError, match=r"classes \[0, 1, 2, 3\], y has \[5, 6, 7, 8\]"):
+        clf.fit(X, y + 5)
+    with pytest.raises(DataError, match="classes"):
+        clf.fit(X, y % 2)
+    with pytest.raises(ValueError, match="8 features, but DBNClassifier is expecting 10"):
+        clf.fit(X[:, :8], y)
+    np.testing.assert_array_equal(clf.predict_proba(X), before)
+    assert clf.classes_.tolist() == [0, 1, 2, 3]
+
+
+def test_a_rate_that_is_far_too_large_is_an_error_with_one_to_try(data):
+    with pytest.raises(DivergenceError, match=r"fine-tuning diverged in epoch 1.*learning_rate_init=1e\+08"):
+        DBNClassifier((6,), learning_rate_init=1e9, **SHORT).fit(*data)
+
+
+def test_divergence_later_warns_and_keeps_finite_weights(data):
+    def explode(position):
+        return 1.0 if position < 0.5 else 1e12
+
+    with pytest.warns(DivergenceWarning, match=r"learning_rate_init=0\.01.*last good epoch") as caught:
+        clf = DBNClassifier((6,), schedule=explode, learning_rate_init=0.1, **SHORT).fit(*data)
+    assert caught[0].filename == __file__
+    assert all(np.isfinite(a).all() for a in clf.coefs_ + clf.intercepts_)
+    assert np.isfinite(clf.predict_proba(data[0])).all()
+
+
+def test_history_is_that_of_pretraining_and_then_of_fine_tuning(data):
+    records = []
+
+    class Remember(Reporter):
+        def record(self, record):
+            records.append(record)
+
+    clf = DBNClassifier((6, 5), n_passes=2, verbose=Remember(), **SHORT).fit(*data)
+    assert clf.history_ == records
+    assert [r["phase"] for r in records] == ["pretrain"] * 8 + ["finetune"] * 4
+    assert clf.loss_curve_ == [r["loss"] for r in records[8:]]
+    assert clf.n_iter_ == 4
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+def test_every_activation_learns(data, activation):
+    clf = DBNClassifier((12,), activation=activation, **SHORT | {"max_iter": 30}).fit(*data)
+    assert clf.score(*data) > 0.9
+
+
+def test_methods_ask_for_fit_first(data):
+    from sklearn.exceptions import NotFittedError
+
+    for method in ("predict", "predict_proba", "predict_log_proba", "transform"):
+        with pytest.raises(NotFittedError):
+            getattr(DBNClassifier(), method)(data[0])
+    for name in ("loss_curve_", "n_iter_"):
+        assert not hasattr(DBNClassifier(), name)
+
+
+def test_round_trip_between_stack_and_layers_is_what_fit_uses(data, stack):
+    clf = DBNClassifier(pretrained=stack, activation="tanh", **SHORT).fit(*data)
+    rebuilt = stack_from_layers(stack, clf._layers())
+    for a, b in zip(rebuilt, clf.stack_, strict=True):
+        np.testing.assert_array_equal(a.W, b.W)
+    for layer, W in zip(layers_from_stack(clf.stack_, "tanh"), clf.coefs_, strict=False):
+        np.testing.assert_allclose(layer.W, W, rtol=1e-12)
+    assert isinstance(clf.pretrained_stack_, Stack)

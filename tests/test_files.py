@@ -1,0 +1,354 @@
+"""Estimators in model files: what comes back is what was saved, and no file can plant what fit would not make."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from deepbelief import DBN, RBM, DBNClassifier, hdf5, load, save
+from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
+from deepbelief.gradients import CD
+from deepbelief.stack import Stack
+from deepbelief.units import Gaussian
+
+TEMPLATE = RBM(n_iter=2, batch_size=20)
+MODELS = {
+    "rbm": RBM(5, n_iter=2, random_state=0),
+    "rbm-pcd-sparse": RBM(5, n_iter=2, gradient="pcd", sparsity_target=0.1, momentum=0.5, random_state=0),
+    "rbm-gaussian-rectified": RBM(5, n_iter=2, visible="gaussian", hidden="rectified", random_state=0),
+    "rbm-softmax": RBM(5, n_iter=2, visible="softmax:4,6", random_state=0),
+    "dbn": DBN((6, 5), rbm=TEMPLATE, n_passes=2, random_state=0),
+    "dbn-list": DBN([6, 5], rbm=[RBM(n_iter=1), RBM(n_iter=1, hidden="rectified")], random_state=0),
+    "dbn-defaults": DBN((6,), random_state=0),
+    "classifier": DBNClassifier(
+        (6, 5), rbm=TEMPLATE, max_iter=3, class_weight={0: 1, 1: 2, 2: 1, 3: 1}, random_state=0
+    ),
+    "classifier-tanh": DBNClassifier((6, 5), rbm=[TEMPLATE, TEMPLATE], max_iter=3, activation="tanh", random_state=0),
+    "classifier-early": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, early_stopping=True, unlabeled=2, random_state=0),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = np.zeros((80, 10))
+    X[np.arange(80), rng.integers(0, 4, 80)] = 1
+    X[np.arange(80), rng.integers(4, 10, 80)] = 1
+    return X, X[:, :4].argmax(axis=1)
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=list(MODELS))
+def fitted(request, data):
+    if request.param == "dbn-defaults":
+        return DBN((6,), random_state=0, rbm=None).fit(data[0][:30])
+    return clone(MODELS[request.param]).fit(*data)
+
+
+@pytest.fixture
+def back(fitted, tmp_path):
+    save(fitted, tmp_path / "model.h5")
+    return load(tmp_path / "model.h5")
+
+
+def assert_same_state(one, other, where=""):
+    """Compare everything that is reachable, private state too, to the bit."""
+    assert type(one) is type(other), where
+    if isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype, where
+        np.testing.assert_array_equal(one, other, err_msg=where)
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same_state(a, b, f"{where}[{i}]")
+    elif isinstance(one, dict) or hasattr(one, "__dict__"):
+        left, right = (v if isinstance(v, dict) else vars(v) for v in (one, other))
+        assert left.keys() == right.keys(), where
+        for name in left:
+            assert_same_state(left[name], right[name], f"{where}.{name}")
+    else:
+        assert one == other, where
+
+
+def test_everything_comes_back(fitted, back):
+    one, other = vars(fitted), vars(back)
+    listed = {"hidden_layer_sizes"}  # a list comes back as a tuple
+    assert_same_state(
+        {k: v for k, v in one.items() if k not in listed}, {k: v for k, v in other.items() if k not in listed}
+    )
+    for name in listed & one.keys():
+        assert tuple(one[name]) == other[name]
+
+
+def test_predictions_are_the_same_to_the_bit(fitted, back, data):
+    methods = [
+        "transform",
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "score_samples",
+        "free_energy",
+        "gibbs",
+        "sample",
+    ]
+    for method in methods:
+        if not hasattr(fitted, method):
+            continue
+        arguments = (3,) if method == "sample" else (data[0],)
+        extra = {"n_steps": 3} if method == "sample" else {}
+        for _ in range(2):  # the stream of gibbs and sample goes on alike
+            one, other = (getattr(e, method)(*arguments, **extra) for e in (fitted, back))
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_loaded_model_trains_on_as_the_saved_one_would(fitted, back, data):
+    import copy
+
+    kept = copy.deepcopy(fitted)
+    if isinstance(fitted, DBN):
+        pairs = [(kept.fit(data[0]), back.fit(data[0]))]
+    else:
+        pairs = [(kept.set_params(warm_start=True).fit(*data), back.set_params(warm_start=True).fit(*data))]
+    if isinstance(fitted, RBM):
+        pairs.append((kept.partial_fit(data[0]), back.partial_fit(data[0])))
+    for one, other in pairs:
+        np.testing.assert_array_equal(one.transform(data[0]), other.transform(data[0]))
+        losses = [[r.get("loss", r.get("reconstruction_error")) for r in e.history_] for e in (one, other)]
+        assert losses[0] == losses[1]
+
+
+def test_saving_again_gives_the_same_bytes(back, tmp_path):
+    save(back, tmp_path / "one.h5")
+    save(load(tmp_path / "one.h5"), tmp_path / "two.h5")
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtypes_are_kept(data, tmp_path, dtype):
+    clf = clone(MODELS["classifier"]).fit(data[0].astype(dtype), data[1])
+    save(clf, tmp_path / "model.h5")
+    assert load(tmp_path / "model.h5").predict_proba(data[0]).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([3, 5, 70000, -2]),
+        np.array([0, 1, 2, 3], np.uint8),
+        np.array([False, True]),
+        np.array([0.0, 1.0, 2.0, -4.0]),
+        np.array(["a", "ü", "", "long name"]),
+        np.array(["a", "ü", "", "long name"], dtype=object),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_class_labels_of_every_type(data, tmp_path, labels):
+    X, y = data
+    y = labels[y % len(labels)]
+    clf = DBNClassifier((4,), rbm=TEMPLATE, max_iter=2, unlabeled=None).fit(X, y)
+    save(clf, tmp_path / "model.h5")
+    back = load(tmp_path / "model.h5")
+    assert back.classes_.dtype == clf.classes_.dtype
+    np.testing.assert_array_equal(back.predict(X), clf.predict(X))
+
+
+def test_names_of_features_come_back(data, tmp_path):
+    frame = pd.DataFrame(data[0], columns=[f"Spalte ü {i}" for i in range(10)])
+    rbm = RBM(3, n_iter=1).fit(frame)
+    save(rbm, tmp_path / "model.h5")
+    back = load(tmp_path / "model.h5")
+    assert back.feature_names_in_.tolist() == list(frame.columns)
+    assert back.feature_names_in_.dtype == object
+    back.transform(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        back.transform(frame[frame.columns[::-1]])
+
+
+def test_a_bare_stack_and_metadata(data, tmp_path):
+    stack = clone(MODELS["dbn"]).fit(data[0]).stack_.with_metadata(scaling="255")
+    save(stack, tmp_path / "stack.h5", metadata={"who": "me"})
+    back = load(tmp_path / "stack.h5")
+    assert isinstance(back, Stack)
+    assert_same_state(back, stack)
+    assert hdf5.read(tmp_path / "stack.h5").metadata == {"who": "me"}
+
+
+def test_settings_that_are_not_plain_become_what_they_amount_to(data, tmp_path):
+    dbn = clone(MODELS["dbn"]).fit(data[0])
+    clf = DBNClassifier(pretrained=dbn, max_iter=1, random_state=np.random.default_rng(0)).fit(*data)
+    save(clf, tmp_path / "model.h5")
+    back = load(tmp_path / "model.h5")
+    assert back.pretrained is None
+    assert back.random_state is None
+    assert back._seed == clf._seed
+    rbm = RBM(np.int64(3), n_iter=1, visible=Gaussian(), learning_rate=np.float32(0.01)).fit(data[0])
+    save(rbm, tmp_path / "model.h5")
+    assert load(tmp_path / "model.h5").visible == "gaussian"
+
+
+def test_what_a_file_cannot_hold_is_told_before_it_is_written(data, tmp_path, fake_device):
+    path = tmp_path / "model.h5"
+    cases = [
+        (RBM(3, n_iter=1, gradient=CD()), r"RBM\(gradient="),
+        (RBM(3, n_iter=1, schedule=lambda position: 1.0), r"RBM\(schedule="),
+        (RBM(3, n_iter=1, backend=fake_device), r"RBM\(backend="),
+        (DBN((3,), rbm=RBM(n_iter=1, gradient=CD())), r"RBM\(gradient="),
+    ]
+    for estimator, match in cases:
+        with pytest.raises(SettingError, match=match):
+            save(estimator.fit(data[0]), path)
+    for unfitted in (RBM(), DBN(), DBNClassifier()):
+        with pytest.raises(SettingError, match="not fitted"):
+            save(unfitted, path)
+    for other in (np.zeros(3), "model", type("RBM", (RBM,), {})().fit(data[0])):
+        with pytest.raises(SettingError, match="save takes a Stack, RBM, DBN, DBNClassifier"):
+            save(other, path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(DataError, match="nowhere"):
+        load(tmp_path / "nowhere.h5")
+
+
+def model_of(kind, data):
+    return to_model_file(clone(MODELS[kind]).fit(*data), {})
+
+
+@pytest.fixture(scope="module")
+def files(data):
+    return {kind: model_of(kind, data) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier")}
+
+
+def changed(model, part, **values):
+    return replace(model, **{part: {**getattr(model, part), **values}})
+
+
+def without(model, part, name):
+    return replace(model, **{part: {k: v for k, v in getattr(model, part).items() if k != name}})
+
+
+COUNTS = {
+    "rbm-pcd-sparse": ["n_features_in", "seed", "draws", "epochs", "updates"],
+    "dbn-list": ["n_features_in", "seed", "draws"],
+    "classifier": ["n_features_in", "seed", "epochs", "n_unlabeled"],
+}
+
+
+def refuse(model, match, tmp_path):
+    """By value, and as a file with a seal that is right."""
+    with pytest.raises(FileFormatError, match=match) as caught:
+        from_model_file(model)
+    assert "\n" not in str(caught.value)
+    hdf5.write(tmp_path / "hostile.h5", model)
+    with pytest.raises(FileFormatError, match=match):
+        load(tmp_path / "hostile.h5")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in COUNTS.items() for n in names])
+def test_counters_that_do_not_count(files, kind, name, tmp_path):
+    for value in ("x", -1, 1.5, float("nan"), float("inf"), None, True, [1], {}):
+        refuse(changed(files[kind], "attributes", **{name: value}), f"{name}|features", tmp_path)
+    refuse(without(files[kind], "attributes", name), f"lacks '{name}'", tmp_path)
+
+
+def test_arrays_that_do_not_belong(files, tmp_path):
+    for model in files.values():
+        for name, array in model.arrays.items():
+            if name not in ("chains", "activity"):
+                refuse(without(model, "arrays", name), f"lacks '{name}'", tmp_path)
+            wrong = [array[:0], array.reshape(1, *array.shape), np.zeros(3, dtype="U2")]
+            if name != "classes":
+                wrong += [array.astype(np.float32), array[..., :-1], np.zeros(array.shape, int)]
+            for value in wrong:
+                match = "classes" if name == "classes" else "belongs"
+                refuse(changed(model, "arrays", **{name: value}), match, tmp_path)
+
+
+def test_classes_that_cannot_be(files, tmp_path):
+    for classes in ([0, 0, 1, 2], [3, 2, 1, 0], [1], ["b", "a", "c", "d"]):
+        refuse(changed(files["classifier"], "arrays", classes=np.array(classes)), "classes must be", tmp_path)
+    refuse(changed(files["classifier"], "arrays", classes=np.arange(5)), "belongs", tmp_path)
+
+
+def test_names_of_features_that_cannot_be(files, tmp_path):
+    for names in (np.array(["a"] * 9), np.arange(10), np.array([["a"] * 10])):
+        refuse(changed(files["dbn-list"], "arrays", feature_names_in=names), "one text for each feature", tmp_path)
+
+
+def test_stacks_that_do_not_belong(files, tmp_path):
+    small = files["rbm-pcd-sparse"].stack
+    for kind, model in files.items():
+        refuse(replace(model, stack=None), "no layers", tmp_path)
+        if kind == "classifier":
+            refuse(replace(model, stack=small), "agree", tmp_path)
+    refuse(replace(files["rbm-pcd-sparse"], stack=files["dbn-list"].stack), "one layer, the file holds 2", tmp_path)
+    for pretrained in (None, small):
+        refuse(replace(files["classifier"], pretrained=pretrained), "do not agree", tmp_path)
+
+
+def test_classes_of_estimators_come_from_a_fixed_list(files, tmp_path):
+    for kind in ("MLPClassifier", "os.system", "Rbm"):
+        refuse(replace(files["rbm-pcd-sparse"], kind=kind), f"'{kind}'", tmp_path)
+    for nested in (
+        {"kind": "Popen", "params": {}},
+        {"kind": "DBN", "params": {}},
+        {"kind": "RBM", "params": {"x": 1}},
+        {"kind": "RBM"},
+        {"kind": ["RBM"], "params": {}},
+        {"kind": "RBM", "params": 3},
+        "RBM",
+        3,
+    ):
+        refuse(changed(files["dbn-list"], "params", rbm=nested), "DBN|RBM|Popen", tmp_path)
+    assert set(ESTIMATORS) == {"RBM", "DBN", "DBNClassifier"}
+
+
+BAD = [
+    *[("rbm-pcd-sparse", name, value) for name, value in [
+        ("n_components", "x"), ("visible", "bernouli"), ("hidden", 3), ("gradient", "x"), ("gibbs_steps", 0),
+        ("learning_rate", -1), ("schedule", "x"), ("schedule", []), ("momentum", 2), ("weight_decay", float("nan")),
+        ("batch_size", 0.5), ("n_iter", "x"), ("validation_fraction", 1), ("warm_start", "x"), ("sparsity_cost", None),
+    ]],
+    *[(kind, name, value) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier") for name, value in [
+        ("backend", "x"), ("backend", []), ("verbose", "x"), ("random_state", "x"), ("unknown", 1),
+    ]],
+    *[(kind, name, value) for kind in ("dbn-list", "classifier") for name, value in [
+        ("n_passes", "x"), ("hidden_layer_sizes", "x"), ("hidden_layer_sizes", [1, -1]), ("hidden_layer_sizes", {}),
+    ]],
+    *[("classifier", name, value) for name, value in [
+        ("activation", "x"), ("solver", "x"), ("alpha", -1), ("learning_rate_init", "x"), ("tol", "x"), ("momentum", 1),
+        ("max_iter", 0), ("early_stopping", 1), ("validation_fraction", 0), ("n_iter_no_change", 0),
+    ]],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), BAD)
+def test_settings_in_a_file_are_checked(files, kind, name, value, tmp_path):
+    refuse(
+        changed(files[kind], "params", **{name: value}),
+        "unit type" if name in ("visible", "hidden") else name,
+        tmp_path,
+    )
+
+
+def test_a_template_in_a_file_is_checked(files, tmp_path):
+    bad = {"kind": "RBM", "params": {"learning_rate": "x"}}
+    refuse(changed(files["dbn-list"], "params", rbm=bad), "learning_rate", tmp_path)
+    refuse(changed(files["classifier"], "params", rbm=[bad, bad]), "learning_rate", tmp_path)
+
+
+def test_a_file_made_on_a_gpu_is_read_anywhere(files):
+    estimator = from_model_file(changed(files["dbn-list"], "params", backend="cupy"))
+    assert estimator.backend == "cupy"
+    assert estimator.set_params(backend="numpy").transform(np.eye(10)).shape == (10, 5)
+
+
+def test_settings_of_an_older_release_take_their_defaults(files):
+    """A setting that came later is not in the file."""
+    assert from_model_file(without(files["classifier"], "params", "pretrained_lr_factor")).pretrained_lr_factor == 1.0
+
+
+def test_odd_histories_hurt_nothing(files):
+    clf = from_model_file(replace(files["classifier"], history=[{}, {"phase": "finetune"}, {"loss": 1.0}]))
+    assert clf.loss_curve_ == [1.0]
