@@ -159,6 +159,18 @@ def test_every_word_of_the_generator_respects_certainty(word, monkeypatch):
         np.testing.assert_array_equal(rng.bernoulli(np.full(5, certain, np.float32), np.empty(5, np.float32)), certain)
 
 
+@pytest.mark.parametrize("uniform", [0.0, 2.0**-53, 1 - 2.0**-53])
+def test_every_double_of_the_generator_respects_certainty(uniform, monkeypatch):
+    class Constant:
+        def random(self, out):
+            out[...] = uniform
+
+    rng = get_backend("numpy").rng(stream(0))
+    monkeypatch.setattr(rng, "_generator", Constant())
+    for certain in (0.0, 1.0):
+        np.testing.assert_array_equal(rng.bernoulli(np.full(5, certain), np.empty(5)), certain)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_uniform_draws_fill_the_interval(bk, dtype):
     n = 200_000
