@@ -98,7 +98,7 @@ def check_classes(model: Any, labels: Any) -> None:
     import numpy as np
 
     from deepbelief.errors import DataError
-    from deepbelief.estimators.classifier import labelled_rows
+    from deepbelief.estimators.labels import labelled_rows
 
     known = list(model.estimator.classes_)
     found = list(np.unique(labels[labelled_rows(labels, model.estimator.unlabeled)]))

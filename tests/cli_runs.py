@@ -19,6 +19,7 @@ START = (
 )
 COMMAND = [sys.executable, "-c", START]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # pipes are buffered where users are
 TINY = ("digits", "--limit", "200", "--layers", "12,8", "--epochs", "2", "--seed", "1")
 
 

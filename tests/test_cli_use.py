@@ -125,10 +125,11 @@ def test_evaluate_a_stack_by_its_reconstructions(tmp_path):
     assert "64 -> 12 -> 8" in good("evaluate", path).stdout
 
 
-def test_gaussian_stacks_are_judged_in_their_own_units():
+@pytest.mark.parametrize("hidden", ["rectified", "gaussian"])
+def test_gaussian_stacks_are_judged_in_their_own_units(hidden):
     X = load_digits().data[:200] * 7 - 20.5
     np.save("rows.npy", X)
-    good("pretrain", "rows.npy", *TINY[3:], "--hidden", "rectified")
+    good("pretrain", "rows.npy", *TINY[3:], "--hidden", hidden)
     scores = json.loads(good("evaluate", "rows.h5", "--json").stdout)
     dbn = load("rows.h5")
     scale = dbn.stack_.layers[0].scale
