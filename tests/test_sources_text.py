@@ -84,6 +84,7 @@ def test_auto_scale_of_text(text, scaling, chunk, opened, monkeypatch):
     ("text", "labels", "header", "expected"),
     [
         ("a,b\n1,2\n", None, ["a", "b"], [[1, 2]]),
+        ("label,0,1\n7,1,2\n", None, ["label", "0", "1"], [[7, 1, 2]]),
         ("1,2\n3,4\n", None, None, [[1, 2], [3, 4]]),
         ("label,0,1\n7,1,2\n", "0", ["0", "1"], [[1, 2]]),  # a header over numbered columns
         ("label,0,1\n7,1,2\n", "label", ["0", "1"], [[1, 2]]),
@@ -187,12 +188,15 @@ def test_a_file_of_labels(text, expected, opened, tmp_path):
     dataset = opened("1,2\n3,4\n5,6\n", labels=str(tmp_path / "y.csv"))
     np.testing.assert_array_equal(dataset.labels, np.array(expected))
     assert dataset.labels.dtype.kind == np.array(expected).dtype.kind
+    limited = opened("1,2\n3,4\n5,6\n", labels=str(tmp_path / "y.csv"), limit=2)
+    np.testing.assert_array_equal(limited.labels, np.array(expected)[:2])
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("1\n2\n", "has 3 rows but there are 2 labels in .*y.csv"),
+        ("1\n2\n3\n4\n5\n", "has 3 rows but there are 5 labels"),
         ("1,2\n", "one column"),
         ("1\nnan\n2\n", "label 1 .* is nan"),
     ],
