@@ -11,6 +11,7 @@ from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DivergenceError
 from deepbelief.gradients import CD, PCD, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
 from deepbelief.sources import ArraySource
 from deepbelief.training import Reporter, Rows
@@ -36,9 +37,13 @@ def trainer_for(bk, rows, n_hidden=4, *, state=None, weights=None, horizon=10, *
 
 
 def train(trainer, rows, epochs, held_out=None, **more):
-    bk = trainer.bk
-    held_out = None if held_out is None else Rows(ArraySource(held_out), bk, rows.dtype)
-    return trainer.train(Rows(ArraySource(rows), bk, rows.dtype), held_out, range(*epochs), Reporter(), **more)
+    weights = trainer.machine.weights()
+
+    def entering(array):
+        return Rows(scaled(ArraySource(array), weights), trainer.bk, array.dtype)
+
+    held_out = None if held_out is None else entering(held_out)
+    return trainer.train(entering(rows), held_out, range(*epochs), Reporter(), **more)
 
 
 # --- settings ---
@@ -242,6 +247,7 @@ def test_reconstruction_error_and_free_energy_gap(bk, visible):
     trainer = trainer_for(bk, rows, visible=visible, learning_rate=0.01)
     record = train(trainer, rows, (0, 1), held, layer=3)[-1]
     weights = trainer.machine.weights()
+    rows, held = (scaled(ArraySource(a), weights).take(slice(None)) for a in (rows, held))
     h = exact.hidden_given(weights, rows)
     x = h @ weights.W.T + weights.vbias
     v = x if visible == "gaussian" else 1 / (1 + np.exp(-x))
@@ -278,23 +284,26 @@ def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, ra
 
 
 @pytest.mark.parametrize("gradient", ESTIMATORS)
-def test_a_run_that_diverges_later_keeps_its_last_good_epoch(bk, gradient):
+@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_a_run_that_diverges_later_keeps_its_last_good_epoch(bk, gradient, hidden, visible):
     rows = bits()
-    trainer = trainer_for(bk, rows, gradient=gradient, schedule=lambda p: 1.0 if p < 0.45 else 1e9, horizon=4)
+    settings = {"gradient": gradient, "hidden": hidden, "visible": visible, "horizon": 4, "learning_rate": 0.001}
+    trainer = trainer_for(bk, rows, schedule=lambda p: 1.0 if p < 0.25 else 1e30, **settings)
     history = train(trainer, rows, (0, 4))
     assert len(history) == 2
     assert "layer 1 diverged in epoch 2" in history[-1]["diverged"]
-    good = trainer_for(bk, rows, gradient=gradient, schedule="constant", horizon=4)
+    good = trainer_for(bk, rows, schedule="constant", **settings)
     train(good, rows, (0, 1))
-    for kept, wanted in zip(
-        trainer.machine.weights().arrays().values(), good.machine.weights().arrays().values(), strict=True
-    ):
-        np.testing.assert_array_equal(kept, wanted)
+    kept, wanted = trainer.machine.weights().arrays(), good.machine.weights().arrays()
+    for name in kept:
+        np.testing.assert_array_equal(kept[name], wanted[name])
     # What a later run would start from is sane too.
     state = trainer.export_state()
     assert all(np.isfinite(v).all() for v in state.velocities)
     assert state.chains is None or np.isfinite(state.chains).all()
-    again = trainer_for(bk, rows, gradient=gradient, weights=trainer.machine.weights(), state=state, learning_rate=0.01)
+    assert np.isfinite(trainer.negative_states(0)).all()
+    again = trainer_for(bk, rows, weights=trainer.machine.weights(), state=state, schedule="constant", **settings)
     assert "diverged" not in train(again, rows, (2, 4))[-1]
 
 
@@ -323,13 +332,15 @@ def test_gaussian_machines_without_a_minimum_have_diverged(bk):
 @pytest.mark.parametrize("gradient", ESTIMATORS)
 def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
     rows = bits()
-    whole = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1)
+    settings = {"gradient": gradient, "sparsity_target": 0.1}
+    start = exact.tiny(6, 4, dtype=np.float32)  # strong enough for every state to show in the next one
+    whole = trainer_for(bk, rows, weights=start, **settings)
     train(whole, rows, (0, 4))
-    half = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1)
+    half = trainer_for(bk, rows, weights=start, **settings)
     train(half, rows, (0, 2))
     state, weights = half.export_state(), half.machine.weights()
     for _ in range(2):  # twice: going on leaves the state as it was
-        rest = trainer_for(bk, rows, gradient=gradient, sparsity_target=0.1, weights=weights, state=state)
+        rest = trainer_for(bk, rows, weights=weights, state=state, **settings)
         train(rest, rows, (2, 4))
         assert (state.epochs, state.updates) == (2, 14)
         for a, b in zip(rest.machine.params, whole.machine.params, strict=True):

@@ -173,6 +173,17 @@ def test_states_are_bits_with_one_on_in_each_group(bk, spec):
             np.testing.assert_array_equal(states[:, group].sum(axis=1), 1)
 
 
+def test_a_draw_of_exactly_zero_still_chooses_one(bk):
+    class Zeros:
+        def uniform(self, out):
+            out[...] = 0
+            return out
+
+    x, out = bk.asarray(np.array([[1.0, 2.0, 0.0, 3.0, 1.0, 0.0]])), bk.asarray(np.zeros((1, WIDTH)))
+    Softmax((2, 3, 1)).sample(bk, x, bk.asarray(np.zeros(WIDTH)), Zeros(), out)
+    np.testing.assert_array_equal(bk.to_numpy(out), [[0, 1, 0, 1, 0, 1]])
+
+
 def test_units_draw_independently(bk):
     n = 40_000
     for spec in ("bernoulli", "gaussian"):
