@@ -1,7 +1,6 @@
 """The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -53,9 +52,7 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
     for template in templates:
         if not isinstance(template, RBM):
             raise SettingError(f"rbm must be an RBM, a list of them, or None, got {template!r}")
-    settings = [rbm_settings(template) for template in templates]
-    # A template's visible type holds for the first layer; those above follow the layer below.
-    return settings[:1] + [replace(s, visible="auto") for s in settings[1:]]
+    return [rbm_settings(template) for template in templates]
 
 
 def pretrain_stack(
