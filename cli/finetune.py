@@ -63,7 +63,6 @@ def command(**options: Any) -> None:
     check_outputs(out, options["log"], force=options["force"], inputs=(data.source_path,))
     previous, epochs_before = classifier.warm_start, len(getattr(classifier, "history_", ()))
     if model.is_classifier:
-        check_classes(model, data.labels)
         classifier.set_params(warm_start=True)
     train(classifier, data, quiet=options["quiet"], log=options["log"])
     classifier.set_params(warm_start=previous, verbose=0)
@@ -91,20 +90,6 @@ def make_classifier(model: Any, options: dict[str, Any]) -> Any:
         if value is not None:
             raise SettingError(f"{model.path} is a classifier and goes on with its own: leave {name} {value} out")
     return model.estimator.set_params(**given)
-
-
-def check_classes(model: Any, labels: Any) -> None:
-    """Refuse labels other than the classes that a classifier knows."""
-    import numpy as np
-
-    from deepbelief.errors import DataError
-    from deepbelief.estimators.labels import labelled_rows
-
-    known = list(model.estimator.classes_)
-    found = list(np.unique(labels[labelled_rows(labels, model.estimator.unlabeled)]))
-    if known != found:
-        shown = [", ".join(str(label) for label in some[:12]) for some in (known, found)]
-        raise DataError(f"{model.path} goes on with classes {shown[0]}; the data have {shown[1]}")
 
 
 def train(classifier: Any, data: Any, *, quiet: bool, log: str | None) -> None:

@@ -125,6 +125,16 @@ def test_finetune_goes_on_with_a_classifier(tmp_path):
     assert tuned.warm_start is False
 
 
+def test_going_on_tells_of_this_run_only():
+    good("pretrain", "digits", "--limit", 300, "--layers", 40, "--epochs", 10, "--seed", 1)
+    good("finetune", "digits.h5", "--epochs", 20, "--early-stopping", "--seed", 3)
+    np.savez("wrong.npz", X=rows(300), y=np.roll(load_digits().target[:300], 1))
+    out = good("finetune", "digits-tuned.h5", "wrong.npz", "--labels", "y", "--epochs", 1).stdout
+    scores = [r["validation_score"] for r in load("digits-tuned2.h5").history_]
+    assert scores[-1] < max(scores)
+    assert f"{100 * (1 - scores[-1]):.2f} % on held-out rows" in out
+
+
 def test_finetuned_files_get_a_new_name_each_time(tmp_path):
     put_model(tmp_path, "dbn").rename("a-tuned.h5")
     good("finetune", "a-tuned.h5", "--epochs", 1)

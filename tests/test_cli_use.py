@@ -125,16 +125,15 @@ def test_evaluate_a_stack_by_its_reconstructions(tmp_path):
     assert "64 -> 12 -> 8" in good("evaluate", path).stdout
 
 
-@pytest.mark.parametrize("hidden", ["rectified", "gaussian"])
-def test_gaussian_stacks_are_judged_in_their_own_units(hidden):
+def test_gaussian_stacks_are_judged_in_their_own_units():
     X = load_digits().data[:200] * 7 - 20.5
     np.save("rows.npy", X)
-    good("pretrain", "rows.npy", *TINY[3:], "--hidden", hidden)
+    good("pretrain", "rows.npy", "--layers", "12,8", "--epochs", 30, "--seed", 1, "--hidden", "rectified")
     scores = json.loads(good("evaluate", "rows.h5", "--json").stdout)
     dbn = load("rows.h5")
     scale = dbn.stack_.layers[0].scale
     expected = np.square((dbn.inverse_transform(dbn.transform(X)) - X) / scale).sum(axis=1).mean()
-    assert scores["reconstruction_errors"][-1] == pytest.approx(expected, rel=1e-3)
+    assert scores["reconstruction_errors"][-1] == pytest.approx(expected, rel=1e-4)
     assert scores["pseudo_log_likelihood"] is None
 
 
