@@ -261,6 +261,18 @@ def test_threads_hand_errors_and_error_states_on(threads):
         crew.CREW.run(fail, huge)
 
 
+def test_a_forked_child_starts_its_own_threads(threads):
+    x = np.ones((9, 20_000), np.float32)
+    crew.CREW.run(lambda part: np.negative(part, out=part), x)
+    parents = crew.CREW._pool
+    crew._after_fork()
+    assert crew.CREW._pool is None
+    if parents is not None:
+        parents.shutdown()
+    crew.CREW.run(lambda part: np.negative(part, out=part), x)
+    np.testing.assert_array_equal(x, 1)
+
+
 def test_threads_follow_what_blas_is_told(monkeypatch):
     for name in crew._LIMITS:
         monkeypatch.delenv(name, raising=False)

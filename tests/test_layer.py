@@ -316,6 +316,17 @@ def test_huge_inputs_have_diverged_even_where_rows_are_reconstructed(bk):
         train(trainer, rows, (0, 1))
 
 
+def test_reconstructing_worse_than_the_column_means_is_divergence(bk):
+    rows = bits()
+    weights = exact.Weights(np.zeros((6, 2), np.float32), np.full(6, 20, np.float32), np.zeros(2, np.float32))
+    trainer = trainer_for(bk, rows, weights=weights, learning_rate=1e-9)
+    with pytest.raises(DivergenceError, match="reconstructed worse") as caught:
+        train(trainer, rows, (0, 1))
+    # Every bit is taken for 1, against the bits' own variance.
+    assert f"({(1 - rows).sum(axis=1).mean():.4g})" in str(caught.value)
+    assert f"({rows.var(axis=0).sum():.4g})" in str(caught.value)
+
+
 def test_gaussian_machines_without_a_minimum_have_diverged(bk):
     rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     weights = exact.Weights(
