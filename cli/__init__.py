@@ -3,8 +3,11 @@
 Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
 """
 
+import difflib
 import importlib
+import io
 import pkgutil
+import sys
 from typing import Any
 
 import click
@@ -27,6 +30,15 @@ class Commands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command that is meant; name the nearest one where there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            error.message += f" Did you mean {near[0]}?" if near else ""
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; bad input ends in one line and an exit code, never in a traceback."""
@@ -52,6 +64,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the console script's entry."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a class called 'naïve' is no reason to fail on an ASCII terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     cli(prog_name="deepbelief")
 
 

@@ -40,6 +40,8 @@ def read_config(path: str, command: click.Command) -> dict[str, Any]:
         name = key.replace("_", "-")
         if name not in parameters:
             raise SettingError(f"{path}: {unknown('key', key, parameters)}")
+        if parameters[name].name in settings:
+            raise SettingError(f"{path}: {name} is there twice, with - and with _")
         settings[str(parameters[name].name)] = _checked(f"{path}: {key}", parameters[name], value)
     return settings
 

@@ -28,7 +28,7 @@ def reported() -> Iterator[None]:
         _silence_stdout()
         raise click.exceptions.Exit(0) from None
     except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was written", err=True)
+        click.echo("Interrupted: the output file is as it was", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except (DeepBeliefError, DivergenceWarning, OSError, MemoryError) as error:
         click.echo(f"Error: {_message(error)}", err=True)

@@ -145,7 +145,8 @@ def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metad
     if held_out and (source in OPENML or Path(source).is_dir()):
         click.echo(f"Using {clean(source)}:test", err=True)
         return f"{source}:test", where
-    where["limit"] = where["limit"] or model.recorded("limit", int)
+    if where["limit"] is None:
+        where["limit"] = model.recorded("limit", int)
     first = f", the first {where['limit']} rows" if where["limit"] else ""
     click.echo(f"Using {clean(source)}{first}: the data it was trained on", err=True)
     return source, where
@@ -189,9 +190,16 @@ def _open(model: Model, spec: str, where: Metadata) -> DataSet:
 
 
 def check_values(model: Model, statistics: ColumnStatistics) -> None:
-    """Warn of values that a model with Bernoulli inputs cannot have been trained on."""
+    """Warn of values that a model with Bernoulli inputs was hardly trained on."""
     low, high = float(statistics.min.min()), float(statistics.max.max())
-    if model.stack.layers[0].visible == "bernoulli" and model.scaling.kind != "minmax" and (low < 0 or high > 1):
+    kind = model.scaling.kind
+    if kind == "255" and high < 1.5 / 255:
+        warnings.warn(
+            f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255",
+            DataWarning,
+            stacklevel=2,
+        )
+    if model.stack.layers[0].visible == "bernoulli" and kind != "minmax" and (low < 0 or high > 1):
         warnings.warn(
             f"values from {low:.4g} to {high:.4g} where {model.path} was trained on 0 to 1: "
             "scale these data as those were",

@@ -55,6 +55,11 @@ def test_wrong_usage_exits_2(args):
     assert "Usage:" in result.stderr
 
 
+def test_the_nearest_command_is_named():
+    assert "Did you mean pretrain?" in run("pretran").stderr
+    assert "Did you mean" not in run("zzz").stderr
+
+
 def test_private_modules_are_no_commands():
     assert run("_files").exit_code == 2
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, process, put_model, snapshot
 from rich.console import Console
@@ -49,7 +50,7 @@ def test_ctrl_c_in_training_ends_in_one_line(tmp_path, command):
         out, err = child.communicate(timeout=30)
     last = err.decode().splitlines()[-1]
     assert child.returncode == 130
-    assert last == "Interrupted: nothing was written"
+    assert last == "Interrupted: the output file is as it was"
     assert "Traceback" not in err.decode()
     assert out == b""
     assert snapshot(tmp_path) == before
@@ -78,6 +79,20 @@ def test_a_reader_that_has_seen_enough(tmp_path, words):
         err = child.stderr.read()
     assert err == b""
     assert child.returncode == 0
+
+
+def test_words_that_the_terminal_does_not_know(tmp_path):
+    from deepbelief import load, save
+
+    model = load(put_model(tmp_path, "classifier"))
+    model.classes_ = np.array([f"n\xe4{i}" for i in range(10)])
+    save(model, tmp_path / "words.h5")
+    words = [*COMMAND, "predict", "words.h5", "digits"]
+    done = subprocess.run(
+        words, cwd=tmp_path, capture_output=True, check=False, env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert re.fullmatch(rb"label\n(n\\xe4\d\n){1797}", done.stdout)
 
 
 def test_results_alone_go_to_stdout(tmp_path):

@@ -170,6 +170,21 @@ def test_data_on_another_scale_are_told(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+def test_data_scaled_twice_are_told():
+    np.save("bytes.npy", load_digits().data[:100].astype(np.uint8) * 15)
+    good("pretrain", "bytes.npy", *TINY[3:])
+    assert good("encode", "bytes.h5").stderr.startswith("Using ")
+    result = good("encode", "bytes.h5", "digits", "--out", "twice.npy")
+    assert result.stderr.startswith("Warning: no value is above 1, and bytes.h5 divides by 255")
+
+
+def test_a_limit_is_not_taken_for_the_recorded_one(tmp_path):
+    path = put_model(tmp_path, "dbn")
+    assert "limit" in bad("encode", path, "--limit", 0)
+    good("encode", path, "--limit", 7)
+    assert np.load("dbn-codes.npy").shape == (7, 8)
+
+
 def test_the_test_split_is_the_default(tmp_path):
     folder = tmp_path / "mnist"
     folder.mkdir()
