@@ -88,6 +88,19 @@ class FlipsOnly(np.random.RandomState):
         return np.full(size, self.bit)
 
 
+def test_weights_may_be_set_as_in_scikit_learn(X):
+    rbm, other = (RBM(4, n_iter=n, random_state=n).fit(X) for n in (1, 3))
+    for name in ("components_", "intercept_hidden_", "intercept_visible_"):
+        setattr(rbm, name, getattr(other, name) * 1.0)
+        np.testing.assert_array_equal(getattr(rbm, name), getattr(other, name))
+    np.testing.assert_array_equal(rbm.transform(X), other.transform(X))
+    np.testing.assert_array_equal(rbm.score_samples(X), other.score_samples(X))
+    with pytest.raises(DataError, match="vbias must have shape"):
+        rbm.components_ = np.zeros((4, 3))
+    with pytest.raises(AttributeError, match="after fit"):
+        RBM().components_ = np.zeros((4, 3))
+
+
 def test_gibbs_draws_from_the_conditionals():
     rbm = RBM(3, n_iter=1, random_state=0).fit(np.eye(5))
     weights = rbm.weights_ = tiny(5, 3)

@@ -12,7 +12,11 @@ from sklearn.utils.validation import check_array, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
+from deepbelief.gradients import get_gradient
+from deepbelief.layer import RBMSettings
+from deepbelief.schedules import get_schedule
 from deepbelief.sources import RowSource, as_source
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -100,6 +104,35 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
             f"hidden_layer_sizes must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}"
         )
     return tuple(int(s) for s in values)
+
+
+def rbm_settings(rbm: Any) -> RBMSettings:
+    """Check an RBM's settings and return them for the engine."""
+    if rbm.visible != "auto":
+        get_unit(rbm.visible)
+    get_unit(rbm.hidden)
+    get_gradient(rbm.gradient, 1)
+    if rbm.schedule != "auto":
+        get_schedule(rbm.schedule)
+    check_flags(rbm, "nesterovs_momentum", "warm_start")
+    check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
+    check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
+    check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
+    check_number("weight_decay", rbm.weight_decay, low=0)
+    check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
+    check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
+    check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
+    check_number("sparsity_cost", rbm.sparsity_cost, low=0)
+    if rbm.sparsity_target is not None:
+        check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
+        if get_unit(rbm.hidden).spec != "bernoulli":
+            raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
+    return RBMSettings(
+        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=int(rbm.gibbs_steps),
+        learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
+        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
+        n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
+    )  # fmt: skip
 
 
 def warn_diverged(message: str) -> None:

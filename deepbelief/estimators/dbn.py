@@ -15,10 +15,11 @@ from deepbelief.estimators.base import (
     check_rows,
     check_sizes,
     on_device,
+    rbm_settings,
     user_level,
     warn_diverged,
 )
-from deepbelief.estimators.rbm import RBM, rbm_settings
+from deepbelief.estimators.rbm import RBM
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, pretrain, transform

@@ -11,10 +11,10 @@ import numpy as np
 from deepbelief import hdf5
 from deepbelief.backends import BACKENDS
 from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
-from deepbelief.estimators.base import check_number, check_sizes
+from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN, layer_settings
-from deepbelief.estimators.rbm import RBM, rbm_settings
+from deepbelief.estimators.rbm import RBM
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
 from deepbelief.seeds import run_seed

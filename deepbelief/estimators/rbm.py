@@ -10,13 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
-from deepbelief.estimators.base import check_backend, check_flags, check_number, check_rows, on_device, warn_diverged
-from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.estimators.base import check_backend, check_number, check_rows, on_device, rbm_settings, warn_diverged
+from deepbelief.gradients import GradientEstimator
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain, scaled, transform
-from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import RowSource, blocks
 from deepbelief.stack import Stack, Weights
@@ -24,35 +24,6 @@ from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_
 from deepbelief.units import Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def rbm_settings(rbm: "RBM") -> RBMSettings:
-    """Check an RBM's settings and return them for the engine."""
-    if rbm.visible != "auto":
-        get_unit(rbm.visible)
-    get_unit(rbm.hidden)
-    get_gradient(rbm.gradient, 1)
-    if rbm.schedule != "auto":
-        get_schedule(rbm.schedule)
-    check_flags(rbm, "nesterovs_momentum", "warm_start")
-    check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
-    check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
-    check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
-    check_number("weight_decay", rbm.weight_decay, low=0)
-    check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
-    check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
-    check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
-    check_number("sparsity_cost", rbm.sparsity_cost, low=0)
-    if rbm.sparsity_target is not None:
-        check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
-        if get_unit(rbm.hidden).spec != "bernoulli":
-            raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
-    return RBMSettings(
-        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=int(rbm.gibbs_steps),
-        learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
-        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
-        n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
-    )  # fmt: skip
 
 
 def _tractable(rbm: "RBM") -> bool:
@@ -291,15 +262,27 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Weights, of shape (n_components, n_features)."""
         return self._fitted("components_").W.T  # type: ignore[no-any-return]
 
+    @components_.setter
+    def components_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("components_"), W=np.ascontiguousarray(value.T))
+
     @property
     def intercept_hidden_(self) -> Array:
         """Hidden biases, of shape (n_components,)."""
         return self._fitted("intercept_hidden_").hbias  # type: ignore[no-any-return]
 
+    @intercept_hidden_.setter
+    def intercept_hidden_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("intercept_hidden_"), hbias=value)
+
     @property
     def intercept_visible_(self) -> Array:
         """Visible biases, of shape (n_features,)."""
         return self._fitted("intercept_visible_").vbias  # type: ignore[no-any-return]
+
+    @intercept_visible_.setter
+    def intercept_visible_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("intercept_visible_"), vbias=value)
 
     @property
     def n_iter_(self) -> int:
@@ -436,4 +419,4 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-__all__ = ["RBM", "rbm_settings"]
+__all__ = ["RBM"]
