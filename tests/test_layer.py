@@ -1,4 +1,4 @@
-"""One layer's training: settings, first weights, divergence, and what the hot path may not do."""
+"""One layer's training: settings, first weights, and what the hot path may not do."""
 
 import tracemalloc
 
@@ -6,44 +6,19 @@ import exact
 import numpy as np
 import pytest
 from fake_device import CROSSINGS, no_crossings
+from layer_runs import bits, train, trainer_for
 
-from deepbelief.backends import get_backend
-from deepbelief.errors import DataError, DivergenceError
+from deepbelief.backends import crew, get_backend
+from deepbelief.errors import DataError
 from deepbelief.gradients import CD, PCD, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
 from deepbelief.sources import ArraySource
-from deepbelief.training import Reporter, Rows
+from deepbelief.training import Rows
 from deepbelief.units import get_unit
 
 ESTIMATORS = ["cd", "pcd"]
-
-
-def bits(n=64, width=6, seed=0, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    return (rng.random((n, width)) < np.linspace(0.1, 0.9, width)).astype(dtype)
-
-
-def trainer_for(bk, rows, n_hidden=4, *, state=None, weights=None, horizon=10, **settings):
-    source = ArraySource(rows)
-    unit, mean, scale, visible_mean = choose_visible(settings.pop("visible", "auto"), source)
-    hidden = get_unit(settings.pop("hidden", "bernoulli"))
-    if weights is None:
-        weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
-    settings = {"batch_size": 10, "n_iter": 4, "learning_rate": 0.1} | settings
-    resolved = RBMSettings(visible=unit, hidden=hidden, **settings).resolve(*source.shape, 4)
-    return LayerTrainer(weights, resolved, bk, seed=0, layer=0, horizon=horizon, state=state)
-
-
-def train(trainer, rows, epochs, held_out=None, **more):
-    weights = trainer.machine.weights()
-
-    def entering(array):
-        return Rows(scaled(ArraySource(array), weights), trainer.bk, array.dtype)
-
-    held_out = None if held_out is None else entering(held_out)
-    return trainer.train(entering(rows), held_out, range(*epochs), Reporter(), **more)
 
 
 # --- settings ---
@@ -211,7 +186,8 @@ def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monke
 
 @pytest.mark.parametrize("gradient", ESTIMATORS)
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov):
+def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov, monkeypatch):
+    monkeypatch.setattr(crew.CREW, "_n", 1)  # every thread has its own block of scratch
     n_visible, n_hidden, batch = 400, 300, 100
     rows = bits(250, n_visible)
     trainer = trainer_for(get_backend(), rows, n_hidden, gradient=gradient, nesterov=nesterov, batch_size=batch)
@@ -264,77 +240,6 @@ def test_rectified_units_have_no_free_energy_gap(bk):
     rows = bits()
     trainer = trainer_for(bk, rows, hidden="rectified", learning_rate=0.001)
     assert train(trainer, rows, (0, 1), bits(20))[-1]["free_energy_gap"] is None
-
-
-# --- divergence ---
-
-
-def diverging_rows():
-    return np.random.default_rng(0).normal(0, 50, (60, 8)).astype(np.float32)
-
-
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("rate", [10.0, 1e5, 1e30])
-def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, rate):
-    rows = diverging_rows()
-    trainer = trainer_for(bk, rows, visible="gaussian", gradient=gradient, learning_rate=rate, momentum=0.9)
-    with pytest.raises(DivergenceError, match=r"layer 1 diverged in epoch 1: .*; try learning_rate=") as caught:
-        train(trainer, rows, (0, 4))
-    assert f"(it was {rate:.3g})" in str(caught.value)
-
-
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
-def test_a_run_that_diverges_later_keeps_its_last_good_epoch(bk, gradient, hidden, visible):
-    rows = bits()
-    settings = {"gradient": gradient, "hidden": hidden, "visible": visible, "horizon": 4, "learning_rate": 0.001}
-    trainer = trainer_for(bk, rows, schedule=lambda p: 1.0 if p < 0.25 else 1e30, **settings)
-    history = train(trainer, rows, (0, 4))
-    assert len(history) == 2
-    assert "layer 1 diverged in epoch 2" in history[-1]["diverged"]
-    good = trainer_for(bk, rows, schedule="constant", **settings)
-    train(good, rows, (0, 1))
-    kept, wanted = trainer.machine.weights().arrays(), good.machine.weights().arrays()
-    for name in kept:
-        np.testing.assert_array_equal(kept[name], wanted[name])
-    # What a later run would start from is sane too.
-    state = trainer.export_state()
-    assert all(np.isfinite(v).all() for v in state.velocities)
-    assert state.chains is None or np.isfinite(state.chains).all()
-    assert np.isfinite(trainer.negative_states(0)).all()
-    again = trainer_for(bk, rows, weights=trainer.machine.weights(), state=state, schedule="constant", **settings)
-    assert "diverged" not in train(again, rows, (2, 4))[-1]
-
-
-def test_huge_inputs_have_diverged_even_where_rows_are_reconstructed(bk):
-    rows = bits()
-    identity = 1e5 * np.eye(6, dtype=np.float32)
-    weights = exact.Weights(identity, np.full(6, -5e4, np.float32), np.full(6, -5e4, np.float32))
-    trainer = trainer_for(bk, rows, weights=weights, learning_rate=1e-9)
-    with pytest.raises(DivergenceError, match="hidden inputs reached 5e"):
-        train(trainer, rows, (0, 1))
-
-
-def test_reconstructing_worse_than_the_column_means_is_divergence(bk):
-    rows = bits()
-    weights = exact.Weights(np.zeros((6, 2), np.float32), np.full(6, 20, np.float32), np.zeros(2, np.float32))
-    trainer = trainer_for(bk, rows, weights=weights, learning_rate=1e-9)
-    with pytest.raises(DivergenceError, match="reconstructed worse") as caught:
-        train(trainer, rows, (0, 1))
-    # Every bit is taken for 1, against the bits' own variance.
-    assert f"({(1 - rows).sum(axis=1).mean():.4g})" in str(caught.value)
-    assert f"({rows.var(axis=0).sum():.4g})" in str(caught.value)
-
-
-def test_gaussian_machines_without_a_minimum_have_diverged(bk):
-    rows = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    weights = exact.Weights(
-        np.eye(4, 3, dtype=np.float32) * 1.2, np.zeros(4, np.float32), np.zeros(3, np.float32), "gaussian", "gaussian"
-    )
-    trainer = trainer_for(bk, rows, visible="gaussian", hidden="gaussian", weights=weights, learning_rate=1e-6)
-    with pytest.raises(DivergenceError, match="spectral norm 1"):
-        train(trainer, rows, (0, 1))
 
 
 # --- state ---
