@@ -152,6 +152,7 @@ class LayerTrainer:
             self.activity = bk.xp.full_like(self.machine.hbias, settings.sparsity_target)
             if self.state.activity is not None:
                 self.activity[...] = bk.asarray(self.state.activity)
+        self._visible_mean = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
         self.good: Weights | None = weights if self.state.epochs else None
         self.diverged = ""
 
@@ -189,8 +190,12 @@ class LayerTrainer:
         n = len(rows)
         size = min(MONITOR_ROWS, max(100, n // 50), n)
         self._monitor = rows.some(np.sort(host_rng(self.seed, self.layer, "monitor").permutation(n)[:size]))
-        spread = self.bk.xp.square(self._monitor - self._monitor.mean(axis=0)).sum(axis=1).mean()
-        self._baseline = float(self.bk.to_numpy(spread))
+        # By their own means, or by those that the layer was started with, whichever is further: the rows of a
+        # `partial_fit` may be alike. A handful of rows says nothing.
+        centres = [self._monitor.mean(axis=0)] + ([] if self._visible_mean is None else [self._visible_mean])
+        spreads = [self.bk.xp.square(self._monitor - centre).sum(axis=1).mean() for centre in centres]
+        far = max(float(self.bk.to_numpy(spread)) for spread in spreads)
+        self._baseline = far if size >= 10 else float("inf")
         self._held_out = self._compared = None
         if held_out is not None and self.machine.hidden.tractable:
             size = min(MONITOR_ROWS, len(held_out), n)
