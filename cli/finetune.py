@@ -14,6 +14,7 @@ from ._text import arrows, clean, facts, seconds, size_of
 network_options = together(
     option("--epochs", "max_iter", type=OrAuto(int), help="auto: about 6,000 updates, 20 to 100 epochs."),
     option("--learning-rate", "learning_rate_init", type=OrAuto(float), help="At the start; auto: 0.1."),
+    option("--pretrained-lr-factor", type=float, help="Rate below the head, as a multiple.  [default: 1]"),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the labelled rows, 10 to 100."),
     option("--alpha", type=float, help="L2 factor of the weights.  [default: 1e-5]"),
     option("--activation", help="auto (as the hidden units), sigmoid, tanh, relu or identity."),
@@ -24,7 +25,15 @@ network_options = together(
         help="Hold out a tenth of the rows; keep the best weights for them.",
     ),
 )
-SETTINGS = ("max_iter", "learning_rate_init", "batch_size", "alpha", "activation", "early_stopping")
+SETTINGS = (
+    "max_iter",
+    "learning_rate_init",
+    "pretrained_lr_factor",
+    "batch_size",
+    "alpha",
+    "activation",
+    "early_stopping",
+)
 
 
 @click.command("finetune", short_help="Fine-tune a pretrained model into a classifier.")
