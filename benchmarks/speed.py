@@ -72,7 +72,9 @@ def main():
         times = measure(shape, options.repeats, options.epochs)
         median = {name: statistics.median(t) for name, t in times.items()}
         best = {name: min(t) for name, t in times.items()}
-        print(f"{title}, {shape[3]} rows\n{'':22}median s  of floor  of BernoulliRBM   best s  of floor  of BernoulliRBM")
+        print(
+            f"{title}, {shape[3]} rows\n{'':22}median s  of floor  of BernoulliRBM   best s  of floor  of BernoulliRBM"
+        )
         rows = {}
         for name in times:
             row = {"median_s": median[name], "best_s": best[name]}
