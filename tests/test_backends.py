@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fake_device import CROSSINGS, FakeDevice
 
-from deepbelief.backends import BACKENDS, crew, get_backend, numpy_backend
+from deepbelief.backends import BACKENDS, get_backend, numpy_backend
 from deepbelief.errors import BackendError
 from deepbelief.seeds import stream
 
@@ -212,76 +212,6 @@ def test_long_draws_do_not_repeat_themselves(bk):
     for lag in (BLOCK, WORDS, WORDS // 2):
         agree = (x[:-lag] == x[lag:]).mean(dtype=np.float64)
         assert abs(agree - 0.5) <= SIGMAS * 0.5 / math.sqrt(size - lag)
-
-
-# --- threads ---
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request, monkeypatch):
-    monkeypatch.setattr(crew.CREW, "_n", request.param)
-    monkeypatch.setattr(crew.CREW, "_pool", None)
-    yield request.param
-    if crew.CREW._pool is not None:
-        crew.CREW._pool.shutdown()
-
-
-def results(bk, rows=331, columns=401):
-    """Return what each threaded operation makes of arrays that are worth sharing, of an odd shape."""
-    rng = np.random.default_rng(0)
-    x, bias = rng.normal(0, 3, (rows, columns)).astype(np.float32), rng.normal(size=columns).astype(np.float32)
-    p = bk.sigmoid(x.copy(), bias)
-    states = bk.rng(stream(0)).bernoulli(p, np.empty_like(p))
-    w, velocity, grad = x.copy(), p.copy(), states.copy()
-    bk.momentum_step(w, velocity, grad, 0.1, 0.9, 0.01, True)
-    return [p, states, w, velocity]
-
-
-def test_threads_change_no_bit(threads, monkeypatch):
-    got = results(get_backend("numpy"))
-    assert (crew.CREW._pool is not None) == (threads > 1)
-    monkeypatch.setattr(crew.CREW, "_n", 1)
-    for a, b in zip(got, results(get_backend("numpy")), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_threads_hand_errors_and_error_states_on(threads):
-    def multiply(part):
-        np.multiply(part, np.float32(1e30), out=part)
-
-    def fail(part):
-        raise ValueError("in a share")
-
-    huge = np.full((9, 20_000), 1e30, np.float32)
-    with np.errstate(over="ignore"):
-        crew.CREW.run(multiply, huge.copy())
-    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        crew.CREW.run(multiply, huge.copy())
-    with pytest.raises(ValueError, match="in a share"):
-        crew.CREW.run(fail, huge)
-
-
-def test_a_forked_child_starts_its_own_threads(threads):
-    x = np.ones((9, 20_000), np.float32)
-    crew.CREW.run(lambda part: np.negative(part, out=part), x)
-    parents = crew.CREW._pool
-    crew._after_fork()
-    assert crew.CREW._pool is None
-    if parents is not None:
-        parents.shutdown()
-    crew.CREW.run(lambda part: np.negative(part, out=part), x)
-    np.testing.assert_array_equal(x, 1)
-
-
-def test_threads_follow_what_blas_is_told(monkeypatch):
-    for name in crew._LIMITS:
-        monkeypatch.delenv(name, raising=False)
-    cores = crew.n_threads()
-    assert cores >= 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert crew.n_threads() == 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "not a number")
-    assert crew.n_threads() == cores
 
 
 # --- choosing ---

@@ -8,7 +8,7 @@ import pytest
 from fake_device import CROSSINGS, no_crossings
 from layer_runs import bits, train, trainer_for
 
-from deepbelief.backends import crew, get_backend
+from deepbelief.backends import get_backend
 from deepbelief.errors import DataError
 from deepbelief.gradients import CD, PCD, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
@@ -186,8 +186,7 @@ def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monke
 
 @pytest.mark.parametrize("gradient", ESTIMATORS)
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov, monkeypatch):
-    monkeypatch.setattr(crew.CREW, "_n", 1)  # every thread has its own block of scratch
+def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov):
     n_visible, n_hidden, batch = 400, 300, 100
     rows = bits(250, n_visible)
     trainer = trainer_for(get_backend(), rows, n_hidden, gradient=gradient, nesterov=nesterov, batch_size=batch)

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends.crew import CREW
-
 Array = NDArray[Any]
 
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
@@ -25,32 +23,6 @@ def _compare(words: Array, p: Array, out: Array) -> None:
     np.multiply(words, WORD_SCALE, out=out, casting="unsafe", dtype=np.float32)
     np.add(out, np.float32(0.5), out=out)
     np.less(out, p, out=out)
-
-
-def _sigmoid(x: Array, bias: Array | None) -> None:
-    if bias is not None:
-        np.add(x, bias, out=x)
-    with np.errstate(over="ignore"):
-        np.negative(x, out=x)
-        np.exp(x, out=x)
-        np.add(x, 1, out=x)
-        np.reciprocal(x, out=x)
-
-
-def _step(w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool) -> None:
-    scratch = np.empty(min(BLOCK, w.size), w.dtype) if decay or nesterov else None
-    for i in range(0, w.size, BLOCK):
-        part, v, g = w[i : i + BLOCK], velocity[i : i + BLOCK], grad[i : i + BLOCK]
-        g *= rate
-        if decay:
-            g += np.multiply(part, rate * decay, out=scratch[: part.size])  # type: ignore[index]
-        v *= momentum
-        v -= g
-        if nesterov:
-            part += np.multiply(v, momentum, out=scratch[: part.size])  # type: ignore[index]
-            part -= g
-        else:
-            part += v
 
 
 class NumpyRng:
@@ -75,7 +47,7 @@ class NumpyRng:
         for i in range(0, flat_p.size, WORD_BLOCK):
             threshold = flat_p[i : i + WORD_BLOCK]
             words = self._bits.random_raw((threshold.size + 1) // 2).view(np.int32)[: threshold.size]
-            CREW.run(_compare, words, threshold, flat_out[i : i + WORD_BLOCK])
+            _compare(words, threshold, flat_out[i : i + WORD_BLOCK])
         return out
 
     def uniform(self, out: Array) -> Array:
@@ -118,18 +90,32 @@ class NumpyBackend:
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
-        CREW.run(lambda part: _sigmoid(part, bias), x)
-        return x
+        if bias is not None:
+            np.add(x, bias, out=x)
+        with np.errstate(over="ignore"):
+            np.negative(x, out=x)
+            np.exp(x, out=x)
+            np.add(x, 1, out=x)
+            return np.reciprocal(x, out=x)
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
         """Take one step downhill, block by block."""
-
-        def step(w: Array, velocity: Array, grad: Array) -> None:
-            _step(w, velocity, grad, rate, momentum, decay, nesterov)
-
-        CREW.run(step, w.reshape(-1), velocity.reshape(-1), grad.reshape(-1))
+        w, velocity, grad = w.reshape(-1), velocity.reshape(-1), grad.reshape(-1)
+        scratch = np.empty(min(BLOCK, w.size), w.dtype) if decay or nesterov else None
+        for i in range(0, w.size, BLOCK):
+            part, v, g = w[i : i + BLOCK], velocity[i : i + BLOCK], grad[i : i + BLOCK]
+            g *= rate
+            if decay:
+                g += np.multiply(part, rate * decay, out=scratch[: part.size])  # type: ignore[index]
+            v *= momentum
+            v -= g
+            if nesterov:
+                part += np.multiply(v, momentum, out=scratch[: part.size])  # type: ignore[index]
+                part -= g
+            else:
+                part += v
 
     def free_memory(self) -> int:
         """Return the physical memory that is free, 1 GiB where the system does not say."""
