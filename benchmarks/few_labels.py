@@ -22,7 +22,7 @@ from deepbelief.losses import SoftmaxNLL
 from deepbelief.sources import as_source
 
 SIZES = (2000,)
-LAYER = {"n_iter": 12, "schedule": "linear", "batch_size": 100, "sparsity_target": 0.05}
+LAYER = {"n_iter": 12, "learning_rate": 0.1, "schedule": "linear", "batch_size": 100, "sparsity_target": 0.05}
 FINETUNE = {"learning_rate_init": 0.1, "schedule": "linear", "batch_size": 20, "max_iter": 20, "alpha": 0.0}
 PRETRAINED_LR_FACTOR = 0.1
 

@@ -51,8 +51,9 @@ class RBMSettings:
         n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
         rate = self.learning_rate
         if rate == "auto":
-            # The first updates move all hidden units alike: the more there are, the further they overshoot.
-            crowd = min(1.0, 500 / n_hidden)
+            # The first updates move all units that are on alike: the more there are, the further they overshoot.
+            active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
+            crowd = min(1.0, 250 / active)
             rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor * crowd
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
         return replace(

@@ -55,6 +55,8 @@ def test_automatic_rates_follow_the_units(visible, hidden, gradient, n_visible, 
 def test_the_automatic_rate_falls_with_the_number_of_hidden_units():
     rates = [RBMSettings(visible="bernoulli").resolve(1000, 784, n).learning_rate for n in (1, 500, 1000, 2000)]
     assert rates == [0.1, 0.1, 0.05, 0.025]
+    sparse = RBMSettings(visible="bernoulli", sparsity_target=0.05).resolve(1000, 784, 2000)
+    assert sparse.learning_rate == 0.1  # a hundred units are on at the start
 
 
 def test_given_settings_stay():

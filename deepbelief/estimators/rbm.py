@@ -54,7 +54,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Gibbs steps k for each update.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: 0.1 for Bernoulli and softmax units (0.05 with PCD), 0.01 or less for Gaussian visible,
-        0.001 for Gaussian or rectified hidden units; times 500 / n_components for more than 500.
+        0.001 for Gaussian or rectified hidden units; less where more than 250
+        hidden units are on at the start (500 / n_components without a sparsity target).
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
     momentum : float or "auto", default="auto"
