@@ -40,7 +40,7 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     """
     if callable(schedule):
         return schedule
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise SettingError(unknown("schedule", schedule, SCHEDULES))
     return SCHEDULES[schedule]
 

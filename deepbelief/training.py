@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.errors import SettingError
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
 
@@ -42,6 +43,8 @@ def get_reporter(verbose: int | bool | Reporter) -> Reporter:
     """Return the reporter that ``verbose`` asks for."""
     if isinstance(verbose, Reporter):
         return verbose
+    if not isinstance(verbose, (bool, int, np.integer)):
+        raise SettingError(f"verbose must be a number, a bool or a Reporter, got {verbose!r}")
     return PrintReporter() if verbose else Reporter()
 
 

@@ -29,6 +29,8 @@ def test_a_schedule_may_be_a_function():
     assert get_schedule(math.exp) is math.exp
     with pytest.raises(SettingError, match="did you mean 'linear'"):
         get_schedule("linaer")
+    with pytest.raises(SettingError, match="unknown schedule"):
+        get_schedule(["linear"])
 
 
 @pytest.mark.parametrize(("n_epochs", "switch"), [(5, 1), (10, 2), (25, 5), (100, 5), (1, 1)])

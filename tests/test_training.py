@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbelief.backends import get_backend
+from deepbelief.errors import SettingError
 from deepbelief.sources import ArraySource, ScaledSource, SparseSource, as_source
 from deepbelief.training import PrintReporter, Reporter, Rows, get_reporter, run_epochs, split_rows
 
@@ -123,6 +124,8 @@ def test_verbose_prints_a_line_per_epoch(capsys):
     assert type(get_reporter(0)) is Reporter
     own = Reporter()
     assert get_reporter(own) is own
+    with pytest.raises(SettingError, match="verbose"):
+        get_reporter("yes")
     reporter = get_reporter(1)
     assert isinstance(reporter, PrintReporter)
     run(Recorder(), 10, reporter=reporter)

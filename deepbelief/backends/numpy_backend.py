@@ -90,10 +90,11 @@ class NumpyBackend:
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
-        if bias is not None:
-            np.add(x, bias, out=x)
-        with np.errstate(over="ignore"):
+        if bias is None:
             np.negative(x, out=x)
+        else:
+            np.subtract(-bias, x, out=x)
+        with np.errstate(over="ignore"):
             np.exp(x, out=x)
             np.add(x, 1, out=x)
             return np.reciprocal(x, out=x)
