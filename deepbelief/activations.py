@@ -21,6 +21,10 @@ class Activation(Protocol):
     def name(self) -> str:
         """What settings and files call it."""
 
+    @property
+    def rate(self) -> float:
+        """Learning rate of fine-tuning to start from."""
+
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the activation of ``x + bias``."""
 
@@ -33,6 +37,7 @@ class Sigmoid:
     """The logistic function."""
 
     name: str = "sigmoid"
+    rate: float = 0.3
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by 1 / (1 + exp(-(x + bias)))."""
@@ -51,6 +56,7 @@ class Tanh:
     """The hyperbolic tangent."""
 
     name: str = "tanh"
+    rate: float = 0.1
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by tanh(x + bias)."""
@@ -70,6 +76,7 @@ class ReLU:
     """The rectified linear function."""
 
     name: str = "relu"
+    rate: float = 0.03
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias)."""
@@ -88,6 +95,7 @@ class Identity:
     """No change."""
 
     name: str = "identity"
+    rate: float = 0.03
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Add the bias."""

@@ -30,19 +30,19 @@ class FineTuneSettings:
     schedule: str | Schedule = "linear"
     momentum: float = 0.9
     nesterov: bool = True
-    alpha: float = 1e-5
+    alpha: float = 3e-5
     batch_size: int | str = "auto"
     max_iter: int | str = "auto"
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
-    def resolve(self, n_rows: int) -> "FineTuneSettings":
-        """Return the same settings with every ``"auto"`` replaced by what it means for so many rows."""
+    def resolve(self, n_rows: int, rate: float) -> "FineTuneSettings":
+        """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
         batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
         batch_size = min(batch_size, n_rows)
         updates = -(-n_rows // batch_size)
         max_iter = int(np.clip(round(6000 / updates), 20, 100)) if self.max_iter == "auto" else int(self.max_iter)
-        rate = 0.1 if self.learning_rate_init == "auto" else float(self.learning_rate_init)
+        rate = rate if self.learning_rate_init == "auto" else float(self.learning_rate_init)
         solver = get_optimizer(self.solver, nesterov=self.nesterov)
         return replace(
             self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=max_iter,
@@ -227,7 +227,7 @@ def finetune(
         If the loss is not finite after the first epoch; after a later one the last good parameters are kept.
     """
     reporter = reporter or Reporter()
-    settings = settings.resolve(train.rows.shape[0])
+    settings = settings.resolve(train.rows.shape[0], min(layer.activation.rate for layer in hidden))
     network = Network(hidden, *head, loss, bk)
     tuner = FineTuner(network, train, validation, settings)
     last = first_epoch + int(settings.max_iter)

@@ -43,7 +43,7 @@ def full_batch(start, train, bk):
     """Return the loss and the gradients with all rows in one minibatch."""
     n = len(train.targets)
     network = Network(*start[:1], *start[1], SoftmaxNLL(), bk)
-    tuner = FineTuner(network, train, None, replace(PLAIN, batch_size=n).resolve(n))
+    tuner = FineTuner(network, train, None, replace(PLAIN, batch_size=n).resolve(n, 0.1))
     tuner.begin_epoch(0, np.arange(n))
     tuner._rate = 0.0
     grads = network.backward(tuner.gradient_at_output(0, n))
@@ -223,7 +223,7 @@ def test_divergence_later_keeps_the_last_good_epoch(problem, start, bk, batch_si
     ("n_rows", "batch_size", "max_iter"), [(5, 5, 100), (200, 10, 100), (2000, 40, 100), (60_000, 100, 20)]
 )
 def test_auto_means_about_6000_updates(n_rows, batch_size, max_iter):
-    settings = FineTuneSettings().resolve(n_rows)
+    settings = FineTuneSettings().resolve(n_rows, 0.1)
     assert (settings.batch_size, settings.max_iter) == (batch_size, max_iter)
 
 

@@ -152,7 +152,7 @@ def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activatio
     ]
     head = rng.normal(0, 0.7, (4, 3)), rng.normal(0, 0.5, 3)
     network = Network(hidden, *head, SoftmaxNLL(), bk)
-    settings = FineTuneSettings(batch_size=n, alpha=alpha).resolve(n)
+    settings = FineTuneSettings(batch_size=n, alpha=alpha).resolve(n, 0.1)
     tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
     tuner.begin_epoch(0, rng.permutation(n))
     found = [bk.to_numpy(g).copy() for g in network.backward(tuner.gradient_at_output(0, n))]
@@ -168,7 +168,7 @@ def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activatio
     # The decay that the optimizer adds is the penalty's gradient: one plain step at rate 1 shows the sum.
     step = FineTuner(Network(hidden, *head, SoftmaxNLL(), bk), Labelled(as_source(X), targets, weights), None,
                      FineTuneSettings(batch_size=n, alpha=alpha, momentum=0.0, nesterov=False, schedule="constant",
-                                      learning_rate_init=1.0).resolve(n))  # fmt: skip
+                                      learning_rate_init=1.0).resolve(n, 0.1))  # fmt: skip
     step.begin_epoch(0, np.arange(n))
     step.update(0, n, 0.0, None)
     for before, after, g in zip(params, step.network.host_params(), expected, strict=True):
@@ -184,7 +184,7 @@ def test_minibatches_sum_to_the_full_gradient_the_short_last_one_too(bk):
 
     def gradients(batch_size):
         network = Network(hidden, *head, SoftmaxNLL(), bk)
-        settings = FineTuneSettings(batch_size=batch_size).resolve(n)
+        settings = FineTuneSettings(batch_size=batch_size).resolve(n, 0.1)
         tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
         tuner.begin_epoch(0, np.arange(n))
         total = [0.0] * 4

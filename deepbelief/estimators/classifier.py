@@ -57,7 +57,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         its weights as a start.
     solver : {"sgd"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
-        Learning rate of fine-tuning at its start.
+        Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else.
     pretrained_lr_factor : float, default=1.0
         The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
         factor keeps what pretraining has found.
@@ -65,7 +65,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         How the learning rate of fine-tuning moves.
     momentum : float, default=0.9
     nesterovs_momentum : bool, default=True
-    alpha : float, default=1e-5
+    alpha : float, default=3e-5
         L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its
         alpha by the batch size.)
     batch_size : int or "auto", default="auto"
@@ -133,7 +133,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         schedule: str | Schedule = "linear",
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
-        alpha: float = 1e-5,
+        alpha: float = 3e-5,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         early_stopping: bool = False,
