@@ -27,7 +27,7 @@ from deepbelief.seeds import host_rng
 from deepbelief.sources import as_source
 
 N_FIT = 50_000
-LAYER = {"schedule": "linear", "batch_size": 100}
+LAYER = {"learning_rate": 0.1, "schedule": "linear", "batch_size": 100}
 # The wide layer starts with units that are off seven times in eight; the push towards that is switched off.
 WIDE = LAYER | {"n_iter": 20, "sparsity_target": 0.12, "sparsity_cost": 0.0}
 FINETUNE = {"learning_rate_init": 0.3, "schedule": "linear", "batch_size": 100, "max_iter": 30, "alpha": 3e-5}

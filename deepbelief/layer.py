@@ -12,7 +12,7 @@ from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD
 from deepbelief.schedules import Schedule, get_schedule, momentum_at
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import RowSource, blocks, check_unit_interval, column_statistics
+from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
 from deepbelief.stack import Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
 from deepbelief.units import Softmax, Unit, get_unit
@@ -20,7 +20,11 @@ from deepbelief.units import Softmax, Unit, get_unit
 DeviceArray = Any
 
 MONITOR_ROWS = 1000
+ROUNDING = 1e-6
 ACTIVITY_DECAY = 0.95  # of the running mean that sparsity looks at
+# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
+# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
+LARGEST_GAIN = 16.0
 LARGEST_INPUT = 1e4  # a hidden input beyond this means that the run has diverged
 
 
@@ -42,7 +46,9 @@ class RBMSettings:
     sparsity_target: float | None = None
     sparsity_cost: float = 0.3
 
-    def resolve(self, n_rows: int, n_visible: int, n_hidden: int) -> "RBMSettings":
+    def resolve(
+        self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: np.ndarray[Any, Any] | None = None
+    ) -> "RBMSettings":
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
@@ -51,15 +57,26 @@ class RBMSettings:
         n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
         rate = self.learning_rate
         if rate == "auto":
-            # The first updates move all units that are on alike: the more there are, the further they overshoot.
             active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
-            crowd = min(1.0, 250 / active)
-            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor * crowd
+            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor
+            rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
             learning_rate=float(rate), schedule=get_schedule(schedule),
         )  # fmt: skip
+
+
+def _within_unit_interval(statistics: ColumnStatistics) -> bool:
+    """Tell whether all values lie in [0, 1], up to the rounding of whoever scaled them."""
+    return bool(statistics.min.min() >= -ROUNDING and statistics.max.max() <= 1 + ROUNDING)
+
+
+def _slope(visible: Unit, mean: np.ndarray[Any, Any] | None) -> float:
+    """Return the mean slope of Bernoulli visible units at their column means; that of MNIST where it is not known."""
+    if visible.spec != "bernoulli" or mean is None:
+        return 0.064
+    return float(np.mean(mean * (1 - mean))) + 1e-12
 
 
 def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, Any, Any]:
@@ -75,12 +92,12 @@ def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, A
     """
     statistics = column_statistics(source)
     if visible == "auto":
-        within = statistics.min.min() >= 0 and statistics.max.max() <= 1
-        visible = "bernoulli" if within else "gaussian"
+        visible = "bernoulli" if _within_unit_interval(statistics) else "gaussian"
     unit = get_unit(visible)
-    if unit.spec == "bernoulli":
-        check_unit_interval(source)
-    unit.check_rows(statistics.min, statistics.max)
+    if unit.spec == "bernoulli" and not _within_unit_interval(statistics):
+        check_unit_interval(source)  # names the row and the column
+    elif unit.spec != "bernoulli":
+        unit.check_rows(statistics.min, statistics.max)
     if isinstance(unit, Softmax):
         start = 0
         for block in blocks(source):

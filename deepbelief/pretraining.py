@@ -131,7 +131,9 @@ def _first_pass_trainer(
             n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
             sparsity_target=settings.sparsity_target,
         )  # fmt: skip
-    settings = replace(settings, visible=weights.visible).resolve(source.shape[0], weights.n_visible, weights.n_hidden)
+    settings = replace(settings, visible=weights.visible).resolve(
+        source.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean
+    )
     horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
     return LayerTrainer(weights, settings, bk, seed=seed, layer=layer, horizon=horizon, state=state)
 

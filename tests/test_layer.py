@@ -14,7 +14,7 @@ from deepbelief.gradients import CD, PCD, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
-from deepbelief.sources import ArraySource
+from deepbelief.sources import ArraySource, as_source
 from deepbelief.training import Rows
 from deepbelief.units import get_unit
 
@@ -57,6 +57,21 @@ def test_the_automatic_rate_falls_with_the_number_of_hidden_units():
     assert rates == [0.1, 0.1, 0.05, 0.025]
     sparse = RBMSettings(visible="bernoulli", sparsity_target=0.05).resolve(1000, 784, 2000)
     assert sparse.learning_rate == 0.1  # a hundred units are on at the start
+
+
+def test_the_automatic_rate_falls_where_visible_units_swing():
+    def rate(mean, n_hidden=256):
+        return RBMSettings(visible="bernoulli").resolve(100, 13, n_hidden, np.full(13, mean)).learning_rate
+
+    assert rate(0.5) == pytest.approx(0.1 * 16 / (128 * 0.25))
+    assert rate(0.01) == rate(0.99) == 0.1
+
+
+@pytest.mark.parametrize(("excess", "visible"), [(0.0, "bernoulli"), (1e-9, "bernoulli"), (1e-3, "gaussian")])
+def test_rounding_does_not_turn_bits_into_real_numbers(excess, visible):
+    X = np.array([[0.0, 1 + excess], [1.0, 0.0]] * 5)
+    assert choose_visible("auto", as_source(X))[0].spec == visible
+    assert choose_visible("auto", as_source(-X + 1))[0].spec == visible
 
 
 def test_given_settings_stay():

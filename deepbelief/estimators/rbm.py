@@ -54,8 +54,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Gibbs steps k for each update.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: 0.1 for Bernoulli and softmax units (0.05 with PCD), 0.01 or less for Gaussian visible,
-        0.001 for Gaussian or rectified hidden units; less where more than 250
-        hidden units are on at the start (500 / n_components without a sparsity target).
+        0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
+        that are neither 0 nor 1, which would swing up.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
     momentum : float or "auto", default="auto"
@@ -238,7 +238,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         batch_size = 10 if settings.batch_size == "auto" else settings.batch_size
         settings = replace(
             settings, visible=self.weights_.visible, momentum=momentum, schedule="constant", batch_size=batch_size
-        ).resolve(source.shape[0], self.weights_.n_visible, self.weights_.n_hidden)
+        ).resolve(source.shape[0], self.weights_.n_visible, self.weights_.n_hidden, self.weights_.visible_mean)
         trainer = LayerTrainer(
             self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
         )
