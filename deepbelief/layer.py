@@ -24,6 +24,7 @@ ROUNDING = 1e-6
 ACTIVITY_DECAY = 0.95  # of the running mean that sparsity looks at
 # The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
 # error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
+# Many more hidden than visible units do so too: 256 on the 13 columns of wine, at any rate above 0.03.
 LARGEST_GAIN = 16.0
 LARGEST_INPUT = 1e4  # a hidden input beyond this means that the run has diverged
 
@@ -60,6 +61,8 @@ class RBMSettings:
             active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
             rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor
             rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
+            if visible.spec == "bernoulli":
+                rate *= min(1.0, 4 * n_visible / n_hidden)
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,

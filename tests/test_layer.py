@@ -60,11 +60,13 @@ def test_the_automatic_rate_falls_with_the_number_of_hidden_units():
 
 
 def test_the_automatic_rate_falls_where_visible_units_swing():
-    def rate(mean, n_hidden=256):
-        return RBMSettings(visible="bernoulli").resolve(100, 13, n_hidden, np.full(13, mean)).learning_rate
+    def rate(mean, n_visible=64):
+        settings = RBMSettings(visible="bernoulli").resolve(100, n_visible, 256, np.full(n_visible, mean))
+        return settings.learning_rate
 
     assert rate(0.5) == pytest.approx(0.1 * 16 / (128 * 0.25))
     assert rate(0.01) == rate(0.99) == 0.1
+    assert rate(0.01, n_visible=16) == pytest.approx(0.1 / 4)  # many more hidden than visible units
 
 
 @pytest.mark.parametrize(("excess", "visible"), [(0.0, "bernoulli"), (1e-9, "bernoulli"), (1e-3, "gaussian")])
