@@ -13,9 +13,7 @@ from ._text import arrows, clean, facts, seconds, size_of
 
 network_options = together(
     option("--epochs", "max_iter", type=OrAuto(int), help="auto: about 6,000 updates, 20 to 100 epochs."),
-    option(
-        "--learning-rate", "learning_rate_init", type=OrAuto(float), help="auto: 0.3 for sigmoid layers."
-    ),
+    option("--learning-rate", "learning_rate_init", type=OrAuto(float), help="auto: 0.3 for sigmoid layers."),
     option("--pretrained-lr-factor", type=float, help="Rate below the head, as a multiple.  [default: 1]"),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the labelled rows, 10 to 100."),
     option("--alpha", type=float, help="L2 factor of the weights.  [default: 3e-5]"),
