@@ -1,7 +1,7 @@
 """Activations of feed-forward layers.
 
 ``forward`` turns the total input into the output, ``backward`` turns the gradient with respect to the
-output into that with respect to the input; both work in place on device arrays of shape (n_rows, n_units).
+output into that with respect to the input, both on device arrays of shape (n_rows, n_units).
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ class Activation(Protocol):
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the activation of ``x + bias``."""
 
-    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
-        """Multiply ``grad`` by the derivative, given the output ``y``, which may be used up."""
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Return ``grad`` times the derivative at the output ``y``, in ``out`` or in ``grad``."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Sigmoid:
         """Replace ``x`` by 1 / (1 + exp(-(x + bias)))."""
         return bk.sigmoid(x, bias)
 
-    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply by y (1 - y)."""
-        grad *= y
-        bk.xp.subtract(1, y, out=y)
-        grad *= y
-        return grad
+        bk.xp.subtract(1, y, out=out)
+        out *= y
+        out *= grad
+        return out
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Tanh:
         x += bias
         return bk.xp.tanh(x, out=x)
 
-    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply by 1 - y**2."""
-        y *= y
-        bk.xp.subtract(1, y, out=y)
-        grad *= y
-        return grad
+        bk.xp.multiply(y, y, out=out)
+        bk.xp.subtract(1, out, out=out)
+        out *= grad
+        return out
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class ReLU:
         x += bias
         return bk.xp.maximum(x, 0, out=x)
 
-    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Keep the gradient where the unit is on."""
-        bk.xp.sign(y, out=y)
-        grad *= y
-        return grad
+        bk.xp.sign(y, out=out)
+        out *= grad
+        return out
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Identity:
         x += bias
         return x
 
-    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray) -> DeviceArray:
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return the gradient as it is."""
         return grad
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import SettingError, unknown
 from deepbelief.machine import Machine, Workspace
 
 DeviceArray = Any
-Gradient = tuple[DeviceArray, DeviceArray, DeviceArray]
+Gradient = tuple[DeviceArray | Product, DeviceArray, DeviceArray]
 
 
 class PhaseBuffers:
@@ -27,7 +27,7 @@ class PhaseBuffers:
         self._bk = bk
         self._machine = machine
         self.space = Workspace(bk, machine.dtype)
-        self.grads: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
+        self._room: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
         self.activity: DeviceArray = None  # set to an array to be told the hidden units' means over the minibatch
         self._row_weights: dict[tuple[int, int, float], DeviceArray] = {}
 
@@ -56,7 +56,7 @@ class PhaseBuffers:
         n = n_positive + n_negative
         if self.activity is not None:
             self._bk.xp.mean(self.hidden(n)[:n_positive], axis=0, out=self.activity)
-        return self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self.grads)
+        return self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self._room)
 
 
 class GradientEstimator(Protocol):

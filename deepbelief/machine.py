@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
 from deepbelief.units import get_unit
 
@@ -90,11 +90,12 @@ class Machine:
 
     def statistics(
         self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray, out: tuple[DeviceArray, DeviceArray, DeviceArray]
-    ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    ) -> tuple[Product, DeviceArray, DeviceArray]:
         """Return the weighted sums of dE/dparams over rows: -(v h), -v and -h.
 
-        ``h`` is used as scratch space. Both phases go through here, the negative one with negative
-        weights: the gradient of -log p(v) is the mean of dE over the data less its mean over the model.
+        ``h`` is used as scratch space, and the first sum is a product of ``v`` and it. Both phases go through
+        here, the negative one with negative weights: the gradient of -log p(v) is the mean of dE over the data
+        less its mean over the model.
 
         Parameters
         ----------
@@ -105,7 +106,6 @@ class Machine:
         """
         xp = self.bk.xp
         h *= -row_weight
-        xp.matmul(v.T, h, out=out[0])
         xp.matmul(-row_weight[:, 0], v, out=out[1])
         xp.sum(h, axis=0, out=out[2])
-        return out
+        return Product(v, h, out[0]), out[1], out[2]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import Activation, get_activation
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, Product
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
 from deepbelief.stack import Stack
@@ -47,7 +47,7 @@ class Network:
         host = [a for layer in hidden for a in (layer.W, layer.bias)] + [head_W, head_bias]
         # Copies: the parameters move in place and must not move the caller's values.
         self.params: list[DeviceArray] = [bk.asarray(a.astype(self.dtype, copy=True)) for a in host]
-        self.grads: list[DeviceArray] = [bk.xp.empty_like(p) for p in self.params]
+        self._room: list[DeviceArray] = [bk.xp.empty_like(p) for p in self.params]
         self._space = Workspace(bk, self.dtype)
         self._outputs: list[DeviceArray] = []
 
@@ -75,21 +75,22 @@ class Network:
         out = self.bk.xp.matmul(top, W, out=self._space("output", len(x), W.shape[1]))
         return self.loss.predict(self.bk, out, bias)
 
-    def backward(self, delta: DeviceArray) -> list[DeviceArray]:
+    def backward(self, delta: DeviceArray) -> list[DeviceArray | Product]:
         """Return the gradients, given that of the loss with respect to the head's input.
 
-        It uses up the outputs of the last `forward`.
+        Those of the weights are products of the last `forward`'s outputs.
         """
         xp = self.bk.xp
+        grads: list[DeviceArray | Product] = []
         for i in reversed(range(len(self.params) // 2)):
-            below = self._outputs[i]
-            xp.matmul(below.T, delta, out=self.grads[2 * i])
-            xp.sum(delta, axis=0, out=self.grads[2 * i + 1])
+            below, (room, bias_room) = self._outputs[i], self._room[2 * i : 2 * i + 2]
+            grads[:0] = [Product(below, delta, room), xp.sum(delta, axis=0, out=bias_room)]
             if i:
                 W = self.params[2 * i]
-                delta = xp.matmul(delta, W.T, out=self._space(f"d{i}", len(delta), W.shape[0]))
-                delta = self.activations[i - 1].backward(self.bk, delta, below)
-        return self.grads
+                shape = len(delta), W.shape[0]
+                grad = xp.matmul(delta, W.T, out=self._space(f"grad{i}", *shape))
+                delta = self.activations[i - 1].backward(self.bk, grad, below, self._space(f"delta{i}", *shape))
+        return grads
 
 
 def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> list[Layer]:

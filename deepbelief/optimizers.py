@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, Product
 from deepbelief.errors import SettingError, unknown
 
 DeviceArray = Any
@@ -17,8 +17,8 @@ class Optimizer(Protocol):
         """Return the optimizer's own arrays for these parameters."""
 
     def step(
-        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray], state: Sequence[DeviceArray],
-        rates: Sequence[float], momentum: float, decays: Sequence[float],
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
     ) -> None:  # fmt: skip
         """Move each parameter one step; ``grads`` may be used up, ``decays`` are L2 factors."""
 
@@ -40,8 +40,8 @@ class SGD:
         return [bk.xp.zeros_like(p) for p in params]
 
     def step(
-        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray], state: Sequence[DeviceArray],
-        rates: Sequence[float], momentum: float, decays: Sequence[float],
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
     ) -> None:  # fmt: skip
         """Move each parameter by its velocity."""
         for p, g, velocity, rate, decay in zip(params, grads, state, rates, decays, strict=True):

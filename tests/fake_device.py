@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from deepbelief.backends import Product
 from deepbelief.backends.numpy_backend import NumpyBackend, NumpyRng
 
 CROSSINGS = []  # a word for every copy between host and device and for every wait
@@ -319,7 +320,11 @@ class FakeDevice:
     def momentum_step(self, w, velocity, grad, rate, momentum, decay, nesterov):
         for number in (rate, momentum, decay):
             assert isinstance(number, int | float), "a number from the device would make the host wait"
-        self._host.momentum_step(*_kernel(w, velocity, grad), rate, momentum, decay, nesterov)
+        if isinstance(grad, Product):
+            host = *_kernel(w, velocity), Product(*_kernel(grad.left, grad.right, grad.out))
+        else:
+            host = _kernel(w, velocity, grad)
+        self._host.momentum_step(*host, rate, momentum, decay, nesterov)
 
     def free_memory(self):
         return self._host.free_memory()

@@ -1,12 +1,19 @@
-"""Training runs of one layer, for the tests of layers and of divergence."""
+"""Training runs of one layer, and what they make, for the tests of layers, gradients and divergence."""
 
 import numpy as np
 
+from deepbelief.backends import Product
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.pretraining import scaled
 from deepbelief.sources import ArraySource
 from deepbelief.training import Reporter, Rows
 from deepbelief.units import get_unit
+
+
+def host(bk, grads):
+    """Return gradients as NumPy arrays, products multiplied out."""
+    arrays = (g.array(bk.xp) if isinstance(g, Product) else g for g in grads)
+    return [bk.to_numpy(a).copy() for a in arrays]
 
 
 def bits(n=64, width=6, seed=0, dtype=np.float32):

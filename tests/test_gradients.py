@@ -3,6 +3,7 @@
 import exact
 import numpy as np
 import pytest
+from layer_runs import host
 
 from deepbelief.errors import SettingError
 from deepbelief.gradients import CD, GRADIENTS, PCD, PhaseBuffers, get_gradient
@@ -28,7 +29,7 @@ def estimate(bk, estimator, weights, rows, *, chains=None, batch_size=None, key=
     n_negative = len(rows) if chains is None else len(chains)
     buffers.visible(len(rows) + n_negative)[: len(rows)] = bk.asarray(rows, dtype=machine.dtype)
     grads = estimator(machine, buffers, len(rows), batch_size or len(rows), chains, bk.rng(stream(2, key)))
-    return [bk.to_numpy(g).copy() for g in grads]
+    return host(bk, grads)
 
 
 def started(bk, estimator, weights, n_chains):
@@ -175,7 +176,7 @@ def test_fewer_or_more_chains_than_rows_are_unbiased(bk, n_chains):
         buffers.visible(len(rows) + n_chains)[: len(rows)] = bk.asarray(rows)
         grads = PCD(10)(machine, buffers, len(rows), len(rows), chains, rng)
         if call >= 5:
-            mean = [m + bk.to_numpy(g) / n_calls for m, g in zip(mean, grads, strict=True)]
+            mean = [m + g / n_calls for m, g in zip(mean, host(bk, grads), strict=True)]
     # 20,000 draws, of which ten steps apart two still resemble each other a little: twice the plain spread.
     assert_near(mean, exact.gradient(weights, rows), 2 * 6 * 0.5 / np.sqrt(20_000))
 

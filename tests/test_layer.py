@@ -6,7 +6,7 @@ import exact
 import numpy as np
 import pytest
 from fake_device import CROSSINGS, no_crossings
-from layer_runs import bits, train, trainer_for
+from layer_runs import bits, host, train, trainer_for
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError
@@ -160,7 +160,7 @@ def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
     class Spy:
         def __call__(self, *arguments):
             grads = get_gradient(gradient, 1)(*arguments)
-            seen.extend(trainer.bk.to_numpy(g).copy() for g in grads)
+            seen.extend(host(trainer.bk, grads))
             return grads
 
     trainer.estimator, start = Spy(), trainer.estimator.start

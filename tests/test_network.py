@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from layer_runs import host
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
@@ -155,7 +156,7 @@ def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activatio
     settings = FineTuneSettings(batch_size=n, alpha=alpha).resolve(n, 0.1)
     tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
     tuner.begin_epoch(0, rng.permutation(n))
-    found = [bk.to_numpy(g).copy() for g in network.backward(tuner.gradient_at_output(0, n))]
+    found = host(bk, network.backward(tuner.gradient_at_output(0, n)))
     params = network.host_params()
     found = [g + alpha * p if p.ndim == 2 else g for g, p in zip(found, params, strict=True)]
     w = np.ones(n) if weights is None else weights
@@ -190,7 +191,7 @@ def test_minibatches_sum_to_the_full_gradient_the_short_last_one_too(bk):
         total = [0.0] * 4
         for start in range(0, n, batch_size):
             delta = tuner.gradient_at_output(start, min(start + batch_size, n))
-            total = [t + bk.to_numpy(g) for t, g in zip(total, network.backward(delta), strict=True)]
+            total = [t + g for t, g in zip(total, host(bk, network.backward(delta)), strict=True)]
         return [t * batch_size / n for t in total]
 
     for parts, whole in zip(gradients(batch), gradients(n), strict=True):

@@ -6,15 +6,37 @@ one conformance test. Nothing above this folder imports CuPy or asks which backe
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from deepbelief.errors import BackendError, unknown
 
-__all__ = ["BACKENDS", "Backend", "Rng", "get_backend"]
+__all__ = ["BACKENDS", "Backend", "Product", "Rng", "get_backend"]
 
 DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The matrix ``left.T @ right``, not multiplied out: a backend may add it to a velocity while it multiplies.
+
+    Parameters
+    ----------
+    left : array of shape (n_rows, n_in)
+    right : array of shape (n_rows, n_out)
+    out : array of shape (n_in, n_out)
+        Room for the product, where it is wanted as an array.
+    """
+
+    left: DeviceArray
+    right: DeviceArray
+    out: DeviceArray
+
+    def array(self, xp: Any) -> DeviceArray:
+        """Multiply out, into ``out``."""
+        return xp.matmul(self.left.T, self.right, out=self.out)
 
 
 class Rng(Protocol):
@@ -55,13 +77,13 @@ class Backend(Protocol):
         """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``."""
 
     def momentum_step(
-        self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray, rate: float, momentum: float, decay: float,
-        nesterov: bool,
+        self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,
+        decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
         """Take one step downhill.
 
         With ``g = rate * (grad + decay * w)``: ``velocity = momentum * velocity - g`` and ``w += velocity``;
-        with ``nesterov``, ``w += momentum * velocity - g``. ``grad`` is used as scratch space.
+        with ``nesterov``, ``w += momentum * velocity - g``. A ``grad`` that is an array is used as scratch space.
         """
 
     def free_memory(self) -> int:

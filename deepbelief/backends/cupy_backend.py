@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import kernels
+from deepbelief.backends import Product, kernels
 from deepbelief.errors import BackendError
 
 THREADS = 256
@@ -98,6 +98,8 @@ class CupyBackend:
         self, w: Any, velocity: Any, grad: Any, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
         """Take one step downhill in one kernel."""
+        if isinstance(grad, Product):
+            grad = grad.array(self.xp)
         scalar = w.dtype.type
         self.launch(
             "momentum_step", w, w, velocity, grad, scalar(rate), scalar(momentum), scalar(decay), np.int32(nesterov),

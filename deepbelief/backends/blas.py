@@ -1,0 +1,71 @@
+"""The BLAS that NumPy itself calls, with the scalars that `numpy.matmul` leaves out.
+
+A product that is added to what is there already spares a pass over a matrix of the weights' size. The routines
+are found through NumPy's own extension module, so that no second library with threads of its own is loaded; where
+they are not found, `load` says so with None and the caller does without.
+"""
+
+import ctypes
+import importlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
+# What NumPy's wheels, and builds with 64-bit or 32-bit indices, call a routine.
+SPELLINGS = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}", ctypes.c_int32))
+TYPES: dict[str, tuple[str, Any]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
+
+
+class Blas:
+    """Two routines for arrays of one dtype; all arrays are C-contiguous."""
+
+    def __init__(self, gemm: Any, axpy: Any, integer: Any, real: Any) -> None:
+        flag, pointer = ctypes.c_int, ctypes.c_void_p
+        gemm.restype = axpy.restype = None
+        gemm.argtypes = [flag] * 3 + [integer] * 3 + [real, pointer, integer, pointer, integer, real, pointer, integer]
+        axpy.argtypes = [integer, real, pointer, integer, pointer, integer]
+        self._gemm, self._axpy = gemm, axpy
+
+    def add_product(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
+        """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
+        (n, rows), columns = left.shape, right.shape[1]
+        self._gemm(
+            ROW_MAJOR, TRANSPOSED, AS_IT_IS, rows, columns, n, factor, left.ctypes.data, rows, right.ctypes.data,
+            columns, keep, out.ctypes.data, columns,
+        )  # fmt: skip
+
+    def add(self, x: Array, factor: float, out: Array) -> None:
+        """Add ``factor * x`` to ``out``."""
+        self._axpy(x.size, factor, x.ctypes.data, 1, out.ctypes.data, 1)
+
+
+@cache
+def load(char: str) -> Blas | None:
+    """Return the routines for a dtype's character, or None where there are none to be trusted."""
+    if char not in TYPES:
+        return None
+    letter, real = TYPES[char]
+    try:
+        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    except (ImportError, OSError, TypeError):
+        return None
+    for spelling, integer in SPELLINGS:
+        gemm, axpy = (getattr(library, spelling.format(letter + name), None) for name in ("gemm", "axpy"))
+        if gemm is not None and axpy is not None:
+            blas = Blas(gemm, axpy, integer, real)
+            return blas if _is_right(blas, np.dtype(char)) else None
+    return None
+
+
+def _is_right(blas: Blas, dtype: np.dtype[Any]) -> bool:
+    """Tell whether the routines do what they shall, on small numbers that are exact."""
+    left, right = (np.arange(2 * n, dtype=dtype).reshape(2, n) for n in (3, 5))
+    out = np.ones((3, 5), dtype)
+    blas.add_product(left, right, -2, out, 4)
+    blas.add(np.ones_like(out), 8, out)
+    return np.array_equal(out, 4 - 2 * left.T @ right + 8)
