@@ -105,7 +105,8 @@ class Machine:
         out : tuple of arrays shaped like `params`
         """
         xp = self.bk.xp
-        h *= -row_weight
-        xp.matmul(-row_weight[:, 0], v, out=out[1])
-        xp.sum(h, axis=0, out=out[2])
+        negative = -row_weight
+        xp.matmul(negative[:, 0], v, out=out[1])
+        xp.matmul(negative[:, 0], h, out=out[2])
+        h *= negative
         return Product(v, h, out[0]), out[1], out[2]

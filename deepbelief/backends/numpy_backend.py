@@ -134,7 +134,7 @@ class NumpyBackend:
         with np.errstate(over="ignore"):
             np.exp(x, out=x)
             np.add(x, 1, out=x)
-            return np.reciprocal(x, out=x)
+            return np.divide(1, x, out=x)  # has wider vectors than np.reciprocal
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array | Product, rate: float, momentum: float, decay: float,
