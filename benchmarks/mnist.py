@@ -69,7 +69,7 @@ def errors_of(layers, params, X, y):
     """Count wrong predictions."""
     tuned = [Layer(W, b, old.activation) for W, b, old in zip(params[:-2:2], params[1:-2:2], layers, strict=True)]
     network = Network(tuned, params[-2], params[-1], SoftmaxNLL(), get_backend())
-    return sum(int((out.argmax(axis=1) != y[a:b]).sum()) for a, b, out in outputs(network, as_source(X)))
+    return sum(int((out.argmax(axis=1) != y[a:b]).sum()) for a, b, _, out in outputs(network, as_source(X)))
 
 
 def network_arm(arm, recipe, X, y, X_test, y_test, seed):

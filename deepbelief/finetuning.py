@@ -14,7 +14,7 @@ from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.sources import RowSource
-from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
+from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs, split_rows
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -52,10 +52,10 @@ class FineTuneSettings:
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Rows with targets, and a weight for each row (None: all 1)."""
+    """Rows with targets (None: the rows themselves), and a weight for each row (None: all 1)."""
 
     rows: RowSource
-    targets: Array
+    targets: Array | None = None
     weights: Array | None = None
 
     def mean_one(self) -> Array | None:
@@ -64,6 +64,17 @@ class Labelled:
             return None
         scaled: Array = self.weights * (len(self.weights) / self.weights.sum())
         return scaled
+
+
+def hold_out(train: Labelled, fraction: float, seed: int, *, by_class: bool) -> tuple[Labelled, Labelled]:
+    """Return rows to train on and rows to judge by, drawn at random, by class where targets are classes."""
+    fit, held, *indices = split_rows(train.rows, fraction, seed, strata=train.targets if by_class else None)
+
+    def part(rows: RowSource, index: Array) -> Labelled:
+        picked = (None if a is None else a[index] for a in (train.targets, train.weights))
+        return Labelled(rows, *picked)
+
+    return part(fit, indices[0]), part(held, indices[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +99,7 @@ class FineTuner:
         self.finished = False
         self.diverged = ""
         self._rows = Rows(train.rows, bk, network.dtype)
-        self._targets = bk.asarray(train.targets)
+        self._targets: DeviceArray = None if train.targets is None else bk.asarray(train.targets)
         weights = train.mean_one()
         self._weights = None if weights is None else bk.asarray(weights.astype(network.dtype))
         self._validation = validation
@@ -115,18 +126,17 @@ class FineTuner:
         grads = network.backward(delta)
         below_head = self._rate * settings.pretrained_lr_factor
         rates = [below_head] * (len(grads) - 2) + [self._rate] * 2
-        self._optimizer.step(
-            self.bk, network.params, grads, self._state, rates, settings.momentum, self._decays
-        )  # fmt: skip
+        self._optimizer.step(self.bk, network.params, grads, self._state, rates, settings.momentum, self._decays)
 
     def gradient_at_output(self, start: int, stop: int) -> DeviceArray:
         """Run a minibatch forward and return the gradient of its mean loss at the head's input."""
         network = self.network
         index = self._order[start:stop]
-        output = network.forward(self._rows.batch(start, stop, network.input(stop - start)))
-        target = self._targets[index]
+        rows = self._rows.batch(start, stop, network.input(stop - start))
+        target = rows if self._targets is None else self._targets[index]
+        output = network.forward(rows)
         values = network.loss.values(self.bk, output, target)
-        delta = network.loss.gradient(self.bk, output, target)
+        delta = network.delta(output, target)
         if self._weights is not None:
             weight = self._weights[index]
             values *= weight
@@ -154,16 +164,16 @@ class FineTuner:
         return record
 
     def _judge(self, held_out: Labelled) -> tuple[float, float]:
-        """Return the weighted mean loss and accuracy on held-out rows."""
+        """Return the weighted mean loss and score of held-out rows."""
+        bk, of = self.bk, self.network.loss
         weights = held_out.mean_one()
-        weights = np.ones(len(held_out.targets)) if weights is None else weights
-        loss = right = 0.0
-        for start, stop, output in outputs(self.network, held_out.rows):
-            target = held_out.targets[start:stop]
-            values = self.bk.to_numpy(self.network.loss.values(self.bk, output, self.bk.asarray(target)))
-            loss += float(values @ weights[start:stop])
-            right += float((self.bk.to_numpy(output).argmax(axis=1) == target) @ weights[start:stop])
-        return loss / len(weights), right / len(weights)
+        weights = np.ones(held_out.rows.shape[0]) if weights is None else weights
+        loss = score = 0.0
+        for start, stop, rows, output in outputs(self.network, held_out.rows):
+            target = rows if held_out.targets is None else bk.asarray(held_out.targets[start:stop])
+            loss += float(bk.to_numpy(of.values(bk, output, target)) @ weights[start:stop])
+            score += float(bk.to_numpy(of.score(bk, output, target)) @ weights[start:stop])
+        return loss / len(weights), score / len(weights)
 
     def _remember(self, score: float, params: list[Array]) -> None:
         """Keep the best weights; stop after `n_iter_no_change` epochs without a better score."""
@@ -194,7 +204,7 @@ class FineTuner:
 def finetune(
     hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
     bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
-    n_epochs: int | None = None,
+    n_epochs: int | None = None, tied: bool = False,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
 
@@ -216,6 +226,8 @@ def finetune(
         Epochs done by earlier calls, so that random streams go on.
     n_epochs : int, optional
         Stop after so many epochs of the ``max_iter`` that the schedule is made for.
+    tied : bool
+        As for `Network`.
 
     Returns
     -------
@@ -228,12 +240,11 @@ def finetune(
     """
     reporter = reporter or Reporter()
     settings = settings.resolve(train.rows.shape[0], min(layer.activation.rate for layer in hidden))
-    network = Network(hidden, *head, loss, bk)
+    network = Network(hidden, *head, loss, bk, tied=tied)
     tuner = FineTuner(network, train, validation, settings)
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
-    sizes = (*(p.shape[0] for p in network.params[::2]), network.params[-1].shape[0])
-    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": sizes})
+    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes})
     history = run_epochs(
         tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
         batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
@@ -241,8 +252,10 @@ def finetune(
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 
 
-def outputs(network: Network, source: RowSource, *, top: bool = False) -> Iterator[tuple[int, int, DeviceArray]]:
-    """Iterate over (start, stop, output) of the network, or of its top hidden layer, for blocks of rows.
+def outputs(
+    network: Network, source: RowSource, *, top: bool = False
+) -> Iterator[tuple[int, int, DeviceArray, DeviceArray]]:
+    """Iterate over (start, stop, rows, output) of the network, or of its top hidden layer, for blocks of rows.
 
     Each output lies in a buffer that the next one reuses.
     """
@@ -251,4 +264,4 @@ def outputs(network: Network, source: RowSource, *, top: bool = False) -> Iterat
     for start in range(0, n, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, n)
         x = network.bk.asarray(source.take(slice(start, stop)), dtype=network.dtype)
-        yield start, stop, compute(x)
+        yield start, stop, x, compute(x)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
+from deepbelief.errors import SettingError, unknown
 
 DeviceArray = Any
 
@@ -18,8 +20,11 @@ class Loss(Protocol):
     def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
         """Return the loss of each row, shape (n_rows,)."""
 
-    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
-        """Replace the output by the gradient of the rows' losses with respect to the head's input."""
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return how good each row's output is, shape (n_rows,): what early stopping looks at."""
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Return the gradient of the rows' losses with respect to the head's input, in ``out`` or in ``output``."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,96 @@ class SoftmaxNLL:
         right = output[xp.arange(len(output)), target]
         return -xp.log(xp.maximum(right, xp.finfo(output.dtype).tiny))
 
-    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return 1 where the most probable class is the right one, else 0."""
+        return (output.argmax(axis=1) == target).astype(output.dtype)
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Subtract 1 from the probability of the right class."""
         output[bk.xp.arange(len(output)), target] -= 1
         return output
 
 
-LOSSES: Mapping[str, type[Loss]] = {"softmax_nll": SoftmaxNLL}
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Logistic outputs and -t log y - (1 - t) log(1 - y), summed over outputs; targets lie in [0, 1]."""
+
+    def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by probabilities."""
+        return bk.sigmoid(x, bias)
+
+    def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the cross-entropy of each row, in nats."""
+        xp = bk.xp
+        tiny = xp.finfo(output.dtype).tiny
+        one = xp.log(xp.maximum(output, tiny))
+        zero = xp.log(xp.maximum(1 - output, tiny))
+        return -(target * (one - zero) + zero).sum(axis=1)
+
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return less cross-entropy as better."""
+        return -self.values(bk, output, target)
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Return y - t."""
+        return bk.xp.subtract(output, target, out=out)
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Squared error, summed over outputs.
+
+    Parameters
+    ----------
+    output : str
+        Name of the activation that makes the outputs: identity for real values, sigmoid for values in [0, 1].
+    """
+
+    output: str = "identity"
+
+    @property
+    def _activation(self) -> Activation:
+        return get_activation(self.output)
+
+    def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the outputs."""
+        return self._activation.forward(bk, x, bias)
+
+    def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the squared error of each row."""
+        return bk.xp.square(output - target).sum(axis=1)
+
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return less squared error as better."""
+        return -self.values(bk, output, target)
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Return 2 (y - t) times the slope of the outputs' activation."""
+        error = output - target
+        error *= 2
+        return self._activation.backward(bk, error, output, out)
+
+
+LOSSES: Mapping[str, type[Loss]] = {
+    "softmax_nll": SoftmaxNLL,
+    "cross_entropy": CrossEntropy,
+    "squared_error": SquaredError,
+}
 """Losses by name: a new one is one class and one entry."""
+
+
+def get_loss(loss: str | Loss) -> Loss:
+    """Return the loss of this name; an instance is returned as it is.
+
+    Examples
+    --------
+    >>> get_loss("squared_error")
+    SquaredError(output='identity')
+    """
+    if not isinstance(loss, str):
+        if not hasattr(loss, "gradient"):
+            raise SettingError(f"loss must be one of {', '.join(LOSSES)} or an instance, got {loss!r}")
+        return loss
+    if loss not in LOSSES:
+        raise SettingError(unknown("loss", loss, LOSSES))
+    return LOSSES[loss]()

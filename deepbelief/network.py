@@ -37,33 +37,54 @@ class Network:
     loss : Loss
         It also computes the output from the head's input.
     bk : Backend
+    tied : bool
+        The upper half of the layers has the transposed weights of the lower half, as in an autoencoder whose
+        decoder mirrors its encoder. Each such pair of matrices is then one parameter, with the sum of the gradients.
     """
 
-    def __init__(self, hidden: Sequence[Layer], head_W: Array, head_bias: Array, loss: Loss, bk: Backend) -> None:
+    def __init__(
+        self, hidden: Sequence[Layer], head_W: Array, head_bias: Array, loss: Loss, bk: Backend, *, tied: bool = False
+    ) -> None:
         self.bk = bk
         self.loss = loss
         self.dtype = head_W.dtype
         self.activations = [layer.activation for layer in hidden]
-        host = [a for layer in hidden for a in (layer.W, layer.bias)] + [head_W, head_bias]
+        Ws = [*(layer.W for layer in hidden), head_W]
         # Copies: the parameters move in place and must not move the caller's values.
-        self.params: list[DeviceArray] = [bk.asarray(a.astype(self.dtype, copy=True)) for a in host]
-        self._room: list[DeviceArray] = [bk.xp.empty_like(p) for p in self.params]
+        own = [bk.asarray(W.astype(self.dtype, copy=True)) for W in (Ws[: len(Ws) // 2] if tied else Ws)]
+        self._Ws: list[DeviceArray] = [*own, *(W.T for W in reversed(own))] if tied else own
+        self._biases: list[DeviceArray] = [
+            bk.asarray(b.astype(self.dtype, copy=True)) for b in (*(layer.bias for layer in hidden), head_bias)
+        ]
+        self._tied = tied
+        self._room: list[DeviceArray] = [bk.xp.empty(W.shape, self.dtype) for W in self._Ws]
+        self._bias_room: list[DeviceArray] = [bk.xp.empty_like(b) for b in self._biases]
         self._space = Workspace(bk, self.dtype)
         self._outputs: list[DeviceArray] = []
 
+    @property
+    def params(self) -> list[DeviceArray]:
+        """Return the parameters: W and bias of each layer, the head's last; a tied decoder has biases only."""
+        return _interleave(self._Ws[: len(self._Ws) // 2] if self._tied else self._Ws, self._biases)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths from the input to the output."""
+        return (*(W.shape[0] for W in self._Ws), self._Ws[-1].shape[1])
+
     def host_params(self) -> list[Array]:
-        """Return copies of the parameters as NumPy arrays: W and bias of each layer, then of the head."""
-        return [self.bk.to_numpy(p).copy() for p in self.params]
+        """Return copies of W and bias of each layer, the head's last, as NumPy arrays."""
+        host = (np.array(self.bk.to_numpy(p), order="C") for p in _interleave(self._Ws, self._biases))
+        return list(host)
 
     def input(self, n_rows: int) -> DeviceArray:
         """Return room for a minibatch."""
-        return self._space("x", n_rows, self.params[0].shape[0])
+        return self._space("x", n_rows, self._Ws[0].shape[0])
 
     def hidden(self, x: DeviceArray) -> DeviceArray:
         """Return the top hidden layer's output for these rows, in a buffer that the next call reuses."""
         self._outputs = [x]
-        for i, activation in enumerate(self.activations):
-            W, bias = self.params[2 * i], self.params[2 * i + 1]
+        for i, (activation, W, bias) in enumerate(zip(self.activations, self._Ws, self._biases, strict=False)):
             y = self.bk.xp.matmul(self._outputs[-1], W, out=self._space(f"y{i}", len(x), W.shape[1]))
             self._outputs.append(activation.forward(self.bk, y, bias))
         return self._outputs[-1]
@@ -71,26 +92,66 @@ class Network:
     def forward(self, x: DeviceArray) -> DeviceArray:
         """Return the network's output for these rows, in a buffer that the next call reuses."""
         top = self.hidden(x)
-        W, bias = self.params[-2:]
+        W = self._Ws[-1]
         out = self.bk.xp.matmul(top, W, out=self._space("output", len(x), W.shape[1]))
-        return self.loss.predict(self.bk, out, bias)
+        return self.loss.predict(self.bk, out, self._biases[-1])
+
+    def delta(self, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the gradient of the rows' losses with respect to the head's input, in a buffer that is reused."""
+        return self.loss.gradient(self.bk, output, target, self._space("delta", *output.shape))
 
     def backward(self, delta: DeviceArray) -> list[DeviceArray | Product]:
-        """Return the gradients, given that of the loss with respect to the head's input.
+        """Return the gradients of `params`, given that of the loss with respect to the head's input.
 
         Those of the weights are products of the last `forward`'s outputs.
         """
         xp = self.bk.xp
-        grads: list[DeviceArray | Product] = []
-        for i in reversed(range(len(self.params) // 2)):
-            below, (room, bias_room) = self._outputs[i], self._room[2 * i : 2 * i + 2]
-            grads[:0] = [Product(below, delta, room), xp.sum(delta, axis=0, out=bias_room)]
+        products: list[DeviceArray | Product] = []
+        for i in reversed(range(len(self._Ws))):
+            below, W = self._outputs[i], self._Ws[i]
+            products.insert(0, Product(below, delta, self._room[i]))
+            xp.sum(delta, axis=0, out=self._bias_room[i])
             if i:
-                W = self.params[2 * i]
                 shape = len(delta), W.shape[0]
                 grad = xp.matmul(delta, W.T, out=self._space(f"grad{i}", *shape))
                 delta = self.activations[i - 1].backward(self.bk, grad, below, self._space(f"delta{i}", *shape))
-        return grads
+        if self._tied:
+            half = len(products) // 2
+            products = [self._both(*pair) for pair in zip(products[:half], reversed(products[half:]), strict=True)]
+        return _interleave(products, self._bias_room)
+
+    def _both(self, encoder: Product, decoder: Product) -> DeviceArray:
+        """Return the gradient of a matrix that is used as it is below and transposed above."""
+        total = encoder.array(self.bk.xp)
+        total += decoder.array(self.bk.xp).T
+        return total
+
+
+def _interleave(Ws: Sequence[Any], biases: Sequence[Any]) -> list[Any]:
+    """Return W, bias, W, bias ...; biases without a W come last."""
+    pairs = [a for pair in zip(Ws, biases, strict=False) for a in pair]
+    return [*pairs, *biases[len(Ws) :]]
+
+
+def unroll(stack: Stack) -> tuple[list[Layer], tuple[Array, Array]]:
+    """Return the autoencoder that a stack becomes: encoder and mirrored decoder but for its last layer, and that layer.
+
+    The decoder has the transposed weights and the visible biases, so that it computes the means of the visible
+    units going down (Hinton and Salakhutdinov 2006). Its last layer is the head: the loss makes the output.
+    """
+    hidden = layers_from_stack(stack)
+    head: tuple[Array, Array] | None = None
+    for i, weights in reversed(list(enumerate(stack.layers))):
+        W, bias = np.ascontiguousarray(weights.W.T), weights.vbias
+        if i and weights.mean is not None:
+            W = W * weights.scale  # type: ignore[operator]
+            bias = bias * weights.scale + weights.mean  # type: ignore[operator]
+        if i:
+            hidden.append(Layer(W, bias, get_activation(get_unit(weights.visible).activation)))
+        else:
+            head = W, bias
+    assert head is not None
+    return hidden, head
 
 
 def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> list[Layer]:

@@ -232,9 +232,9 @@ def test_outputs_come_in_blocks_without_a_seam(problem, start, bk, monkeypatch):
     X, _ = problem
     network = Network(start[0], *start[1], SoftmaxNLL(), bk)
     for top in (False, True):
-        whole = [bk.to_numpy(o).copy() for _, _, o in outputs(network, as_source(X), top=top)]
+        whole = [bk.to_numpy(o).copy() for *_, o in outputs(network, as_source(X), top=top)]
         monkeypatch.setattr("deepbelief.finetuning.BLOCK_ROWS", 7)
-        parts = [(a, b, bk.to_numpy(o).copy()) for a, b, o in outputs(network, as_source(X), top=top)]
+        parts = [(a, b, bk.to_numpy(o).copy()) for a, b, _, o in outputs(network, as_source(X), top=top)]
         monkeypatch.undo()
         assert [(a, b) for a, b, _ in parts] == [(0, 7), (7, 14), (14, 21), (21, 24)]
         np.testing.assert_allclose(np.concatenate([p for *_, p in parts]), whole[0], rtol=1e-12)

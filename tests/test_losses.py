@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 
-from deepbelief.losses import LOSSES, SoftmaxNLL
+from deepbelief.errors import SettingError
+from deepbelief.losses import LOSSES, SoftmaxNLL, SquaredError, get_loss
 
 N, WIDTH = 6, 4
-TARGETS = {"softmax_nll": np.array([0, 3, 1, 1, 2, 0])}  # what rows of each loss are compared with
+CLASSES = np.array([0, 3, 1, 1, 2, 0])
+SHARES = np.random.default_rng(1).random((N, WIDTH))
+REAL = np.random.default_rng(2).normal(size=(N, WIDTH))
+CASES = {  # each loss with what its rows are compared with, and the loss of a row by its definition
+    "softmax_nll": (get_loss("softmax_nll"), CLASSES),
+    "cross_entropy": (get_loss("cross_entropy"), SHARES),
+    "squared_error": (get_loss("squared_error"), REAL),
+    "squared_error of sigmoid": (SquaredError("sigmoid"), SHARES),
+    "squared_error of tanh": (SquaredError("tanh"), REAL),
+}
 
 
 def inputs(dtype=np.float64):
@@ -19,12 +29,18 @@ def values(bk, loss, x, bias, target):
     return bk.to_numpy(loss.values(bk, output, bk.asarray(target)))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_tried():
+    assert set(LOSSES) <= set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_gradient_is_the_slope_of_the_values(bk, name):
-    loss, target = LOSSES[name](), TARGETS[name]
+    loss, target = CASES[name]
     x, bias = inputs()
     output = loss.predict(bk, bk.asarray(x.copy()), bk.asarray(bias))
-    got = bk.to_numpy(loss.gradient(bk, output, bk.asarray(target)))
+    target_on_device = bk.asarray(target)
+    got = bk.to_numpy(loss.gradient(bk, output, target_on_device, bk.xp.empty_like(output)))
+    np.testing.assert_array_equal(bk.to_numpy(target_on_device), target)
     slope = np.empty_like(x)
     for j in range(WIDTH):
         step = 1e-6 * np.eye(WIDTH)[j]
@@ -33,10 +49,11 @@ def test_the_gradient_is_the_slope_of_the_values(bk, name):
     assert np.abs(slope).max() > 0.1
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", CASES)
 def test_there_is_one_value_per_row(bk, name):
     x, bias = inputs(np.float32)
-    got = values(bk, LOSSES[name](), x, bias, TARGETS[name])
+    loss, target = CASES[name]
+    got = values(bk, loss, x, bias, target if target.dtype.kind == "i" else target.astype(np.float32))
     assert got.shape == (N,)
     assert got.dtype == np.float32
     assert (got >= 0).all()
@@ -50,7 +67,7 @@ def test_softmax_and_its_negative_log_likelihood(bk, dtype):
     output = SoftmaxNLL().predict(bk, bk.asarray(x.copy()), bk.asarray(bias))
     rtol = 30 * np.finfo(dtype).eps
     np.testing.assert_allclose(bk.to_numpy(output), p, rtol=rtol)
-    target = TARGETS["softmax_nll"]
+    target = CLASSES
     truth = -np.log(p[np.arange(N), target])
     np.testing.assert_allclose(values(bk, SoftmaxNLL(), x, bias, target), truth, rtol=rtol, atol=rtol)
 
@@ -60,3 +77,54 @@ def test_a_certain_mistake_costs_a_finite_amount(bk):
     got = values(bk, SoftmaxNLL(), x, np.zeros(2, np.float32), np.array([1, 1]))
     assert np.isfinite(got).all()
     assert (got > 80).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_and_squared_error_by_their_definitions(bk, dtype):
+    x, bias = inputs(dtype)
+    total = x.astype(np.float64) + bias
+    y = 1 / (1 + np.exp(-total))
+    tolerance = {"rtol": 100 * np.finfo(dtype).eps, "atol": 100 * np.finfo(dtype).eps}
+    shares, real = SHARES.astype(dtype), REAL.astype(dtype)
+    truth = -(shares * np.log(y) + (1 - shares) * np.log(1 - y)).sum(axis=1)
+    np.testing.assert_allclose(values(bk, get_loss("cross_entropy"), x, bias, shares), truth, **tolerance)
+    for loss, target, truth in (
+        (get_loss("squared_error"), real, ((total - real) ** 2).sum(axis=1)),
+        (SquaredError("sigmoid"), shares, ((y - shares) ** 2).sum(axis=1)),
+    ):
+        np.testing.assert_allclose(values(bk, loss, x, bias, target), truth, **tolerance)
+
+
+def test_cross_entropy_of_certain_outputs(bk):
+    x = np.array([[1e4, -1e4], [1e4, -1e4]], np.float32)
+    target = np.array([[1, 0], [0, 1]], np.float32)
+    right, wrong = values(bk, get_loss("cross_entropy"), x, np.zeros(2, np.float32), target)
+    assert right == 0
+    assert np.isfinite(wrong)
+    assert wrong > 100
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_score_grows_towards_the_target(bk, name):
+    loss, target = CASES[name]
+    _, bias = inputs()
+    goal = np.eye(WIDTH)[target] if target.dtype.kind == "i" else target
+    scores = []
+    for far in (3.0, -3.0):  # outputs well on the side of the target, and on the other
+        output = loss.predict(bk, bk.asarray(far * (goal - goal.mean(axis=1, keepdims=True))), bk.asarray(0 * bias))
+        scores.append(bk.to_numpy(loss.score(bk, output, bk.asarray(target))))
+    assert (scores[0] > scores[1]).all()
+    if name == "softmax_nll":
+        np.testing.assert_array_equal(scores[0], 1)
+        np.testing.assert_array_equal(scores[1], 0)
+
+
+def test_losses_are_found_by_name_or_given():
+    for name in LOSSES:
+        assert isinstance(get_loss(name), LOSSES[name])
+    mine = SquaredError("sigmoid")
+    assert get_loss(mine) is mine
+    with pytest.raises(SettingError, match="cross_entropy"):
+        get_loss("crossentropy")
+    with pytest.raises(SettingError, match="or an instance"):
+        get_loss(3)

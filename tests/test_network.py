@@ -8,8 +8,9 @@ from layer_runs import host
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
-from deepbelief.losses import SoftmaxNLL
-from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.losses import SoftmaxNLL, SquaredError, get_loss
+from deepbelief.machine import Machine
+from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers, unroll
 from deepbelief.pretraining import transform
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack, Weights
@@ -207,3 +208,81 @@ def test_a_smaller_batch_after_a_larger_one_gives_what_it_gives_alone(bk):
     few = bk.to_numpy(network.forward(bk.asarray(X[:3]))).copy()
     assert few.shape == (3, 2)
     np.testing.assert_allclose(few, bk.to_numpy(network.forward(bk.asarray(X)))[:3], rtol=1e-12)
+
+
+# --- autoencoders ---
+
+
+def tall_stack(code="gaussian", visible="bernoulli", middle="bernoulli"):
+    """Return a stack 5-4-3 with every bias at work, and scales where its units have them."""
+    rng = np.random.default_rng(8)
+
+    def layer(n_visible, n_hidden, visible, hidden, scaled):
+        mean, scale = (rng.normal(size=n_visible), rng.uniform(0.5, 2, n_visible)) if scaled else (None, None)
+        arrays = (rng.normal(0, 0.7, shape) for shape in ((n_visible, n_hidden), n_visible, n_hidden))
+        return Weights(*arrays, visible, hidden, mean, scale)
+
+    above = "bernoulli" if middle == "bernoulli" else "gaussian"
+    return Stack(
+        (
+            layer(5, 4, visible, middle, visible == "gaussian"),
+            layer(4, 3, above, code, middle == "rectified"),
+        )
+    )
+
+
+@pytest.mark.parametrize("code", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("visible", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("middle", ["bernoulli", "rectified"])
+def test_an_unrolled_stack_computes_the_means_up_and_down(code, visible, middle, bk):
+    stack = tall_stack(code, visible, middle)
+    X = np.random.default_rng(0).random((6, 5))
+    hidden, head = unroll(stack)
+    loss = SquaredError("identity" if visible == "gaussian" else "sigmoid")
+    h = transform(stack, as_source(X), bk)
+    for i, weights in reversed(list(enumerate(stack))):
+        h = bk.to_numpy(Machine(weights, bk).mean_visible(bk.asarray(h)))
+        if i and weights.mean is not None:
+            h = h * weights.scale + weights.mean
+    first = stack.layers[0]
+    rows = X if first.mean is None else (X - first.mean) / first.scale
+    output = Network(hidden, *head, loss, bk).forward(bk.asarray(rows))
+    np.testing.assert_allclose(bk.to_numpy(output), h, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("loss", [get_loss("cross_entropy"), SquaredError("sigmoid"), SquaredError()], ids=str)
+def test_gradient_of_an_autoencoder_is_that_of_finite_differences(tied, loss, bk):
+    rng = np.random.default_rng(1)
+    hidden, head = unroll(tall_stack())
+    hidden = [Layer(layer.W, rng.normal(size=layer.bias.shape), layer.activation) for layer in hidden]
+    n, alpha = 7, 0.3
+    X = rng.random((n, 5))
+    settings = FineTuneSettings(
+        batch_size=n, alpha=alpha, momentum=0.0, nesterov=False, schedule="constant", learning_rate_init=1.0
+    )
+    tuner = FineTuner(Network(hidden, *head, loss, bk, tied=tied), Labelled(as_source(X)), None, settings.resolve(n, 1))
+    parameters = [bk.to_numpy(p).copy() for p in tuner.network.params]
+    assert [p.shape for p in parameters] == (
+        [(5, 4), (4,), (4, 3), (3,), (4,), (5,)] if tied else [(5, 4), (4,), (4, 3), (3,), (3, 4), (4,), (4, 5), (5,)]
+    )
+
+    def mean_loss(params):
+        Ws, biases = params[:4:2] if tied else params[::2], [p for p in params if p.ndim == 1]
+        y = X
+        for i, W in enumerate([*Ws, Ws[1].T, Ws[0].T] if tied else Ws):
+            z = y @ W + biases[i]
+            y = z if i == 1 or (i == 3 and loss == SquaredError()) else 1 / (1 + np.exp(-z))
+        cross = -(X * np.log(y) + (1 - X) * np.log(1 - y)) if loss == get_loss("cross_entropy") else (y - X) ** 2
+        return cross.sum() / n + alpha / 2 * sum((W**2).sum() for W in Ws)
+
+    expected = numeric_gradient(mean_loss, [p.copy() for p in parameters])
+    tuner.begin_epoch(0, np.arange(n))
+    tuner.update(0, n, 0.0, None)
+    for before, after, g in zip(parameters, tuner.network.params, expected, strict=True):
+        np.testing.assert_allclose(before - bk.to_numpy(after), g, rtol=1e-6, atol=1e-7)
+    whole = tuner.network.host_params()
+    assert [p.shape for p in whole] == [(5, 4), (4,), (4, 3), (3,), (3, 4), (4,), (4, 5), (5,)]
+    if tied:
+        np.testing.assert_array_equal(whole[6], whole[0].T)
+        np.testing.assert_array_equal(whole[4], whole[2].T)

@@ -24,7 +24,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.dbn import DBN, layer_sizes, pretrain_stack
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, hold_out, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
 from deepbelief.optimizers import Optimizer, get_optimizer
@@ -33,7 +33,7 @@ from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource, SubsetSource, column_statistics
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter, get_reporter, split_rows
+from deepbelief.training import Reporter, get_reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -304,13 +304,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""
         rows = scaled(train.rows, self.pretrained_stack_.layers[0])
-        parts = [Labelled(rows, train.targets, train.weights)]
+        parts: tuple[Labelled, ...] = (Labelled(rows, train.targets, train.weights),)
         if self.early_stopping:
-            fit_rows, held_rows, *indices = split_rows(rows, self.validation_fraction, self._seed, strata=train.targets)
-            parts = [
-                Labelled(part, train.targets[index], None if train.weights is None else train.weights[index])
-                for part, index in zip((fit_rows, held_rows), indices, strict=True)
-            ]
+            parts = hold_out(parts[0], self.validation_fraction, self._seed, by_class=True)
         for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):
             if part.weights is not None and not part.weights.sum() > 0:
                 raise DataError(f"the weights of all labelled rows for {name} are 0: give some rows a weight > 0")
@@ -337,7 +333,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """
         network, source, bk = self._network(X)
         out = np.empty((source.shape[0], len(self.classes_)), network.dtype)
-        for start, stop, output in outputs(network, source):
+        for start, stop, _, output in outputs(network, source):
             out[start:stop] = bk.to_numpy(output)
         return on_device(out, X, bk)
 
@@ -386,7 +382,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         """
         network, source, bk = self._network(X)
         out = np.empty((source.shape[0], self.coefs_[-1].shape[0]), network.dtype)
-        for start, stop, output in outputs(network, source, top=True):
+        for start, stop, _, output in outputs(network, source, top=True):
             out[start:stop] = bk.to_numpy(output)
         return on_device(out, X, bk)
 
