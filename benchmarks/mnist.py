@@ -28,14 +28,15 @@ from deepbelief.sources import as_source
 
 N_FIT = 50_000
 LAYER = {"learning_rate": 0.1, "schedule": "linear", "batch_size": 100}
+LONG = LAYER | {"schedule": "constant", "n_iter": 50}
 # The wide layer starts with units that are off seven times in eight; the push towards that is switched off.
-WIDE = LAYER | {"n_iter": 20, "sparsity_target": 0.12, "sparsity_cost": 0.0}
+WIDE = LONG | {"n_iter": 40, "sparsity_target": 0.12, "sparsity_cost": 0.0}
 FINETUNE = {"learning_rate_init": 0.3, "schedule": "linear", "batch_size": 100, "max_iter": 30, "alpha": 3e-5}
 RECIPES = {
     "big": {
         "sizes": (500, 500, 2000),
-        "rbm": [LAYER | {"n_iter": 30}, LAYER | {"n_iter": 30}, WIDE],
-        "finetune": FINETUNE,
+        "rbm": [LONG, LONG, WIDE],
+        "finetune": FINETUNE | {"max_iter": 20, "alpha": 5e-6},
         "mlp_epochs": 15,
     },
     "small": {

@@ -7,7 +7,8 @@ import click
 @click.argument("n_features", type=int)
 @click.option("--rows", type=int, default=None, help="Number of rows, labelled or not.")
 @click.option("--classes", type=int, default=None, help="Number of classes to tell apart.")
-def command(n_features: int, rows: int | None, classes: int | None) -> None:
+@click.option("--autoencoder", is_flag=True, help="For an autoencoder: the top layer is a code.")
+def command(n_features: int, rows: int | None, classes: int | None, autoencoder: bool) -> None:
     """Suggest layer sizes for N_FEATURES inputs, with the reason for each number.
 
     \b
@@ -16,4 +17,4 @@ def command(n_features: int, rows: int | None, classes: int | None) -> None:
     """  # noqa: D301
     from deepbelief.sizing import suggest_layer_sizes
 
-    click.echo(str(suggest_layer_sizes(n_features, rows, classes)))
+    click.echo(str(suggest_layer_sizes(n_features, rows, classes, autoencoder=autoencoder)))

@@ -68,7 +68,9 @@ class SizeAdvice:
         return "\n".join([_arrows(self.sizes), *lines, f"  {self.depth_reason}"])
 
 
-def suggest_layer_sizes(n_features: int, n_samples: int | None = None, n_classes: int | None = None) -> SizeAdvice:
+def suggest_layer_sizes(
+    n_features: int, n_samples: int | None = None, n_classes: int | None = None, *, autoencoder: bool = False
+) -> SizeAdvice:
     """Suggest hidden layer sizes for data of this shape.
 
     Parameters
@@ -79,6 +81,8 @@ def suggest_layer_sizes(n_features: int, n_samples: int | None = None, n_classes
         Number of rows, labelled or not; None: not known, taken as enough for two layers.
     n_classes : int or None
         Number of classes to tell apart; None: pretraining only.
+    autoencoder : bool
+        Whether the top layer is a code that the input shall be made from again: then never as wide as the input.
 
     Returns
     -------
@@ -112,6 +116,9 @@ def suggest_layer_sizes(n_features: int, n_samples: int | None = None, n_classes
     if n_samples is not None and n_samples < LEAST_ROWS_FOR_TWO:
         layers = layers[:1]
         depth_reason = f"one hidden layer: {n_samples} rows are too few for a second (from {LEAST_ROWS_FOR_TWO} on)"
+    if autoencoder and n_features < WIDE_INPUT:
+        width = _code_width(n_features)
+        layers = [*layers[:-1], (width, f"the code: a third of {n_features}, too narrow to copy the input")]
     reasons = ["inputs, one for each feature", *(reason for _, reason in layers)]
     if n_classes is not None:
         reasons.append("softmax outputs, one for each class")

@@ -10,6 +10,7 @@ from deepbelief import DBN, RBM, DBNClassifier, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.estimators import classifier as module
+from deepbelief.estimators import tuning
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.network import layers_from_stack, stack_from_layers
 from deepbelief.pretraining import transform
@@ -34,8 +35,8 @@ def stack(data):
     return DBN((6, 5), rbm=SHORT["rbm"], random_state=1).fit(data[0]).stack_
 
 
-def spy_on(monkeypatch, name):
-    """Note the first argument of every call."""
+def spy_on(monkeypatch, name, module=module):
+    """Note the arguments of every call."""
     seen, function = [], getattr(module, name)
 
     def spy(*args, **kwargs):
@@ -129,7 +130,7 @@ def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypat
     y = np.array(list("wxyz"))[y] if mark == "?" else y.copy()
     hidden_from_it = np.random.default_rng(0).random(120) < 0.7
     y[hidden_from_it] = mark
-    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack"), spy_on(monkeypatch, "finetune")
+    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack", tuning), spy_on(monkeypatch, "finetune")
     clf = DBNClassifier((6, 5), unlabeled="auto" if mark == -1 else mark, **SHORT).fit(X, y)
     assert clf.n_unlabeled_ == hidden_from_it.sum()
     assert mark not in clf.classes_.tolist()
@@ -286,7 +287,7 @@ def test_warm_start_goes_on_from_the_fine_tuned_weights(data, monkeypatch):
     """Epochs count on; the velocities, and a falling rate, begin anew with each fit."""
     X, y = data
     plain = SHORT | {"max_iter": 3, "schedule": "constant", "momentum": 0.0, "warm_start": True}
-    pretrained = spy_on(monkeypatch, "pretrain_stack")
+    pretrained = spy_on(monkeypatch, "pretrain_stack", tuning)
     parts = DBNClassifier((6,), **plain).fit(X, y).fit(X, y)
     assert len(pretrained) == 1
     assert parts.n_iter_ == len(parts.loss_curve_) == 6

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier
+from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.sources import as_source
 
@@ -31,6 +31,9 @@ CHECKED = [
     DBNClassifier((16, 8), rbm=RBM(n_iter=2), activation="tanh", max_iter=40),
     DBNClassifier((16,), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True),
     DBNClassifier((16,), rbm=UNIT_TYPES["gaussian"], unlabeled=None, class_weight="balanced", max_iter=40),
+    DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),
+    DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3, code="sigmoid", loss="squared_error", tied=True, alpha=1e-4),
+    DeepAutoencoder((5, 3), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True),
 ]
 STOCHASTIC = "minibatches are drawn by row, so that a weight of 2 is not a repetition (nor is it in SGDClassifier)"
 
@@ -69,6 +72,8 @@ FITTED = [
     DBN((6, 5), rbm=SHORT, n_passes=2, random_state=3),
     DBNClassifier((6, 5), rbm=SHORT, max_iter=3, random_state=3),
     DBNClassifier((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, random_state=3),
+    DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, early_stopping=True, random_state=3),
+    DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, code="sigmoid", tied=True, random_state=3),
 ]
 EACH = pytest.mark.parametrize("estimator", FITTED, ids=lambda e: f"{type(e).__name__}-{FITTED.index(e)}")
 
@@ -232,6 +237,7 @@ def test_clones_are_unfitted_and_pickles_are_not(estimator, bits):
 
 
 @EACH
+@pytest.mark.filterwarnings("ignore:the narrowest layer:deepbelief.errors.SizingWarning")
 def test_one_column_is_enough(estimator, bits):
     estimator = clone(estimator).fit(bits[0][:, :1], bits[1] > 1)
     assert np.isfinite(estimator.transform(bits[0][:, :1])).all()
@@ -313,9 +319,7 @@ BAD_OUTER = [
     ("rbm", [RBM()], "1 templates for 2 layers"),
     *[("n_passes", v, NUMBER) for v in (0, 1.5, "x")],
 ]
-BAD_CLASSIFIER = [
-    ("activation", "tahn", "did you mean 'tanh'"),
-    ("activation", None, "sigmoid, tanh"),
+BAD_TUNED = [
     ("solver", "adamm", "sgd"),
     ("solver", None, "sgd"),
     ("schedule", "auto", "constant, linear, cosine"),
@@ -327,15 +331,29 @@ BAD_CLASSIFIER = [
     *[("validation_fraction", v, NUMBER) for v in (0, 1)],
     *[("n_iter_no_change", v, NUMBER) for v in (0, 1.5)],
     ("tol", -1, NUMBER),
-    *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
     *[("pretrained", v, "pretrained") for v in (3, DBN(), LogisticRegression())],
     *[(name, "no", "True or False") for name in ("early_stopping", "nesterovs_momentum", "warm_start")],
 ]
+BAD_CLASSIFIER = [
+    ("activation", "tahn", "did you mean 'tanh'"),
+    ("activation", None, "sigmoid, tanh"),
+    *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
+]
+BAD_AUTOENCODER = [
+    *[("code", v, "linear, sigmoid") for v in ("logistic", None, 3)],
+    ("loss", "squared_eror", "did you mean 'squared_error'"),
+    ("loss", None, "cross_entropy, squared_error"),
+    ("loss", "softmax_nll", "auto, cross_entropy or squared_error"),
+    *[("tied", v, "True or False") for v in ("no", None)],
+]
+CLASSES = (RBM, DBN, DBNClassifier, DeepAutoencoder)
 BAD = (
     [(RBM, *bad) for bad in [*BAD_RBM, ("n_components", 0, NUMBER), ("n_components", "x", NUMBER)]]
-    + [(cls, *bad) for bad in BAD_OUTER for cls in (DBN, DBNClassifier)]
+    + [(cls, *bad) for bad in BAD_OUTER for cls in (DBN, DBNClassifier, DeepAutoencoder)]
+    + [(cls, *bad) for bad in BAD_TUNED for cls in (DBNClassifier, DeepAutoencoder)]
     + [(DBNClassifier, *bad) for bad in BAD_CLASSIFIER]
-    + [(cls, "random_state", v, "random_state") for cls in (RBM, DBN, DBNClassifier) for v in ("x", -1, 1.5)]
+    + [(DeepAutoencoder, *bad) for bad in BAD_AUTOENCODER]
+    + [(cls, "random_state", v, "random_state") for cls in CLASSES for v in ("x", -1, 1.5)]
 )
 
 
@@ -355,7 +373,7 @@ def test_bad_settings_of_a_template_are_found_too(name, value, match, bits, monk
         DBN((6,), rbm=RBM(**{name: value})).fit(bits[0])
 
 
-@pytest.mark.parametrize("cls", [RBM, DBN, DBNClassifier])
+@pytest.mark.parametrize("cls", CLASSES)
 @pytest.mark.parametrize(("value", "match"), [("numpi", "did you mean 'numpy'"), (3, "numpy, cupy")])
 def test_unknown_backends(cls, value, match, bits):
     with pytest.raises(BackendError, match=match):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from deepbelief import DBN, RBM, DBNClassifier, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, hdf5, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
 from deepbelief.gradients import CD
@@ -28,6 +28,10 @@ MODELS = {
     ),
     "classifier-tanh": DBNClassifier((6, 5), rbm=[TEMPLATE, TEMPLATE], max_iter=3, activation="tanh", random_state=0),
     "classifier-early": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, early_stopping=True, unlabeled=2, random_state=0),
+    "autoencoder": DeepAutoencoder((6, 5), rbm=TEMPLATE, max_iter=3, early_stopping=True, random_state=0),
+    "autoencoder-tied": DeepAutoencoder(
+        (6, 5), code="sigmoid", rbm=TEMPLATE, max_iter=3, tied=True, loss="squared_error", random_state=0
+    ),
 }
 
 
@@ -200,11 +204,11 @@ def test_what_a_file_cannot_hold_is_told_before_it_is_written(data, tmp_path, fa
     for estimator, match in cases:
         with pytest.raises(SettingError, match=match):
             save(estimator.fit(data[0]), path)
-    for unfitted in (RBM(), DBN(), DBNClassifier()):
+    for unfitted in (RBM(), DBN(), DBNClassifier(), DeepAutoencoder()):
         with pytest.raises(SettingError, match="not fitted"):
             save(unfitted, path)
     for other in (np.zeros(3), "model", type("RBM", (RBM,), {})().fit(data[0])):
-        with pytest.raises(SettingError, match="save takes a Stack, RBM, DBN, DBNClassifier"):
+        with pytest.raises(SettingError, match="save takes a Stack, RBM, DBN, DBNClassifier, DeepAutoencoder"):
             save(other, path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match="nowhere"):
@@ -217,7 +221,7 @@ def model_of(kind, data):
 
 @pytest.fixture(scope="module")
 def files(data):
-    return {kind: model_of(kind, data) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier")}
+    return {kind: model_of(kind, data) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder")}
 
 
 def changed(model, part, **values):
@@ -301,7 +305,7 @@ def test_classes_of_estimators_come_from_a_fixed_list(files, tmp_path):
         3,
     ):
         refuse(changed(files["dbn-list"], "params", rbm=nested), "DBN|RBM|Popen", tmp_path)
-    assert set(ESTIMATORS) == {"RBM", "DBN", "DBNClassifier"}
+    assert set(ESTIMATORS) == {"RBM", "DBN", "DBNClassifier", "DeepAutoencoder"}
 
 
 BAD = [
@@ -315,6 +319,9 @@ BAD = [
     ]],
     *[(kind, name, value) for kind in ("dbn-list", "classifier") for name, value in [
         ("n_passes", "x"), ("hidden_layer_sizes", "x"), ("hidden_layer_sizes", [1, -1]), ("hidden_layer_sizes", {}),
+    ]],
+    *[("autoencoder", name, value) for name, value in [
+        ("code", "x"), ("loss", "x"), ("loss", "softmax_nll"), ("tied", 1), ("n_passes", 0), ("solver", "x"),
     ]],
     *[("classifier", name, value) for name, value in [
         ("activation", "x"), ("solver", "x"), ("alpha", -1), ("learning_rate_init", "x"), ("tol", "x"), ("momentum", 1),

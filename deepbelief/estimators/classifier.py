@@ -1,6 +1,7 @@
 """The deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,27 +12,26 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError
 from deepbelief.estimators.base import (
     check_backend,
-    check_flags,
-    check_number,
     check_rows,
     check_rows_and_labels,
     on_device,
     warn_diverged,
 )
-from deepbelief.estimators.dbn import DBN, layer_sizes, pretrain_stack
+from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tuning import finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, hold_out, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
-from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import scaled
-from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed
-from deepbelief.sources import RowSource, SubsetSource, column_statistics
+from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 
@@ -201,7 +201,13 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
             self._seed = run_seed(self.random_state)
             self._epochs = 0
         reporter = get_reporter(self.verbose)
-        history = self._pretrain(source, bk, reporter) if not again else self.history_
+        if again:
+            history = self.history_
+        else:
+            sizes = partial(layer_sizes, self.hidden_layer_sizes, source, len(self.classes_))
+            self.pretrained_stack_, history = stack_to_tune(
+                self, source, sizes, partial(templates_of, self.rbm), bk, reporter
+            )
         layers, head = self._start(again)
         train, validation = self._split(train)
         result = finetune(
@@ -218,25 +224,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _settings(self) -> FineTuneSettings:
         if not isinstance(self.activation, str) or self.activation != "auto":
             get_activation(self.activation)
-        check_flags(self, "nesterovs_momentum", "early_stopping", "warm_start")
-        get_optimizer(self.solver, nesterov=True)
-        get_schedule(self.schedule)
-        check_number("learning_rate_init", self.learning_rate_init, low=0, open_low=True, auto=True)
-        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
-        check_number("momentum", self.momentum, low=0, high=1, open_high=True)
-        check_number("alpha", self.alpha, low=0)
-        check_number("batch_size", self.batch_size, low=1, integer=True, auto=True)
-        check_number("max_iter", self.max_iter, low=1, integer=True, auto=True)
-        check_number("validation_fraction", self.validation_fraction, low=0, high=1, open_low=True, open_high=True)
-        check_number("n_iter_no_change", self.n_iter_no_change, low=1, integer=True)
-        check_number("tol", self.tol, low=0)
-        return FineTuneSettings(
-            solver=self.solver, learning_rate_init=self.learning_rate_init,
-            pretrained_lr_factor=float(self.pretrained_lr_factor), schedule=self.schedule,
-            momentum=float(self.momentum), nesterov=bool(self.nesterovs_momentum), alpha=float(self.alpha),
-            batch_size=self.batch_size, max_iter=self.max_iter, n_iter_no_change=int(self.n_iter_no_change),
-            tol=float(self.tol),
-        )  # fmt: skip
+        return finetune_settings(self, pretrained_lr_factor=self.pretrained_lr_factor)
 
     def _labelled(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Return the labelled rows with class numbers and weights."""
@@ -254,40 +242,6 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
         return Labelled(rows, targets.astype(np.intp), weights)
 
-    def _pretrain(self, source: RowSource, bk: Backend, reporter: Reporter) -> list[dict[str, Any]]:
-        """Set the stack to start from; return the history of pretraining."""
-        if self.pretrained is None:
-            sizes = layer_sizes(self.hidden_layer_sizes, source, len(self.classes_))
-            result = pretrain_stack(
-                source, sizes, self.rbm, n_passes=self.n_passes, bk=bk, seed=self._seed, reporter=reporter
-            )
-            self.pretrained_stack_ = result.stack
-            return result.history
-        column_statistics(source)  # refuses values that are not finite
-        stack = self.pretrained_stack_ = self._given_stack()
-        if stack.sizes[0] != source.shape[1]:
-            raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
-        return []
-
-    def _given_stack(self) -> Stack:
-        given = self.pretrained
-        if isinstance(given, (str, Path)):
-            from deepbelief.estimators.files import load
-
-            given = load(given)
-        if isinstance(given, Stack):
-            return given
-        if isinstance(given, BaseEstimator):
-            if hasattr(given, "stack_"):
-                return given.stack_  # type: ignore[no-any-return]
-            if hasattr(given, "weights_"):
-                return Stack((given.weights_,))
-            raise SettingError(
-                f"pretrained={type(given).__name__} is not fitted (clone() unfits it): pass its stack_, "
-                "for instance pretrained=dbn.stack_"
-            )
-        raise SettingError(f"pretrained must be a Stack, a path, a fitted DBN or None, got {given!r}")
-
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""
         if again:
@@ -299,7 +253,7 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     def _layers(self) -> list[Layer]:
         """Return the hidden layers as fine-tuned."""
         activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
-        return [Layer(W, b, a) for W, b, a in zip(self.coefs_[:-1], self.intercepts_[:-1], activations, strict=True)]
+        return tuned_layers(self.coefs_, self.intercepts_, activations)
 
     def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""

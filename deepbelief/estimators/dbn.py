@@ -31,20 +31,22 @@ from deepbelief.training import Reporter, get_reporter, split_rows
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def layer_sizes(sizes: Any, source: RowSource, n_classes: int | None = None) -> tuple[int, ...]:
+def layer_sizes(
+    sizes: Any, source: RowSource, n_classes: int | None = None, *, autoencoder: bool = False
+) -> tuple[int, ...]:
     """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against."""
     n_rows, n_features = source.shape
     if isinstance(sizes, str):
         if sizes != "auto":
             raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
-        return suggest_layer_sizes(n_features, n_rows, n_classes).hidden_layer_sizes
+        return suggest_layer_sizes(n_features, n_rows, n_classes, autoencoder=autoencoder).hidden_layer_sizes
     chosen = check_sizes(sizes)
-    warn_layer_sizes(n_features, chosen, n_samples=n_rows, stacklevel=user_level() + 1)
+    warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
     return chosen
 
 
-def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the settings of each layer from one template, a list with one per layer, or None for the defaults."""
+def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
+    """Return the template of each layer from one for all, a list with one per layer, or None for the defaults."""
     templates: list[Any] = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
     if len(templates) != n_layers:
         raise SettingError(
@@ -53,7 +55,12 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
     for template in templates:
         if not isinstance(template, RBM):
             raise SettingError(f"rbm must be an RBM, a list of them, or None, got {template!r}")
-    return [rbm_settings(template) for template in templates]
+    return templates
+
+
+def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
+    """Return the checked settings of each layer."""
+    return [rbm_settings(template) for template in templates_of(rbm, n_layers)]
 
 
 def pretrain_stack(

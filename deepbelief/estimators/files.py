@@ -11,6 +11,7 @@ import numpy as np
 from deepbelief import hdf5
 from deepbelief.backends import BACKENDS
 from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
+from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN, layer_settings
@@ -22,7 +23,12 @@ from deepbelief.stack import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ESTIMATORS: Mapping[str, type[Any]] = {"RBM": RBM, "DBN": DBN, "DBNClassifier": DBNClassifier}
+ESTIMATORS: Mapping[str, type[Any]] = {
+    "RBM": RBM,
+    "DBN": DBN,
+    "DBNClassifier": DBNClassifier,
+    "DeepAutoencoder": DeepAutoencoder,
+}
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
@@ -36,7 +42,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
 
     Parameters
     ----------
-    estimator : RBM, DBN, DBNClassifier or Stack
+    estimator : RBM, DBN, DBNClassifier, DeepAutoencoder or Stack
     path : str or path
     metadata : mapping, optional
         Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
@@ -71,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    RBM, DBN, DBNClassifier or Stack
+    RBM, DBN, DBNClassifier, DeepAutoencoder or Stack
         It predicts bit for bit what the saved one did, on the same machine and versions.
 
     Raises
@@ -112,8 +118,11 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
             attributes=attributes | {"draws": estimator._draws},
         )  # fmt: skip
     arrays = {f"coef_{i}": c for i, c in enumerate(estimator.coefs_)}
-    arrays |= {f"intercept_{i}": b for i, b in enumerate(estimator.intercepts_)} | {"classes": estimator.classes_}
-    attributes |= {"epochs": estimator._epochs, "n_unlabeled": estimator.n_unlabeled_}
+    arrays |= {f"intercept_{i}": b for i, b in enumerate(estimator.intercepts_)}
+    attributes |= {"epochs": estimator._epochs}
+    if isinstance(estimator, DBNClassifier):
+        arrays |= {"classes": estimator.classes_}
+        attributes |= {"n_unlabeled": estimator.n_unlabeled_}
     return ModelFile(
         **common, stack=estimator.stack_, pretrained=estimator.pretrained_stack_, arrays=arrays | names,
         attributes=attributes,
@@ -183,7 +192,7 @@ def _check_settings(estimator: Any) -> None:
     check_number("n_passes", estimator.n_passes, low=1, integer=True)
     if estimator.hidden_layer_sizes != "auto":
         check_sizes(estimator.hidden_layer_sizes)
-    if isinstance(estimator, DBNClassifier):
+    if isinstance(estimator, (DBNClassifier, DeepAutoencoder)):
         estimator._settings()
 
 
@@ -225,8 +234,10 @@ def _restore(estimator: Any, model: ModelFile) -> None:
         top = model.stack.layers[-1].W
         estimator._h_states = _shaped(arrays["h_states"], (None, top.shape[1]), top.dtype)
         estimator._draws = _count(attributes, "draws")
-    else:
+    elif isinstance(estimator, DBNClassifier):
         _restore_classifier(estimator, model, arrays)
+    else:
+        _restore_autoencoder(estimator, model, arrays)
 
 
 def _count(attributes: Mapping[str, Any], name: str) -> int:
@@ -268,15 +279,28 @@ def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes
 
 def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[str, Array]) -> None:
     assert model.stack is not None
-    if model.pretrained is None or model.pretrained.sizes != model.stack.sizes:
-        raise FileFormatError("the file's pretrained and fine-tuned stacks do not agree")
     clf.classes_ = arrays["classes"]
     if clf.classes_.ndim != 1 or len(clf.classes_) < 2 or not np.array_equal(np.unique(clf.classes_), clf.classes_):
         raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
-    sizes = (*model.stack.sizes, len(clf.classes_))
-    shapes, dtype = list(itertools.pairwise(sizes)), model.stack.layers[-1].W.dtype
-    clf.coefs_ = [_shaped(arrays[f"coef_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
-    clf.intercepts_ = [_shaped(arrays[f"intercept_{i}"], (shape[1],), dtype) for i, shape in enumerate(shapes)]
-    clf.stack_, clf.pretrained_stack_ = model.stack, model.pretrained
-    clf._epochs = _count(model.attributes, "epochs")
+    _restore_network(clf, model, arrays, (*model.stack.sizes, len(clf.classes_)))
     clf.n_unlabeled_ = _count(model.attributes, "n_unlabeled")
+
+
+def _restore_autoencoder(autoencoder: DeepAutoencoder, model: ModelFile, arrays: Mapping[str, Array]) -> None:
+    assert model.stack is not None
+    sizes = model.stack.sizes
+    _restore_network(autoencoder, model, arrays, (*sizes, *sizes[-2::-1]))
+    autoencoder._loss()  # refuses what does not go with the stack
+    autoencoder._check_tied()
+
+
+def _restore_network(estimator: Any, model: ModelFile, arrays: Mapping[str, Array], sizes: tuple[int, ...]) -> None:
+    """Restore the layers of a fine-tuned network of these widths, and the stacks that go with it."""
+    assert model.stack is not None
+    if model.pretrained is None or model.pretrained.sizes != model.stack.sizes:
+        raise FileFormatError("the file's pretrained and fine-tuned stacks do not agree")
+    shapes, dtype = list(itertools.pairwise(sizes)), model.stack.layers[-1].W.dtype
+    estimator.coefs_ = [_shaped(arrays[f"coef_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
+    estimator.intercepts_ = [_shaped(arrays[f"intercept_{i}"], (shape[1],), dtype) for i, shape in enumerate(shapes)]
+    estimator.stack_, estimator.pretrained_stack_ = model.stack, model.pretrained
+    estimator._epochs = _count(model.attributes, "epochs")

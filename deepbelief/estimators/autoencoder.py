@@ -1,0 +1,380 @@
+"""The deep autoencoder: a pretrained stack, unrolled and fine-tuned to give back its input."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
+from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
+from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tuning import finetune_settings, stack_to_tune, tuned_layers
+from deepbelief.finetuning import Labelled, finetune, hold_out, outputs
+from deepbelief.losses import Loss, SquaredError, get_loss
+from deepbelief.network import Layer, Network, stack_from_layers, unroll
+from deepbelief.optimizers import Optimizer
+from deepbelief.pretraining import scaled, transform
+from deepbelief.schedules import Schedule
+from deepbelief.seeds import run_seed
+from deepbelief.sources import RowSource, as_source
+from deepbelief.stack import Stack, Weights
+from deepbelief.training import Reporter, get_reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
+"""What a code layer is called, and the hidden units that pretrain it."""
+
+
+RECONSTRUCTION_LOSSES = ("cross_entropy", "squared_error")
+
+
+class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        Units of the encoder's layers, the code's last: (500, 250) is 784-500-250-500-784.
+    code : {"linear", "sigmoid"}, default="linear"
+        The units of the code. A linear code is pretrained with Gaussian hidden units, a sigmoid one with Bernoulli
+        units.
+    rbm : RBM, list of RBM or None, default=None
+        Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
+    pretrained : Stack, str, Path, DBN or None, default=None
+        A stack to start from instead of pretraining, as in `DBNClassifier`.
+    n_passes : int, default=1
+    loss : {"auto", "cross_entropy", "squared_error"} or Loss, default="auto"
+        What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in [0, 1],
+        squared error of linear outputs where they are real values. Squared error in [0, 1] has logistic outputs too.
+    tied : bool, default=False
+        Keep the decoder's weights the transposed ones of the encoder; False only starts from them.
+    solver : {"sgd", "adam"} or Optimizer, default="sgd"
+    learning_rate_init : float or "auto", default="auto"
+    schedule : {"linear", "constant", "cosine"} or callable, default="linear"
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+    alpha : float, default=0.0
+        L2 factor of the weights.
+    batch_size : int or "auto", default="auto"
+    max_iter : int or "auto", default="auto"
+        Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
+    early_stopping : bool, default=False
+        Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
+        the best weights.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=1e-4
+    warm_start : bool, default=False
+        `fit` goes on from the fine-tuned weights instead of pretraining anew.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    stack_ : Stack
+        The fine-tuned encoder; ``stack_.tuned`` is True.
+    pretrained_stack_ : Stack
+        The layers as pretraining left them.
+    coefs_, intercepts_ : list of ndarray
+        Weights and biases of each layer, encoder first.
+    history_ : list of dict
+    loss_curve_ : list of float
+        Mean training loss of each fine-tuning epoch.
+    n_iter_ : int
+        Fine-tuning epochs done.
+    n_features_in_ : int
+
+    References
+    ----------
+    Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks", Science 313, 2006.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DeepAutoencoder
+    >>> X = load_digits().data / 16
+    >>> autoencoder = DeepAutoencoder((50, 12), random_state=0).fit(X)
+    >>> codes = autoencoder.transform(X)
+    >>> codes.shape
+    (1797, 12)
+    >>> autoencoder.inverse_transform(codes).shape
+    (1797, 64)
+    >>> float(autoencoder.reconstruction_error(X).mean()) < 4  # the columns' variances sum to 4.7
+    True
+    """
+
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    pretrained_stack_: Stack
+    history_: list[dict[str, Any]]
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        *,
+        code: str = "linear",
+        rbm: RBM | Sequence[RBM] | None = None,
+        pretrained: Stack | str | Path | DBN | None = None,
+        n_passes: int = 1,
+        loss: str | Loss = "auto",
+        tied: bool = False,
+        solver: str | Optimizer = "sgd",
+        learning_rate_init: float | str = "auto",
+        schedule: str | Schedule = "linear",
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        alpha: float = 0.0,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.code = code
+        self.rbm = rbm
+        self.pretrained = pretrained
+        self.n_passes = n_passes
+        self.loss = loss
+        self.tied = tied
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Pretrain the stack, unroll it and fine-tune the whole.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        DeepAutoencoder
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        settings = self._settings()
+        bk = check_backend(self.backend, X)
+        again = self.warm_start and hasattr(self, "coefs_")
+        source = check_rows(self, X, bk, reset=not again, min_rows=2)
+        reporter = get_reporter(self.verbose)
+        if again:
+            history = self.history_
+            hidden, head = self._hidden(), (self.coefs_[-1], self.intercepts_[-1])
+        else:
+            self._seed, self._epochs = run_seed(self.random_state), 0
+            sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
+            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, self._templates, bk, reporter)
+            hidden, head = unroll(self.pretrained_stack_)
+        loss = self._loss()
+        self._check_tied()
+        train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
+        if self.early_stopping:
+            train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
+        result = finetune(
+            hidden, head, loss, train, settings=settings, bk=bk, seed=self._seed, validation=validation,
+            reporter=reporter, first_epoch=self._epochs, tied=self.tied,
+        )  # fmt: skip
+        self.coefs_, self.intercepts_ = result.params[::2], result.params[1::2]
+        self._epochs = result.epochs
+        self.history_ = history + result.history
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
+        warn_diverged(result.diverged)
+        return self
+
+    def _settings(self) -> Any:
+        if self.code not in CODES:
+            raise SettingError(f"code must be one of {', '.join(CODES)}, got {self.code!r}")
+        if not isinstance(self.loss, str) or self.loss not in ("auto", *RECONSTRUCTION_LOSSES):
+            get_loss(self.loss)  # an instance, or a name that it refuses
+            if isinstance(self.loss, str):
+                raise SettingError(f"loss must be auto, {' or '.join(RECONSTRUCTION_LOSSES)}, got {self.loss!r}")
+        check_flags(self, "tied")
+        return finetune_settings(self)
+
+    def _templates(self, n_layers: int) -> list[RBM]:
+        """Return the settings of each layer: the code's units follow from ``code``."""
+        *below, top = templates_of(self.rbm, n_layers)
+        return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[self.code]})]
+
+    def _loss(self) -> Loss:
+        """Return the loss with the outputs that the data's units ask for."""
+        visible = self.pretrained_stack_.layers[0].visible
+        if not isinstance(self.loss, str):
+            return self.loss
+        if visible not in ("bernoulli", "gaussian"):
+            raise SettingError(f"an autoencoder's data are Bernoulli or Gaussian units, the stack's are {visible}")
+        name = self.loss
+        if name == "auto":
+            name = "cross_entropy" if visible == "bernoulli" else "squared_error"
+        if name == "squared_error":
+            return SquaredError("sigmoid" if visible == "bernoulli" else "identity")
+        if visible != "bernoulli":
+            raise SettingError("loss='cross_entropy' is for data in [0, 1]: use loss='squared_error' for real values")
+        return get_loss(name)
+
+    def _check_tied(self) -> None:
+        above = self.pretrained_stack_.layers[1:]
+        if self.tied and any(weights.mean is not None for weights in above):
+            raise SettingError(
+                "tied=True needs layers that pass on what they are: rectified units are scaled for the layer above; "
+                "use tied=False or Bernoulli units"
+            )
+
+    def _hidden(self) -> list[Layer]:
+        """Return all layers but the last, as fine-tuned."""
+        activations = [layer.activation for layer in unroll(self.pretrained_stack_)[0]]
+        return tuned_layers(self.coefs_, self.intercepts_, activations)
+
+    def _decoder(self, bk: Backend) -> Network:
+        hidden = self._hidden()[len(self.pretrained_stack_) :]
+        return Network(hidden, self.coefs_[-1], self.intercepts_[-1], self._loss(), bk)
+
+    def _autoencoder(self, bk: Backend) -> Network:
+        return Network(self._hidden(), self.coefs_[-1], self.intercepts_[-1], self._loss(), bk)
+
+    @property
+    def _first(self) -> Weights:
+        return self.pretrained_stack_.layers[0]
+
+    def transform(self, X: Any) -> Any:
+        """Return the codes of rows.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_code)
+            CuPy if X is.
+        """
+        check_is_fitted(self, "coefs_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        return on_device(transform(self.stack_, source, bk), X, bk)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_code)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            In the units of the data; CuPy if X is.
+        """
+        check_is_fitted(self, "coefs_")
+        bk = check_backend(self.backend, X)
+        codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
+        if codes.shape[1] != self.stack_.sizes[-1]:
+            raise DataError(f"codes have {codes.shape[1]} columns, the code layer has {self.stack_.sizes[-1]} units")
+        network = self._decoder(bk)
+        out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
+        for start, stop, _, output in outputs(network, as_source(codes)):
+            out[start:stop] = self._in_units(bk.to_numpy(output))
+        return on_device(out, X, bk)
+
+    def _in_units(self, rows: Array) -> Array:
+        """Return rows as they left the network in the units of the data."""
+        mean, scale = self._first.mean, self._first.scale
+        return rows if mean is None or scale is None else rows * scale + mean
+
+    def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
+        """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""
+        network = self._autoencoder(bk)
+        for start, stop, rows, output in outputs(network, scaled(source, self._first)):
+            yield start, stop, self._in_units(bk.to_numpy(rows)), self._in_units(bk.to_numpy(output))
+
+    def reconstruction_error(self, X: Any) -> Array:
+        """Return the squared error of each row's reconstruction, summed over columns, in the units of the data.
+
+        Rows unlike those of training have large errors: the error is an anomaly score too.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        check_is_fitted(self, "coefs_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        errors = np.empty(source.shape[0], self.coefs_[0].dtype)
+        for start, stop, rows, output in self._reconstructions(source, bk):
+            errors[start:stop] = np.square(output - rows).sum(axis=1)
+        return errors
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return less the mean of `reconstruction_error`: larger is better.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return -float(self.reconstruction_error(X).mean(dtype=np.float64))
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean training loss of each fine-tuning epoch."""
+        if "history_" not in self.__dict__:
+            raise AttributeError("loss_curve_ is there after fit")
+        return [record["loss"] for record in self.history_ if "loss" in record]
+
+    @property
+    def n_iter_(self) -> int:
+        """Fine-tuning epochs done."""
+        if "_epochs" not in self.__dict__:
+            raise AttributeError("n_iter_ is there after fit")
+        return self._epochs
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.stack_.sizes[-1]
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,188 @@
+"""The deep autoencoder: codes that carry the data, errors in the data's units, and what each setting means."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, save
+from deepbelief.errors import DataError, SettingError, SizingWarning
+from deepbelief.losses import CrossEntropy, SquaredError
+from deepbelief.network import unroll
+
+SHORT = {"rbm": RBM(n_iter=2, batch_size=10), "max_iter": 3, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def bits():
+    """120 rows of 12 bits; the first six, and the last six, mostly agree."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.random((120, 2)) < 0.5, 6, axis=1) ^ (rng.random((120, 12)) < 0.1)
+    return rows.astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def curve():
+    """300 rows on a bent line in 8 dimensions, each column with an offset and a scale of its own."""
+    rng = np.random.default_rng(1)
+    t = rng.uniform(-2, 2, (300, 1))
+    rows = np.tanh(t @ rng.normal(size=(1, 8)) * 2 + rng.normal(size=8)) + rng.normal(0, 0.02, (300, 8))
+    return rows * [1, 10, 100, 1, 1, 5, 2, 3] + np.arange(8)
+
+
+def pca_error(X, n):
+    pca = PCA(n, random_state=0).fit(X)
+    return np.square(pca.inverse_transform(pca.transform(X)) - X).sum(axis=1).mean()
+
+
+@pytest.mark.parametrize("settings", [{}, {"tied": True}, {"code": "sigmoid"}, {"loss": "squared_error"}], ids=str)
+def test_codes_of_digits_carry_more_than_pca_of_the_same_size(settings):
+    X = load_digits().data / 16
+    autoencoder = DeepAutoencoder((40, 10), max_iter=40, random_state=0, **settings).fit(X)
+    assert autoencoder.reconstruction_error(X).mean() < 0.8 * pca_error(X, 10)
+
+
+def test_real_valued_rows_come_back_in_their_own_units(curve):
+    autoencoder = DeepAutoencoder((16, 1), max_iter=100, random_state=0)
+    error = (
+        autoencoder.fit(curve).reconstruction_error(curve) / np.square(curve - curve.mean(axis=0)).sum(axis=1).mean()
+    )
+    assert error.mean() < 0.5 * pca_error(curve, 1) / np.square(curve - curve.mean(axis=0)).sum(axis=1).mean()
+    moved = curve * 1000.0 + 5
+    again = DeepAutoencoder((16, 1), max_iter=100, random_state=0).fit(moved)
+    np.testing.assert_allclose(again.reconstruction_error(moved), 1e6 * autoencoder.reconstruction_error(curve), 1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bits", "curve"])
+def test_the_error_is_that_of_decoded_codes(kind, request):
+    X = request.getfixturevalue(kind)
+    autoencoder = DeepAutoencoder((9, 2), **SHORT).fit(X)
+    codes = autoencoder.transform(X)
+    assert codes.shape == (len(X), 2)
+    errors = np.square(autoencoder.inverse_transform(codes) - X).sum(axis=1)
+    np.testing.assert_allclose(autoencoder.reconstruction_error(X), errors, rtol=1e-9)
+    assert autoencoder.score(X) == pytest.approx(-errors.mean(), rel=1e-12)
+
+
+def test_before_fine_tuning_it_is_the_stack_up_and_down(bits):
+    dbn = DBN((9, 4), rbm=[RBM(n_iter=2), RBM(n_iter=2, hidden="gaussian")], random_state=0).fit(bits)
+    still = {**SHORT, "max_iter": 1, "learning_rate_init": 1e-12}
+    autoencoder = DeepAutoencoder(pretrained=dbn, **still).fit(bits)
+    np.testing.assert_allclose(autoencoder.transform(bits), dbn.transform(bits), atol=1e-9)
+    np.testing.assert_allclose(
+        autoencoder.inverse_transform(dbn.transform(bits)), dbn.inverse_transform(dbn.transform(bits)), atol=1e-9
+    )
+    assert autoencoder.stack_.tuned
+    assert not autoencoder.pretrained_stack_.tuned
+
+
+def test_fine_tuning_lowers_the_loss_from_where_pretraining_left_it(bits):
+    autoencoder = DeepAutoencoder((9, 4), **{**SHORT, "max_iter": 30}).fit(bits)
+    assert autoencoder.loss_curve_[-1] < autoencoder.loss_curve_[0]
+    assert len(autoencoder.loss_curve_) == autoencoder.n_iter_ == 30
+    phases = [record["phase"] for record in autoencoder.history_]
+    assert phases == ["pretrain"] * 4 + ["finetune"] * 30
+
+
+def test_tied_weights_stay_tied_and_free_ones_part(bits):
+    for tied in (True, False):
+        coefs = DeepAutoencoder((9, 4), tied=tied, **SHORT).fit(bits).coefs_
+        assert [W.shape for W in coefs] == [(12, 9), (9, 4), (4, 9), (9, 12)]
+        assert np.array_equal(coefs[0], coefs[3].T) == tied
+        assert np.array_equal(coefs[1], coefs[2].T) == tied
+
+
+def test_the_code_decides_the_top_units_whatever_the_template_says(bits):
+    template = RBM(n_iter=2, hidden="rectified")
+    for code, units in (("linear", "gaussian"), ("sigmoid", "bernoulli")):
+        settings = {**SHORT, "rbm": [RBM(n_iter=2), template]}
+        stack = DeepAutoencoder((9, 4), code=code, **settings).fit(bits).pretrained_stack_
+        assert [weights.hidden for weights in stack] == ["bernoulli", units]
+    assert template.hidden == "rectified"
+
+
+def test_the_loss_follows_the_data(bits, curve):
+    for X, loss, expected in (
+        (bits, "auto", CrossEntropy()),
+        (bits, "squared_error", SquaredError("sigmoid")),
+        (curve, "auto", SquaredError()),
+    ):
+        assert DeepAutoencoder((9, 2), loss=loss, **SHORT).fit(X)._loss() == expected
+    with pytest.raises(SettingError, match="use loss='squared_error'"):
+        DeepAutoencoder((9, 2), loss="cross_entropy", **SHORT).fit(curve)
+    with pytest.raises(SettingError, match="Bernoulli or Gaussian"):
+        softmax = [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]
+        DeepAutoencoder((3, 2), **{**SHORT, "rbm": softmax}).fit(np.eye(4))
+
+
+def test_a_loss_of_ones_own(bits):
+    mine = SquaredError("sigmoid")
+    one, other = (DeepAutoencoder((9, 4), loss=loss, **SHORT).fit(bits) for loss in (mine, "squared_error"))
+    np.testing.assert_array_equal(one.transform(bits), other.transform(bits))
+
+
+def test_tied_weights_cannot_go_through_scaled_layers(bits):
+    settings = {**SHORT, "rbm": RBM(n_iter=1, hidden="rectified")}
+    assert np.isfinite(DeepAutoencoder((9, 4), **settings).fit(bits).transform(bits)).all()
+    with pytest.raises(SettingError, match="tied=False or Bernoulli"):
+        DeepAutoencoder((9, 4), tied=True, **settings).fit(bits)
+
+
+def test_early_stopping_keeps_the_best_weights_for_rows_held_out(bits):
+    settings = {**SHORT, "max_iter": 30, "learning_rate_init": 0.5, "n_iter_no_change": 3}
+    autoencoder = DeepAutoencoder((9, 4), early_stopping=True, validation_fraction=0.3, **settings).fit(bits)
+    losses = [record["validation_loss"] for record in autoencoder.history_ if record["phase"] == "finetune"]
+    scores = [record["validation_score"] for record in autoencoder.history_ if record["phase"] == "finetune"]
+    np.testing.assert_allclose(scores, -np.array(losses))
+    assert len(losses) == autoencoder.n_iter_ <= 30
+
+
+def test_warm_start_goes_on_from_the_fine_tuned_weights(bits):
+    autoencoder = DeepAutoencoder((9, 4), warm_start=True, **SHORT).fit(bits)
+    before = autoencoder.pretrained_stack_, autoencoder.loss_curve_[-1]
+    autoencoder.fit(bits)
+    assert autoencoder.pretrained_stack_ is before[0]
+    assert autoencoder.n_iter_ == 6
+    assert autoencoder.loss_curve_[3] < autoencoder.loss_curve_[0]
+
+
+def test_an_autoencoder_file_gives_its_encoder_to_a_classifier(bits, tmp_path):
+    autoencoder = DeepAutoencoder((9, 4), **SHORT).fit(bits)
+    save(autoencoder, tmp_path / "a.h5")
+    clf = DBNClassifier(pretrained=tmp_path / "a.h5", max_iter=1, learning_rate_init=1e-12).fit(bits, bits[:, 0])
+    np.testing.assert_allclose(clf.transform(bits), autoencoder.transform(bits), atol=1e-9)
+
+
+def test_codes_and_rows_that_do_not_fit_are_refused(bits):
+    autoencoder = DeepAutoencoder((9, 4), **SHORT).fit(bits)
+    with pytest.raises(DataError, match="codes have 3 columns, the code layer has 4 units"):
+        autoencoder.inverse_transform(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        autoencoder.inverse_transform(np.full((2, 4), np.nan))
+    with pytest.raises(DataError, match="expects 12"):
+        DeepAutoencoder(pretrained=autoencoder.pretrained_stack_, **SHORT).fit(bits[:, :5])
+
+
+def test_an_outlier_has_the_largest_error(bits):
+    autoencoder = DeepAutoencoder((9, 3), **{**SHORT, "max_iter": 40}).fit(bits)
+    odd = np.tile([1.0, 0.0], 6)
+    assert autoencoder.reconstruction_error(odd[None])[0] > np.quantile(autoencoder.reconstruction_error(bits), 0.95)
+
+
+def test_sizes_are_suggested_for_a_code_and_copies_of_the_input_are_told():
+    rng = np.random.default_rng(0)
+    X = rng.random((200, 13))
+    settings = {**SHORT, "rbm": RBM(n_iter=1), "max_iter": 1}
+    assert DeepAutoencoder(**settings).fit(X).stack_.sizes == (13, 100, 5)
+    with pytest.warns(SizingWarning, match="can learn to copy"):
+        DeepAutoencoder((30, 12), **settings).fit(X)
+
+
+def test_unroll_mirrors_the_stack(bits):
+    stack = DBN((9, 4), rbm=RBM(n_iter=1), random_state=0).fit(bits).stack_
+    hidden, (W, bias) = unroll(stack)
+    assert [layer.W.shape for layer in hidden] == [(12, 9), (9, 4), (4, 9)]
+    np.testing.assert_array_equal(hidden[2].W, stack.layers[1].W.T)
+    np.testing.assert_array_equal(hidden[2].bias, stack.layers[1].vbias)
+    np.testing.assert_array_equal(W, stack.layers[0].W.T)
+    np.testing.assert_array_equal(bias, stack.layers[0].vbias)
