@@ -42,8 +42,8 @@ class FineTuneSettings:
         batch_size = min(batch_size, n_rows)
         updates = -(-n_rows // batch_size)
         max_iter = int(np.clip(round(6000 / updates), 20, 100)) if self.max_iter == "auto" else int(self.max_iter)
-        rate = rate if self.learning_rate_init == "auto" else float(self.learning_rate_init)
         solver = get_optimizer(self.solver, nesterov=self.nesterov)
+        rate = solver.rate or rate if self.learning_rate_init == "auto" else float(self.learning_rate_init)
         return replace(
             self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=max_iter,
             learning_rate_init=rate,

@@ -1,8 +1,11 @@
 """Optimizers: how a gradient moves parameters. They subtract: every gradient is of something to minimise."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
+
+import numpy as np
 
 from deepbelief.backends import Backend, Product
 from deepbelief.errors import SettingError, unknown
@@ -12,6 +15,10 @@ DeviceArray = Any
 
 class Optimizer(Protocol):
     """What an optimizer provides; a new one is one class and one entry in `OPTIMIZERS`."""
+
+    @property
+    def rate(self) -> float | None:
+        """Learning rate to start from; None: that of the activations."""
 
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
         """Return the optimizer's own arrays for these parameters."""
@@ -34,6 +41,7 @@ class SGD:
     """
 
     nesterov: bool = False
+    rate: float | None = None
 
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
         """Return one zero velocity for each parameter."""
@@ -48,17 +56,55 @@ class SGD:
             bk.momentum_step(p, velocity, g, rate, momentum, decay, self.nesterov)
 
 
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD}
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015): steps by the gradient's running mean over its running root mean square.
+
+    The momentum of the step is the decay of the mean. L2 factors count as a part of the gradient.
+
+    Parameters
+    ----------
+    beta2 : float
+        Decay of the running mean square.
+    epsilon : float
+        Added to the root mean square.
+    """
+
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    rate: float | None = 0.001
+
+    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
+        """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
+        return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]
+
+    def step(
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Move each parameter; both running means are corrected for their start at 0."""
+        *moments, steps = state
+        steps += 1
+        n = int(steps[0])
+        means, squares = moments[: len(params)], moments[len(params) :]
+        root = math.sqrt(1 - self.beta2**n)
+        correction, epsilon = root / (1 - momentum**n), self.epsilon * root
+        betas = momentum, self.beta2
+        for p, g, mean, square, rate, decay in zip(params, grads, means, squares, rates, decays, strict=True):
+            bk.adam_step(p, mean, square, g, rate * correction, betas, epsilon, decay)
+
+
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
 """Optimizers by name: a new one is one class and one entry."""
 
 
 def get_optimizer(solver: str | Optimizer, *, nesterov: bool) -> Optimizer:
-    """Return the optimizer of this name; an instance is returned as it is.
+    """Return the optimizer of this name, with Nesterov's momentum if it has one; an instance as it is.
 
     Examples
     --------
     >>> get_optimizer("sgd", nesterov=True)
-    SGD(nesterov=True)
+    SGD(nesterov=True, rate=None)
     """
     if not isinstance(solver, str):
         if not hasattr(solver, "step"):
@@ -66,4 +112,6 @@ def get_optimizer(solver: str | Optimizer, *, nesterov: bool) -> Optimizer:
         return solver
     if solver not in OPTIMIZERS:
         raise SettingError(unknown("solver", solver, OPTIMIZERS))
-    return OPTIMIZERS[solver](nesterov=nesterov)  # type: ignore[call-arg]
+    kind = OPTIMIZERS[solver]
+    takes_nesterov = "nesterov" in (f.name for f in fields(kind))  # type: ignore[arg-type]
+    return kind(nesterov=nesterov) if takes_nesterov else kind()  # type: ignore[call-arg]

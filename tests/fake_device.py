@@ -326,6 +326,12 @@ class FakeDevice:
             host = _kernel(w, velocity, grad)
         self._host.momentum_step(*host, rate, momentum, decay, nesterov)
 
+    def adam_step(self, w, mean, square, grad, rate, betas, epsilon, decay):
+        for number in (rate, *betas, epsilon, decay):
+            assert isinstance(number, int | float), "a number from the device would make the host wait"
+        grad = grad.array(self.xp) if isinstance(grad, Product) else grad
+        self._host.adam_step(*_kernel(w, mean, square, grad), rate, betas, epsilon, decay)
+
     def free_memory(self):
         return self._host.free_memory()
 

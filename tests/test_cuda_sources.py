@@ -15,6 +15,10 @@ INSTANCES = {
         "template __global__ void momentum_step<{t}>({t}*, {t}*, const {t}*, const {t}, const {t}, const {t}, "
         "const int, const long long);"
     ),
+    "adam_step": (
+        "template __global__ void adam_step<{t}>({t}*, {t}*, {t}*, const {t}*, const {t}, const {t}, const {t}, "
+        "const {t}, const {t}, const long long);"
+    ),
     "bernoulli": "template __global__ void bernoulli<{t}>(const {t}*, {t}*, const long long);",
 }
 

@@ -86,6 +86,16 @@ class Backend(Protocol):
         with ``nesterov``, ``w += momentum * velocity - g``. A ``grad`` that is an array is used as scratch space.
         """
 
+    def adam_step(
+        self, w: DeviceArray, mean: DeviceArray, square: DeviceArray, grad: DeviceArray | Product, rate: float,
+        betas: tuple[float, float], epsilon: float, decay: float,
+    ) -> None:  # fmt: skip
+        """Take one step downhill by the gradient's running mean over its running root mean square.
+
+        With ``g = grad + decay * w``: ``mean = beta1 * mean + (1 - beta1) * g``, ``square`` likewise of ``g**2``, and
+        ``w -= rate * mean / (sqrt(square) + epsilon)``. A ``grad`` that is an array is used as scratch space.
+        """
+
     def free_memory(self) -> int:
         """Return the bytes of memory that are free where arrays live."""
 

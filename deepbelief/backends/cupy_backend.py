@@ -106,6 +106,16 @@ class CupyBackend:
             np.int64(w.size),
         )  # fmt: skip
 
+    def adam_step(
+        self, w: Any, mean: Any, square: Any, grad: Any, rate: float, betas: tuple[float, float], epsilon: float,
+        decay: float,
+    ) -> None:  # fmt: skip
+        """Take one step downhill in one kernel."""
+        if isinstance(grad, Product):
+            grad = grad.array(self.xp)
+        numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
+        self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
+
     def free_memory(self) -> int:
         """Return the device memory that is free, CuPy's own pool included."""
         free = self.xp.cuda.runtime.memGetInfo()[0]

@@ -26,6 +26,21 @@ __global__ void momentum_step(T* w, T* velocity, const T* grad, const T rate, co
 }
 """
 
+ADAM_STEP = r"""
+template <typename T>
+__global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate, const T beta1, const T beta2,
+                          const T epsilon, const T decay, const long long n) {
+    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    T g = grad[i] + decay * w[i];
+    T m = beta1 * mean[i] + (T(1) - beta1) * g;
+    T s = beta2 * square[i] + (T(1) - beta2) * g * g;
+    mean[i] = m;
+    square[i] = s;
+    w[i] -= rate * m / (sqrt(s) + epsilon);
+}
+"""
+
 BERNOULLI = r"""
 template <typename T>
 __global__ void bernoulli(const T* p, T* out, const long long n) {
@@ -35,5 +50,6 @@ __global__ void bernoulli(const T* p, T* out, const long long n) {
 }
 """
 
-SOURCE = SIGMOID + MOMENTUM_STEP + BERNOULLI
-NAMES = tuple(f"{kernel}<{t}>" for kernel in ("sigmoid", "momentum_step", "bernoulli") for t in ("float", "double"))
+SOURCE = SIGMOID + MOMENTUM_STEP + ADAM_STEP + BERNOULLI
+KERNELS = ("sigmoid", "momentum_step", "adam_step", "bernoulli")
+NAMES = tuple(f"{kernel}<{t}>" for kernel in KERNELS for t in ("float", "double"))

@@ -150,6 +150,30 @@ class NumpyBackend:
         grad = grad.array(np) if isinstance(grad, Product) else grad
         _step_by_blocks(w.reshape(-1), velocity.reshape(-1), grad.reshape(-1), rate, momentum, rate * decay, nesterov)
 
+    def adam_step(
+        self, w: Array, mean: Array, square: Array, grad: Array | Product, rate: float, betas: tuple[float, float],
+        epsilon: float, decay: float,
+    ) -> None:  # fmt: skip
+        """Take one step downhill, block by block."""
+        grad = grad.array(np) if isinstance(grad, Product) else grad
+        flat = [a.reshape(-1) for a in (w, mean, square, grad)]
+        scratch = np.empty(min(BLOCK, w.size), w.dtype)
+        for i in range(0, w.size, BLOCK):
+            part, m, s, g = (a[i : i + BLOCK] for a in flat)
+            t = scratch[: part.size]
+            if decay:
+                g += np.multiply(part, decay, out=t)
+            m *= betas[0]
+            m += np.multiply(g, 1 - betas[0], out=t)
+            g *= g
+            s *= betas[1]
+            s += np.multiply(g, 1 - betas[1], out=t)
+            np.sqrt(s, out=t)
+            t += epsilon
+            np.divide(m, t, out=t)
+            t *= rate
+            part -= t
+
     def free_memory(self) -> int:
         """Return the physical memory that is free, 1 GiB where the system does not say."""
         try:
