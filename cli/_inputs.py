@@ -44,6 +44,21 @@ class Model:
         return self.kind == "DBNClassifier"
 
     @property
+    def is_autoencoder(self) -> bool:
+        """Whether it encodes and decodes as a whole."""
+        return self.kind == "DeepAutoencoder"
+
+    @property
+    def tuned(self) -> bool:
+        """Whether its layers are fine-tuned."""
+        return self.stack.tuned
+
+    @property
+    def for_autoencoder(self) -> bool:
+        """Whether it was pretrained to become an autoencoder."""
+        return self.metadata.get("autoencoder") is True
+
+    @property
     def n_features(self) -> int:
         """Number of inputs."""
         return self.stack.sizes[0]

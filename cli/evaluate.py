@@ -15,13 +15,15 @@ MOST_CLASSES = 20  # a wider confusion matrix is told by its largest entries
 @click.argument("data", required=False)
 @data_options
 @backend_option
+@click.option("--bits", type=click.IntRange(1, 16), default=None, help="Round an autoencoder's codes to so many bits.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def command(model: str, data: str | None, backend: str, json_: bool, **where: Any) -> None:
+def command(model: str, data: str | None, backend: str, bits: int | None, json_: bool, **where: Any) -> None:
     """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
 
     A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix.
-    Other models: squared error of the reconstruction through 1, 2 ... layers, and the pseudo-log-likelihood of the
-    first layer.
+    An autoencoder: squared error and cross-entropy per row, beside PCA of the same code size fitted to the same rows,
+    and the bytes of codes and rows. Other models: squared error of the reconstruction through 1, 2 ... layers, and the
+    pseudo-log-likelihood of the first layer.
 
     \b
     Examples:
@@ -29,13 +31,19 @@ def command(model: str, data: str | None, backend: str, json_: bool, **where: An
       deepbelief evaluate table-tuned.h5 new.csv --labels species --json
     """  # noqa: D301
     from deepbelief.backends import get_backend
+    from deepbelief.errors import SettingError
 
     from ._inputs import data_for, read_model
 
     get_backend(backend)
     loaded = read_model(model)
     opened, _ = data_for(loaded, data, **where, need_labels=loaded.is_classifier, held_out=True)
-    scores = _classifier(loaded, opened, backend) if loaded.is_classifier else _machines(loaded, opened, backend)
+    if bits is not None and not loaded.is_autoencoder:
+        raise SettingError(f"--bits rounds the codes of an autoencoder; {model} is a {loaded.kind}: leave it out")
+    if loaded.is_autoencoder:
+        scores = _autoencoder(loaded, opened, backend, bits)
+    else:
+        scores = _classifier(loaded, opened, backend) if loaded.is_classifier else _machines(loaded, opened, backend)
     if json_:
         click.echo(as_json(scores, indent=2))
         return
@@ -60,6 +68,34 @@ def _classifier(model: Any, data: Any, backend: str) -> dict[str, Any]:
         "nll": result.nll,
         "classes": result.classes,
         "confusion": result.confusion.tolist(),
+    }
+
+
+def _autoencoder(model: Any, data: Any, backend: str, bits: int | None) -> dict[str, Any]:
+    from ._codes import pca_error, reconstruction_scores, rounded_error, stored_bytes
+
+    autoencoder, rows = model.estimator.set_params(backend=backend), data.rows
+    squared, cross = reconstruction_scores(autoencoder, rows)
+    n_code = model.stack.sizes[-1]
+    code_bytes = n_code * autoencoder.coefs_[0].dtype.itemsize
+    rounded = {}
+    if bits is not None:
+        rounded = {"bits": bits, "rounded_error": rounded_error(autoencoder, rows, bits)}
+        code_bytes = -(-n_code * bits // 8)
+    row_bytes = stored_bytes(rows)
+    return {
+        "model": model.path,
+        "data": data.source_path,
+        "rows": rows.shape[0],
+        "sizes": list(model.stack.sizes),
+        "scaling": model.scaling.kind,
+        "squared_error": squared,
+        "cross_entropy": cross,
+        "pca_squared_error": pca_error(rows, n_code),
+        **rounded,
+        "row_bytes": row_bytes,
+        "code_bytes": code_bytes,
+        "compression": row_bytes / code_bytes,
     }
 
 
@@ -95,12 +131,35 @@ def _shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
         rows.append(("error", f"{100 * scores['error']:.2f} % ({of}), {interval}"))
         rows.append(("nll", f"{scores['nll']:.4g} nats per row"))
         return rows
+    if "squared_error" in scores:
+        return rows + _shown_codes(scores)
     for depth, error in enumerate(scores["reconstruction_errors"], 1):
         name = "reconstruction" if depth == 1 else ""
         rows.append((name, f"{error:.4g} squared error per row through {arrows(scores['sizes'][: depth + 1])}"))
     if scores["pseudo_log_likelihood"] is not None:
         value, n = scores["pseudo_log_likelihood"], scores["pseudo_log_likelihood_rows"]
         rows.append(("pseudo-likelihood", f"{value:.5g} nats per row, first layer, {n} rows"))
+    return rows
+
+
+def _shown_codes(scores: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return an autoencoder's scores as people read them."""
+    units = "" if scores["scaling"] == "none" else f" (rows scaled by {scores['scaling']})"
+    rows: list[tuple[str, object]] = [
+        ("layers", arrows((*scores["sizes"], *scores["sizes"][-2::-1]))),
+        ("squared error", f"{scores['squared_error']:.5g} per row{units}"),
+    ]
+    n_code = scores["sizes"][-1]
+    if scores["pca_squared_error"] is not None:
+        error = f"{scores['pca_squared_error']:.5g} per row, {n_code} components fitted to these very rows"
+        rows.append(("PCA", error))
+    if "bits" in scores:
+        loss = scores["rounded_error"] - scores["squared_error"]
+        rows.append(("rounded", f"{scores['rounded_error']:.5g} with codes of {scores['bits']} bits: {loss:+.3g}"))
+    if scores["cross_entropy"] is not None:
+        rows.append(("cross-entropy", f"{scores['cross_entropy']:.5g} nats per row"))
+    size = f"{scores['code_bytes']} for a row of {scores['row_bytes']}: {scores['compression']:.3g} to 1"
+    rows.append(("bytes", size))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""``deepbelief finetune``: put a softmax head on a pretrained model and train both with labels."""
+"""``deepbelief finetune``: train a pretrained model as a whole, as a classifier or as an autoencoder."""
 
 import re
 import shlex
@@ -13,30 +13,33 @@ from ._text import arrows, clean, facts, seconds, size_of
 
 network_options = together(
     option("--epochs", "max_iter", type=OrAuto(int), help="auto: about 6,000 updates, 20 to 100 epochs."),
-    option("--learning-rate", "learning_rate_init", type=OrAuto(float), help="auto: 0.3 for sigmoid layers."),
+    option(
+        "--learning-rate",
+        "learning_rate_init",
+        type=OrAuto(float),
+        help="auto: 0.3 (sigmoid), 0.003 (adam).",
+    ),
     option("--pretrained-lr-factor", type=float, help="Rate below the head, as a multiple.  [default: 1]"),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the labelled rows, 10 to 100."),
-    option("--alpha", type=float, help="L2 factor of the weights.  [default: 3e-5]"),
+    option("--alpha", type=float, help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]"),
     option("--activation", help="auto (as the hidden units), sigmoid, tanh, relu or identity."),
+    option("--solver", help="sgd or adam.  [default: sgd for classifiers, adam for autoencoders]"),
     option(
         "--early-stopping",
         is_flag=True,
         default=None,
         help="Hold out a tenth of the rows; keep the best weights for them.",
     ),
+    click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
+    option("--loss", help="Of an autoencoder: auto, cross_entropy or squared_error."),
+    click.option("--tied", is_flag=True, default=None, help="Of an autoencoder: the decoder stays a mirror."),
 )
-SETTINGS = (
-    "max_iter",
-    "learning_rate_init",
-    "pretrained_lr_factor",
-    "batch_size",
-    "alpha",
-    "activation",
-    "early_stopping",
-)
+BOTH = ("max_iter", "learning_rate_init", "batch_size", "alpha", "solver", "early_stopping")
+OF_CLASSIFIERS = ("pretrained_lr_factor", "activation")
+OF_AUTOENCODERS = ("loss", "tied")
 
 
-@click.command("finetune", short_help="Fine-tune a pretrained model into a classifier.")
+@click.command("finetune", short_help="Fine-tune a pretrained model into a classifier or an autoencoder.")
 @click.argument("model")
 @click.argument("data", required=False)
 @network_options
@@ -45,15 +48,17 @@ SETTINGS = (
 @option("--out", metavar="FILE", help="The classifier's file.  [default: MODEL-tuned.h5 in this folder]")
 @report_options
 def command(**options: Any) -> None:
-    """Fine-tune MODEL with the labels of DATA and save a classifier.
+    """Fine-tune MODEL with the labels of DATA and save a classifier; or without labels, and save an autoencoder.
 
-    MODEL is a file from pretrain, or a classifier to go on with. DATA is by default what MODEL was trained on, and
-    is scaled as that was. Rows labelled -1 are unlabelled and left out.
+    MODEL is a file from pretrain, or a classifier or an autoencoder to go on with; what pretrain --autoencoder made
+    becomes an autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows labelled -1
+    are unlabelled: a classifier leaves them out.
 
     \b
     Examples:
       deepbelief finetune digits28.h5
       deepbelief finetune table.h5 table.csv --labels species --early-stopping
+      deepbelief finetune codes.h5 --epochs 30
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
@@ -66,17 +71,18 @@ def command(**options: Any) -> None:
     out = options["out"] or default_out(options["model"])
     check_outputs(out, options["log"], force=options["force"], inputs=(options["data"], options["labels"]))
     model = read_model(options["model"])
-    classifier = make_classifier(model, options)
+    estimator = make_estimator(model, options)
+    labelled = hasattr(estimator, "predict")
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data, origin = data_for(model, options["data"], **where, need_labels=True)
+    data, origin = data_for(model, options["data"], **where, need_labels=labelled)
     check_outputs(out, options["log"], force=options["force"], inputs=(data.source_path,))
-    previous, epochs_before = classifier.warm_start, len(getattr(classifier, "history_", ()))
-    if model.is_classifier:
-        classifier.set_params(warm_start=True)
-    train(classifier, data, quiet=options["quiet"], log=options["log"])
-    classifier.set_params(warm_start=previous, verbose=0)
-    save(classifier, out, metadata=describe_run(model, data, origin, classifier._seed))
-    report(classifier, classifier.history_[epochs_before:], data, out, time.perf_counter() - began)
+    previous, epochs_before = estimator.warm_start, len(getattr(estimator, "history_", ()))
+    if estimator is model.estimator:
+        estimator.set_params(warm_start=True)
+    train(estimator, data, labelled=labelled, quiet=options["quiet"], log=options["log"])
+    estimator.set_params(warm_start=previous, verbose=0)
+    save(estimator, out, metadata=describe_run(model, data, origin, estimator._seed))
+    report(estimator, estimator.history_[epochs_before:], data, out, time.perf_counter() - began)
 
 
 def default_out(model: str) -> str:
@@ -86,30 +92,39 @@ def default_out(model: str) -> str:
     return f"{tuned[1]}{int(tuned[2] or 1) + 1}.h5" if tuned else f"{stem}-tuned.h5"
 
 
-def make_classifier(model: Any, options: dict[str, Any]) -> Any:
-    """Return the classifier to fit: a new one on the model's layers, or the model itself to go on with."""
-    from deepbelief import DBNClassifier
+def make_estimator(model: Any, options: dict[str, Any]) -> Any:
+    """Return the estimator to fit: a new one on the model's layers, or the model itself to go on with."""
+    from deepbelief import DBNClassifier, DeepAutoencoder
     from deepbelief.errors import SettingError
 
-    given = {name: options[name] for name in SETTINGS if options[name] is not None}
+    wants_autoencoder = model.is_autoencoder or options["autoencoder"] or (model.for_autoencoder and not model.tuned)
+    if options["autoencoder"] and model.tuned and not model.is_autoencoder:
+        raise SettingError(f"{model.path} is fine-tuned already: make an autoencoder from the pretrained file")
+    names, others = (OF_AUTOENCODERS, OF_CLASSIFIERS) if wants_autoencoder else (OF_CLASSIFIERS, OF_AUTOENCODERS)
+    for name in others:
+        if options[name] is not None:
+            kind = "an autoencoder" if wants_autoencoder else "a classifier"
+            raise SettingError(f"--{name.replace('_', '-')} is no setting of {kind}, which this makes: leave it out")
+    given = {name: options[name] for name in (*BOTH, *names) if options[name] is not None}
     given["backend"] = options["backend"]
-    if not model.is_classifier:
-        return DBNClassifier(pretrained=model.stack, random_state=options["seed"], **given)
-    for name, value in (("--seed", options["seed"]), ("--activation", options["activation"])):
-        if value is not None:
-            raise SettingError(f"{model.path} is a classifier and goes on with its own: leave {name} {value} out")
+    if not (model.is_classifier or model.is_autoencoder):
+        kind = DeepAutoencoder if wants_autoencoder else DBNClassifier
+        return kind(pretrained=model.stack, random_state=options["seed"], **given)
+    for name in ("seed", "activation", "loss", "tied"):
+        if options[name] is not None:
+            raise SettingError(f"{model.path} is fine-tuned and goes on with its own: leave --{name} out")
     return model.estimator.set_params(**given)
 
 
-def train(classifier: Any, data: Any, *, quiet: bool, log: str | None) -> None:
-    """Fit the classifier under a progress display."""
+def train(estimator: Any, data: Any, *, labelled: bool, quiet: bool, log: str | None) -> None:
+    """Fit the estimator under a progress display."""
     from ._progress import reporting
 
     if not quiet:
         n_rows, n_features = data.rows.shape
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features", err=True)
     with reporting(quiet=quiet, log=log) as reporter:
-        classifier.set_params(verbose=reporter).fit(data.rows, data.labels)
+        estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 
 def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -119,20 +134,25 @@ def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> di
     return {**kept, **model.metadata, "data": origin, "scaling": data.scale.to_dict(), "seed": seed}
 
 
-def report(classifier: Any, history: list[dict[str, Any]], data: Any, out: str, took: float) -> None:
-    """Say where the classifier is and what to do next."""
-    held = [r["validation_score"] for r in history if r.get("validation_score") is not None]
-    rows = [
+def report(estimator: Any, history: list[dict[str, Any]], data: Any, out: str, took: float) -> None:
+    """Say where the model is and what to do next."""
+    scores = [r["validation_score"] for r in history if r.get("validation_score") is not None]
+    losses = [r["validation_loss"] for r in history if r.get("validation_loss") is not None]
+    sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
+    is_classifier = hasattr(estimator, "classes_")
+    shown = [
         ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
-        ("layers", arrows((*classifier.stack_.sizes, len(classifier.classes_)))),
-        ("data", f"{data.source_path}, {data.rows.shape[0]} rows, {classifier.n_unlabeled_} unlabelled"),
-        ("loss", f"{history[-1]['loss']:.4g} on the training rows, after {classifier.n_iter_} epochs"),
+        ("layers", arrows((*sizes, len(estimator.classes_)) if is_classifier else (*sizes, *sizes[-2::-1]))),
+        ("data", f"{rows}, {estimator.n_unlabeled_} unlabelled" if is_classifier else rows),
+        ("loss", f"{history[-1]['loss']:.4g} on the training rows, after {estimator.n_iter_} epochs"),
     ]
-    if held:
-        rows.append(("error", f"{100 * (1 - max(held)):.2f} % on held-out rows, the best epoch's"))
-    rows += [
-        ("seed", str(classifier._seed)),
+    if scores:
+        shown.append(("error", f"{100 * (1 - max(scores)):.2f} % on held-out rows, the best epoch's"))
+    elif losses:
+        shown.append(("", f"{min(losses):.4g} on held-out rows, the best epoch's"))
+    shown += [
+        ("seed", str(estimator._seed)),
         ("time", seconds(took)),
         ("next", f"deepbelief evaluate {shlex.quote(out)}"),
     ]
-    facts(rows)
+    facts(shown)

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ machine_options = together(
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
+    click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
+    option("--code", help="Units of an autoencoder's code, linear or sigmoid.  [default: linear]"),
 )
 
 RBM_SETTINGS = (
@@ -60,6 +63,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
+      deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
@@ -77,10 +81,12 @@ def command(**options: Any) -> None:
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
     check_outputs(out, options["log"], force=options["force"], inputs=inputs)
-    dbn = make_dbn(options, seed)
-    dbn = train(dbn, data, quiet=options["quiet"], log=options["log"])
-    save(dbn, out, metadata=describe_run(data, seed, where))
-    report(dbn, data, out, time.perf_counter() - began)
+    dbn = make_dbn(options, seed, data.rows.shape)
+    dbn = train(dbn, data, autoencoder=options["autoencoder"], quiet=options["quiet"], log=options["log"])
+    marks = {"autoencoder": True} if options["autoencoder"] else {}
+    save(dbn, out, metadata=describe_run(data, seed, where) | marks)
+    tunes = options["autoencoder"] or data.labels is not None
+    report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 
 
 def default_out(data: Any) -> str:
@@ -91,18 +97,30 @@ def default_out(data: Any) -> str:
     return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
 
 
-def make_dbn(options: dict[str, Any], seed: int) -> Any:
-    """Return the unfitted estimator with the settings that were given."""
-    from deepbelief import DBN, RBM
+def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
+    """Return the unfitted estimator with the settings that were given, for rows of this shape."""
+    from deepbelief import DBN, RBM, suggest_layer_sizes
+    from deepbelief.errors import SettingError
+    from deepbelief.estimators.autoencoder import code_templates
 
     given = {name: options[name] for name in RBM_SETTINGS if options[name] is not None}
     outer = {name: options[name] for name in ("hidden_layer_sizes", "n_passes") if options[name] is not None}
-    return DBN(rbm=RBM(**given), backend=options["backend"], random_state=seed, **outer)
+    rbm: Any = RBM(**given)
+    if options["autoencoder"]:
+        sizes = outer.get("hidden_layer_sizes", "auto")
+        if sizes == "auto":
+            sizes = suggest_layer_sizes(shape[1], shape[0], autoencoder=True).hidden_layer_sizes
+        outer["hidden_layer_sizes"] = sizes
+        rbm = code_templates(rbm, len(sizes), options["code"] or "linear")
+    elif options["code"] is not None:
+        raise SettingError(f"--code {options['code']} is a setting of autoencoders: add --autoencoder, or leave it out")
+    return DBN(rbm=rbm, backend=options["backend"], random_state=seed, **outer)
 
 
-def train(dbn: Any, data: Any, *, quiet: bool, log: str | None) -> Any:
+def train(dbn: Any, data: Any, *, autoencoder: bool, quiet: bool, log: str | None) -> Any:
     """Fit the estimator under a progress display."""
-    from deepbelief import suggest_layer_sizes
+    from deepbelief.errors import SizingWarning
+    from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
 
     from ._progress import reporting
 
@@ -112,7 +130,10 @@ def train(dbn: Any, data: Any, *, quiet: bool, log: str | None) -> Any:
     if not quiet:
         scaling = f"scaled by {data.scaling}" if data.scaling != "none" else "not scaled"
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
-    with reporting(quiet=quiet, log=log, sizes=sizes) as reporter:
+    with reporting(quiet=quiet, log=log, sizes=sizes) as reporter, warnings.catch_warnings():
+        if autoencoder:
+            warn_layer_sizes(n_features, sizes[1:], n_samples=n_rows, autoencoder=True)
+            warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
         dbn.set_params(verbose=reporter).fit(data.rows)
     return dbn.set_params(verbose=0)
 
@@ -124,20 +145,19 @@ def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:
     return {"data": describe_data(data, **where), "scaling": data.scale.to_dict(), "seed": seed}
 
 
-def report(dbn: Any, data: Any, out: str, took: float) -> None:
+def report(dbn: Any, data: Any, out: str, took: float, *, verb: str) -> None:
     """Say where the model is and what to do next."""
     last = {record["layer"]: record["reconstruction_error"] for record in dbn.history_}
     errors = ", ".join(f"{error:.4g} (layer {layer})" for layer, error in sorted(last.items()))
-    verb = f"encode {shlex.quote(out)}" if data.labels is None else f"finetune {shlex.quote(out)}"
     facts(
         [
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
             ("layers", arrows(dbn.stack_.sizes)),
-            ("units", f"{dbn.stack_.layers[0].visible} visible, {dbn.stack_.layers[0].hidden} hidden"),
+            ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
             ("data", f"{data.source_path}, {data.rows.shape[0]} rows, scale {data.scaling}"),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
             ("time", seconds(took)),
-            ("next", f"deepbelief {verb}"),
+            ("next", f"deepbelief {verb} {shlex.quote(out)}"),
         ]
     )

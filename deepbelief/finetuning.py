@@ -159,21 +159,24 @@ class FineTuner:
         if self._validation is None:
             self._good = params
         else:
-            record["validation_loss"], record["validation_score"] = self._judge(self._validation)
-            self._remember(record["validation_score"], params)
+            loss, score = self._judge(self._validation)
+            record |= {"validation_loss": loss, "validation_score": score}
+            self._remember(-loss if score is None else score, params)
         return record
 
-    def _judge(self, held_out: Labelled) -> tuple[float, float]:
-        """Return the weighted mean loss and score of held-out rows."""
+    def _judge(self, held_out: Labelled) -> tuple[float, float | None]:
+        """Return the weighted mean loss and, where the loss knows one, score of held-out rows."""
         bk, of = self.bk, self.network.loss
         weights = held_out.mean_one()
         weights = np.ones(held_out.rows.shape[0]) if weights is None else weights
-        loss = score = 0.0
+        loss, score = 0.0, None
         for start, stop, rows, output in outputs(self.network, held_out.rows):
             target = rows if held_out.targets is None else bk.asarray(held_out.targets[start:stop])
             loss += float(bk.to_numpy(of.values(bk, output, target)) @ weights[start:stop])
-            score += float(bk.to_numpy(of.score(bk, output, target)) @ weights[start:stop])
-        return loss / len(weights), score / len(weights)
+            each = of.score(bk, output, target)
+            if each is not None:
+                score = (score or 0.0) + float(bk.to_numpy(each) @ weights[start:stop])
+        return loss / len(weights), None if score is None else score / len(weights)
 
     def _remember(self, score: float, params: list[Array]) -> None:
         """Keep the best weights; stop after `n_iter_no_change` epochs without a better score."""

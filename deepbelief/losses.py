@@ -20,8 +20,8 @@ class Loss(Protocol):
     def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
         """Return the loss of each row, shape (n_rows,)."""
 
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
-        """Return how good each row's output is, shape (n_rows,): what early stopping looks at."""
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray | None:
+        """Return how good each row's output is, 0 to 1, shape (n_rows,); None where the loss itself says it."""
 
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return the gradient of the rows' losses with respect to the head's input, in ``out`` or in ``output``."""
@@ -71,9 +71,9 @@ class CrossEntropy:
         zero = xp.log(xp.maximum(1 - output, tiny))
         return -(target * (one - zero) + zero).sum(axis=1)
 
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
-        """Return less cross-entropy as better."""
-        return -self.values(bk, output, target)
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> None:
+        """Return None: the loss says it."""
+        return
 
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return y - t."""
@@ -104,9 +104,9 @@ class SquaredError:
         """Return the squared error of each row."""
         return bk.xp.square(output - target).sum(axis=1)
 
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
-        """Return less squared error as better."""
-        return -self.values(bk, output, target)
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> None:
+        """Return None: the loss says it."""
+        return
 
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return 2 (y - t) times the slope of the outputs' activation."""

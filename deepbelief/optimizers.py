@@ -72,7 +72,7 @@ class Adam:
 
     beta2: float = 0.999
     epsilon: float = 1e-8
-    rate: float | None = 0.001
+    rate: float | None = 0.003
 
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
         """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""

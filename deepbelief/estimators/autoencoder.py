@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
@@ -35,6 +35,19 @@ CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
 RECONSTRUCTION_LOSSES = ("cross_entropy", "squared_error")
 
 
+def check_code(code: str) -> None:
+    """Refuse what is no kind of code."""
+    if not isinstance(code, str) or code not in CODES:
+        raise SettingError(unknown("code", code, CODES))
+
+
+def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) -> list[RBM]:
+    """Return the settings of each layer's pretraining, with the units of the code on top."""
+    check_code(code)
+    *below, top = templates_of(rbm, n_layers)
+    return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
+
+
 class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
 
@@ -55,11 +68,14 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         squared error of linear outputs where they are real values. Squared error in [0, 1] has logistic outputs too.
     tied : bool, default=False
         Keep the decoder's weights the transposed ones of the encoder; False only starts from them.
-    solver : {"sgd", "adam"} or Optimizer, default="sgd"
+    solver : {"adam", "sgd"} or Optimizer, default="adam"
+        Adam minds neither the scale of the data nor their number of columns.
     learning_rate_init : float or "auto", default="auto"
+        ``"auto"``: 0.003 for Adam, 0.03 for SGD with a linear code and 0.3 with a sigmoid one.
     schedule : {"linear", "constant", "cosine"} or callable, default="linear"
     momentum : float, default=0.9
     nesterovs_momentum : bool, default=True
+        Of SGD.
     alpha : float, default=0.0
         L2 factor of the weights.
     batch_size : int or "auto", default="auto"
@@ -126,7 +142,7 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         n_passes: int = 1,
         loss: str | Loss = "auto",
         tied: bool = False,
-        solver: str | Optimizer = "sgd",
+        solver: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
         schedule: str | Schedule = "linear",
         momentum: float = 0.9,
@@ -214,8 +230,7 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self
 
     def _settings(self) -> Any:
-        if self.code not in CODES:
-            raise SettingError(f"code must be one of {', '.join(CODES)}, got {self.code!r}")
+        check_code(self.code)
         if not isinstance(self.loss, str) or self.loss not in ("auto", *RECONSTRUCTION_LOSSES):
             get_loss(self.loss)  # an instance, or a name that it refuses
             if isinstance(self.loss, str):
@@ -225,8 +240,7 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _templates(self, n_layers: int) -> list[RBM]:
         """Return the settings of each layer: the code's units follow from ``code``."""
-        *below, top = templates_of(self.rbm, n_layers)
-        return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[self.code]})]
+        return code_templates(self.rbm, n_layers, self.code)
 
     def _loss(self) -> Loss:
         """Return the loss with the outputs that the data's units ask for."""

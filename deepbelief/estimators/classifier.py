@@ -55,9 +55,10 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     activation : {"auto", "sigmoid", "tanh", "relu", "identity"} or Activation, default="auto"
         ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
         its weights as a start.
-    solver : {"sgd"} or Optimizer, default="sgd"
+    solver : {"sgd", "adam"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
-        Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else.
+        Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else;
+        0.003 for Adam.
     pretrained_lr_factor : float, default=1.0
         The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
         factor keeps what pretraining has found.

@@ -1,0 +1,84 @@
+"""``deepbelief decode``: rows from codes."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, force_option, option
+
+FORMATS = (".npy", ".csv", ".h5")
+
+
+@click.command("decode", short_help="Turn codes back into rows.")
+@click.argument("model")
+@click.argument("codes")
+@option("--out", metavar="FILE", help="A .npy, .csv or .h5 file, or - for CSV on stdout.  [default: CODES-decoded.npy]")
+@click.option("--scaled", is_flag=True, help="Leave the rows as the model sees them, such as grey levels from 0 to 1.")
+@backend_option
+@force_option
+def command(model: str, codes: str, out: str | None, scaled: bool, backend: str, force: bool) -> None:
+    """Turn the CODES that `encode` made with MODEL back into rows, in the units of the data.
+
+    MODEL is an autoencoder, or a pretrained model, which goes down through the means of its units.
+
+    \b
+    Examples:
+      deepbelief encode codes.h5 new.npy --out new-codes.npy
+      deepbelief decode codes.h5 new-codes.npy --out again.npy
+    """  # noqa: D301
+    from deepbelief.backends import get_backend
+    from deepbelief.datasets import open as open_data
+    from deepbelief.sources import blocks, column_statistics
+    from deepbelief.training import BLOCK_ROWS
+
+    from ._files import check_output
+    from ._inputs import read_model
+    from ._rows import STDOUT, check_format, writing
+    from ._text import arrows, clean
+
+    bk = get_backend(backend)
+    out = out or f"{Path(codes.partition(':')[0]).stem}-decoded.npy"
+    check_format(out, FORMATS)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model, codes))
+    loaded = read_model(model)
+    decode = decoder(loaded, bk)
+    data = open_data(codes, scale="none")
+    scaling = loaded.scaling
+    units = (lambda rows: rows) if scaled else scaling.undo
+    dtype, n_features = loaded.stack.layers[0].W.dtype, loaded.n_features
+    shape = (data.rows.shape[0], n_features)
+    check_width(loaded, codes, data.rows.shape[1])
+    column_statistics(data.rows)  # refuses values that are not finite
+    with writing(out, shape=shape, dtype=dtype, header=[f"x{i}" for i in range(n_features)], name="rows") as writer:
+        for block in blocks(data.rows, BLOCK_ROWS):
+            writer.write(units(decode(block)))
+    if out != STDOUT:
+        kind = "as the model sees them" if scaled and scaling.kind != "none" else "in the units of the data"
+        click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
+
+
+def check_width(model: Any, codes: str, width: int) -> None:
+    """Refuse codes of another size."""
+    from deepbelief.errors import DataError
+
+    n_code = model.stack.sizes[-1]
+    if width != n_code:
+        raise DataError(f"{codes} has {width} columns, {model.path} has codes of {n_code}")
+
+
+def decoder(model: Any, bk: Any) -> Any:
+    """Return the function that decodes a block of codes."""
+    from deepbelief import DBN
+    from deepbelief.errors import SettingError
+
+    if model.is_autoencoder:
+        return model.estimator.set_params(backend=bk.name).inverse_transform
+    if model.stack.tuned:
+        raise SettingError(
+            f"{model.path} holds fine-tuned layers without a decoder: decode with an autoencoder or the pretrained file"
+        )
+    dbn = DBN(backend=bk.name)
+    dbn.stack_, dbn.n_features_in_ = model.stack, model.n_features
+    return dbn.inverse_transform
