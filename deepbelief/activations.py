@@ -4,6 +4,7 @@
 output into that with respect to the input, both on device arrays of shape (n_rows, n_units).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +26,9 @@ class Activation(Protocol):
     def rate(self) -> float:
         """Learning rate of fine-tuning to start from."""
 
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return the limit r of initial weights drawn from U(-r, r)."""
+
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the activation of ``x + bias``."""
 
@@ -38,6 +42,10 @@ class Sigmoid:
 
     name: str = "sigmoid"
     rate: float = 0.3
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return four times that of tanh (Glorot and Bengio 2010)."""
+        return 4 * math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by 1 / (1 + exp(-(x + bias)))."""
@@ -57,6 +65,10 @@ class Tanh:
 
     name: str = "tanh"
     rate: float = 0.1
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
+        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by tanh(x + bias)."""
@@ -78,6 +90,10 @@ class ReLU:
     name: str = "relu"
     rate: float = 0.03
 
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / n_in) (He et al. 2015)."""
+        return math.sqrt(6 / n_in)
+
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias)."""
         x += bias
@@ -96,6 +112,10 @@ class Identity:
 
     name: str = "identity"
     rate: float = 0.03
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
+        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Add the bias."""

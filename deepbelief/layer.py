@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DivergenceError
 from deepbelief.gradients import GradientEstimator, PhaseBuffers, get_gradient
@@ -47,6 +48,11 @@ class RBMSettings:
     n_iter: int | str = "auto"
     sparsity_target: float | None = None
     sparsity_cost: float = 0.3
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the layer is trained as a model of its data."""
+        return get_gradient(self.gradient, 1).is_model
 
     def resolve(
         self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: np.ndarray[Any, Any] | None = None
@@ -121,14 +127,21 @@ def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, A
 
 def initial_weights(
     n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int,
-    sparsity_target: float | None = None,
+    sparsity_target: float | None = None, is_model: bool = True,
 ) -> Weights:  # fmt: skip
     """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
 
-    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be.
+    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be. Layers
+    that are no model of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
+    (2010), four times as wide for logistic units, or of He et al. (2015) for rectified ones.
     """
     n_visible, dtype = len(visible_mean), visible_mean.dtype
-    W = host_rng(seed, layer, "weights").normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+    rng = host_rng(seed, layer, "weights")
+    if is_model:
+        W = rng.normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+    else:
+        limit = get_activation(hidden.activation).initial_limit(n_visible, n_hidden)
+        W = rng.uniform(-limit, limit, (n_visible, n_hidden)).astype(dtype)
     bias = 0.0 if sparsity_target is None else np.log(sparsity_target / (1 - sparsity_target))
     return Weights(
         W, visible.initial_bias(visible_mean).astype(dtype), np.full(n_hidden, bias, dtype), visible.spec, hidden.spec,
@@ -330,8 +343,10 @@ class LayerTrainer:
         if self.chains is not None:
             return self.bk.to_numpy(self.chains).copy()
         n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
-        # What a diverged run left behind may not be finite: rows that are watched then stand in.
-        v = self._monitor[:n] if self.diverged else self.buffers.visible(2 * n)[n:]
+        # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
+        # are watched then stand in.
+        there = self.estimator.is_model and self.state.updates and not self.diverged
+        v = self.buffers.visible(2 * n)[n:] if there else self._monitor[:n]
         h = self.machine.sample_hidden(
             v, self.bk.rng(stream(seed, self.layer, "states")), self.bk.xp.empty_like(v @ self.machine.W)
         )

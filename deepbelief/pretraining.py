@@ -129,7 +129,7 @@ def _first_pass_trainer(
         unit, mean, scale, visible_mean = _visible_of(source, rows_below, trainers, layer, settings)
         weights = initial_weights(
             n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
-            sparsity_target=settings.sparsity_target,
+            sparsity_target=settings.sparsity_target, is_model=settings.is_model,
         )  # fmt: skip
     settings = replace(settings, visible=weights.visible).resolve(
         source.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean

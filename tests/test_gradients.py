@@ -6,9 +6,10 @@ import pytest
 from layer_runs import host
 
 from deepbelief.errors import SettingError
-from deepbelief.gradients import CD, GRADIENTS, PCD, PhaseBuffers, get_gradient
+from deepbelief.gradients import CD, CORRUPTIONS, GRADIENTS, PCD, Denoising, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
+from deepbelief.stack import Weights
 
 N_ROWS = 6000
 # Only the negative phase is drawn. A mean over N_ROWS numbers in [0, 1] is off by more than this once in 5e8; a run
@@ -230,3 +231,99 @@ def test_estimators_are_found_by_name_or_given():
         get_gradient("pcdd", 1)
     with pytest.raises(SettingError, match="cd, pcd"):
         get_gradient(3, 1)
+
+
+# --- denoising autoencoders ---
+
+
+def denoised(bk, weights, rows, estimator, seed=3):
+    """Return the gradient of one call, and the rows as they were corrupted."""
+    machine = Machine(weights, bk)
+    buffers = PhaseBuffers(bk, machine)
+    n = len(rows)
+    v = buffers.visible(2 * n)
+    v[:n] = bk.asarray(rows)
+    grads = host(bk, estimator(machine, buffers, n, n, None, bk.rng(stream(seed))))
+    return grads, bk.to_numpy(v[n:]).copy()
+
+
+def reconstruction_loss(weights, loss, rows, corrupted):
+    """The mean loss of clean rows made from corrupted ones, written down plainly."""
+    x = corrupted @ weights.W + weights.hbias
+    h = {"bernoulli": lambda x: 1 / (1 + np.exp(-x)), "gaussian": lambda x: x, "rectified": lambda x: np.maximum(x, 0)}[
+        weights.hidden
+    ](x)
+    y = h @ weights.W.T + weights.vbias
+    if weights.visible == "bernoulli":
+        y = 1 / (1 + np.exp(-y))
+    if loss == "cross_entropy":
+        return -(rows * np.log(y) + (1 - rows) * np.log(1 - y)).sum() / len(rows)
+    return np.square(y - rows).sum() / len(rows)
+
+
+@pytest.mark.parametrize(
+    ("visible", "corruption", "loss"),
+    [
+        ("bernoulli", "masking", "cross_entropy"),
+        ("bernoulli", "salt_and_pepper", "cross_entropy"),
+        ("bernoulli", "gaussian", "squared_error"),
+        ("gaussian", "masking", "squared_error"),
+        ("gaussian", "gaussian", "squared_error"),
+    ],
+)
+@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "rectified"])
+def test_gradient_of_denoising_is_that_of_finite_differences(bk, visible, hidden, corruption, loss):
+    weights = exact.tiny(visible=visible, hidden=hidden)
+    rows = np.random.default_rng(5).random((8, 5))
+    found, corrupted = denoised(bk, weights, rows, Denoising(corruption, 0.4, loss))
+    assert not np.array_equal(corrupted, rows)
+    arrays = [weights.W, weights.vbias, weights.hbias]
+    for which, array in enumerate(arrays):
+        slope = np.empty_like(array)
+        for place in np.ndindex(array.shape):
+            values = []
+            for step in (1e-6, -1e-6):
+                moved = [a.copy() for a in arrays]
+                moved[which][place] += step
+                values.append(reconstruction_loss(Weights(*moved, visible, hidden), loss, rows, corrupted))
+            slope[place] = (values[0] - values[1]) / 2e-6
+        np.testing.assert_allclose(found[which], slope, rtol=1e-6, atol=1e-7)
+        assert np.abs(slope).max() > 1e-3
+
+
+def test_corruption_is_what_it_says(bk):
+    rows = np.random.default_rng(6).uniform(0.2, 0.8, (2000, 5))
+    weights, n = exact.tiny(), rows.size
+
+    def corrupted(kind, level):
+        return denoised(bk, weights, rows, Denoising(kind, level))[1]
+
+    masked = corrupted("masking", 0.3)
+    kept = masked == rows
+    assert ((masked == 0) | kept).all()
+    assert abs(kept.mean() - 0.7) <= 6 * np.sqrt(0.3 * 0.7 / n)
+    salted = corrupted("salt_and_pepper", 0.4)
+    for value in (0, 1):
+        assert abs((salted == value).mean() - 0.2) <= 6 * np.sqrt(0.2 * 0.8 / n)
+    assert ((salted == rows) | (salted == 0) | (salted == 1)).all()
+    noise = corrupted("gaussian", 0.5) - rows
+    assert abs(noise.mean()) <= 6 * 0.5 / np.sqrt(n)
+    assert abs(noise.std() - 0.5) <= 6 * 0.5 / np.sqrt(2 * n)
+    for kind in CORRUPTIONS:
+        np.testing.assert_array_equal(corrupted(kind, 0.0), rows)
+
+
+def test_denoising_refuses_what_does_not_go_together(bk):
+    rows = np.zeros((2, 5))
+    for settings, match in (({"loss": "cross_entropy"}, "cross_entropy"), ({"corruption": "salt_and_pepper"}, "salt")):
+        with pytest.raises(SettingError, match=match):
+            denoised(bk, exact.tiny(visible="gaussian"), rows, Denoising(**settings))
+    with pytest.raises(SettingError, match="got softmax"):
+        denoised(bk, exact.tiny(visible="softmax:5"), rows, Denoising())
+    cases = (({"corruption": "maskin"}, "did you mean"), ({"level": 1.0}, "below 1"), ({"level": -0.1}, "at least 0"))
+    for bad, match in cases:
+        with pytest.raises(SettingError, match=match):
+            Denoising(**bad)
+    assert Denoising("gaussian", 3.0).level == 3.0
+    with pytest.raises(SettingError, match="did you mean"):
+        Denoising(loss="squared_eror")

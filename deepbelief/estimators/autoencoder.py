@@ -62,6 +62,10 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
     pretrained : Stack, str, Path, DBN or None, default=None
         A stack to start from instead of pretraining, as in `DBNClassifier`.
+    pretraining : {"rbm", "denoising", "none"}, default="rbm"
+    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
+    corruption_level : float, default=0.25
+        How the layers are pretrained, as in `DBN`.
     n_passes : int, default=1
     loss : {"auto", "cross_entropy", "squared_error"} or Loss, default="auto"
         What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in [0, 1],
@@ -139,6 +143,9 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         code: str = "linear",
         rbm: RBM | Sequence[RBM] | None = None,
         pretrained: Stack | str | Path | DBN | None = None,
+        pretraining: str = "rbm",
+        corruption: str = "masking",
+        corruption_level: float = 0.25,
         n_passes: int = 1,
         loss: str | Loss = "auto",
         tied: bool = False,
@@ -163,6 +170,9 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.code = code
         self.rbm = rbm
         self.pretrained = pretrained
+        self.pretraining = pretraining
+        self.corruption = corruption
+        self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.loss = loss
         self.tied = tied

@@ -50,6 +50,10 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
     pretrained : Stack, str, Path, DBN or None, default=None
         A stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN`
         (which `sklearn.base.clone` unfits: pass ``dbn.stack_`` to searches and cross-validation).
+    pretraining : {"rbm", "denoising", "none"}, default="rbm"
+    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
+    corruption_level : float, default=0.25
+        How the layers are pretrained, as in `DBN`.
     n_passes : int, default=1
         Pretraining passes, as in `DBN`.
     activation : {"auto", "sigmoid", "tanh", "relu", "identity"} or Activation, default="auto"
@@ -126,6 +130,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         *,
         rbm: RBM | Sequence[RBM] | None = None,
         pretrained: Stack | str | Path | DBN | None = None,
+        pretraining: str = "rbm",
+        corruption: str = "masking",
+        corruption_level: float = 0.25,
         n_passes: int = 1,
         activation: str | Activation = "auto",
         solver: str | Optimizer = "sgd",
@@ -151,6 +158,9 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rbm = rbm
         self.pretrained = pretrained
+        self.pretraining = pretraining
+        self.corruption = corruption
+        self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.activation = activation
         self.solver = solver

@@ -1,6 +1,7 @@
 """The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -20,6 +21,7 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
+from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, pretrain, transform
@@ -63,12 +65,33 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
     return [rbm_settings(template) for template in templates_of(rbm, n_layers)]
 
 
+PRETRAININGS = ("rbm", "denoising", "none")
+"""How layers are trained before the whole is: as RBMs, as denoising autoencoders, or not at all."""
+
+
+def check_pretraining(estimator: Any) -> None:
+    """Refuse settings of pretraining that are none."""
+    if estimator.pretraining not in PRETRAININGS:
+        raise SettingError(unknown("pretraining", estimator.pretraining, PRETRAININGS))
+    check_number("corruption_level", estimator.corruption_level, low=0)
+    Denoising(estimator.corruption, float(estimator.corruption_level))
+    check_number("n_passes", estimator.n_passes, low=1, integer=True)
+
+
+def _of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
+    """Return a layer's settings for the kind of pretraining that the estimator asks for."""
+    if estimator.pretraining == "rbm":
+        return settings
+    denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
+    return replace(settings, gradient=denoising, n_iter=0 if estimator.pretraining == "none" else settings.n_iter)
+
+
 def pretrain_stack(
-    source: RowSource, sizes: Sequence[int], rbm: Any, *, n_passes: int, bk: Backend, seed: int, reporter: Reporter
+    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter
 ) -> Pretrained:
-    """Pretrain a stack as the estimators' settings say."""
-    check_number("n_passes", n_passes, low=1, integer=True)
-    settings = layer_settings(rbm, len(sizes))
+    """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
+    check_pretraining(estimator)
+    settings = [_of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else first.validation_fraction
     held_out = None
@@ -76,8 +99,9 @@ def pretrain_stack(
         choose_visible(settings[0].visible, source)  # an error then names a row of the whole
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
-        source, sizes, settings, bk=bk, seed=seed, n_passes=int(n_passes), held_out=held_out, reporter=reporter
-    )
+        source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
+        reporter=reporter,
+    )  # fmt: skip
     warn_diverged(result.diverged)
     return result
 
@@ -94,6 +118,13 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
         ``visible`` holds for the first layer.
+    pretraining : {"rbm", "denoising", "none"}, default="rbm"
+        ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
+        rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
+    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
+        What denoising has to undo.
+    corruption_level : float, default=0.25
+        The share of values that are corrupted; for Gaussian noise its standard deviation.
     n_passes : int, default=1
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
@@ -127,6 +158,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         hidden_layer_sizes: Sequence[int] | str = "auto",
         *,
         rbm: RBM | Sequence[RBM] | None = None,
+        pretraining: str = "rbm",
+        corruption: str = "masking",
+        corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
         verbose: int | Reporter = 0,
@@ -134,6 +168,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rbm = rbm
+        self.pretraining = pretraining
+        self.corruption = corruption
+        self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.backend = backend
         self.verbose = verbose
@@ -160,9 +197,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         source = check_rows(self, X, bk, reset=True, min_rows=2)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
         seed = run_seed(self.random_state)
-        result = pretrain_stack(
-            source, sizes, self.rbm, n_passes=self.n_passes, bk=bk, seed=seed, reporter=get_reporter(self.verbose)
-        )
+        result = pretrain_stack(self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose))
         self.stack_ = result.stack
         self.history_ = result.history
         self._h_states = result.negative_states
@@ -233,6 +268,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_number("n_steps", n_steps, low=1, integer=True)
         if self.stack_.tuned:
             raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
+        if self.pretraining != "rbm":
+            raise SettingError(f"pretraining={self.pretraining!r} makes no model to sample from: use pretraining='rbm'")
         bk = check_backend(self.backend, None)
         if random_state is None:
             key = ("sample", self._draws)

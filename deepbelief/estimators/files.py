@@ -14,7 +14,7 @@ from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
-from deepbelief.estimators.dbn import DBN, layer_settings
+from deepbelief.estimators.dbn import DBN, check_pretraining, layer_settings
 from deepbelief.estimators.rbm import RBM
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
@@ -189,7 +189,7 @@ def _check_settings(estimator: Any) -> None:
         check_number("n_components", estimator.n_components, low=1, integer=True)
         return
     layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, list) else 1)
-    check_number("n_passes", estimator.n_passes, low=1, integer=True)
+    check_pretraining(estimator)
     if estimator.hidden_layer_sizes != "auto":
         check_sizes(estimator.hidden_layer_sizes)
     if isinstance(estimator, (DBNClassifier, DeepAutoencoder)):

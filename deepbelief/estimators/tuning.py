@@ -57,9 +57,8 @@ def stack_to_tune(
     if estimator.pretrained is None:
         wanted = sizes()
         result = pretrain_stack(
-            source, wanted, templates(len(wanted)), n_passes=estimator.n_passes, bk=bk, seed=estimator._seed,
-            reporter=reporter,
-        )  # fmt: skip
+            estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter
+        )
         return result.stack, result.history
     column_statistics(source)  # refuses values that are not finite
     stack = given_stack(estimator.pretrained)
