@@ -32,6 +32,9 @@ machine_options = together(
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
+    option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
+    option("--corruption", help="For denoising: masking, gaussian or salt_and_pepper.  [default: masking]"),
+    option("--corruption-level", type=float, help="Share of values corrupted, or deviation of noise.  [default: 0.25]"),
     click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
     option("--code", help="Units of an autoencoder's code, linear or sigmoid.  [default: linear]"),
 )
@@ -40,6 +43,9 @@ RBM_SETTINGS = (
     "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "hidden", "momentum",
     "weight_decay", "sparsity_target", "validation_fraction",
 )  # fmt: skip
+
+
+OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level")
 
 
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
@@ -104,7 +110,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     from deepbelief.estimators.autoencoder import code_templates
 
     given = {name: options[name] for name in RBM_SETTINGS if options[name] is not None}
-    outer = {name: options[name] for name in ("hidden_layer_sizes", "n_passes") if options[name] is not None}
+    outer = {name: options[name] for name in OUTER_SETTINGS if options[name] is not None}
     rbm: Any = RBM(**given)
     if options["autoencoder"]:
         sizes = outer.get("hidden_layer_sizes", "auto")

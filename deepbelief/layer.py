@@ -307,7 +307,8 @@ class LayerTrainer:
             return "weights are no longer finite"
         if largest > LARGEST_INPUT:
             return f"hidden inputs reached {largest:.3g}"
-        if error > 2 * self._baseline + 0.01 * weights.n_visible:
+        # What is no model starts from wide weights and may well need its time.
+        if self.estimator.is_model and error > 2 * self._baseline + 0.01 * weights.n_visible:
             return f"rows are reconstructed worse ({error:.4g}) than by their column means ({self._baseline:.4g})"
         if weights.visible == weights.hidden == "gaussian" and np.linalg.norm(weights.W, 2) >= 1:
             return "Gaussian-Gaussian weights reached spectral norm 1, where the energy has no minimum"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exact import joint, tiny
 
-from deepbelief import DBN, RBM
+from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.pretraining import pretrain
 from deepbelief.sizing import suggest_layer_sizes
@@ -204,3 +204,62 @@ def test_the_engine_is_given_all_rows(X, monkeypatch):
     DBN((6,), rbm=RBM(n_iter=1)).fit(X)
     DBN((6,), rbm=RBM(n_iter=1, validation_fraction=0.2)).fit(X)
     assert given == [(100, 10), (80, 10)]
+
+
+# --- kinds of pretraining ---
+
+
+def test_denoising_learns_to_undo_corruption(patterns):
+    settings = {"rbm": RBM(n_iter=60, learning_rate=0.3, batch_size=10), "random_state": 0}
+    dbn = DBN((8,), pretraining="denoising", corruption_level=0.25, **settings).fit(patterns)
+    untrained = DBN((8,), pretraining="none", **settings).fit(patterns)
+    one_off = patterns.copy()
+    one_off[np.arange(len(one_off)), one_off.argmax(axis=1)] = 0  # one bit masked, which the others tell
+    backs = (model.inverse_transform(model.transform(one_off)) for model in (dbn, untrained))
+    errors = [np.square(back - patterns).sum(axis=1).mean() for back in backs]
+    # Two of the three patterns look alike then: at best those rows cost 0.5 each, 1 / 3 on average.
+    assert 1 / 3 < errors[0] < 0.45 < errors[1]
+    losses = [record["reconstruction_error"] for record in dbn.history_]
+    assert losses[-1] < losses[0]
+
+
+def test_none_draws_weights_by_glorots_rule_and_trains_nothing(patterns):
+    dbn = DBN((50, 20), pretraining="none", random_state=0).fit(patterns)
+    assert dbn.history_ == []
+    for weights in dbn.stack_:
+        limit = 4 * np.sqrt(6 / (weights.n_visible + weights.n_hidden))
+        assert 0.9 * limit < np.abs(weights.W).max() <= limit
+        assert not weights.hbias.any()
+    rectified = DBN((50,), rbm=RBM(hidden="rectified"), pretraining="none", random_state=0).fit(patterns).stack_
+    assert np.abs(rectified.layers[0].W).max() <= np.sqrt(6 / 4)
+    assert np.abs(rectified.layers[0].W).max() > 0.9 * np.sqrt(6 / 4)
+
+
+@pytest.mark.parametrize("kind", ["denoising", "none"])
+def test_what_is_no_model_is_not_sampled_from(patterns, kind):
+    dbn = DBN((4, 3), pretraining=kind, rbm=RBM(n_iter=1), random_state=0).fit(patterns)
+    assert np.isfinite(dbn.transform(patterns)).all()
+    with pytest.raises(SettingError, match="no model to sample from"):
+        dbn.sample(2)
+
+
+def test_passes_of_denoising_go_on_where_they_stopped(patterns):
+    twice = DBN((4,), pretraining="denoising", rbm=RBM(n_iter=3), n_passes=2, random_state=0).fit(patterns)
+    once = DBN((4,), pretraining="denoising", rbm=RBM(n_iter=6), random_state=0).fit(patterns)
+    np.testing.assert_array_equal(twice.stack_.layers[0].W, once.stack_.layers[0].W)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"pretraining": "denoisng"}, "did you mean 'denoising'"),
+        ({"pretraining": None}, "rbm, denoising, none"),
+        ({"corruption": "mask"}, "masking"),
+        ({"corruption_level": 1.0}, "below 1"),
+        ({"corruption_level": "x"}, "corruption_level"),
+    ],
+)
+@pytest.mark.parametrize("cls", [DBN, DBNClassifier, DeepAutoencoder])
+def test_bad_kinds_of_pretraining_are_told_before_any_training(patterns, cls, settings, match):
+    with pytest.raises(SettingError, match=match):
+        cls((2,), **settings).fit(patterns, np.arange(60) % 2)

@@ -23,6 +23,8 @@ MODELS = {
     "dbn": DBN((6, 5), rbm=TEMPLATE, n_passes=2, random_state=0),
     "dbn-list": DBN([6, 5], rbm=[RBM(n_iter=1), RBM(n_iter=1, hidden="rectified")], random_state=0),
     "dbn-defaults": DBN((6,), random_state=0),
+    "dbn-denoising": DBN((6, 5), rbm=TEMPLATE, pretraining="denoising", corruption_level=0.4, random_state=0),
+    "classifier-none": DBNClassifier((6,), pretraining="none", max_iter=3, random_state=0),
     "classifier": DBNClassifier(
         (6, 5), rbm=TEMPLATE, max_iter=3, class_weight={0: 1, 1: 2, 2: 1, 3: 1}, random_state=0
     ),
@@ -98,7 +100,7 @@ def test_predictions_are_the_same_to_the_bit(fitted, back, data):
         "sample",
     ]
     for method in methods:
-        if not hasattr(fitted, method):
+        if not hasattr(fitted, method) or (method == "sample" and fitted.pretraining != "rbm"):
             continue
         arguments = (3,) if method == "sample" else (data[0],)
         extra = {"n_steps": 3} if method == "sample" else {}
@@ -318,6 +320,7 @@ BAD = [
         ("backend", "x"), ("backend", []), ("verbose", "x"), ("random_state", "x"), ("unknown", 1),
     ]],
     *[(kind, name, value) for kind in ("dbn-list", "classifier") for name, value in [
+        ("pretraining", "x"), ("corruption", "x"),
         ("n_passes", "x"), ("hidden_layer_sizes", "x"), ("hidden_layer_sizes", [1, -1]), ("hidden_layer_sizes", {}),
     ]],
     *[("autoencoder", name, value) for name, value in [
