@@ -1,0 +1,92 @@
+"""MNIST through a narrow code: mean summed squared error per test image, beside PCA of the same code size.
+
+    python benchmarks/autoencoder.py [--net deep|wide] [--seeds 0,1,2] [--validate]
+
+Settings were chosen with --validate, which trains on the first 50,000 training rows and looks at the last 10,000; the
+final run trains on all 60,000 and looks at the test rows once. PCA is fitted to the same training rows. Results are
+added to autoencoder.json.
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+from common import HERE, environment, mnist
+from sklearn.decomposition import PCA
+
+from deepbelief import RBM, DeepAutoencoder
+
+LAYER = {"learning_rate": 0.1, "schedule": "constant", "batch_size": 100, "n_iter": 20}
+CODE = LAYER | {"learning_rate": 0.001}
+NETS = {
+    "deep": {"sizes": (1000, 500, 250, 30), "code": "linear", "epochs": 60},
+    "wide": {"sizes": (500, 250), "code": "linear", "epochs": 60},
+    "wide-logistic": {"sizes": (500, 250), "code": "sigmoid", "epochs": 60},
+}
+FINETUNE = {"solver": "adam", "learning_rate_init": 0.001, "schedule": "cosine", "batch_size": 100, "alpha": 0.0}
+
+
+def settings_of(net):
+    """Return the estimator's settings."""
+    top = CODE if net["code"] == "linear" else LAYER
+    templates = [RBM(**LAYER)] * (len(net["sizes"]) - 1) + [RBM(**top)]
+    return FINETUNE | {"code": net["code"], "rbm": templates, "max_iter": net["epochs"]}
+
+
+def run(net, train, judged, seed):
+    """Train once and return the errors and the seconds."""
+    began = time.perf_counter()
+    autoencoder = DeepAutoencoder(net["sizes"], random_state=seed, **settings_of(net)).fit(train)
+    seconds = time.perf_counter() - began
+    errors, on_train = autoencoder.reconstruction_error(judged), autoencoder.reconstruction_error(train)
+    return {
+        "squared_error": float(errors.mean(dtype=np.float64)),
+        "squared_error_train": float(on_train.mean(dtype=np.float64)),
+        "seconds": seconds,
+        "seconds_pretraining": sum(r["seconds"] for r in autoencoder.history_ if r["phase"] == "pretrain"),
+    }
+
+
+def pca_error(n, train, judged):
+    """Return PCA's error on the judged rows, and when clipped to [0, 1]."""
+    pca = PCA(n, random_state=0).fit(train)
+    back = pca.inverse_transform(pca.transform(judged))
+    return [float(np.square(b - judged).sum(axis=1).mean()) for b in (back, np.clip(back, 0, 1))]
+
+
+def store(name, result):
+    """Add one run to autoencoder.json, in the place of an older one of the same name."""
+    path = HERE / "autoencoder.json"
+    stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
+    stored["environment"] = environment()
+    stored["runs"][name] = result
+    path.write_text(json.dumps(stored, indent=1, default=list) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--net", choices=NETS, default="deep")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--validate", action="store_true")
+    options = parser.parse_args()
+    X, _ = mnist()
+    train, judged = (X[:50_000], X[50_000:]) if options.validate else (X, mnist("test")[0])
+    net, errors = NETS[options.net], []
+    title = "-".join(map(str, (784, *net["sizes"]))) + f" {net['code']}" + (" validation" if options.validate else "")
+    plain, clipped = pca_error(net["sizes"][-1], train, judged)
+    print(f"PCA-{net['sizes'][-1]}: {plain:.4g}, clipped to [0, 1]: {clipped:.4g}", flush=True)
+    for seed in map(int, options.seeds.split(",")):
+        result = run(net, train, judged, seed)
+        errors.append(result["squared_error"])
+        store(f"{title} seed {seed}", {"net": net, "pca": plain, "pca_clipped": clipped, **result})
+        print(
+            f"{title} seed {seed}: squared error {result['squared_error']:.4g} (training rows "
+            f"{result['squared_error_train']:.4g}), {result['seconds']:.0f} s",
+            flush=True,
+        )
+    print(f"mean {np.mean(errors):.4g}, s.d. {np.std(errors, ddof=min(1, len(errors) - 1)):.2g}")
+
+
+if __name__ == "__main__":
+    main()
