@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.sources.checks import column_statistics
@@ -54,6 +55,20 @@ class Scaling:
                 raise DataError(f"the data have {source.shape[1]} features but the scaling has {len(self.mean)}")
             return ScaledSource(source, self.mean, self.scale)
         return source
+
+    def undo(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return scaled rows as the values that they came from.
+
+        Examples
+        --------
+        >>> Scaling("255").undo(np.array([[0, 0.2]]))
+        array([[ 0., 51.]])
+        """
+        if self.kind == "255":
+            rows = rows * 255
+        elif self.kind == "minmax":
+            rows = (rows * np.asarray(self.scale) + np.asarray(self.mean)).astype(rows.dtype)
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
