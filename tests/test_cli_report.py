@@ -232,6 +232,19 @@ def test_hostile_texts_stay_texts(tmp_path, digits):
         assert page.html.count("<script") == 0
 
 
+def test_every_part_of_a_page_is_escaped(tmp_path):
+    from deepbelief.cli._page import Picture, Section, page
+
+    png = to_png(plot_receptive_fields(RBM(2, n_iter=1).fit(np.eye(4))))
+    section = Section(HOSTILE, [HOSTILE], [Picture(HOSTILE, png, png + b" ")], [(HOSTILE, HOSTILE)])
+    Path("page.html").write_text(page(HOSTILE, HOSTILE, [section]), encoding="utf-8")
+    found = Page("page.html")
+    check_safe(found)
+    ((attributes, light, dark),) = found.pictures[next(iter(found.pictures))]
+    assert attributes["alt"].count("<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;b&gt;") == 2
+    assert (light, dark) == (png, png + b" ")
+
+
 def test_long_metadata_are_cut(tmp_path, digits):
     rbm = RBM(2, n_iter=1, random_state=0).fit(digits[:30, 20:24])
     save(rbm, "m.h5", metadata={"long": "x" * 10**6, **{f"k{i}": i for i in range(10**4)}})
@@ -379,7 +392,8 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert bad("report", path) == "figures need matplotlib: pip install 'deepbelief[plot]'"
+    for name in (path, "nosuch.h5"):  # said before any work
+        assert bad("report", name) == "figures need matplotlib: pip install 'deepbelief[plot]'"
     assert set(snapshot(tmp_path)) == {"dbn.h5"}
 
 

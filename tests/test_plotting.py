@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy import sparse
@@ -394,7 +395,7 @@ def test_axes_fit_the_values():
 def test_a_history_from_a_file_may_say_anything():
     odd = [None, True, "5", [1], {}, float("nan"), float("inf"), 10**400, 1e300]
     history = [{"epoch": i, "loss": v, "phase": "finetune"} for i, v in enumerate([*odd, 3.0, 2.5])]
-    history += [{"loss": 1.0, "phase": "$\\frac{", "epoch": "x"}, {"loss": 1.5, "layer": [1, {}], "phase": "pretrain"}]
+    history += [{"loss": 1.0, "phase": "$\\frac{$", "epoch": "x"}, {"loss": 1.5, "layer": [1, {}], "phase": "pretrain"}]
     history += [{"loss": 1.5, "phase": {"a": "\x1b[2J"}}]
     ax = plot_learning_curves(history, quantities="loss")
     assert drawn(ax)["fine-tuning"] == ([9, 10], [3.0, 2.5])
@@ -440,7 +441,16 @@ def test_figures_become_pngs_for_light_and_dark_pages(function, dbn, X):
         seen = letters[letters[..., 3] > 0.3][:, :3]
         assert len(seen) > 100 or not (ax.axison or ax.get_title())
         assert (np.abs(seen - level) < 0.02).all() or not (ax.axison or ax.get_title())
+        for axes in ax.figure.axes:
+            assert {to_rgba(spine.get_edgecolor()) for spine in axes.spines.values()} == {to_rgba(ink)}
     assert b"http" not in to_png(ax)
+
+
+def test_the_ground_of_a_chart_shows_through():
+    pixels = imread(io.BytesIO(to_png(plot_learning_curves([{"loss": 2.0}, {"loss": 1.0}]))))
+    height, width = pixels.shape[:2]
+    inner = pixels[height // 3 : height // 2, width // 3 : width // 2, 3]
+    assert (inner == 0).mean() > 0.8
 
 
 def test_no_global_state_and_no_display():
@@ -468,7 +478,7 @@ def test_without_matplotlib_the_extra_is_named(function, dbn, X, monkeypatch):
 
 def test_names_of_features_are_written_as_they_are(table):
     dbn, rows = table
-    names = ["$\\frac{", "$x$", "a\nb\x07", "名前", "x" * 99, "<b>", "%s", "{0}", "\\alpha", "plain"]
+    names = ["$\\frac{$", "$x$", "a\nb\x07", "名前", "x" * 99, "<b>", "%s", "{0}", "\\alpha", "plain"]
     for ax, axis in [
         (plot_receptive_fields(dbn, feature_names=names), "y"),
         (plot_reconstructions(dbn, rows, feature_names=names), "x"),
@@ -478,7 +488,7 @@ def test_names_of_features_are_written_as_they_are(table):
             warnings.simplefilter("error")
             assert to_png(ax)
         labels = [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
-        assert labels[:4] == ["$\\frac{", "$x$", "a b ", "名前"]
+        assert labels[:4] == ["$\\frac{$", "$x$", "a b ", "名前"]
         assert len(labels[4]) <= 20
 
 
