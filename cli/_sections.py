@@ -30,7 +30,7 @@ INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
 MOST_FACTS = 150
 LONGEST = 300
 CURVES = (("reconstruction_error",), ("free_energy_gap",), ("loss", "validation_loss"), ("validation_score",))
-TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these no longer lead down to the inputs."
+TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these do not lead back to the inputs."
 KINDS = {
     "RBM": "restricted Boltzmann machine",
     "DBN": "deep belief network",
@@ -162,7 +162,9 @@ class Report:
 
     def _stand_in(self) -> list[str]:
         if self.stack.tuned:
-            return ["Drawn with the pretrained layers, which the file keeps: fine-tuned ones lead to no inputs."]
+            return [
+                "Drawn with the pretrained layers that the file keeps: fine-tuned ones do not lead back to the inputs."
+            ]
         return []
 
     def _rows(self, n: int) -> tuple[Any, Any]:

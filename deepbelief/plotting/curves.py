@@ -26,7 +26,7 @@ class Quantity:
 
 QUANTITIES: Mapping[str, Quantity] = {
     "reconstruction_error": Quantity("squared error per row"),
-    "free_energy_gap": Quantity("free energy, held-out less training rows", held_out=True),
+    "free_energy_gap": Quantity("free-energy gap", held_out=True),
     "loss": Quantity("loss per row"),
     "validation_loss": Quantity("loss per row", held_out=True),
     "validation_score": Quantity("score on held-out rows", held_out=True),

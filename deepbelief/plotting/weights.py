@@ -172,6 +172,7 @@ def plot_weight_histogram(model: Any, ax: "Axes | None" = None, layer: int = 0, 
     values = _tamed(values)
     counts, edges = np.histogram(values, BINS, _bounds(values))
     ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLORS[of == "updates"])
+    ax.locator_params(axis="x", nbins=6)
     name = "weight" if of == "weights" else "change"
     ax.set(xlabel=f"{name} (root mean square {_size(values):.2g})", ylabel="number of weights")
     set_title(ax, f"Layer {layer + 1}: {what}")
