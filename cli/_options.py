@@ -41,6 +41,22 @@ class OrAuto(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither {'an integer' if self.kind is int else 'a number'} nor auto", param, ctx)
 
 
+class ImageShape(click.ParamType):  # type: ignore[type-arg]
+    """Height and width of an image: ``28,28``, ``auto`` or ``none``."""
+
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int] | str:
+        """Return (height, width), ``"auto"`` or ``"none"``."""
+        if value in ("auto", "none") or isinstance(value, tuple):
+            return value  # type: ignore[no-any-return]
+        try:
+            height, width = (int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a height and width such as 28,28 (or auto, or none)", param, ctx)
+        return height, width
+
+
 def option(*names: str, **settings: Any) -> Decorator:
     """Return a click option whose value is None unless it is given."""
     return click.option(*names, **{"default": None, "metavar": None, **settings})
@@ -65,6 +81,10 @@ data_dir_option = option(
     "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."
 )
 backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy, or cupy for a GPU.")
+shape_option = click.option(
+    "--shape", type=ImageShape(), default="auto", show_default=True,
+    help="Height and width of the image that a row is; auto: square from 8,8 on; none: no image.",
+)  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 data_options = together(labels_option, limit_option, data_dir_option)
 run_options = together(

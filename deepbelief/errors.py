@@ -33,6 +33,10 @@ class DivergenceError(DeepBeliefError, ArithmeticError):
     """Training diverged and there is no good epoch to fall back on."""
 
 
+class MissingExtraError(DeepBeliefError, ImportError):
+    """A library that only some functions need is not installed."""
+
+
 class DeepBeliefWarning(UserWarning):
     """Base of all warnings given on purpose."""
 

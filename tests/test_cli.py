@@ -73,7 +73,7 @@ def test_help_imports_nothing_heavy():
         "sys.argv = ['deepbelief', '--help']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'scipy', 'sklearn', 'h5py', 'rich.console', 'pandas'}\n"
+        "heavy = {'numpy', 'scipy', 'sklearn', 'h5py', 'rich.console', 'pandas', 'matplotlib'}\n"
         "print('HEAVY', *sorted(heavy & set(sys.modules)))",
     )
     command = [*COMMAND[:-1], code]

@@ -23,8 +23,8 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.rbm import RBM
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
-from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
 from deepbelief.sources import RowSource
@@ -238,14 +238,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
         if codes.shape[1] != self.stack_.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {self.stack_.sizes[-1]} units")
-        return on_device(bk.to_numpy(self._down(bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype), bk)), X, bk)
-
-    def _down(self, h: Any, bk: Backend) -> Any:
-        for weights in reversed(self.stack_.layers):
-            h = Machine(weights, bk).mean_visible(h)
-            if weights.mean is not None:
-                h = h * bk.asarray(weights.scale) + bk.asarray(weights.mean)
-        return h
+        h = bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype)
+        return on_device(bk.to_numpy(rows_below(self.stack_, h, bk)), X, bk)
 
     def sample(self, n_samples: int = 1, *, n_steps: int = 1000, random_state: Any = None) -> Array:
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
@@ -266,10 +260,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
         check_number("n_steps", n_steps, low=1, integer=True)
-        if self.stack_.tuned:
-            raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
-        if self.pretraining != "rbm":
-            raise SettingError(f"pretraining={self.pretraining!r} makes no model to sample from: use pretraining='rbm'")
+        check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
         if random_state is None:
             key = ("sample", self._draws)
@@ -277,13 +268,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             rng = bk.rng(stream(self._seed, *key))
         else:
             rng = bk.rng(stream(run_seed(random_state), "sample"))
-        top = Machine(self.stack_.layers[-1], bk)
-        h = bk.asarray(np.resize(self._h_states, (n_samples, top.W.shape[1])), dtype=top.dtype).copy()
-        v = bk.xp.empty((n_samples, top.W.shape[0]), top.dtype)
-        for _ in range(n_steps):
-            top.sample_visible(h, rng, v)
-            top.sample_hidden(v, rng, h)
-        return bk.to_numpy(self._down(h, bk))
+        states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
+        return sample(self.stack_, states, n_steps, bk, rng)
 
     @property
     def _n_features_out(self) -> int:

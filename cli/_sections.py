@@ -1,0 +1,274 @@
+"""What a report on a model tells, part by part: text, figures, and names with values."""
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepbelief import __version__
+from deepbelief.errors import SettingError
+from deepbelief.estimators.views import pretrained_layers
+from deepbelief.plotting import (
+    QUANTITIES,
+    plot_hidden_probabilities,
+    plot_learning_curves,
+    plot_receptive_fields,
+    plot_reconstructions,
+    plot_samples,
+    plot_weight_histogram,
+    to_png,
+)
+from deepbelief.sources import SubsetSource
+
+from ._page import Picture, Section
+from ._text import arrows, clean, size_of
+
+RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 1000, 64
+INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
+MOST_FACTS = 150
+LONGEST = 300
+CURVES = (("reconstruction_error",), ("free_energy_gap",), ("loss", "validation_loss"), ("validation_score",))
+TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these do not lead back to the inputs."
+KINDS = {
+    "RBM": "restricted Boltzmann machine",
+    "DBN": "deep belief network",
+    "DBNClassifier": "deep belief network classifier",
+    "Stack": "stack of layers",
+}
+
+
+class Report:
+    """A model, perhaps with rows to look at, and the sections on it.
+
+    Parameters
+    ----------
+    model : Model
+    content : mapping
+        What `deepbelief.hdf5.describe` says of its file.
+    data : DataSet or None
+    missing : str
+        Why there are no data.
+    shape : (height, width), "auto" or None
+        Of the image that a row is.
+    """
+
+    def __init__(self, model: Any, content: Mapping[str, Any], data: Any, missing: str, shape: Any) -> None:
+        self.model, self.content, self.data, self.missing, self.shape = model, content, data, missing, shape
+        self.estimator, self.stack = model.estimator, model.stack
+        # Rows of a file bring no names with them: scikit-learn would warn of each use of a model that has some.
+        names = vars(self.estimator).pop("feature_names_in_", None)
+        self.names = names if names is not None or data is None else data.feature_names
+
+    def lead(self) -> str:
+        """Return what the model is in a sentence."""
+        kind = KINDS.get(self.model.kind, self.model.kind)
+        tuned = ", fine-tuned" if self.stack.tuned else ""
+        return f"A {kind}{tuned}: {arrows(self._sizes())}, {self._n_parameters():,} parameters."
+
+    def sections(self) -> list[Section]:
+        """Return all of it."""
+        return [
+            self.overview(),
+            self.receptive_fields(),
+            self.reconstructions(),
+            self.samples(),
+            self.learning_curves(),
+            self.weights(),
+            self.hidden_probabilities(),
+            self.settings(),
+            self.environment(),
+        ]
+
+    def _classes(self) -> list[Any]:
+        """Return the classes of each head."""
+        classes = getattr(self.estimator, "classes_", [])
+        return classes if isinstance(classes, list) else [classes]
+
+    def _sizes(self) -> list[int]:
+        return [*self.stack.sizes, *([sum(map(len, heads))] if (heads := self._classes()) else [])]
+
+    def _n_parameters(self) -> int:
+        if hasattr(self.estimator, "coefs_"):
+            return sum(a.size for a in (*self.estimator.coefs_, *self.estimator.intercepts_))
+        return sum(a.size for weights in self.stack for a in (weights.W, weights.vbias, weights.hbias))
+
+    def overview(self) -> Section:
+        """Tell kind, sizes and file."""
+        first = self.stack.layers[0]
+        facts: list[tuple[str, object]] = [
+            ("file", f"{self.model.path}, {size_of(self.content['bytes'])}"),
+            ("kind", self.model.kind + (", fine-tuned" if self.stack.tuned else "")),
+            ("layers", arrows(self._sizes())),
+            ("units", f"{_short(first.visible)} visible; {', '.join(_short(w.hidden) for w in self.stack)} hidden"),
+            ("parameters", f"{self._n_parameters():,} ({first.W.dtype.name})"),
+            ("epochs", self.content["epochs"]),
+        ]
+        facts += [("classes", _short(", ".join(map(str, classes)))) for classes in self._classes()]
+        if self.data is None:
+            facts.append(("rows shown", f"none: {self.missing}"))
+        else:
+            facts.append(("rows shown", f"from {self.data.source_path}, {self.data.rows.shape[0]:,} rows"))
+        return Section("The model", facts=facts)
+
+    def receptive_fields(self) -> Section:
+        """Draw what the units of each layer look at."""
+        notes = ["What units look at: the weights that lead from the inputs to each."]
+        if len(self.stack) > 1:
+            notes.append("Layers above the first are seen through the weights of those below, multiplied.")
+        if self.stack.tuned:
+            notes.append("These are the fine-tuned weights.")
+        pictures = [
+            picture(plot_receptive_fields(self.estimator, layer=i, n=UNITS, shape=self.shape, feature_names=self.names))
+            for i in range(len(self.stack))
+        ]
+        return Section("Receptive fields", notes, pictures)
+
+    def reconstructions(self) -> Section:
+        """Draw rows above what the model makes of them."""
+        title = "Reconstructions"
+        if self.data is None:
+            return Section(title, [f"Not drawn: {self.missing}"])
+        both_ways = hasattr(self.estimator, "inverse_transform")
+        if not (both_ways or self._generates()):
+            return Section(title, [TUNED_ONLY])
+        rows, index = self._rows(RECONSTRUCTED)
+        notes = [f"Rows of {self.data.source_path}, gone up through all layers and down again."]
+        notes += [] if both_ways else self._stand_in()
+        if self.data.labels is not None:
+            shown = ", ".join(_short(label, 40) for label in self.data.labels[index])
+            notes.append(f"Their labels, in this order: {shown}.")
+        ax = plot_reconstructions(self.estimator, rows, n=RECONSTRUCTED, shape=self.shape, feature_names=self.names)
+        return Section(title, notes, [picture(ax)])
+
+    def samples(self) -> Section:
+        """Draw what the model makes up."""
+        if not self._generates():
+            return Section("Samples", [TUNED_ONLY])
+        notes = ["What the model makes up: Gibbs sampling in its top machine, then down through the means."]
+        ax = plot_samples(
+            self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names
+        )
+        return Section("Samples", [*notes, *self._stand_in()], [picture(ax)])
+
+    def _generates(self) -> bool:
+        """Tell whether there are layers that are a model of the data."""
+        try:
+            pretrained_layers(self.estimator)
+        except SettingError:
+            return False
+        return True
+
+    def _stand_in(self) -> list[str]:
+        if self.stack.tuned:
+            return [
+                "Drawn with the pretrained layers that the file keeps: fine-tuned ones do not lead back to the inputs."
+            ]
+        return []
+
+    def _rows(self, n: int) -> tuple[Any, Any]:
+        """Return rows evenly spread over the data, and their numbers."""
+        n_rows = self.data.rows.shape[0]
+        index = np.unique(np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(np.intp))
+        return SubsetSource(self.data.rows, index), index
+
+    def learning_curves(self) -> Section:
+        """Draw what the history says."""
+        title, history = "Learning curves", self.content["history"]
+        pictures = list(_drawn(plot_learning_curves, history, CURVES))
+        if not pictures:
+            return Section(title, ["The file records no epochs."])
+        notes = []
+        recorded = {name for record in history for name, value in record.items() if value is not None}
+        if not any(QUANTITIES[name].held_out for name in recorded & set(QUANTITIES)):
+            notes.append("No rows were held out in training: there is no line for such rows.")
+        if self.stack.tuned and "reconstruction_error" not in recorded:
+            notes.append("The file records fine-tuning only; the pretrained model's own file has its curves.")
+        return Section(title, notes, pictures)
+
+    def weights(self) -> Section:
+        """Draw how large weights and updates are."""
+        pictures, missing = [], ""
+        for i in range(len(self.stack)):
+            for of in ("weights", "updates"):
+                try:
+                    pictures.append(picture(plot_weight_histogram(self.estimator, layer=i, of=of)))
+                except SettingError as error:
+                    missing = f"Updates are not drawn: {error}."
+        return Section("Weights and their updates", [missing] if missing else [], pictures)
+
+    def hidden_probabilities(self) -> Section:
+        """Draw what hidden units say of cases."""
+        title = "Hidden probabilities"
+        if self.data is None:
+            return Section(title, [f"Not drawn: {self.missing}"])
+        rows, _ = self._rows(CASES)
+        notes = ["A row for each case, a column for each unit. A column of one grey is a unit that tells nothing."]
+        axes = (plot_hidden_probabilities(self.estimator, rows, layer=i) for i in range(len(self.stack)))
+        return Section(title, notes, [picture(ax) for ax in axes])
+
+    def settings(self) -> Section:
+        """List the settings of the model."""
+        facts = flat(self.content["params"])
+        return Section("Settings", [] if facts else ["The file records no settings."], facts=facts)
+
+    def environment(self) -> Section:
+        """List what the file says of its making, and what drew the page."""
+        drawn = {"deepbelief": __version__, "python": platform.python_version(), "numpy": np.__version__}
+        drawn["matplotlib"] = importlib.metadata.version("matplotlib")
+        recorded = {**self.content["stack_metadata"], **self.content["metadata"]}
+        facts = [
+            *flat(recorded),
+            ("file written by", _versions(self.content["versions"])),
+            ("page drawn by", _versions(drawn)),
+        ]
+        notes = [] if recorded else ["The file records nothing of its data."]
+        return Section("Data and environment", notes, facts=facts)
+
+
+def _drawn(plot: Callable[..., Any], history: Any, groups: Sequence[tuple[str, ...]]) -> Iterator[Picture]:
+    """Draw the groups of which something was recorded."""
+    for quantities in groups:
+        try:
+            ax = plot(history, quantities=quantities)
+        except SettingError:
+            continue
+        yield picture(ax)
+
+
+def picture(ax: Any) -> Picture:
+    """Return a figure for both kinds of page; its title becomes the caption."""
+    caption = ax.get_title()
+    ax.set_title("")
+    light = to_png(ax, ink=INK)
+    return Picture(caption, light, to_png(ax, ink=DARK_INK) if ax.axison else light)
+
+
+def flat(values: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return nested values as names with short texts; those of a template's settings by ``rbm.NAME``."""
+    facts = list(_flat("", values))
+    more = len(facts) - MOST_FACTS
+    return facts[:MOST_FACTS] + ([("...", f"and {more} more: see deepbelief info")] if more > 0 else [])
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        inner = value["params"] if set(value) == {"kind", "params"} and isinstance(value["params"], Mapping) else value
+        for key, part in inner.items():
+            yield from _flat(f"{name}.{key}" if name else str(key), part)
+    elif isinstance(value, (list, tuple)) and any(isinstance(part, Mapping) for part in value):
+        for i, part in enumerate(value, 1):
+            yield from _flat(f"{name} {i}", part)
+    else:
+        yield _short(name), "none" if value is None else _short(value)
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+    return ", ".join(f"{_short(name)} {_short(version)}" for name, version in versions.items())
+
+
+def _short(value: object, length: int = LONGEST) -> str:
+    """Return a value as a text of bounded length."""
+    text = clean(f"{value:.6g}" if isinstance(value, float) else value)
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,90 @@
+"""``deepbelief report``: a page that shows what a model has learned."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, data_options, force_option, option, shape_option
+from ._text import clean, facts, size_of
+
+FORMATS = (".html", ".htm")
+
+
+@click.command("report", short_help="Make a page that shows what a model has learned.")
+@click.argument("model")
+@click.argument("data", required=False)
+@option("--out", metavar="FILE", help="The page.  [default: MODEL-report.html in this folder]")
+@shape_option
+@data_options
+@backend_option
+@force_option
+def command(model: str, data: str | None, out: str | None, shape: Any, backend: str, force: bool, **where: Any) -> None:
+    """Make one HTML page about MODEL: what its units look at, reconstructions, samples, learning curves, settings.
+
+    Rows to show are those of DATA, by default the test split of what MODEL was trained on, if there is one. The page
+    needs no network and runs nothing.
+
+    \b
+    Examples:
+      deepbelief report digits28.h5
+      deepbelief report table-tuned.h5 new.csv --labels species --out page.html
+    """  # noqa: D301
+    from deepbelief import hdf5
+    from deepbelief.backends import get_backend
+    from deepbelief.plotting import check_matplotlib
+    from deepbelief.plotting.axes import image_shape
+
+    from ._files import check_output
+    from ._inputs import read_model
+    from ._rows import check_format
+
+    check_matplotlib()
+    get_backend(backend)
+    out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
+    check_format(out, FORMATS)
+    check_output(out, force=force, inputs=(model, data, where["labels"]))
+    loaded = read_model(model)
+    shape = None if shape == "none" else shape
+    image_shape(shape, loaded.n_features)
+    opened, missing = open_rows(loaded, data, where)
+    if opened is not None:
+        check_output(out, force=force, inputs=(opened.source_path,))
+    if hasattr(loaded.estimator, "set_params"):
+        loaded.estimator.set_params(backend=backend)
+    content = {**hdf5.describe(model), "history": hdf5.read(model).history}
+    write(out, loaded, content, opened, missing, shape)
+    facts(
+        [
+            ("page", f"{out} ({size_of(Path(out).stat().st_size)})"),
+            ("model", model),
+            ("data", opened.source_path if opened is not None else f"none: {missing}"),
+        ]
+    )
+
+
+def open_rows(model: Any, data: str | None, where: dict[str, Any]) -> tuple[Any, str]:
+    """Return the rows to show, or None and why there are none: named data must be there, recorded ones may be gone."""
+    from deepbelief.errors import DataError
+
+    from ._inputs import data_for
+
+    try:
+        return data_for(model, data, **where, held_out=True)[0], ""
+    except DataError as error:
+        if data is not None:
+            raise
+        click.echo(f"Warning: {clean(error)}: the page shows the model alone", err=True)
+        return None, str(error)
+
+
+def write(out: str, model: Any, content: Any, opened: Any, missing: str, shape: Any) -> None:
+    """Draw the page and write it."""
+    from ._files import replacing
+    from ._page import page
+    from ._sections import Report
+
+    report = Report(model, content, opened, missing, shape)
+    text = page(Path(model.path).name, report.lead(), report.sections())
+    with replacing(out) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,129 @@
+"""``deepbelief sample``: rows that a model makes up."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, force_option, option, shape_option
+from ._text import clean
+
+FORMATS = (".npy", ".csv", ".h5", ".png")
+
+
+@click.command("sample", short_help="Draw rows that a model makes up.")
+@click.argument("model")
+@click.option("--n", type=int, default=16, show_default=True, help="Number of rows.")
+@click.option("--steps", type=int, default=1000, show_default=True, help="Gibbs steps in the top machine.")
+@option("--seed", type=int, help="Repeats the draw exactly; a fresh one is drawn and printed by default.")
+@option(
+    "--out",
+    metavar="FILE",
+    help="A .npy, .csv, .h5 or .png file, or - for CSV on stdout.  [default: MODEL-samples.npy]",
+)
+@shape_option
+@backend_option
+@force_option
+def command(
+    model: str, n: int, steps: int, seed: int | None, out: str | None, shape: Any, backend: str, force: bool
+) -> None:
+    """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
+
+    Rows come in the units of the data that MODEL was trained on. A fine-tuned model is no longer a model of its data;
+    where its file keeps the layers that it had before, these are drawn from.
+
+    \b
+    Examples:
+      deepbelief sample digits28.h5 --n 64 --out samples.png
+      deepbelief sample table.h5 --steps 5000 --seed 1 --out -
+    """  # noqa: D301
+    from deepbelief.backends import get_backend
+    from deepbelief.estimators.views import sample_rows
+    from deepbelief.seeds import run_seed
+
+    from ._files import check_output
+    from ._inputs import read_model
+    from ._rows import STDOUT, check_format
+
+    get_backend(backend)
+    seed = run_seed(seed)
+    out = out or Path(model).name.removesuffix(".h5") + "-samples.npy"
+    ending = check_format(out, FORMATS)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model,))
+    loaded = read_model(model)
+    if ending == ".png":
+        check_image(loaded, shape)
+    check_model(loaded)
+    if hasattr(loaded.estimator, "set_params"):
+        loaded.estimator.set_params(backend=backend)
+    rows = sample_rows(loaded.estimator, n, n_steps=steps, random_state=seed, backend=backend)
+    if ending == ".png":
+        write_image(out, rows, shape)
+    else:
+        write_rows(out, loaded, rows)
+    name = "samples" if out == STDOUT else clean(out)
+    click.echo(f"{name}: {n} rows, {rows.shape[1]} features, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+
+
+def check_model(model: Any) -> None:
+    """Refuse layers that are no model of the data; say so where those from before fine-tuning stand in.
+
+    Raises
+    ------
+    SettingError
+        If there are only fine-tuned layers.
+    """
+    from deepbelief.errors import SettingError
+    from deepbelief.estimators.views import pretrained_layers
+
+    try:
+        pretrained_layers(model.estimator)
+    except SettingError as error:
+        raise SettingError(
+            f"{model.path} holds fine-tuned layers only, which are no model of their data: sample from the file that "
+            "they were fine-tuned from"
+        ) from error
+    if model.stack.tuned:
+        click.echo(f"{clean(model.path)} is fine-tuned: drawing from the pretrained layers that it keeps", err=True)
+
+
+def check_image(model: Any, shape: Any) -> None:
+    """Refuse a picture of rows that are no images.
+
+    Raises
+    ------
+    SettingError
+        If they are not.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    from deepbelief.errors import SettingError
+    from deepbelief.plotting.axes import check_matplotlib, image_shape
+
+    check_matplotlib()
+    if shape == "none" or image_shape(shape, model.n_features) is None:
+        raise SettingError(
+            f"rows of {model.n_features} features are no square images: give --shape HEIGHT,WIDTH or another --out"
+        )
+
+
+def write_image(out: str, rows: Any, shape: Any) -> None:
+    """Write all rows as one picture."""
+    from deepbelief.plotting import plot_rows, to_png
+
+    from ._files import replacing
+
+    picture = to_png(plot_rows(rows, shape=shape))
+    with replacing(out) as temporary:
+        temporary.write_bytes(picture)
+
+
+def write_rows(out: str, model: Any, rows: Any) -> None:
+    """Write the rows in the units of the data, under the names of the features where these are known."""
+    from ._rows import writing
+
+    names = getattr(model.estimator, "feature_names_in_", None)
+    header = [f"feature{i}" for i in range(rows.shape[1])] if names is None else [str(name) for name in names]
+    with writing(out, shape=rows.shape, dtype=rows.dtype, header=header, name="samples") as writer:
+        writer.write(model.scaling.undo(rows))

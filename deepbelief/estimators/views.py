@@ -1,0 +1,196 @@
+"""What fitted models show of themselves, whatever their class: layers, reconstructions, samples, hidden values.
+
+A model is asked for what it has (``inverse_transform``, ``pretrained_stack_`` ...), so that a new one is one of them.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import check_number, is_source
+from deepbelief.network import layers_from_stack
+from deepbelief.pretraining import scaled, transform
+from deepbelief.sampling import check_generative, first_states, rows_below, sample
+from deepbelief.seeds import run_seed, stream
+from deepbelief.sources import RowSource, SubsetSource, as_source
+from deepbelief.stack import Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def layers_of(model: Any) -> Stack:
+    """Return a fitted model's layers as they are: fine-tuned ones where it is fine-tuned.
+
+    Raises
+    ------
+    SettingError
+        If it is not fitted, or no model.
+    """
+    if isinstance(model, Stack):
+        return model
+    if isinstance(getattr(model, "stack_", None), Stack):
+        return model.stack_  # type: ignore[no-any-return]
+    if hasattr(model, "weights_"):
+        return Stack((model.weights_,))
+    name = type(model).__name__
+    if hasattr(model, "get_params"):
+        raise SettingError(f"this {name} is not fitted, or has no layers: call fit first")
+    raise SettingError(f"a fitted RBM, DBN, DBNClassifier or a Stack is needed, got {name}")
+
+
+def pretrained_layers(model: Any) -> Stack:
+    """Return the layers that are still those of a deep belief network, which can be gone through downwards.
+
+    Raises
+    ------
+    SettingError
+        If only fine-tuned ones are there.
+    """
+    kept = getattr(model, "pretrained_stack_", None)
+    stack = layers_of(model) if kept is None else kept
+    check_generative(stack)
+    return stack
+
+
+def reconstruct(model: Any, X: Any) -> Array:
+    """Return rows gone up through the layers and down again, by the model's own methods where it has both ways.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+        Of a classifier the layers before fine-tuning.
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        In the units of the data.
+    """
+    if hasattr(model, "inverse_transform"):
+        return np.asarray(model.inverse_transform(model.transform(X)))
+    stack, bk = pretrained_layers(model), _backend(model)
+    codes = bk.asarray(transform(stack, _source(X, stack), bk))
+    return bk.to_numpy(rows_below(stack, codes, bk))
+
+
+def sample_rows(
+    model: Any, n_samples: int, *, n_steps: int = 1000, random_state: Any = None, backend: str | None = None
+) -> Array:
+    """Draw rows from a model, or from the layers before fine-tuning that it keeps.
+
+    Chains start from the hidden states that the model keeps of training, else as `first_states` draws them.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    n_samples : int
+    n_steps : int, default=1000
+        Gibbs steps in the top machine.
+    random_state : int, Generator or None
+    backend : str, optional
+        Of a `Stack`, which names none itself.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        In the units of the data.
+
+    Raises
+    ------
+    SettingError
+        If only fine-tuned layers are there.
+    """
+    if hasattr(model, "sample"):
+        return model.sample(n_samples, n_steps=n_steps, random_state=random_state)  # type: ignore[no-any-return]
+    check_number("n_samples", n_samples, low=1, integer=True)
+    check_number("n_steps", n_steps, low=1, integer=True)
+    stack, bk = pretrained_layers(model), _backend(model, backend)
+    check_generative(stack, getattr(model, "pretraining", "rbm"))
+    rng = bk.rng(stream(run_seed(random_state), "sample"))
+    if hasattr(model, "h_samples_"):
+        states = np.resize(model.h_samples_, (n_samples, stack.sizes[-1]))
+    else:
+        states = first_states(stack.layers[-1], n_samples, bk, rng)
+    return sample(stack, states, n_steps, bk, rng)
+
+
+def hidden_values(model: Any, X: Any, layer: int) -> Array:
+    """Return what a layer's units pass on for each row: probabilities where they are Bernoulli or logistic units.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    layer : int
+        0 for the first.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_hidden)
+    """
+    stack = layers_of(model)
+    if layer == len(stack) - 1 and hasattr(model, "transform"):
+        return np.asarray(model.transform(X))
+    values = scaled(_source(X, stack), stack.layers[0]).take(slice(None))
+    bk = get_backend("numpy")
+    for part in layers_from_stack(stack, getattr(model, "activation", "auto"))[: layer + 1]:
+        values = part.activation.forward(bk, values @ part.W, part.bias)
+    return values
+
+
+def updates_of(model: Any, layer: int) -> tuple[Array, str]:
+    """Return the changes of a layer's weights that a model knows of, and which these are.
+
+    Returns
+    -------
+    W : ndarray of shape (n_visible, n_hidden)
+    kind : {"last update", "fine-tuning"}
+        The last update of an `RBM` with its momentum, or the way from pretrained to fine-tuned weights.
+
+    Raises
+    ------
+    SettingError
+        If it keeps neither.
+    """
+    velocities: list[Array] = getattr(getattr(model, "_state", None), "velocities", [])
+    if velocities:
+        return np.asarray(velocities[0]), "last update"
+    before, after = getattr(model, "pretrained_stack_", None), layers_of(model)
+    if before is None:
+        raise SettingError(
+            f"a {type(model).__name__} keeps no updates; an RBM keeps its last one, a fine-tuned classifier its way "
+            "from the pretrained weights"
+        )
+    # As feed-forward layers both have the scalings between layers folded in.
+    old, new = (layers_from_stack(stack)[layer].W for stack in (before, after))
+    return new - old, "fine-tuning"
+
+
+def first_rows(X: Any, n_rows: int) -> Any:
+    """Return the first rows of a table of any kind, on the host and of the same kind."""
+    if is_source(X):
+        return SubsetSource(X, np.arange(min(n_rows, X.shape[0])))
+    if hasattr(X, "__cuda_array_interface__"):
+        X = X.get()
+    if sparse.issparse(X):
+        return X.tocsr()[:n_rows]
+    return X.iloc[:n_rows] if hasattr(X, "iloc") else X[:n_rows]
+
+
+def as_array(X: Any) -> Array:
+    """Return a table as a dense array of floating numbers."""
+    return (X if is_source(X) else as_source(X)).take(slice(None))
+
+
+def _backend(model: Any, otherwise: str | None = None) -> Backend:
+    return get_backend(getattr(model, "backend", otherwise or "numpy"))
+
+
+def _source(X: Any, stack: Stack) -> RowSource:
+    source = X if is_source(X) else as_source(X)
+    if source.shape[1] != stack.sizes[0]:
+        raise DataError(f"X has {source.shape[1]} features, the model expects {stack.sizes[0]}")
+    return source

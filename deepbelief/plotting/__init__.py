@@ -1,0 +1,27 @@
+"""Pictures of what a model has learned: ``pip install 'deepbelief[plot]'``.
+
+Every function draws on the matplotlib axes that it is given, or on new ones in a figure of their own, and returns them.
+None of them knows pyplot: nothing is shown, nothing global changes, no display is needed. ``ax.figure.savefig(path)``
+writes a picture.
+
+Models are fitted estimators or a `Stack`. Where layers must be gone through downwards (reconstructions, samples), a
+fine-tuned classifier is represented by the layers it had before, ``pretrained_stack_``.
+"""
+
+from deepbelief.plotting.axes import check_matplotlib, to_png
+from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves
+from deepbelief.plotting.rows import plot_hidden_probabilities, plot_reconstructions, plot_rows, plot_samples
+from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histogram
+
+__all__ = [
+    "QUANTITIES",
+    "check_matplotlib",
+    "plot_hidden_probabilities",
+    "plot_learning_curves",
+    "plot_receptive_fields",
+    "plot_reconstructions",
+    "plot_rows",
+    "plot_samples",
+    "plot_weight_histogram",
+    "to_png",
+]

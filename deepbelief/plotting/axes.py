@@ -1,0 +1,206 @@
+"""What all figures share: axes without pyplot, rows as images, and PNG bytes that fit a light and a dark page."""
+
+import io
+import math
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, MissingExtraError, SettingError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[Any]
+Shape = tuple[int, int] | str | None
+
+SMALLEST_IMAGE = 8  # a table of 25 or 49 columns is more often a table than an image
+GAP = "#85858c"  # between images: neither black nor white on any page
+WIDTH = 4.6  # inches: its letters can be read where a phone shows it 9 cm wide
+COLORS = ("#3987cd", "#dd7a2c", "#36a06a", "#b566c4", "#d4534f", "#8f8a33")
+MOST_NAMES = 40
+
+
+def new_axes(ax: "Axes | None", height: float, width: float = WIDTH) -> "Axes":
+    """Return the given axes, or new ones in a figure of this size in inches.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    if ax is not None:
+        return ax
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def check_matplotlib() -> None:
+    """Raise MissingExtraError if matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("figures need matplotlib: pip install 'deepbelief[plot]'") from error
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a positive integer, or refuse it."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0:
+        return int(value)
+    raise SettingError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
+    """Return (height, width) of the image that a row is; None where it is no image.
+
+    ``"auto"`` takes square numbers from 8 x 8 on for images.
+
+    Raises
+    ------
+    SettingError
+        If the shape is not one, or has another number of pixels.
+    """
+    if shape is None:
+        return None
+    if isinstance(shape, str):
+        if shape != "auto":
+            raise SettingError(f"shape must be (height, width), 'auto' or None, got {shape!r}")
+        side = math.isqrt(n_features)
+        return (side, side) if side * side == n_features and side >= SMALLEST_IMAGE else None
+    try:
+        height, width = (operator.index(n) for n in shape)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"shape must be (height, width), 'auto' or None, got {shape!r}") from error
+    if min(height, width) < 1 or height * width != n_features:
+        raise SettingError(f"shape {height} x {width} has {height * width} pixels, a row has {n_features} features")
+    return height, width
+
+
+def columns_for(n: int) -> int:
+    """Return the number of columns that puts n images into a square."""
+    return math.ceil(math.sqrt(n))
+
+
+def mosaic(rows: Array, shape: tuple[int, int], n_columns: int) -> Array:
+    """Return images side by side, one pixel apart, in reading order; NaN where there is none.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, height * width)
+    shape : tuple of int
+        (height, width) of each.
+    n_columns : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows * (height + 1) - 1, n_columns * (width + 1) - 1)
+    """
+    height, width = shape
+    n_rows = -(-len(rows) // n_columns)
+    out = np.full((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1), np.nan)
+    for i, row in enumerate(rows):
+        top, left = (i // n_columns) * (height + 1), (i % n_columns) * (width + 1)
+        out[top : top + height, left : left + width] = row.reshape(height, width)
+    return out
+
+
+def show(ax: "Axes", image: Array, *, low: float, high: float, colors: str, frame: bool) -> None:
+    """Draw an array, row 0 on top; without a frame its pixels are square."""
+    if not high > low:
+        high = low + 1
+    import matplotlib
+
+    cmap = matplotlib.colormaps[colors].with_extremes(bad=GAP)
+    ax.imshow(np.ma.masked_invalid(image), cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+    ax.set_aspect("auto" if frame else "equal")
+    if not frame:
+        ax.set_axis_off()
+
+
+def set_names(ax: "Axes", which: str, model: Any, names: Sequence[str] | None) -> None:
+    """Write the names of the features at an axis, if they are known and not too many; ``$`` starts no formula."""
+    known = getattr(model, "feature_names_in_", ()) if names is None else names
+    if not 0 < len(known) <= MOST_NAMES:
+        return
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    shown = [plain(name) for name in known]
+    axis.set_ticks(range(len(shown)), shown, parse_math=False, fontsize=7, rotation=90 if which == "x" else 0)
+
+
+def plain(text: Any, length: int = 20) -> str:
+    """Return text for a figure: short, and without characters that do not print."""
+    kept = "".join(c if c.isprintable() else " " for c in str(text))
+    return kept if len(kept) <= length else kept[: length - 3] + "..."
+
+
+def set_title(ax: "Axes", text: str) -> None:
+    """Write a title that may be longer than the axes are wide."""
+    ax.set_title(text, fontsize="medium", wrap=True)
+
+
+def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
+    """Return the figure of these axes as a PNG file with a transparent ground.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    ink : color, default="black"
+        Of letters and frames, which are recoloured: ``"white"`` for a dark page.
+    dpi : int, default=150
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    DataError
+        If the figure has nothing that could be drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> from deepbelief.plotting import plot_receptive_fields, to_png
+    >>> rbm = RBM(4, n_iter=1, random_state=0).fit(np.eye(9))
+    >>> to_png(plot_receptive_fields(rbm, shape=(3, 3)), ink="white")[1:4]
+    b'PNG'
+    """
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise DataError("these axes belong to no figure")
+    for axes in figure.axes:
+        _recolor(axes, ink)
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is drawn as a box
+        figure.savefig(
+            out,
+            format="png",
+            dpi=dpi,
+            facecolor="none",
+            bbox_inches="tight",
+            pad_inches=0.03,
+            metadata={"Software": None},
+        )
+    return out.getvalue()
+
+
+def _recolor(ax: "Axes", ink: str) -> None:
+    ax.patch.set_alpha(0)
+    ax.tick_params(which="both", color=ink, labelcolor=ink)
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label, ax.xaxis.get_offset_text(), ax.yaxis.get_offset_text()]
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.get_frame().set_alpha(0)
+        texts += legend.get_texts()
+    for text in texts:
+        text.set_color(ink)
+    for spine in ax.spines.values():
+        spine.set_edgecolor(ink)

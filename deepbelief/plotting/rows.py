@@ -1,0 +1,258 @@
+"""Pictures of rows: reconstructions, samples, and what hidden units say of a minibatch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.estimators.views import as_array, first_rows, hidden_values, layers_of, reconstruct, sample_rows
+from deepbelief.plotting.axes import (
+    WIDTH,
+    Shape,
+    check_count,
+    columns_for,
+    image_shape,
+    mosaic,
+    new_axes,
+    set_names,
+    set_title,
+    show,
+)
+from deepbelief.plotting.weights import check_layer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = NDArray[Any]
+
+
+def _range(rows: Array) -> tuple[float, float]:
+    """Return what is black and what is white: 0 and 1 where all values lie between, else the extremes."""
+    finite = rows[np.isfinite(rows)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def _take(X: Any, n: int) -> tuple[Any, Array]:
+    """Return the first rows as they came and as an array."""
+    given = first_rows(X, n)
+    rows = as_array(given)
+    if not np.isfinite(rows).all():
+        raise DataError("X has values that are not finite")
+    return given, rows
+
+
+def _units(model: Any, rows: Array) -> Array:
+    """Return rows of a table as they enter the first layer, where columns of different kinds are alike."""
+    first = layers_of(model).layers[0]
+    return rows if first.mean is None or first.scale is None else (rows - first.mean) / first.scale
+
+
+def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto") -> "Axes":
+    """Draw rows in grey, as images or else one below the other.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_rows, n_features)
+    ax : matplotlib Axes, optional
+    n_columns : int, optional
+        Images side by side; by default they fill a square.
+    shape : (height, width), "auto" or None, default="auto"
+        As in `plot_receptive_fields`.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its only image holds the rows; 0 is black and 1 white where all values lie between, else the extremes are.
+
+    Raises
+    ------
+    DataError, SettingError
+        If the rows are no table, or have no such shape.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief.plotting import plot_rows
+    >>> plot_rows(load_digits().data[:6] / 16).images[0].get_array().shape
+    (17, 26)
+    """
+    rows = as_array(rows)
+    low, high = _range(rows)
+    tile = image_shape(shape, rows.shape[1])
+    if tile is None:
+        ax = new_axes(ax, 2.9)
+        show(ax, rows, low=low, high=high, colors="gray", frame=True)
+        ax.set(xlabel="feature", ylabel="row")
+        return ax
+    image = mosaic(rows, tile, columns_for(len(rows)) if n_columns is None else check_count("n_columns", n_columns))
+    ax = new_axes(ax, WIDTH * image.shape[0] / image.shape[1] + 0.4)
+    show(ax, image, low=low, high=high, colors="gray", frame=False)
+    return ax
+
+
+def plot_reconstructions(
+    model: Any, X: Any, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto",
+    feature_names: Sequence[str] | None = None,
+) -> "Axes":  # fmt: skip
+    """Draw rows above what the model makes of them, going up through its layers and down again.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    ax : matplotlib Axes, optional
+    n : int, default=10
+        Rows at most, the first ones.
+    shape : (height, width), "auto" or None, default="auto"
+        As in `plot_receptive_fields`. Rows that are no images are drawn below each other, standardised where the
+        model does so.
+    feature_names : sequence of str, optional
+        Written below rows that are no images; by default the names that `fit` saw.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its only image holds originals and reconstructions.
+
+    Raises
+    ------
+    SettingError
+        If the model is not fitted, or keeps only fine-tuned layers, which cannot be gone through downwards.
+    DataError
+        If the rows do not fit the model.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DBN, RBM
+    >>> from deepbelief.plotting import plot_reconstructions
+    >>> X = load_digits().data / 16
+    >>> dbn = DBN((32, 16), rbm=RBM(n_iter=1), random_state=0).fit(X)
+    >>> plot_reconstructions(dbn, X, n=3).images[0].get_array().shape
+    (17, 26)
+    """
+    given, rows = _take(X, check_count("n", n))
+    made = reconstruct(model, given)
+    tile = image_shape(shape, rows.shape[1])
+    if tile is not None:
+        ax = plot_rows(np.concatenate([rows, made]), ax, n_columns=len(rows), shape=tile)
+    else:
+        gap = np.full((1, rows.shape[1]), np.nan)
+        low, high = _range(_units(model, rows))
+        ax = new_axes(ax, 3.6)
+        parts = [_units(model, rows), gap, _units(model, made)]
+        show(ax, np.concatenate(parts), low=low, high=high, colors="gray", frame=True)
+        middle = (len(rows) - 1) / 2
+        places, words = [middle, len(rows) + 1 + middle], ["originals", "reconstructions"]
+        ax.set_yticks(places, words, rotation=90, va="center", fontsize="small")
+        ax.set_xlabel("feature")
+        set_names(ax, "x", model, feature_names)
+    set_title(ax, "Originals above, reconstructions below")
+    return ax
+
+
+def plot_samples(
+    model: Any, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: Any = None,
+    shape: Shape = "auto", feature_names: Sequence[str] | None = None,
+) -> "Axes":  # fmt: skip
+    """Draw rows that the model makes up: Gibbs sampling in its top machine, then down through the means.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    ax : matplotlib Axes, optional
+    n : int, default=16
+    n_steps : int, default=1000
+        Gibbs steps.
+    random_state : int, Generator or None
+    shape : (height, width), "auto" or None, default="auto"
+        As in `plot_reconstructions`.
+    feature_names : sequence of str, optional
+        As in `plot_reconstructions`.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its only image holds the samples.
+
+    Raises
+    ------
+    SettingError
+        If the model is not fitted, or keeps only fine-tuned layers.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import RBM
+    >>> from deepbelief.plotting import plot_samples
+    >>> rbm = RBM(16, n_iter=1, random_state=0).fit(load_digits().data / 16)
+    >>> plot_samples(rbm, n=4, n_steps=5, random_state=0).images[0].get_array().shape
+    (17, 17)
+    """
+    rows = sample_rows(model, check_count("n", n), n_steps=n_steps, random_state=random_state)
+    tile = image_shape(shape, rows.shape[1])
+    ax = plot_rows(rows if tile else _units(model, rows), ax, shape=tile)
+    if tile is None:
+        set_names(ax, "x", model, feature_names)
+    set_title(ax, f"{n} samples after {n_steps} Gibbs steps")
+    return ax
+
+
+def plot_hidden_probabilities(model: Any, X: Any, ax: "Axes | None" = None, layer: int = 0, *, n: int = 100) -> "Axes":
+    """Draw what the units of a layer say of each case of a minibatch (Hinton 2010, section 15).
+
+    Units that are black, white or alike for every case show as columns, cases that turn on nothing as rows.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    ax : matplotlib Axes, optional
+    layer : int, default=0
+        0 for the first.
+    n : int, default=100
+        Cases at most, the first ones.
+
+    Returns
+    -------
+    matplotlib Axes
+        Its only image has a row for each case and a column for each unit: probabilities, black for 0 and white for
+        1; values of units that have none (tanh, rectified ...) from the least to the greatest.
+
+    Raises
+    ------
+    SettingError
+        If the model is not fitted, or there is no such layer.
+    DataError
+        If the rows do not fit the model.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import RBM
+    >>> from deepbelief.plotting import plot_hidden_probabilities
+    >>> X = load_digits().data / 16
+    >>> rbm = RBM(16, n_iter=1, random_state=0).fit(X)
+    >>> plot_hidden_probabilities(rbm, X).images[0].get_array().shape
+    (100, 16)
+    """
+    layer = check_layer(layers_of(model), layer)
+    given, _ = _take(X, check_count("n", n))
+    values = hidden_values(model, given, layer)
+    low, high = _range(values)
+    ax = new_axes(ax, 3.4)
+    show(ax, values, low=low, high=high, colors="gray", frame=True)
+    ax.set(xlabel="hidden unit", ylabel="case")
+    set_title(ax, f"Layer {layer + 1}: {len(values)} cases, {low:.2g} (black) to {high:.2g} (white)")
+    return ax
