@@ -223,7 +223,7 @@ class LayerTrainer:
     def _watch(self, rows: Rows, held_out: Rows | None) -> None:
         """Choose the fixed rows that are judged after each epoch."""
         n = len(rows)
-        size = min(MONITOR_ROWS, max(100, n // 50), n)
+        size = min(MONITOR_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
         self._monitor = rows.some(np.sort(host_rng(self.seed, self.layer, "monitor").permutation(n)[:size]))
         # By their own means, or by those that the layer was started with, whichever is further: the rows of a
         # `partial_fit` may be alike. A handful of rows says nothing.

@@ -135,7 +135,7 @@ def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypat
     assert clf.n_unlabeled_ == hidden_from_it.sum()
     assert mark not in clf.classes_.tolist()
     assert len(clf.classes_) == 4
-    np.testing.assert_array_equal(pretrained[0][0].take(slice(None)), X)
+    np.testing.assert_array_equal(pretrained[0][1].take(slice(None)), X)
     train = tuned[0][3]
     np.testing.assert_array_equal(train.rows.take(slice(None)), X[~hidden_from_it])
     np.testing.assert_array_equal(clf.classes_[train.targets], y[~hidden_from_it])

@@ -158,6 +158,8 @@ def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
     seen = []
 
     class Spy:
+        is_model = True
+
         def __call__(self, *arguments):
             grads = get_gradient(gradient, 1)(*arguments)
             seen.extend(host(trainer.bk, grads))

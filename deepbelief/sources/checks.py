@@ -44,7 +44,7 @@ def _refuse_non_finite(block: Array, start: int) -> None:
     )
 
 
-def column_statistics(source: RowSource, block_size: int = 1024) -> ColumnStatistics:
+def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatistics:
     """Return number, mean, variance, minimum and maximum of each column, in one pass.
 
     Blocks are reduced in float64 around their own mean and merged by Chan's formula, so a large
@@ -76,10 +76,10 @@ def column_statistics(source: RowSource, block_size: int = 1024) -> ColumnStatis
     mean, squares = np.zeros(n_features), np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
     for block in blocks(source, block_size):
-        rows = np.asarray(block, dtype=np.float64)
-        block_low, block_high = rows.min(axis=0), rows.max(axis=0)
+        block_low, block_high = block.min(axis=0), block.max(axis=0)
         if not (np.isfinite(block_low).all() and np.isfinite(block_high).all()):
             _refuse_non_finite(block, n)
+        rows = np.asarray(block, dtype=np.float64)
         # Deviations from the first row are exact zeros in constant columns, and small beside any offset.
         shifted = rows - rows[0]
         shift_mean = shifted.mean(axis=0)
