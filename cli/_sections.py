@@ -146,6 +146,11 @@ class Report:
         """Draw what the model makes up."""
         if not self._generates():
             return Section("Samples", [TUNED_ONLY])
+        kind = getattr(self.estimator, "pretraining", "rbm")
+        if kind != "rbm":
+            return Section(
+                "Samples", [f"There are none: pretraining={kind!r} makes no model of the data to draw from."]
+            )
         notes = ["What the model makes up: Gibbs sampling in its top machine, then down through the means."]
         ax = plot_samples(
             self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names

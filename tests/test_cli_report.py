@@ -16,7 +16,7 @@ from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from deepbelief import DBN, RBM, DBNClassifier, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, hdf5, load, save
 from deepbelief.plotting import (
     plot_hidden_probabilities,
     plot_learning_curves,
@@ -293,6 +293,31 @@ def test_models_from_python(digits):
         assert name not in page.pictures
     assert "records no epochs" in page.sections["Learning curves"]
     assert "records no settings" in page.sections["Settings"]
+
+
+def test_an_autoencoder_shows_its_own_reconstructions(digits):
+    autoencoder = DeepAutoencoder((20, 6), rbm=RBM(n_iter=1), max_iter=2, random_state=0).fit(digits)
+    save(autoencoder, "a.h5")
+    np.save("x.npy", digits)
+    page = report("a.h5", "x.npy")
+    check_safe(page)
+    pictures = {name: [p[1:] for p in parts] for name, parts in page.pictures.items()}
+    rows = shown(digits, 10)
+    assert pictures["Reconstructions"] == [expected(plot_reconstructions(autoencoder, rows))]
+    image = plot_reconstructions(autoencoder, rows).images[0].get_array()
+    back = autoencoder.inverse_transform(autoencoder.transform(rows))
+    np.testing.assert_allclose(image[-8:, :8], back[0].reshape(8, 8), atol=1e-6)
+
+
+@pytest.mark.parametrize("pretraining", ["denoising", "none"])
+def test_what_is_no_model_of_the_data_has_no_samples(digits, pretraining):
+    dbn = DBN((12,), pretraining=pretraining, rbm=RBM(n_iter=1), random_state=0).fit(digits)
+    save(dbn, "d.h5")
+    np.save("x.npy", digits)
+    page = report("d.h5", "x.npy")
+    assert "makes no model of the data" in page.sections["Samples"]
+    assert "Samples" not in page.pictures
+    assert "Reconstructions" in page.pictures
 
 
 def test_names_of_columns_stand_beside_the_weights(digits):
