@@ -14,7 +14,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import finetune_settings, stack_to_tune, tuned_layers
+from deepbelief.estimators.tuning import FineTunedMixin, finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import Labelled, finetune, hold_out, outputs
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
@@ -48,7 +48,7 @@ def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) ->
     return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
 
 
-class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
 
     Parameters
@@ -377,20 +377,6 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         float
         """
         return -float(self.reconstruction_error(X).mean(dtype=np.float64))
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean training loss of each fine-tuning epoch."""
-        if "history_" not in self.__dict__:
-            raise AttributeError("loss_curve_ is there after fit")
-        return [record["loss"] for record in self.history_ if "loss" in record]
-
-    @property
-    def n_iter_(self) -> int:
-        """Fine-tuning epochs done."""
-        if "_epochs" not in self.__dict__:
-            raise AttributeError("n_iter_ is there after fit")
-        return self._epochs
 
     @property
     def _n_features_out(self) -> int:

@@ -23,7 +23,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import finetune_settings, stack_to_tune, tuned_layers
+from deepbelief.estimators.tuning import FineTunedMixin, finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, hold_out, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
@@ -38,7 +38,7 @@ from deepbelief.training import Reporter, get_reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
+class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """Deep belief network with a softmax head: pretrained without labels, fine-tuned with them.
 
     Parameters
@@ -350,20 +350,6 @@ class DBNClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transforme
         for start, stop, _, output in outputs(network, source, top=True):
             out[start:stop] = bk.to_numpy(output)
         return on_device(out, X, bk)
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean training loss of each fine-tuning epoch."""
-        if "history_" not in self.__dict__:
-            raise AttributeError("loss_curve_ is there after fit")
-        return [record["loss"] for record in self.history_ if "loss" in record]
-
-    @property
-    def n_iter_(self) -> int:
-        """Fine-tuning epochs done."""
-        if "_epochs" not in self.__dict__:
-            raise AttributeError("n_iter_ is there after fit")
-        return self._epochs
 
     @property
     def _n_features_out(self) -> int:

@@ -23,6 +23,24 @@ from deepbelief.training import Record, Reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class FineTunedMixin:
+    """What fine-tuned estimators show of their training."""
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean training loss of each fine-tuning epoch."""
+        if "history_" not in self.__dict__:
+            raise AttributeError("loss_curve_ is there after fit")
+        return [record["loss"] for record in self.__dict__["history_"] if "loss" in record]
+
+    @property
+    def n_iter_(self) -> int:
+        """Fine-tuning epochs done."""
+        if "_epochs" not in self.__dict__:
+            raise AttributeError("n_iter_ is there after fit")
+        return int(self.__dict__["_epochs"])
+
+
 def finetune_settings(estimator: Any, *, pretrained_lr_factor: float = 1.0) -> FineTuneSettings:
     """Check an estimator's settings of fine-tuning and return them for the engine."""
     check_flags(estimator, "nesterovs_momentum", "early_stopping", "warm_start")
