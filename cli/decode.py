@@ -70,8 +70,8 @@ def check_width(model: Any, codes: str, width: int) -> None:
 
 def decoder(model: Any, bk: Any) -> Any:
     """Return the function that decodes a block of codes."""
-    from deepbelief import DBN
     from deepbelief.errors import SettingError
+    from deepbelief.sampling import rows_below
 
     if model.is_autoencoder:
         return model.estimator.set_params(backend=bk.name).inverse_transform
@@ -79,6 +79,5 @@ def decoder(model: Any, bk: Any) -> Any:
         raise SettingError(
             f"{model.path} holds fine-tuned layers without a decoder: decode with an autoencoder or the pretrained file"
         )
-    dbn = DBN(backend=bk.name)
-    dbn.stack_, dbn.n_features_in_ = model.stack, model.n_features
-    return dbn.inverse_transform
+    dtype = model.stack.layers[0].W.dtype
+    return lambda codes: bk.to_numpy(rows_below(model.stack, bk.asarray(codes, dtype=dtype), bk))

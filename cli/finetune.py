@@ -45,7 +45,7 @@ OF_AUTOENCODERS = ("loss", "tied")
 @network_options
 @data_options
 @run_options
-@option("--out", metavar="FILE", help="The classifier's file.  [default: MODEL-tuned.h5 in this folder]")
+@option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
 @report_options
 def command(**options: Any) -> None:
     """Fine-tune MODEL with the labels of DATA and save a classifier; or without labels, and save an autoencoder.
@@ -130,7 +130,7 @@ def train(estimator: Any, data: Any, *, labelled: bool, quiet: bool, log: str | 
 def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
-    kept = {"pretraining": before} if before and not model.is_classifier else {}
+    kept = {"pretraining": before} if before and not model.tuned else {}
     return {**kept, **model.metadata, "data": origin, "scaling": data.scale.to_dict(), "seed": seed}
 
 

@@ -118,6 +118,19 @@ def test_the_loss_follows_the_data(bits, curve):
         DeepAutoencoder((3, 2), **{**SHORT, "rbm": softmax}).fit(np.eye(4))
 
 
+def test_what_cannot_be_fine_tuned_is_refused_before_pretraining(bits, curve, monkeypatch):
+    monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    rectified = {**SHORT, "rbm": RBM(n_iter=1, hidden="rectified")}
+    softmax = {**SHORT, "rbm": [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]}
+    for estimator, X in (
+        (DeepAutoencoder((9, 2), loss="cross_entropy", **SHORT), curve),
+        (DeepAutoencoder((9, 4), tied=True, **rectified), bits),
+        (DeepAutoencoder((3, 2), **softmax), np.eye(4)),
+    ):
+        with pytest.raises(SettingError):
+            estimator.fit(X)
+
+
 def test_a_loss_of_ones_own(bits):
     mine = SquaredError("sigmoid")
     one, other = (DeepAutoencoder((9, 4), loss=loss, **SHORT).fit(bits) for loss in (mine, "squared_error"))

@@ -16,6 +16,7 @@ from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import FineTunedMixin, finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import Labelled, finetune, hold_out, outputs
+from deepbelief.layer import choose_visible
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
@@ -25,6 +26,7 @@ from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, get_reporter
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -221,10 +223,11 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         else:
             self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
-            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, self._templates, bk, reporter)
+            templates = partial(self._templates, source=source)
+            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter)
             hidden, head = unroll(self.pretrained_stack_)
         loss = self._loss()
-        self._check_tied()
+        self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
@@ -248,13 +251,18 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         check_flags(self, "tied")
         return finetune_settings(self)
 
-    def _templates(self, n_layers: int) -> list[RBM]:
-        """Return the settings of each layer: the code's units follow from ``code``."""
-        return code_templates(self.rbm, n_layers, self.code)
+    def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
+        """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
+        templates = code_templates(self.rbm, n_layers, self.code)
+        self._check_tied(any(get_unit(template.hidden).standardise for template in templates[:-1]))
+        self._loss_for(choose_visible(templates[0].visible, source)[0].spec)
+        return templates
 
     def _loss(self) -> Loss:
-        """Return the loss with the outputs that the data's units ask for."""
-        visible = self.pretrained_stack_.layers[0].visible
+        """Return the loss with the outputs that the stack's data ask for."""
+        return self._loss_for(self._first.visible)
+
+    def _loss_for(self, visible: str) -> Loss:
         if not isinstance(self.loss, str):
             return self.loss
         if visible not in ("bernoulli", "gaussian"):
@@ -268,9 +276,8 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
             raise SettingError("loss='cross_entropy' is for data in [0, 1]: use loss='squared_error' for real values")
         return get_loss(name)
 
-    def _check_tied(self) -> None:
-        above = self.pretrained_stack_.layers[1:]
-        if self.tied and any(weights.mean is not None for weights in above):
+    def _check_tied(self, any_scaled: bool) -> None:
+        if self.tied and any_scaled:
             raise SettingError(
                 "tied=True needs layers that pass on what they are: rectified units are scaled for the layer above; "
                 "use tied=False or Bernoulli units"

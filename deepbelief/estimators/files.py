@@ -291,7 +291,7 @@ def _restore_autoencoder(autoencoder: DeepAutoencoder, model: ModelFile, arrays:
     sizes = model.stack.sizes
     _restore_network(autoencoder, model, arrays, (*sizes, *sizes[-2::-1]))
     autoencoder._loss()  # refuses what does not go with the stack
-    autoencoder._check_tied()
+    autoencoder._check_tied(any(weights.mean is not None for weights in autoencoder.pretrained_stack_.layers[1:]))
 
 
 def _restore_network(estimator: Any, model: ModelFile, arrays: Mapping[str, Array], sizes: tuple[int, ...]) -> None:
