@@ -20,10 +20,17 @@ network_options = together(
         help="auto: 0.3 (sigmoid), 0.003 (adam).",
     ),
     option("--pretrained-lr-factor", type=float, help="Rate below the head, as a multiple.  [default: 1]"),
+    option("--head-epochs", type=int, help="Epochs in which the head learns alone.  [default: 0]"),
+    option("--freeze", "n_frozen", type=int, help="Leave the lowest so many layers as they are.  [default: 0]"),
+    option("--schedule", help="linear, constant, cosine, exponential, inverse or halving.  [default: linear]"),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the labelled rows, 10 to 100."),
     option("--alpha", type=float, help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]"),
-    option("--activation", help="auto (as the hidden units), sigmoid, tanh, relu or identity."),
-    option("--solver", help="sgd or adam.  [default: sgd for classifiers, adam for autoencoders]"),
+    option("--l1", type=float, help="L1 factor of the weights.  [default: 0]"),
+    option("--max-norm", type=float, help="Limit of the norm of the weights into each unit."),
+    option("--dropout", type=float, help="Share of the hidden units dropped in each update.  [default: 0]"),
+    option("--input-dropout", type=float, help="Share of the inputs dropped.  [default: 0]"),
+    option("--activation", help="auto (as the hidden units), sigmoid, tanh, hard_tanh, softsign, relu or identity."),
+    option("--solver", help="sgd, adagrad, rmsprop or adam.  [default: sgd; of autoencoders adam]"),
     option(
         "--early-stopping",
         is_flag=True,
@@ -34,8 +41,11 @@ network_options = together(
     option("--loss", help="Of an autoencoder: auto, cross_entropy or squared_error."),
     click.option("--tied", is_flag=True, default=None, help="Of an autoencoder: the decoder stays a mirror."),
 )
-BOTH = ("max_iter", "learning_rate_init", "batch_size", "alpha", "solver", "early_stopping")
-OF_CLASSIFIERS = ("pretrained_lr_factor", "activation")
+BOTH = (
+    "max_iter", "learning_rate_init", "schedule", "batch_size", "alpha", "l1", "max_norm", "dropout", "input_dropout",
+    "solver", "early_stopping",
+)  # fmt: skip
+OF_CLASSIFIERS = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
 OF_AUTOENCODERS = ("loss", "tied")
 
 
@@ -104,7 +114,8 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
     for name in others:
         if options[name] is not None:
             kind = "an autoencoder" if wants_autoencoder else "a classifier"
-            raise SettingError(f"--{name.replace('_', '-')} is no setting of {kind}, which this makes: leave it out")
+            spelled = "--freeze" if name == "n_frozen" else f"--{name.replace('_', '-')}"
+            raise SettingError(f"{spelled} is no setting of {kind}, which this makes: leave it out")
     given = {name: options[name] for name in (*BOTH, *names) if options[name] is not None}
     given["backend"] = options["backend"]
     if not (model.is_classifier or model.is_autoencoder):

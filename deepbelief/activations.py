@@ -84,6 +84,58 @@ class Tanh:
 
 
 @dataclass(frozen=True)
+class HardTanh:
+    """The identity cut off at -1 and 1."""
+
+    name: str = "hard_tanh"
+    rate: float = 0.1
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
+        return math.sqrt(6 / (n_in + n_out))
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by x + bias, no less than -1 and no more than 1."""
+        x += bias
+        bk.xp.minimum(x, 1, out=x)
+        return bk.xp.maximum(x, -1, out=x)
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Keep the gradient where the unit is within its limits."""
+        bk.xp.abs(y, out=out)
+        bk.xp.floor(out, out=out)  # 1 at the limits, else 0
+        bk.xp.subtract(1, out, out=out)
+        out *= grad
+        return out
+
+
+@dataclass(frozen=True)
+class Softsign:
+    """x / (1 + |x|): tanh with heavier tails (Glorot and Bengio 2010)."""
+
+    name: str = "softsign"
+    rate: float = 0.1
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
+        return math.sqrt(6 / (n_in + n_out))
+
+    def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by z / (1 + |z|) with z = x + bias."""
+        x += bias
+        x /= 1 + bk.xp.abs(x)
+        return x
+
+    def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Multiply by (1 - |y|)**2."""
+        bk.xp.abs(y, out=out)
+        bk.xp.subtract(1, out, out=out)
+        out *= out
+        out *= grad
+        return out
+
+
+@dataclass(frozen=True)
 class ReLU:
     """The rectified linear function."""
 
@@ -127,7 +179,14 @@ class Identity:
         return grad
 
 
-ACTIVATIONS: Mapping[str, type[Activation]] = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU, "identity": Identity}
+ACTIVATIONS: Mapping[str, type[Activation]] = {
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "hard_tanh": HardTanh,
+    "softsign": Softsign,
+    "relu": ReLU,
+    "identity": Identity,
+}
 """Activations by name: a new one is one class and one entry."""
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import Backend, Rng
-from deepbelief.errors import DivergenceError
+from deepbelief.backends import Backend, Product, Rng
+from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs, split_rows
 
@@ -28,9 +28,15 @@ class FineTuneSettings:
     learning_rate_init: float | str = "auto"
     pretrained_lr_factor: float = 1.0
     schedule: str | Schedule = "linear"
-    momentum: float = 0.9
+    momentum: float | str = 0.9
     nesterov: bool = True
     alpha: float = 3e-5
+    l1: float = 0.0
+    max_norm: float | None = None
+    dropout: float | Sequence[float] = 0.0
+    input_dropout: float = 0.0
+    head_epochs: int = 0
+    n_frozen: int = 0
     batch_size: int | str = "auto"
     max_iter: int | str = "auto"
     n_iter_no_change: int = 10
@@ -43,11 +49,31 @@ class FineTuneSettings:
         updates = -(-n_rows // batch_size)
         max_iter = int(np.clip(round(6000 / updates), 20, 100)) if self.max_iter == "auto" else int(self.max_iter)
         solver = get_optimizer(self.solver, nesterov=self.nesterov)
-        rate = solver.rate or rate if self.learning_rate_init == "auto" else float(self.learning_rate_init)
+        given = self.learning_rate_init
+        rate = _automatic_rate(rate, solver, self) if given == "auto" else float(given)
         return replace(
             self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=max_iter,
             learning_rate_init=rate,
         )  # fmt: skip
+
+    def drops(self, n_hidden: int) -> list[float]:
+        """Return the share of the input, and of each hidden layer, that is dropped."""
+        hidden = list(self.dropout) if isinstance(self.dropout, Sequence) else [self.dropout] * n_hidden
+        if len(hidden) != n_hidden:
+            raise SettingError(f"dropout has {len(hidden)} shares for {n_hidden} hidden layers")
+        return [self.input_dropout, *hidden]
+
+
+def _automatic_rate(rate: float, solver: Optimizer, settings: FineTuneSettings) -> float:
+    """Return the learning rate to start from: the solver's own, or that of the activations.
+
+    A velocity at momentum m adds up 1 / (1 - m) gradients. Beyond 0.9 the rate falls as that number grows, so that
+    the same gradients move the weights as far.
+    """
+    if solver.rate is not None:
+        return solver.rate
+    momentum = LARGEST_MOMENTUM if isinstance(settings.momentum, str) else settings.momentum
+    return rate * min(1.0, (1 - momentum) / (1 - 0.9))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +132,8 @@ class FineTuner:
         self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
         self._state = self._optimizer.start(bk, network.params)
         self._decays = [settings.alpha if p.ndim == 2 else 0.0 for p in network.params]
+        self._losses: list[float] = []  # of the validation rows, for schedules that follow them
+        self._epoch = 0
         self._order: DeviceArray = None
         self._loss: DeviceArray = bk.xp.zeros((), network.dtype)
         self._best: tuple[float, list[Array]] | None = None
@@ -117,24 +145,56 @@ class FineTuner:
         self._rows.begin(order)
         self._order = self.bk.asarray(order)
         self._loss[...] = 0
+        after = getattr(self.settings.schedule, "after", None)
+        self._factor = 1.0 if after is None else after(self._losses)
+        self._epoch = epoch
+        self._updates = epoch * -(-len(order) // int(self.settings.batch_size))
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
         """Make one update with the rows at these places of the order."""
         settings, network = self.settings, self.network
-        self._rate = float(settings.learning_rate_init) * settings.schedule(position)  # type: ignore[operator]
-        delta = self.gradient_at_output(start, stop)
-        grads = network.backward(delta)
-        below_head = self._rate * settings.pretrained_lr_factor
-        rates = [below_head] * (len(grads) - 2) + [self._rate] * 2
-        self._optimizer.step(self.bk, network.params, grads, self._state, rates, settings.momentum, self._decays)
+        self._rate = float(settings.learning_rate_init) * settings.schedule(position) * self._factor  # type: ignore[operator]
+        grads = network.backward(self.gradient_at_output(start, stop, rng))
+        if settings.l1:
+            self._add_l1(grads)
+        momentum = momentum_ramp(self._updates) if isinstance(settings.momentum, str) else settings.momentum
+        rates = self._rates(len(grads))
+        self._optimizer.step(self.bk, network.params, grads, self._state, rates, momentum, self._decays)
+        if settings.max_norm is not None:
+            self._limit_norms(rates)
+        self._updates += 1
 
-    def gradient_at_output(self, start: int, stop: int) -> DeviceArray:
+    def _rates(self, n: int) -> list[float]:
+        """Return the rate of each parameter: those of the lower layers may stand still or follow slowly."""
+        settings = self.settings
+        still = n - 2 if self._epoch < settings.head_epochs else 2 * settings.n_frozen
+        return [
+            0.0 if i < still else self._rate * (settings.pretrained_lr_factor if i < n - 2 else 1) for i in range(n)
+        ]
+
+    def _add_l1(self, grads: list[DeviceArray | Product]) -> None:
+        """Add the slope of ``l1`` times the sum of the weights' absolute values."""
+        xp = self.bk.xp
+        for i, (p, g) in enumerate(zip(self.network.params, grads, strict=True)):
+            if p.ndim == 2:
+                grads[i] = g.array(xp) if isinstance(g, Product) else g
+                grads[i] += self.settings.l1 * xp.sign(p)
+
+    def _limit_norms(self, rates: list[float]) -> None:
+        """Shrink the weights into a unit whose norm is beyond ``max_norm`` (Srivastava et al. 2014)."""
+        xp = self.bk.xp
+        for p, rate in zip(self.network.params, rates, strict=True):
+            if p.ndim == 2 and rate:
+                norms = xp.sqrt(xp.square(p).sum(axis=0))
+                p *= self.settings.max_norm / xp.maximum(norms, self.settings.max_norm)
+
+    def gradient_at_output(self, start: int, stop: int, rng: Rng | None = None) -> DeviceArray:
         """Run a minibatch forward and return the gradient of its mean loss at the head's input."""
         network = self.network
         index = self._order[start:stop]
         rows = self._rows.batch(start, stop, network.input(stop - start))
         target = rows if self._targets is None else self._targets[index]
-        output = network.forward(rows)
+        output = network.forward(rows, rng)
         values = network.loss.values(self.bk, output, target)
         delta = network.delta(output, target)
         if self._weights is not None:
@@ -160,6 +220,7 @@ class FineTuner:
             self._good = params
         else:
             loss, score = self._judge(self._validation)
+            self._losses.append(loss)
             record |= {"validation_loss": loss, "validation_score": score}
             self._remember(-loss if score is None else score, params)
         return record
@@ -243,7 +304,7 @@ def finetune(
     """
     reporter = reporter or Reporter()
     settings = settings.resolve(train.rows.shape[0], min(layer.activation.rate for layer in hidden))
-    network = Network(hidden, *head, loss, bk, tied=tied)
+    network = Network(hidden, *head, loss, bk, tied=tied, dropout=settings.drops(len(hidden)))
     tuner = FineTuner(network, train, validation, settings)
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import Activation, get_activation
-from deepbelief.backends import Backend, Product
+from deepbelief.backends import Backend, Product, Rng
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
 from deepbelief.stack import Stack
@@ -40,11 +40,14 @@ class Network:
     tied : bool
         The upper half of the layers has the transposed weights of the lower half, as in an autoencoder whose
         decoder mirrors its encoder. Each such pair of matrices is then one parameter, with the sum of the gradients.
+    dropout : sequence of float
+        The share of the input, and of each hidden layer, that is dropped in training; layers beyond are kept whole.
     """
 
     def __init__(
-        self, hidden: Sequence[Layer], head_W: Array, head_bias: Array, loss: Loss, bk: Backend, *, tied: bool = False
-    ) -> None:
+        self, hidden: Sequence[Layer], head_W: Array, head_bias: Array, loss: Loss, bk: Backend, *,
+        tied: bool = False, dropout: Sequence[float] = (),
+    ) -> None:  # fmt: skip
         self.bk = bk
         self.loss = loss
         self.dtype = head_W.dtype
@@ -60,7 +63,10 @@ class Network:
         self._room: list[DeviceArray] = [bk.xp.empty(W.shape, self.dtype) for W in self._Ws]
         self._bias_room: list[DeviceArray] = [bk.xp.empty_like(b) for b in self._biases]
         self._space = Workspace(bk, self.dtype)
-        self._outputs: list[DeviceArray] = []
+        self._dropout = [*dropout, *[0.0] * (len(self._Ws) - len(dropout))]
+        self._outputs: list[DeviceArray] = []  # of each layer, the input first
+        self._passed: list[DeviceArray] = []  # what was passed on: the outputs, or what dropout left of them
+        self._masks: list[DeviceArray] = []
 
     @property
     def params(self) -> list[DeviceArray]:
@@ -81,17 +87,40 @@ class Network:
         """Return room for a minibatch."""
         return self._space("x", n_rows, self._Ws[0].shape[0])
 
-    def hidden(self, x: DeviceArray) -> DeviceArray:
-        """Return the top hidden layer's output for these rows, in a buffer that the next call reuses."""
-        self._outputs = [x]
-        for i, (activation, W, bias) in enumerate(zip(self.activations, self._Ws, self._biases, strict=False)):
-            y = self.bk.xp.matmul(self._outputs[-1], W, out=self._space(f"y{i}", len(x), W.shape[1]))
-            self._outputs.append(activation.forward(self.bk, y, bias))
-        return self._outputs[-1]
+    def hidden(self, x: DeviceArray, rng: Rng | None = None) -> DeviceArray:
+        """Return the top hidden layer's output for these rows, in a buffer that the next call reuses.
 
-    def forward(self, x: DeviceArray) -> DeviceArray:
+        With ``rng`` units are dropped, as in training.
+        """
+        self._outputs, self._passed, self._masks = [x], [], []
+        self._drop(x, rng)
+        for i, (activation, W, bias) in enumerate(zip(self.activations, self._Ws, self._biases, strict=False)):
+            y = self.bk.xp.matmul(self._passed[-1], W, out=self._space(f"y{i}", len(x), W.shape[1]))
+            self._outputs.append(activation.forward(self.bk, y, bias))
+            self._drop(self._outputs[-1], rng)
+        return self._passed[-1]
+
+    def _drop(self, y: DeviceArray, rng: Rng | None) -> None:
+        """Pass on a layer's output, with a share of it dropped and the rest larger by as much.
+
+        Inverted dropout (Hinton et al. 2012): nothing is to be done at prediction.
+        """
+        i = len(self._passed)
+        share = self._dropout[i]
+        if rng is None or not share:
+            self._passed.append(y)
+            self._masks.append(None)
+            return
+        keep, mask, passed = (self._space(f"{name}{i}", *y.shape) for name in ("keep", "mask", "passed"))
+        keep.fill(1 - share)
+        rng.bernoulli(keep, mask)
+        mask *= 1 / (1 - share)
+        self._masks.append(mask)
+        self._passed.append(self.bk.xp.multiply(y, mask, out=passed))
+
+    def forward(self, x: DeviceArray, rng: Rng | None = None) -> DeviceArray:
         """Return the network's output for these rows, in a buffer that the next call reuses."""
-        top = self.hidden(x)
+        top = self.hidden(x, rng)
         W = self._Ws[-1]
         out = self.bk.xp.matmul(top, W, out=self._space("output", len(x), W.shape[1]))
         return self.loss.predict(self.bk, out, self._biases[-1])
@@ -103,18 +132,21 @@ class Network:
     def backward(self, delta: DeviceArray) -> list[DeviceArray | Product]:
         """Return the gradients of `params`, given that of the loss with respect to the head's input.
 
-        Those of the weights are products of the last `forward`'s outputs.
+        Those of the weights are products of what the last `forward` passed on.
         """
         xp = self.bk.xp
         products: list[DeviceArray | Product] = []
         for i in reversed(range(len(self._Ws))):
-            below, W = self._outputs[i], self._Ws[i]
-            products.insert(0, Product(below, delta, self._room[i]))
+            W = self._Ws[i]
+            products.insert(0, Product(self._passed[i], delta, self._room[i]))
             xp.sum(delta, axis=0, out=self._bias_room[i])
             if i:
                 shape = len(delta), W.shape[0]
                 grad = xp.matmul(delta, W.T, out=self._space(f"grad{i}", *shape))
-                delta = self.activations[i - 1].backward(self.bk, grad, below, self._space(f"delta{i}", *shape))
+                if self._masks[i] is not None:
+                    grad *= self._masks[i]
+                room = self._space(f"delta{i}", *shape)
+                delta = self.activations[i - 1].backward(self.bk, grad, self._outputs[i], room)
         if self._tied:
             half = len(products) // 2
             products = [self._both(*pair) for pair in zip(products[:half], reversed(products[half:]), strict=True)]

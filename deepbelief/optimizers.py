@@ -56,6 +56,82 @@ class SGD:
             bk.momentum_step(p, velocity, g, rate, momentum, decay, self.nesterov)
 
 
+def _moments(bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
+    """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
+    return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]
+
+
+def _adaptive_step(
+    bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product], state: Sequence[DeviceArray],
+    rates: Sequence[float], betas: tuple[float, float], epsilon: float, decays: Sequence[float],
+) -> None:  # fmt: skip
+    """Move each parameter by its gradient's running mean over its running root mean square."""
+    means, squares = state[: len(params)], state[len(params) : -1]
+    for p, g, mean, square, rate, decay in zip(params, grads, means, squares, rates, decays, strict=True):
+        bk.adam_step(p, mean, square, g, rate, betas, epsilon, decay)
+
+
+@dataclass(frozen=True)
+class AdaGrad:
+    """AdaGrad (Duchi, Hazan and Singer 2011): steps by the gradient over the root of the sum of its squares so far.
+
+    Columns that are rarely on keep large steps. There is no momentum. L2 factors count as a part of the gradient.
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the root.
+    """
+
+    epsilon: float = 1e-8
+    rate: float | None = 0.01
+
+    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
+        """Return the arrays of the running mean square."""
+        return _moments(bk, params)
+
+    def step(
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Move each parameter; the sum of n squares is n times their mean."""
+        state[-1][0] += 1
+        n = int(state[-1][0])
+        root = math.sqrt(n)
+        rates = [rate / root for rate in rates]
+        _adaptive_step(bk, params, grads, state, rates, (0.0, (n - 1) / n), self.epsilon / root, decays)
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """RMSProp (Tieleman and Hinton 2012): steps by the gradient over its running root mean square.
+
+    There is no momentum. L2 factors count as a part of the gradient.
+
+    Parameters
+    ----------
+    beta2 : float
+        Decay of the running mean square.
+    epsilon : float
+        Added to the root mean square.
+    """
+
+    beta2: float = 0.9
+    epsilon: float = 1e-8
+    rate: float | None = 0.001
+
+    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
+        """Return the arrays of the running mean square."""
+        return _moments(bk, params)
+
+    def step(
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Move each parameter; nothing is corrected for the start at 0, as in the lecture."""
+        _adaptive_step(bk, params, grads, state, rates, (0.0, self.beta2), self.epsilon, decays)
+
+
 @dataclass(frozen=True)
 class Adam:
     """Adam (Kingma and Ba 2015): steps by the gradient's running mean over its running root mean square.
@@ -75,26 +151,22 @@ class Adam:
     rate: float | None = 0.003
 
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
-        """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
-        return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]
+        """Return the arrays of both running means."""
+        return _moments(bk, params)
 
     def step(
         self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
         state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
     ) -> None:  # fmt: skip
         """Move each parameter; both running means are corrected for their start at 0."""
-        *moments, steps = state
-        steps += 1
-        n = int(steps[0])
-        means, squares = moments[: len(params)], moments[len(params) :]
+        state[-1][0] += 1
+        n = int(state[-1][0])
         root = math.sqrt(1 - self.beta2**n)
-        correction, epsilon = root / (1 - momentum**n), self.epsilon * root
-        betas = momentum, self.beta2
-        for p, g, mean, square, rate, decay in zip(params, grads, means, squares, rates, decays, strict=True):
-            bk.adam_step(p, mean, square, g, rate * correction, betas, epsilon, decay)
+        rates = [rate * root / (1 - momentum**n) for rate in rates]
+        _adaptive_step(bk, params, grads, state, rates, (momentum, self.beta2), self.epsilon * root, decays)
 
 
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}
 """Optimizers by name: a new one is one class and one entry."""
 
 

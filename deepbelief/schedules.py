@@ -4,11 +4,14 @@ A schedule maps the position in the run, from 0 (start) to 1 (end), to a factor 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from deepbelief.errors import SettingError, unknown
 
 Schedule = Callable[[float], float]
+
+LARGEST_MOMENTUM = 0.99  # of the ramp
 
 
 def constant(position: float) -> float:
@@ -26,8 +29,77 @@ def cosine(position: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * position))
 
 
-SCHEDULES: Mapping[str, Schedule] = {"constant": constant, "linear": linear, "cosine": cosine}
-"""Learning-rate schedules by name: a new one is one function and one entry."""
+@dataclass(frozen=True)
+class Exponential:
+    """A factor that falls by the same ratio in equal times, to ``final`` at the end of the run."""
+
+    final: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        if not 0 < self.final <= 1:
+            raise SettingError(f"final must be above 0 and at most 1, got {self.final!r}")
+
+    def __call__(self, position: float) -> float:
+        """Return final ** position."""
+        return float(self.final**position)
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """1 until ``tau``, then tau / position: lr0 tau / max(t, tau) (Bengio 2012)."""
+
+    tau: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        if not 0 < self.tau <= 1:
+            raise SettingError(f"tau is a share of the run, above 0 and at most 1, got {self.tau!r}")
+
+    def __call__(self, position: float) -> float:
+        """Return tau / max(position, tau)."""
+        return self.tau / max(position, self.tau)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Half the rate each time that the validation loss has not fallen for ``patience`` epochs."""
+
+    patience: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        if not (isinstance(self.patience, int) and self.patience >= 1):
+            raise SettingError(f"patience is a number of epochs, at least 1, got {self.patience!r}")
+
+    def __call__(self, position: float) -> float:
+        """Return 1: the position does not matter."""
+        return 1.0
+
+    def after(self, losses: Sequence[float]) -> float:
+        """Return the factor after epochs with these validation losses."""
+        factor, best, stalled = 1.0, math.inf, 0
+        for loss in losses:
+            best, stalled = (loss, 0) if loss < best else (best, stalled + 1)
+            if stalled == self.patience:
+                factor, stalled = factor / 2, 0
+        return factor
+
+
+SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
+    "constant": lambda: constant,
+    "linear": lambda: linear,
+    "cosine": lambda: cosine,
+    "exponential": Exponential,
+    "inverse": Inverse,
+    "halving": Halving,
+}
+"""Learning-rate schedules by name: a new one is one function or class and one entry."""
+
+
+def needs_validation(schedule: Schedule) -> bool:
+    """Tell whether a schedule follows validation losses."""
+    return hasattr(schedule, "after")
 
 
 def get_schedule(schedule: str | Schedule) -> Schedule:
@@ -42,7 +114,20 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
         return schedule
     if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise SettingError(unknown("schedule", schedule, SCHEDULES))
-    return SCHEDULES[schedule]
+    return SCHEDULES[schedule]()
+
+
+def momentum_ramp(updates: int, largest: float = LARGEST_MOMENTUM) -> float:
+    """Return the momentum after so many updates: 1 - 1 / (2 (t // 250 + 1)), up to ``largest``.
+
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013.
+
+    Examples
+    --------
+    >>> [momentum_ramp(t) for t in (0, 250, 1000, 100_000)]
+    [0.5, 0.75, 0.9, 0.99]
+    """
+    return min(1 - 1 / (2 * (updates // 250 + 1)), largest)
 
 
 def momentum_at(momentum: float | str, epoch: int, n_epochs: int) -> float:

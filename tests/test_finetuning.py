@@ -7,10 +7,11 @@ import pytest
 from layer_runs import host
 
 from deepbelief.activations import get_activation
-from deepbelief.errors import DivergenceError
+from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled, finetune, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network
+from deepbelief.schedules import Halving
 from deepbelief.sources import as_source
 from deepbelief.training import Reporter
 
@@ -148,6 +149,113 @@ def test_layers_below_the_head_may_learn_at_a_fraction_of_the_rate(problem, star
     before = [start[0][0].W, start[0][0].bias, *start[1]]
     for i, share in enumerate((factor, factor, 1, 1)):
         np.testing.assert_allclose(moved[i] - before[i], share * (full[i] - before[i]), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("setting", "still"), [({"n_frozen": 1}, 6), ({"head_epochs": 3}, 3)])
+def test_the_lower_layers_may_stand_still(problem, bk, setting, still):
+    """Frozen layers stay as they were; with head-only epochs the layers below follow after them."""
+    rng = np.random.default_rng(1)
+    layers = [
+        Layer(rng.normal(0, 0.5, shape), np.zeros(shape[1]), get_activation("tanh")) for shape in ((4, 5), (5, 5))
+    ]
+    start = layers, (rng.normal(0, 0.5, (5, 3)), np.zeros(3))
+    settings = replace(PLAIN, max_iter=6, alpha=0.1, l1=0.01, max_norm=0.5, **setting)
+    for n_epochs in (still, 6):
+        params = run(start, labelled(*problem), bk, settings, n_epochs=n_epochs).params
+        stood = [
+            np.array_equal(a, b) for a, b in zip(params[:4], [a for x in layers for a in (x.W, x.bias)], strict=True)
+        ]
+        all_below = "head_epochs" in setting
+        assert stood[:2] == [n_epochs == still] * 2
+        assert stood[2:] == [all_below and n_epochs == still] * 2
+        assert not np.array_equal(params[4], start[1][0])
+
+
+def test_l1_adds_its_slope(problem, start, bk):
+    one = replace(PLAIN, batch_size=N, max_iter=1, momentum=0.0, alpha=0.0)
+    plain = run(start, labelled(*problem), bk, one).params
+    found = run(start, labelled(*problem), bk, replace(one, l1=0.25)).params
+    for i, before in ((0, start[0][0].W), (2, start[1][0])):
+        np.testing.assert_allclose(plain[i] - found[i], 0.2 * 0.25 * np.sign(before), rtol=1e-9)
+    for i in (1, 3):
+        np.testing.assert_array_equal(plain[i], found[i])
+
+
+def test_max_norm_keeps_the_weights_into_each_unit_short(problem, start, bk):
+    free = run(start, labelled(*problem), bk).params
+    limit = float(np.median(np.linalg.norm(free[0], axis=0)))
+    kept = run(start, labelled(*problem), bk, replace(PLAIN, max_norm=limit)).params
+    for W in kept[::2]:
+        assert np.linalg.norm(W, axis=0).max() <= limit * (1 + 1e-9)
+    # One update: those within the limit are as without it, the others are shorter by a factor.
+    one = replace(PLAIN, batch_size=N, max_iter=1)
+    limit = float(np.median(np.linalg.norm(run(start, labelled(*problem), bk, one).params[0], axis=0)))
+    W, V = (run(start, labelled(*problem), bk, s).params[0] for s in (one, replace(one, max_norm=limit)))
+    norms = np.linalg.norm(W, axis=0)
+    assert (norms < limit).any()
+    assert (norms > limit).any()
+    np.testing.assert_allclose(V, W * np.minimum(1, limit / norms), rtol=1e-12)
+
+
+def test_dropout_is_for_training_only(problem, start, bk):
+    """Units are dropped in updates, not when validation rows are judged; the same seed drops the same ones."""
+    settings = replace(PLAIN, dropout=0.5, input_dropout=0.25)
+    one, other = (run(start, labelled(*problem), bk, settings).params for _ in range(2))
+    plain = run(start, labelled(*problem), bk).params
+    for a, b, c in zip(one, other, plain, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, c)
+    still = replace(settings, learning_rate_init=1e-12, max_iter=1)
+    record = run(start, labelled(*problem), bk, still, validation=labelled(*problem)).history[0]
+    whole = run(start, labelled(*problem), bk, replace(still, dropout=0.0, input_dropout=0.0)).history[0]
+    assert record["validation_loss"] == pytest.approx(whole["loss"])
+    assert record["loss"] != pytest.approx(whole["loss"], rel=1e-3)
+
+
+def test_shares_are_one_for_each_hidden_layer(problem, start, bk):
+    one = run(start, labelled(*problem), bk, replace(PLAIN, dropout=0.5)).params
+    listed = run(start, labelled(*problem), bk, replace(PLAIN, dropout=[0.5])).params
+    np.testing.assert_array_equal(one[0], listed[0])
+    with pytest.raises(SettingError, match="2 shares for 1 hidden"):
+        run(start, labelled(*problem), bk, replace(PLAIN, dropout=[0.5, 0.5]))
+
+
+def test_halving_follows_the_validation_rows(problem, start, bk):
+    X, y = problem
+    settings = replace(PLAIN, schedule=Halving(1), learning_rate_init=2.0, momentum=0.0, max_iter=20)
+    history = run(start, labelled(X, y), bk, settings, validation=labelled(X, (y + 1) % 3)).history
+    losses = [r["validation_loss"] for r in history]
+    assert [r["learning_rate"] for r in history] == [2.0 * Halving(1).after(losses[:i]) for i in range(len(losses))]
+    assert history[-1]["learning_rate"] < 1
+
+
+def test_a_momentum_ramp_counts_updates(problem, start, bk, monkeypatch):
+    seen = []
+
+    def spy(updates):
+        seen.append(updates)
+        return 0.0
+
+    monkeypatch.setattr("deepbelief.finetuning.momentum_ramp", spy)
+    settings = replace(PLAIN, momentum="ramp", schedule="constant", max_iter=3)
+    run(start, labelled(*problem), bk, replace(settings, batch_size=7), first_epoch=2)
+    assert seen == list(range(8, 20))  # 4 updates an epoch, the short one too
+    monkeypatch.undo()
+    ramped = run(start, labelled(*problem), bk, settings).params
+    half = run(start, labelled(*problem), bk, replace(settings, momentum=0.5)).params
+    for a, b in zip(ramped, half, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("setting", "rate"),
+    [
+        ({}, 0.2), ({"momentum": 0.5}, 0.2), ({"momentum": 0.99}, 0.02), ({"momentum": "ramp"}, 0.02),
+        ({"solver": "adam", "momentum": 0.99}, 0.003), ({"momentum": 0.99, "learning_rate_init": 0.4}, 0.4),
+    ],
+)  # fmt: skip
+def test_a_large_momentum_lowers_the_automatic_rate(setting, rate):
+    assert FineTuneSettings(**setting).resolve(100, 0.2).learning_rate_init == pytest.approx(rate)
 
 
 class Scripted(FineTuner):

@@ -119,6 +119,8 @@ def penalised_loss(params, activations, X, targets, weights, alpha):
             "tanh": np.tanh,
             "relu": lambda z: np.maximum(z, 0),
             "identity": lambda z: z,
+            "hard_tanh": lambda z: np.clip(z, -1, 1),
+            "softsign": lambda z: z / (1 + np.abs(z)),
         }[activation](z)
     logits = y @ params[-2] + params[-1]
     nll = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(X)), targets]
@@ -208,6 +210,81 @@ def test_a_smaller_batch_after_a_larger_one_gives_what_it_gives_alone(bk):
     few = bk.to_numpy(network.forward(bk.asarray(X[:3]))).copy()
     assert few.shape == (3, 2)
     np.testing.assert_allclose(few, bk.to_numpy(network.forward(bk.asarray(X)))[:3], rtol=1e-12)
+
+
+# --- dropout ---
+
+
+class Scripted:
+    """A stream that gives the masks that it was made with."""
+
+    def __init__(self, bk, masks):
+        self.bk, self.masks, self.asked = bk, list(masks), []
+
+    def bernoulli(self, p, out):
+        self.asked.append(self.bk.to_numpy(p).copy())
+        out[...] = self.bk.asarray(self.masks.pop(0))
+        return out
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_gradient_under_dropout_is_that_of_finite_differences_with_the_masks_held(activation, bk):
+    rng = np.random.default_rng(6)
+    n, shares = 8, (0.25, 0.5, 0.4)
+    X, targets = rng.normal(size=(n, 5)), rng.integers(0, 3, n)
+    hidden = [
+        Layer(rng.normal(0, 0.7, (a, b)), rng.normal(0, 0.5, b), get_activation(activation))
+        for a, b in itertools.pairwise((5, 6, 4))
+    ]
+    head = rng.normal(0, 0.7, (4, 3)), rng.normal(0, 0.5, 3)
+    masks = [(rng.random((n, m)) > share).astype(float) for m, share in zip((5, 6, 4), shares, strict=True)]
+    act = {
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0),
+        "identity": lambda z: z, "hard_tanh": lambda z: np.clip(z, -1, 1), "softsign": lambda z: z / (1 + np.abs(z)),
+    }[activation]  # fmt: skip
+
+    def mean_loss(params):
+        y = X * masks[0] / (1 - shares[0])
+        for i in (0, 1):
+            y = act(y @ params[2 * i] + params[2 * i + 1]) * masks[i + 1] / (1 - shares[i + 1])
+        logits = y @ params[-2] + params[-1]
+        return (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(n), targets]).mean()
+
+    network = Network(hidden, *head, SoftmaxNLL(), bk, dropout=shares)
+    settings = FineTuneSettings(batch_size=n).resolve(n, 0.1)
+    tuner = FineTuner(network, Labelled(as_source(X), targets), None, settings)
+    tuner.begin_epoch(0, np.arange(n))
+    stream = Scripted(bk, masks)
+    found = host(bk, network.backward(tuner.gradient_at_output(0, n, stream)))
+    assert [set(np.round(p.ravel(), 12)) for p in stream.asked] == [{0.75}, {0.5}, {0.6}]
+    expected = numeric_gradient(mean_loss, [p.copy() for p in network.host_params()])
+    for a, b in zip(found, expected, strict=True):
+        assert np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b)) < 1e-7
+
+
+def test_dropout_leaves_the_mean_and_prediction_alone(bk):
+    """Inverted dropout: the mean of a linear unit's input over masks is what prediction computes."""
+    rng = np.random.default_rng(7)
+    X, W = rng.random((3, 6)), rng.normal(size=(6, 2))
+    network = Network([], W, np.zeros(2), SquaredError(), bk, dropout=[0.4])
+    stream = bk.rng(np.random.SeedSequence(0))
+    draws = np.array([bk.to_numpy(network.forward(bk.asarray(X), stream)).copy() for _ in range(4000)])
+    deviation = np.sqrt((X**2 * 0.4 / 0.6) @ W**2)
+    # 6 outputs at 5 standard errors: a chance of 3e-6 to fail.
+    assert (np.abs(draws.mean(axis=0) - X @ W) < 5 * deviation / np.sqrt(4000)).all()
+    np.testing.assert_allclose(draws.std(axis=0), deviation, rtol=0.1)
+    np.testing.assert_allclose(bk.to_numpy(network.forward(bk.asarray(X))), X @ W, rtol=1e-12)
+
+
+def test_an_autoencoders_target_is_the_whole_row(bk):
+    X = np.random.default_rng(0).random((4, 5))
+    network = Network([], np.eye(5), np.zeros(5), SquaredError(), bk, dropout=[0.5])
+    settings = FineTuneSettings(batch_size=4).resolve(4, 0.1)
+    tuner = FineTuner(network, Labelled(as_source(X)), None, settings)
+    tuner.begin_epoch(0, np.arange(4))
+    mask = np.zeros((4, 5))
+    delta = bk.to_numpy(tuner.gradient_at_output(0, 4, Scripted(bk, [mask])))
+    np.testing.assert_allclose(delta, 2 * (0 - X) / 4)
 
 
 # --- autoencoders ---

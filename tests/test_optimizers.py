@@ -5,10 +5,11 @@ import pytest
 
 from deepbelief.backends import Product
 from deepbelief.errors import SettingError
-from deepbelief.optimizers import OPTIMIZERS, SGD, Adam, get_optimizer
+from deepbelief.optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, RMSProp, get_optimizer
 
 CURVATURE = np.array([1.0, 0.3, 3.0])
 TARGET = np.array([1.0, -2.0, 0.5])
+RATES = {"sgd": 0.1, "adagrad": 0.5, "rmsprop": 0.02, "adam": 0.1}
 BOTH = pytest.mark.parametrize("nesterov", [False, True], ids=["classical", "nesterov"])
 
 
@@ -31,7 +32,7 @@ def run(bk, optimizer, n_steps, *, rate=0.1, momentum=0.5, decay=0.0):
 @BOTH
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_reaches_the_minimum(bk, name, nesterov):
-    path = run(bk, get_optimizer(name, nesterov=nesterov), 300)
+    path = run(bk, get_optimizer(name, nesterov=nesterov), 300, rate=RATES[name])
     np.testing.assert_allclose(path[-1], TARGET, atol=1e-3 if name == "sgd" else 0.02)
     loss = (CURVATURE * (path - TARGET) ** 2).sum(axis=1)
     assert loss[1] < loss[0]
@@ -73,6 +74,30 @@ def test_adam(bk, decay):
         w = w - 0.1 * (m / (1 - 0.8**n)) / (np.sqrt(s / (1 - 0.99**n)) + 1e-3)
         truth.append(w)
     found = run(bk, Adam(beta2=0.99, epsilon=1e-3), 10, momentum=0.8, decay=decay)
+    np.testing.assert_allclose(found, truth, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.4])
+def test_adagrad(bk, decay):
+    """Duchi, Hazan and Singer 2011, figure 1, the diagonal case."""
+    w, total, truth = np.zeros(3), np.zeros(3), [np.zeros(3)]
+    for _ in range(10):
+        g = slope(w) + decay * w
+        total = total + g * g
+        w = w - 0.1 * g / (np.sqrt(total) + 1e-3)
+        truth.append(w)
+    np.testing.assert_allclose(run(bk, AdaGrad(epsilon=1e-3), 10, decay=decay), truth, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.4])
+def test_rmsprop(bk, decay):
+    w, square, truth = np.zeros(3), np.zeros(3), [np.zeros(3)]
+    for _ in range(10):
+        g = slope(w) + decay * w
+        square = 0.8 * square + 0.2 * g * g
+        w = w - 0.1 * g / (np.sqrt(square) + 1e-3)
+        truth.append(w)
+    found = run(bk, RMSProp(beta2=0.8, epsilon=1e-3), 10, decay=decay)
     np.testing.assert_allclose(found, truth, rtol=1e-12, atol=1e-15)
 
 

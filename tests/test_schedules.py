@@ -4,7 +4,16 @@ import math
 import pytest
 
 from deepbelief.errors import SettingError
-from deepbelief.schedules import SCHEDULES, get_schedule, momentum_at
+from deepbelief.schedules import (
+    SCHEDULES,
+    Exponential,
+    Halving,
+    Inverse,
+    get_schedule,
+    momentum_at,
+    momentum_ramp,
+    needs_validation,
+)
 
 POSITIONS = [i / 20 for i in range(21)]
 
@@ -18,7 +27,14 @@ def test_schedules_start_at_one_and_never_rise(name):
 
 @pytest.mark.parametrize(
     ("name", "truth"),
-    [("constant", lambda p: 1), ("linear", lambda p: 1 - p), ("cosine", lambda p: math.cos(math.pi * p / 2) ** 2)],
+    [
+        ("constant", lambda p: 1),
+        ("linear", lambda p: 1 - p),
+        ("cosine", lambda p: math.cos(math.pi * p / 2) ** 2),
+        ("exponential", lambda p: math.exp(math.log(0.01) * p)),
+        ("inverse", lambda p: 1 if p < 0.1 else 0.1 / p),
+        ("halving", lambda p: 1),
+    ],
 )
 def test_schedules_follow_their_formulas(name, truth):
     for p in POSITIONS:
@@ -41,3 +57,37 @@ def test_momentum_rises_once_progress_has_settled(n_epochs, switch):
 
 def test_a_given_momentum_stays():
     assert [momentum_at(0.7, epoch, 10) for epoch in (0, 9)] == [0.7, 0.7]
+
+
+def test_schedules_take_settings():
+    assert Exponential(0.25)(0.5) == pytest.approx(0.5)
+    assert Inverse(0.5)(1.0) == pytest.approx(0.5)
+    for make, wrong in ((Exponential, 0.0), (Exponential, 2.0), (Inverse, 0), (Inverse, 1.5), (Halving, 0)):
+        with pytest.raises(SettingError, match=f"got {wrong}"):
+            make(wrong)
+
+
+@pytest.mark.parametrize(
+    ("losses", "factor"),
+    [
+        ([], 1),
+        ([3, 2, 1], 1),
+        ([3, 2, 2], 1),  # once is not enough
+        ([3, 2, 2, 2.5], 0.5),
+        ([3, 2, 2, 2.5, 1, 1], 0.5),  # counted anew after each fall of the rate, and of the loss
+        ([3, 2, 2, 2.5, 2, 2], 0.25),
+        ([1, math.nan, math.nan], 0.5),
+    ],
+)
+def test_halving_follows_the_validation_loss(losses, factor):
+    assert Halving(patience=2).after(losses) == factor
+
+
+def test_only_halving_needs_validation():
+    assert [name for name in SCHEDULES if needs_validation(get_schedule(name))] == ["halving"]
+
+
+def test_momentum_ramps_up_by_updates():
+    """Sutskever et al. 2013, equation 5, with 2 ** -(1 + log2 n) = 1 / (2 n)."""
+    for t in (0, 249, 250, 999, 5000, 10**6):
+        assert momentum_ramp(t) == pytest.approx(min(1 - 2 ** (-1 - math.log2(t // 250 + 1)), 0.99))

@@ -1,6 +1,7 @@
 """The deep autoencoder: a pretrained stack, unrolled and fine-tuned to give back its input."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import FineTunedMixin, finetune_settings, stack_to_tune, tuned_layers
+from deepbelief.estimators.tuning import FineTunedMixin, check_dropout, finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import Labelled, finetune, hold_out, outputs
 from deepbelief.layer import choose_visible
 from deepbelief.losses import Loss, SquaredError, get_loss
@@ -74,16 +75,31 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         squared error of linear outputs where they are real values. Squared error in [0, 1] has logistic outputs too.
     tied : bool, default=False
         Keep the decoder's weights the transposed ones of the encoder; False only starts from them.
-    solver : {"adam", "sgd"} or Optimizer, default="adam"
+    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
         Adam minds neither the scale of the data nor their number of columns.
     learning_rate_init : float or "auto", default="auto"
-        ``"auto"``: 0.003 for Adam, 0.03 for SGD with a linear code and 0.3 with a sigmoid one.
-    schedule : {"linear", "constant", "cosine"} or callable, default="linear"
-    momentum : float, default=0.9
+        ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
+        with a sigmoid one, less with a momentum beyond 0.9.
+    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
+        How the learning rate of fine-tuning moves: falls to 0, or not, or by half a cosine; by a constant ratio to a
+        hundredth; as 1 / t after a tenth of the run; or is halved each time that the loss of the held-out rows has
+        not fallen for 2 epochs (needs ``early_stopping``). A callable gets the position in the run, 0 to 1, and
+        returns a factor.
+    momentum : float or "ramp", default=0.9
+        ``"ramp"`` rises from 0.5 by 1 - 1 / (2 (t // 250 + 1)) in t updates, to 0.99 (Sutskever et al. 2013).
     nesterovs_momentum : bool, default=True
         Of SGD.
     alpha : float, default=0.0
-        L2 factor of the weights.
+        L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss.
+    l1 : float, default=0.0
+        L1 factor of the weights: l1 sum |W| is added to the mean loss.
+    max_norm : float or None, default=None
+        The norm of the weights into each unit is kept within this.
+    dropout : float or list of float, default=0.0
+        The share of units that is dropped in each update, from the hidden layers below the code and their mirror
+        images; one for all of these layers or one for each. The code is kept whole.
+    input_dropout : float, default=0.0
+        The share of the inputs that is dropped; the whole rows are to be given back.
     batch_size : int or "auto", default="auto"
     max_iter : int or "auto", default="auto"
         Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
@@ -154,9 +170,13 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         solver: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
         schedule: str | Schedule = "linear",
-        momentum: float = 0.9,
+        momentum: float | str = 0.9,
         nesterovs_momentum: bool = True,
         alpha: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         early_stopping: bool = False,
@@ -184,6 +204,10 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
         self.alpha = alpha
+        self.l1 = l1
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -231,6 +255,7 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
+        settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
         result = finetune(
             hidden, head, loss, train, settings=settings, bk=bk, seed=self._seed, validation=validation,
             reporter=reporter, first_epoch=self._epochs, tied=self.tied,
@@ -250,6 +275,14 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
                 raise SettingError(f"loss must be auto, {' or '.join(RECONSTRUCTION_LOSSES)}, got {self.loss!r}")
         check_flags(self, "tied")
         return finetune_settings(self)
+
+    def _check_layers(self, n_layers: int) -> None:
+        check_dropout(self.dropout, n_layers - 1)
+
+    def _dropout(self, n_layers: int) -> list[float]:
+        """Return the share of each layer but the last that is dropped: none of the code."""
+        below = [self.dropout] * (n_layers - 1) if isinstance(self.dropout, (int, float)) else list(self.dropout)
+        return [*below, 0.0, *reversed(below)]
 
     def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""

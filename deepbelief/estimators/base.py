@@ -14,7 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
-from deepbelief.schedules import get_schedule
+from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import RowSource, as_source
 from deepbelief.units import get_unit
 
@@ -112,8 +112,8 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         get_unit(rbm.visible)
     get_unit(rbm.hidden)
     get_gradient(rbm.gradient, 1)
-    if rbm.schedule != "auto":
-        get_schedule(rbm.schedule)
+    if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
+        raise SettingError(f"schedule={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear")
     check_flags(rbm, "nesterovs_momentum", "warm_start")
     check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
     check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)

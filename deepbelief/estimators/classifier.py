@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
+    check_number,
     check_rows,
     check_rows_and_labels,
     on_device,
@@ -23,7 +24,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import FineTunedMixin, finetune_settings, stack_to_tune, tuned_layers
+from deepbelief.estimators.tuning import FineTunedMixin, check_dropout, finetune_settings, stack_to_tune, tuned_layers
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, hold_out, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
@@ -56,13 +57,14 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         How the layers are pretrained, as in `DBN`.
     n_passes : int, default=1
         Pretraining passes, as in `DBN`.
-    activation : {"auto", "sigmoid", "tanh", "relu", "identity"} or Activation, default="auto"
+    activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
         ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
         its weights as a start.
-    solver : {"sgd", "adam"} or Optimizer, default="sgd"
+    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
         Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else;
-        0.003 for Adam.
+        0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum beyond 0.9 lowers it: a velocity adds up
+        1 / (1 - momentum) gradients.
     pretrained_lr_factor : float, default=1.0
         The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
         factor keeps what pretraining has found.
@@ -73,6 +75,15 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
     alpha : float, default=3e-5
         L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its
         alpha by the batch size.)
+    l1 : float, default=0.0
+        L1 factor of the weights: l1 sum |W| is added to the mean loss.
+    max_norm : float or None, default=None
+        The norm of the weights into each unit is kept within this.
+    dropout : float or list of float, default=0.0
+        The share of each hidden layer's units that is dropped in each update, one for all layers or one for each.
+        What is kept counts 1 / (1 - dropout) as much, so that a pretrained stack is used as it is.
+    input_dropout : float, default=0.0
+        The share of the inputs that is dropped.
     batch_size : int or "auto", default="auto"
         ``"auto"``: a fiftieth of the labelled rows, between 10 and 100.
     max_iter : int or "auto", default="auto"
@@ -138,10 +149,16 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         solver: str | Optimizer = "sgd",
         learning_rate_init: float | str = "auto",
         pretrained_lr_factor: float = 1.0,
+        head_epochs: int = 0,
+        n_frozen: int = 0,
         schedule: str | Schedule = "linear",
-        momentum: float = 0.9,
+        momentum: float | str = 0.9,
         nesterovs_momentum: bool = True,
         alpha: float = 3e-5,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         early_stopping: bool = False,
@@ -166,10 +183,16 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         self.solver = solver
         self.learning_rate_init = learning_rate_init
         self.pretrained_lr_factor = pretrained_lr_factor
+        self.head_epochs = head_epochs
+        self.n_frozen = n_frozen
         self.schedule = schedule
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
         self.alpha = alpha
+        self.l1 = l1
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping
@@ -235,7 +258,17 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
     def _settings(self) -> FineTuneSettings:
         if not isinstance(self.activation, str) or self.activation != "auto":
             get_activation(self.activation)
-        return finetune_settings(self, pretrained_lr_factor=self.pretrained_lr_factor)
+        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
+        check_number("head_epochs", self.head_epochs, low=0, integer=True)
+        check_number("n_frozen", self.n_frozen, low=0, integer=True)
+        return finetune_settings(
+            self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
+        )
+
+    def _check_layers(self, n_layers: int) -> None:
+        check_dropout(self.dropout, n_layers)
+        if self.n_frozen > n_layers:
+            raise SettingError(f"n_frozen={self.n_frozen} layers shall stay as they are, there are {n_layers}")
 
     def _labelled(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Return the labelled rows with class numbers and weights."""

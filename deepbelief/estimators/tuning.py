@@ -1,6 +1,6 @@
 """What estimators that fine-tune share: their settings, and the stack that they start from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,20 @@ from deepbelief.estimators.base import check_flags, check_number
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.network import Layer
-from deepbelief.optimizers import get_optimizer
-from deepbelief.schedules import get_schedule
+from deepbelief.optimizers import SGD, get_optimizer
+from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import RowSource, column_statistics
 from deepbelief.stack import Stack
 from deepbelief.training import Record, Reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+SHARED = (
+    "solver", "learning_rate_init", "schedule", "momentum", "alpha", "l1", "max_norm", "dropout", "input_dropout",
+    "batch_size", "max_iter", "n_iter_no_change", "tol",
+)  # fmt: skip
+"""Settings of fine-tuning that estimators and the engine call by one name."""
 
 
 class FineTunedMixin:
@@ -41,27 +48,32 @@ class FineTunedMixin:
         return int(self.__dict__["_epochs"])
 
 
-def finetune_settings(estimator: Any, *, pretrained_lr_factor: float = 1.0) -> FineTuneSettings:
-    """Check an estimator's settings of fine-tuning and return them for the engine."""
+def finetune_settings(estimator: Any, **own: Any) -> FineTuneSettings:
+    """Check an estimator's settings of fine-tuning and return them for the engine, with its ``own`` beside them."""
     check_flags(estimator, "nesterovs_momentum", "early_stopping", "warm_start")
-    get_optimizer(estimator.solver, nesterov=True)
-    get_schedule(estimator.schedule)
+    solver = get_optimizer(estimator.solver, nesterov=True)
+    if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
+        raise SettingError(f"schedule={estimator.schedule!r} follows held-out rows: pass early_stopping=True with it")
     check_number("learning_rate_init", estimator.learning_rate_init, low=0, open_low=True, auto=True)
-    check_number("pretrained_lr_factor", pretrained_lr_factor, low=0)
-    check_number("momentum", estimator.momentum, low=0, high=1, open_high=True)
-    check_number("alpha", estimator.alpha, low=0)
+    if estimator.momentum != "ramp":
+        check_number("momentum", estimator.momentum, low=0, high=1, open_high=True)
+    elif not isinstance(solver, SGD):
+        raise SettingError(f"momentum='ramp' is for solver='sgd', got solver={estimator.solver!r}")
+    for name in ("alpha", "l1", "tol"):
+        check_number(name, getattr(estimator, name), low=0)
+    if estimator.max_norm is not None:
+        check_number("max_norm", estimator.max_norm, low=0, open_low=True)
+    check_number("input_dropout", estimator.input_dropout, low=0, high=1, open_high=True)
+    shares = estimator.dropout if isinstance(estimator.dropout, (list, tuple)) else [estimator.dropout]
+    for share in shares:
+        check_number("dropout", share, low=0, high=1, open_high=True)
     check_number("batch_size", estimator.batch_size, low=1, integer=True, auto=True)
     check_number("max_iter", estimator.max_iter, low=1, integer=True, auto=True)
     check_number("validation_fraction", estimator.validation_fraction, low=0, high=1, open_low=True, open_high=True)
     check_number("n_iter_no_change", estimator.n_iter_no_change, low=1, integer=True)
-    check_number("tol", estimator.tol, low=0)
     return FineTuneSettings(
-        solver=estimator.solver, learning_rate_init=estimator.learning_rate_init,
-        pretrained_lr_factor=float(pretrained_lr_factor), schedule=estimator.schedule,
-        momentum=float(estimator.momentum), nesterov=bool(estimator.nesterovs_momentum), alpha=float(estimator.alpha),
-        batch_size=estimator.batch_size, max_iter=estimator.max_iter,
-        n_iter_no_change=int(estimator.n_iter_no_change), tol=float(estimator.tol),
-    )  # fmt: skip
+        **{name: getattr(estimator, name) for name in SHARED} | {"nesterov": bool(estimator.nesterovs_momentum)} | own
+    )
 
 
 def stack_to_tune(
@@ -74,6 +86,7 @@ def stack_to_tune(
     """
     if estimator.pretrained is None:
         wanted = sizes()
+        estimator._check_layers(len(wanted))
         result = pretrain_stack(
             estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter
         )
@@ -82,7 +95,14 @@ def stack_to_tune(
     stack = given_stack(estimator.pretrained)
     if stack.sizes[0] != source.shape[1]:
         raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
+    estimator._check_layers(len(stack))
     return stack, []
+
+
+def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:
+    """Refuse a list of shares that has not one for each layer that may drop units."""
+    if isinstance(dropout, Sequence) and len(dropout) != n_layers:
+        raise SettingError(f"dropout has {len(dropout)} shares, the layers that it is for are {n_layers}")
 
 
 def given_stack(given: Any) -> Stack:
