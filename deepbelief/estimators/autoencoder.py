@@ -15,8 +15,15 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import FineTunedMixin, check_dropout, finetune_settings, stack_to_tune, tuned_layers
-from deepbelief.finetuning import Labelled, finetune, hold_out, outputs
+from deepbelief.estimators.tuning import (
+    FineTunedMixin,
+    Problem,
+    check_dropout,
+    finetune_settings,
+    stack_to_tune,
+    tuned_layers,
+)
+from deepbelief.finetuning import Labelled, hold_out, outputs
 from deepbelief.layer import choose_visible
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
@@ -236,36 +243,32 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         ------
         DataError, SettingError, BackendError, DivergenceError
         """
+        bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
+        problem = self._prepare(X, None, None, bk, reporter)
+        diverged = self._solve(problem, bk, reporter)
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
+        warn_diverged(diverged)
+        return self
+
+    def _prepare(self, X: Any, y: None, sample_weight: None, bk: Backend, reporter: Reporter) -> Problem:
+        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
-        bk = check_backend(self.backend, X)
         again = self.warm_start and hasattr(self, "coefs_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
-        reporter = get_reporter(self.verbose)
         if again:
-            history = self.history_
             hidden, head = self._hidden(), (self.coefs_[-1], self.intercepts_[-1])
         else:
             self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter)
+            self.pretrained_stack_, self.history_ = stack_to_tune(self, source, sizes, templates, bk, reporter)
             hidden, head = unroll(self.pretrained_stack_)
-        loss = self._loss()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
-        result = finetune(
-            hidden, head, loss, train, settings=settings, bk=bk, seed=self._seed, validation=validation,
-            reporter=reporter, first_epoch=self._epochs, tied=self.tied,
-        )  # fmt: skip
-        self.coefs_, self.intercepts_ = result.params[::2], result.params[1::2]
-        self._epochs = result.epochs
-        self.history_ = history + result.history
-        self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
-        warn_diverged(result.diverged)
-        return self
+        return Problem(hidden, head, self._loss(), train, validation, settings, self.tied)
 
     def _settings(self) -> Any:
         check_code(self.code)

@@ -24,8 +24,15 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import FineTunedMixin, check_dropout, finetune_settings, stack_to_tune, tuned_layers
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, hold_out, outputs
+from deepbelief.estimators.tuning import (
+    FineTunedMixin,
+    Problem,
+    check_dropout,
+    finetune_settings,
+    stack_to_tune,
+    tuned_layers,
+)
+from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
 from deepbelief.optimizers import Optimizer
@@ -226,34 +233,27 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         ------
         DataError, SettingError, BackendError, DivergenceError
         """
+        bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
+        problem = self._prepare(X, y, sample_weight, bk, reporter)
+        diverged = self._solve(problem, bk, reporter)
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
+        warn_diverged(diverged)
+        return self
+
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter) -> Problem:
+        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
-        bk = check_backend(self.backend, X)
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_labels(self, X, y, bk, reset=not again)
         train = self._labelled(source, column_or_1d(y, warn=True), sample_weight, again)
         if not again:
-            self._seed = run_seed(self.random_state)
-            self._epochs = 0
-        reporter = get_reporter(self.verbose)
-        if again:
-            history = self.history_
-        else:
+            self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, len(self.classes_))
-            self.pretrained_stack_, history = stack_to_tune(
+            self.pretrained_stack_, self.history_ = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter
             )
-        layers, head = self._start(again)
-        train, validation = self._split(train)
-        result = finetune(
-            layers, head, SoftmaxNLL(), train, settings=settings, bk=bk, seed=self._seed, validation=validation,
-            reporter=reporter, first_epoch=self._epochs,
-        )  # fmt: skip
-        self.coefs_, self.intercepts_ = result.params[::2], result.params[1::2]
-        self._epochs = result.epochs
-        self.history_ = history + result.history
-        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
-        warn_diverged(result.diverged)
-        return self
+        hidden, head = self._start(again)
+        return Problem(hidden, head, SoftmaxNLL(), *self._split(train), settings)
 
     def _settings(self) -> FineTuneSettings:
         if not isinstance(self.activation, str) or self.activation != "auto":

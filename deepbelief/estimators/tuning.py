@@ -1,6 +1,7 @@
 """What estimators that fine-tune share: their settings, and the stack that they start from."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_flags, check_number
 from deepbelief.estimators.dbn import pretrain_stack
-from deepbelief.finetuning import FineTuneSettings
+from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
+from deepbelief.losses import Loss
 from deepbelief.network import Layer
 from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.schedules import get_schedule, needs_validation
@@ -23,6 +25,19 @@ from deepbelief.training import Record, Reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What fine-tuning is to solve: where to start, on which rows, how."""
+
+    hidden: list[Layer]
+    head: tuple[Array, Array]
+    loss: Loss
+    train: Labelled
+    validation: Labelled | None
+    settings: FineTuneSettings
+    tied: bool = False
+
+
 SHARED = (
     "solver", "learning_rate_init", "schedule", "momentum", "alpha", "l1", "max_norm", "dropout", "input_dropout",
     "batch_size", "max_iter", "n_iter_no_change", "tol",
@@ -31,7 +46,20 @@ SHARED = (
 
 
 class FineTunedMixin:
-    """What fine-tuned estimators show of their training."""
+    """What fine-tuned estimators share: how a problem is solved, and what they show of it."""
+
+    def _solve(self, problem: Problem, bk: Backend, reporter: Reporter) -> str:
+        """Fine-tune, keep weights and history, and return why the run diverged, or nothing."""
+        own = self.__dict__
+        result = finetune(
+            problem.hidden, problem.head, problem.loss, problem.train, settings=problem.settings, bk=bk,
+            seed=own["_seed"], validation=problem.validation, reporter=reporter, first_epoch=own["_epochs"],
+            tied=problem.tied,
+        )  # fmt: skip
+        own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
+        own["_epochs"] = result.epochs
+        own["history_"] = own["history_"] + result.history
+        return result.diverged
 
     @property
     def loss_curve_(self) -> list[float]:
