@@ -9,7 +9,6 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from deepbelief import DBN, RBM, DBNClassifier, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
-from deepbelief.estimators import classifier as module
 from deepbelief.estimators import tuning
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.network import layers_from_stack, stack_from_layers
@@ -35,7 +34,7 @@ def stack(data):
     return DBN((6, 5), rbm=SHORT["rbm"], random_state=1).fit(data[0]).stack_
 
 
-def spy_on(monkeypatch, name, module=module):
+def spy_on(monkeypatch, name, module=tuning):
     """Note the arguments of every call."""
     seen, function = [], getattr(module, name)
 
@@ -130,7 +129,7 @@ def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypat
     y = np.array(list("wxyz"))[y] if mark == "?" else y.copy()
     hidden_from_it = np.random.default_rng(0).random(120) < 0.7
     y[hidden_from_it] = mark
-    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack", tuning), spy_on(monkeypatch, "finetune")
+    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack"), spy_on(monkeypatch, "finetune")
     clf = DBNClassifier((6, 5), unlabeled="auto" if mark == -1 else mark, **SHORT).fit(X, y)
     assert clf.n_unlabeled_ == hidden_from_it.sum()
     assert mark not in clf.classes_.tolist()
@@ -263,13 +262,13 @@ def test_weights_that_cannot_be_used(data):
 def test_early_stopping_holds_out_by_class_and_judges_by_accuracy(data, monkeypatch):
     X, y = data
     seen = []
-    finetune = module.finetune
+    finetune = tuning.finetune
 
     def spy(*args, **kwargs):
         seen.append((args[3], kwargs["validation"]))
         return finetune(*args, **kwargs)
 
-    monkeypatch.setattr(module, "finetune", spy)
+    monkeypatch.setattr(tuning, "finetune", spy)
     settings = SHORT | {"max_iter": 100}
     clf = DBNClassifier((6,), early_stopping=True, validation_fraction=0.25, n_iter_no_change=2, **settings).fit(X, y)
     train, held = seen[0]
@@ -287,7 +286,7 @@ def test_warm_start_goes_on_from_the_fine_tuned_weights(data, monkeypatch):
     """Epochs count on; the velocities, and a falling rate, begin anew with each fit."""
     X, y = data
     plain = SHORT | {"max_iter": 3, "schedule": "constant", "momentum": 0.0, "warm_start": True}
-    pretrained = spy_on(monkeypatch, "pretrain_stack", tuning)
+    pretrained = spy_on(monkeypatch, "pretrain_stack")
     parts = DBNClassifier((6,), **plain).fit(X, y).fit(X, y)
     assert len(pretrained) == 1
     assert parts.n_iter_ == len(parts.loss_curve_) == 6

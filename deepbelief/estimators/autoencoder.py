@@ -256,19 +256,19 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         again = self.warm_start and hasattr(self, "coefs_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
         if again:
-            hidden, head = self._hidden(), (self.coefs_[-1], self.intercepts_[-1])
+            hidden, head, history = self._hidden(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
         else:
             self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, self.history_ = stack_to_tune(self, source, sizes, templates, bk, reporter)
+            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter)
             hidden, head = unroll(self.pretrained_stack_)
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
-        return Problem(hidden, head, self._loss(), train, validation, settings, self.tied)
+        return Problem(hidden, head, self._loss(), train, validation, settings, history, self.tied)
 
     def _settings(self) -> Any:
         check_code(self.code)

@@ -246,14 +246,16 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_labels(self, X, y, bk, reset=not again)
         train = self._labelled(source, column_or_1d(y, warn=True), sample_weight, again)
-        if not again:
+        if again:
+            history = self.history_
+        else:
             self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, len(self.classes_))
-            self.pretrained_stack_, self.history_ = stack_to_tune(
+            self.pretrained_stack_, history = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter
             )
         hidden, head = self._start(again)
-        return Problem(hidden, head, SoftmaxNLL(), *self._split(train), settings)
+        return Problem(hidden, head, SoftmaxNLL(), *self._split(train), settings, history)
 
     def _settings(self) -> FineTuneSettings:
         if not isinstance(self.activation, str) or self.activation != "auto":

@@ -35,6 +35,7 @@ class Problem:
     train: Labelled
     validation: Labelled | None
     settings: FineTuneSettings
+    history: list[Record]  # of what came before
     tied: bool = False
 
 
@@ -58,7 +59,7 @@ class FineTunedMixin:
         )  # fmt: skip
         own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
         own["_epochs"] = result.epochs
-        own["history_"] = own["history_"] + result.history
+        own["history_"] = problem.history + result.history
         return result.diverged
 
     @property
