@@ -153,6 +153,9 @@ def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:
 
 def report(dbn: Any, data: Any, out: str, took: float, *, verb: str) -> None:
     """Say where the model is and what to do next."""
+    from deepbelief.health import Health, layer_findings
+
+    advice = Health(layer_findings(dbn.history_)).advice
     last = {record["layer"]: record["reconstruction_error"] for record in dbn.history_}
     errors = ", ".join(f"{error:.4g} (layer {layer})" for layer, error in sorted(last.items()))
     facts(
@@ -163,6 +166,7 @@ def report(dbn: Any, data: Any, out: str, took: float, *, verb: str) -> None:
             ("data", f"{data.source_path}, {data.rows.shape[0]} rows, scale {data.scaling}"),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
+            *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),
             ("time", seconds(took)),
             ("next", f"deepbelief {verb} {shlex.quote(out)}"),
         ]

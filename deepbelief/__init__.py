@@ -19,6 +19,7 @@ _HOMES = {
     "Weights": "deepbelief.stack",
     "suggest_layer_sizes": "deepbelief.sizing",
     "check_layer_sizes": "deepbelief.sizing",
+    "rbm_health": "deepbelief.health",
 }
 
 __all__ = sorted(_HOMES)

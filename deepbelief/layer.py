@@ -9,6 +9,7 @@ from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DivergenceError
 from deepbelief.gradients import GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD
 from deepbelief.schedules import Schedule, get_schedule, momentum_at
@@ -271,9 +272,9 @@ class LayerTrainer:
         """Judge the fixed rows; on divergence go back to the last good epoch and stop."""
         self.state.epochs = epoch + 1
         record: Record = dict(self._labels)
-        error, largest = self._reconstruction()
-        gap = self._free_energy_gap()
-        record |= {"reconstruction_error": error, "free_energy_gap": gap}
+        largest, seen = self._look()
+        error = seen["reconstruction_error"]
+        record |= seen | {"free_energy_gap": self._free_energy_gap()}
         record |= {"learning_rate": self._rate, "momentum": self._momentum}
         weights = self.machine.weights()
         reason = self._divergence(weights, error, largest)
@@ -284,16 +285,27 @@ class LayerTrainer:
             self.good = weights
         return record
 
-    def _reconstruction(self) -> tuple[float, float]:
-        """Return the summed squared error per monitored row, and the largest hidden input."""
+    def _look(self) -> tuple[float, Record]:
+        """Return the largest hidden input of the monitored rows, and what the record tells of them.
+
+        That is the summed squared error per row, the size of the last update, and the hidden units that are alike for
+        all rows (of Bernoulli units only).
+        """
         xp = self.bk.xp
         machine = self.machine
         x = self._monitor @ machine.W
         largest = xp.abs(x + machine.hbias).max()
         h = machine.hidden.mean(self.bk, x, machine.hbias)
         error = xp.square(machine.mean_visible(h) - self._monitor).sum(axis=1).mean()
-        both = self.bk.to_numpy(xp.stack([error, largest]))
-        return float(both[0]), float(both[1])
+        ratio = update_ratio(self.bk, self.velocities[0], machine.W)
+        shares = idle_shares(self.bk, h) if machine.hidden.spec == "bernoulli" else ()
+        # One transfer for all of them.
+        numbers = [
+            float(n)
+            for n in self.bk.to_numpy(xp.stack([x.astype(error.dtype) for x in (largest, error, ratio, *shares)]))
+        ]
+        names = ("reconstruction_error", "update_ratio", "never_on", "always_on")
+        return numbers[0], dict.fromkeys(names) | dict(zip(names, numbers[1:], strict=False))
 
     def _free_energy_gap(self) -> float | None:
         if self._held_out is None:

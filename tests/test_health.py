@@ -1,0 +1,150 @@
+"""The health checks: numbers by their definitions, and advice where a run is ill and only there."""
+
+import numpy as np
+import pytest
+from layer_runs import bits, train, trainer_for
+
+from deepbelief import DBN, RBM, DBNClassifier, rbm_health
+from deepbelief.errors import DataError, SettingError
+from deepbelief.health import Finding, Health, findings, idle_shares, layer_findings
+
+
+def records(n=20, **columns):
+    """Return the history of a healthy run of n epochs, with some columns replaced."""
+    well = {
+        "layer": [1] * n, "epoch": list(range(1, n + 1)), "reconstruction_error": list(np.linspace(9, 3, n)),
+        "update_ratio": [1e-3] * n, "never_on": [0.0] * n, "always_on": [0.0] * n, "free_energy_gap": [0.5] * n,
+    }  # fmt: skip
+    return [dict(zip(well, row, strict=True)) for row in zip(*(well | columns).values(), strict=True)]
+
+
+def ill(history):
+    return [f.check for f in findings(history) if not f.ok]
+
+
+def test_the_last_update_is_compared_with_the_weights(bk):
+    rows = bits(60, dtype=np.float64)
+    trainer = trainer_for(bk, rows, momentum=0.0, batch_size=60)  # one update an epoch
+    first = train(trainer, rows, (0, 1))[-1]
+    W = trainer.machine.weights().W
+    record = train(trainer, rows, (1, 2))[-1]
+    moved = np.abs(trainer.machine.weights().W - W).sum()
+    assert record["update_ratio"] == pytest.approx(moved / np.abs(trainer.machine.weights().W).sum(), rel=1e-9)
+    assert record["update_ratio"] != pytest.approx(first["update_ratio"], rel=1e-3)
+
+
+def test_units_that_are_alike_for_all_rows(bk):
+    h = np.array([[0.01, 0.99, 0.5, 0.01], [0.04, 0.96, 0.02, 0.99]])
+    assert [float(bk.to_numpy(share)) for share in idle_shares(bk, bk.asarray(h))] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(("bias", "never", "always"), [(-30.0, 1.0, 0.0), (30.0, 0.0, 1.0), (0.0, 0.0, 0.0)])
+def test_an_epoch_tells_the_shares_of_its_monitored_rows(bk, bias, never, always):
+    rows = bits(60)
+    trainer = trainer_for(bk, rows, learning_rate=1e-9)
+    trainer.machine.hbias[...] = bias
+    record = train(trainer, rows, (0, 1))[-1]
+    assert (record["never_on"], record["always_on"]) == (never, always)
+
+
+@pytest.mark.parametrize("hidden", ["gaussian", "rectified"])
+def test_units_without_limits_are_not_judged(bk, hidden):
+    rows = bits(60)
+    record = train(trainer_for(bk, rows, hidden=hidden, learning_rate=0.001), rows, (0, 1))[-1]
+    assert record["never_on"] is record["always_on"] is None
+    assert record["update_ratio"] > 0
+
+
+def test_a_healthy_run_gets_no_advice():
+    assert ill(records()) == []
+    assert Health(findings(records())).ok
+    assert len(findings(records())) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "check", "advice"),
+    [
+        ({"update_ratio": [0.05] * 20}, "update-to-weight ratio", "lower the learning rate"),
+        ({"update_ratio": [5e-5] * 20}, "update-to-weight ratio", "raise the learning rate"),
+        ({"never_on": [0.0] * 19 + [0.3]}, "units always off, on", "dead"),
+        ({"always_on": [0.0] * 19 + [0.3]}, "units always off, on", "saturated"),
+        ({"reconstruction_error": [3.0] * 12 + [9.0] + [3.0] * 7}, "reconstruction error", "sudden rise"),
+        ({"free_energy_gap": list(np.linspace(0, 8, 20) ** 2)}, "free-energy gap", "overfits"),
+    ],
+)
+def test_each_illness_is_found_by_its_own_check(columns, check, advice):
+    history = records(**columns)
+    assert ill(history) == [check]
+    assert advice in next(f.advice for f in findings(history) if f.check == check)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"update_ratio": [1.0] * 2 + [1e-3] * 12 + [1e-9] * 6},  # weights start tiny, rates end at 0
+        {"free_energy_gap": [9.0] * 20},  # does not grow
+        {"free_energy_gap": [0.1] * 19 + [1.9]},  # grows, but is nothing
+        {"never_on": [0.5] * 19 + [0.0]},  # they have come to life
+        {"reconstruction_error": [3.0, 4.4] * 10},
+    ],
+)
+def test_what_is_usual_is_no_illness(columns):
+    assert ill(records(**columns)) == []
+
+
+def test_the_epoch_of_a_rise_is_named():
+    found = [f.found for f in findings(records(reconstruction_error=[3.0] * 12 + [9.0] * 8))]
+    assert "rose 3.0 times in epoch 13" in found
+
+
+def test_each_layer_is_judged_by_its_own_records():
+    history = records() + [r | {"layer": 2} for r in records(never_on=[1.0] * 20)]
+    assert [(f.layer, f.check) for f in layer_findings(history) if not f.ok] == [(2, "units always off, on")]
+    assert layer_findings([{"phase": "finetune", "epoch": 1, "loss": 1.0}]) == ()
+    assert findings([]) == ()
+
+
+def test_health_of_an_rbm_looks_at_the_rows_given():
+    """The same model is well on the rows it was made for, and all its units are off on others."""
+    X = bits(300).astype(np.float64)
+    rbm = RBM(5, n_iter=15, validation_fraction=0.2, random_state=0).fit(X)
+    assert {f.check for f in rbm_health(rbm, X).findings} == {
+        "update-to-weight ratio", "units always off, on", "reconstruction error", "free-energy gap",
+    }  # fmt: skip
+    assert "dead" not in str(rbm_health(rbm, X))
+    rbm.weights_.hbias[...] = -40.0
+    health = rbm_health(rbm, X)
+    assert not health.ok
+    assert health.advice[-1] == (
+        "layer 1: units always off, on: 100 %, 0 %; dead units: lower the learning rate, ask for a sparsity_target, "
+        "or take fewer hidden units"
+    )
+    assert "-> dead units" in str(health)
+
+
+def test_health_of_a_dbn_goes_up_layer_by_layer():
+    X = np.random.default_rng(0).normal(3, 2, (200, 6))
+    dbn = DBN((5, 4), rbm=RBM(n_iter=3), random_state=0).fit(X)
+    dbn.stack_.layers[1].hbias[...] = 40.0
+    found = {f.layer: f for f in rbm_health(dbn, X).findings if f.check == "units always off, on"}
+    assert found[1].ok
+    assert found[2].found == "0 %, 100 %"
+
+
+def test_what_has_no_health_is_refused():
+    X = bits(50).astype(np.float64)
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.raises(SettingError, match="fitted RBM or DBN, got RBM"):
+        rbm_health(RBM(), X)
+    tuned = DBNClassifier((4,), rbm=RBM(n_iter=1), max_iter=1).fit(X, y)
+    with pytest.raises(SettingError, match="got DBNClassifier"):
+        rbm_health(tuned, X)
+    with pytest.raises(DataError, match="X has 3 features, the model has 6"):
+        rbm_health(RBM(3, n_iter=1).fit(X), X[:, :3])
+
+
+def test_findings_print_what_to_do():
+    health = Health((Finding(1, "a", "b"), Finding(2, "c", "d", "e")))
+    assert str(health).splitlines()[1].split() == ["layer", "2", "c", "d", "->", "e"]
+    assert health.advice == ("layer 2: c: d; e",)
+    assert not health.ok
