@@ -69,12 +69,12 @@ class GradientEstimator(Protocol):
         """Number of Gibbs steps for each update."""
 
     @property
-    def rate_factor(self) -> float:
-        """The automatic learning rate is the unit type's times this."""
-
-    @property
     def schedule(self) -> str:
         """Learning-rate schedule where none is asked for."""
+
+    @property
+    def momentum(self) -> float | str:
+        """Momentum where none is asked for; ``"auto"`` is that of the schedule."""
 
     @property
     def is_model(self) -> bool:
@@ -110,8 +110,8 @@ class CD:
 
     gibbs_steps: int = 1
     sample_visible: bool = False
-    rate_factor: float = 1.0
     schedule: str = "constant"
+    momentum: float | str = "auto"
     is_model: bool = True
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
@@ -154,8 +154,8 @@ class PCD:
     """
 
     gibbs_steps: int = 1
-    rate_factor: float = 0.5
     schedule: str = "linear"
+    momentum: float | str = 0.0  # the chains must keep up with the weights: at 0.9 hidden units die
     is_model: bool = True
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
@@ -232,8 +232,8 @@ class Denoising:
     level: float = 0.25
     loss: str | Loss = "auto"
     gibbs_steps: int = 1  # there are none; estimators are made with a number
-    rate_factor: float = 1.0
     schedule: str = "constant"
+    momentum: float | str = "auto"
     is_model: bool = False
 
     def __post_init__(self) -> None:

@@ -67,14 +67,15 @@ class RBMSettings:
         rate = self.learning_rate
         if rate == "auto":
             active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
-            rate = min(visible.visible_rate(n_visible), hidden.rate) * gradient.rate_factor
+            rate = min(visible.visible_rate(n_visible), hidden.rate)
             rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
             if visible.spec == "bernoulli":
                 rate *= min(1.0, 4 * n_visible / n_hidden)
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
+        momentum = gradient.momentum if self.momentum == "auto" else self.momentum
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
-            learning_rate=float(rate), schedule=get_schedule(schedule),
+            learning_rate=float(rate), schedule=get_schedule(schedule), momentum=momentum,
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Minibatches, and the one epoch loop that trains machines and networks alike."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,21 @@ BLOCK_ROWS = 2048  # rows handled at a time outside training
 
 
 class Reporter:
-    """Told of a run's progress; this one says nothing. Estimators take an instance as ``verbose``."""
+    """Told of a run's progress, and may ask it to stop; this one does neither.
+
+    Estimators take an instance, or a list of them, as ``verbose``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> class Enough(Reporter):
+    ...     def record(self, record):
+    ...         return record["reconstruction_error"] < 2
+    >>> rbm = RBM(4, verbose=Enough(), random_state=0).fit(np.eye(8))
+    >>> len(rbm.history_) < 100
+    True
+    """
 
     def begin(self, what: Record) -> None:
         """Begin a layer's share of a pass, or fine-tuning; ``what`` says which."""
@@ -26,8 +40,31 @@ class Reporter:
     def update(self, epoch: int, done: int, total: int) -> None:
         """Count an update of an epoch."""
 
-    def record(self, record: Record) -> None:
-        """Take the record of an epoch that has ended."""
+    def record(self, record: Record) -> bool | None:
+        """Take the record of an epoch that has ended; return True to end the phase here: a layer's, or fine-tuning."""
+        return None
+
+
+class Reporters(Reporter):
+    """Several reporters as one; each may ask the run to stop."""
+
+    def __init__(self, reporters: Sequence[Reporter]) -> None:
+        self._reporters = tuple(reporters)
+
+    def begin(self, what: Record) -> None:
+        """Tell all of them."""
+        for reporter in self._reporters:
+            reporter.begin(what)
+
+    def update(self, epoch: int, done: int, total: int) -> None:
+        """Tell all of them."""
+        for reporter in self._reporters:
+            reporter.update(epoch, done, total)
+
+    def record(self, record: Record) -> bool:
+        """Tell all of them, also where the first has had enough."""
+        asked = [reporter.record(record) for reporter in self._reporters]
+        return any(asked)
 
 
 class PrintReporter(Reporter):
@@ -39,12 +76,14 @@ class PrintReporter(Reporter):
         print("  ".join(shown))  # noqa: T201
 
 
-def get_reporter(verbose: int | bool | Reporter) -> Reporter:
+def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporter:
     """Return the reporter that ``verbose`` asks for."""
     if isinstance(verbose, Reporter):
         return verbose
+    if isinstance(verbose, (list, tuple)) and all(isinstance(each, Reporter) for each in verbose):
+        return Reporters(verbose)
     if not isinstance(verbose, (bool, int, np.integer)):
-        raise SettingError(f"verbose must be a number, a bool or a Reporter, got {verbose!r}")
+        raise SettingError(f"verbose must be a number, a bool, a Reporter or a list of them, got {verbose!r}")
     return PrintReporter() if verbose else Reporter()
 
 
@@ -181,8 +220,8 @@ def run_epochs(
         record: Record = {"epoch": epoch + 1, "n_epochs": epochs.stop} | told
         record["seconds"] = time.perf_counter() - began
         history.append(record)
-        reporter.record(record)
-        if task.finished:
+        enough = reporter.record(record)
+        if task.finished or enough:
             break
     return history
 

@@ -38,7 +38,7 @@ def test_automatic_batches_and_epochs(n_rows, batch_size, n_iter):
     ("visible", "hidden", "gradient", "n_visible", "rate"),
     [
         ("bernoulli", "bernoulli", "cd", 784, 0.1),
-        ("bernoulli", "bernoulli", "pcd", 784, 0.05),
+        ("bernoulli", "bernoulli", "pcd", 784, 0.1),
         ("softmax", "bernoulli", "cd", 784, 0.1),
         ("gaussian", "bernoulli", "cd", 50, 0.01),
         ("gaussian", "bernoulli", "cd", 1000, 0.001),
@@ -50,6 +50,13 @@ def test_automatic_rates_follow_the_units(visible, hidden, gradient, n_visible, 
     settings = RBMSettings(visible=visible, hidden=hidden, gradient=gradient).resolve(1000, n_visible, 500)
     assert settings.learning_rate == pytest.approx(rate)
     assert settings.schedule is (linear if gradient == "pcd" else constant)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "given", "momentum"), [("cd", "auto", "auto"), ("pcd", "auto", 0.0), ("pcd", 0.5, 0.5)]
+)
+def test_persistent_chains_get_no_momentum_unless_asked_for(gradient, given, momentum):
+    assert RBMSettings(visible="bernoulli", gradient=gradient, momentum=given).resolve(1000, 9, 9).momentum == momentum
 
 
 def test_the_automatic_rate_falls_with_the_number_of_hidden_units():

@@ -49,7 +49,7 @@ def differ(a, b):
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_training_closes_half_of_the_gap_to_the_datas_entropy(bk, patterns, gradient, seed):
-    settings = {"gradient": gradient, "gibbs_steps": 5, "learning_rate": 0.1, "weight_decay": 0.0}
+    settings = {"gradient": gradient, "gibbs_steps": 5, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
     result = run(bk, patterns, (4,), seed=seed, n_iter=100, batch_size=10, **settings)
     ceiling = -exact.entropy(patterns)
     floor = exact.independent_log_likelihood(patterns)

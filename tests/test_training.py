@@ -7,6 +7,7 @@ from fake_device import no_crossings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.sources import ArraySource, ScaledSource, SparseSource, as_source
@@ -237,3 +238,46 @@ def test_held_out_rows_are_drawn_by_seed_and_in_proportion():
     plain = split_rows(source, 0.1, 3)[3]
     assert (plain != split_rows(source, 0.1, 4)[3]).any()
     assert len(np.unique(plain // 100)) == 4
+
+
+# --- reporters that ask to stop ---
+
+
+class Enough(Reporter):
+    """Asks to stop after so many records."""
+
+    def __init__(self, after):
+        self.after, self.seen, self.begun, self.updates = after, [], 0, 0
+
+    def begin(self, what):
+        self.begun += 1
+        self.seen = []
+
+    def update(self, epoch, done, total):
+        self.updates += 1
+
+    def record(self, record):
+        self.seen.append(record["epoch"])
+        return len(self.seen) == self.after
+
+
+def test_a_reporter_ends_the_phase_it_is_told_of():
+    X = np.random.default_rng(0).random((40, 6))
+    reporter = Enough(3)
+    dbn = DBN((5, 4), rbm=RBM(n_iter=8), verbose=reporter, random_state=0).fit(X)
+    assert [(r["layer"], r["epoch"]) for r in dbn.history_] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    clf = DBNClassifier(pretrained=dbn.stack_, max_iter=9, verbose=Enough(2), random_state=0).fit(X, X[:, 0] > 0.5)
+    assert clf.n_iter_ == 2
+    # As long as a run of 2 epochs of the 9 that the schedule was made for: stopping leaves the weights as they were.
+    assert [r["learning_rate"] for r in clf.history_] != sorted(r["learning_rate"] for r in clf.history_)
+
+
+def test_several_reporters_hear_the_same_and_any_may_stop():
+    late, soon = Enough(5), Enough(2)
+    rbm = RBM(3, n_iter=8, verbose=[late, soon], random_state=0).fit(np.eye(12))
+    assert late.seen == soon.seen == [1, 2]
+    assert len(rbm.history_) == 2
+    assert late.begun == soon.begun == 1
+    assert late.updates == soon.updates > 0
+    with pytest.raises(SettingError, match="list of them"):
+        RBM(3, verbose=[late, "loud"]).fit(np.eye(12))

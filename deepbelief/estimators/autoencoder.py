@@ -119,7 +119,8 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int or Reporter, default=0
+    verbose : int, Reporter or list of Reporter, default=0
+        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
 
     Attributes
@@ -192,7 +193,7 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         tol: float = 1e-4,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes

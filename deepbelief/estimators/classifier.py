@@ -107,7 +107,8 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int or Reporter, default=0
+    verbose : int, Reporter or list of Reporter, default=0
+        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
 
     Attributes
@@ -176,7 +177,7 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         unlabeled: Any = "auto",
         warm_start: bool = False,
         backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes

@@ -129,7 +129,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int or Reporter, default=0
+    verbose : int, Reporter or list of Reporter, default=0
+        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
 
     Attributes
@@ -163,7 +164,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes

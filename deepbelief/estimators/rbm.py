@@ -1,5 +1,6 @@
 """The restricted Boltzmann machine as a scikit-learn transformer."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import check_backend, check_number, check_rows, on_device, rbm_settings, warn_diverged
-from deepbelief.gradients import GradientEstimator
+from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.machine import Machine
@@ -53,13 +54,14 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     gibbs_steps : int, default=1
         Gibbs steps k for each update.
     learning_rate : float or "auto", default="auto"
-        ``"auto"``: 0.1 for Bernoulli and softmax units (0.05 with PCD), 0.01 or less for Gaussian visible,
+        ``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible,
         0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
         that are neither 0 nor 1, which would swing up.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
     momentum : float or "auto", default="auto"
-        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run.
+        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 for PCD, whose chains must keep up
+        with the weights.
     nesterovs_momentum : bool, default=False
     weight_decay : float, default=2e-4
         L2 factor of the weights (not the biases).
@@ -77,7 +79,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     warm_start : bool, default=False
         `fit` goes on from the weights, velocities and chains of the last `fit`.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int or Reporter, default=0
+    verbose : int, Reporter or list of Reporter, default=0
+        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
         1 prints a line per epoch.
     random_state : int, Generator, RandomState or None, default=None
 
@@ -132,7 +135,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
@@ -201,7 +204,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
 
-        With ``momentum="auto"`` it is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
+        With ``momentum="auto"`` that of CD is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
         does not move.
 
         Parameters
@@ -233,7 +236,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _train_once(self, source: RowSource, settings: RBMSettings, bk: Backend) -> None:
         momentum = settings.momentum
-        if momentum == "auto":
+        if momentum == "auto" and get_gradient(settings.gradient, 1).momentum == "auto":
             momentum = 0.5 if self._state.updates < 500 else 0.9
         batch_size = 10 if settings.batch_size == "auto" else settings.batch_size
         settings = replace(
