@@ -31,6 +31,7 @@ ORDER = [
     "sampling",
     "hdf5",
     "training",
+    "tensorboard",
     "layer",
     "pretraining",
     "finetuning",

@@ -87,5 +87,5 @@ def test_constraints_pin_every_dependency():
     wanted = (
         project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["dev"]
     )
-    names = {requirement.split(">=")[0].split("[")[0] for requirement in wanted} | {"setuptools"}
+    names = {requirement.split(">=")[0].split("[")[0].lower() for requirement in wanted} | {"setuptools"}
     assert names - {"deepbelief"} <= pinned
