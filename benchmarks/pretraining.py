@@ -26,28 +26,28 @@ from deepbelief.network import layers_from_stack
 from deepbelief.sources import as_source
 
 N_FIT, N_LABELS = 50_000, 1_000
-SIZES = (1000, 1000, 1000)
-FINETUNE = {"learning_rate_init": 0.3, "schedule": "linear", "batch_size": 100, "max_iter": 20, "alpha": 5e-6}
-FEW = {"learning_rate_init": 0.1, "schedule": "linear", "batch_size": 20, "max_iter": 50, "alpha": 0.0}
+SIZES = (500, 500, 500)
+DROPOUT = {"dropout": 0.2, "input_dropout": 0.1}
+FINETUNE = {"learning_rate_init": 0.3, "schedule": "linear", "batch_size": 100, "max_iter": 30, "alpha": 5e-6} | DROPOUT
+MORE_DROPOUT = {"dropout": 0.5, "input_dropout": 0.2}
+FEW = {"learning_rate_init": 0.1, "schedule": "linear", "batch_size": 20, "max_iter": 100, "alpha": 0.0} | MORE_DROPOUT
+LAYER = {"schedule": "constant", "batch_size": 100}
+# Pretraining takes some 180 seconds on one core, an epoch of fine-tuning 5.3 with all labels and 0.11 with 1,000.
 ARMS = {
-    "none": {
-        "pretraining": {},
-        "finetune": FINETUNE | {"max_iter": 40},
-        "few": FEW | {"max_iter": 500},
-    },
+    "none": {"pretraining": {}, "finetune": FINETUNE | {"max_iter": 64}, "few": FEW | {"max_iter": 1750}},
     "rbm": {
-        "pretraining": {"rbm": {"learning_rate": 0.1, "schedule": "constant", "batch_size": 100, "n_iter": 15}},
+        "pretraining": {"rbm": LAYER | {"learning_rate": 0.1, "n_iter": 35}},
         "finetune": FINETUNE,
-        "few": FEW | {"pretrained_lr_factor": 0.1},
+        "few": FEW,
     },
     "denoising": {
         "pretraining": {
-            "rbm": {"learning_rate": 0.05, "schedule": "constant", "batch_size": 100, "n_iter": 12},
+            "rbm": LAYER | {"learning_rate": 0.15, "n_iter": 30},
             "corruption": "masking",
             "corruption_level": 0.25,
         },
         "finetune": FINETUNE,
-        "few": FEW | {"pretrained_lr_factor": 0.1},
+        "few": FEW,
     },
 }
 

@@ -1,6 +1,9 @@
 """Records of training as TensorBoard events (optional extra ``tensorboard``)."""
 
 import os
+import secrets
+import time
+from pathlib import Path
 from typing import Any
 
 from deepbelief.errors import SettingError
@@ -11,7 +14,7 @@ class TensorBoard(Reporter):
     """Writes every number that ``history_`` records as a TensorBoard scalar, by epoch.
 
     Pass it as ``verbose`` of any estimator, alone or in a list. Tags are ``layer1/reconstruction_error``,
-    ``finetune/loss`` and so on; each fit adds a file of events to the folder.
+    ``finetune/loss`` and so on; each layer and fine-tuning add a file of events to the folder.
 
     Parameters
     ----------
@@ -20,7 +23,7 @@ class TensorBoard(Reporter):
     Raises
     ------
     SettingError
-        When training starts, if tensorboardX is not installed.
+        After the first epoch, if tensorboardX is not installed.
 
     Examples
     --------
@@ -36,20 +39,32 @@ class TensorBoard(Reporter):
         """Leave the open file behind: copies open their own."""
         return self.__dict__ | {"_writer": None}
 
-    def begin(self, what: Record) -> None:
-        """Open a file of events before the first phase."""
-        if self._writer is not None:
-            return
+    def _open(self) -> Any:
+        """Open a file of events."""
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX.event_file_writer import EventsWriter
         except ImportError as error:
             raise SettingError("TensorBoard needs tensorboardX: pip install 'deepbelief[tensorboard]'") from error
-        self._writer = SummaryWriter(os.fspath(self.folder))
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Its SummaryWriter hands events to a thread and cannot say when they are written.
+        return EventsWriter(str(folder / f"events-{secrets.token_hex(4)}"))
 
     def record(self, record: Record) -> None:
         """Write the numbers of an epoch."""
+        self._writer = self._writer or self._open()
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         stage = f"layer{record['layer']}" if "layer" in record else record["phase"]
         for name, value in record.items():
             if isinstance(value, float):
-                self._writer.add_scalar(f"{stage}/{name}", value, record["epoch"])
+                summary = scalar(f"{stage}/{name}", value)
+                self._writer.write_event(Event(wall_time=time.time(), step=record["epoch"], summary=summary))
         self._writer.flush()
+
+    def end(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

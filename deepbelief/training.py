@@ -44,6 +44,9 @@ class Reporter:
         """Take the record of an epoch that has ended; return True to end the phase here: a layer's, or fine-tuning."""
         return None
 
+    def end(self) -> None:
+        """End the phase, finished or interrupted."""
+
 
 class Reporters(Reporter):
     """Several reporters as one; each may ask the run to stop."""
@@ -65,6 +68,11 @@ class Reporters(Reporter):
         """Tell all of them, also where the first has had enough."""
         asked = [reporter.record(record) for reporter in self._reporters]
         return any(asked)
+
+    def end(self) -> None:
+        """Tell all of them."""
+        for reporter in self._reporters:
+            reporter.end()
 
 
 class PrintReporter(Reporter):
@@ -204,26 +212,36 @@ def run_epochs(
     list of dict
         One record per epoch.
     """
-    history = []
-    starts = range(0, n_rows, batch_size)
-    for epoch in epochs:
-        began = time.perf_counter()
-        rng = bk.rng(stream(seed, *key, epoch, "sampling"))
-        order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
-        # A run that diverges is told of once, by the task at the end of its epoch.
-        with np.errstate(over="ignore", invalid="ignore"):
-            task.begin_epoch(epoch, order)
-            for i, start in enumerate(starts):
-                task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
-                reporter.update(epoch + 1, i + 1, len(starts))
-            told = task.end_epoch(epoch)
-        record: Record = {"epoch": epoch + 1, "n_epochs": epochs.stop} | told
-        record["seconds"] = time.perf_counter() - began
-        history.append(record)
-        enough = reporter.record(record)
-        if task.finished or enough:
-            break
+    history: list[Record] = []
+    try:
+        for epoch in epochs:
+            record = _run_epoch(task, n_rows, bk, epoch, horizon, batch_size, seed, key, reporter, shuffle=shuffle)
+            history.append({"epoch": epoch + 1, "n_epochs": epochs.stop} | record)
+            enough = reporter.record(history[-1])
+            if task.finished or enough:
+                break
+    finally:
+        reporter.end()
     return history
+
+
+def _run_epoch(
+    task: Task, n_rows: int, bk: Backend, epoch: int, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
+    reporter: Reporter, *, shuffle: bool,
+) -> Record:  # fmt: skip
+    """Train for one epoch and return what is to be told of it."""
+    began = time.perf_counter()
+    rng = bk.rng(stream(seed, *key, epoch, "sampling"))
+    order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
+    starts = range(0, n_rows, batch_size)
+    # A run that diverges is told of once, by the task at the end of its epoch.
+    with np.errstate(over="ignore", invalid="ignore"):
+        task.begin_epoch(epoch, order)
+        for i, start in enumerate(starts):
+            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
+            reporter.update(epoch + 1, i + 1, len(starts))
+        told = task.end_epoch(epoch)
+    return told | {"seconds": time.perf_counter() - began}
 
 
 def split_rows(

@@ -281,3 +281,24 @@ def test_several_reporters_hear_the_same_and_any_may_stop():
     assert late.updates == soon.updates > 0
     with pytest.raises(SettingError, match="list of them"):
         RBM(3, verbose=[late, "loud"]).fit(np.eye(12))
+
+
+def test_every_phase_ends_also_where_it_fails():
+    class Ends(Enough):
+        ended = 0
+
+        def end(self):
+            self.ended += 1
+
+    one, other = Ends(99), Ends(1)
+    dbn = DBN((5, 4), rbm=RBM(n_iter=2), verbose=[one, other], random_state=0).fit(np.eye(12))
+    assert len(dbn.stack_.layers) == one.ended == other.ended == 2
+
+    class Interrupted(Ends):
+        def record(self, record):
+            raise KeyboardInterrupt
+
+    interrupted = Interrupted(1)
+    with pytest.raises(KeyboardInterrupt):
+        RBM(3, verbose=interrupted).fit(np.eye(12))
+    assert interrupted.ended == 1
