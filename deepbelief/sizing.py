@@ -13,6 +13,8 @@ from typing import Any
 
 from deepbelief.errors import SettingError, SizingWarning
 
+MANY_ROWS = 100  # with fewer no minibatch wastes anything worth a word
+FULL_BATCH_ROWS = 2000  # from here on full-batch descent wastes rows
 WIDE_INPUT = 160
 """From this many features on, layers shrink with the input; below it they have `SMALL_INPUT_WIDTH` units."""
 SMALL_INPUT_WIDTH = 100
@@ -256,6 +258,43 @@ def _too_narrow(n_features: int, sizes: tuple[int, ...], *, code: bool) -> list[
         f"hidden {names}: under a quarter of the {n_features} inputs, which loses much of them: "
         f"take at least {least} units, for instance {suggested}"
     ]
+
+
+def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
+    """Return what is wrong with a minibatch size, and what would be right, or nothing.
+
+    Parameters
+    ----------
+    batch_size : int
+    n_rows : int
+    least : int
+        Rows that keep the backend's matrix products busy (`Backend.least_batch`).
+
+    Examples
+    --------
+    >>> batch_size_advice(1, 1000, 2)
+    'batch_size=1 keeps the matrix products waiting: every update costs nearly as much as with 2 rows; take 10 to 100'
+    >>> batch_size_advice(100, 1000, 2)
+    ''
+    """
+    if batch_size < least and n_rows >= MANY_ROWS:
+        return (
+            f"batch_size={batch_size} keeps the matrix products waiting: every update costs nearly as much as with "
+            f"{least} rows; take {max(10, least)} to {max(100, 10 * least)}"
+        )
+    if batch_size >= n_rows >= FULL_BATCH_ROWS:
+        return (
+            f"batch_size={batch_size} makes one update in an epoch of {n_rows} rows, where minibatches of 10 to 1000 "
+            "make many as good ones: take 100"
+        )
+    return ""
+
+
+def warn_batch_size(batch_size: int | str, n_rows: int, least: int, *, stacklevel: int = 2) -> None:
+    """Emit one `SizingWarning` for a minibatch size that was given and wastes the backend or the rows."""
+    advice = "" if isinstance(batch_size, str) else batch_size_advice(int(batch_size), n_rows, least)
+    if advice:
+        warnings.warn(advice, SizingWarning, stacklevel=stacklevel)
 
 
 def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:

@@ -285,6 +285,7 @@ class FakeDevice:
     """The backend: NumPy's operations on the raw memory."""
 
     name = "fake-device"
+    least_batch = 32
 
     def __init__(self):
         self.xp = Namespace()

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.errors import SettingError, SizingWarning
-from deepbelief.sizing import check_layer_sizes, suggest_layer_sizes, warn_layer_sizes
+from deepbelief.sizing import batch_size_advice, check_layer_sizes, suggest_layer_sizes, warn_layer_sizes
 
 features = st.integers(1, 20_000)
 rows = st.none() | st.integers(1, 10_000_000)
@@ -239,3 +240,38 @@ def test_bad_numbers_are_refused(bad):
         check_layer_sizes(784, (500,), n_samples=bad)
     with pytest.raises(SettingError, match="n_classes must be an integer"):
         suggest_layer_sizes(784, 100, bad)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "n_rows", "least", "word"),
+    [
+        (1, 1000, 2, "matrix products waiting"),
+        (2, 1000, 2, ""),
+        (1, 99, 2, ""),
+        (10, 60_000, 32, "take 32 to 320"),
+        (32, 60_000, 32, ""),
+        (1000, 60_000, 32, ""),
+        (5000, 5000, 2, "one update in an epoch of 5000 rows"),
+        (6000, 5000, 2, "one update"),
+        (4999, 5000, 2, ""),
+        (1999, 1999, 2, ""),
+    ],
+)
+def test_advice_on_minibatches(batch_size, n_rows, least, word):
+    advice = batch_size_advice(batch_size, n_rows, least)
+    assert word in advice
+    assert bool(word) == bool(advice)
+
+
+def test_estimators_warn_once_of_wasteful_minibatches():
+    X = np.random.default_rng(0).random((120, 4))
+    rbm = RBM(3, n_iter=1, batch_size=1)
+    for fit in (rbm.fit, DBN((3, 3), rbm=rbm).fit):
+        with pytest.warns(SizingWarning, match="batch_size=1 keeps") as caught:
+            fit(X)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+    clf = DBNClassifier((3,), rbm=RBM(n_iter=1), batch_size=1, max_iter=1)
+    with pytest.warns(SizingWarning, match="batch_size=1 keeps") as caught:
+        clf.fit(X, X[:, 0] > 0.5)
+    assert [w.filename for w in caught] == [__file__]

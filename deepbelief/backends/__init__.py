@@ -57,6 +57,7 @@ class Backend(Protocol):
 
     name: str
     xp: Any
+    least_batch: int  # rows in a minibatch below which the backend is not busy
 
     def asarray(self, x: Any, dtype: Any = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""

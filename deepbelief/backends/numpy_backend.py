@@ -100,6 +100,7 @@ class NumpyBackend:
     """NumPy on the processor."""
 
     name = "numpy"
+    least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
     xp: Any = np
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:

@@ -26,7 +26,7 @@ from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain, transform
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
+from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, get_reporter, split_rows
 
@@ -92,6 +92,8 @@ def pretrain_stack(
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
     settings = [_of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
+    for batch_size in dict.fromkeys(each.batch_size for each in settings):
+        warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else first.validation_fraction
     held_out = None

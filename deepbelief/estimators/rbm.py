@@ -11,7 +11,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
-from deepbelief.estimators.base import check_backend, check_number, check_rows, on_device, rbm_settings, warn_diverged
+from deepbelief.estimators.base import (
+    check_backend,
+    check_number,
+    check_rows,
+    on_device,
+    rbm_settings,
+    user_level,
+    warn_diverged,
+)
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
@@ -19,6 +27,7 @@ from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain, scaled, transform
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
+from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, blocks
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
@@ -184,6 +193,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise SettingError(
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
             )
+        warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         seed = self._seed_of_run(again)
         held_out = None
         if self.validation_fraction:

@@ -11,13 +11,14 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import check_flags, check_number
+from deepbelief.estimators.base import check_flags, check_number, user_level
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
 from deepbelief.network import Layer
 from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.schedules import get_schedule, needs_validation
+from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, column_statistics
 from deepbelief.stack import Stack
 from deepbelief.training import Record, Reporter
@@ -51,7 +52,8 @@ class FineTunedMixin:
 
     def _solve(self, problem: Problem, bk: Backend, reporter: Reporter) -> str:
         """Fine-tune, keep weights and history, and return why the run diverged, or nothing."""
-        own = self.__dict__
+        own, n_rows = self.__dict__, problem.train.rows.shape[0]
+        warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, settings=problem.settings, bk=bk,
             seed=own["_seed"], validation=problem.validation, reporter=reporter, first_epoch=own["_epochs"],
