@@ -20,18 +20,18 @@ from deepbelief import RBM, DeepAutoencoder
 LAYER = {"learning_rate": 0.1, "schedule": "constant", "batch_size": 100, "n_iter": 20}
 CODE = LAYER | {"learning_rate": 0.001}
 NETS = {
-    "deep": {"sizes": (1000, 500, 250, 30), "code": "linear", "epochs": 60},
-    "wide": {"sizes": (500, 250), "code": "linear", "epochs": 60},
-    "wide-logistic": {"sizes": (500, 250), "code": "sigmoid", "epochs": 60},
+    "deep": {"sizes": (1000, 500, 250, 30), "code": "linear", "epochs": 60, "alpha": 1e-4},
+    "wide": {"sizes": (500, 250), "code": "linear", "epochs": 60, "alpha": 0.0},
+    "wide-logistic": {"sizes": (500, 250), "code": "sigmoid", "epochs": 60, "alpha": 0.0},
 }
-FINETUNE = {"solver": "adam", "learning_rate_init": 0.001, "schedule": "cosine", "batch_size": 100, "alpha": 0.0}
+FINETUNE = {"solver": "adam", "learning_rate_init": 0.001, "schedule": "cosine", "batch_size": 100}
 
 
 def settings_of(net):
     """Return the estimator's settings."""
     top = CODE if net["code"] == "linear" else LAYER
     templates = [RBM(**LAYER)] * (len(net["sizes"]) - 1) + [RBM(**top)]
-    return FINETUNE | {"code": net["code"], "rbm": templates, "max_iter": net["epochs"]}
+    return FINETUNE | {"code": net["code"], "rbm": templates, "max_iter": net["epochs"], "alpha": net["alpha"]}
 
 
 def run(net, train, judged, seed):

@@ -6,8 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
@@ -20,34 +18,23 @@ from deepbelief.estimators.base import (
     user_level,
     warn_diverged,
 )
+from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
-from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain, scaled, transform
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import RowSource, blocks
+from deepbelief.sources import RowSource
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
+from deepbelief.training import Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def _tractable(rbm: "RBM") -> bool:
-    hidden = rbm.weights_.hidden if hasattr(rbm, "weights_") else rbm.hidden
-    return get_unit(hidden).tractable
-
-
-def _has_pseudo_likelihood(rbm: "RBM") -> bool:
-    if not hasattr(rbm, "weights_"):
-        return rbm.hidden == "bernoulli" and rbm.visible != "gaussian"
-    return rbm.weights_.hidden == "bernoulli" and rbm.weights_.visible != "gaussian"
-
-
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters
@@ -324,11 +311,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         source, bk = self._rows_of(X)
         return on_device(transform(Stack((self.weights_,)), source, bk), X, bk)
 
-    def _rows_of(self, X: Any) -> tuple[RowSource, Backend]:
-        check_is_fitted(self, "weights_")
-        bk = check_backend(self.backend, X)
-        return check_rows(self, X, bk, reset=False), bk
-
     def gibbs(self, v: Any, random_state: Any = None) -> Any:
         """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
 
@@ -358,64 +340,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.weights_.visible == "bernoulli":
             out = out.astype(bool)
         return on_device(out, v, bk)
-
-    @available_if(_tractable)  # type: ignore[untyped-decorator]
-    def free_energy(self, X: Any) -> Array:
-        """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
-
-        Levels are comparable between rows of one model only.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
-        source, bk = self._rows_of(X)
-        machine = Machine(self.weights_, bk)
-        rows = Rows(scaled(source, self.weights_), bk, machine.dtype)
-        parts = [bk.to_numpy(machine.free_energy(block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
-        return np.concatenate(parts)
-
-    @available_if(_tractable)  # type: ignore[untyped-decorator]
-    def score_samples(self, X: Any, n_bits: int | None = None) -> Array:
-        """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
-
-        It is the expectation of scikit-learn's random one-bit number, exact and deterministic. Gaussian visible
-        units have none: there it is -F(v), comparable between rows of one model only.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-        n_bits : int, optional
-            Use only so many visible units, the same for all rows, and scale up.
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
-        if not _has_pseudo_likelihood(self):
-            return -self.free_energy(X)  # type: ignore[no-any-return]
-        source, _ = self._rows_of(X)
-        parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits) for block in blocks(source)]
-        return np.concatenate(parts)
-
-    @available_if(_has_pseudo_likelihood)  # type: ignore[untyped-decorator]
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean pseudo-log-likelihood of the rows, comparable between models.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features)
-        y : ignored
-
-        Returns
-        -------
-        float
-        """
-        return float(np.mean(self.score_samples(X)))
 
     @property
     def _n_features_out(self) -> int:

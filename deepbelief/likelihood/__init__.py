@@ -1,0 +1,17 @@
+"""How likely rows are under a restricted Boltzmann machine: exactly, by annealed importance sampling, or by proxy."""
+
+from deepbelief.likelihood.ais import AISEstimate, ais_log_z, reverse_ais_log_z
+from deepbelief.likelihood.exact import exact_log_z, exact_samples
+from deepbelief.likelihood.pseudo import pseudo_log_likelihood
+from deepbelief.likelihood.rows import LogLikelihood, log_likelihood
+
+__all__ = [
+    "AISEstimate",
+    "LogLikelihood",
+    "ais_log_z",
+    "exact_log_z",
+    "exact_samples",
+    "log_likelihood",
+    "pseudo_log_likelihood",
+    "reverse_ais_log_z",
+]

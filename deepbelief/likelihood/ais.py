@@ -1,0 +1,290 @@
+"""Annealed importance sampling of the partition function (Salakhutdinov and Murray 2008)."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
+from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
+from deepbelief.stack import Weights
+
+DeviceArray = Any
+Array = NDArray[np.float64]
+
+PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
+"""(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
+LEAST_EFFECTIVE = 0.1  # of the runs; with fewer, a handful of runs carries the estimate
+
+
+@dataclass(frozen=True, eq=False)
+class AISEstimate:
+    """An estimate of log Z.
+
+    Attributes
+    ----------
+    log_z : float
+        In nats.
+    low, high : float
+        log of Z less, and plus, 3 standard errors; ``low`` is -inf where those reach Z.
+    effective_sample_size : float
+        How many equal runs the weights are worth.
+    log_weights : ndarray of shape (n_runs,)
+    exact_start : bool
+        Of `reverse_ais_log_z`: whether runs started from exact samples of the model, so that ``log_z`` is a
+        stochastic upper bound. Else it is an indication only. Forward runs always start exactly.
+    """
+
+    log_z: float
+    low: float
+    high: float
+    effective_sample_size: float
+    log_weights: Array
+    exact_start: bool = True
+
+    def __str__(self) -> str:
+        """Return the estimate with its interval."""
+        kind = "" if self.exact_start else ", an indication: runs did not start from samples of the model"
+        return (
+            f"log Z = {self.log_z:.3f} ({self.low:.3f} to {self.high:.3f} at 3 s.d.; {len(self.log_weights)} runs "
+            f"worth {self.effective_sample_size:.1f}{kind})"
+        )
+
+
+def default_betas() -> Array:
+    """Return 14,500 inverse temperatures from 0 to 1, dense where the model is nearly cold.
+
+    Examples
+    --------
+    >>> betas = default_betas()
+    >>> len(betas), float(betas[0]), float(betas[-1])
+    (14501, 0.0, 1.0)
+    """
+    parts, low = [np.zeros(1)], 0.0
+    for high, steps in PUBLISHED:
+        parts.append(np.linspace(low, high, steps + 1)[1:])
+        low = high
+    return np.concatenate(parts)
+
+
+def ais_log_z(
+    model: Any, *, n_runs: int = 100, betas: int | Sequence[float] | None = None, backend: str | Backend = "numpy",
+    random_state: int = 0,
+) -> AISEstimate:  # fmt: skip
+    """Estimate log Z by annealed importance sampling.
+
+    All runs are one matrix that goes from a machine without connections, whose visible biases fit the training rows,
+    to the model. The estimate of Z is unbiased; that of log Z is too low in expectation, so that likelihoods look too
+    good: judge them by ``high``.
+
+    Parameters
+    ----------
+    model : fitted RBM or Weights
+        Bernoulli, softmax or Gaussian visible units.
+    n_runs : int
+    betas : int, sequence of float or None
+        Inverse temperatures from 0 to 1, or how many equal steps between them; None: the 14,500 steps that the
+        literature reports with.
+    backend : {"numpy", "cupy"} or Backend
+    random_state : int
+
+    Returns
+    -------
+    AISEstimate
+
+    Raises
+    ------
+    SettingError
+        If the betas do not rise from 0 to 1, or the units have no likelihood, or a weight is not finite.
+
+    Warns
+    -----
+    DeepBeliefWarning
+        If the effective sample size is under a tenth of the runs.
+
+    References
+    ----------
+    Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Weights
+    >>> from deepbelief.likelihood import exact_log_z
+    >>> W = np.random.default_rng(0).normal(0, 0.5, (6, 4))
+    >>> machine = Weights(W, np.zeros(6), np.zeros(4))
+    >>> abs(ais_log_z(machine, betas=100).log_z - exact_log_z(machine)) < 0.1
+    True
+    """
+    weights, steps = weights_of(model), check_betas(betas)
+    runs = _Runs(weights, _positive("n_runs", n_runs), get_backend(backend), random_state)
+    runs.start()
+    return _estimate(runs.log_z_base + runs.anneal(steps), sign=1)
+
+
+def reverse_ais_log_z(
+    model: Any, X: Any = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
+    backend: str | Backend = "numpy", random_state: int = 0,
+) -> AISEstimate:  # fmt: skip
+    """Estimate log Z from the other side: from samples of the model to the machine without connections.
+
+    With exact samples (at most 25 Bernoulli units on one side) the estimate is too high in expectation, and with
+    `ais_log_z` it brackets log Z. From rows it is an indication only, and says so.
+
+    Parameters
+    ----------
+    model : fitted RBM or Weights
+    X : array-like of shape (n_rows, n_visible), optional
+        Rows to start from, as they enter the machine, where the model cannot be enumerated; ``n_runs`` of them are
+        drawn.
+    n_runs, betas, backend, random_state
+        As in `ais_log_z`.
+
+    Returns
+    -------
+    AISEstimate
+
+    Raises
+    ------
+    SettingError
+        If the model cannot be enumerated and no rows are given; and as `ais_log_z`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Weights
+    >>> from deepbelief.likelihood import exact_log_z
+    >>> W = np.random.default_rng(0).normal(0, 0.5, (6, 4))
+    >>> machine = Weights(W, np.zeros(6), np.zeros(4))
+    >>> abs(reverse_ais_log_z(machine, betas=100).log_z - exact_log_z(machine)) < 0.1
+    True
+    """
+    weights, steps = weights_of(model), check_betas(betas)
+    n = _positive("n_runs", n_runs)
+    exact = X is None
+    if not exact:
+        X = np.asarray(X, dtype=weights.W.dtype)
+        if X.ndim != 2 or X.shape[1] != weights.n_visible or not len(X):
+            raise DataError(f"X has shape {X.shape}, the machine has {weights.n_visible} visible units")
+        start = X[np.random.default_rng(random_state).integers(0, len(X), n)]
+    elif enumerable(weights):
+        start = exact_samples(weights, n, random_state)
+    else:
+        raise SettingError("this model is too large for exact samples: give rows to start from, for instance test rows")
+    runs = _Runs(weights, n, get_backend(backend), random_state)
+    runs.start(start)
+    return _estimate(-runs.log_z_base + runs.anneal(steps[::-1]), sign=-1, exact_start=exact)
+
+
+def check_betas(betas: int | Sequence[float] | None) -> Array:
+    """Return inverse temperatures that rise from 0 to 1."""
+    if betas is None:
+        return default_betas()
+    if isinstance(betas, Integral) and not isinstance(betas, bool):
+        return np.linspace(0, 1, _positive("betas", betas) + 1)
+    steps = np.asarray(betas, dtype=np.float64)
+    if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) > 0).all():
+        raise SettingError("betas must rise from 0 to 1 without a repetition, or be the number of equal steps")
+    return steps
+
+
+def _positive(name: str, value: Any) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise SettingError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+class _Runs:
+    """Runs of annealing, one per row, between the base machine (beta 0) and the model (beta 1).
+
+    At beta the machine has the weights beta W, the hidden biases beta c and visible biases between those of both.
+    """
+
+    def __init__(self, weights: Weights, n_runs: int, bk: Backend, seed: int) -> None:
+        self.bk = bk
+        self.machine = machine = Machine(weights, bk)
+        self.rng = bk.rng(stream(seed, "annealing"))
+        mean = weights.visible_mean
+        base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
+        self.base_vbias = bk.asarray(np.asarray(base, dtype=machine.dtype))
+        xp, (n_visible, n_hidden) = bk.xp, weights.W.shape
+        self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
+        self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
+        self.log_z_base = self._log_z_base(np.asarray(base, np.float64), weights)
+
+    def _log_z_base(self, vbias: Array, weights: Weights) -> float:
+        """Return log Z of the machine without connections and hidden biases."""
+        host, machine = get_backend("numpy"), self.machine
+        # A Gaussian unit's energy is (v - b)**2 / 2, whose integral does not depend on b.
+        x = vbias * (weights.visible != "gaussian")
+        sides = (
+            machine.visible.log_partition(host, x[None]),
+            machine.hidden.log_partition(host, np.zeros((1, weights.n_hidden))),
+        )
+        return float(sum(side[0] for side in sides))
+
+    def start(self, v: Any = None) -> None:
+        """Start from these visible states, or from samples of the base machine."""
+        if v is not None:
+            self.v[...] = self.bk.asarray(v, dtype=self.machine.dtype)
+            return
+        self._v_mean[...] = 0
+        self.machine.visible.sample(self.bk, self._v_mean, self.base_vbias, self.rng, self.v)
+
+    def anneal(self, betas: Array) -> Array:
+        """Go from the first beta to the last, and return the log weights of the runs."""
+        total = self.bk.xp.zeros(len(self.v), np.float64)
+        for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
+            self.bk.xp.matmul(self.v, self.machine.W, out=self._x)
+            self._x += self.machine.hbias
+            total += (self._log_p(after) - self._log_p(before)).astype(np.float64)
+            self._step(after)
+        return np.asarray(self.bk.to_numpy(total), dtype=np.float64)
+
+    def _vbias(self, beta: float) -> DeviceArray:
+        return (1 - beta) * self.base_vbias + beta * self.machine.vbias
+
+    def _log_p(self, beta: float) -> DeviceArray:
+        """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
+        machine, xp = self.machine, self.bk.xp
+        x = xp.multiply(self._x, beta, out=self._field)
+        return machine.hidden.log_partition(self.bk, x) - machine.visible.energy(self.bk, self.v, self._vbias(beta))
+
+    def _step(self, beta: float) -> None:
+        """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
+        machine, bk = self.machine, self.bk
+        x = bk.xp.multiply(self._x, beta, out=self._field)
+        machine.hidden.sample(bk, x, bk.xp.zeros_like(machine.hbias), self.rng, self._h)
+        field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
+        field *= beta
+        machine.visible.sample(bk, field, self._vbias(beta), self.rng, self.v)
+
+
+def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:
+    """Return the estimate of ``sign`` log Z's mean weight, with its interval and effective sample size."""
+    n = len(log_weights)
+    top = float(log_weights.max())
+    w = np.exp(log_weights - top)
+    mean = float(w.mean())
+    error = 3 * float(w.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    ends = [
+        math.log(mean - error) if mean > error else -math.inf,
+        math.log(mean + error) if error < math.inf else math.inf,
+    ]
+    low, high = sorted(sign * (top + end) for end in ends)
+    effective = float(w.sum() ** 2 / np.square(w).sum())
+    if effective < LEAST_EFFECTIVE * n:
+        warnings.warn(
+            f"{n} runs of annealing are worth {effective:.1f}: a few of them carry the estimate; use more betas",
+            DeepBeliefWarning,
+            stacklevel=3,
+        )
+    return AISEstimate(sign * (top + math.log(mean)), low, high, effective, log_weights, exact_start)

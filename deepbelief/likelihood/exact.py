@@ -1,0 +1,169 @@
+"""The partition function by enumeration of the smaller side."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import get_backend
+from deepbelief.errors import SettingError
+from deepbelief.machine import Machine
+from deepbelief.seeds import host_rng
+from deepbelief.stack import Weights
+from deepbelief.units import get_unit
+
+Array = NDArray[np.float64]
+
+LARGEST_SIDE = 25
+BLOCK_BITS = 12  # states handled at a time: 4,096
+
+
+def weights_of(model: Any) -> Weights:
+    """Return the weights of a fitted RBM, or those given, after refusing what has no likelihood.
+
+    Raises
+    ------
+    SettingError
+        If it is no RBM, its units have no energy, or a weight is not finite.
+    """
+    weights = getattr(model, "weights_", model)
+    if not isinstance(weights, Weights):
+        raise SettingError(f"a likelihood is asked of a fitted RBM or its weights, got {type(model).__name__}")
+    for unit in (weights.visible, weights.hidden):
+        if not get_unit(unit).tractable:
+            raise SettingError(f"{unit} units have no energy, and so no likelihood: watch reconstruction instead")
+    if weights.visible == weights.hidden == "gaussian":
+        raise SettingError(
+            "a machine of Gaussian units on both sides has no likelihood here: use Bernoulli hidden units"
+        )
+    for name in ("W", "vbias", "hbias"):
+        if not np.isfinite(getattr(weights, name)).all():
+            raise SettingError(f"{name} has values that are not finite: the model has diverged")
+    return weights
+
+
+def double_machine(weights: Weights) -> Machine:
+    """Return the machine in float64 on the host."""
+    return Machine(weights, get_backend("numpy"), np.float64)
+
+
+def exact_log_z(model: Any) -> float:
+    """Return log Z, the log of the sum of exp(-E) over all states.
+
+    The side with fewer units is enumerated, in blocks of bounded memory; Gaussian units are integrated out.
+
+    Parameters
+    ----------
+    model : fitted RBM or Weights
+        At most 25 Bernoulli units on one side.
+
+    Returns
+    -------
+    float
+        In nats. For Gaussian visible units, of rows as they enter the machine (standardised).
+
+    Raises
+    ------
+    SettingError
+        If both sides are too large (use `ais_log_z`), or the units have no likelihood.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Weights
+    >>> round(exact_log_z(Weights(np.zeros((3, 2)), np.zeros(3), np.zeros(2))), 4)  # 5 ln 2
+    3.4657
+    """
+    weights = weights_of(model)
+    total = -np.inf
+    for _, log_p in _blocks(weights):
+        total = np.logaddexp(total, np.logaddexp.reduce(log_p))
+    return float(total)
+
+
+def enumerable(weights: Weights) -> bool:
+    """Tell whether one side is small enough for `exact_log_z`."""
+    return min(_sides(weights).values(), default=LARGEST_SIDE + 1) <= LARGEST_SIDE
+
+
+def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
+    """Draw independent visible states from a machine that can be enumerated.
+
+    Parameters
+    ----------
+    model : fitted RBM or Weights
+    n_samples : int
+    random_state : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_visible), float64
+        As they are in the machine (Gaussian units: standardised).
+
+    Raises
+    ------
+    SettingError
+        As `exact_log_z`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Weights
+    >>> exact_samples(Weights(np.zeros((3, 2)), np.full(3, 40.0), np.zeros(2)), 2).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    weights = weights_of(model)
+    machine, rng = double_machine(weights), host_rng(random_state, "exact samples")
+    # Of each block only its total is kept; then the states of the blocks that were drawn are drawn.
+    totals = np.array([np.logaddexp.reduce(log_p) for _, log_p in _blocks(weights)])
+    numbers = rng.choice(len(totals), n_samples, p=np.exp(totals - np.logaddexp.reduce(totals)))
+    found = np.empty((n_samples, _smaller(weights)[1]))
+    for number, (states, log_p) in enumerate(_blocks(weights)):
+        places = np.flatnonzero(numbers == number)
+        if places.size:
+            found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - totals[number]))]
+    if _smaller(weights)[0] == "visible":
+        return found
+    stream = machine.bk.rng(np.random.SeedSequence([random_state, 1]))
+    return np.asarray(machine.sample_visible(found, stream, np.empty((n_samples, weights.n_visible))))
+
+
+def _sides(weights: Weights) -> dict[str, int]:
+    """Return the number of units of each side that can be enumerated."""
+    sides = {"hidden": weights.n_hidden} if weights.hidden == "bernoulli" else {}
+    return sides | ({"visible": weights.n_visible} if weights.visible == "bernoulli" else {})
+
+
+def _smaller(weights: Weights) -> tuple[str, int]:
+    sides = _sides(weights)
+    side = min(sides, key=lambda name: sides[name], default="")
+    if not side or sides[side] > LARGEST_SIDE:
+        raise SettingError(
+            f"{weights.n_visible} visible and {weights.n_hidden} hidden units: one side needs at most {LARGEST_SIDE} "
+            "Bernoulli units to be enumerated; estimate log Z with ais_log_z"
+        )
+    return side, sides[side]
+
+
+def _blocks(weights: Weights) -> Iterator[tuple[Array, Array]]:
+    """Iterate over blocks of the smaller side's states and the log of their unnormalised probabilities."""
+    side, n = _smaller(weights)
+    machine = double_machine(weights)
+    low = min(n, BLOCK_BITS)
+    states = np.zeros((2**low, n))
+    states[:, :low] = np.arange(2**low)[:, None] >> np.arange(low) & 1
+    for high in range(2 ** (n - low)):
+        states[:, low:] = high >> np.arange(n - low) & 1
+        yield states, -machine.free_energy(states) if side == "visible" else _hidden_log_p(machine, weights, states)
+
+
+def _hidden_log_p(machine: Machine, weights: Weights, h: Array) -> Array:
+    """Return the log of the sum, or integral, of exp(-E) over the visible states."""
+    field = h @ machine.W.T
+    if weights.visible == "gaussian":
+        # The integral of exp(-(v - b)**2 / 2 + v f) is sqrt(2 pi) exp(b f + f**2 / 2).
+        inner = field @ machine.vbias + 0.5 * np.square(field).sum(axis=1) + 0.5 * weights.n_visible * np.log(2 * np.pi)
+    else:
+        inner = machine.visible.log_partition(machine.bk, field + machine.vbias)
+    return np.asarray(h @ machine.hbias + inner)
