@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 NEVER, ALWAYS = 0.05, 0.95  # a unit below, or above, for every row says nothing about any of them
 LARGEST_SHARE = 0.1  # of the hidden units that may be so
-RATIO = (1e-4, 1e-2)  # an update is about a thousandth of the weights (section 7)
+RATIO = (1e-4, 1.5e-2)  # an update is about a thousandth of the weights (section 7)
 SETTLED = (0.1, 0.7)  # the part of a run in which that is judged: weights start tiny, rates may end there
 LARGEST_RISE = 1.5  # of the reconstruction error from one epoch to the next
 SMALLEST_GAP = 2.0  # nats; a gap below is no sign of anything
