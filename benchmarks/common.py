@@ -19,10 +19,12 @@ def environment():
     """Describe what the numbers were measured on."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
+    lines = info.read_text().splitlines() if info.exists() else []
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
+    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
     return {
         "cpu": cpu,
+        "vectors": next((f for f in ("amx_tile", "avx512f", "avx2") if f in flags), "unknown"),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
