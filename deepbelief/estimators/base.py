@@ -51,6 +51,8 @@ def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector."""
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=2)
+        if y is None:
+            raise DataError(f"{type(estimator).__name__} needs targets: y is None")
         y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.shape[0]:
             raise DataError(f"X has {X.shape[0]} rows but y has {len(y)}")

@@ -285,8 +285,8 @@ def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Arra
         found, targets[known, k] = np.unique(column[known], return_inverse=True)
         classes.append(found)
     head = Tasks(classes, None if task_weights is None else tuple(map(float, task_weights)))
-    known = (targets >= 0).any(axis=1)
-    return head, targets[known], known
+    labelled: Array = np.asarray((targets >= 0).any(axis=1))
+    return head, targets[labelled], labelled
 
 
 def _labels(y: Array, loss: str | Loss, chosen: Loss) -> tuple[ClassHead, Array, Array]:
@@ -295,11 +295,11 @@ def _labels(y: Array, loss: str | Loss, chosen: Loss) -> tuple[ClassHead, Array,
             f"loss={loss!r} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "
             "use loss='softmax_nll' for one class per row"
         )
-    foreign = y[(y != 0) & (y != 1)]
+    foreign = y[~np.isin(y, (0, 1))] if y.dtype.kind in "biuf" else y.ravel()
     if len(foreign):
         raise DataError(
-            f"loss={loss!r} needs a y of 0 and 1 only, got {foreign[0]!r}: use loss='softmax_nll' for classes in "
-            "columns, where -1 may mark a missing label, or DBNRegressor for real values"
+            f"loss={loss!r} needs a y of 0 and 1 only, got {foreign.tolist()[0]!r}: use loss='softmax_nll' for classes "
+            "in columns, where -1 may mark a missing label, or DBNRegressor for real values"
         )
     return Labels(y.shape[1], chosen), y.astype(np.float64), np.ones(len(y), bool)
 
@@ -332,7 +332,7 @@ def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
         columns, weights = columns[weights > 0], weights[weights > 0]
         if not len(weights):
             raise DataError("the weights of all rows are 0: give some rows a weight > 0")
-    constant: Array = columns.min(axis=0) == columns.max(axis=0)  # type: ignore[assignment]
+    constant: Array = columns.min(axis=0) == columns.max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.where(constant, columns[0], np.average(columns, axis=0, weights=weights))
         away = columns - mean
