@@ -13,7 +13,7 @@ from typing import Any
 
 from deepbelief.errors import SettingError, SizingWarning
 
-MANY_ROWS = 100  # with fewer no minibatch wastes anything worth a word
+MANY_ROWS = 1000  # with fewer no minibatch wastes anything worth a word
 FULL_BATCH_ROWS = 2000  # from here on full-batch descent wastes rows
 WIDE_INPUT = 160
 """From this many features on, layers shrink with the input; below it they have `SMALL_INPUT_WIDTH` units."""

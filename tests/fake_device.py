@@ -285,7 +285,7 @@ class FakeDevice:
     """The backend: NumPy's operations on the raw memory."""
 
     name = "fake-device"
-    least_batch = 32
+    least_batch = 16
 
     def __init__(self):
         self.xp = Namespace()

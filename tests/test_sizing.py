@@ -247,7 +247,7 @@ def test_bad_numbers_are_refused(bad):
     [
         (1, 1000, 2, "matrix products waiting"),
         (2, 1000, 2, ""),
-        (1, 99, 2, ""),
+        (1, 999, 2, ""),
         (10, 60_000, 32, "take 32 to 320"),
         (32, 60_000, 32, ""),
         (1000, 60_000, 32, ""),
@@ -264,7 +264,7 @@ def test_advice_on_minibatches(batch_size, n_rows, least, word):
 
 
 def test_estimators_warn_once_of_wasteful_minibatches():
-    X = np.random.default_rng(0).random((120, 4))
+    X = np.random.default_rng(0).random((1000, 4))
     rbm = RBM(3, n_iter=1, batch_size=1)
     for fit in (rbm.fit, DBN((3, 3), rbm=rbm).fit):
         with pytest.warns(SizingWarning, match="batch_size=1 keeps") as caught:

@@ -57,7 +57,7 @@ class CupyBackend:
     """CuPy on the current CUDA device."""
 
     name = "cupy"
-    least_batch = 32  # less leaves most of a GPU idle
+    least_batch = 16  # less leaves most of a GPU idle
 
     def __init__(self) -> None:
         self.xp: Any = _import_cupy()

@@ -78,7 +78,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights, in the units that the first `fit` standardised to.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int or Reporter, default=0
+    verbose : int, Reporter or list of Reporter, default=0
     random_state : int, Generator, RandomState or None, default=None
 
     Attributes
@@ -147,7 +147,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         tol: float = 1e-4,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes

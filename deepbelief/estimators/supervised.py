@@ -55,7 +55,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     warm_start: bool
     rbm: Any
     backend: str | Backend
-    verbose: int | Reporter
+    verbose: int | Reporter | Sequence[Reporter]
     random_state: Any
 
     coefs_: list[Array]
