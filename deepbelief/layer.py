@@ -366,13 +366,10 @@ class LayerTrainer:
         )
         return self.bk.to_numpy(h).copy()
 
-    def represent(self, rows: Rows, mean: Any = None, scale: Any = None) -> Rows:
+    def represent(self, rows: Rows) -> Rows:
         """Return the hidden means of these rows, kept on the device."""
         bk = self.bk
         out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
         for start, stop, block in rows.blocks(BLOCK_ROWS):
             self.machine.mean_hidden(block, out=out[start:stop])
-        if mean is not None:
-            out -= bk.asarray(mean)
-            out /= bk.asarray(scale)
         return Rows(out, bk, self.machine.dtype)

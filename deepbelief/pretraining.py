@@ -78,8 +78,12 @@ def pretrain(
     trainers: list[LayerTrainer] = []
     history: list[Record] = []
     for number in range(n_passes):
-        rows = held = None
+        rows: Rows | None = None
+        held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
+            if layer:
+                rows = trainers[layer - 1].represent(rows)  # type: ignore[arg-type]
+                held = trainers[layer - 1].represent(held) if held is not None else None
             if number == 0:
                 trainer = _first_pass_trainer(
                     source, rows, trainers, layer, n_hidden, settings[layer], bk, seed, n_passes, start, states
@@ -90,16 +94,16 @@ def pretrain(
             if layer == 0:
                 rows = Rows(scaled(source, weights), bk, trainer.machine.dtype)
                 held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype) if held_out is not None else None
-            else:
-                below = trainers[layer - 1]
-                rows = below.represent(rows, weights.mean, weights.scale)  # type: ignore[arg-type]
-                held = below.represent(held, weights.mean, weights.scale) if held is not None else None
+            elif weights.mean is not None:
+                for kept in (rows, held):
+                    if kept is not None:
+                        kept.standardise(weights.mean, weights.scale)
             n_iter = int(trainer.settings.n_iter)
             first = trainer.state.epochs
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
             reporter.begin(labels | extent)
-            history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)
+            history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)  # type: ignore[arg-type]
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
     return _result(trainers, len(layer_sizes), history, "", seed)
@@ -115,10 +119,10 @@ def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], 
 
 
 def _first_pass_trainer(
-    source: RowSource, rows_below: Rows | None, trainers: list[LayerTrainer], layer: int, n_hidden: int,
+    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, n_hidden: int,
     settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any,
 ) -> LayerTrainer:  # fmt: skip
-    """Return the trainer of a layer that the first pass has reached."""
+    """Return the trainer of a layer that the first pass has reached; ``rows`` are the hidden means of that below."""
     hidden = get_unit(settings.hidden)
     if hidden.spec.startswith("softmax"):
         raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
@@ -126,7 +130,7 @@ def _first_pass_trainer(
     if start is not None:
         weights = start.layers[layer]
     else:
-        unit, mean, scale, visible_mean = _visible_of(source, rows_below, trainers, layer, settings)
+        unit, mean, scale, visible_mean = _visible_of(source, rows, trainers, layer, settings)
         weights = initial_weights(
             n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
             sparsity_target=settings.sparsity_target, is_model=settings.is_model,
@@ -139,12 +143,12 @@ def _first_pass_trainer(
 
 
 def _visible_of(
-    source: RowSource, rows_below: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings
+    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings
 ) -> tuple[Unit, Any, Any, Any]:
     if layer == 0:
         return choose_visible(settings.visible, source)
     below = trainers[-1]
-    means = below.represent(rows_below).source()  # type: ignore[arg-type]
+    means = rows.source()  # type: ignore[union-attr]
     unit = get_unit(below.machine.hidden.next_visible)
     statistics = column_statistics(means)
     dtype, n = below.machine.dtype, means.shape[0]

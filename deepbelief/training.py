@@ -163,6 +163,11 @@ class Rows:
             return self._resident[self.bk.asarray(index)]
         return self.bk.asarray(self._source.take(index), dtype=self.dtype)
 
+    def standardise(self, mean: Any, scale: Any) -> None:
+        """Subtract and divide by a number for each column, in place: of rows that are the device's own."""
+        self._resident -= self.bk.asarray(mean)
+        self._resident /= self.bk.asarray(scale)
+
     def source(self) -> RowSource:
         """Return these rows as a source on the host."""
         return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
