@@ -23,6 +23,8 @@ from ._text import clean
 
 Metadata = dict[str, Any]
 
+TASKS = {"DBNClassifier": "classifier", "DBNRegressor": "regressor", "DeepAutoencoder": "autoencoder"}
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -39,14 +41,32 @@ class Model:
         return type(self.estimator).__name__
 
     @property
+    def task(self) -> str | None:
+        """What it is fine-tuned to be: a classifier, a regressor or an autoencoder; None: it is not."""
+        return TASKS.get(self.kind)
+
+    @property
     def is_classifier(self) -> bool:
         """Whether it tells classes apart."""
-        return self.kind == "DBNClassifier"
+        return self.task == "classifier"
+
+    @property
+    def is_regressor(self) -> bool:
+        """Whether it predicts numbers."""
+        return self.task == "regressor"
 
     @property
     def is_autoencoder(self) -> bool:
         """Whether it encodes and decodes as a whole."""
-        return self.kind == "DeepAutoencoder"
+        return self.task == "autoencoder"
+
+    @property
+    def n_targets(self) -> int:
+        """How many columns `predict` has."""
+        if self.is_regressor:
+            return len(self.estimator.target_mean_)
+        classes = self.estimator.classes_
+        return len(classes) if isinstance(classes, list) or self.estimator.loss == "cross_entropy" else 1
 
     @property
     def tuned(self) -> bool:
@@ -116,7 +136,7 @@ def _absolute(labels: str | None) -> str | None:
 
 def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
-    need_labels: bool = False, held_out: bool = False,
+    need_labels: bool = False, numbers: bool = False, held_out: bool = False,
 ) -> tuple[DataSet, Metadata]:  # fmt: skip
     """Open data for a model, scaled as its training data were; those very data where none are named.
 
@@ -127,6 +147,8 @@ def data_for(
         As typed; None: as recorded in the model.
     need_labels : bool
         Whether rows without labels are an error.
+    numbers : bool
+        Whether such labels are real values rather than classes.
     held_out : bool
         Whether to prefer the test split of the recorded data.
 
@@ -147,7 +169,7 @@ def data_for(
         where["labels"] = _recorded_labels(model, spec, need_labels)
     data = _open(model, spec, where)
     if need_labels:
-        data = replace(data, labels=_classes(data))
+        data = replace(data, labels=_numbers(data) if numbers else _classes(data))
     return data, describe_data(data, **where)
 
 
@@ -223,16 +245,30 @@ def check_values(model: Model, statistics: ColumnStatistics) -> None:
         )
 
 
+def _labels(data: DataSet) -> NDArray[Any]:
+    """Return the labels, which must be there."""
+    if data.labels is None:
+        raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
+    return data.labels
+
+
+def _numbers(data: DataSet) -> NDArray[Any]:
+    """Return the labels as real values."""
+    labels = _labels(data)
+    if labels.dtype.kind not in "iuf":
+        raise DataError(f"{data.name}: a regressor learns numbers, and the label of row 0 is {clean(labels[0])!r}")
+    return labels.astype(np.float64)
+
+
 def _classes(data: DataSet) -> NDArray[Any]:
     """Return the labels as integers or texts."""
-    labels = data.labels
-    if labels is None:
-        raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
+    labels = _labels(data)
     if labels.dtype.kind != "f":
         return labels
     broken = np.flatnonzero(labels != np.rint(labels))
     if len(broken):
         raise DataError(
-            f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is no class"
+            f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is no class; "
+            "finetune --regression learns numbers"
         )
     return labels.astype(np.int64)

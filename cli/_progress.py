@@ -67,6 +67,8 @@ def scores(record: Record) -> str:
         "free_energy_gap": "gap",
         "loss": "loss",
         "validation_loss": "held-out loss",
+        "rmse": "rmse",
+        "validation_rmse": "held-out rmse",
     }
     parts = [f"{name} {record[key]:.4g}" for key, name in names.items() if record.get(key) is not None]
     if record.get("validation_score") is not None:

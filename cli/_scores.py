@@ -76,6 +76,13 @@ def classify(classifier: Any, rows: RowSource, labels: NDArray[Any]) -> Classifi
     return Classified(classes.tolist(), confusion, nll, int((~known).sum()))
 
 
+def regress(regressor: Any, rows: RowSource, labels: NDArray[Any]) -> tuple[float, float | None]:
+    """Return the root mean squared error and R2 of a regressor; R2 is None where all labels are the same."""
+    squared = float(np.square(regressor.predict(rows) - labels).mean())
+    variance = float(labels.var())
+    return math.sqrt(squared), 1 - squared / variance if variance else None
+
+
 def reconstruction_errors(stack: Stack, rows: RowSource, backend: str) -> list[float]:
     """Return the mean squared error, summed over inputs, after going up through 1, 2 ... layers and down again."""
     bk = get_backend(backend)

@@ -35,6 +35,7 @@ KINDS = {
     "RBM": "restricted Boltzmann machine",
     "DBN": "deep belief network",
     "DBNClassifier": "deep belief network classifier",
+    "DBNRegressor": "deep belief network regressor",
     "Stack": "stack of layers",
 }
 
@@ -87,7 +88,8 @@ class Report:
         return classes if isinstance(classes, list) else [classes]
 
     def _sizes(self) -> list[int]:
-        return [*self.stack.sizes, *([sum(map(len, heads))] if (heads := self._classes()) else [])]
+        with_head = hasattr(self.estimator, "predict")
+        return [*self.stack.sizes, *([len(self.estimator.intercepts_[-1])] if with_head else [])]
 
     def _n_parameters(self) -> int:
         if hasattr(self.estimator, "coefs_"):

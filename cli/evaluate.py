@@ -21,6 +21,7 @@ def command(model: str, data: str | None, backend: str, bits: int | None, json_:
     """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
 
     A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix.
+    A regressor: RMSE in the unit of the labels, and R2.
     An autoencoder: squared error and cross-entropy per row, beside PCA of the same code size fitted to the same rows,
     and the bytes of codes and rows. Other models: squared error of the reconstruction through 1, 2 ... layers, and the
     pseudo-log-likelihood of the first layer.
@@ -37,13 +38,17 @@ def command(model: str, data: str | None, backend: str, bits: int | None, json_:
 
     get_backend(backend)
     loaded = read_model(model)
-    opened, _ = data_for(loaded, data, **where, need_labels=loaded.is_classifier, held_out=True)
+    labelled = loaded.is_classifier or loaded.is_regressor
+    if labelled and loaded.n_targets > 1:
+        raise SettingError(f"{model} predicts {loaded.n_targets} columns, evaluate compares one: use score in Python")
+    opened, _ = data_for(loaded, data, **where, need_labels=labelled, numbers=loaded.is_regressor, held_out=True)
     if bits is not None and not loaded.is_autoencoder:
         raise SettingError(f"--bits rounds the codes of an autoencoder; {model} is a {loaded.kind}: leave it out")
     if loaded.is_autoencoder:
         scores = _autoencoder(loaded, opened, backend, bits)
     else:
-        scores = _classifier(loaded, opened, backend) if loaded.is_classifier else _machines(loaded, opened, backend)
+        judge = _classifier if loaded.is_classifier else _regressor if loaded.is_regressor else _machines
+        scores = judge(loaded, opened, backend)
     if json_:
         click.echo(as_json(scores, indent=2))
         return
@@ -69,6 +74,13 @@ def _classifier(model: Any, data: Any, backend: str) -> dict[str, Any]:
         "classes": result.classes,
         "confusion": result.confusion.tolist(),
     }
+
+
+def _regressor(model: Any, data: Any, backend: str) -> dict[str, Any]:
+    from ._scores import regress
+
+    rmse, r2 = regress(model.estimator.set_params(backend=backend), data.rows, data.labels)
+    return {"model": model.path, "data": data.source_path, "rows": len(data.labels), "rmse": rmse, "r2": r2}
 
 
 def _autoencoder(model: Any, data: Any, backend: str, bits: int | None) -> dict[str, Any]:
@@ -131,6 +143,9 @@ def _shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
         rows.append(("error", f"{100 * scores['error']:.2f} % ({of}), {interval}"))
         rows.append(("nll", f"{scores['nll']:.4g} nats per row"))
         return rows
+    if "rmse" in scores:
+        r2 = "none: all labels are the same" if scores["r2"] is None else f"{scores['r2']:.4f}"
+        return [*rows, ("rmse", f"{scores['rmse']:.5g}"), ("R2", r2)]
     if "squared_error" in scores:
         return rows + _shown_codes(scores)
     for depth, error in enumerate(scores["reconstruction_errors"], 1):

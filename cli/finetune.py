@@ -1,4 +1,4 @@
-"""``deepbelief finetune``: train a pretrained model as a whole, as a classifier or as an autoencoder."""
+"""``deepbelief finetune``: train a pretrained model as a whole: a classifier, a regressor or an autoencoder."""
 
 import re
 import shlex
@@ -30,13 +30,14 @@ network_options = together(
     option("--dropout", type=float, help="Share of the hidden units dropped in each update.  [default: 0]"),
     option("--input-dropout", type=float, help="Share of the inputs dropped.  [default: 0]"),
     option("--activation", help="auto (as the hidden units), sigmoid, tanh, hard_tanh, softsign, relu or identity."),
-    option("--solver", help="sgd, adagrad, rmsprop or adam.  [default: sgd; of autoencoders adam]"),
+    option("--solver", help="sgd, adagrad, rmsprop or adam.  [default: sgd; of regressors and autoencoders adam]"),
     option(
         "--early-stopping",
         is_flag=True,
         default=None,
         help="Hold out a tenth of the rows; keep the best weights for them.",
     ),
+    click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
     option("--loss", help="Of an autoencoder: auto, cross_entropy or squared_error."),
     click.option("--tied", is_flag=True, default=None, help="Of an autoencoder: the decoder stays a mirror."),
@@ -45,11 +46,12 @@ BOTH = (
     "max_iter", "learning_rate_init", "schedule", "batch_size", "alpha", "l1", "max_norm", "dropout", "input_dropout",
     "solver", "early_stopping",
 )  # fmt: skip
-OF_CLASSIFIERS = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
-OF_AUTOENCODERS = ("loss", "tied")
+WITH_HEAD = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
+OWN = {"classifier": WITH_HEAD, "regressor": WITH_HEAD, "autoencoder": ("loss", "tied")}
+ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencoder": "an autoencoder"}
 
 
-@click.command("finetune", short_help="Fine-tune a pretrained model into a classifier or an autoencoder.")
+@click.command("finetune", short_help="Fine-tune a pretrained model: classes, numbers or codes.")
 @click.argument("model")
 @click.argument("data", required=False)
 @network_options
@@ -58,18 +60,21 @@ OF_AUTOENCODERS = ("loss", "tied")
 @option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
 @report_options
 def command(**options: Any) -> None:
-    """Fine-tune MODEL with the labels of DATA and save a classifier; or without labels, and save an autoencoder.
+    """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.
 
-    MODEL is a file from pretrain, or a classifier or an autoencoder to go on with; what pretrain --autoencoder made
-    becomes an autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows labelled -1
-    are unlabelled: a classifier leaves them out.
+    MODEL is a file from pretrain, or a fine-tuned one to go on with; what pretrain --autoencoder made becomes an
+    autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows labelled -1 are
+    unlabelled: a classifier leaves them out; a regressor knows numbers only.
 
     \b
     Examples:
       deepbelief finetune digits28.h5
       deepbelief finetune table.h5 table.csv --labels species --early-stopping
+      deepbelief finetune table.h5 table.csv --labels price --regression
       deepbelief finetune codes.h5 --epochs 30
     """  # noqa: D301
+    from sklearn.base import is_regressor
+
     from deepbelief import save
     from deepbelief.backends import get_backend
 
@@ -84,7 +89,7 @@ def command(**options: Any) -> None:
     estimator = make_estimator(model, options)
     labelled = hasattr(estimator, "predict")
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data, origin = data_for(model, options["data"], **where, need_labels=labelled)
+    data, origin = data_for(model, options["data"], **where, need_labels=labelled, numbers=is_regressor(estimator))
     check_outputs(out, options["log"], force=options["force"], inputs=(data.source_path,))
     previous, epochs_before = estimator.warm_start, len(getattr(estimator, "history_", ()))
     if estimator is model.estimator:
@@ -102,25 +107,37 @@ def default_out(model: str) -> str:
     return f"{tuned[1]}{int(tuned[2] or 1) + 1}.h5" if tuned else f"{stem}-tuned.h5"
 
 
-def make_estimator(model: Any, options: dict[str, Any]) -> Any:
-    """Return the estimator to fit: a new one on the model's layers, or the model itself to go on with."""
-    from deepbelief import DBNClassifier, DeepAutoencoder
+def kind_to_make(model: Any, options: dict[str, Any]) -> str:
+    """Return what the model is to become: what it is already, else what is asked for."""
     from deepbelief.errors import SettingError
 
-    wants_autoencoder = model.is_autoencoder or options["autoencoder"] or (model.for_autoencoder and not model.tuned)
-    if options["autoencoder"] and model.tuned and not model.is_autoencoder:
-        raise SettingError(f"{model.path} is fine-tuned already: make an autoencoder from the pretrained file")
-    names, others = (OF_AUTOENCODERS, OF_CLASSIFIERS) if wants_autoencoder else (OF_CLASSIFIERS, OF_AUTOENCODERS)
-    for name in others:
+    wanted = [kind for kind, asked in (("autoencoder", "autoencoder"), ("regressor", "regression")) if options[asked]]
+    if len(wanted) > 1:
+        raise SettingError("--autoencoder and --regression make two different models: choose one")
+    tuned_without_head = wanted == ["autoencoder"] and model.tuned and model.task is None
+    if tuned_without_head or (model.task and wanted and wanted != [model.task]):
+        raise SettingError(f"{model.path} is fine-tuned already: make {ARTICLE[wanted[0]]} from the pretrained file")
+    if model.task:
+        return str(model.task)
+    default = "autoencoder" if model.for_autoencoder and not model.tuned else "classifier"
+    return wanted[0] if wanted else default
+
+
+def make_estimator(model: Any, options: dict[str, Any]) -> Any:
+    """Return the estimator to fit: a new one on the model's layers, or the model itself to go on with."""
+    from deepbelief import DBNClassifier, DBNRegressor, DeepAutoencoder
+    from deepbelief.errors import SettingError
+
+    kind = kind_to_make(model, options)
+    for name in {name for names in OWN.values() for name in names} - set(OWN[kind]):
         if options[name] is not None:
-            kind = "an autoencoder" if wants_autoencoder else "a classifier"
             spelled = "--freeze" if name == "n_frozen" else f"--{name.replace('_', '-')}"
-            raise SettingError(f"{spelled} is no setting of {kind}, which this makes: leave it out")
-    given = {name: options[name] for name in (*BOTH, *names) if options[name] is not None}
+            raise SettingError(f"{spelled} is no setting of {ARTICLE[kind]}, which this makes: leave it out")
+    given = {name: options[name] for name in (*BOTH, *OWN[kind]) if options[name] is not None}
     given["backend"] = options["backend"]
-    if not (model.is_classifier or model.is_autoencoder):
-        kind = DeepAutoencoder if wants_autoencoder else DBNClassifier
-        return kind(pretrained=model.stack, random_state=options["seed"], **given)
+    if model.task is None:
+        classes = {"classifier": DBNClassifier, "regressor": DBNRegressor, "autoencoder": DeepAutoencoder}
+        return classes[kind](pretrained=model.stack, random_state=options["seed"], **given)
     for name in ("seed", "activation", "loss", "tied"):
         if options[name] is not None:
             raise SettingError(f"{model.path} is fine-tuned and goes on with its own: leave --{name} out")
@@ -147,23 +164,34 @@ def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> di
 
 def report(estimator: Any, history: list[dict[str, Any]], data: Any, out: str, took: float) -> None:
     """Say where the model is and what to do next."""
-    scores = [r["validation_score"] for r in history if r.get("validation_score") is not None]
-    losses = [r["validation_loss"] for r in history if r.get("validation_loss") is not None]
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
-    is_classifier = hasattr(estimator, "classes_")
+    is_classifier, with_head = hasattr(estimator, "classes_"), hasattr(estimator, "predict")
     shown = [
         ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
-        ("layers", arrows((*sizes, len(estimator.classes_)) if is_classifier else (*sizes, *sizes[-2::-1]))),
+        ("layers", arrows((*sizes, len(estimator.intercepts_[-1])) if with_head else (*sizes, *sizes[-2::-1]))),
         ("data", f"{rows}, {estimator.n_unlabeled_} unlabelled" if is_classifier else rows),
-        ("loss", f"{history[-1]['loss']:.4g} on the training rows, after {estimator.n_iter_} epochs"),
     ]
-    if scores:
-        shown.append(("error", f"{100 * (1 - max(scores)):.2f} % on held-out rows, the best epoch's"))
-    elif losses:
-        shown.append(("", f"{min(losses):.4g} on held-out rows, the best epoch's"))
     shown += [
+        *goodness(history, estimator.n_iter_),
         ("seed", str(estimator._seed)),
         ("time", seconds(took)),
         ("next", f"deepbelief evaluate {shlex.quote(out)}"),
     ]
     facts(shown)
+
+
+def goodness(history: list[dict[str, Any]], n_epochs: int) -> list[tuple[str, str]]:
+    """Return the last training error, and the best epoch's on held-out rows if there are any."""
+    held_out = {
+        name: values
+        for name in ("validation_score", "validation_rmse", "validation_loss")
+        if (values := [r[name] for r in history if r.get(name) is not None])
+    }
+    measure = "rmse" if "rmse" in history[-1] else "loss"
+    shown = [(measure, f"{history[-1][measure]:.4g} on the training rows, after {n_epochs} epochs")]
+    best = "on held-out rows, the best epoch's"
+    if "validation_score" in held_out:
+        shown.append(("error", f"{100 * (1 - max(held_out['validation_score'])):.2f} % {best}"))
+    elif f"validation_{measure}" in held_out:
+        shown.append(("", f"{min(held_out[f'validation_{measure}']):.4g} {best}"))
+    return shown

@@ -1,4 +1,4 @@
-"""``deepbelief predict``: the class of each row."""
+"""``deepbelief predict``: the class of each row, or its value."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ._options import backend_option, data_options, force_option
 FORMATS = (".csv", ".npy")
 
 
-@click.command("predict", short_help="Predict the class of each row.")
+@click.command("predict", short_help="Predict the class or the value of each row.")
 @click.argument("model")
 @click.argument("data", required=False)
 @click.option("--out", metavar="FILE", default="-", help="A .csv or .npy file, or - for CSV on stdout.  [default: -]")
@@ -20,7 +20,9 @@ FORMATS = (".csv", ".npy")
 def command(
     model: str, data: str | None, out: str, probabilities: bool, backend: str, force: bool, **where: Any
 ) -> None:
-    """Predict classes for the rows of DATA (by default the test split of what MODEL was trained on, if there is one).
+    """Predict classes, or a regressor's values, for the rows of DATA.
+
+    DATA is by default the test split of what MODEL was trained on, if there is one.
 
     \b
     Examples:
@@ -39,13 +41,34 @@ def command(
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, data, where["labels"]))
     loaded = read_model(model)
-    if not loaded.is_classifier:
+    if not (loaded.is_classifier or loaded.is_regressor):
         raise SettingError(f"{model} holds a {loaded.kind}, which knows no classes: fine-tune it first, or use encode")
+    if probabilities and loaded.is_regressor:
+        raise SettingError(f"{model} predicts values, which have no probabilities: leave --probabilities out")
     opened, _ = data_for(loaded, data, **where, held_out=True)
     if out != STDOUT:
         check_output(out, force=force, inputs=(opened.source_path,))
-    classifier = loaded.estimator.set_params(backend=backend)
-    result = classifier.predict_proba(opened.rows) if probabilities else classifier.predict(opened.rows)
-    header = [str(c) for c in classifier.classes_] if probabilities else ["label"]
+    estimator = loaded.estimator.set_params(backend=backend)
+    result = _probabilities(estimator, opened.rows) if probabilities else estimator.predict(opened.rows)
+    header = _columns(loaded, probabilities=probabilities)
     with writing(out, shape=result.shape, dtype=result.dtype, header=header, name="predicted") as writer:
         writer.write(result)
+
+
+def _probabilities(classifier: Any, rows: Any) -> Any:
+    """Return class probabilities, those of several tasks side by side."""
+    import numpy as np
+
+    found = classifier.predict_proba(rows)
+    return np.hstack(found) if isinstance(found, list) else found
+
+
+def _columns(model: Any, *, probabilities: bool) -> list[str]:
+    """Return the header of what is predicted."""
+    name, n = "value" if model.is_regressor else "label", model.n_targets
+    if not probabilities:
+        return [name] if n == 1 else [f"{name}_{k}" for k in range(n)]
+    classes = model.estimator.classes_
+    if isinstance(classes, list):
+        return [f"label_{k}={c}" for k, each in enumerate(classes) for c in each]
+    return [str(c) for c in classes] if n == 1 else [f"label_{c}" for c in classes]

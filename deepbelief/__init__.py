@@ -12,6 +12,7 @@ _HOMES = {
     "RBM": "deepbelief.estimators",
     "DBN": "deepbelief.estimators",
     "DBNClassifier": "deepbelief.estimators",
+    "DBNRegressor": "deepbelief.estimators",
     "DeepAutoencoder": "deepbelief.estimators",
     "save": "deepbelief.estimators",
     "load": "deepbelief.estimators",

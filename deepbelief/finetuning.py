@@ -39,6 +39,7 @@ class FineTuneSettings:
     n_frozen: int = 0
     batch_size: int | str = "auto"
     max_iter: int | str = "auto"
+    rate: float | None = None  # what "auto" starts from; None: the rate of the slowest hidden activation
     n_iter_no_change: int = 10
     tol: float = 1e-4
 
@@ -208,10 +209,10 @@ class FineTuner:
 
     def end_epoch(self, epoch: int) -> Record:
         """Judge the validation rows and decide whether to go on."""
-        loss = float(self.bk.to_numpy(self._loss)) / len(self._rows)
+        network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self._rows)
         record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
-        record["learning_rate"] = self._rate
-        params = self.network.host_params()
+        record |= {"learning_rate": self._rate, **network.loss.measures(loss)}
+        params = network.host_params()
         largest = max(float(np.abs(p).max()) for p in params)
         if not (np.isfinite(loss) and largest <= LARGEST_INPUT):
             self._fall_back(epoch, largest)
@@ -222,6 +223,7 @@ class FineTuner:
             loss, score = self._judge(self._validation)
             self._losses.append(loss)
             record |= {"validation_loss": loss, "validation_score": score}
+            record |= {f"validation_{name}": value for name, value in network.loss.measures(loss).items()}
             self._remember(-loss if score is None else score, params)
         return record
 
@@ -284,7 +286,7 @@ def finetune(
     bk : Backend
     seed : int
     validation : Labelled, optional
-        Rows for early stopping; the parameters with the best accuracy there are kept.
+        Rows for early stopping; the parameters with the best score there, or else the lowest loss, are kept.
     reporter : Reporter, optional
     first_epoch : int
         Epochs done by earlier calls, so that random streams go on.
@@ -303,7 +305,8 @@ def finetune(
         If the loss is not finite after the first epoch; after a later one the last good parameters are kept.
     """
     reporter = reporter or Reporter()
-    settings = settings.resolve(train.rows.shape[0], min(layer.activation.rate for layer in hidden))
+    rate = min(layer.activation.rate for layer in hidden) if settings.rate is None else settings.rate
+    settings = settings.resolve(train.rows.shape[0], rate)
     network = Network(hidden, *head, loss, bk, tied=tied, dropout=settings.drops(len(hidden)))
     tuner = FineTuner(network, train, validation, settings)
     last = first_epoch + int(settings.max_iter)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import accumulate, pairwise
+from math import sqrt
+from typing import Any, ClassVar, Protocol
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
@@ -12,7 +14,13 @@ DeviceArray = Any
 
 
 class Loss(Protocol):
-    """What a loss provides; a new one is one class and one entry in `LOSSES`."""
+    """What a loss provides; a new one is one class and one entry in `LOSSES`.
+
+    ``targets`` says what its outputs are compared with: ``"classes"``, ``"labels"`` (0 or 1, or shares between) or
+    ``"values"``.
+    """
+
+    targets: ClassVar[str]
 
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace the head's input ``x`` (without bias) by its output."""
@@ -26,10 +34,15 @@ class Loss(Protocol):
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return the gradient of the rows' losses with respect to the head's input, in ``out`` or in ``output``."""
 
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return what a mean loss is in measures that people know, by name, for the history."""
+
 
 @dataclass(frozen=True)
 class SoftmaxNLL:
     """Softmax outputs and the negative log-likelihood of the right class; targets are class numbers."""
+
+    targets: ClassVar[str] = "classes"
 
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by class probabilities."""
@@ -54,10 +67,83 @@ class SoftmaxNLL:
         output[bk.xp.arange(len(output)), target] -= 1
         return output
 
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return nothing: nats are what they are."""
+        return {}
+
+
+@dataclass(frozen=True)
+class TaskSoftmaxNLL:
+    """One softmax for each task and the sum of their negative log-likelihoods.
+
+    Targets are class numbers of shape (n_rows, n_tasks); -1: that row has no label for that task, which then adds
+    neither loss nor gradient.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Classes of each task: its columns of the head lie beside those of the task before.
+    weights : tuple of float or None
+        What each task's loss counts; None: 1.
+    """
+
+    sizes: tuple[int, ...]
+    weights: tuple[float, ...] | None = None
+    targets: ClassVar[str] = "classes"
+
+    def columns(self) -> list[slice]:
+        """Return the columns of each task."""
+        return [slice(*ends) for ends in pairwise(accumulate(self.sizes, initial=0))]
+
+    def _weights(self) -> tuple[float, ...]:
+        return (1.0,) * len(self.sizes) if self.weights is None else self.weights
+
+    def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by each task's class probabilities."""
+        for columns in self.columns():
+            _SOFTMAX.predict(bk, x[:, columns], bias[columns])
+        return x
+
+    def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the weighted sum of the tasks' losses."""
+        total = bk.xp.zeros(len(output), output.dtype)
+        for k, (columns, weight) in enumerate(zip(self.columns(), self._weights(), strict=True)):
+            right = bk.xp.maximum(target[:, k], 0)
+            loss = _SOFTMAX.values(bk, output[:, columns], right)
+            loss *= target[:, k] >= 0
+            loss *= weight
+            total += loss
+        return total
+
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the share of a row's labels that are the most probable classes of their tasks."""
+        right = bk.xp.zeros(len(output), output.dtype)
+        for k, columns in enumerate(self.columns()):
+            right += output[:, columns].argmax(axis=1) == target[:, k]
+        right /= bk.xp.maximum((target >= 0).sum(axis=1), 1)
+        return right
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Subtract 1 from the probability of each right class; 0 for tasks without a label."""
+        for k, (columns, weight) in enumerate(zip(self.columns(), self._weights(), strict=True)):
+            part = _SOFTMAX.gradient(bk, output[:, columns], bk.xp.maximum(target[:, k], 0), out)
+            part *= (target[:, k] >= 0)[:, None]
+            part *= weight
+        return output
+
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return nothing: nats are what they are."""
+        return {}
+
+
+_SOFTMAX = SoftmaxNLL()
+
 
 @dataclass(frozen=True)
 class CrossEntropy:
     """Logistic outputs and -t log y - (1 - t) log(1 - y), summed over outputs; targets lie in [0, 1]."""
+
+    targets: ClassVar[str] = "labels"
 
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by probabilities."""
@@ -79,6 +165,10 @@ class CrossEntropy:
         """Return y - t."""
         return bk.xp.subtract(output, target, out=out)
 
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return nothing: nats are what they are."""
+        return {}
+
 
 @dataclass(frozen=True)
 class SquaredError:
@@ -88,9 +178,13 @@ class SquaredError:
     ----------
     output : str
         Name of the activation that makes the outputs: identity for real values, sigmoid for values in [0, 1].
+    rmse_unit : float or None
+        The history tells this times the root of the mean loss as ``rmse``; None: no such number.
     """
 
     output: str = "identity"
+    rmse_unit: float | None = None
+    targets: ClassVar[str] = "values"
 
     @property
     def _activation(self) -> Activation:
@@ -114,13 +208,17 @@ class SquaredError:
         error *= 2
         return self._activation.backward(bk, error, output, out)
 
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return the root of the mean squared error."""
+        return {} if self.rmse_unit is None else {"rmse": self.rmse_unit * sqrt(loss)}
+
 
 LOSSES: Mapping[str, type[Loss]] = {
     "softmax_nll": SoftmaxNLL,
     "cross_entropy": CrossEntropy,
     "squared_error": SquaredError,
 }
-"""Losses by name: a new one is one class and one entry."""
+"""Losses by name: a new one is one class and one entry (`TaskSoftmaxNLL` has none: it needs its sizes)."""
 
 
 def get_loss(loss: str | Loss) -> Loss:
@@ -129,7 +227,7 @@ def get_loss(loss: str | Loss) -> Loss:
     Examples
     --------
     >>> get_loss("squared_error")
-    SquaredError(output='identity')
+    SquaredError(output='identity', rmse_unit=None)
     """
     if not isinstance(loss, str):
         if not hasattr(loss, "gradient"):

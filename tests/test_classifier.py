@@ -153,7 +153,7 @@ def test_labels_that_cannot_be_used(data):
         (np.where(y, y, np.nan), {}, "NaN"),
         (np.where(y, y, np.nan), {"unlabeled": np.nan}, "NaN"),
         (y[:-1], {}, "inconsistent|119"),
-        (np.column_stack([y, y]), {}, "1d|1-d|multi"),
+        (np.stack([y, y], axis=-1)[:, None], {}, "dim 3"),
     ]
     for labels, settings, match in cases:
         for rows in (X, as_source(X)):

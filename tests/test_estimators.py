@@ -10,10 +10,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
+from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
 
 SHORT = RBM(n_iter=2, batch_size=10)
@@ -32,6 +33,8 @@ CHECKED = [
     DBNClassifier((16, 8), rbm=RBM(n_iter=2), activation="tanh", max_iter=40),
     DBNClassifier((16,), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True),
     DBNClassifier((16,), rbm=UNIT_TYPES["gaussian"], unlabeled=None, class_weight="balanced", max_iter=40),
+    DBNRegressor((16,), rbm=SHORT, max_iter=40),
+    DBNRegressor((16, 8), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True, validation_fraction=0.2),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3, code="sigmoid", loss="squared_error", tied=True, alpha=1e-4),
     DeepAutoencoder((5, 3), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True),
@@ -40,7 +43,7 @@ STOCHASTIC = "minibatches are drawn by row, so that a weight of 2 is not a repet
 
 
 def expected_failures(estimator):
-    if not isinstance(estimator, DBNClassifier):
+    if not isinstance(estimator, (DBNClassifier, DBNRegressor)):
         return {}
     return {f"check_sample_weight_equivalence_on_{kind}_data": STOCHASTIC for kind in ("dense", "sparse")}
 
@@ -55,6 +58,11 @@ def test_scikit_learn_finds_nothing_wrong(estimator, check):
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
 def test_a_classifier_as_it_comes_learns_what_scikit_learn_asks_of_it():
     check_classifiers_train("DBNClassifier", DBNClassifier())
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
+def test_a_regressor_as_it_comes_learns_what_scikit_learn_asks_of_it():
+    check_regressors_train("DBNRegressor", DBNRegressor())
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +82,8 @@ FITTED = [
     DBN((6, 5), rbm=SHORT, pretraining="denoising", corruption="salt_and_pepper", random_state=3),
     DBNClassifier((6, 5), rbm=SHORT, max_iter=3, random_state=3),
     DBNClassifier((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, random_state=3),
+    DBNRegressor((6, 5), rbm=SHORT, max_iter=3, random_state=3),
+    DBNRegressor((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, solver="sgd", random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, early_stopping=True, random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, code="sigmoid", tied=True, random_state=3),
 ]
@@ -196,7 +206,10 @@ def test_other_dtypes_count_as_float32(estimator, bits, dtype):
 def test_floats_keep_their_dtype_throughout(estimator, bits, dtype):
     X, y = bits
     estimator = clone(estimator).fit(X.astype(dtype), y)
-    floats = {a.dtype for a in arrays_of(estimator) if a.dtype.kind == "f"}
+    # What is in the units of y is as exact as y, whatever the rows are.
+    of_y = [getattr(estimator, name, None) for name in ("target_mean_", "target_scale_")]
+    arrays = [a for a in arrays_of(estimator) if not any(a is b for b in of_y)]
+    floats = {a.dtype for a in arrays if a.dtype.kind == "f"}
     assert floats == {np.dtype(dtype)}
     assert estimator.transform(X.astype(dtype)).dtype == dtype
 
@@ -341,6 +354,17 @@ BAD_CLASSIFIER = [
     ("activation", None, "sigmoid, tanh"),
     *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
 ]
+BAD_LOSSES = [
+    (DBNClassifier, "loss", "squared_error", r"DBNRegressor.*softmax_nll.*cross_entropy"),
+    (DBNClassifier, "loss", "softmax", "did you mean 'softmax_nll'"),
+    (DBNClassifier, "loss", None, "softmax_nll"),
+    (DBNClassifier, "loss", SquaredError(), "DBNRegressor"),
+    *[(DBNClassifier, "task_weights", v, "task_weights must") for v in ("x", 3, [1, -1], [0, 0], [1, None], [np.nan])],
+    (DBNClassifier, "task_weights", [1.0], "several columns"),
+    *[(DBNRegressor, "loss", v, "DBNClassifier.*squared_error") for v in ("softmax_nll", "cross_entropy")],
+    (DBNRegressor, "loss", "squared_eror", "did you mean 'squared_error'"),
+    *[(DBNRegressor, *bad) for bad in (("activation", "tahn", "'tanh'"), ("n_frozen", 3, "n_frozen=3"))],
+]
 BAD_AUTOENCODER = [
     *[("code", v, "linear, sigmoid") for v in ("logistic", None, 3)],
     ("loss", "squared_eror", "did you mean 'squared_error'"),
@@ -348,12 +372,13 @@ BAD_AUTOENCODER = [
     ("loss", "softmax_nll", "auto, cross_entropy or squared_error"),
     *[("tied", v, "True or False") for v in ("no", None)],
 ]
-CLASSES = (RBM, DBN, DBNClassifier, DeepAutoencoder)
+CLASSES = (RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder)
 BAD = (
     [(RBM, *bad) for bad in [*BAD_RBM, ("n_components", 0, NUMBER), ("n_components", "x", NUMBER)]]
-    + [(cls, *bad) for bad in BAD_OUTER for cls in (DBN, DBNClassifier, DeepAutoencoder)]
-    + [(cls, *bad) for bad in BAD_TUNED for cls in (DBNClassifier, DeepAutoencoder)]
+    + [(cls, *bad) for bad in BAD_OUTER for cls in (DBN, DBNClassifier, DBNRegressor, DeepAutoencoder)]
+    + [(cls, *bad) for bad in BAD_TUNED for cls in (DBNClassifier, DBNRegressor, DeepAutoencoder)]
     + [(DBNClassifier, *bad) for bad in BAD_CLASSIFIER]
+    + BAD_LOSSES
     + [(DeepAutoencoder, *bad) for bad in BAD_AUTOENCODER]
     + [(cls, "random_state", v, "random_state") for cls in CLASSES for v in ("x", -1, 1.5)]
 )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, hdf5, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
 from deepbelief.gradients import CD
@@ -30,6 +30,10 @@ MODELS = {
     ),
     "classifier-tanh": DBNClassifier((6, 5), rbm=[TEMPLATE, TEMPLATE], max_iter=3, activation="tanh", random_state=0),
     "classifier-early": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, early_stopping=True, unlabeled=2, random_state=0),
+    "tasks": DBNClassifier((6, 5), rbm=TEMPLATE, max_iter=3, task_weights=(1, 0.5), random_state=0),
+    "labels": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, loss="cross_entropy", random_state=0),
+    "regressor": DBNRegressor((6, 5), rbm=TEMPLATE, max_iter=3, early_stopping=True, random_state=0),
+    "regressor-several": DBNRegressor((6,), rbm=TEMPLATE, max_iter=3, activation="tanh", random_state=0),
     "autoencoder": DeepAutoencoder((6, 5), rbm=TEMPLATE, max_iter=3, early_stopping=True, random_state=0),
     "autoencoder-tied": DeepAutoencoder(
         (6, 5), code="sigmoid", rbm=TEMPLATE, max_iter=3, tied=True, loss="squared_error", random_state=0
@@ -46,11 +50,23 @@ def data():
     return X, X[:, :4].argmax(axis=1)
 
 
+TARGETS = {  # what a kind of model learns, where it is not the classes
+    "tasks": lambda y: np.column_stack([y, np.where(np.arange(len(y)) % 3, y % 2, -1)]),
+    "labels": lambda y: np.column_stack([y == 1, y > 1, y % 2]).astype(int),
+    "regressor": lambda y: 1e3 + 7.5 * y,
+    "regressor-several": lambda y: np.column_stack([y - 1e-3, 1e5 * y**2]),
+}
+
+
+def fit(kind, data):
+    return clone(MODELS[kind]).fit(data[0], TARGETS.get(kind, np.asarray)(data[1]))
+
+
 @pytest.fixture(scope="module", params=MODELS, ids=list(MODELS))
 def fitted(request, data):
     if request.param == "dbn-defaults":
         return DBN((6,), random_state=0, rbm=None).fit(data[0][:30])
-    return clone(MODELS[request.param]).fit(*data)
+    return fit(request.param, data)
 
 
 @pytest.fixture
@@ -105,15 +121,14 @@ def test_predictions_are_the_same_to_the_bit(fitted, back, data):
         arguments = (3,) if method == "sample" else (data[0],)
         extra = {"n_steps": 3} if method == "sample" else {}
         for _ in range(2):  # the stream of gibbs and sample goes on alike
-            one, other = (getattr(e, method)(*arguments, **extra) for e in (fitted, back))
-            assert one.dtype == other.dtype
-            np.testing.assert_array_equal(one, other)
+            assert_same_state(*(getattr(e, method)(*arguments, **extra) for e in (fitted, back)))
 
 
-def test_a_loaded_model_trains_on_as_the_saved_one_would(fitted, back, data):
+def test_a_loaded_model_trains_on_as_the_saved_one_would(fitted, back, data, request):
     import copy
 
     kept = copy.deepcopy(fitted)
+    data = data[0], TARGETS.get(request.node.callspec.params["fitted"], np.asarray)(data[1])
     if isinstance(fitted, DBN):
         pairs = [(kept.fit(data[0]), back.fit(data[0]))]
     else:
@@ -206,11 +221,11 @@ def test_what_a_file_cannot_hold_is_told_before_it_is_written(data, tmp_path, fa
     for estimator, match in cases:
         with pytest.raises(SettingError, match=match):
             save(estimator.fit(data[0]), path)
-    for unfitted in (RBM(), DBN(), DBNClassifier(), DeepAutoencoder()):
+    for unfitted in (RBM(), DBN(), DBNClassifier(), DBNRegressor(), DeepAutoencoder()):
         with pytest.raises(SettingError, match="not fitted"):
             save(unfitted, path)
     for other in (np.zeros(3), "model", type("RBM", (RBM,), {})().fit(data[0])):
-        with pytest.raises(SettingError, match="save takes a Stack, RBM, DBN, DBNClassifier, DeepAutoencoder"):
+        with pytest.raises(SettingError, match=f"save takes a Stack, {', '.join(ESTIMATORS)}, got"):
             save(other, path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(DataError, match="nowhere"):
@@ -218,12 +233,14 @@ def test_what_a_file_cannot_hold_is_told_before_it_is_written(data, tmp_path, fa
 
 
 def model_of(kind, data):
-    return to_model_file(clone(MODELS[kind]).fit(*data), {})
+    return to_model_file(fit(kind, data), {})
 
 
 @pytest.fixture(scope="module")
 def files(data):
-    return {kind: model_of(kind, data) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder")}
+    return {
+        kind: model_of(kind, data) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder", *TARGETS)
+    }
 
 
 def changed(model, part, **values):
@@ -238,6 +255,7 @@ COUNTS = {
     "rbm-pcd-sparse": ["n_features_in", "seed", "draws", "epochs", "updates"],
     "dbn-list": ["n_features_in", "seed", "draws"],
     "classifier": ["n_features_in", "seed", "epochs", "n_unlabeled"],
+    "regressor": ["n_features_in", "seed", "epochs"],
 }
 
 
@@ -264,17 +282,37 @@ def test_arrays_that_do_not_belong(files, tmp_path):
             if name not in ("chains", "activity"):
                 refuse(without(model, "arrays", name), f"lacks '{name}'", tmp_path)
             wrong = [array[:0], array.reshape(1, *array.shape), np.zeros(3, dtype="U2")]
-            if name != "classes":
+            if not name.startswith("classes"):
                 wrong += [array.astype(np.float32), array[..., :-1], np.zeros(array.shape, int)]
             for value in wrong:
-                match = "classes" if name == "classes" else "belongs"
+                match = "classes|belongs" if name.startswith("classes") else "belongs"
                 refuse(changed(model, "arrays", **{name: value}), match, tmp_path)
 
 
 def test_classes_that_cannot_be(files, tmp_path):
     for classes in ([0, 0, 1, 2], [3, 2, 1, 0], [1], ["b", "a", "c", "d"]):
         refuse(changed(files["classifier"], "arrays", classes=np.array(classes)), "classes must be", tmp_path)
+        refuse(changed(files["tasks"], "arrays", classes_1=np.array(classes)), "classes must be", tmp_path)
     refuse(changed(files["classifier"], "arrays", classes=np.arange(5)), "belongs", tmp_path)
+    refuse(changed(files["tasks"], "arrays", classes_2=np.arange(2)), "task_weights has 2 numbers", tmp_path)
+    refuse(changed(files["labels"], "arrays", classes=np.arange(3) + 1), "numbers of its labels", tmp_path)
+    refuse(changed(files["labels"], "arrays", classes=np.arange(4)), "belongs", tmp_path)
+
+
+@pytest.mark.parametrize("targets", ["classes", "tasks", "labels", "values", None, 3, []])
+def test_targets_that_do_not_go_with_the_loss(files, targets, tmp_path):
+    for kind in ("classifier", "tasks", "labels"):
+        if targets != files[kind].attributes["targets"]:
+            refuse(
+                changed(files[kind], "attributes", targets=targets),
+                "targets .* do not go with|lacks 'classes",
+                tmp_path,
+            )
+
+
+def test_scales_of_targets_that_cannot_be(files, tmp_path):
+    for scale in (0.0, -1.0):
+        refuse(changed(files["regressor"], "arrays", target_scale=np.array([scale])), "scale of the targets", tmp_path)
 
 
 def test_names_of_features_that_cannot_be(files, tmp_path):
@@ -307,7 +345,7 @@ def test_classes_of_estimators_come_from_a_fixed_list(files, tmp_path):
         3,
     ):
         refuse(changed(files["dbn-list"], "params", rbm=nested), "DBN|RBM|Popen", tmp_path)
-    assert set(ESTIMATORS) == {"RBM", "DBN", "DBNClassifier", "DeepAutoencoder"}
+    assert set(ESTIMATORS) == {"RBM", "DBN", "DBNClassifier", "DBNRegressor", "DeepAutoencoder"}
 
 
 BAD = [
@@ -329,7 +367,10 @@ BAD = [
     *[("classifier", name, value) for name, value in [
         ("activation", "x"), ("solver", "x"), ("alpha", -1), ("learning_rate_init", "x"), ("tol", "x"), ("momentum", 1),
         ("max_iter", 0), ("early_stopping", 1), ("validation_fraction", 0), ("n_iter_no_change", 0),
+        ("loss", "x"), ("loss", "squared_error"), ("loss", "cross_entropy"), ("task_weights", "x"),
     ]],
+    ("tasks", "task_weights", [1, 2, 3]),
+    *[("regressor", "loss", value) for value in ("x", "softmax_nll", None)],
 ]  # fmt: skip
 
 
@@ -355,7 +396,8 @@ def test_a_file_made_on_a_gpu_is_read_anywhere(files):
 
 
 def test_settings_of_an_older_release_take_their_defaults(files):
-    """A setting that came later is not in the file."""
+    """A setting or a value that came later is not in the file."""
+    assert from_model_file(without(files["classifier"], "attributes", "targets")).classes_.tolist() == [0, 1, 2, 3]
     assert from_model_file(without(files["classifier"], "params", "pretrained_lr_factor")).pretrained_lr_factor == 1.0
 
 

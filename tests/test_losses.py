@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from deepbelief.errors import SettingError
-from deepbelief.losses import LOSSES, SoftmaxNLL, SquaredError, get_loss
+from deepbelief.losses import LOSSES, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
 
 N, WIDTH = 6, 4
 CLASSES = np.array([0, 3, 1, 1, 2, 0])
+TASKS = np.array([[0, 1], [1, -1], [-1, 0], [-1, -1], [1, 1], [0, 0]])  # of two classes each; -1: no label
 SHARES = np.random.default_rng(1).random((N, WIDTH))
 REAL = np.random.default_rng(2).normal(size=(N, WIDTH))
 CASES = {  # each loss with what its rows are compared with, and the loss of a row by its definition
     "softmax_nll": (get_loss("softmax_nll"), CLASSES),
+    "two tasks": (TaskSoftmaxNLL((2, 2)), TASKS),
+    "two weighted tasks": (TaskSoftmaxNLL((1, 3), (0.5, 2.0)), TASKS.clip(-1, [0, 2])),
     "cross_entropy": (get_loss("cross_entropy"), SHARES),
     "squared_error": (get_loss("squared_error"), REAL),
     "squared_error of sigmoid": (SquaredError("sigmoid"), SHARES),
@@ -72,6 +75,42 @@ def test_softmax_and_its_negative_log_likelihood(bk, dtype):
     np.testing.assert_allclose(values(bk, SoftmaxNLL(), x, bias, target), truth, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("weights", [None, (0.25, 3.0)])
+def test_tasks_are_softmaxes_beside_each_other_and_their_losses_add_up(bk, weights):
+    """Against the loss of one task, on the rows that have a label for it."""
+    x, bias = inputs()
+    tasks = TaskSoftmaxNLL((2, 2), weights)
+    output = tasks.predict(bk, bk.asarray(x.copy()), bk.asarray(bias))
+    found = bk.to_numpy(tasks.values(bk, output, bk.asarray(TASKS)))
+    gradient = bk.to_numpy(tasks.gradient(bk, output, bk.asarray(TASKS), bk.xp.empty_like(output)))
+    value, slope = np.zeros(N), np.zeros((N, WIDTH))
+    for k, weight in enumerate(weights or (1, 1)):
+        columns, known = slice(2 * k, 2 * k + 2), TASKS[:, k] >= 0
+        one, target = get_loss("softmax_nll"), bk.asarray(TASKS[known, k])
+        p = one.predict(bk, bk.asarray(x[known][:, columns]), bk.asarray(bias[columns]))
+        value[known] += weight * bk.to_numpy(one.values(bk, p, target))
+        slope[known, columns] = weight * bk.to_numpy(one.gradient(bk, p, target, bk.xp.empty_like(p)))
+    np.testing.assert_array_equal(found, value)
+    np.testing.assert_array_equal(gradient, slope)
+    assert not found[3]
+    assert not gradient[3].any()
+
+
+def test_the_score_of_tasks_is_the_share_of_a_rows_labels_that_are_right(bk):
+    output = np.array([[0.9, 0.1, 0.2, 0.8]] * N)
+    found = TaskSoftmaxNLL((2, 2)).score(bk, bk.asarray(output), bk.asarray(TASKS))
+    np.testing.assert_array_equal(bk.to_numpy(found), [1, 0, 0, 0, 0.5, 0.5])
+
+
+def test_the_root_of_the_mean_squared_error_is_told_in_its_unit(bk):
+    x, bias = inputs()
+    mean = float(values(bk, SquaredError(), x, bias, REAL).mean())
+    rmse = 5 * np.sqrt(np.square(x + bias - REAL).mean())
+    assert SquaredError(rmse_unit=5 / np.sqrt(WIDTH)).measures(mean)["rmse"] == pytest.approx(rmse)
+    for loss, _ in CASES.values():
+        assert loss.measures(mean) == {}
+
+
 def test_a_certain_mistake_costs_a_finite_amount(bk):
     x = np.array([[1e4, -1e4], [800.0, -800.0]], np.float32)
     got = values(bk, SoftmaxNLL(), x, np.zeros(2, np.float32), np.array([1, 1]))
@@ -111,6 +150,12 @@ def test_the_score_of_classes_is_accuracy_and_other_losses_are_their_own(bk):
     np.testing.assert_array_equal(bk.to_numpy(SoftmaxNLL().score(bk, output, wrong)), 0)
     for loss in (get_loss("cross_entropy"), get_loss("squared_error")):
         assert loss.score(bk, output, output) is None
+
+
+def test_each_loss_says_what_it_is_compared_with():
+    assert {name: loss.targets for name, loss in LOSSES.items()} == {
+        "softmax_nll": "classes", "cross_entropy": "labels", "squared_error": "values",
+    }  # fmt: skip
 
 
 def test_losses_are_found_by_name_or_given():

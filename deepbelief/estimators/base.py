@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
@@ -47,18 +47,25 @@ def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: in
     return as_source(X)
 
 
-def check_rows_and_labels(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
-    """Return X as a source and y as an array of as many rows, after scikit-learn's checks."""
+def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
+    """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector."""
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=2)
-        y = check_array(y, ensure_2d=False, dtype=None)
+        if y is None:
+            raise DataError(f"{type(estimator).__name__} needs targets: y is None")
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
         if len(y) != X.shape[0]:
             raise DataError(f"X has {X.shape[0]} rows but y has {len(y)}")
-        return X, y
-    if bk.owns(X) and not isinstance(X, np.ndarray):
-        X = bk.to_numpy(X)
-    X, y = validate_data(estimator, X, y, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2)
-    return as_source(X), y
+    else:
+        if bk.owns(X) and not isinstance(X, np.ndarray):
+            X = bk.to_numpy(X)
+        X, y = validate_data(
+            estimator, X, y, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2, multi_output=True
+        )
+        X = as_source(X)
+    if sparse.issparse(y):
+        raise DataError("y is sparse: give an array, for instance y.toarray()")
+    return X, y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
 
 
 def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: int) -> None:

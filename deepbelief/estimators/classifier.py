@@ -1,53 +1,37 @@
 """The deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.base import ClassifierMixin
 
-from deepbelief.activations import Activation, get_activation
+from deepbelief.activations import Activation
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import (
-    check_backend,
-    check_number,
-    check_rows,
-    check_rows_and_labels,
-    on_device,
-    warn_diverged,
-)
-from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
-from deepbelief.estimators.labels import labelled_rows, row_weights
+from deepbelief.errors import DataError
+from deepbelief.estimators.base import check_backend
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
+from deepbelief.estimators.labels import row_weights
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import (
-    FineTunedMixin,
-    Problem,
-    check_dropout,
-    finetune_settings,
-    stack_to_tune,
-    tuned_layers,
-)
-from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
-from deepbelief.losses import SoftmaxNLL
-from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.estimators.supervised import SupervisedEstimator
+from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
-from deepbelief.pretraining import scaled
 from deepbelief.schedules import Schedule
-from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter, get_reporter
+from deepbelief.training import Reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
-    """Deep belief network with a softmax head: pretrained without labels, fine-tuned with them.
+class DBNClassifier(ClassifierMixin, SupervisedEstimator):
+    """Deep belief network with a head for classes: pretrained without labels, fine-tuned with them.
+
+    A y of several columns means several tasks on shared hidden layers, each with a softmax of its own; their losses
+    add up. With ``loss="cross_entropy"`` it is a 0/1 matrix: a row may have any number of labels.
 
     Parameters
     ----------
@@ -64,6 +48,11 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         How the layers are pretrained, as in `DBN`.
     n_passes : int, default=1
         Pretraining passes, as in `DBN`.
+    loss : {"auto", "softmax_nll", "cross_entropy"} or Loss, default="auto"
+        ``"auto"`` is ``"softmax_nll"``: one class for each row (and task). ``"cross_entropy"``: logistic outputs for
+        a 0/1 matrix y of shape (n_rows, n_labels). `DBNRegressor` has the squared error.
+    task_weights : list of float or None, default=None
+        What the loss of each task counts; None: 1.
     activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
         ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
         its weights as a start.
@@ -96,14 +85,17 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
     max_iter : int or "auto", default="auto"
         Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
     early_stopping : bool, default=False
-        Hold out a share of the labelled rows, stop when their accuracy has not risen for
-        ``n_iter_no_change`` epochs, and keep the best weights.
+        Hold out a share of the labelled rows, stop when their accuracy (the mean over tasks; of a 0/1
+        matrix less the loss) has not risen for ``n_iter_no_change`` epochs, and keep the best weights.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
-    class_weight : dict, "balanced" or None, default=None
+    class_weight : dict, "balanced", list of these or None, default=None
+        Rows count by their class. With several columns of y the weights of each are multiplied, as in scikit-learn;
+        a list has one setting for each.
     unlabeled : "auto", None or label, default="auto"
-        What marks rows without a label. ``"auto"``: -1, where at least two other labels are present.
+        What marks rows without a label. ``"auto"``: -1, where at least two other labels are present. With several
+        tasks this holds for each: a label that is missing counts for nothing, the row's other labels do.
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
@@ -112,20 +104,21 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
+    classes_ : ndarray of shape (n_classes,), or a list of them
+        One for each task where there are several; for a 0/1 matrix the numbers of its columns.
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
         The layers as pretraining left them.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, the head's last.
+        Weights and biases of each layer, the head's last: one output for each class, those of tasks side by side.
     history_ : list of dict
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.
     n_iter_ : int
         Fine-tuning epochs done.
     n_unlabeled_ : int
-        Rows that had no label.
+        Rows that had no label at all.
     n_features_in_ : int
 
     Examples
@@ -136,11 +129,18 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
     >>> clf = DBNClassifier((64, 64), max_iter=5, random_state=0).fit(X / 16, y)
     >>> clf.score(X / 16, y) > 0.9
     True
+
+    Two tasks, the digit and whether it is odd:
+
+    >>> import numpy as np
+    >>> both = DBNClassifier((64, 64), max_iter=5, random_state=0).fit(X / 16, np.column_stack([y, y % 2]))
+    >>> [p.shape for p in both.predict_proba(X / 16)]
+    [(1797, 10), (1797, 2)]
     """
 
-    classes_: Array
-    pretrained_stack_: Stack
-    history_: list[dict[str, Any]]
+    classes_: Any
+    n_unlabeled_: int
+    _head: ClassHead
 
     def __init__(
         self,
@@ -152,6 +152,8 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
+        loss: str | Loss = "auto",
+        task_weights: Sequence[float] | None = None,
         activation: str | Activation = "auto",
         solver: str | Optimizer = "sgd",
         learning_rate_init: float | str = "auto",
@@ -186,6 +188,8 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.n_passes = n_passes
+        self.loss = loss
+        self.task_weights = task_weights
         self.activation = activation
         self.solver = solver
         self.learning_rate_init = learning_rate_init
@@ -213,111 +217,20 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Pretrain on all rows, then fine-tune on the labelled ones.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-        y : array-like of shape (n_rows,)
-            Class labels; rows may be unlabelled (see ``unlabeled``).
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows in fine-tuning.
-
-        Returns
-        -------
-        DBNClassifier
-            Itself.
-
-        Raises
-        ------
-        DataError, SettingError, BackendError, DivergenceError
-        """
-        bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        problem = self._prepare(X, y, sample_weight, bk, reporter)
-        diverged = self._solve(problem, bk, reporter)
-        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
-        warn_diverged(diverged)
-        return self
-
-    def _prepare(self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter) -> Problem:
-        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
-        settings = self._settings()
-        again = self.warm_start and hasattr(self, "coefs_")
-        source, y = check_rows_and_labels(self, X, y, bk, reset=not again)
-        train = self._labelled(source, column_or_1d(y, warn=True), sample_weight, again)
-        if again:
-            history = self.history_
-        else:
-            self._seed, self._epochs = run_seed(self.random_state), 0
-            sizes = partial(layer_sizes, self.hidden_layer_sizes, source, len(self.classes_))
-            self.pretrained_stack_, history = stack_to_tune(
-                self, source, sizes, partial(templates_of, self.rbm), bk, reporter
-            )
-        hidden, head = self._start(again)
-        return Problem(hidden, head, SoftmaxNLL(), *self._split(train), settings, history)
-
     def _settings(self) -> FineTuneSettings:
-        if not isinstance(self.activation, str) or self.activation != "auto":
-            get_activation(self.activation)
-        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
-        check_number("head_epochs", self.head_epochs, low=0, integer=True)
-        check_number("n_frozen", self.n_frozen, low=0, integer=True)
-        return finetune_settings(
-            self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
-        )
+        class_loss(self.loss)
+        check_task_weights(self.task_weights)
+        return super()._settings()
 
-    def _check_layers(self, n_layers: int) -> None:
-        check_dropout(self.dropout, n_layers)
-        if self.n_frozen > n_layers:
-            raise SettingError(f"n_frozen={self.n_frozen} layers shall stay as they are, there are {n_layers}")
-
-    def _labelled(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
-        """Return the labelled rows with class numbers and weights."""
-        check_classification_targets(y)
-        known = labelled_rows(y, self.unlabeled)
-        if not known.any():
-            raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
-        classes, targets = np.unique(y[known], return_inverse=True)
-        if len(classes) < 2:
-            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {classes[0]!r}")
-        if again and not np.array_equal(classes, self.classes_):
-            raise DataError(f"warm_start goes on with classes {self.classes_.tolist()}, y has {classes.tolist()}")
-        self.classes_, self.n_unlabeled_ = classes, int((~known).sum())
-        weights = row_weights(y, known, sample_weight, self.class_weight)
+    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+        """Return the labelled rows with class numbers, or 0/1 labels, and weights."""
+        head, targets, known = class_head(y, self.loss, self.unlabeled, self.task_weights)
+        if again and not same_classes(head.classes, self.classes_):
+            raise DataError(f"warm_start goes on with classes {_told(self.classes_)}, y has {_told(head.classes)}")
+        self._head, self.classes_, self.n_unlabeled_ = head, head.classes, int((~known).sum())
+        weights = row_weights(y, known, sample_weight, self.class_weight, targets >= 0)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
-        return Labelled(rows, targets.astype(np.intp), weights)
-
-    def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
-        """Return the hidden layers and the head to start from."""
-        if again:
-            return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
-        layers = layers_from_stack(self.pretrained_stack_, self.activation)
-        W, n_classes = layers[-1].W, len(self.classes_)
-        return layers, (np.zeros((W.shape[1], n_classes), W.dtype), np.zeros(n_classes, W.dtype))
-
-    def _layers(self) -> list[Layer]:
-        """Return the hidden layers as fine-tuned."""
-        activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
-        return tuned_layers(self.coefs_, self.intercepts_, activations)
-
-    def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
-        """Scale the rows as the first layer wants them, and hold some out for early stopping."""
-        rows = scaled(train.rows, self.pretrained_stack_.layers[0])
-        parts: tuple[Labelled, ...] = (Labelled(rows, train.targets, train.weights),)
-        if self.early_stopping:
-            parts = hold_out(parts[0], self.validation_fraction, self._seed, by_class=True)
-        for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):
-            if part.weights is not None and not part.weights.sum() > 0:
-                raise DataError(f"the weights of all labelled rows for {name} are 0: give some rows a weight > 0")
-        return parts[0], parts[1] if self.early_stopping else None
-
-    def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
-        check_is_fitted(self, "coefs_")
-        bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
-        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], SoftmaxNLL(), bk)
-        return network, scaled(source, self.pretrained_stack_.layers[0]), bk
+        return Labelled(rows, targets, weights)
 
     def predict_proba(self, X: Any) -> Any:
         """Return class probabilities.
@@ -328,14 +241,15 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
 
         Returns
         -------
-        ndarray of shape (n_rows, n_classes)
-            Columns as in ``classes_``; CuPy if X is.
+        ndarray of shape (n_rows, n_classes), or a list of them
+            Columns as in ``classes_``, one array for each task where there are several; for a 0/1 matrix the
+            probability of each label, shape (n_rows, n_labels). CuPy if X is.
         """
-        network, source, bk = self._network(X)
-        out = np.empty((source.shape[0], len(self.classes_)), network.dtype)
-        for start, stop, _, output in outputs(network, source):
-            out[start:stop] = bk.to_numpy(output)
-        return on_device(out, X, bk)
+        output = self._outputs(X)
+        probabilities = self._head.probabilities(output)
+        if isinstance(probabilities, list):
+            return [self._where_from(p, X) for p in probabilities]
+        return self._where_from(probabilities, X)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of class probabilities.
@@ -346,53 +260,41 @@ class DBNClassifier(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, ClassifierM
 
         Returns
         -------
-        ndarray of shape (n_rows, n_classes)
+        ndarray of shape (n_rows, n_classes), or a list of them
         """
         probabilities = self.predict_proba(X)
         bk = check_backend(self.backend, X)
-        xp = bk.xp if bk.owns(probabilities) else np
-        return xp.log(xp.maximum(probabilities, xp.finfo(probabilities.dtype).tiny))
 
-    def predict(self, X: Any) -> Array:
-        """Return the most probable class of each row.
+        def log(p: Any) -> Any:
+            xp = bk.xp if bk.owns(p) else np
+            return xp.log(xp.maximum(p, xp.finfo(p.dtype).tiny))
+
+        return [log(p) for p in probabilities] if isinstance(probabilities, list) else log(probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy; with several tasks the mean of theirs, each over the rows with a label for it.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,) or (n_rows, n_columns)
+            For a 0/1 matrix a row counts as right if all its labels are.
+        sample_weight : array-like of shape (n_rows,), optional
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        float
         """
-        probabilities = self.predict_proba(X)
-        bk = check_backend(self.backend, X)
-        labels = self.classes_[bk.to_numpy(probabilities).argmax(axis=1)]
-        return on_device(labels, X, bk) if labels.dtype.kind in "biuf" else labels  # type: ignore[no-any-return]
-
-    def transform(self, X: Any) -> Any:
-        """Return the top hidden layer's output.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_top)
-        """
-        network, source, bk = self._network(X)
-        out = np.empty((source.shape[0], self.coefs_[-1].shape[0]), network.dtype)
-        for start, stop, _, output in outputs(network, source, top=True):
-            out[start:stop] = bk.to_numpy(output)
-        return on_device(out, X, bk)
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.coefs_[-1].shape[0])
+        predicted = self.predict(X)
+        predicted = check_backend(self.backend, X).to_numpy(predicted)
+        return self._head.accuracy(y, predicted, self.unlabeled, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
-        """Declare sparse input and kept dtypes."""
+        """Declare that a row may have several labels."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.classifier_tags.multi_label = True
         return tags
+
+
+def _told(classes: Any) -> str:
+    return str([each.tolist() for each in classes] if isinstance(classes, list) else classes.tolist())

@@ -15,7 +15,9 @@ from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN, check_pretraining, layer_settings
+from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values, class_loss, value_loss
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
 from deepbelief.seeds import run_seed
@@ -27,6 +29,7 @@ ESTIMATORS: Mapping[str, type[Any]] = {
     "RBM": RBM,
     "DBN": DBN,
     "DBNClassifier": DBNClassifier,
+    "DBNRegressor": DBNRegressor,
     "DeepAutoencoder": DeepAutoencoder,
 }
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
@@ -42,7 +45,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
 
     Parameters
     ----------
-    estimator : RBM, DBN, DBNClassifier, DeepAutoencoder or Stack
+    estimator : RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder or Stack
     path : str or path
     metadata : mapping, optional
         Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
@@ -77,7 +80,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    RBM, DBN, DBNClassifier, DeepAutoencoder or Stack
+    RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder or Stack
         It predicts bit for bit what the saved one did, on the same machine and versions.
 
     Raises
@@ -121,8 +124,11 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     arrays |= {f"intercept_{i}": b for i, b in enumerate(estimator.intercepts_)}
     attributes |= {"epochs": estimator._epochs}
     if isinstance(estimator, DBNClassifier):
-        arrays |= {"classes": estimator.classes_}
-        attributes |= {"n_unlabeled": estimator.n_unlabeled_}
+        each = estimator.classes_
+        arrays |= {f"classes_{k}": c for k, c in enumerate(each)} if isinstance(each, list) else {"classes": each}
+        attributes |= {"n_unlabeled": estimator.n_unlabeled_, "targets": estimator._head.targets}
+    if isinstance(estimator, DBNRegressor):
+        arrays |= {"target_mean": estimator.target_mean_, "target_scale": estimator.target_scale_}
     return ModelFile(
         **common, stack=estimator.stack_, pretrained=estimator.pretrained_stack_, arrays=arrays | names,
         attributes=attributes,
@@ -192,7 +198,7 @@ def _check_settings(estimator: Any) -> None:
     check_pretraining(estimator)
     if estimator.hidden_layer_sizes != "auto":
         check_sizes(estimator.hidden_layer_sizes)
-    if isinstance(estimator, (DBNClassifier, DeepAutoencoder)):
+    if isinstance(estimator, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
         estimator._settings()
 
 
@@ -236,6 +242,8 @@ def _restore(estimator: Any, model: ModelFile) -> None:
         estimator._draws = _count(attributes, "draws")
     elif isinstance(estimator, DBNClassifier):
         _restore_classifier(estimator, model, arrays)
+    elif isinstance(estimator, DBNRegressor):
+        _restore_regressor(estimator, model, arrays)
     else:
         _restore_autoencoder(estimator, model, arrays)
 
@@ -279,11 +287,41 @@ def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes
 
 def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[str, Array]) -> None:
     assert model.stack is not None
-    clf.classes_ = arrays["classes"]
-    if clf.classes_.ndim != 1 or len(clf.classes_) < 2 or not np.array_equal(np.unique(clf.classes_), clf.classes_):
-        raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
-    _restore_network(clf, model, arrays, (*model.stack.sizes, len(clf.classes_)))
+    clf._head = _class_head(clf, model.attributes.get("targets", "classes"), arrays)
+    clf.classes_ = clf._head.classes
+    _restore_network(clf, model, arrays, (*model.stack.sizes, clf._head.n_outputs))
     clf.n_unlabeled_ = _count(model.attributes, "n_unlabeled")
+
+
+def _class_head(clf: DBNClassifier, targets: Any, arrays: Mapping[str, Array]) -> ClassHead:
+    """Return the head of a classifier with these targets and classes."""
+    loss, several = class_loss(clf.loss), targets == "tasks"
+    if targets not in ("classes", "tasks", "labels") or (targets == "labels") != (loss.targets == "labels"):
+        raise FileFormatError(f"the file's targets {targets!a} do not go with loss={clf.loss!r}")
+    if targets == "labels":
+        head = Labels(arrays["classes"].size, loss)
+        if not np.array_equal(arrays["classes"], head.classes):
+            raise FileFormatError("the file's classes must be the numbers of its labels, from 0")
+        return head
+    n_tasks = sum(name.startswith("classes_") for name in arrays)
+    names = [f"classes_{k}" for k in range(max(2, n_tasks))] if several else ["classes"]
+    for classes in (arrays[name] for name in names):
+        if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
+            raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
+    if several:
+        weights = None if clf.task_weights is None else tuple(map(float, clf.task_weights))
+        return Tasks([arrays[name] for name in names], weights)
+    return OneClass(arrays["classes"], loss)
+
+
+def _restore_regressor(regressor: DBNRegressor, model: ModelFile, arrays: Mapping[str, Array]) -> None:
+    assert model.stack is not None
+    mean = _shaped(arrays["target_mean"], (None,), np.float64)
+    scale = _shaped(arrays["target_scale"], mean.shape, np.float64)
+    if not (scale > 0).all():
+        raise FileFormatError("the file's scale of the targets must be > 0")
+    regressor._keep(Values(mean, scale, value_loss(regressor.loss)))
+    _restore_network(regressor, model, arrays, (*model.stack.sizes, len(mean)))
 
 
 def _restore_autoencoder(autoencoder: DeepAutoencoder, model: ModelFile, arrays: Mapping[str, Array]) -> None:

@@ -1,5 +1,6 @@
 """Labels of classifiers: which rows have one, and how much each row weighs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,23 +28,44 @@ def labelled_rows(y: Array, unlabeled: Any) -> Array:
     return known if len(np.unique(y[known])) >= 2 else np.ones(len(y), bool)
 
 
-def row_weights(y: Array, known: Array, sample_weight: Any, class_weight: Any) -> Array | None:
+def row_weights(
+    y: Array, known: Array, sample_weight: Any, class_weight: Any, labelled: Array | None = None
+) -> Array | None:
     """Return the weights of the labelled rows, by row times by class; None where all are 1.
 
     Parameters
     ----------
-    y, known : ndarray of shape (n_rows,)
-        Labels, and the mask of the labelled rows.
+    y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    known : ndarray of shape (n_rows,)
+        Mask of the labelled rows.
     sample_weight : array-like of shape (n_rows,) or None
-    class_weight : dict, "balanced" or None
+    class_weight : dict, "balanced", list of these or None
+    labelled : ndarray of shape (n_labelled_rows, n_columns), optional
+        Which labels the labelled rows have, where y has several columns.
     """
     weights = None
     if sample_weight is not None:
         checked = _check_sample_weight(sample_weight, np.empty((len(y), 1)), ensure_non_negative=True)
         weights = checked[known].astype(np.float64)
     if class_weight is not None:
-        by_row = _by_class(y[known], class_weight)
+        by_row = _by_class(y[known], class_weight) if y.ndim == 1 else _by_column(y[known], labelled, class_weight)
         weights = by_row if weights is None else weights * by_row
+    return weights
+
+
+def _by_column(y: Array, labelled: Array | None, class_weight: Any) -> Array:
+    """Return the product of the weights of each row's classes; a missing label has weight 1."""
+    each = class_weight if isinstance(class_weight, (list, tuple)) else [class_weight] * y.shape[1]
+    if len(each) != y.shape[1] or isinstance(class_weight, Mapping):
+        raise SettingError(
+            f"class_weight must be 'balanced' or a list with one setting for each of the {y.shape[1]} columns of y, "
+            f"got {class_weight!r}"
+        )
+    weights = np.ones(len(y))
+    for k, weight in enumerate(each):
+        known = slice(None) if labelled is None else labelled[:, k]
+        if weight is not None:
+            weights[known] *= _by_class(y[known, k], weight)
     return weights
 
 

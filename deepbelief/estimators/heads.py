@@ -1,0 +1,344 @@
+"""What the outputs of a fine-tuned network stand for: a class, a class for each task, labels, or real values.
+
+A head knows its loss, turns targets into what that compares with, and outputs into predictions.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from sklearn.metrics import accuracy_score
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import check_number
+from deepbelief.estimators.labels import labelled_rows
+from deepbelief.losses import Loss, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Head(Protocol):
+    """What fine-tuning and prediction ask of a head."""
+
+    by_class: ClassVar[bool]  # whether rows are held out by class
+
+    @property
+    def loss(self) -> Loss:
+        """Return the loss, which makes the outputs too."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Return the number of outputs."""
+
+    def predict(self, output: Array) -> Array:
+        """Return what these outputs predict, in the user's terms."""
+
+
+class ClassHead(Head, Protocol):
+    """A head of a classifier."""
+
+    targets: ClassVar[str]  # what they are called in files
+
+    @property
+    def classes(self) -> Any:
+        """Return what ``classes_`` is: an array, or a list with one for each task."""
+
+    def probabilities(self, output: Array) -> Any:
+        """Return what ``predict_proba`` does."""
+
+    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+        """Return what ``score`` does."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneClass:
+    """One class for each row: softmax outputs."""
+
+    classes: Array
+    loss: Loss
+    by_class: ClassVar[bool] = True
+    targets: ClassVar[str] = "classes"
+
+    def __post_init__(self) -> None:
+        """Check that there is something to tell apart."""
+        if len(self.classes) < 2:
+            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes[0]!r}")
+
+    @property
+    def n_outputs(self) -> int:
+        """One for each class."""
+        return len(self.classes)
+
+    def probabilities(self, output: Array) -> Array:
+        """Return the outputs."""
+        return output
+
+    def predict(self, output: Array) -> Array:
+        """Return the most probable classes."""
+        return self.classes[output.argmax(axis=1)]  # type: ignore[no-any-return]
+
+    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+        """Return the share of rows that are right."""
+        return float(accuracy_score(y, predicted, sample_weight=weights))
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """One class for each task and row: a softmax for each task, on shared layers."""
+
+    classes: list[Array]
+    weights: tuple[float, ...] | None = None
+    by_class: ClassVar[bool] = False
+    targets: ClassVar[str] = "tasks"
+
+    def __post_init__(self) -> None:
+        """Check that each task has classes and, if any has, a weight."""
+        for k, classes in enumerate(self.classes):
+            if len(classes) < 2:
+                found = f"1 class: {classes[0]!r}" if len(classes) else "no label"
+                raise DataError(f"task {k} (column {k} of y, from 0) needs at least 2 classes, got {found}")
+        if self.weights is not None and len(self.weights) != len(self.classes):
+            raise SettingError(f"task_weights has {len(self.weights)} numbers, y has {len(self.classes)} tasks")
+
+    @property
+    def loss(self) -> TaskSoftmaxNLL:
+        """Return the sum of the tasks' losses."""
+        return TaskSoftmaxNLL(tuple(map(len, self.classes)), self.weights)
+
+    @property
+    def n_outputs(self) -> int:
+        """One for each class of each task."""
+        return sum(map(len, self.classes))
+
+    def probabilities(self, output: Array) -> list[Array]:
+        """Return the outputs of each task."""
+        return [output[:, columns] for columns in self.loss.columns()]
+
+    def predict(self, output: Array) -> Array:
+        """Return the most probable class of each task."""
+        each = zip(self.classes, self.probabilities(output), strict=True)
+        return np.column_stack([classes[p.argmax(axis=1)] for classes, p in each])
+
+    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+        """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
+        y = np.asarray(y)
+        if y.shape != predicted.shape:
+            raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
+        mark, found = (-1 if isinstance(unlabeled, str) and unlabeled == "auto" else unlabeled), []
+        for k, classes in enumerate(self.classes):
+            known = np.ones(len(y), bool) if mark is None or mark in classes else y[:, k] != mark
+            if not known.any():
+                raise DataError(f"task {k} (column {k} of y, from 0) has no label: there is nothing to compare with")
+            right, counted = predicted[known, k] == y[known, k], None if weights is None else np.asarray(weights)[known]
+            found.append(np.average(right, weights=counted))
+        return float(np.mean(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Any number of labels for each row: logistic outputs, one for each label."""
+
+    n_outputs: int
+    loss: Loss
+    by_class: ClassVar[bool] = False
+    targets: ClassVar[str] = "labels"
+
+    @property
+    def classes(self) -> Array:
+        """Return the numbers of the labels."""
+        return np.arange(self.n_outputs)
+
+    def probabilities(self, output: Array) -> Array:
+        """Return the outputs."""
+        return output
+
+    def predict(self, output: Array) -> Array:
+        """Return 1 where a label is more probable than not, else 0."""
+        return (output > 0.5).astype(np.int64)
+
+    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+        """Return the share of rows that have all labels right."""
+        return float(accuracy_score(y, predicted, sample_weight=weights))
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Real values for each row: linear outputs for targets of mean 0 and s.d. 1."""
+
+    mean: Array
+    scale: Array
+    own_loss: Loss | None = None
+    by_class: ClassVar[bool] = False
+
+    @property
+    def loss(self) -> Loss:
+        """Return the squared error, whose RMSE is in the target's unit, or in s.d.s where there are several."""
+        unit = float(self.scale[0]) if self.n_outputs == 1 else self.n_outputs**-0.5
+        return SquaredError(rmse_unit=unit) if self.own_loss is None else self.own_loss
+
+    @property
+    def n_outputs(self) -> int:
+        """One for each column of y."""
+        return len(self.mean)
+
+    def encode(self, y: Array) -> Array:
+        """Return standardised targets of shape (n_rows, n_outputs)."""
+        columns: Array = y.reshape(len(y), -1)
+        return (columns - self.mean) / self.scale
+
+    def predict(self, output: Array) -> Array:
+        """Return the outputs in the units of y; a vector where there is one."""
+        values: Array = output * self.scale + self.mean
+        return values.ravel() if self.n_outputs == 1 else values
+
+
+def class_loss(loss: str | Loss) -> Loss:
+    """Return a classifier's loss, softmax + NLL by default; refuse one that is not for classes or labels."""
+    chosen = SoftmaxNLL() if isinstance(loss, str) and loss == "auto" else get_loss(loss)
+    if chosen.targets not in ("classes", "labels"):
+        raise SettingError(
+            f"loss={loss!r} is for real values, which DBNRegressor learns: "
+            "use loss='softmax_nll' for classes, loss='cross_entropy' for a 0/1 matrix of labels"
+        )
+    return chosen
+
+
+def value_loss(loss: str | Loss) -> Loss | None:
+    """Return a regressor's own loss, or None for the squared error; refuse one that is not for real values."""
+    if isinstance(loss, str) and loss in ("auto", "squared_error"):
+        return None
+    chosen = get_loss(loss)
+    if chosen.targets != "values":
+        raise SettingError(
+            f"loss={loss!r} is for classes or labels, which DBNClassifier learns: use loss='squared_error'"
+        )
+    return chosen
+
+
+def check_task_weights(weights: Any) -> None:
+    """Refuse what is not a list of numbers that count something."""
+    if weights is None:
+        return
+    if not isinstance(weights, (list, tuple)):
+        raise SettingError(f"task_weights must be a list with one number for each task, or None, got {weights!r}")
+    for weight in weights:
+        check_number("task_weights", weight, low=0)
+    if not any(weights):
+        raise SettingError(f"task_weights must not all be 0, got {weights!r}")
+
+
+def same_classes(one: Any, other: Any) -> bool:
+    """Tell whether two heads have the same classes, or the same for each task."""
+    if isinstance(one, list) != isinstance(other, list):
+        return False
+    if not isinstance(one, list):
+        return np.array_equal(one, other)
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def class_head(y: Array, loss: str | Loss, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+    """Return the head that labels ask for.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    loss : str or Loss
+        It decides what several columns are: tasks, or labels of 0 and 1.
+    unlabeled : "auto", None or label
+    task_weights : sequence of float or None
+
+    Returns
+    -------
+    head : ClassHead
+    targets : ndarray
+        Of the labelled rows, as the head's loss takes them.
+    known : ndarray of shape (n_rows,)
+        Mask of the rows with a label.
+
+    Raises
+    ------
+    DataError, SettingError
+    """
+    chosen = class_loss(loss)
+    if task_weights is not None and (y.ndim == 1 or chosen.targets == "labels"):
+        raise SettingError("task_weights are for tasks: a y of several columns and loss='softmax_nll'")
+    if chosen.targets == "labels":
+        return _labels(y, loss, chosen)
+    _check_classes(y)
+    if y.ndim == 1:
+        known = labelled_rows(y, unlabeled)
+        if not known.any():
+            raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
+        classes, numbers = np.unique(y[known], return_inverse=True)
+        return OneClass(classes, chosen), numbers.astype(np.intp), known
+    if not isinstance(loss, str):
+        raise SettingError(f"loss={loss!r} knows one task: use loss='softmax_nll' for a y of {y.shape[1]} columns")
+    return _tasks(y, unlabeled, task_weights)
+
+
+def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+    targets = np.full(y.shape, -1, np.intp)
+    classes = []
+    for k, column in enumerate(y.T):
+        known = labelled_rows(column, unlabeled)
+        found, targets[known, k] = np.unique(column[known], return_inverse=True)
+        classes.append(found)
+    head = Tasks(classes, None if task_weights is None else tuple(map(float, task_weights)))
+    labelled: Array = np.asarray((targets >= 0).any(axis=1))
+    return head, targets[labelled], labelled
+
+
+def _labels(y: Array, loss: str | Loss, chosen: Loss) -> tuple[ClassHead, Array, Array]:
+    if y.ndim == 1:
+        raise DataError(
+            f"loss={loss!r} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "
+            "use loss='softmax_nll' for one class per row"
+        )
+    foreign = y[~np.isin(y, (0, 1))] if y.dtype.kind in "biuf" else y.ravel()
+    if len(foreign):
+        raise DataError(
+            f"loss={loss!r} needs a y of 0 and 1 only, got {foreign.tolist()[0]!r}: use loss='softmax_nll' for classes "
+            "in columns, where -1 may mark a missing label, or DBNRegressor for real values"
+        )
+    return Labels(y.shape[1], chosen), y.astype(np.float64), np.ones(len(y), bool)
+
+
+def _check_classes(y: Array) -> None:
+    try:
+        check_classification_targets(y)
+    except ValueError:
+        raise DataError(
+            f"Unknown label type: {type_of_target(y)}: loss='softmax_nll' needs classes in y; "
+            "use DBNRegressor (squared error) for real values"
+        ) from None
+
+
+def as_numbers(y: Array) -> Array:
+    """Return real values as numbers, or refuse them."""
+    try:
+        numbers: Array = y.astype(np.float64) if y.dtype.kind == "O" else y
+    except (TypeError, ValueError):
+        numbers = y
+    if numbers.dtype.kind not in "biuf":
+        raise DataError(f"y must be numbers, got dtype {y.dtype}: use DBNClassifier for classes")
+    return numbers
+
+
+def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
+    """Return the head for real values: weighted means and s.d.s of the columns, scale 1 where a column is constant."""
+    columns = y.reshape(len(y), -1).astype(np.float64)
+    if weights is not None:
+        columns, weights = columns[weights > 0], weights[weights > 0]
+        if not len(weights):
+            raise DataError("the weights of all rows are 0: give some rows a weight > 0")
+    constant: Array = columns.min(axis=0) == columns.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(constant, columns[0], np.average(columns, axis=0, weights=weights))
+        away = columns - mean
+        # Deviations are squared as shares of the largest: neither huge nor tiny units overflow.
+        largest = np.where(constant, 1.0, np.abs(away).max(axis=0))
+        scale = np.where(constant, 1.0, largest * np.sqrt(np.average((away / largest) ** 2, axis=0, weights=weights)))
+    if not np.isfinite([mean, scale]).all():
+        raise DataError("y has values too large to take their mean and s.d.: divide them by a number first")
+    return Values(mean, scale, value_loss(loss))

@@ -1,0 +1,208 @@
+"""The deep belief network regressor: a pretrained stack with a linear head, fine-tuned."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from deepbelief.activations import Activation
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
+from deepbelief.estimators.labels import row_weights
+from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.supervised import SupervisedEstimator
+from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.losses import Loss
+from deepbelief.optimizers import Optimizer
+from deepbelief.schedules import Schedule
+from deepbelief.sources import RowSource
+from deepbelief.stack import Stack
+from deepbelief.training import Reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class DBNRegressor(RegressorMixin, SupervisedEstimator):
+    """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
+
+    Targets are standardised inside, so that neither their units nor their origin matter; predictions come back in the
+    units of y. The squared error is summed over the columns of y.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int or "auto", default="auto"
+        As in `DBN`.
+    rbm : RBM, list of RBM or None, default=None
+        Settings of pretraining, as in `DBN`.
+    pretrained : Stack, str, Path, DBN or None, default=None
+        A stack to start from instead of pretraining, as in `DBNClassifier`.
+    pretraining : {"rbm", "denoising", "none"}, default="rbm"
+    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
+    corruption_level : float, default=0.25
+        How the layers are pretrained, as in `DBN`.
+    n_passes : int, default=1
+        Pretraining passes, as in `DBN`.
+    loss : {"auto", "squared_error"} or Loss, default="auto"
+        ``"auto"`` is the squared error. `DBNClassifier` has losses for classes and labels.
+    activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
+    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
+        Adam does not mind how steep the squared error is, which grows with the width of the top layer.
+    learning_rate_init : float or "auto", default="auto"
+        ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / units of the top layer, at most
+        0.03, and less with a momentum beyond 0.9.
+    pretrained_lr_factor : float, default=1.0
+    head_epochs : int, default=0
+    n_frozen : int, default=0
+    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
+    momentum : float or "ramp", default=0.9
+    nesterovs_momentum : bool, default=True
+    alpha : float, default=3e-5
+    l1 : float, default=0.0
+    max_norm : float or None, default=None
+    dropout : float or list of float, default=0.0
+    input_dropout : float, default=0.0
+    batch_size : int or "auto", default="auto"
+    max_iter : int or "auto", default="auto"
+        As in `DBNClassifier`.
+    early_stopping : bool, default=False
+        Hold out a share of the rows, stop when their squared error, in variances of the targets, has not fallen by
+        more than ``tol`` for ``n_iter_no_change`` epochs, and keep the best weights.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=1e-4
+    warm_start : bool, default=False
+        `fit` goes on from the fine-tuned weights, in the units that the first `fit` standardised to.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : ndarray of shape (n_outputs,)
+        Mean and s.d. of the columns of y in `fit`, weighted as its rows are; a constant column has scale 1. Float64.
+    stack_ : Stack
+        The fine-tuned layers; ``stack_.tuned`` is True.
+    pretrained_stack_ : Stack
+        The layers as pretraining left them.
+    coefs_, intercepts_ : list of ndarray
+        Weights and biases of each layer, the head's last.
+    history_ : list of dict
+        Of each fine-tuning epoch also ``rmse`` and, with early stopping, ``validation_rmse``: in the unit of y where
+        it has one column, over all columns in s.d.s where it has several.
+    loss_curve_ : list of float
+        Mean training loss of each fine-tuning epoch, in variances of the targets.
+    n_iter_ : int
+        Fine-tuning epochs done.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from deepbelief import DBNRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> regressor = DBNRegressor((32,), max_iter=30, random_state=0).fit(X, y)
+    >>> regressor.score(X, y) > 0.4  # R2
+    True
+    """
+
+    target_mean_: Array
+    target_scale_: Array
+    _head: Values
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        *,
+        rbm: RBM | Sequence[RBM] | None = None,
+        pretrained: Stack | str | Path | DBN | None = None,
+        pretraining: str = "rbm",
+        corruption: str = "masking",
+        corruption_level: float = 0.25,
+        n_passes: int = 1,
+        loss: str | Loss = "auto",
+        activation: str | Activation = "auto",
+        solver: str | Optimizer = "adam",
+        learning_rate_init: float | str = "auto",
+        pretrained_lr_factor: float = 1.0,
+        head_epochs: int = 0,
+        n_frozen: int = 0,
+        schedule: str | Schedule = "linear",
+        momentum: float | str = 0.9,
+        nesterovs_momentum: bool = True,
+        alpha: float = 3e-5,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        batch_size: int | str = "auto",
+        max_iter: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.rbm = rbm
+        self.pretrained = pretrained
+        self.pretraining = pretraining
+        self.corruption = corruption
+        self.corruption_level = corruption_level
+        self.n_passes = n_passes
+        self.loss = loss
+        self.activation = activation
+        self.solver = solver
+        self.learning_rate_init = learning_rate_init
+        self.pretrained_lr_factor = pretrained_lr_factor
+        self.head_epochs = head_epochs
+        self.n_frozen = n_frozen
+        self.schedule = schedule
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.alpha = alpha
+        self.l1 = l1
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _settings(self) -> FineTuneSettings:
+        value_loss(self.loss)
+        return super()._settings()
+
+    def _suited(self, settings: FineTuneSettings, n_top: int) -> FineTuneSettings:
+        # The curvature of the squared error along the head is twice the sum of the top layer's squares.
+        return replace(settings, rate=min(0.03, 1 / n_top))
+
+    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+        """Return all rows with standardised targets and weights."""
+        y, every = as_numbers(y), np.ones(len(y), bool)
+        weights = row_weights(y, every, sample_weight, None)
+        if again:
+            n_columns, n_outputs = 1 if y.ndim == 1 else y.shape[1], self._head.n_outputs
+            if n_columns != n_outputs:
+                raise DataError(f"warm_start goes on with {n_outputs} target(s), y has {n_columns}")
+            self._keep(replace(self._head, own_loss=value_loss(self.loss)))
+        else:
+            self._keep(value_head(y, self.loss, weights))
+        return Labelled(source, self._head.encode(y), weights)
+
+    def _keep(self, head: Values) -> None:
+        self._head, self.target_mean_, self.target_scale_ = head, head.mean, head.scale

@@ -1,0 +1,222 @@
+"""What classifier and regressor share: a pretrained stack with a head, fine-tuned on targets."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from deepbelief.activations import get_activation
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import (
+    check_backend,
+    check_number,
+    check_rows,
+    check_rows_and_targets,
+    on_device,
+    warn_diverged,
+)
+from deepbelief.estimators.dbn import layer_sizes, templates_of
+from deepbelief.estimators.heads import Head
+from deepbelief.estimators.tuning import (
+    FineTunedMixin,
+    Problem,
+    check_dropout,
+    finetune_settings,
+    stack_to_tune,
+    tuned_layers,
+)
+from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
+from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.pretraining import scaled
+from deepbelief.seeds import run_seed
+from deepbelief.sources import RowSource
+from deepbelief.stack import Stack
+from deepbelief.training import Record, Reporter, get_reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Fitting, features and outputs of an estimator that learns targets; it says by `_read` what these are."""
+
+    hidden_layer_sizes: Sequence[int] | str
+    activation: Any
+    dropout: float | Sequence[float]
+    pretrained_lr_factor: float
+    head_epochs: int
+    n_frozen: int
+    early_stopping: bool
+    validation_fraction: float
+    warm_start: bool
+    rbm: Any
+    backend: str | Backend
+    verbose: int | Reporter
+    random_state: Any
+
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    stack_: Stack
+    pretrained_stack_: Stack
+    history_: list[Record]
+    _head: Head
+    _seed: int
+    _epochs: int
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Pretrain on all rows, then fine-tune on those with targets.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,) or (n_rows, n_columns)
+            Targets. Of a classifier: class labels, in several columns one for each task, or a 0/1 matrix (see
+            ``loss``); rows may be unlabelled (see ``unlabeled``). Of a regressor: numbers.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows in fine-tuning.
+
+        Returns
+        -------
+        DBNClassifier or DBNRegressor
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
+        problem = self._prepare(X, y, sample_weight, bk, reporter)
+        diverged = self._solve(problem, bk, reporter)
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
+        warn_diverged(diverged)
+        return self
+
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter) -> Problem:
+        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
+        settings = self._settings()
+        again = self.warm_start and hasattr(self, "coefs_")
+        source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
+        train = self._read(source, y, sample_weight, again)
+        if again:
+            history = self.history_
+        else:
+            self._seed, self._epochs = run_seed(self.random_state), 0
+            sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
+            self.pretrained_stack_, history = stack_to_tune(
+                self, source, sizes, partial(templates_of, self.rbm), bk, reporter
+            )
+        hidden, head = self._start(again)
+        settings = self._suited(settings, len(head[0]))
+        return Problem(hidden, head, self._head.loss, *self._split(train), settings, history)
+
+    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+        """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""
+        raise NotImplementedError
+
+    def _settings(self) -> FineTuneSettings:
+        if not isinstance(self.activation, str) or self.activation != "auto":
+            get_activation(self.activation)
+        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
+        check_number("head_epochs", self.head_epochs, low=0, integer=True)
+        check_number("n_frozen", self.n_frozen, low=0, integer=True)
+        return finetune_settings(
+            self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
+        )
+
+    def _suited(self, settings: FineTuneSettings, n_top: int) -> FineTuneSettings:
+        """Return the settings for a head on so many units."""
+        return settings
+
+    def _check_layers(self, n_layers: int) -> None:
+        check_dropout(self.dropout, n_layers)
+        if self.n_frozen > n_layers:
+            raise SettingError(f"n_frozen={self.n_frozen} layers shall stay as they are, there are {n_layers}")
+
+    def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
+        """Return the hidden layers and the head to start from."""
+        if again:
+            return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
+        layers = layers_from_stack(self.pretrained_stack_, self.activation)
+        W, n_outputs = layers[-1].W, self._head.n_outputs
+        return layers, (np.zeros((W.shape[1], n_outputs), W.dtype), np.zeros(n_outputs, W.dtype))
+
+    def _layers(self) -> list[Layer]:
+        """Return the hidden layers as fine-tuned."""
+        activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
+        return tuned_layers(self.coefs_, self.intercepts_, activations)
+
+    def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
+        """Scale the rows as the first layer wants them, and hold some out for early stopping."""
+        first = self.pretrained_stack_.layers[0]
+        assert train.targets is not None
+        targets = train.targets.astype(first.W.dtype) if train.targets.dtype.kind == "f" else train.targets
+        parts: tuple[Labelled, ...] = (replace(train, rows=scaled(train.rows, first), targets=targets),)
+        if self.early_stopping:
+            parts = hold_out(parts[0], self.validation_fraction, self._seed, by_class=self._head.by_class)
+        for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):
+            if part.weights is not None and not part.weights.sum() > 0:
+                raise DataError(f"the weights of all labelled rows for {name} are 0: give some rows a weight > 0")
+        return parts[0], parts[1] if self.early_stopping else None
+
+    def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
+        check_is_fitted(self, "coefs_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
+        return network, scaled(source, self.pretrained_stack_.layers[0]), bk
+
+    def _outputs(self, X: Any, *, top: bool = False) -> Array:
+        """Return the network's outputs for rows, or those of its top hidden layer, on the host."""
+        network, source, bk = self._network(X)
+        out = np.empty((source.shape[0], self.coefs_[-1].shape[0 if top else 1]), network.dtype)
+        for start, stop, _, output in outputs(network, source, top=top):
+            out[start:stop] = bk.to_numpy(output)
+        return out
+
+    def _where_from(self, result: Array, X: Any) -> Any:
+        """Return the result where the rows came from; what is no number stays on the host."""
+        return on_device(result, X, check_backend(self.backend, X)) if result.dtype.kind in "biuf" else result
+
+    def predict(self, X: Any) -> Any:
+        """Return what the network takes each row for: its class, labels or values.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_columns)
+            As y in `fit`; CuPy if X is and these are numbers.
+        """
+        output = self._outputs(X)
+        return self._where_from(self._head.predict(output), X)
+
+    def transform(self, X: Any) -> Any:
+        """Return the top hidden layer's output.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_top)
+        """
+        return self._where_from(self._outputs(X, top=True), X)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.coefs_[-1].shape[0])
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input, kept dtypes and several targets."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.target_tags.multi_output = True
+        return tags
