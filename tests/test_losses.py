@@ -98,8 +98,9 @@ def test_tasks_are_softmaxes_beside_each_other_and_their_losses_add_up(bk, weigh
 
 def test_the_score_of_tasks_is_the_share_of_a_rows_labels_that_are_right(bk):
     output = np.array([[0.9, 0.1, 0.2, 0.8]] * N)
-    found = TaskSoftmaxNLL((2, 2)).score(bk, bk.asarray(output), bk.asarray(TASKS))
-    np.testing.assert_array_equal(bk.to_numpy(found), [1, 0, 0, 0, 0.5, 0.5])
+    target = np.array([[0, 1], [0, -1], [-1, 1], [-1, -1], [1, 1], [1, -1]])
+    found = TaskSoftmaxNLL((2, 2)).score(bk, bk.asarray(output), bk.asarray(target))
+    np.testing.assert_array_equal(bk.to_numpy(found), [1, 1, 1, 0, 0.5, 0])
 
 
 def test_the_root_of_the_mean_squared_error_is_told_in_its_unit(bk):

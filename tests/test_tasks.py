@@ -8,7 +8,7 @@ from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.activations import get_activation
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators import tuning
-from deepbelief.estimators.heads import class_head
+from deepbelief.estimators.heads import Labels, class_head
 from deepbelief.estimators.labels import row_weights
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
 from deepbelief.losses import SoftmaxNLL, TaskSoftmaxNLL, get_loss
@@ -277,6 +277,10 @@ def test_labels_are_logistic_outputs(data):
     for same in (y.astype(bool), y.astype(float), y.astype(np.uint8)):
         again = DBNClassifier((12,), loss="cross_entropy", **SHORT | {"max_iter": 40}).fit(X, same)
         np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+
+
+def test_a_label_is_predicted_where_it_is_more_probable_than_not():
+    assert Labels(3, get_loss("cross_entropy")).predict(np.array([[0.49, 0.5, 0.51]])).tolist() == [[0, 0, 1]]
 
 
 def test_labels_stop_early_by_their_loss(data):

@@ -85,8 +85,9 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     max_iter : int or "auto", default="auto"
         Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
     early_stopping : bool, default=False
-        Hold out a share of the labelled rows, stop when their accuracy (the mean over tasks; of a 0/1
-        matrix less the loss) has not risen for ``n_iter_no_change`` epochs, and keep the best weights.
+        Hold out a share of the labelled rows, stop when their accuracy has not risen for ``n_iter_no_change`` epochs,
+        and keep the best weights. With several tasks this is the mean over rows of the share of their labels that
+        are right; a 0/1 matrix is judged by its loss.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
