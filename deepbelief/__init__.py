@@ -19,6 +19,9 @@ _HOMES = {
     "Weights": "deepbelief.stack",
     "suggest_layer_sizes": "deepbelief.sizing",
     "check_layer_sizes": "deepbelief.sizing",
+    "gradient_check": "deepbelief.diagnostics",
+    "overfit_check": "deepbelief.diagnostics",
+    "learning_rate_sweep": "deepbelief.diagnostics",
 }
 
 __all__ = sorted(_HOMES)

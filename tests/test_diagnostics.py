@@ -1,0 +1,455 @@
+"""Gradient checks that find what is wrong, rows learned by heart or not, and sweeps that recommend rightly."""
+
+import copy
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+
+from deepbelief import (
+    DBN,
+    RBM,
+    DBNClassifier,
+    DeepAutoencoder,
+    gradient_check,
+    learning_rate_sweep,
+    overfit_check,
+)
+from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
+from deepbelief.diagnostics.sweep import between
+from deepbelief.errors import DataError, SettingError
+from deepbelief.losses import CrossEntropy, SoftmaxNLL, SquaredError
+from deepbelief.network import Layer
+from deepbelief.sources import as_source
+from deepbelief.stack import Stack, Weights
+from deepbelief.units import Bernoulli, Gaussian
+
+REGULARISERS = {
+    "none": {},
+    "alpha": {"alpha": 0.3},
+    "l1": {"l1": 0.05},
+    "dropout": {"dropout": 0.4, "input_dropout": 0.2},
+    "all": {"alpha": 0.1, "l1": 0.02, "dropout": 0.3},
+}
+pytestmark = pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
+
+
+def stack(sizes=(5, 4, 3), hidden="bernoulli", seed=1):
+    """Layers with weights of both signs, as pretraining might leave them."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        Weights(rng.normal(0, 0.8, (n, m)), rng.normal(0, 0.5, n), rng.normal(0, 0.5, m), "bernoulli", hidden)
+        for n, m in itertools.pairwise(sizes)
+    ]
+    return Stack(tuple(layers))
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((12, 5))
+
+
+@pytest.fixture(scope="module")
+def y():
+    return np.arange(12) % 3
+
+
+def classifier(**settings):
+    return DBNClassifier(**{"pretrained": stack(), "random_state": 0} | settings)
+
+
+def arrays_of(value, seen=None):
+    """Yield every array that hangs on an object, with copies of plain values between them."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from arrays_of(each, seen)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from arrays_of(each, seen)
+    elif hasattr(value, "__dict__"):
+        yield from arrays_of(vars(value), seen)
+
+
+class Untouched:
+    """Fails if an object is not, at the end of the block, what it was at its start."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __enter__(self):
+        self.names, self.values = list(vars(self.model)), list(vars(self.model).values())
+        self.arrays = list(arrays_of(self.model))
+        self.copies = [a.copy() for a in self.arrays]
+
+    def __exit__(self, *exception):
+        assert list(vars(self.model)) == self.names
+        assert all(a is b for a, b in zip(vars(self.model).values(), self.values, strict=True))
+        for a, b in zip(self.arrays, self.copies, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# --- gradient_check: what is right ---
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_classifiers_pass(activation, regulariser, X, y, bk):
+    model = classifier(activation=activation, backend=bk, **REGULARISERS[regulariser])
+    result = gradient_check(model, X, y)
+    assert result.ok, result
+    assert result.max_relative_error < 1e-6
+    assert [row.name for row in result.rows] == ["W1", "bias1", "W2", "bias2", "W_head", "bias_head"]
+    assert [row.shape for row in result.rows] == [(5, 4), (4,), (4, 3), (3,), (3, 3), (3,)]
+    assert all(row.n_checked + row.n_skipped == np.prod(row.shape) for row in result.rows)
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    "loss",
+    [CrossEntropy(), SquaredError("sigmoid"), *(SquaredError(name) for name in ACTIVATIONS if name != "sigmoid")],
+)
+def test_autoencoders_pass(loss, tied, regulariser, X, bk):
+    model = DeepAutoencoder(
+        pretrained=stack(), loss=loss, tied=tied, backend=bk, random_state=0, **REGULARISERS[regulariser]
+    )
+    result = gradient_check(model, X)
+    assert result.ok, result
+    assert result.max_relative_error < 1e-6
+    Ws = ["W1", "W2"] if tied else ["W1", "W2", "W3", "W_head"]
+    assert sorted(row.name for row in result.rows) == sorted([*Ws, "bias1", "bias2", "bias3", "bias_head"])
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("tied", [False, True])
+def test_autoencoders_pass_with_every_activation(activation, tied, X, bk, monkeypatch):
+    """An autoencoder's activations follow its units: here each unit type goes by another."""
+    monkeypatch.setattr("deepbelief.units.Bernoulli.activation", activation, raising=False)
+    monkeypatch.setattr("deepbelief.network.get_unit", lambda spec: replace(Bernoulli(), activation=activation))
+    for loss in (CrossEntropy(), SquaredError()):
+        model = DeepAutoencoder(pretrained=stack(), loss=loss, tied=tied, alpha=0.1, l1=0.01, dropout=0.3, backend=bk)
+        result = gradient_check(model, X)
+        assert result.ok, result
+
+
+def test_a_fitted_model_is_checked_at_its_weights(X, y):
+    model = classifier(max_iter=2, alpha=0.1).fit(X.astype(np.float32), y)
+    with Untouched(model):
+        assert gradient_check(model, X, y).ok
+    model.coefs_[0][0, 0] = 1e9  # the loss overflows nowhere, the penalty is all there is
+    at = gradient_check(model, X, y)
+    assert at.rows[0].relative_error < 1e-6
+    model.coefs_[0][0, 0] = np.inf
+    with pytest.raises(DataError, match="not finite"):
+        gradient_check(model, X, y)
+
+
+def test_an_unfitted_model_stays_so_and_its_generator_where_it_is(X, y):
+    generator = np.random.default_rng(3)
+    before = copy.deepcopy(generator.bit_generator.state)
+    model = DBNClassifier((4,), rbm=RBM(n_iter=1), random_state=generator)
+    with Untouched(model):
+        assert gradient_check(model, X, y).ok
+    assert generator.bit_generator.state == before
+    assert not hasattr(model, "coefs_")
+
+
+def test_rows_of_weight_0_and_unlabelled_rows_do_not_count(X, y):
+    labels = np.where(np.arange(12) < 3, -1, y)
+    assert gradient_check(classifier(), X, labels).ok
+    weighted = classifier(class_weight={0: 0.0, 1: 1.0, 2: 3.0})
+    assert gradient_check(weighted, X, y).ok
+
+
+def test_large_arrays_are_sampled_by_the_seed(X, y):
+    rows = gradient_check(classifier(), X, y, n_elements=6).rows
+    assert [row.n_checked for row in rows] == [6, 4, 6, 3, 6, 3]
+    again, other = (gradient_check(classifier(), X, y, n_elements=6, random_state=s) for s in (0, 1))
+    assert again.rows == rows
+    assert other.rows != rows
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize(
+    ("visible", "hidden"), [("bernoulli", "bernoulli"), ("gaussian", "bernoulli"), ("softmax:2,3", "bernoulli"),
+                            ("bernoulli", "gaussian")],
+)  # fmt: skip
+def test_machines_pass(visible, hidden, fitted, X, bk):
+    rows = X - 0.5 if visible == "gaussian" else X
+    if visible.startswith("softmax"):
+        rows = np.eye(5)[:2].repeat(6, axis=0) + np.eye(5)[2:4].repeat(6, axis=0)
+    model = RBM(3, visible=visible, hidden=hidden, n_iter=2, backend=bk, random_state=0)
+    if fitted:
+        model.fit(rows)
+    with Untouched(model):
+        result = gradient_check(model, rows)
+    assert result.ok, result
+    assert [row.name for row in result.rows] == ["W1", "vbias1", "hbias1"]
+    assert all(row.n_checked == np.prod(row.shape) for row in result.rows)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_every_layer_of_a_dbn_is_checked(fitted, X, bk):
+    model = DBN((4, 3), rbm=[RBM(n_iter=2), RBM(n_iter=2, hidden="gaussian")], backend=bk, random_state=0)
+    if fitted:
+        model.fit(X)
+    with Untouched(model):
+        result = gradient_check(model, X)
+    assert result.ok, result
+    assert [row.name for row in result.rows] == [f"{name}{i}" for i in (1, 2) for name in ("W", "vbias", "hbias")]
+
+
+# --- gradient_check: what is wrong ---
+
+
+@dataclass(frozen=True)
+class WrongTanh(Tanh):
+    """Its slope is 1 % too large."""
+
+    name: str = "wrong_tanh"
+
+    def backward(self, bk, grad, y, out):
+        out = super().backward(bk, grad, y, out)
+        out *= 1.01
+        return out
+
+
+@dataclass(frozen=True)
+class WrongLoss(SoftmaxNLL):
+    """So is its gradient."""
+
+    def gradient(self, bk, output, target, out):
+        delta = super().gradient(bk, output, target, out)
+        delta *= 1.01
+        return delta
+
+
+@dataclass(frozen=True)
+class WrongSquares(SquaredError):
+    def gradient(self, bk, output, target, out):
+        delta = super().gradient(bk, output, target, out)
+        delta *= 1.01
+        return delta
+
+
+@dataclass(frozen=True)
+class WrongMean(Bernoulli):
+    """The mean is 1 % too large."""
+
+    spec: str = "wrong"
+
+    def mean(self, bk, x, bias):
+        x = super().mean(bk, x, bias)
+        x *= 1.01
+        return x
+
+
+@dataclass(frozen=True)
+class WrongEnergy(Bernoulli):
+    """The bias counts 1 % too much."""
+
+    spec: str = "wrong"
+
+    def energy(self, bk, v, bias):
+        return super().energy(bk, v, bias) * 1.01
+
+
+def test_a_wrong_activation_is_found_below_it_and_nowhere_else(X, y, bk):
+    model = classifier(activation=WrongTanh(), backend=bk)
+    with Untouched(model):
+        result = gradient_check(model, X, y)
+    assert not result.ok
+    assert result.wrong == ("W1", "bias1", "W2", "bias2")
+    assert result.max_relative_error == pytest.approx(0.01, rel=0.02)  # two layers: 2 % of a, of a + n the half
+    assert "W1" in repr(result)
+    assert "wrong" in repr(result)
+    assert result.rows[-1].relative_error < 1e-8
+    assert gradient_check(classifier(activation=Tanh(), backend=bk), X, y).ok
+
+
+def test_a_wrong_loss_is_found_everywhere(X, bk):
+    for wrong, right in ((WrongSquares(), SquaredError()), (WrongSquares("tanh"), SquaredError("tanh"))):
+        result = gradient_check(DeepAutoencoder(pretrained=stack(), loss=wrong, backend=bk), X)
+        assert set(result.wrong) == {row.name for row in result.rows}
+        assert gradient_check(DeepAutoencoder(pretrained=stack(), loss=right, backend=bk), X).ok
+
+
+def test_a_wrong_loss_of_a_classifier_is_found(X, y, monkeypatch):
+    monkeypatch.setattr("deepbelief.estimators.classifier.SoftmaxNLL", WrongLoss)
+    result = gradient_check(classifier(), X, y)
+    assert set(result.wrong) == {row.name for row in result.rows}
+    assert all(row.relative_error == pytest.approx(0.005, rel=0.01) for row in result.rows)
+
+
+@pytest.mark.parametrize(
+    ("units", "wrong"),
+    [
+        ({"hidden": WrongMean()}, {"W1", "hbias1"}),
+        ({"visible": WrongMean()}, {"W1", "vbias1"}),
+        ({"visible": WrongEnergy()}, {"vbias1"}),
+        ({"hidden": WrongEnergy()}, {"hbias1"}),
+        ({"hidden": Bernoulli(), "visible": Bernoulli()}, set()),
+        ({"hidden": Gaussian()}, set()),
+    ],
+)
+def test_a_wrong_unit_is_found(units, wrong, X, bk):
+    model = RBM(3, backend=bk, random_state=0, **units)
+    with Untouched(model):
+        result = gradient_check(model, X)
+    assert set(result.wrong) == wrong, result
+    template = replace_units(units)
+    deep = gradient_check(DBN((4, 3), rbm=template, backend=bk, random_state=0), X)
+    assert {name for name in deep.wrong if name.endswith("1")} == wrong
+
+
+def replace_units(units):
+    return [RBM(**units), RBM()]
+
+
+@pytest.mark.parametrize("penalty", ["alpha", "l1"])
+def test_a_forgotten_penalty_is_found(penalty, X, y, monkeypatch):
+    """Judged by a second look at the objective, not by what the engine adds up."""
+    model = classifier(**{penalty: 0.3})
+    assert gradient_check(model, X, y).ok
+    if penalty == "l1":
+        monkeypatch.setattr("deepbelief.finetuning.FineTuner._add_l1", lambda self, grads: None)
+    else:
+        init = "deepbelief.finetuning.FineTuner.__init__"
+        from deepbelief.finetuning import FineTuner
+
+        before = FineTuner.__init__
+
+        def forgetful(self, *args):
+            before(self, *args)
+            self._decays = [0.0] * len(self._decays)
+
+        monkeypatch.setattr(init, forgetful)
+    assert set(gradient_check(model, X, y).wrong) == {"W1", "W2", "W_head"}
+
+
+def test_a_head_that_starts_at_0_hides_nothing(X, y):
+    """With it the gradients of all that is below would be 0, and agree."""
+    assert "W1" in gradient_check(DBNClassifier((4,), activation=WrongTanh(), pretraining="none"), X, y).wrong
+
+
+# --- gradient_check: kinks ---
+
+
+@dataclass(frozen=True)
+class Steps(HardTanh):
+    """An activation with a jump at 0."""
+
+    name: str = "steps"
+
+    def forward(self, bk, x, bias):
+        x += bias
+        return bk.xp.sign(x)
+
+
+@pytest.mark.parametrize(("activation", "kink"), [(ReLU(), 0.0), (HardTanh(), 1.0), (HardTanh(), -1.0)])
+def test_elements_at_a_kink_are_skipped_and_counted(activation, kink, X, y, bk):
+    """A unit whose input is exactly at a kink for one row: its bias, and its weights from inputs that are on."""
+    (below, above), rows = stack().layers, X.copy()
+    rows[0] = [0.5, 0, 0.25, 0, 0]
+    hbias = below.hbias.copy()
+    hbias[1] = kink - rows[0] @ below.W[:, 1]
+    start = Stack((replace(below, hbias=hbias), above))
+    result = gradient_check(classifier(pretrained=start, activation=activation, backend=bk), rows, y)
+    assert result.ok, result
+    skipped = {row.name: row.n_skipped for row in result.rows}
+    alive = above.W[1].any()
+    assert alive
+    assert skipped == {"W1": 2, "bias1": 1, "W2": 0, "bias2": 0, "W_head": 0, "bias_head": 0}
+
+
+def test_weights_of_0_are_skipped_where_l1_counts(X, y):
+    below, above = stack().layers
+    W = below.W.copy()
+    W[0, :3] = 0
+    start = Stack((replace(below, W=W), above))
+    result = gradient_check(classifier(pretrained=start, l1=0.1), X, y)
+    assert result.ok, result
+    assert result.rows[0].n_skipped == 3
+    assert gradient_check(classifier(pretrained=start), X, y).rows[0].n_skipped == 0
+
+
+@pytest.mark.parametrize("offset", [0.1, 1 / 3, 0.5, 0.9])
+def test_kinks_within_a_step_are_seen_wherever_they_lie(offset, X, y):
+    """Both steps are tried from 1e-4 on: a kink at a share of the smaller one spoils both."""
+    below, above = stack().layers
+    rows, hbias = np.tile(X[:1], (12, 1)), below.hbias.copy()
+    hbias[1] = offset * 1e-5 - rows[0] @ below.W[:, 1]
+    start = Stack((replace(below, hbias=hbias), above))
+    result = gradient_check(classifier(pretrained=start, activation="relu"), rows, y)
+    assert result.ok, result
+    assert result.rows[1].n_skipped == 1
+
+
+def test_what_cannot_be_compared_is_not_ok(X, y):
+    """Where every element lies at a kink nothing was shown."""
+    below, above = stack().layers
+    zero = Stack((replace(below, hbias=np.zeros(4)), above))
+    result = gradient_check(classifier(pretrained=zero, activation="relu"), np.zeros((12, 5)), y)
+    assert result.rows[1].n_checked == 0
+    assert "bias1" in result.wrong
+    assert "all at kinks" in repr(result)
+
+
+def test_a_wrong_slope_is_never_taken_for_a_kink(X, y):
+    result = gradient_check(classifier(activation=WrongTanh()), X, y)
+    assert all(row.n_skipped == 0 for row in result.rows)
+
+
+def test_the_objective_is_that_of_definitions(X, y):
+    """Finite differences of a loss that is written down here give what the check says of the engine."""
+    from deepbelief.backends import get_backend
+    from deepbelief.diagnostics.objectives import NetworkObjective
+    from deepbelief.estimators.tuning import Problem
+    from deepbelief.finetuning import FineTuneSettings, Labelled
+
+    rng = np.random.default_rng(0)
+    hidden = [Layer(w.W, w.hbias, Tanh()) for w in stack()]
+    head, weights = (rng.normal(size=(3, 3)), rng.normal(size=3)), rng.uniform(0.5, 2, 12)
+    problem = Problem(
+        hidden, head, SoftmaxNLL(), Labelled(as_source(X), y, weights), None, FineTuneSettings(alpha=0.2, l1=0.1), []
+    )
+    value = NetworkObjective(problem, get_backend(), 0, rng).terms().sum()
+    z = np.tanh(np.tanh(X @ hidden[0].W + hidden[0].bias) @ hidden[1].W + hidden[1].bias) @ head[0] + head[1]
+    nll = np.logaddexp.reduce(z, axis=1) - z[np.arange(12), y]
+    Ws = [hidden[0].W, hidden[1].W, head[0]]
+    penalty = sum(0.1 * (W**2).sum() + 0.1 * np.abs(W).sum() for W in Ws)
+    assert value == pytest.approx((weights * nll).sum() / weights.sum() + penalty, rel=1e-12)
+
+
+# --- gradient_check: bad input ---
+
+
+def test_what_cannot_be_checked_is_refused(X, y):
+    for model, error, words in [
+        (RBM(3, hidden="rectified"), SettingError, "rectified hidden units.*no free energy"),
+        (DBN((4, 3), rbm=[RBM(), RBM(hidden="rectified")]), SettingError, "layer 2 has rectified"),
+        (DBN((4, 3), pretraining="denoising"), SettingError, "not trained as restricted Boltzmann machines"),
+        (DBNClassifier, SettingError, "got the class DBNClassifier"),
+        ("rbm", SettingError, "got str"),
+        (classifier(), DataError, "DBNClassifier needs y"),
+    ]:
+        with pytest.raises(error, match=words):
+            gradient_check(model, X)
+    with pytest.raises(SettingError, match="n_elements must be an integer >= 1"):
+        gradient_check(classifier(), X, y, n_elements=0)
+    fitted = classifier(max_iter=1).fit(X, y)
+    with pytest.raises(DataError, match=r"fitted to classes \[0, 1, 2\].*give rows of every class"):
+        gradient_check(fitted, X, y % 2)
+    fitted.stack_ = replace(fitted.stack_)
+    tuned = DBN((4, 3), random_state=0)
+    tuned.stack_ = fitted.stack_
+    with pytest.raises(SettingError, match="fine-tuned"):
+        gradient_check(tuned, X)
