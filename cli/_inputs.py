@@ -147,7 +147,7 @@ def data_for(
         where["labels"] = _recorded_labels(model, spec, need_labels)
     data = _open(model, spec, where)
     if need_labels:
-        data = replace(data, labels=_classes(data))
+        data = replace(data, labels=classes_of(data))
     return data, describe_data(data, **where)
 
 
@@ -223,7 +223,7 @@ def check_values(model: Model, statistics: ColumnStatistics) -> None:
         )
 
 
-def _classes(data: DataSet) -> NDArray[Any]:
+def classes_of(data: DataSet) -> NDArray[Any]:
     """Return the labels as integers or texts."""
     labels = data.labels
     if labels is None:

@@ -453,3 +453,342 @@ def test_what_cannot_be_checked_is_refused(X, y):
     tuned.stack_ = fitted.stack_
     with pytest.raises(SettingError, match="fine-tuned"):
         gradient_check(tuned, X)
+
+
+# --- overfit_check ---
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """60 rows of 12 columns with 4 classes that have nothing to do with them."""
+    rng = np.random.default_rng(5)
+    return rng.random((60, 12)), np.repeat([3, 5, 7, 9], 15)
+
+
+ABLE = {"pretraining": "none", "activation": "tanh", "solver": "adam", "learning_rate_init": 0.01}
+
+
+@pytest.mark.parametrize(
+    "regulariser", [{}, {"alpha": 10.0, "l1": 1.0}, {"dropout": 0.9, "input_dropout": 0.9}, {"max_norm": 1e-3},
+                    {"early_stopping": True, "n_iter_no_change": 1}, {"early_stopping": True, "schedule": "halving"}],
+)  # fmt: skip
+def test_an_able_net_learns_rows_by_heart_with_whatever_regulariser(regulariser, noise):
+    model = DBNClassifier((30,), **ABLE, **regulariser)
+    with Untouched(model):
+        result = overfit_check(model, *noise)
+    assert result.ok, result
+    assert result.loss == result.loss_curve[-1] <= result.threshold == 0.05
+    assert all(loss > result.threshold for loss in result.loss_curve[:-1])
+    assert result.n_rows == 20
+    assert "regularise" in result.advice
+    assert repr(result).startswith("ok")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"learning_rate_init": 1e-9}, "higher learning_rate_init"),
+        ({"n_frozen": 1, "hidden_layer_sizes": (1,)}, "larger net"),
+        ({"learning_rate_init": 1e30}, "diverged.*lower learning_rate_init"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_net_that_cannot_is_told_so_and_what_to_do(settings, words, noise):
+    model = DBNClassifier(**{"hidden_layer_sizes": (30,)} | ABLE | settings)
+    result = overfit_check(model, *noise, max_iter=100)
+    assert not result.ok
+    assert not result.loss <= result.threshold
+    assert words.split(".*")[-1] in result.advice
+    assert words.split(".*")[0] in result.advice
+    assert repr(result).startswith("not ok")
+
+
+def test_labels_that_contradict_each_other_are_named(noise):
+    X, _ = noise
+    result = overfit_check(DBNClassifier((30,), **ABLE), np.repeat(X[:10], 2, axis=0), np.arange(20) % 2, max_iter=50)
+    assert not result.ok
+    assert result.loss == pytest.approx(np.log(2), abs=0.05)
+    assert "Rows 0 and 1" in result.advice
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_a_wide_autoencoder_learns_rows_by_heart_and_a_narrow_one_does_not(loss, noise):
+    X, _ = noise
+    wide, narrow = (
+        overfit_check(DeepAutoencoder(sizes, loss=loss, pretraining="none"), X, n_rows=8, max_iter=1500)
+        for sizes in ((20, 10), (20, 1))
+    )
+    assert wide.ok, wide
+    assert not narrow.ok, narrow
+    assert wide.threshold == narrow.threshold
+
+
+def test_almost_zero_is_beyond_the_entropy_of_grey_values(noise):
+    """A tenth of the way from outputs that equal the rows to the column means, by definitions."""
+    X, _ = noise
+    chosen = X[:6]
+    mean = np.tile(chosen.mean(axis=0), (6, 1))
+
+    def loss_of(output, name):
+        if name == "squared_error":
+            return np.square(output - chosen).sum(axis=1).mean()
+        return -(chosen * np.log(output) + (1 - chosen) * np.log(1 - output)).sum(axis=1).mean()
+
+    for name in ("squared_error", "cross_entropy"):
+        least, baseline = loss_of(chosen, name), loss_of(mean, name)
+        model = DeepAutoencoder((5,), loss=name, pretraining="none")
+        result = overfit_check(model, chosen, n_rows=6, max_iter=1)
+        assert result.threshold == pytest.approx(least + 0.1 * (baseline - least), rel=1e-6)
+    assert least > 1  # nats that no net gets rid of
+
+
+def test_rows_are_of_each_class_as_many(noise, monkeypatch):
+    seen = []
+    prepare = DBNClassifier._prepare
+
+    def spy(self, X, y, *args):
+        seen.append((X, y))
+        return prepare(self, X, y, *args)
+
+    monkeypatch.setattr(DBNClassifier, "_prepare", spy)
+    X, _ = noise
+    y = np.array([0] * 50 + [1] * 7 + [-1] * 1 + [2] * 2)
+    result = overfit_check(DBNClassifier((30,), **ABLE), X, y, n_rows=12, max_iter=1)
+    assert result.n_rows == 12
+    assert np.bincount(seen[0][1]).tolist() == [5, 5, 2]
+    for row, label in zip(*seen[0], strict=True):
+        assert y[(row == X).all(axis=1)] == [label]
+
+
+def test_sizes_are_those_of_all_rows(noise, monkeypatch):
+    seen = []
+    prepare = DBNClassifier._prepare
+    monkeypatch.setattr(DBNClassifier, "_prepare", lambda self, *a: seen.append(self) or prepare(self, *a))
+    X, y = np.random.default_rng(0).random((400, 12)), np.arange(400) % 2
+    model = DBNClassifier(**ABLE)
+    overfit_check(model, X, y, max_iter=1)
+    whole = DBNClassifier(**ABLE, max_iter=1).fit(X, y)
+    assert seen[0].pretrained_stack_.sizes == whole.stack_.sizes
+
+
+def test_overfit_check_refuses_what_it_cannot_do(noise):
+    X, y = noise
+    for call, words in [
+        (lambda: overfit_check(RBM(3), X), "RBM has no loss that could fall to 0"),
+        (lambda: overfit_check(DBN((3,)), X), "DBN has no loss"),
+        (lambda: overfit_check(DBNClassifier(), X), "needs y"),
+        (lambda: overfit_check(DBNClassifier(), X, y[:5]), "X has 60 rows but y has 5"),
+        (lambda: overfit_check(DBNClassifier(), X, y, n_rows=61), "60 rows to learn from, n_rows=61"),
+        (lambda: overfit_check(DBNClassifier(), X, y, n_rows=3), "n_rows=3 is too few for 4 classes: use n_rows=4"),
+        (lambda: overfit_check(DBNClassifier(), X, y, n_rows=1), "n_rows must be an integer >= 2"),
+        (lambda: overfit_check(DBNClassifier(), X, y, max_iter=0), "max_iter must be an integer >= 1"),
+    ]:
+        with pytest.raises((SettingError, DataError), match=words):
+            call()
+
+
+# --- learning_rate_sweep ---
+
+
+@pytest.fixture(scope="module")
+def causes():
+    """300 rows of 12 columns in 3 groups, each group with a cause of its own, and a class from the causes."""
+    rng = np.random.default_rng(0)
+    hidden = rng.random((300, 3)) < 0.5
+    X = (np.repeat(hidden, 4, axis=1) ^ (rng.random((300, 12)) < 0.05)).astype(np.float32)
+    return X, hidden[:, 0].astype(int) + hidden[:, 1]
+
+
+RATES = (1e4, 1e-1, 1e-3, 1e-9)
+SMALL_RBM = RBM(8, n_iter=40, batch_size=10)
+
+
+def verdicts(result):
+    return {row.rate: row.verdict for row in result.rows}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_pretraining_diverges_is_right_or_is_too_slow(n_jobs, causes, bk):
+    model = RBM(8, n_iter=40, batch_size=10, backend=bk)
+    with Untouched(model):
+        result = learning_rate_sweep(model, causes[0], rates=RATES, n_jobs=n_jobs)
+    assert verdicts(result) == {1e4: "diverged", 1e-1: "good", 1e-3: "too slow", 1e-9: "too slow"}
+    assert result.best_rate == 0.1
+    assert [row.rate for row in result.rows] == sorted(RATES, reverse=True)
+    assert "learning_rate=0.1" in result.advice
+    by_rate = {row.rate: row for row in result.rows}
+    assert (by_rate[1e-9].epochs, by_rate[1e-9].stopped) == (4, True)
+    assert (by_rate[0.1].epochs, by_rate[0.1].stopped) == (40, False)
+    assert by_rate[1e4].epochs < 40
+    for words in ("stopped early", "<- best", "diverged", "pseudo-log-likelihood"):
+        assert words in repr(result)
+
+
+def test_a_sweep_of_pretraining_is_judged_by_the_pseudo_likelihood_of_rows_not_trained_on(causes):
+    """The scores are those of a machine trained by itself on the other rows."""
+    from deepbelief.training import split_rows
+
+    X = causes[0]
+    result = learning_rate_sweep(SMALL_RBM, X, rates=(0.1, 0.05), random_state=3)
+    train, held, _, _ = split_rows(as_source(X), 0.1, 3)
+    for row in result.rows:
+        alone = RBM(8, n_iter=40, batch_size=10, learning_rate=row.rate, random_state=3).fit(train.take(slice(None)))
+        assert row.score == pytest.approx(alone.score(held.take(slice(None))), rel=1e-5)
+
+
+def test_other_units_are_judged_by_reconstruction(causes):
+    X = causes[0] - causes[0].mean(axis=0)
+    result = learning_rate_sweep(RBM(8, n_iter=60), X, rates=(1e-2, 1e-8, 1e5))
+    assert "reconstruction" in result.metric
+    assert verdicts(result) == {1e5: "diverged", 1e-2: "good", 1e-8: "too slow"}
+    assert all(row.score < 0 for row in result.rows if row.verdict != "diverged")
+    for model in (RBM(8, hidden="rectified", n_iter=2), DBN((8,), pretraining="denoising", rbm=RBM(n_iter=2))):
+        assert "reconstruction" in learning_rate_sweep(model, causes[0], rates=(1e-2,)).metric
+
+
+def test_of_a_dbn_the_first_layer_is_swept(causes):
+    X = causes[0]
+    of_rbm = learning_rate_sweep(SMALL_RBM, X, rates=(0.1, 1e-3))
+    template = RBM(n_iter=40, batch_size=10)
+    model = DBN((8, 4), rbm=[template, RBM(hidden="gaussian", learning_rate=1e9)])
+    of_dbn = learning_rate_sweep(model, X, rates=(0.1, 1e-3))
+    assert [row.score for row in of_dbn.rows] == [row.score for row in of_rbm.rows]
+    assert "layer 1" in of_dbn.advice
+
+
+def test_half_the_rate_is_not_given_up_for_starting_slowly(causes):
+    """Gains grow from next to nothing: after the trial half the rate is far behind, at the end it is not."""
+    result = learning_rate_sweep(SMALL_RBM, causes[0], rates=(0.1, 0.05))
+    assert verdicts(result) == {0.1: "good", 0.05: "good"}
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fine_tuning_diverges_is_right_or_is_too_slow(early_stopping, causes, bk):
+    model = DBNClassifier((8,), rbm=RBM(n_iter=2), max_iter=30, early_stopping=early_stopping, backend=bk)
+    with Untouched(model):
+        result = learning_rate_sweep(model, *causes, rates=(1e9, 0.3, 1e-3, 1e-9), n_jobs=2)
+    assert result.metric == "accuracy of held-out rows"
+    assert verdicts(result) == {1e9: "diverged", 0.3: "good", 1e-3: "too slow", 1e-9: "too slow"}
+    assert result.best_rate == 0.3
+    assert "learning_rate_init=0.3" in result.advice
+    assert np.isnan(result.rows[0].score)
+    assert 0.7 < result.rows[1].score <= 1
+
+
+def test_autoencoders_are_judged_by_their_loss(causes):
+    model = DeepAutoencoder((8, 4), rbm=RBM(n_iter=2), max_iter=20)
+    result = learning_rate_sweep(model, causes[0], rates=(0.01, 1e-9))
+    assert "loss" in result.metric
+    assert result.best_rate == 0.01
+    assert verdicts(result)[1e-9] == "too slow"
+
+
+def test_a_sweep_of_fine_tuning_pretrains_once(causes, monkeypatch):
+    calls = []
+    from deepbelief.estimators import tuning
+
+    pretrain = tuning.pretrain_stack
+    monkeypatch.setattr(tuning, "pretrain_stack", lambda *a, **k: calls.append(a) or pretrain(*a, **k))
+    learning_rate_sweep(DBNClassifier((8,), rbm=RBM(n_iter=1), max_iter=4), *causes, rates=(0.3, 0.1), refine=2)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["layer", "finetuning"])
+def test_runs_start_equal_and_see_the_same_minibatches(kind, causes, monkeypatch):
+    """Their weights before the first update and the order of their rows in every epoch are the same."""
+    starts, orders = [], []
+    if kind == "layer":
+        from deepbelief.layer import LayerTrainer as Task
+
+        model = RBM(8, n_iter=5)
+        params = lambda task: task.machine.params  # noqa: E731
+    else:
+        from deepbelief.finetuning import FineTuner as Task
+
+        model = DBNClassifier((8,), pretraining="none", max_iter=5)
+        params = lambda task: task.network.params  # noqa: E731
+    begin = Task.begin_epoch
+
+    def spy(self, epoch, order):
+        if epoch == 0:
+            starts.append([p.copy() for p in params(self)])
+        orders.append((epoch, order.tolist()))
+        begin(self, epoch, order)
+
+    monkeypatch.setattr(Task, "begin_epoch", spy)
+    learning_rate_sweep(model, *causes, rates=(0.1, 0.05, 0.02), n_jobs=1)
+    assert len(starts) == 3
+    for other in starts[1:]:
+        for a, b in zip(starts[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for epoch in range(5):
+        of_epoch = [order for number, order in orders if number == epoch]
+        assert len(of_epoch) == 3
+        assert of_epoch.count(of_epoch[0]) == 3
+
+
+def test_results_do_not_depend_on_how_many_run_at_a_time_nor_where(causes):
+    one, two = (learning_rate_sweep(SMALL_RBM, causes[0], n_jobs=n) for n in (1, 2))
+    with parallel_config(backend="loky", n_jobs=2):
+        other = learning_rate_sweep(SMALL_RBM, causes[0])
+    scores = [row.score for row in one.rows]
+    assert [row.score for row in two.rows] == scores
+    assert [row.score for row in other.rows] == pytest.approx(scores, rel=1e-5)
+    assert one.best_rate == two.best_rate == other.best_rate
+
+
+def test_refine_looks_between_the_best_rate_and_its_neighbours(causes):
+    result = learning_rate_sweep(SMALL_RBM, causes[0], rates=(1e4, 1e-1, 1e-5), refine=3)
+    new = sorted(row.rate for row in result.rows if row.rate not in (1e4, 1e-1, 1e-5))
+    assert new == pytest.approx([1e-3, 10 ** (-1 + 5 / 3), 10 ** (-1 + 10 / 3)])
+    assert result.best_rate in {row.rate for row in result.rows if row.verdict == "good"}
+    assert len(between([0.1], 0.1, 3)) == 0
+
+
+def test_where_no_rate_is_good_none_is_recommended(causes):
+    for rates, words in [((1e5, 1e6), "try smaller ones"), ((1e-9, 1e-8), "try larger ones"), ((1e6, 1e-9), "between")]:
+        result = learning_rate_sweep(SMALL_RBM, causes[0], rates=rates, refine=2)
+        assert result.best_rate is None
+        assert words in result.advice
+        assert len(result.rows) == 2
+
+
+def test_the_callback_hears_of_every_epoch(causes):
+    told = []
+    learning_rate_sweep(SMALL_RBM, causes[0], rates=(0.1, 1e-9), n_jobs=2, callback=told.append)
+    assert [row.verdict for row in told[0]] == ["waiting", "waiting"]
+    assert [row.verdict for row in told[-1]] == ["good", "too slow"]
+    assert {row.epochs for rows in told for row in rows if row.rate == 0.1} == set(range(41))
+
+
+def test_what_a_callback_raises_ends_the_sweep(causes):
+    def fail(rows):
+        if any(row.epochs > 2 for row in rows):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learning_rate_sweep(SMALL_RBM, causes[0], n_jobs=2, callback=fail)
+
+
+def test_bad_sweeps_are_refused_before_anything_is_trained(causes, monkeypatch):
+    X, _ = causes
+    monkeypatch.setattr("deepbelief.training.Rows.begin", None)
+    for settings, words in [
+        ({"rates": ()}, "got none"), ({"rates": (0.1, 0)}, "got 0"), ({"rates": (0.1, -1.0)}, "got -1.0"),
+        ({"rates": (0.1, 0.1)}, "got 0.1 2 times"), ({"rates": (0.1, float("nan"))}, "got nan"),
+        ({"rates": (float("inf"),)}, "got inf"), ({"rates": "0.1"}, "got '0.1'"), ({"rates": 0.1}, "got 0.1"),
+        ({"rates": ("auto",)}, "got 'auto'"), ({"rates": (True,)}, "got True"),
+        ({"refine": -1}, "refine must be an integer >= 0"), ({"n_jobs": 0}, "n_jobs must be"),
+        ({"n_jobs": 1.5}, "n_jobs must be"),
+    ]:  # fmt: skip
+        with pytest.raises(SettingError, match=words):
+            learning_rate_sweep(RBM(3), X, **settings)
+    for model, rows, targets, words in [
+        (RBM(3), X[:9], None, "at least 10 rows.*got 9"),
+        (DBNClassifier(), X, None, "needs y"),
+        (DBN((3,), pretraining="none"), X, None, "has no learning rate"),
+        (Tanh(), X, None, "got Tanh"),
+        (RBM, X, None, "got the class RBM"),
+    ]:
+        with pytest.raises((SettingError, DataError), match=words):
+            learning_rate_sweep(model, rows, targets)

@@ -26,8 +26,9 @@ from deepbelief.seeds import run_seed
 from deepbelief.training import Record, Reporter
 
 LEAST_ROWS = 10
-TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped
-HOPELESS = 0.1  # share of the best rate's gain, in the trial, below which a rate is hopeless
+TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped, and of the leading rate that these are below
+HOPELESS = 0.1  # share of the leading rate's gain in the trial that these are below
+STARTED = 0.001  # share of the score or loss at the start that the leading rate must have gained by then
 GOOD = 0.9  # share of the best rate's gain, at the end, from which a rate is good
 MOVED = 0.01  # share of the score or loss at the start that even the best rate must gain
 
@@ -42,7 +43,8 @@ class SweepRow:
     verdict : {"good", "too slow", "too high", "diverged"}
         While the sweep runs also ``"waiting"`` or ``"running"``.
     score : float
-        Of the held-out rows, larger is better; not a number where the first epoch diverged.
+        Of the held-out rows, larger is better; not a number where there was no good epoch. While a machine's run goes
+        on it is the last one that was computed.
     epochs : int
         Epochs done.
     n_epochs : int
@@ -112,8 +114,9 @@ def learning_rate_sweep(
     (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood, where it exists, else by the
     squared error of the reconstruction; networks by accuracy, where they tell classes apart, else by the loss.
 
-    After a tenth of the epochs, rates that have gained less than a tenth of what the best one has are stopped, with the
-    verdict ``"too slow"``. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the
+    After a tenth of the epochs, rates of at most a tenth of the leading one that have gained less than a tenth as much
+    are stopped, with the verdict ``"too slow"``: at the end they would hardly be where the leading one is already. The
+    others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the
     best one does, in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best,
     ``"too high"``. ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
     The rate with the best score is recommended; of machines whose gains are within a twentieth of each other the one
@@ -271,7 +274,7 @@ class _Sweep:
         self._runs: dict[float, Run] = {}
         self._shown: dict[float, SweepRow] = {}
         self._stopped: set[float] = set()
-        self._trial_gain = 0.0  # of the best rate
+        self._leader = (0.0, 0.0)  # gain in its trial, and rate, of the run that gained most there
         self._lock = threading.Lock()
         self.over = False
 
@@ -286,10 +289,20 @@ class _Sweep:
         trial = math.ceil(TRIAL * n_epochs)
         if len(self._runs) > 1 and trial < n_epochs:
             self._advance(rates, trial)
-            gains = [self._runs[rate].gain for rate in rates if not self._runs[rate].diverged]
-            self._trial_gain = max([self._trial_gain, *gains])
-            self._stopped |= {rate for rate in rates if self._runs[rate].gain < HOPELESS * self._trial_gain}
+            self._stop_hopeless([self._runs[rate] for rate in rates if not self._runs[rate].diverged])
         self._advance([rate for rate in rates if rate not in self._stopped], n_epochs)
+
+    def _stop_hopeless(self, alive: Sequence[Run]) -> None:
+        """Stop the runs that would end where the leader is now, after a tenth of their epochs, and are far behind it.
+
+        Being behind is not enough: learning starts slowly, then grows, and half the rate is at first far behind.
+        """
+        self._leader = max([self._leader, *((run.gain, run.rate) for run in alive)])
+        gain, rate = self._leader
+        for run in alive:
+            moved = gain > STARTED * abs(run.start)  # else nothing is known yet
+            if moved and run.gain < HOPELESS * gain and run.rate <= TRIAL * rate:
+                self._stopped.add(run.rate)
 
     def _advance(self, rates: Sequence[float], stop: int) -> None:
         """Let the runs at these rates go on, side by side."""
