@@ -35,7 +35,14 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 
 @click.command("sweep", short_help="Try learning rates side by side.")
 @click.argument("data", default="digits28")
-@click.option("--rates", type=Rates(), default="0.1,0.001,1e-6", show_default=True, metavar="R,R...")
+@click.option(
+    "--rates",
+    type=Rates(),
+    default="0.1,0.001,1e-6",
+    show_default=True,
+    metavar="R,R...",
+    help="Learning rates to try.",
+)
 @click.option("--refine", type=int, default=0, metavar="N", help="Try N more rates around the best.  [default: 0]")
 @option("--jobs", "n_jobs", type=int, metavar="N", help="Runs at a time.  [default: one for each core]")
 @click.option("--finetune", is_flag=True, help="Sweep the rate of fine-tuning a classifier; needs labels.")

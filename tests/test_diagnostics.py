@@ -18,6 +18,8 @@ from deepbelief import (
     overfit_check,
 )
 from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
+from deepbelief.backends import get_backend
+from deepbelief.diagnostics.differences import compare
 from deepbelief.diagnostics.sweep import between
 from deepbelief.errors import DataError, SettingError
 from deepbelief.losses import CrossEntropy, SoftmaxNLL, SquaredError
@@ -385,12 +387,40 @@ def test_weights_of_0_are_skipped_where_l1_counts(X, y):
 def test_kinks_within_a_step_are_seen_wherever_they_lie(offset, X, y):
     """Both steps are tried from 1e-4 on: a kink at a share of the smaller one spoils both."""
     below, above = stack().layers
+    below = replace(below, W=0.1 * below.W)  # steps grow with parameters beyond 1
     rows, hbias = np.tile(X[:1], (12, 1)), below.hbias.copy()
     hbias[1] = offset * 1e-5 - rows[0] @ below.W[:, 1]
+    assert abs(hbias[1]) < 1
     start = Stack((replace(below, hbias=hbias), above))
     result = gradient_check(classifier(pretrained=start, activation="relu"), rows, y)
     assert result.ok, result
     assert result.rows[1].n_skipped == 1
+
+
+class Hinge:
+    """max(0, p - c) + 3 q: linear on either side of its kink."""
+
+    names = ("p and q",)
+
+    def __init__(self, place):
+        self.place, self.params = place, [np.zeros(2)]
+
+    def terms(self):
+        p, q = self.params[0]
+        return np.array([max(0.0, p - self.place), 3 * q])
+
+    def gradient(self):
+        return [np.array([float(self.place < 0), 3.0])]
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 1 / 3, 0.5, 2 / 3, 0.9, -1 / 3, -0.7])
+def test_a_kink_has_no_blind_spot(share):
+    """Second differences alone miss the one at a third of the step, first differences alone the one at 0."""
+    row = compare(Hinge(share * 1e-5), get_backend(), 2, np.random.default_rng(0)).rows[0]
+    assert (row.n_checked, row.n_skipped) == (1, 1)
+    assert row.relative_error < 1e-9
+    row = compare(Hinge(1.1e-5), get_backend(), 2, np.random.default_rng(0)).rows[0]  # beyond the smaller step
+    assert (row.n_checked, row.n_skipped) == (2, 0)
 
 
 def test_what_cannot_be_compared_is_not_ok(X, y):
@@ -410,7 +440,6 @@ def test_a_wrong_slope_is_never_taken_for_a_kink(X, y):
 
 def test_the_objective_is_that_of_definitions(X, y):
     """Finite differences of a loss that is written down here give what the check says of the engine."""
-    from deepbelief.backends import get_backend
     from deepbelief.diagnostics.objectives import NetworkObjective
     from deepbelief.estimators.tuning import Problem
     from deepbelief.finetuning import FineTuneSettings, Labelled
@@ -660,6 +689,13 @@ def test_half_the_rate_is_not_given_up_for_starting_slowly(causes):
     """Gains grow from next to nothing: after the trial half the rate is far behind, at the end it is not."""
     result = learning_rate_sweep(SMALL_RBM, causes[0], rates=(0.1, 0.05))
     assert verdicts(result) == {0.1: "good", 0.05: "good"}
+
+
+def test_what_is_neither_stopped_nor_diverged_is_judged_at_its_end(causes):
+    result = learning_rate_sweep(SMALL_RBM, causes[0], rates=(1, 0.1, 0.012))
+    assert verdicts(result) == {1: "too high", 0.1: "good", 0.012: "too slow"}
+    assert all(row.epochs == 40 for row in result.rows)
+    assert result.best_rate == 0.1
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import numbers
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,8 @@ from deepbelief.seeds import run_seed
 from deepbelief.training import Record, Reporter
 
 LEAST_ROWS = 10
-TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped, and of the leading rate that these are below
+TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped
+FAR = 0.01  # share of the leading rate that these are below
 HOPELESS = 0.1  # share of the leading rate's gain in the trial that these are below
 STARTED = 0.001  # share of the score or loss at the start that the leading rate must have gained by then
 GOOD = 0.9  # share of the best rate's gain, at the end, from which a rate is good
@@ -114,11 +114,11 @@ def learning_rate_sweep(
     (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood, where it exists, else by the
     squared error of the reconstruction; networks by accuracy, where they tell classes apart, else by the loss.
 
-    After a tenth of the epochs, rates of at most a tenth of the leading one that have gained less than a tenth as much
-    are stopped, with the verdict ``"too slow"``: at the end they would hardly be where the leading one is already. The
-    others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the
-    best one does, in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best,
-    ``"too high"``. ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
+    After a tenth of the epochs, rates of at most a hundredth of the leading one that have gained less than a tenth as
+    much are stopped, with the verdict ``"too slow"``: at the end they would not have come as far as that one is by
+    then. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the best one does,
+    in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best, ``"too high"``.
+    ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
     The rate with the best score is recommended; of machines whose gains are within a twentieth of each other the one
     at the largest rate, which has learned the same sooner.
 
@@ -233,7 +233,7 @@ def _jobs(n_jobs: int | None) -> int:
 def _blas_threads(n_jobs: int) -> Iterator[None]:
     """Give each of the runs its share of the cores, never more threads than there were."""
     now = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    share = max(1, (os.cpu_count() or 1) // n_jobs)
+    share = max(1, joblib.cpu_count() // n_jobs)
     if n_jobs == 1 or not now or max(now) <= share:
         yield
         return
@@ -293,7 +293,7 @@ class _Sweep:
         self._advance([rate for rate in rates if rate not in self._stopped], n_epochs)
 
     def _stop_hopeless(self, alive: Sequence[Run]) -> None:
-        """Stop the runs that would end where the leader is now, after a tenth of their epochs, and are far behind it.
+        """Stop the runs that would not come as far as the leader has now, after a tenth of the epochs.
 
         Being behind is not enough: learning starts slowly, then grows, and half the rate is at first far behind.
         """
@@ -301,7 +301,7 @@ class _Sweep:
         gain, rate = self._leader
         for run in alive:
             moved = gain > STARTED * abs(run.start)  # else nothing is known yet
-            if moved and run.gain < HOPELESS * gain and run.rate <= TRIAL * rate:
+            if moved and run.gain < HOPELESS * gain and run.rate <= FAR * rate:
                 self._stopped.add(run.rate)
 
     def _advance(self, rates: Sequence[float], stop: int) -> None:
