@@ -169,7 +169,7 @@ def data_for(
         where["labels"] = _recorded_labels(model, spec, need_labels)
     data = _open(model, spec, where)
     if need_labels:
-        data = replace(data, labels=_numbers(data) if numbers else _classes(data))
+        data = replace(data, labels=_numbers(data) if numbers else classes_of(data))
     return data, describe_data(data, **where)
 
 
@@ -260,7 +260,7 @@ def _numbers(data: DataSet) -> NDArray[Any]:
     return labels.astype(np.float64)
 
 
-def _classes(data: DataSet) -> NDArray[Any]:
+def classes_of(data: DataSet) -> NDArray[Any]:
     """Return the labels as integers or texts."""
     labels = _labels(data)
     if labels.dtype.kind != "f":

@@ -21,6 +21,9 @@ _HOMES = {
     "suggest_layer_sizes": "deepbelief.sizing",
     "check_layer_sizes": "deepbelief.sizing",
     "rbm_health": "deepbelief.health",
+    "gradient_check": "deepbelief.diagnostics",
+    "overfit_check": "deepbelief.diagnostics",
+    "learning_rate_sweep": "deepbelief.diagnostics",
 }
 
 __all__ = sorted(_HOMES)

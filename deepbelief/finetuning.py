@@ -229,17 +229,7 @@ class FineTuner:
 
     def _judge(self, held_out: Labelled) -> tuple[float, float | None]:
         """Return the weighted mean loss and, where the loss knows one, score of held-out rows."""
-        bk, of = self.bk, self.network.loss
-        weights = held_out.mean_one()
-        weights = np.ones(held_out.rows.shape[0]) if weights is None else weights
-        loss, score = 0.0, None
-        for start, stop, rows, output in outputs(self.network, held_out.rows):
-            target = rows if held_out.targets is None else bk.asarray(held_out.targets[start:stop])
-            loss += float(bk.to_numpy(of.values(bk, output, target)) @ weights[start:stop])
-            each = of.score(bk, output, target)
-            if each is not None:
-                score = (score or 0.0) + float(bk.to_numpy(each) @ weights[start:stop])
-        return loss / len(weights), None if score is None else score / len(weights)
+        return judge(self.network, held_out)
 
     def _remember(self, score: float, params: list[Array]) -> None:
         """Keep the best weights; stop after `n_iter_no_change` epochs without a better score."""
@@ -265,6 +255,17 @@ class FineTuner:
         if self._best is not None:
             return self._best[1]
         return self._good if self._good is not None else self.network.host_params()
+
+
+def start_tuning(
+    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
+    bk: Backend, validation: Labelled | None = None, tied: bool = False,
+) -> FineTuner:  # fmt: skip
+    """Return the task of fine-tuning a network, as `finetune` gives it to the epoch loop."""
+    rate = min(layer.activation.rate for layer in hidden) if settings.rate is None else settings.rate
+    settings = settings.resolve(train.rows.shape[0], rate)
+    network = Network(hidden, *head, loss, bk, tied=tied, dropout=settings.drops(len(hidden)))
+    return FineTuner(network, train, validation, settings)
 
 
 def finetune(
@@ -305,10 +306,10 @@ def finetune(
         If the loss is not finite after the first epoch; after a later one the last good parameters are kept.
     """
     reporter = reporter or Reporter()
-    rate = min(layer.activation.rate for layer in hidden) if settings.rate is None else settings.rate
-    settings = settings.resolve(train.rows.shape[0], rate)
-    network = Network(hidden, *head, loss, bk, tied=tied, dropout=settings.drops(len(hidden)))
-    tuner = FineTuner(network, train, validation, settings)
+    tuner = start_tuning(
+        hidden, head, loss, train, settings=settings, bk=bk, validation=validation, tied=tied
+    )  # fmt: skip
+    settings, network = tuner.settings, tuner.network
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
     reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes})
@@ -317,6 +318,21 @@ def finetune(
         batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
     )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
+
+
+def judge(network: Network, held_out: Labelled) -> tuple[float, float | None]:
+    """Return the weighted mean loss and, where the loss knows one, score of held-out rows."""
+    bk, of = network.bk, network.loss
+    weights = held_out.mean_one()
+    weights = np.ones(held_out.rows.shape[0]) if weights is None else weights
+    loss, score = 0.0, None
+    for start, stop, rows, output in outputs(network, held_out.rows):
+        target = rows if held_out.targets is None else bk.asarray(held_out.targets[start:stop])
+        loss += float(bk.to_numpy(of.values(bk, output, target)) @ weights[start:stop])
+        each = of.score(bk, output, target)
+        if each is not None:
+            score = (score or 0.0) + float(bk.to_numpy(each) @ weights[start:stop])
+    return loss / len(weights), None if score is None else score / len(weights)
 
 
 def outputs(

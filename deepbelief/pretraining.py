@@ -147,17 +147,20 @@ def _visible_of(
 ) -> tuple[Unit, Any, Any, Any]:
     if layer == 0:
         return choose_visible(settings.visible, source)
-    below = trainers[-1]
     means = rows.source()  # type: ignore[union-attr]
-    unit = get_unit(below.machine.hidden.next_visible)
-    statistics = column_statistics(means)
-    dtype, n = below.machine.dtype, means.shape[0]
-    if below.machine.hidden.standardise:
+    return visible_above(trainers[-1].machine.hidden, means)
+
+
+def visible_above(hidden: Unit, means: RowSource) -> tuple[Unit, Any, Any, Any]:
+    """Return (visible type, mean, scale, column means) of a layer trained on these means of hidden units."""
+    unit = get_unit(hidden.next_visible)
+    if hidden.standardise:
         _, mean, scale, centred = choose_visible(unit, means)
         return unit, mean, scale, centred
+    column_means, n = column_statistics(means).mean, means.shape[0]
     if unit.spec == "bernoulli":
-        return unit, None, None, ((statistics.mean * n + 1) / (n + 2)).astype(dtype)
-    return unit, None, None, statistics.mean.astype(dtype)
+        column_means = (column_means * n + 1) / (n + 2)
+    return unit, None, None, column_means.astype(means.dtype)
 
 
 def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> np.ndarray[Any, Any]:
@@ -178,4 +181,4 @@ def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | N
     return out
 
 
-__all__ = ["LayerState", "Pretrained", "RBMSettings", "pretrain", "scaled", "transform"]
+__all__ = ["LayerState", "Pretrained", "RBMSettings", "pretrain", "scaled", "transform", "visible_above"]

@@ -78,7 +78,7 @@ def check_pretraining(estimator: Any) -> None:
     check_number("n_passes", estimator.n_passes, low=1, integer=True)
 
 
-def _of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
+def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     """Return a layer's settings for the kind of pretraining that the estimator asks for."""
     if estimator.pretraining == "rbm":
         return settings
@@ -91,7 +91,7 @@ def pretrain_stack(
 ) -> Pretrained:
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
-    settings = [_of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
+    settings = [of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm

@@ -1,0 +1,172 @@
+"""Finite differences of an objective, one element at a time, and where they cannot be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepbelief.backends import Backend
+
+DeviceArray = Any
+Array = np.ndarray[Any, np.dtype[Any]]
+
+TOLERANCE = 1e-6
+NOTHING = 1e-10  # two gradients that are both shorter than this agree
+STEPS = (1e-4, 1e-5)  # the second one where the first may straddle a kink
+SHARE = 1e-7  # of the gradient's norm: what a kink may hide
+NOISE = 64 * np.finfo(np.float64).eps  # of the objective's level: what rounding does to a sum of its values
+
+
+class Objective(Protocol):
+    """A function of parameters on a device, with a gradient of its own."""
+
+    names: list[str]
+    params: Sequence[DeviceArray]
+
+    def terms(self) -> Array:
+        """Return the numbers whose sum is the objective, on the host: differences of each lose fewer digits."""
+
+    def gradient(self) -> list[Array]:
+        """Return the gradient that is to be checked, on the host, one array for each parameter."""
+
+
+@dataclass(frozen=True)
+class ParameterCheck:
+    """How the gradient of one parameter array agrees with finite differences.
+
+    Attributes
+    ----------
+    name : str
+        ``"W1"``, ``"bias1"`` ... ``"W_head"``, ``"bias_head"``; of machines ``"W1"``, ``"vbias1"``, ``"hbias1"`` ...
+    shape : tuple of int
+    n_checked : int
+        Elements that were compared.
+    n_skipped : int
+        Elements that were not, because the objective has a kink beside them.
+    relative_error : float
+        ||a - n|| / (||a|| + ||n||) of the compared elements; 0 where both norms are below 1e-10.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    n_checked: int
+    n_skipped: int
+    relative_error: float
+
+
+@dataclass(frozen=True, repr=False)
+class GradientCheck:
+    """What `gradient_check` found; it prints as a table.
+
+    Attributes
+    ----------
+    rows : tuple of ParameterCheck
+    tolerance : float
+        The largest relative error that counts as agreement.
+    """
+
+    rows: tuple[ParameterCheck, ...]
+    tolerance: float = TOLERANCE
+
+    @property
+    def max_relative_error(self) -> float:
+        """The largest relative error of any parameter array."""
+        return max(row.relative_error for row in self.rows)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Names of the parameter arrays that do not agree, or of which every element lies at a kink."""
+        return tuple(row.name for row in self.rows if not (row.n_checked and row.relative_error <= self.tolerance))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every parameter array agrees."""
+        return not self.wrong
+
+    def __repr__(self) -> str:
+        """Return the table."""
+        lines = [f"{'parameter':<12}{'shape':>14}{'checked':>9}{'skipped':>9}  relative error"]
+        for row in self.rows:
+            shape = " x ".join(map(str, row.shape))
+            error = f"{row.relative_error:.1e}" if row.n_checked else "all at kinks"
+            mark = "  <- wrong" if row.name in self.wrong and row.n_checked else ""
+            lines.append(f"{row.name:<12}{shape:>14}{row.n_checked:>9}{row.n_skipped:>9}  {error}{mark}")
+        if self.ok:
+            lines.append(f"ok: no relative error above {self.tolerance:.0e}")
+        else:
+            lines.append(f"not ok: {', '.join(self.wrong)} (tolerance {self.tolerance:.0e})")
+        return "\n".join(lines)
+
+
+def compare(objective: Objective, bk: Backend, n_elements: int, rng: np.random.Generator) -> GradientCheck:
+    """Compare an objective's gradient with central differences at ``n_elements`` of each array's elements, or all."""
+    rows = []
+    analytic = objective.gradient()
+    for name, param, grad in zip(objective.names, objective.params, analytic, strict=True):
+        chosen = np.sort(rng.permutation(grad.size)[:n_elements])
+        numeric, trusted = _differences(objective, param, np.unravel_index(chosen, grad.shape), bk)
+        picked = grad.ravel()[chosen][trusted]
+        error = relative_error(picked, numeric[trusted])
+        rows.append(ParameterCheck(name, grad.shape, int(trusted.sum()), int((~trusted).sum()), error))
+    return GradientCheck(tuple(rows))
+
+
+def relative_error(a: Array, b: Array) -> float:
+    """Return ||a - b|| / (||a|| + ||b||), 0 where both are next to nothing, infinity where one is not finite."""
+    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if not np.isfinite(norms).all():
+        return float("inf")
+    if max(norms) < NOTHING:
+        return 0.0
+    return float(np.linalg.norm(a - b)) / sum(norms)
+
+
+def _differences(
+    objective: Objective, param: DeviceArray, index: tuple[Array, ...], bk: Backend
+) -> tuple[Array, Array]:
+    """Return the central differences by these elements, and a mask of those to be trusted."""
+    places = list(zip(*(i.tolist() for i in index), strict=True))
+    base = objective.terms()
+    estimate, doubt = np.empty(len(places)), np.empty(len(places))
+    todo = np.ones(len(places), bool)
+    for step in STEPS:
+        for i in np.flatnonzero(todo):
+            estimate[i], doubt[i] = _difference(objective, param, places[i], base, step, bk)
+        todo = ~_trusted(estimate, doubt)
+    return estimate, ~todo
+
+
+def _difference(
+    objective: Objective, param: DeviceArray, place: tuple[int, ...], base: Array, step: float, bk: Backend
+) -> tuple[float, float]:
+    """Return the central difference by one element, and how far from smooth the objective is around it.
+
+    Two steps, h and h / 2. Of a smooth function the central differences D agree but for a term in h**2, and the second
+    differences S are as 4 to 1; a kink within h spoils one or the other wherever it lies. Only values of the objective
+    enter, so that a wrong gradient is never taken for a kink.
+    """
+    kept = float(bk.to_numpy(param[place]))
+    h = step * max(1.0, abs(kept))
+    slope, bend = [], []
+    for size in (h, h / 2):
+        sides = []
+        for moved in (kept + size, kept - size):
+            param[place] = moved
+            sides.append(objective.terms())
+        slope.append(float((sides[0] - sides[1]).sum()) / ((kept + size) - (kept - size)))
+        bend.append(float((sides[0] - base).sum() + (sides[1] - base).sum()))
+    param[place] = kept
+    doubt = max(abs(slope[0] - slope[1]), abs(bend[0] - 4 * bend[1]) / h)
+    noise = NOISE * float(np.abs(base).sum()) / h
+    return (4 * slope[1] - slope[0]) / 3, max(0.0, doubt - noise)
+
+
+def _trusted(estimate: Array, doubt: Array) -> Array:
+    """Return a mask of the elements whose doubt is small beside the norm of all that are trusted."""
+    good = np.isfinite(estimate) & np.isfinite(doubt)
+    while True:  # a jump makes differences huge: those that go leave a smaller norm
+        better = good & (doubt <= SHARE * np.linalg.norm(estimate[good]))
+        if np.array_equal(better, good):
+            return good
+        good = better

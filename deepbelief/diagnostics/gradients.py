@@ -1,0 +1,146 @@
+"""`gradient_check`: whether the engine follows the gradient of what it says it makes small."""
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.utils import get_tags
+
+from deepbelief.backends import Backend
+from deepbelief.diagnostics.differences import GradientCheck, compare
+from deepbelief.diagnostics.objectives import NetworkObjective, machine_objectives
+from deepbelief.errors import DataError, SettingError, SizingWarning
+from deepbelief.estimators.base import check_backend, check_number, is_source
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.rbm import RBM
+from deepbelief.seeds import host_rng, run_seed
+from deepbelief.training import Reporter
+
+
+def gradient_check(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    n_elements: int = 100,
+    backend: str | Backend | None = None,
+    random_state: Any = 0,
+) -> GradientCheck:
+    """Compare the gradient that training follows with central finite differences, in float64.
+
+    Of a network it is the gradient of the mean loss and the penalties, (alpha / 2) ||W||**2 + l1 sum |W|, taken from
+    an update of the engine; dropout drops the same units in every evaluation. Of an `RBM`, and of each layer of a
+    `DBN`, it is that of the mean free energy of the rows less that of rows that the machine makes up, made of
+    `Machine.statistics`: it checks a unit type's mean and energy against its log-partition.
+
+    The model is not changed. One that is fitted is checked at its weights, another where `fit` would start
+    fine-tuning (so it is pretrained, in a copy) or, for machines, pretraining. A head whose weights are all 0, as
+    classifiers start, passes nothing back: the copy gets small random ones.
+
+    At most 30 of the rows, drawn at random, are used. Elements with a kink of the objective beside them (of ReLU, hard
+    tanh, L1 at 0, or of an activation of yours) are skipped and counted: there central differences at h and h / 2 do
+    not agree, or second differences are not as 4 to 1, whatever the gradient says.
+
+    Parameters
+    ----------
+    model : DBNClassifier, DeepAutoencoder, DBN or RBM
+        Also with units, activations and losses of your own, given as instances.
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    y : array-like of shape (n_rows,), optional
+        For models that need it; a fitted classifier wants rows of every class.
+    n_elements : int, default=100
+        Elements of each parameter array that are checked; of a larger array as many are drawn at random.
+    backend : {"numpy", "cupy"}, Backend or None, default=None
+        None: the model's own.
+    random_state : int, Generator or RandomState, default=0
+        Draws rows, elements and dropout masks.
+
+    Returns
+    -------
+    GradientCheck
+        ``ok``, ``max_relative_error``, ``wrong`` and ``rows``, one for each parameter array; it prints as a table.
+
+    Raises
+    ------
+    SettingError
+        If the model is none of these, or has units without a free energy.
+    DataError
+        If the rows cannot be used.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DBNClassifier, gradient_check
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = DBNClassifier((12,), activation="tanh", alpha=0.1, pretraining="none", random_state=0)
+    >>> gradient_check(model, X[:50] / 16, y[:50]).ok
+    True
+    """
+    check_number("n_elements", n_elements, low=1, integer=True)
+    check_model(model, y, "gradient_check", machines=True)
+    seed = run_seed(random_state)
+    rng = host_rng(seed, "gradient check")
+    own = private_copy(model, backend)
+    bk = check_backend(own.backend, X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SizingWarning)  # nothing is said of sizes here
+        if isinstance(own, (RBM, DBN)):
+            objectives: list[Any] = list(machine_objectives(own, _exact(X), bk, seed, rng))
+        else:
+            objectives = [_network_objective(own, _exact(X), y, bk, seed, rng)]
+    for objective in objectives:
+        if not np.isfinite(objective.terms()).all():
+            raise DataError("the objective is not finite at these weights: nothing can be compared; train with less")
+    checks = [compare(objective, bk, int(n_elements), rng) for objective in objectives]
+    return GradientCheck(tuple(row for check in checks for row in check.rows))
+
+
+def _network_objective(own: Any, X: Any, y: Any, bk: Backend, seed: int, rng: np.random.Generator) -> NetworkObjective:
+    own.warm_start = hasattr(own, "coefs_")  # a fitted model is checked as it is
+    try:
+        problem = own._prepare(X, y, None, bk, Reporter())
+    except DataError as error:
+        if "warm_start goes on with classes" not in str(error):
+            raise
+        text = str(error).replace("warm_start goes on with classes", "the model is fitted to classes")
+        raise DataError(f"{text}: give rows of every class") from error
+    return NetworkObjective(problem, bk, seed, rng)
+
+
+def check_model(model: Any, y: Any, what: str, *, machines: bool) -> None:
+    """Refuse what a diagnostic cannot look at, and a model without the targets that it needs."""
+    name = type(model).__name__ if not isinstance(model, type) else f"the class {model.__name__}"
+    is_machine = isinstance(model, (RBM, DBN))
+    if isinstance(model, type) or not (is_machine or hasattr(model, "_prepare")):
+        raise SettingError(
+            f"{what} takes {'an RBM, a DBN or ' if machines else ''}an estimator that is fine-tuned, such as "
+            f"DBNClassifier() or DeepAutoencoder(), got {name}"
+        )
+    if is_machine and not machines:
+        raise SettingError(
+            f"{what} takes an estimator that is fine-tuned, such as DBNClassifier() or DeepAutoencoder(): {name} has "
+            "no loss that could fall to 0"
+        )
+    if y is None and get_tags(model).target_tags.required:
+        raise DataError(f"{what} of {name} needs y, the targets of the rows")
+
+
+def private_copy(model: Any, backend: str | Backend | None = None) -> Any:
+    """Return an estimator that shares arrays with the model, and can be prepared and set without it noticing."""
+    own = copy.copy(model)
+    own.random_state = copy.deepcopy(model.random_state)  # a generator moves when it is drawn from
+    own.verbose = 0
+    if backend is not None:
+        own.backend = backend
+    return own
+
+
+def _exact(X: Any) -> Any:
+    """Return rows in float64, so that what is made from them is too; others are left to the checks of rows."""
+    if is_source(X):
+        return X
+    try:
+        return X.astype(np.float64) if hasattr(X, "astype") else np.asarray(X, np.float64)
+    except (TypeError, ValueError):
+        return X

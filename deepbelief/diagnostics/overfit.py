@@ -1,0 +1,279 @@
+"""`overfit_check`: whether a model can drive its loss to almost zero on a handful of rows."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from deepbelief.backends import Backend
+from deepbelief.diagnostics.gradients import check_model, private_copy
+from deepbelief.errors import DataError, DivergenceError, SizingWarning
+from deepbelief.estimators.autoencoder import DeepAutoencoder
+from deepbelief.estimators.base import check_backend, check_number, is_source
+from deepbelief.estimators.labels import labelled_rows
+from deepbelief.estimators.tuning import Problem
+from deepbelief.finetuning import Labelled, finetune
+from deepbelief.losses import Loss
+from deepbelief.schedules import get_schedule, needs_validation
+from deepbelief.seeds import host_rng, run_seed
+from deepbelief.sizing import suggest_layer_sizes
+from deepbelief.sources import SubsetSource
+from deepbelief.training import Record, Reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NATS = 0.05  # of each class label: the right class has a probability of 0.95
+SHARE = 0.1  # of what the column means lose beyond the least loss there is
+
+UNREGULARISED = {
+    "alpha": 0.0, "l1": 0.0, "dropout": 0.0, "input_dropout": 0.0, "max_norm": None, "early_stopping": False,
+    "class_weight": None, "warm_start": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class OverfitCheck:
+    """What `overfit_check` found; it prints as a few lines.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether the loss came down to ``threshold``.
+    loss : float
+        Mean loss of the last epoch.
+    threshold : float
+        What counts as almost zero.
+    loss_curve : tuple of float
+        Mean loss of each epoch; it ends where the threshold is reached.
+    n_rows : int
+        Rows that it was trained on.
+    advice : str
+        What to do next.
+    """
+
+    ok: bool
+    loss: float
+    threshold: float
+    loss_curve: tuple[float, ...]
+    n_rows: int
+    advice: str
+
+    def __repr__(self) -> str:
+        """Return the finding and the advice."""
+        found = "ok" if self.ok else "not ok"
+        relation = "at most" if self.ok else "above"
+        return (
+            f"{found}: loss {self.loss:.4g} on {self.n_rows} rows after {len(self.loss_curve)} epochs, {relation} the "
+            f"threshold of {self.threshold:.4g}\n{self.advice}"
+        )
+
+
+def overfit_check(
+    model: Any, X: Any, y: Any = None, *, n_rows: int = 20, max_iter: int = 500, random_state: Any = 0
+) -> OverfitCheck:
+    """Tell whether a model can learn a few rows by heart: what cannot do that will not learn many.
+
+    A copy is pretrained and fine-tuned on the rows, with alpha, l1, dropout, max-norm, class weights and early
+    stopping switched off; all else is as the model has it. The model is not changed.
+
+    Almost zero means, for class labels, a mean loss of 0.05 nats for each label: the right class has a probability of
+    0.95. For targets that are values (rows to be given back, regression) it means a tenth of the way from
+    the least loss there is to that of predicting the column means of these rows. The least loss is that of outputs
+    equal to the targets: 0 for squared error, but the entropy of grey values for cross-entropy.
+
+    Parameters
+    ----------
+    model : DBNClassifier or DeepAutoencoder
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    y : array-like of shape (n_rows,), optional
+        For models that need it.
+    n_rows : int, default=20
+        Rows to learn by heart, drawn at random; where y are classes, of each as many, as far as there are.
+    max_iter : int, default=500
+        Epochs to try.
+    random_state : int, Generator or RandomState, default=0
+        Draws the rows and all else.
+
+    Returns
+    -------
+    OverfitCheck
+        ``ok``, ``loss_curve``, ``advice`` and more.
+
+    Raises
+    ------
+    SettingError, DataError
+        If the model is not fine-tuned, or there are too few rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import DBNClassifier, overfit_check
+    >>> X, y = load_digits(return_X_y=True)
+    >>> overfit_check(DBNClassifier((30,), dropout=0.5), X / 16, y).ok
+    True
+    >>> overfit_check(DBNClassifier((30,), learning_rate_init=1e-6), X / 16, y, max_iter=50).ok
+    False
+    """
+    check_model(model, y, "overfit_check", machines=False)
+    check_number("n_rows", n_rows, low=2, integer=True)
+    check_number("max_iter", max_iter, low=1, integer=True)
+    seed = run_seed(random_state)
+    own = private_copy(model)
+    bk = check_backend(own.backend, X)
+    own.random_state = seed
+    chosen = _subset(own, X, y, int(n_rows), seed)
+    _switch_off(own)
+    _fix_sizes(own, X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SizingWarning)  # the rows are few because that was asked for
+        y_chosen = None if y is None else _safe_indexing(y, chosen)
+        problem = own._prepare(rows_at(X, chosen, bk), y_chosen, None, bk, Reporter())
+    threshold = _threshold(problem, bk)
+    losses = _Losses(threshold)
+    diverged = _train(problem, int(max_iter), losses, bk, own._seed)
+    curve = tuple(losses.curve)
+    ok = bool(curve) and curve[-1] <= threshold
+    loss = curve[-1] if curve else float("inf")
+    return OverfitCheck(ok, loss, threshold, curve, len(chosen), _advice(ok, diverged, curve, problem.train))
+
+
+class _Enough(Exception):
+    """The loss is as low as it has to be."""
+
+
+class _Losses(Reporter):
+    """Keeps the losses, and ends the run at the threshold."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self.curve: list[float] = []
+
+    def record(self, record: Record) -> None:
+        """Keep an epoch's loss."""
+        self.curve.append(record["loss"])
+        if record["loss"] <= self._threshold:
+            raise _Enough
+
+
+def _subset(own: Any, X: Any, y: Any, n_rows: int, seed: int) -> Array:
+    """Return the numbers of the rows to learn, of each class as many as there are."""
+    n = _num_samples(X)
+    if y is not None and _num_samples(y) != n:
+        raise DataError(f"X has {n} rows but y has {_num_samples(y)}")
+    order = host_rng(seed, "overfit").permutation(n)
+    places = np.arange(n)
+    if y is not None and is_classifier(own):
+        labels = np.asarray(y)
+        if labels.ndim == 1:
+            order = order[labelled_rows(labels, own.unlabeled)[order]]
+        _, classes = np.unique(labels[order], axis=0, return_inverse=True)
+        classes = classes.ravel()
+        if n_rows < (n_classes := len(np.unique(classes))) and labels.ndim == 1:
+            raise DataError(f"n_rows={n_rows} is too few for {n_classes} classes: use n_rows={n_classes} or more")
+        # The first of each class, then the second of each ...
+        rank = np.empty(len(order), np.intp)
+        for c in range(n_classes):
+            rank[classes == c] = np.arange((classes == c).sum())
+        places = np.argsort(rank, kind="stable")
+    if len(order) < n_rows:
+        raise DataError(
+            f"there are {len(order)} rows to learn from, n_rows={n_rows} asks for more: lower n_rows or add rows"
+        )
+    return np.sort(order[places[:n_rows]])
+
+
+def rows_at(X: Any, index: Array, bk: Backend) -> Any:
+    """Return some of the rows, as the kind of thing that X is."""
+    if is_source(X):
+        return SubsetSource(X, index)
+    if bk.owns(X) and not isinstance(X, np.ndarray):
+        return X[bk.asarray(index)]
+    return _safe_indexing(X, index)
+
+
+def _switch_off(own: Any) -> None:
+    for name, value in UNREGULARISED.items():
+        if hasattr(own, name):
+            setattr(own, name, value)
+    if needs_validation(get_schedule(own.schedule)):
+        own.schedule = "constant"
+
+
+def _fix_sizes(own: Any, X: Any, y: Any) -> None:
+    """Give the copy the sizes that the model would have: they depend on the number of rows."""
+    if own.pretrained is None and isinstance(own.hidden_layer_sizes, str) and own.hidden_layer_sizes == "auto":
+        n_classes = len(np.unique(np.asarray(y))) if is_classifier(own) else None
+        shape = X.shape if hasattr(X, "shape") else np.shape(X)
+        own.hidden_layer_sizes = suggest_layer_sizes(
+            int(shape[1]), int(shape[0]), n_classes, autoencoder=isinstance(own, DeepAutoencoder)
+        ).hidden_layer_sizes
+
+
+def _train(problem: Problem, max_iter: int, losses: _Losses, bk: Backend, seed: int) -> str:
+    """Fine-tune until the loss is low enough; return why that diverged, or nothing."""
+    try:
+        return finetune(
+            problem.hidden, problem.head, problem.loss, problem.train, tied=problem.tied, bk=bk, seed=seed,
+            settings=replace(problem.settings, max_iter=max_iter), reporter=losses,
+        ).diverged  # fmt: skip
+    except _Enough:
+        return ""
+    except DivergenceError as error:
+        return str(error)
+
+
+def _threshold(problem: Problem, bk: Backend) -> float:
+    """Return the loss that counts as almost zero."""
+    train, n_outputs = problem.train, len(problem.head[1])
+    n = train.rows.shape[0]
+    targets = train.rows.take(slice(0, n)) if train.targets is None else train.targets
+    values = targets.reshape(n, -1)
+    if values.shape[1] != n_outputs or (targets.ndim == 1 and targets.dtype.kind != "f"):
+        return NATS * values.shape[1]  # numbers of classes
+    values = values.astype(problem.head[0].dtype)
+    least = _mean_loss(problem.loss, values, values, bk)
+    means = np.broadcast_to(values.mean(axis=0), values.shape)
+    return least + SHARE * (_mean_loss(problem.loss, means, values, bk) - least)
+
+
+def _mean_loss(loss: Loss, output: Array, target: Array, bk: Backend) -> float:
+    values = loss.values(bk, bk.asarray(output.copy()), bk.asarray(target))
+    return float(bk.to_numpy(values).mean(dtype=np.float64))
+
+
+def _advice(ok: bool, diverged: str, curve: tuple[float, ...], train: Labelled) -> str:
+    """Return what to do next."""
+    if ok:
+        return (
+            "It can learn: train on all rows, and if held-out rows then do worse than these, regularise "
+            "(dropout, alpha, early_stopping)."
+        )
+    pair = _contradiction(train)
+    if pair is not None:
+        return "Rows {} and {} of those drawn are equal and have different targets: look at the data first.".format(
+            *pair
+        )
+    if diverged:
+        return f"It diverged ({diverged}): use a lower learning_rate_init."
+    half = curve[len(curve) // 2]
+    if curve[-1] < 0.9 * half:
+        return "The loss was still falling: use a higher learning_rate_init, or more max_iter."
+    return "It cannot learn even these rows: use a larger net (hidden_layer_sizes), or a higher learning_rate_init."
+
+
+def _contradiction(train: Labelled) -> tuple[int, int] | None:
+    """Return two equal rows with different targets, if there are any."""
+    if train.targets is None:
+        return None
+    rows = train.rows.take(slice(0, train.rows.shape[0]))
+    _, groups = np.unique(rows, axis=0, return_inverse=True)
+    first: dict[int, int] = {}
+    for i, group in enumerate(groups.ravel().tolist()):
+        j = first.setdefault(group, i)
+        if not np.array_equal(train.targets[i], train.targets[j]):
+            return j, i
+    return None

@@ -1,0 +1,235 @@
+"""Training runs that go on bit by bit, each at a learning rate of its own, all from the same start."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, DivergenceError, SettingError
+from deepbelief.estimators.base import check_rows, rbm_settings
+from deepbelief.estimators.dbn import check_pretraining, layer_sizes, of_kind, templates_of
+from deepbelief.estimators.rbm import RBM
+from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
+from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.pretraining import scaled
+from deepbelief.seeds import host_rng
+from deepbelief.sources import RowSource
+from deepbelief.stack import Weights
+from deepbelief.training import Reporter, Rows, run_epochs, split_rows
+from deepbelief.units import get_unit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+HELD_OUT = 0.1  # where the model holds no rows out itself
+HELD_ROWS = 300  # that judge a machine, by
+CLOSE = 0.95  # share of another run's gain from which a machine counts as no worse
+HELD_BITS = 100  # so many of their columns: the exact pseudo-likelihood costs a pass over the weights for each
+
+
+class Run(Protocol):
+    """A training run at one learning rate."""
+
+    rate: float
+    n_epochs: int
+    epochs: int
+    seconds: float
+    diverged: str
+    finished: bool  # before its last epoch, by early stopping
+    score: float  # larger is better
+    gain: float  # in the loss or score of held-out rows since the start
+    start: float  # that loss or score at the start
+    reporter: Reporter
+
+    def advance(self, stop: int) -> "Run":
+        """Train until so many epochs are done, unless it diverges."""
+
+    @property
+    def quality(self) -> tuple[float, ...]:
+        """What the best run has the largest of."""
+
+    def is_no_worse(self, best: "Run") -> bool:
+        """Tell whether the difference from the best run does not matter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a sweep is over: how a run is made, and what its score means."""
+
+    make: Callable[[float], Run]
+    setting: str
+    metric: str
+    where: str = ""  # what of the model is trained, where not all of it
+
+
+class PretrainRun:
+    """The first layer's pretraining."""
+
+    def __init__(
+        self, rate: float, weights: Weights, settings: RBMSettings, rows: RowSource, held: Array, bk: Backend, seed: int
+    ) -> None:
+        self.rate, self.epochs, self.seconds, self.diverged, self.finished = rate, 0, 0.0, "", False
+        self.reporter = Reporter()
+        settings = replace(settings, visible=weights.visible, learning_rate=rate).resolve(
+            rows.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean
+        )
+        self.n_epochs = int(settings.n_iter)
+        self._by_likelihood = has_pseudo_likelihood(weights, settings)
+        self._trainer = LayerTrainer(weights, settings, bk, seed=seed, layer=0, horizon=self.n_epochs)
+        self._rows, self._held = Rows(rows, bk, self._trainer.machine.dtype), held
+        self.start = self.score = self._judge()
+        self.gain = 0.0
+
+    def advance(self, stop: int) -> "PretrainRun":
+        """Train until so many epochs are done, unless it diverges."""
+        began = time.perf_counter()
+        try:
+            self._trainer.train(self._rows, None, range(self.epochs, stop), self.reporter)
+            self.diverged = self._trainer.diverged
+        except DivergenceError as error:
+            self.diverged = str(error)
+        self.epochs = self._trainer.state.epochs
+        if not self.diverged:
+            self.score = self._judge()
+            self.gain = self.score - self.start
+        self.seconds += time.perf_counter() - began
+        return self
+
+    @property
+    def quality(self) -> tuple[float, ...]:
+        """The score."""
+        return (self.score,)
+
+    def is_no_worse(self, best: Run) -> bool:
+        """Tell whether it gained nearly as much."""
+        return self.gain >= CLOSE * best.gain
+
+    def _judge(self) -> float:
+        """Return the pseudo-log-likelihood of held-out rows, or less the squared error of their reconstruction."""
+        machine = self._trainer.machine
+        if self._by_likelihood:
+            weights = machine.weights()
+            groups = get_unit(weights.visible).spec.count(",") + 1 if "softmax" in weights.visible else None
+            n_bits = None if groups is not None else min(HELD_BITS, weights.n_visible)
+            return float(pseudo_log_likelihood(weights, self._held, n_bits=n_bits).mean())
+        bk = machine.bk
+        v = bk.asarray(self._held, dtype=machine.dtype)
+        error = bk.xp.square(machine.mean_visible(machine.mean_hidden(v)) - v).sum(axis=1)
+        return -float(bk.to_numpy(error).mean(dtype=np.float64))
+
+
+def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
+    """Tell whether a layer is a model whose held-out pseudo-likelihood can be computed."""
+    return settings.is_model and weights.hidden == "bernoulli" and weights.visible != "gaussian"
+
+
+def pretraining_plan(own: Any, X: Any, bk: Backend, seed: int) -> Plan:
+    """Return the plan for an RBM, or for the first layer of a DBN."""
+    source = check_rows(own, X, bk, reset=True, min_rows=2)
+    if isinstance(own, RBM):
+        template, size, settings, where = own, int(own.n_components), rbm_settings(own), ""
+    else:
+        check_pretraining(own)
+        if own.pretraining == "none":
+            raise SettingError("pretraining='none' has no learning rate: sweep that of the fine-tuning, or use 'rbm'")
+        sizes = layer_sizes(own.hidden_layer_sizes, source)
+        template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
+        settings, where = of_kind(rbm_settings(template), own), "layer 1"
+    choose_visible(settings.visible, source)  # an error then names a row of the whole
+    train, held_source, _, _ = split_rows(source, template.validation_fraction or HELD_OUT, seed)
+    unit, mean, scale, visible_mean = choose_visible(settings.visible, train)
+    weights = initial_weights(
+        size, unit, get_unit(settings.hidden), mean, scale, visible_mean, seed=seed, layer=0,
+        sparsity_target=settings.sparsity_target, is_model=settings.is_model,
+    )  # fmt: skip
+    n_held = held_source.shape[0]
+    some = np.sort(host_rng(seed, "sweep").permutation(n_held)[:HELD_ROWS])
+    held = scaled(held_source, weights).take(some)
+    rows = Rows(scaled(train, weights), bk, weights.W.dtype).source()  # read once, for all runs
+
+    def make(rate: float) -> PretrainRun:
+        return PretrainRun(rate, weights, settings, rows, held, bk, seed)
+
+    by_likelihood = has_pseudo_likelihood(weights, settings)
+    metric = "pseudo-log-likelihood" if by_likelihood else "negative squared reconstruction error"
+    return Plan(make, "learning_rate", f"{metric} of held-out rows", where)
+
+
+class FinetuneRun:
+    """Fine-tuning from a stack that all runs share."""
+
+    def __init__(self, rate: float, problem: Any, early_stopping: bool, bk: Backend, seed: int) -> None:
+        self.rate, self.epochs, self.seconds, self.diverged, self.finished = rate, 0, 0.0, "", False
+        self.reporter = Reporter()
+        settings: FineTuneSettings = replace(problem.settings, learning_rate_init=rate)
+        if not early_stopping:
+            settings = replace(settings, n_iter_no_change=10**9)
+        self._tuner = start_tuning(
+            problem.hidden, problem.head, problem.loss, problem.train, settings=settings, bk=bk,
+            validation=problem.validation, tied=problem.tied,
+        )  # fmt: skip
+        self._early_stopping, self._seed = early_stopping, seed
+        self._n_rows = problem.train.rows.shape[0]
+        self.n_epochs = int(self._tuner.settings.max_iter)
+        self.start, score = judge(self._tuner.network, problem.validation)
+        self.loss = self.start
+        self.score = -self.start if score is None else score
+        self.gain = 0.0
+        self._least = self.start
+        self._best: tuple[float, float] = (-math.inf, -math.inf)
+
+    def advance(self, stop: int) -> "FinetuneRun":
+        """Train until so many epochs are done, unless it diverges or early stopping ends it."""
+        began = time.perf_counter()
+        try:
+            history = run_epochs(
+                self._tuner, self._n_rows, bk=self._tuner.bk, epochs=range(self.epochs, stop), horizon=self.n_epochs,
+                batch_size=int(self._tuner.settings.batch_size), seed=self._seed, key=("finetune",),
+                reporter=self.reporter,
+            )  # fmt: skip
+            self.epochs += len(history)
+            self.diverged, self.finished = self._tuner.diverged, self._tuner.finished
+            for record in history:
+                if record["validation_loss"] is not None:
+                    self._take(record["validation_loss"], record["validation_score"])
+        except DivergenceError as error:
+            self.epochs += 1
+            self.diverged = str(error)
+        self.seconds += time.perf_counter() - began
+        return self
+
+    def _take(self, loss: float, score: float | None) -> None:
+        """Keep an epoch's loss and score, or with early stopping those of the best epoch."""
+        self._least = min(self._least, loss)
+        self.gain = self.start - self._least
+        found = (-loss if score is None else score, -loss)
+        self._best = max(self._best, found) if self._early_stopping else found
+        self.score, self.loss = self._best[0], -self._best[1]
+
+    @property
+    def quality(self) -> tuple[float, ...]:
+        """The score, and less the loss."""
+        return (self.score, -self.loss)
+
+    def is_no_worse(self, best: Run) -> bool:
+        """Tell whether it is the best run."""
+        return self is best
+
+
+def finetuning_plan(own: Any, X: Any, y: Any, bk: Backend) -> Plan:
+    """Return the plan for an estimator that is fine-tuned; it is pretrained here, once for all runs."""
+    early_stopping, own.early_stopping = own.early_stopping, True  # rows are held out in any case
+    problem = own._prepare(X, y, None, bk, Reporter())
+    if problem.validation is None or not problem.validation.rows.shape[0]:
+        raise DataError("there are no held-out rows to judge by: give more rows, or a larger validation_fraction")
+
+    def make(rate: float) -> FinetuneRun:
+        return FinetuneRun(rate, problem, bool(early_stopping), bk, own._seed)
+
+    has_score = judge(make(1.0)._tuner.network, problem.validation)[1] is not None
+    metric = "accuracy of held-out rows" if has_score else "negative loss of held-out rows"
+    return Plan(make, "learning_rate_init", metric)

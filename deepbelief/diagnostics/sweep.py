@@ -1,0 +1,395 @@
+"""`learning_rate_sweep`: which learning rates diverge, which are too slow, which one to use."""
+
+import contextlib
+import math
+import numbers
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+import numpy as np
+from joblib.parallel import get_active_backend
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from deepbelief.diagnostics.gradients import check_model, private_copy
+from deepbelief.diagnostics.runs import Plan, Run, finetuning_plan, pretraining_plan
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import check_backend, check_number
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.rbm import RBM
+from deepbelief.seeds import run_seed
+from deepbelief.training import Record, Reporter
+
+LEAST_ROWS = 10
+TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped
+FAR = 0.01  # share of the leading rate that these are below
+HOPELESS = 0.1  # share of the leading rate's gain in the trial that these are below
+STARTED = 0.001  # share of the score or loss at the start that the leading rate must have gained by then
+GOOD = 0.9  # share of the best rate's gain, at the end, from which a rate is good
+MOVED = 0.01  # share of the score or loss at the start that even the best rate must gain
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One learning rate of a sweep.
+
+    Attributes
+    ----------
+    rate : float
+    verdict : {"good", "too slow", "too high", "diverged"}
+        While the sweep runs also ``"waiting"`` or ``"running"``.
+    score : float
+        Of the held-out rows, larger is better; not a number where there was no good epoch. While a machine's run goes
+        on it is the last one that was computed.
+    epochs : int
+        Epochs done.
+    n_epochs : int
+        Epochs of a whole run.
+    seconds : float
+    stopped : bool
+        Whether it was stopped after the trial, as hopeless.
+    """
+
+    rate: float
+    verdict: str
+    score: float
+    epochs: int
+    n_epochs: int
+    seconds: float
+    stopped: bool = False
+
+
+@dataclass(frozen=True, repr=False)
+class LearningRateSweep:
+    """What `learning_rate_sweep` found; it prints as a table.
+
+    Attributes
+    ----------
+    best_rate : float or None
+        None where no rate is good.
+    rows : tuple of SweepRow
+        From the largest rate to the smallest.
+    setting : str
+        What the rate is called: ``"learning_rate"`` or, of fine-tuning, ``"learning_rate_init"``.
+    metric : str
+        What the scores are.
+    advice : str
+        What to do next.
+    """
+
+    best_rate: float | None
+    rows: tuple[SweepRow, ...]
+    setting: str
+    metric: str
+    advice: str
+
+    def __repr__(self) -> str:
+        """Return the table and the advice."""
+        lines = [f"{'rate':>10}  {'verdict':<10}{'score':>12}{'epochs':>10}{'seconds':>9}"]
+        for row in self.rows:
+            mark = "  <- best" if row.rate == self.best_rate else "  stopped early" if row.stopped else ""
+            epochs = f"{row.epochs}/{row.n_epochs}"
+            lines.append(f"{row.rate:>10.4g}  {row.verdict:<10}{row.score:>12.5g}{epochs:>10}{row.seconds:>9.1f}{mark}")
+        return "\n".join([*lines, f"score: {self.metric}, larger is better", self.advice])
+
+
+def learning_rate_sweep(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    rates: Sequence[float] = (1e-1, 1e-3, 1e-6),
+    refine: int = 0,
+    n_jobs: int | None = None,
+    random_state: Any = 0,
+    callback: Callable[[tuple[SweepRow, ...]], None] | None = None,
+) -> LearningRateSweep:
+    """Train at several learning rates side by side, and tell which diverge, which are too slow and which is best.
+
+    All runs start from the same weights and see the same minibatches. They are judged by rows that are held out
+    (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood, where it exists, else by the
+    squared error of the reconstruction; networks by accuracy, where they tell classes apart, else by the loss.
+
+    After a tenth of the epochs, rates of at most a hundredth of the leading one that have gained less than a tenth as
+    much are stopped, with the verdict ``"too slow"``: at the end they would not have come as far as that one is by
+    then. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the best one does,
+    in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best, ``"too high"``.
+    ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
+    The rate with the best score is recommended; of machines whose gains are within a twentieth of each other the one
+    at the largest rate, which has learned the same sooner.
+
+    Of a `DBN` the first layer is trained: the layers above see other rows at every rate, so that their scores cannot be
+    compared. Estimators that are fine-tuned are pretrained once, and the rate is that of fine-tuning. The model is not
+    changed.
+
+    Parameters
+    ----------
+    model : RBM, DBN, DBNClassifier or DeepAutoencoder
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        At least 10 rows.
+    y : array-like of shape (n_rows,), optional
+        For models that need it.
+    rates : sequence of float, default=(1e-1, 1e-3, 1e-6)
+        Different numbers above 0.
+    refine : int, default=0
+        So many further rates are tried afterwards, between the best one and its neighbours, evenly in log space.
+    n_jobs : int or None, default=None
+        Runs at a time. None: as many as scikit-learn's `parallel_config` says, where that is more than one, else one
+        for each core. They are threads, unless `parallel_config` names another backend; each has its share of the
+        cores for BLAS. On a GPU runs go one after another.
+    random_state : int, Generator or RandomState, default=0
+        Of all runs.
+    callback : callable, optional
+        Called with the rows so far whenever they change: after each epoch where runs are threads, else after the trial
+        and at the end.
+
+    Returns
+    -------
+    LearningRateSweep
+        ``best_rate``, ``rows`` (from the largest rate to the smallest), ``advice``; it prints as a table.
+
+    Raises
+    ------
+    SettingError, DataError
+        If rates or rows cannot be used; nothing is trained then.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import RBM, learning_rate_sweep
+    >>> sweep = learning_rate_sweep(RBM(30, n_iter=20), load_digits().data / 16)
+    >>> sweep.best_rate, [row.verdict for row in sweep.rows]
+    (0.1, ['good', 'too slow', 'too slow'])
+    """
+    checked = check_rates(rates)
+    check_number("refine", refine, low=0, integer=True)
+    if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
+        raise SettingError(f"n_jobs must be an integer other than 0, or None, got {n_jobs!r}")
+    check_model(model, y, "learning_rate_sweep", machines=True)
+    if _num_samples(X) < LEAST_ROWS:
+        raise DataError(f"a sweep needs at least {LEAST_ROWS} rows, to hold some out, got {_num_samples(X)}: add rows")
+    seed = run_seed(random_state)
+    own = private_copy(model)
+    own.random_state, own.warm_start = seed, False
+    bk = check_backend(own.backend, X)
+    plan = pretraining_plan(own, X, bk, seed) if isinstance(own, (RBM, DBN)) else finetuning_plan(own, X, y, bk)
+    sweep = _Sweep(plan, _jobs(n_jobs) if bk.name == "numpy" else 1, callback)
+    sweep.run(checked)
+    if refine and sweep.best() is not None:
+        sweep.run(between(checked, sweep.best().rate, int(refine)))  # type: ignore[union-attr]
+    return sweep.result()
+
+
+def check_rates(rates: Any) -> list[float]:
+    """Return the rates as floats, or refuse them."""
+    allowed = "rates must be different numbers above 0, for instance (0.1, 0.001)"
+    if isinstance(rates, str) or not hasattr(rates, "__iter__"):
+        raise SettingError(f"{allowed}, got {rates!r}")
+    given = list(rates)
+    if not given:
+        raise SettingError(f"{allowed}, got none")
+    for rate in given:
+        number = isinstance(rate, numbers.Real) and not isinstance(rate, (bool, np.bool_))
+        if not number or not 0 < float(rate) < math.inf:
+            raise SettingError(f"{allowed}, got {rate!r}")
+        if given.count(rate) > 1:
+            raise SettingError(f"{allowed}, got {rate!r} {given.count(rate)} times")
+    return [float(rate) for rate in given]
+
+
+def between(rates: Sequence[float], best: float, n: int) -> list[float]:
+    """Return n rates between the best one and its neighbours, evenly in log space on either side.
+
+    Examples
+    --------
+    >>> [float(f"{rate:.3g}") for rate in between([1, 1e-2, 1e-4], 1e-2, 2)]
+    [0.1, 0.001]
+    >>> [float(f"{rate:.3g}") for rate in between([1, 1e-3], 1, 2)]
+    [0.1, 0.01]
+    """
+    ordered = sorted(rates)
+    i = ordered.index(best)
+    sides = [ordered[j] for j in (i + 1, i - 1) if 0 <= j < len(ordered)]
+    if not sides:
+        return []
+    shares = [n - n // 2, n // 2] if len(sides) == 2 else [n]
+    found = [np.geomspace(best, side, share + 2)[1:-1] for side, share in zip(sides, shares, strict=True)]
+    return [float(rate) for part in found for rate in part]
+
+
+def _jobs(n_jobs: int | None) -> int:
+    """Return how many runs go on at a time."""
+    if n_jobs is not None:
+        return int(joblib.effective_n_jobs(n_jobs))
+    told = int(joblib.effective_n_jobs(None))
+    return told if told > 1 else int(joblib.cpu_count())
+
+
+@contextlib.contextmanager
+def _blas_threads(n_jobs: int) -> Iterator[None]:
+    """Give each of the runs its share of the cores, never more threads than there were."""
+    now = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    share = max(1, joblib.cpu_count() // n_jobs)
+    if n_jobs == 1 or not now or max(now) <= share:
+        yield
+        return
+    with threadpool_limits(limits=share, user_api="blas"):
+        yield
+
+
+class _Stopped(Exception):
+    """The sweep is over: a run on another thread has nobody to go on for."""
+
+
+class _Watch(Reporter):
+    """Tells the sweep of each epoch of a run."""
+
+    def __init__(self, sweep: "_Sweep", rate: float) -> None:
+        self._sweep, self._rate = sweep, rate
+
+    def update(self, epoch: int, done: int, total: int) -> None:
+        """Give up where nobody waits."""
+        if self._sweep.over:
+            raise _Stopped
+
+    def record(self, record: Record) -> None:
+        """Tell of an epoch."""
+        self._sweep.tell(self._rate, record)
+
+
+def _advance(run: Run, stop: int) -> Run:
+    """Let a run go on; for workers."""
+    return run.advance(stop)
+
+
+class _Sweep:
+    """Runs at several rates, and what is known of them."""
+
+    def __init__(self, plan: Plan, n_jobs: int, callback: Callable[[tuple[SweepRow, ...]], None] | None) -> None:
+        self._plan, self._n_jobs, self._callback = plan, n_jobs, callback
+        self._runs: dict[float, Run] = {}
+        self._shown: dict[float, SweepRow] = {}
+        self._stopped: set[float] = set()
+        self._leader = (0.0, 0.0)  # gain in its trial, and rate, of the run that gained most there
+        self._lock = threading.Lock()
+        self.over = False
+
+    def run(self, rates: Sequence[float]) -> None:
+        """Try these rates, and train at those that are not hopeless."""
+        runs = {rate: self._plan.make(rate) for rate in rates}
+        self._runs |= runs
+        for rate, run in runs.items():
+            self._shown[rate] = SweepRow(rate, "waiting", run.score, 0, run.n_epochs, 0.0)
+        self._tell()
+        n_epochs = next((run.n_epochs for run in runs.values()), 0)
+        trial = math.ceil(TRIAL * n_epochs)
+        if len(self._runs) > 1 and trial < n_epochs:
+            self._advance(rates, trial)
+            self._stop_hopeless([self._runs[rate] for rate in rates if not self._runs[rate].diverged])
+        self._advance([rate for rate in rates if rate not in self._stopped], n_epochs)
+
+    def _stop_hopeless(self, alive: Sequence[Run]) -> None:
+        """Stop the runs that would not come as far as the leader has now, after a tenth of the epochs.
+
+        Being behind is not enough: learning starts slowly, then grows, and half the rate is at first far behind.
+        """
+        self._leader = max([self._leader, *((run.gain, run.rate) for run in alive)])
+        gain, rate = self._leader
+        for run in alive:
+            moved = gain > STARTED * abs(run.start)  # else nothing is known yet
+            if moved and run.gain < HOPELESS * gain and run.rate <= FAR * rate:
+                self._stopped.add(run.rate)
+
+    def _advance(self, rates: Sequence[float], stop: int) -> None:
+        """Let the runs at these rates go on, side by side."""
+        waiting = [run for rate in rates if not ((run := self._runs[rate]).diverged or run.finished)]
+        backend, _ = get_active_backend(prefer="threads")
+        shared = self._n_jobs == 1 or getattr(backend, "supports_sharedmem", False)
+        for run in waiting:
+            run.reporter = _Watch(self, run.rate) if shared else Reporter()
+        try:
+            with _blas_threads(self._n_jobs):
+                done = Parallel(n_jobs=self._n_jobs, prefer="threads")(delayed(_advance)(run, stop) for run in waiting)
+        except BaseException:
+            self.over = True
+            raise
+        self._runs |= {run.rate: run for run in done}
+        for run in done:
+            state = "diverged" if run.diverged else "running"
+            self._shown[run.rate] = self._row(run, state)
+        self._tell()
+
+    def tell(self, rate: float, record: Record) -> None:
+        """Take the record of an epoch, from whichever thread."""
+        score = self._shown[rate].score
+        for key, sign in (("validation_score", 1), ("validation_loss", -1)):
+            if record.get(key) is not None:
+                score = sign * record[key]
+                break
+        with self._lock:
+            row = self._shown[rate]
+            seconds = row.seconds + record["seconds"] if "seconds" in record else row.seconds
+            self._shown[rate] = replace(row, verdict="running", score=score, epochs=record["epoch"], seconds=seconds)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._callback is not None:
+            self._callback(tuple(sorted(self._shown.values(), key=lambda row: -row.rate)))
+
+    def _row(self, run: Run, verdict: str) -> SweepRow:
+        score = math.nan if run.diverged and not run.gain else run.score
+        return SweepRow(run.rate, verdict, score, run.epochs, run.n_epochs, run.seconds, run.rate in self._stopped)
+
+    def best(self) -> Run | None:
+        """Return the best run, if any has moved; of those that are no worse, the one at the largest rate."""
+        whole = [run for rate, run in self._runs.items() if rate not in self._stopped and not run.diverged]
+        top = max(whole, key=lambda run: run.quality, default=None)
+        if top is None or top.gain <= MOVED * abs(top.start):
+            return None
+        return max((run for run in whole if run.is_no_worse(top)), key=lambda run: run.rate)
+
+    def _verdict(self, run: Run, best: Run | None) -> str:
+        if run.diverged or run.gain < -MOVED * abs(run.start):
+            return "diverged"
+        if run is best:
+            return "good"
+        if best is None or run.rate in self._stopped:
+            return "too slow"
+        if run.gain >= GOOD * best.gain:
+            return "good"
+        return "too slow" if run.rate < best.rate else "too high"
+
+    def result(self) -> LearningRateSweep:
+        """Return what was found."""
+        best = self.best()
+        ordered = sorted(self._runs.values(), key=lambda run: -run.rate)
+        rows = tuple(self._row(run, self._verdict(run, best)) for run in ordered)
+        self._shown = {row.rate: row for row in rows}
+        self._tell()
+        advice = _advice(rows, None if best is None else best.rate, self._plan)
+        return LearningRateSweep(
+            None if best is None else best.rate, rows, self._plan.setting, self._plan.metric, advice
+        )
+
+
+def _advice(rows: Sequence[SweepRow], best: float | None, plan: Plan) -> str:
+    """Return what to do next."""
+    top, bottom = rows[0], rows[-1]
+    if best is None:
+        if bottom.verdict == "diverged":
+            return f"No rate is good: try smaller ones, such as {bottom.rate / 10:.3g}."
+        if top.verdict == "too slow":
+            return f"No rate is good: try larger ones, such as {top.rate * 10:.3g}; or these rows hold little to learn."
+        slow = next(row for row in rows if row.verdict != "diverged")
+        return f"No rate is good: try some between those that diverged and {slow.rate:.3g}."
+    where = f" for {plan.where}" if plan.where else ""
+    text = f"Use {plan.setting}={best:.4g}{where}."
+    if len(rows) > 1 and best == top.rate and rows[1].verdict != "good":
+        return f"{text} It is the largest one tried: {best * 3:.3g} may be better still."
+    if len(rows) > 1 and best == bottom.rate:
+        return f"{text} It is the smallest one tried: {best / 3:.3g} may be better still."
+    return f"{text} refine=4 would look closer around it."
