@@ -17,7 +17,7 @@ from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
 from deepbelief.stack import Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
-from deepbelief.units import Softmax, Unit, get_unit
+from deepbelief.units import Softmax, Unit, get_unit, named_unit
 
 DeviceArray = Any
 
@@ -171,6 +171,7 @@ class LayerTrainer:
         self, weights: Weights, settings: RBMSettings, bk: Backend, *, seed: int, layer: int, horizon: int,
         state: LayerState | None = None,
     ) -> None:  # fmt: skip
+        named_unit(settings.hidden)
         self.bk = bk
         self.machine = Machine(weights, bk)
         self.settings = settings

@@ -13,7 +13,7 @@ from deepbelief.machine import Machine
 from deepbelief.sources import RowSource, ScaledSource, column_statistics
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import Unit, get_unit, named_unit
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _first_pass_trainer(
     settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any,
 ) -> LayerTrainer:  # fmt: skip
     """Return the trainer of a layer that the first pass has reached; ``rows`` are the hidden means of that below."""
-    hidden = get_unit(settings.hidden)
+    hidden = named_unit(settings.hidden)
     if hidden.spec.startswith("softmax"):
         raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
     state = states[layer] if states is not None else None
@@ -146,7 +146,8 @@ def _visible_of(
     source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings
 ) -> tuple[Unit, Any, Any, Any]:
     if layer == 0:
-        return choose_visible(settings.visible, source)
+        visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
+        return choose_visible(visible, source)
     means = rows.source()  # type: ignore[union-attr]
     return visible_above(trainers[-1].machine.hidden, means)
 

@@ -5,7 +5,7 @@ shape (n_rows, n_units) on the device, and is overwritten where a method says so
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -297,7 +297,7 @@ class Softmax:
         return np.log(mean)
 
 
-UNITS: Mapping[str, Callable[..., Unit]] = {
+UNITS: dict[str, Callable[..., Unit]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
     "rectified": Rectified,
@@ -340,3 +340,27 @@ def get_unit(spec: str | Unit) -> Unit:
     if min(groups) < 1:
         raise SettingError(f"softmax groups must be positive integers, for instance 'softmax:3,3,2', got {spec!r}")
     return Softmax(groups)
+
+
+def named_unit(spec: str | Unit) -> Unit:
+    """Return the unit type of this name; refuse an instance that its name does not lead back to.
+
+    Weights and files say which units they are for by name, so that a type of your own must have one.
+
+    Raises
+    ------
+    SettingError
+        If the instance is not what `UNITS` makes of its ``spec``.
+
+    Examples
+    --------
+    >>> named_unit(Softmax((2, 3))).spec
+    'softmax:2,3'
+    """
+    unit = get_unit(spec)
+    if not isinstance(spec, str) and (unit.spec.partition(":")[0] not in UNITS or get_unit(unit.spec) != unit):
+        raise SettingError(
+            f"{unit!r} is not what the name {unit.spec!r} stands for: give your own unit type a spec of its own, and "
+            "enter it in deepbelief.units.UNITS under that name"
+        )
+    return unit

@@ -1,6 +1,7 @@
 """RBM: a drop-in for BernoulliRBM, and what it does beyond that."""
 
 import itertools
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, Set
 from deepbelief.gradients import CD
 from deepbelief.sources import as_source
 from deepbelief.training import Reporter
-from deepbelief.units import Gaussian
+from deepbelief.units import UNITS, Bernoulli, Gaussian
 
 
 @pytest.fixture(scope="module")
@@ -381,3 +382,29 @@ def test_sparsity_moves_activities_to_the_target(X):
     assert distance[0] < distance[1] / 2
     with pytest.raises(SettingError, match="bernoulli"):
         RBM(10, hidden="gaussian", sparsity_target=0.1).fit(X)
+
+
+# --- unit types of one's own ---
+
+
+@dataclass(frozen=True)
+class Doubled(Bernoulli):
+    """A unit type of a user's, that is twice as sure."""
+
+    def mean(self, bk, x, bias):
+        x *= 2
+        return bk.sigmoid(x, bias)
+
+
+@pytest.mark.parametrize("side", ["visible", "hidden"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_unit_type_must_be_found_by_its_name(X, side, method, monkeypatch):
+    """Without an entry it would be trained as another type, or could not be read back; with one it is used."""
+    for own in (Doubled(), Doubled(spec="doubled")):
+        with pytest.raises(SettingError, match=r"enter it in deepbelief\.units\.UNITS"):
+            getattr(RBM(3, n_iter=1, **{side: own}), method)(X)
+    monkeypatch.setitem(UNITS, "doubled", lambda: Doubled(spec="doubled"))
+    own = getattr(RBM(3, n_iter=1, random_state=0, **{side: Doubled(spec="doubled")}), method)(X)
+    assert getattr(own.weights_, side) == "doubled"
+    plain = getattr(RBM(3, n_iter=1, random_state=0), method)(X)
+    assert not np.array_equal(own.components_, plain.components_)

@@ -29,7 +29,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, get_reporter, split_rows
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import Unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -221,9 +221,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_number("n_components", self.n_components, low=1, integer=True)
         if not again:
             self._seed_of_run(again=False)
-            unit, mean, scale, visible_mean = choose_visible(self.visible, source)
+            visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
+            unit, mean, scale, visible_mean = choose_visible(visible, source)
             self.weights_ = initial_weights(
-                int(self.n_components), unit, get_unit(self.hidden), mean, scale, visible_mean,
+                int(self.n_components), unit, named_unit(self.hidden), mean, scale, visible_mean,
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
             self._state = LayerState()
