@@ -15,6 +15,8 @@ from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
 
+ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -157,7 +159,9 @@ def visible_above(hidden: Unit, means: RowSource) -> tuple[Unit, Any, Any, Any]:
     unit = get_unit(hidden.next_visible)
     if hidden.standardise:
         _, mean, scale, centred = choose_visible(unit, means)
-        return unit, mean, scale, centred
+        # A unit that is all but dead is no column to be blown up to the others' size: its weights would be huge.
+        deviation = np.sqrt(column_statistics(means).var)
+        return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     column_means, n = column_statistics(means).mean, means.shape[0]
     if unit.spec == "bernoulli":
         column_means = (column_means * n + 1) / (n + 2)

@@ -8,10 +8,11 @@ import scipy.sparse
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
-from deepbelief.pretraining import pretrain, scaled, transform
+from deepbelief.pretraining import pretrain, scaled, transform, visible_above
 from deepbelief.sources import ArraySource, SparseSource, column_statistics
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
+from deepbelief.units import get_unit
 
 GRADIENTS = ["cd", "pcd"]
 
@@ -300,3 +301,14 @@ def test_runs_that_cannot_be_are_refused(bk):
         run(bk, bits(), visible="rectified")
     with pytest.raises(SettingError, match="3,3 sum to 6, not to 8 columns"):
         run(bk, bits(), visible="softmax:3,3")
+
+
+def test_a_unit_that_is_all_but_dead_is_not_blown_up():
+    """Its deviation is no scale: dividing weights by 1e-7 made them huge, once in thousands of fits."""
+    means = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    means[:, 1] *= 1e-6
+    means[:, 2] = 0.5
+    _, mean, scale, _ = visible_above(get_unit("rectified"), ArraySource(means))
+    np.testing.assert_allclose(scale, [means[:, 0].std(), 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(mean, means.mean(axis=0), rtol=1e-5)
+    assert scale.dtype == np.float32
