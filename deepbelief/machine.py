@@ -19,10 +19,13 @@ class Workspace:
         self._buffers: dict[str, DeviceArray] = {}
 
     def __call__(self, name: str, rows: int, columns: int) -> DeviceArray:
-        """Return an uninitialised array of this shape; the same memory for the same name."""
+        """Return an array of this shape; the same memory, and what it held, for the same name."""
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer) < rows:
-            buffer = self._buffers[name] = self._bk.xp.empty((rows, columns), self._dtype)
+            grown = self._buffers[name] = self._bk.xp.empty((rows, columns), self._dtype)
+            if buffer is not None:
+                grown[: len(buffer)] = buffer  # a minibatch may lie there already
+            buffer = grown
         return buffer[:rows]
 
 
@@ -89,13 +92,14 @@ class Machine:
         return self.visible.energy(self.bk, v, self.vbias) - self.hidden.log_partition(self.bk, x)
 
     def statistics(
-        self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray, out: tuple[DeviceArray, DeviceArray, DeviceArray]
-    ) -> tuple[Product, DeviceArray, DeviceArray]:
+        self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray,
+        out: tuple[DeviceArray, DeviceArray, DeviceArray], offsets: tuple[DeviceArray, DeviceArray] | None = None,
+    ) -> tuple[Product, DeviceArray, DeviceArray]:  # fmt: skip
         """Return the weighted sums of dE/dparams over rows: -(v h), -v and -h.
 
         ``h`` is used as scratch space, and the first sum is a product of ``v`` and it. Both phases go through
         here, the negative one with negative weights: the gradient of -log p(v) is the mean of dE over the data
-        less its mean over the model.
+        less its mean over the model. With ``offsets`` the units in the product are centred: -(v - mu) (h - lambda).
 
         Parameters
         ----------
@@ -103,10 +107,15 @@ class Machine:
         h : array of shape (n_rows, n_hidden)
         row_weight : array of shape (n_rows, 1)
         out : tuple of arrays shaped like `params`
+        offsets : tuple of arrays of shape (n_visible,) and (n_hidden,), optional
+            Subtracted from ``v`` and ``h`` in place.
         """
         xp = self.bk.xp
         negative = -row_weight
         xp.matmul(negative[:, 0], v, out=out[1])
         xp.matmul(negative[:, 0], h, out=out[2])
+        if offsets is not None:
+            v -= offsets[0]
+            h -= offsets[1]
         h *= negative
         return Product(v, h, out[0]), out[1], out[2]
