@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
@@ -14,6 +15,7 @@ from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
+from deepbelief.stack import State
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs, split_rows
 
 DeviceArray = Any
@@ -140,6 +142,7 @@ class FineTuner:
         self._best: tuple[float, list[Array]] | None = None
         self._stalled = 0
         self._good: list[Array] | None = None
+        self._rate, self._updates = 0.0, 0
 
     def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
         """Shuffle rows, targets and weights alike."""
@@ -250,6 +253,28 @@ class FineTuner:
         if self._good is None and self._best is None:
             raise DivergenceError(self.diverged)
 
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read."""
+
+        def host(arrays: Sequence[DeviceArray]) -> list[Array]:
+            return [np.array(self.bk.to_numpy(a), order="C") for a in arrays]
+
+        return {
+            "params": host(self.network.params), "optimizer": host(self._state), "loss": host([self._loss]),
+            "losses": list(self._losses), "best": None if self._best is None else list(self._best),
+            "stalled": self._stalled, "good": self._good, "rate": self._rate, "updates": self._updates,
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        own = (*self.network.params, *self._state, self._loss)
+        for mine, kept in zip(own, (*state["params"], *state["optimizer"], *state["loss"]), strict=True):
+            mine[...] = kept if isinstance(mine, np.ndarray) else self.bk.asarray(kept)
+        self._losses = list(state["losses"])
+        self._best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self._stalled, self._good = state["stalled"], state["good"]
+        self._rate, self._updates = state["rate"], state["updates"]
+
     def result(self) -> list[Array]:
         """Return the parameters to keep: the best ones where there are validation rows."""
         if self._best is not None:
@@ -271,7 +296,7 @@ def start_tuning(
 def finetune(
     hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
     bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
-    n_epochs: int | None = None, tied: bool = False,
+    n_epochs: int | None = None, tied: bool = False, keeper: Keeper = NO_KEEPER,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
 
@@ -295,6 +320,8 @@ def finetune(
         Stop after so many epochs of the ``max_iter`` that the schedule is made for.
     tied : bool
         As for `Network`.
+    keeper : Keeper
+        Keeps the run's state, and knows where one that goes on stood.
 
     Returns
     -------
@@ -312,10 +339,10 @@ def finetune(
     settings, network = tuner.settings, tuner.network
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
-    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes})
+    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes, "first_epoch": first_epoch})
     history = run_epochs(
         tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
-        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
+        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter, keeper=keeper,
     )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 

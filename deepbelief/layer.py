@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.gradients import GradientEstimator, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
@@ -14,7 +15,7 @@ from deepbelief.optimizers import SGD, Average
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
-from deepbelief.stack import Weights
+from deepbelief.stack import State, Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
 from deepbelief.units import named_unit
 
@@ -78,6 +79,8 @@ class LayerTrainer:
             self.average.mean, self.average.n = [bk.asarray(a.copy()) for a in self.state.average], self.state.averaged
         self.good: Weights | None = weights if self.state.epochs else None
         self.diverged = ""
+        self._rate = 0.0
+        self._largest = 0  # rows in the largest minibatch of these epochs
 
     def train(
         self,
@@ -87,16 +90,18 @@ class LayerTrainer:
         reporter: Reporter,
         *,
         shuffle: bool = True,
+        keeper: Keeper = NO_KEEPER,
         **labels: Any,
     ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows = rows
         self._labels = labels
+        self._largest = min(int(self.settings.batch_size), len(rows))
         self._watch(rows, held_out)
         self._start_chains()
         history = run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
-            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
+            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
         )  # fmt: skip
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
@@ -299,11 +304,30 @@ class LayerTrainer:
             average=average, averaged=n,
         )  # fmt: skip
 
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read; `taken_up` makes a trainer of it."""
+        n = self._largest
+        started = n and self.chains is None and self.estimator.is_model and self.state.updates
+        return {
+            "weights": vars(self.machine.weights()), "state": vars(self.export_state()), "horizon": self.horizon,
+            "good": None if self.good is None else vars(self.good), "rate": self._rate,
+            # What the last negative phase left there is where sampling from the model begins.
+            "negative": self.bk.to_numpy(self.buffers.visible(2 * n)[n:]).copy() if started else None,
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Take up what weights and `LayerState`, which a trainer is made from, do not have."""
+        self.good = None if state["good"] is None else Weights(**state["good"])
+        self._rate = state["rate"]
+        if state["negative"] is not None:
+            n = self._largest = len(state["negative"])
+            self.buffers.visible(2 * n)[n:] = self.bk.asarray(state["negative"])
+
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
             return self.bk.to_numpy(self.chains[: int(self.settings.n_chains)]).copy()
-        n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
+        n = self._largest
         # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
         # are watched then stand in.
         there = self.estimator.is_model and self.state.updates and not self.diverged

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
+from deepbelief.stack import State
 
 DeviceArray = Any
 Record = dict[str, Any]
@@ -195,10 +198,16 @@ class Task(Protocol):
     def end_epoch(self, epoch: int) -> Record:
         """Return what the history shall say of the epoch."""
 
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read, as host values."""
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+
 
 def run_epochs(
     task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
-    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True,
+    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
@@ -219,16 +228,21 @@ def run_epochs(
     reporter : Reporter
     shuffle : bool
         False keeps the rows' order (`partial_fit`).
+    keeper : Keeper
+        Keeps the state of the run between its updates; a run that goes on begins where that was.
 
     Returns
     -------
     list of dict
         One record per epoch.
     """
-    history: list[Record] = []
+    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle)
+    place = keeper.resume()
+    history: list[Record] = [] if place is None else list(place["records"])
     try:
-        for epoch in epochs:
-            record = _run_epoch(task, n_rows, bk, epoch, horizon, batch_size, seed, key, reporter, shuffle=shuffle)
+        for epoch in epochs[len(history) :]:
+            record = loop.run_epoch(epoch, history, place)
+            place = None
             history.append({"epoch": epoch + 1, "n_epochs": epochs.stop} | record)
             enough = reporter.record(history[-1])
             if task.finished or enough:
@@ -238,23 +252,52 @@ def run_epochs(
     return history
 
 
-def _run_epoch(
-    task: Task, n_rows: int, bk: Backend, epoch: int, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
-    reporter: Reporter, *, shuffle: bool,
-) -> Record:  # fmt: skip
-    """Train for one epoch and return what is to be told of it."""
-    began = time.perf_counter()
-    rng = bk.rng(stream(seed, *key, epoch, "sampling"))
-    order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
-    starts = range(0, n_rows, batch_size)
-    # A run that diverges is told of once, by the task at the end of its epoch.
-    with np.errstate(over="ignore", invalid="ignore"):
-        task.begin_epoch(epoch, order)
-        for i, start in enumerate(starts):
-            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
-            reporter.update(epoch + 1, i + 1, len(starts))
-        told = task.end_epoch(epoch)
-    return told | {"seconds": time.perf_counter() - began}
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What stays the same from epoch to epoch."""
+
+    task: Task
+    n_rows: int
+    bk: Backend
+    epochs: range
+    horizon: int
+    batch_size: int
+    seed: int
+    key: tuple[Any, ...]
+    reporter: Reporter
+    keeper: Keeper
+    shuffle: bool
+
+    def run_epoch(self, epoch: int, history: list[Record], place: State | None) -> Record:
+        """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
+        task, n, began = self.task, self.n_rows, time.perf_counter()
+        rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
+        order = host_rng(self.seed, *self.key, epoch, "order").permutation(n) if self.shuffle else np.arange(n)
+        starts = range(0, n, self.batch_size)
+        # A run that diverges is told of once, by the task at the end of its epoch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            task.begin_epoch(epoch, order)
+            first = 0 if place is None else self._go_to(place, rng)
+            for i in range(first, len(starts)):
+                start = starts[i]
+                task.update(start, min(start + self.batch_size, n), (epoch + i / len(starts)) / self.horizon, rng)
+                self._keep(history, i + 1, len(starts), epoch, rng)
+                self.reporter.update(epoch + 1, i + 1, len(starts))
+            told = task.end_epoch(epoch)
+        return told | {"seconds": time.perf_counter() - began}
+
+    def _go_to(self, place: State, rng: Rng) -> int:
+        """Put task and stream where they stood, and return the number of updates done."""
+        self.task.restore(place["task"])
+        rng.go_to(place["stream"])
+        return int(place["updates"])
+
+    def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
+        last = done == total
+        self.keeper.after_update(
+            lambda: {"task": self.task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
+            epoch_done=last, phase_done=last and epoch == self.epochs[-1],
+        )  # fmt: skip
 
 
 def split_rows(

@@ -280,6 +280,12 @@ class FakeRng:
         self._host.normal(*_kernel(out))
         return out
 
+    def state(self):
+        return self._host.state()
+
+    def go_to(self, state):
+        self._host.go_to(state)
+
 
 class FakeDevice:
     """The backend: NumPy's operations on the raw memory."""

@@ -30,6 +30,7 @@ ORDER = [
     "health",
     "sampling",
     "hdf5",
+    "checkpoints",
     "training",
     "tensorboard",
     "settings",

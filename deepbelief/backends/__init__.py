@@ -51,6 +51,12 @@ class Rng(Protocol):
     def normal(self, out: DeviceArray) -> DeviceArray:
         """Write draws from N(0, 1)."""
 
+    def state(self) -> Mapping[str, Any]:
+        """Return where the stream stands, as plain values and NumPy arrays."""
+
+    def go_to(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a stream stood."""
+
 
 class Backend(Protocol):
     """Where numbers live and how the fused steps run."""

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -18,11 +21,12 @@ from deepbelief.estimators.base import (
     user_level,
     warn_diverged,
 )
+from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.pretraining import pretrain, scaled, transform
+from deepbelief.pretraining import Pretrained, pretrain, scaled, transform
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.settings import check_binary
@@ -88,6 +92,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     warm_start : bool, default=False
         `fit` goes on from the weights, velocities and chains of the last `fit`.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
         1 prints a line per epoch.
@@ -123,6 +130,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     weights_: Weights
     history_: list[dict[str, Any]]
     _state: LayerState
+    _seed: int
 
     def __init__(
         self,
@@ -148,6 +156,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -172,6 +181,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.backend = backend
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -202,22 +212,29 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
-        seed = self._seed_of_run(again)
-        held_out = None
-        if self.validation_fraction:
-            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
-            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
-        result = pretrain(
-            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
-            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None,
-        )  # fmt: skip
+        with keeping(self.checkpoint) as keeper:
+            result = self._pretrain(source, settings, bk, keeper, again)
         self.weights_ = result.stack.layers[0]
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
         self.history_ = (self.history_ if again else []) + result.history
         warn_diverged(result.diverged)
         return self
+
+    def _pretrain(
+        self, source: RowSource, settings: RBMSettings, bk: Backend, keeper: Keeper, again: bool
+    ) -> Pretrained:
+        start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
+        seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
+        held_out = None
+        if self.validation_fraction:
+            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
+            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
+        return pretrain(
+            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
+            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
+            states=[self._state] if again else None, keeper=keeper,
+        )  # fmt: skip
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
@@ -268,7 +285,8 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
         epoch = self._state.epochs
         rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype)
-        labels = {"phase": "partial_fit"} | ({} if self.binarize is None else {"binarize": self.binarize})
+        labels: dict[str, Any] = {"phase": "partial_fit"}
+        labels |= {} if self.binarize is None else {"binarize": self.binarize}
         reporter = get_reporter(self.verbose)
         self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), reporter, shuffle=False, **labels)
         self.weights_ = trainer.machine.weights()
@@ -276,10 +294,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.h_samples_ = trainer.negative_states(self._seed)
         warn_diverged(trainer.diverged)
 
-    def _seed_of_run(self, again: bool) -> int:
+    def _seed_of_run(self, again: bool, keeper: Keeper = NO_KEEPER, describe: Any = None) -> int:
+        seed = keeper.begin(self._seed if again else self.random_state, describe)
         if not again:
-            self._seed = run_seed(self.random_state)
-            self._draws = 0
+            self._seed, self._draws = seed, 0
         return self._seed
 
     @property

@@ -4,6 +4,7 @@ from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, c
 from deepbelief.sources.checks import ColumnStatistics, check_unit_interval, column_statistics
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import read
+from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
@@ -35,5 +36,7 @@ __all__ = [
     "check_binarization",
     "check_unit_interval",
     "column_statistics",
+    "digest",
+    "fingerprint",
     "read",
 ]
