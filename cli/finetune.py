@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ._options import OrAuto, data_options, option, report_options, run_options, together
+from ._options import OrAuto, data_options, memory_option, option, report_options, run_options, together
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
 
@@ -45,7 +45,7 @@ network_options = together(
 )
 BOTH = (
     "max_iter", "learning_rate_init", "schedule", "batch_size", "alpha", "l1", "max_norm", "dropout", "input_dropout",
-    "solver", "early_stopping",
+    "solver", "early_stopping", "memory_limit",
 )  # fmt: skip
 WITH_HEAD = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
 OWN = {"classifier": WITH_HEAD, "regressor": WITH_HEAD, "autoencoder": ("loss", "tied")}
@@ -59,6 +59,7 @@ ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencode
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
+@memory_option
 @checkpoint_options
 @report_options
 def command(**options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ._config import config_option
-from ._options import Layers, OrAuto, data_options, option, report_options, run_options, together
+from ._options import Layers, OrAuto, data_options, memory_option, option, report_options, run_options, together
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
 
@@ -46,7 +46,7 @@ RBM_SETTINGS = (
 )  # fmt: skip
 
 
-OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level")
+OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level", "memory_limit")
 
 
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
@@ -56,6 +56,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
+@memory_option
 @checkpoint_options
 @report_options
 @config_option

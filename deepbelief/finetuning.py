@@ -13,6 +13,7 @@ from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.stack import State
@@ -44,6 +45,7 @@ class FineTuneSettings:
     rate: float | None = None  # what "auto" starts from; None: the rate of the slowest hidden activation
     n_iter_no_change: int = 10
     tol: float = 1e-4
+    memory_limit: int | None = None  # bytes that rows may take; None: a quarter of the memory
 
     def resolve(self, n_rows: int, rate: float) -> "FineTuneSettings":
         """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
@@ -127,7 +129,7 @@ class FineTuner:
         self.settings = settings
         self.finished = False
         self.diverged = ""
-        self._rows = Rows(train.rows, bk, network.dtype)
+        self.rows = Rows(train.rows, bk, network.dtype, settings.memory_limit)
         self._targets: DeviceArray = None if train.targets is None else bk.asarray(train.targets)
         weights = train.mean_one()
         self._weights = None if weights is None else bk.asarray(weights.astype(network.dtype))
@@ -144,10 +146,10 @@ class FineTuner:
         self._good: list[Array] | None = None
         self._rate, self._updates = 0.0, 0
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle rows, targets and weights alike."""
-        self._rows.begin(order)
-        self._order = self.bk.asarray(order)
+        self.rows.begin(order)
+        self._order = order if isinstance(order, WindowedOrder) else self.bk.asarray(order)
         self._loss[...] = 0
         after = getattr(self.settings.schedule, "after", None)
         self._factor = 1.0 if after is None else after(self._losses)
@@ -196,7 +198,9 @@ class FineTuner:
         """Run a minibatch forward and return the gradient of its mean loss at the head's input."""
         network = self.network
         index = self._order[start:stop]
-        rows = self._rows.batch(start, stop, network.input(stop - start))
+        if self.rows.windows is not None:
+            index = self.bk.asarray(index)
+        rows = self.rows.batch(start, stop, network.input(stop - start))
         target = rows if self._targets is None else self._targets[index]
         output = network.forward(rows, rng)
         values = network.loss.values(self.bk, output, target)
@@ -207,12 +211,12 @@ class FineTuner:
             delta *= weight[:, None]
         self._loss += values.sum()
         # Short minibatches divide by batch_size too, so that every row weighs the same in an epoch.
-        delta /= min(int(self.settings.batch_size), len(self._rows))
+        delta /= min(int(self.settings.batch_size), len(self.rows))
         return delta
 
     def end_epoch(self, epoch: int) -> Record:
         """Judge the validation rows and decide whether to go on."""
-        network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self._rows)
+        network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self.rows)
         record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
         record |= {"learning_rate": self._rate, **network.loss.measures(loss)}
         params = network.host_params()
@@ -343,6 +347,7 @@ def finetune(
     history = run_epochs(
         tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
         batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter, keeper=keeper,
+        windows=tuner.rows.windows,
     )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 

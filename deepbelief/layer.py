@@ -12,9 +12,11 @@ from deepbelief.gradients import GradientEstimator, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
+from deepbelief.sources import RowSource, SpilledSource, fits_on_disk
 from deepbelief.stack import State, Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
 from deepbelief.units import named_unit
@@ -102,6 +104,7 @@ class LayerTrainer:
         history = run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
             seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
+            windows=rows.windows,
         )  # fmt: skip
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
@@ -147,13 +150,13 @@ class LayerTrainer:
 
     def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
         """Return some rows that stay what they are; those that are drawn anew in training are drawn once."""
-        found = rows.some(np.sort(host_rng(self.seed, self.layer, name).permutation(len(rows))[:size]))
+        found = rows.drawn(size, host_rng(self.seed, self.layer, name))
         if self.settings.binarize != "resample":
             return found
         rng = self.bk.rng(stream(self.seed, self.layer, name, "binarize"))
         return rng.bernoulli(found, self.bk.xp.empty_like(found))
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle the rows and set the epoch's momentum."""
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
@@ -338,12 +341,51 @@ class LayerTrainer:
         return self.bk.to_numpy(h).copy()
 
     def represent(self, rows: Rows) -> Rows:
-        """Return the hidden means of these rows, kept on the device."""
-        bk = self.bk
-        out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
-        for start, stop, block in rows.blocks(BLOCK_ROWS):
-            self.machine.mean_hidden(block, out=out[start:stop])
-        return Rows(out, bk, self.machine.dtype)
+        """Return the hidden means of these rows: on the device, or where they do not fit spilled to the disk."""
+        bk, machine, limit = self.bk, self.machine, rows.limit
+        shape = len(rows), machine.W.shape[1]
+        n_bytes = shape[0] * shape[1] * machine.dtype.itemsize
+        if n_bytes <= limit:
+            out = bk.xp.empty(shape, machine.dtype)
+            for start, stop, block in rows.blocks(BLOCK_ROWS):
+                machine.mean_hidden(block, out=out[start:stop])
+            return Rows(out, bk, machine.dtype, limit)
+        if fits_on_disk(n_bytes):
+            try:
+                return Rows(self._spilled(rows, shape), bk, machine.dtype, limit)
+            except OSError:  # others have filled the disk since
+                pass
+        return Rows(HiddenSource(rows.source(), machine), bk, machine.dtype, limit)
+
+    def _spilled(self, rows: Rows, shape: tuple[int, int]) -> SpilledSource:
+        spilled = SpilledSource(shape, self.machine.dtype)
+        for _, _, block in rows.blocks(BLOCK_ROWS):
+            spilled.append(self.bk.to_numpy(self.machine.mean_hidden(block)))
+        return spilled
+
+
+class HiddenSource:
+    """Hidden means, computed anew each time that they are read: where there is no room to keep them.
+
+    Parameters
+    ----------
+    source : RowSource
+        Rows as they enter the layer.
+    machine : Machine
+    """
+
+    def __init__(self, source: RowSource, machine: Machine) -> None:
+        self.below, self._machine = source, machine
+        self.shape, self.dtype = (source.shape[0], int(machine.W.shape[1])), machine.dtype
+
+    def take(self, rows: Any, out: Any = None) -> Any:
+        """Return the hidden means of these rows (see `RowSource.take`)."""
+        bk = self._machine.bk
+        found = bk.to_numpy(self._machine.mean_hidden(bk.asarray(self.below.take(rows), dtype=self.dtype)))
+        if out is None:
+            return found
+        np.copyto(out, found)
+        return out
 
 
 __all__ = ["LayerState", "LayerTrainer", "RBMSettings", "choose_visible", "initial_weights"]

@@ -12,7 +12,6 @@ from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.seeds import stream
 from deepbelief.settings import check_binary
 from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
 from deepbelief.stack import Stack, State, Weights
@@ -44,6 +43,7 @@ def pretrain(
     source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], *, bk: Backend, seed: int,
     n_passes: int = 1, held_out: RowSource | None = None, reporter: Reporter | None = None,
     start: Stack | None = None, states: Sequence[LayerState] | None = None, keeper: Keeper = NO_KEEPER,
+    memory_limit: int | None = None,
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack layer by layer, in one or more passes.
 
@@ -67,6 +67,8 @@ def pretrain(
         Go on from an earlier run.
     keeper : Keeper
         Keeps the run's state, and knows where one that goes on stood.
+    memory_limit : int, optional
+        Bytes that rows may take in memory; None: a quarter of what there is. More rows are read in windows.
 
     Returns
     -------
@@ -102,12 +104,13 @@ def pretrain(
             trainer = trainers[layer]
             weights = trainer.machine.weights()
             if layer == 0:
-                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype)
-                held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype) if held_out is not None else None
-            elif weights.mean is not None:
-                for kept in (rows, held):
-                    if kept is not None:
-                        kept.standardise(weights.mean, weights.scale)
+                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype, memory_limit)
+                held = None
+                if held_out is not None:
+                    held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype, memory_limit)
+            elif weights.mean is not None and weights.scale is not None:
+                rows = rows.standardised(weights.mean, weights.scale)  # type: ignore[union-attr]
+                held = None if held is None else held.standardised(weights.mean, weights.scale)
             if (number, layer) < stood:
                 continue
             n_iter = int(trainer.settings.n_iter)
@@ -140,18 +143,18 @@ def _represented(
     bk, key = below.bk, (seed, below.layer, "rows")
     if below.settings.binarize == "resample":  # what is passed on stays what it is
         if below.layer == 0:
-            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype)
+            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype, rows.limit)
         else:
-            rows.binarize("sample", bk.rng(stream(*key, "drawn")))
+            rows = rows.binarized("sample", *key, "drawn")
     rows = below.represent(rows)
     held = None if held is None else below.represent(held)
     if settings.binarize is not None:
         if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
             raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
         if settings.binarize != "resample":
-            rows.binarize(settings.binarize, bk.rng(stream(*key, "binarize")))
+            rows = rows.binarized(settings.binarize, *key, "binarize")
         if held is not None:
-            held.binarize(settings.binarize, bk.rng(stream(*key, "held-out")))
+            held = held.binarized(settings.binarize, *key, "held-out")
     return rows, held
 
 

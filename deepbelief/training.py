@@ -1,7 +1,7 @@
 """Minibatches, and the one epoch loop that trains machines and networks alike."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,14 +10,13 @@ import numpy as np
 from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
+from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
+from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
 
 DeviceArray = Any
 Record = dict[str, Any]
-
-BLOCK_ROWS = 2048  # rows handled at a time outside training
 
 
 class Reporter:
@@ -98,98 +97,12 @@ def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporte
     return PrintReporter() if verbose else Reporter()
 
 
-def _is_sparse(source: RowSource) -> bool:
-    while hasattr(source, "source"):
-        source = source.source
-    return isinstance(source, SparseSource)
-
-
-class Rows:
-    """Rows on their way to the device, by minibatch.
-
-    They are resident on the device where they already are, or where they fit into a quarter of the free
-    memory; else each minibatch is read from the source. Sparse rows are never made dense as a whole.
-
-    Parameters
-    ----------
-    rows : RowSource or device array of shape (n_rows, n_features)
-    bk : Backend
-    dtype : numpy dtype
-    """
-
-    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any) -> None:
-        self.bk = bk
-        self.dtype = np.dtype(dtype)
-        self.shape = (int(rows.shape[0]), int(rows.shape[1]))
-        self._source: RowSource | None = None
-        self._resident: DeviceArray = None
-        if bk.owns(rows):
-            self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
-        elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
-            self._resident = bk.asarray(rows.take(slice(0, len(self))))
-        elif not _is_sparse(rows) and len(self) * self.shape[1] * self.dtype.itemsize <= bk.free_memory() // 4:
-            self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
-        else:
-            self._source = rows
-        self._order: Any = None
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.shape[0]
-
-    def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
-        """Set the order in which `batch` counts rows."""
-        self._order = order if self._resident is None else self.bk.asarray(order)
-
-    def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
-        """Write the rows at these places of the order into ``out``."""
-        if self._source is None:
-            return self.bk.take(self._resident, self._order[start:stop], out)
-        out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
-        return out
-
-    def block(self, start: int, stop: int) -> DeviceArray:
-        """Return consecutive rows, not to be written to."""
-        if self._source is None:
-            return self._resident[start:stop]
-        return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
-
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, int, DeviceArray]]:
-        """Iterate over (start, stop, rows) from the first to the last row."""
-        for start in range(0, len(self), size):
-            stop = min(start + size, len(self))
-            yield start, stop, self.block(start, stop)
-
-    def some(self, index: np.ndarray[Any, np.dtype[np.intp]]) -> DeviceArray:
-        """Return a copy of the rows with these numbers."""
-        if self._source is None:
-            return self._resident[self.bk.asarray(index)]
-        return self.bk.asarray(self._source.take(index), dtype=self.dtype)
-
-    def standardise(self, mean: Any, scale: Any) -> None:
-        """Subtract and divide by a number for each column, in place: of rows that are the device's own."""
-        self._resident -= self.bk.asarray(mean)
-        self._resident /= self.bk.asarray(scale)
-
-    def binarize(self, how: str, rng: Rng) -> None:
-        """Turn values in [0, 1] into bits in place, by a half or by a draw: of rows that are the device's own."""
-        for _, _, block in self.blocks():
-            if how == "threshold":
-                block[...] = (block >= 0.5).astype(self.dtype)
-            else:
-                block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
-
-    def source(self) -> RowSource:
-        """Return these rows as a source on the host."""
-        return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
-
-
 class Task(Protocol):
     """What the epoch loop trains."""
 
     finished: bool  # set by `end_epoch` to stop before the last epoch
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Prepare for an epoch over the rows in this order."""
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -208,6 +121,7 @@ class Task(Protocol):
 def run_epochs(
     task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
     key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
+    windows: Windows | None = None,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
@@ -230,13 +144,15 @@ def run_epochs(
         False keeps the rows' order (`partial_fit`).
     keeper : Keeper
         Keeps the state of the run between its updates; a run that goes on begins where that was.
+    windows : Windows, optional
+        How the task reads rows that do not fit into memory; None: it has them.
 
     Returns
     -------
     list of dict
         One record per epoch.
     """
-    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle)
+    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle, windows)
     place = keeper.resume()
     history: list[Record] = [] if place is None else list(place["records"])
     try:
@@ -267,12 +183,13 @@ class _Loop:
     reporter: Reporter
     keeper: Keeper
     shuffle: bool
+    windows: Windows | None
 
     def run_epoch(self, epoch: int, history: list[Record], place: State | None) -> Record:
         """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
         task, n, began = self.task, self.n_rows, time.perf_counter()
         rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
-        order = host_rng(self.seed, *self.key, epoch, "order").permutation(n) if self.shuffle else np.arange(n)
+        order = self._order(host_rng(self.seed, *self.key, epoch, "order") if self.shuffle else None)
         starts = range(0, n, self.batch_size)
         # A run that diverges is told of once, by the task at the end of its epoch.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -285,6 +202,11 @@ class _Loop:
                 self.reporter.update(epoch + 1, i + 1, len(starts))
             told = task.end_epoch(epoch)
         return told | {"seconds": time.perf_counter() - began}
+
+    def _order(self, rng: np.random.Generator | None) -> Index | WindowedOrder:
+        if self.windows is not None:
+            return self.windows.order(rng)
+        return np.arange(self.n_rows) if rng is None else rng.permutation(self.n_rows)
 
     def _go_to(self, place: State, rng: Rng) -> int:
         """Put task and stream where they stood, and return the number of updates done."""
@@ -316,3 +238,9 @@ def split_rows(
         held = np.sort(shuffled[:n_held])
     kept = np.setdiff1d(np.arange(n), held)
     return SubsetSource(source, kept), SubsetSource(source, held), kept, held
+
+
+__all__ = [
+    "BLOCK_ROWS", "PrintReporter", "Record", "Reporter", "Reporters", "Rows", "Task", "get_reporter", "run_epochs",
+    "split_rows",
+]  # fmt: skip

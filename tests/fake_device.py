@@ -339,8 +339,8 @@ class FakeDevice:
         grad = grad.array(self.xp) if isinstance(grad, Product) else grad
         self._host.adam_step(*_kernel(w, mean, square, grad), rate, betas, epsilon, decay)
 
-    def free_memory(self):
-        return self._host.free_memory()
+    def memory(self):
+        return self._host.memory()
 
     def synchronize(self):
         CROSSINGS.append("synchronize")

@@ -31,6 +31,7 @@ ORDER = [
     "sampling",
     "hdf5",
     "checkpoints",
+    "rows",
     "training",
     "tensorboard",
     "settings",

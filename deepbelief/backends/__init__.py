@@ -103,8 +103,8 @@ class Backend(Protocol):
         ``w -= rate * mean / (sqrt(square) + epsilon)``. A ``grad`` that is an array is used as scratch space.
         """
 
-    def free_memory(self) -> int:
-        """Return the bytes of memory that are free where arrays live."""
+    def memory(self) -> int:
+        """Return the bytes of memory that there are where arrays live."""
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""

@@ -127,10 +127,9 @@ class CupyBackend:
         numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
         self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 
-    def free_memory(self) -> int:
-        """Return the device memory that is free, CuPy's own pool included."""
-        free = self.xp.cuda.runtime.memGetInfo()[0]
-        return int(free + self.xp.get_default_memory_pool().free_bytes())
+    def memory(self) -> int:
+        """Return the device's memory."""
+        return int(self.xp.cuda.runtime.memGetInfo()[1])
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""

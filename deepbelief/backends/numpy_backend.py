@@ -184,10 +184,10 @@ class NumpyBackend:
             t *= rate
             part -= t
 
-    def free_memory(self) -> int:
-        """Return the physical memory that is free, 1 GiB where the system does not say."""
+    def memory(self) -> int:
+        """Return the physical memory, 1 GiB where the system does not say."""
         try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, ValueError, OSError):
             return 2**30
 

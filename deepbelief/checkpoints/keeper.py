@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
 from deepbelief.checkpoints.signals import Signals
@@ -227,7 +228,7 @@ def machine() -> dict[str, Any]:
         f"{pool['internal_api']}": f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}"
         for pool in libraries
     }
-    return {**versions(), "processor": platform.machine(), **blas}
+    return {**versions(), "processor": platform.machine(), "memory": NumpyBackend().memory(), **blas}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:

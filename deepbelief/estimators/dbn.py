@@ -28,6 +28,7 @@ from deepbelief.estimators.runs import describe_run
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
@@ -112,7 +113,7 @@ def pretrain_stack(
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
         source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
-        reporter=reporter, keeper=keeper,
+        reporter=reporter, keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
@@ -141,6 +142,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
     checkpoint : str, Path, CheckpointFile or None, default=None
         A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
         from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
@@ -179,6 +183,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
@@ -190,6 +195,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.backend = backend
+        self.memory_limit = memory_limit
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state

@@ -27,6 +27,7 @@ from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, pretrain, scaled, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.settings import check_binary
@@ -92,6 +93,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     warm_start : bool, default=False
         `fit` goes on from the weights, velocities and chains of the last `fit`.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
     checkpoint : str, Path, CheckpointFile or None, default=None
         A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
         from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
@@ -156,6 +160,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
@@ -181,6 +186,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.backend = backend
+        self.memory_limit = memory_limit
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
@@ -233,7 +239,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return pretrain(
             source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
             reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None, keeper=keeper,
+            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
         )  # fmt: skip
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -284,7 +290,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
         )
         epoch = self._state.epochs
-        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype)
+        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
         labels: dict[str, Any] = {"phase": "partial_fit"}
         labels |= {} if self.binarize is None else {"binarize": self.binarize}
         reporter = get_reporter(self.verbose)

@@ -12,7 +12,13 @@ from deepbelief.sources import RowSource, digest, fingerprint
 from deepbelief.stack import Stack
 
 TOLD_ONLY = ("verbose", "checkpoint")
-OF_TEMPLATES = ("n_components", "backend", "warm_start", "random_state")  # which a DBN takes no notice of
+OF_TEMPLATES = (
+    "n_components",
+    "backend",
+    "warm_start",
+    "random_state",
+    "memory_limit",
+)  # which a DBN takes no notice of
 
 
 def describe_run(

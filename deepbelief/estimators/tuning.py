@@ -19,6 +19,7 @@ from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
 from deepbelief.network import Layer
 from deepbelief.optimizers import SGD, get_optimizer
+from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, column_statistics
@@ -119,9 +120,8 @@ def finetune_settings(estimator: Any, **own: Any) -> FineTuneSettings:
     check_number("max_iter", estimator.max_iter, low=1, integer=True, auto=True)
     check_number("validation_fraction", estimator.validation_fraction, low=0, high=1, open_low=True, open_high=True)
     check_number("n_iter_no_change", estimator.n_iter_no_change, low=1, integer=True)
-    return FineTuneSettings(
-        **{name: getattr(estimator, name) for name in SHARED} | {"nesterov": bool(estimator.nesterovs_momentum)} | own
-    )
+    own |= {"nesterov": bool(estimator.nesterovs_momentum), "memory_limit": memory_bytes(estimator.memory_limit)}
+    return FineTuneSettings(**{name: getattr(estimator, name) for name in SHARED} | own)
 
 
 def stack_to_tune(

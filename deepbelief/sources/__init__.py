@@ -14,8 +14,10 @@ from deepbelief.sources.rows import (
     SubsetSource,
     as_source,
     blocks,
+    chunk_rows,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
+from deepbelief.sources.spill import SpilledSource, fits_on_disk
 
 __all__ = [
     "BINARIZATIONS",
@@ -28,6 +30,7 @@ __all__ = [
     "ScaledSource",
     "Scaling",
     "SparseSource",
+    "SpilledSource",
     "SubsetSource",
     "as_source",
     "binarize_rows",
@@ -35,8 +38,10 @@ __all__ = [
     "blocks",
     "check_binarization",
     "check_unit_interval",
+    "chunk_rows",
     "column_statistics",
     "digest",
     "fingerprint",
+    "fits_on_disk",
     "read",
 ]
