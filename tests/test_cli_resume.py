@@ -4,6 +4,8 @@ import json
 import os
 import signal
 
+import h5py
+import numpy as np
 import pytest
 from cli_runs import TINY, bad, good, put_model, run, snapshot
 
@@ -184,3 +186,22 @@ def test_what_is_told_of_a_checkpoint(stopped):
         assert line in told
     assert "next        deepbelief pretrain --resume m.ckpt.h5" in told
     assert json.loads(good("info", "m.ckpt.h5", "--json").stdout)["layer"] == 1
+
+
+def test_a_file_that_does_not_fit_into_memory(folder, stop, monkeypatch):
+    """Read in windows, stopped, gone on with, encoded block by block."""
+    rows = (np.random.default_rng(0).random((300, 16)) > 0.5).astype(np.uint8)
+    with h5py.File("rows.h5", "w") as file:
+        file["X"] = rows
+    monkeypatch.setattr("deepbelief.sources.h5.IN_MEMORY", 0)
+    monkeypatch.setattr("deepbelief.rows.LEAST_MEMORY", 1)
+    words = ("rows.h5", "--layers", "8,6", "--epochs", "2", "--seed", "1", "--memory-limit", "8kB")
+    good("pretrain", *words, "--out", "whole.h5", "--quiet")
+    stop(40)
+    assert run("pretrain", *words, "--out", "part.h5").exit_code == 143
+    assert "--memory-limit was 8kB, is 9kB" in bad("pretrain", "--resume", "part.ckpt.h5", "--memory-limit", "9kB")
+    good("pretrain", "--resume", "part.ckpt.h5")
+    assert learned("part.h5") == learned("whole.h5")
+    good("encode", "part.h5", "rows.h5", "--out", "codes.npy")
+    assert np.load("codes.npy").shape == (300, 6)
+    assert "memory_limit must be bytes" in bad("pretrain", *words[:-1], "some", "--out", "m.h5")
