@@ -391,8 +391,10 @@ def test_mean_field_steps_follow_the_means(bk):
             v = 1 / (1 + np.exp(-(weights.vbias + h @ weights.W.T)))
             h = exact.hidden_given(weights, v)
         truth = (
-            v.T @ h / 30 - rows.T @ h_data / 30, v.mean(axis=0) - rows.mean(axis=0), h.mean(axis=0) - h_data.mean(axis=0)
-        )  # fmt: skip
+            (v.T @ h - rows.T @ h_data) / 30,
+            v.mean(axis=0) - rows.mean(axis=0),
+            h.mean(axis=0) - h_data.mean(axis=0),
+        )
         assert_near(estimate(bk, MFCD(k), weights, rows), truth, 1e-12)
 
 
