@@ -72,10 +72,10 @@ class Machine:
 
     @property
     def base_vbias(self) -> DeviceArray:
-        """Visible biases that fit the data's column means where W = 0; where these are not known, those of now."""
+        """Visible biases that fit the data's column means where W = 0; 0 where these are not known."""
         if self._base_vbias is None:
             mean = self._host.visible_mean
-            base = self._host.vbias if mean is None else self.visible.initial_bias(np.asarray(mean, np.float64))
+            base = np.zeros(len(self.vbias)) if mean is None else self.visible.initial_bias(mean.astype(np.float64))
             self._base_vbias = self.bk.asarray(np.asarray(base, dtype=self.dtype))
         return self._base_vbias
 
