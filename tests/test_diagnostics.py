@@ -664,6 +664,40 @@ def test_a_sweep_of_pretraining_is_judged_by_the_pseudo_likelihood_of_rows_not_t
         assert row.score == pytest.approx(alone.score(held.take(slice(None))), rel=1e-5)
 
 
+def test_the_best_score_is_recommended_or_the_largest_rate_that_rows_cannot_tell_from_it():
+    """By scores made up: the mean difference is judged beside its standard error over the held-out rows."""
+    from deepbelief.diagnostics.runs import PretrainRun
+
+    def made_up(shift, n=100):
+        run = PretrainRun.__new__(PretrainRun)
+        run._scores = -np.arange(n) ** 2.0 + shift  # rows differ by far more than runs do
+        return run
+
+    noise = np.random.default_rng(0).normal(size=100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)  # standard error: exactly 0.1
+    best = made_up(0.0)
+    assert best.is_no_worse(best)
+    assert made_up(noise - 0.099).is_no_worse(best)
+    assert not made_up(noise - 0.101).is_no_worse(best)
+    assert not made_up(-1e-3).is_no_worse(best)  # every row by a little
+    assert not made_up(-1.0, n=1).is_no_worse(made_up(0.0, n=1))
+
+
+@pytest.mark.parametrize(("behind", "recommended"), [(0.05, 0.1), (2.0, 0.01)])
+def test_of_two_good_rates_the_larger_one_must_not_be_clearly_behind(behind, recommended, causes, monkeypatch):
+    """Both gain about 60 nats; rows differ by a nat in what they gain more or less."""
+    from deepbelief.diagnostics.runs import PretrainRun
+
+    def judge(self):
+        gain = 60 - (behind + np.tile([1.0, -1.0], 15)) * (self.rate == 0.1) if self.epochs else 0
+        return np.full(30, -100.0) + gain
+
+    monkeypatch.setattr(PretrainRun, "_judge", judge)
+    result = learning_rate_sweep(RBM(8, n_iter=2), causes[0], rates=(0.1, 0.01))
+    assert [row.verdict for row in result.rows] == ["good", "good"]
+    assert result.best_rate == recommended
+
+
 def test_other_units_are_judged_by_reconstruction(causes):
     X = causes[0] - causes[0].mean(axis=0)
     result = learning_rate_sweep(RBM(8, n_iter=60), X, rates=(1e-2, 1e-8, 1e5))
