@@ -113,12 +113,9 @@ def test_classifiers_pass(activation, regulariser, X, y, bk):
     assert all(row.n_checked + row.n_skipped == np.prod(row.shape) for row in result.rows)
 
 
-@pytest.mark.parametrize("regulariser", REGULARISERS)
+@pytest.mark.parametrize("regulariser", ["none", "all"])
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize(
-    "loss",
-    [CrossEntropy(), SquaredError("sigmoid"), *(SquaredError(name) for name in ACTIVATIONS if name != "sigmoid")],
-)
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError("sigmoid"), SquaredError()])
 def test_autoencoders_pass(loss, tied, regulariser, X, bk):
     model = DeepAutoencoder(
         pretrained=stack(), loss=loss, tied=tied, backend=bk, random_state=0, **REGULARISERS[regulariser]
@@ -128,18 +125,6 @@ def test_autoencoders_pass(loss, tied, regulariser, X, bk):
     assert result.max_relative_error < 1e-6
     Ws = ["W1", "W2"] if tied else ["W1", "W2", "W3", "W_head"]
     assert sorted(row.name for row in result.rows) == sorted([*Ws, "bias1", "bias2", "bias3", "bias_head"])
-
-
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-@pytest.mark.parametrize("tied", [False, True])
-def test_autoencoders_pass_with_every_activation(activation, tied, X, bk, monkeypatch):
-    """An autoencoder's activations follow its units: here each unit type goes by another."""
-    monkeypatch.setattr("deepbelief.units.Bernoulli.activation", activation, raising=False)
-    monkeypatch.setattr("deepbelief.network.get_unit", lambda spec: replace(Bernoulli(), activation=activation))
-    for loss in (CrossEntropy(), SquaredError()):
-        model = DeepAutoencoder(pretrained=stack(), loss=loss, tied=tied, alpha=0.1, l1=0.01, dropout=0.3, backend=bk)
-        result = gradient_check(model, X)
-        assert result.ok, result
 
 
 def test_a_fitted_model_is_checked_at_its_weights(X, y):
@@ -670,7 +655,7 @@ def test_the_best_score_is_recommended_or_the_largest_rate_that_rows_cannot_tell
 
     def made_up(shift, n=100):
         run = PretrainRun.__new__(PretrainRun)
-        run._scores = -np.arange(n) ** 2.0 + shift  # rows differ by far more than runs do
+        run._scores = -(np.arange(n) ** 2.0) + shift  # rows differ by far more than runs do
         return run
 
     noise = np.random.default_rng(0).normal(size=100)
