@@ -1,11 +1,12 @@
 """MNIST test error by the protocol of a published number, each arm and seed in one process.
 
-    python benchmarks/mnist.py [--net big|small] [--arm pretrained|none|mlp] [--seeds 0,1,2]
+    python benchmarks/mnist.py [--net big|small] [--dropout] [--arm pretrained|none|mlp] [--seeds 0,1,2]
 
 Pretrain on all 60,000 training rows without labels; fine-tune on the first 50,000 and choose the epoch on the last
 10,000 under a fixed schedule; fine-tune again from the same stack on all 60,000 for that many epochs; look at the
 test rows once. The arm without pretraining starts from Glorot weights; `mlp` is scikit-learn's MLPClassifier with its
-default solver, on the same protocol. Results are added to mnist.json.
+default solver, on the same protocol. With --dropout units are dropped in fine-tuning, by recipes of their own.
+Results are added to mnist.json.
 """
 
 import argparse
@@ -51,7 +52,8 @@ RECIPES = {
 def start_layers(arm, recipe, X, seed):
     """Return the hidden layers to fine-tune: pretrained on X, or drawn at random."""
     if arm == "pretrained":
-        dbn = DBN(recipe["sizes"], rbm=[RBM(**settings) for settings in recipe["rbm"]], random_state=seed).fit(X)
+        rbm = [RBM(**settings) for settings in recipe["rbm"]]
+        dbn = DBN(recipe["sizes"], rbm=rbm, random_state=seed, **recipe.get("dbn", {})).fit(X)
         return layers_from_stack(dbn.stack_)
     sizes, layers = (X.shape[1], *recipe["sizes"]), []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -123,13 +125,14 @@ def store(name, recipe, result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=RECIPES, default="small")
+    parser.add_argument("--dropout", action="store_true")
     parser.add_argument("--arm", choices=("pretrained", "none", "mlp"), default="pretrained")
     parser.add_argument("--seeds", default="0,1,2")
     options = parser.parse_args()
     X, y = mnist()
     X_test, y_test = mnist("test")
-    recipe, errors = RECIPES[options.net], []
-    title = "-".join(map(str, (784, *recipe["sizes"], 10)))
+    recipe, errors = (DROPOUT_RECIPES if options.dropout else RECIPES)[options.net], []
+    title = "-".join(map(str, (784, *recipe["sizes"], 10))) + " dropout" * options.dropout
     for seed in map(int, options.seeds.split(",")):
         if options.arm == "mlp":
             result = mlp_arm(recipe, X, y, X_test, y_test, seed)

@@ -31,7 +31,7 @@ from deepbelief.estimators.tuning import (
     tuned_layers,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
-from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.network import Layer, Network, layers_from_stack, redrawn, stack_from_layers
 from deepbelief.pretraining import scaled
 from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource
@@ -61,6 +61,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     coefs_: list[Array]
     intercepts_: list[Array]
     stack_: Stack
+    pretrained: Any
+    pretraining: str
     pretrained_stack_: Stack
     history_: list[Record]
     _head: Head
@@ -109,6 +111,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             self.pretrained_stack_, history = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter
             )
+            if self.pretrained is None and self.pretraining == "none" and self.activation != "auto":
+                self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
         hidden, head = self._start(again)
         settings = self._suited(settings, len(head[0]))
         return Problem(hidden, head, self._head.loss, *self._split(train), settings, history)
