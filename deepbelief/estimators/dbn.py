@@ -82,6 +82,11 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     """Return a layer's settings for the kind of pretraining that the estimator asks for."""
     if estimator.pretraining == "rbm":
         return settings
+    if estimator.pretraining == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+        raise SettingError(
+            f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
+            "leave one of the two out"
+        )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(settings, gradient=denoising, n_iter=0 if estimator.pretraining == "none" else settings.n_iter)
 

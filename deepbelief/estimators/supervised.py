@@ -127,6 +127,12 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
         check_number("head_epochs", self.head_epochs, low=0, integer=True)
         check_number("n_frozen", self.n_frozen, low=0, integer=True)
+        max_iter = getattr(self, "max_iter", "auto")
+        if not isinstance(max_iter, str) and self.head_epochs > max_iter:
+            raise SettingError(
+                f"head_epochs={self.head_epochs} is beyond max_iter={max_iter}: the layers below would never learn; "
+                "n_frozen keeps them as they are"
+            )
         return finetune_settings(
             self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
         )
