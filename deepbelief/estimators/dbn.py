@@ -17,6 +17,7 @@ from deepbelief.estimators.base import (
     check_sizes,
     on_device,
     rbm_settings,
+    rows_to_use,
     user_level,
     warn_diverged,
 )
@@ -226,7 +227,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
     def inverse_transform(self, X: Any) -> Any:

@@ -15,9 +15,9 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
-    check_rows,
     check_rows_and_targets,
     on_device,
+    rows_to_use,
     warn_diverged,
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
@@ -175,7 +175,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
         return network, scaled(source, self.pretrained_stack_.layers[0]), bk
 
