@@ -22,6 +22,7 @@ from deepbelief import DBN, RBM
 from deepbelief.activations import get_activation
 from deepbelief.backends import get_backend
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.gradients import Denoising
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack
 from deepbelief.seeds import host_rng
@@ -45,6 +46,27 @@ RECIPES = {
         "rbm": [LAYER | {"n_iter": 30}, LAYER | {"n_iter": 20}],
         "finetune": FINETUNE,
         "mlp_epochs": 20,
+    },
+}
+# The lower layers as denoising autoencoders, the wide one as an RBM.
+DENOISE = LONG | {"learning_rate": 0.15, "n_iter": 25, "gradient": Denoising("masking", 0.25)}
+DROPOUT_RECIPES = {
+    "big": {
+        "sizes": (500, 500, 2000),
+        "rbm": [DENOISE, DENOISE, WIDE | {"n_iter": 15}],
+        "finetune": FINETUNE
+        | {
+            "learning_rate_init": 0.5,
+            "max_iter": 36,
+            "alpha": 1e-6,
+            "dropout": [0.25, 0.25, 0.4],
+            "input_dropout": 0.1,
+        },
+    },
+    "small": {
+        "sizes": (500, 250),
+        "rbm": [DENOISE, DENOISE],
+        "finetune": FINETUNE | {"max_iter": 40, "alpha": 5e-6, "dropout": [0.2, 0.1], "input_dropout": 0.1},
     },
 }
 
@@ -119,7 +141,7 @@ def store(name, recipe, result):
     stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
     stored["environment"] = environment()
     stored["runs"][name] = {"recipe": recipe, **result}
-    path.write_text(json.dumps(stored, indent=1, default=list) + "\n")
+    path.write_text(json.dumps(stored, indent=1, default=repr) + "\n")
 
 
 def main():
