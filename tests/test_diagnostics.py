@@ -3,6 +3,7 @@
 import copy
 import itertools
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from deepbelief import (
     DBN,
     RBM,
     DBNClassifier,
+    DBNRegressor,
     DeepAutoencoder,
     gradient_check,
     learning_rate_sweep,
@@ -125,6 +127,28 @@ def test_autoencoders_pass(loss, tied, regulariser, X, bk):
     assert result.max_relative_error < 1e-6
     Ws = ["W1", "W2"] if tied else ["W1", "W2", "W3", "W_head"]
     assert sorted(row.name for row in result.rows) == sorted([*Ws, "bias1", "bias2", "bias3", "bias_head"])
+
+
+@pytest.mark.parametrize(
+    ("model", "targets"),
+    [
+        (DBNRegressor, lambda y: np.sin(y)),
+        (DBNRegressor, lambda y: np.column_stack([y, np.cos(y)])),
+        (DBNClassifier, lambda y: np.column_stack([y, np.arange(12) % 2])),
+        (partial(DBNClassifier, loss="cross_entropy"), lambda y: np.eye(3)[y].astype(int)),
+    ],
+    ids=["regression", "several columns", "tasks", "labels"],
+)
+def test_every_kind_of_target_goes_through_the_diagnostics(model, targets, X, y, bk):
+    estimator, wanted = model(pretrained=stack(), alpha=0.1, dropout=0.2, backend=bk, random_state=0), targets(y)
+    with Untouched(estimator):
+        assert gradient_check(estimator, X, wanted).ok
+    estimator = model((20,), pretraining="none", activation="tanh", solver="adam", learning_rate_init=0.02, backend=bk)
+    assert overfit_check(estimator, X, wanted, n_rows=10, max_iter=600).ok
+    often = np.tile(X, (8, 1)), np.concatenate([wanted] * 8)  # rows held out are rows learned
+    sweep = learning_rate_sweep(estimator.set_params(max_iter=40), *often, rates=(0.02, 1e-9), n_jobs=1)
+    assert [row.verdict for row in sweep.rows] == ["good", "too slow"]
+    assert sweep.best_rate == 0.02
 
 
 def test_a_fitted_model_is_checked_at_its_weights(X, y):
