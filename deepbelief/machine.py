@@ -1,5 +1,6 @@
 """One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,15 @@ class Machine:
     def params(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """Return (W, vbias, hbias)."""
         return self.W, self.vbias, self.hbias
+
+    def with_biases(self, vbias: DeviceArray, hbias: DeviceArray) -> "Machine":
+        """Return a machine of the same weights with other biases, which may be one for each row.
+
+        Conditionals and free energy take either; the sums of `statistics` are those of biases shared by all rows.
+        """
+        other = copy(self)
+        other.vbias, other.hbias = vbias, hbias
+        return other
 
     def weights(self) -> Weights:
         """Return the parameters as host values."""
