@@ -35,6 +35,7 @@ ORDER = [
     "layer",
     "pretraining",
     "finetuning",
+    "recurrent",
     "distributed",
     "estimators",
     "diagnostics",

@@ -22,7 +22,7 @@ from deepbelief.training import Record, Reporter, Rows, run_epochs
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
 
-FRAMES = 400  # in a minibatch, about, where its size is automatic
+FRAMES = (10, 400)  # in a minibatch, about, where its size is automatic: a fiftieth of all between these
 CLIPPING = 1.0  # the norm to try where gradients explode
 RATES = {"adam": 0.001}  # for other optimizers: their own, else 0.01
 
@@ -49,7 +49,8 @@ class RecurrentSettings:
         truncation = int(min(self.truncation, lengths.max()))
         windows = -(-lengths // truncation)
         per_window = lengths.sum() / windows.sum()
-        batch_size = round(FRAMES / per_window) if self.batch_size == "auto" else int(self.batch_size)
+        frames = np.clip(int(lengths.sum()) // 50, *FRAMES)
+        batch_size = round(frames / per_window) if self.batch_size == "auto" else int(self.batch_size)
         batch_size = int(np.clip(batch_size, 1, len(lengths)))
         n_iter = self.n_iter
         if n_iter == "auto":
