@@ -6,8 +6,8 @@ The sets are those of Boulanger-Lewandowski, Bengio and Vincent (2012), with the
 DEEPBELIEF_DATA: 88 notes, 0 or 1. Epochs are chosen by the log-likelihood of validation frames, settings were chosen on
 them too (--validate prints these and leaves the test frames alone). log Z of each frame's machine is by annealed
 importance sampling; told are the mean, and the interval of 3 standard errors with the bias taken off the lower end.
-Accuracy is TP / (TP + FP + FN) as in the paper, TP etc. summed over all frames with the expected next frame in the place
-of a sampled one. Results are added to pianorolls.json.
+Accuracy is TP / (TP + FP + FN) as in the paper, TP etc. summed over all frames with the expected next frame in the
+place of a sampled one. Results are added to pianorolls.json.
 """
 
 import argparse
@@ -134,7 +134,10 @@ def main():
             "seconds_annealing": seconds, "seconds_training": sum(w["seconds"] for w in way), "way": way,
         }  # fmt: skip
         store(f"{options.set} seed {seed}", result)
-        print(f"{options.set} seed {seed}: {score}; accuracy {100 * result['accuracy']:.2f} %, {seconds:.0f} s", flush=True)
+        print(
+            f"{options.set} seed {seed}: {score}; accuracy {100 * result['accuracy']:.2f} %, {seconds:.0f} s",
+            flush=True,
+        )
         result["frame_rbm"] = frame_rbm(settings, train_set[0], judged[0], seed)
         store(f"{options.set} seed {seed}", result)
         print(f"  frame RBM {result['frame_rbm']}, independent columns {result['independent']:.2f}", flush=True)

@@ -6,12 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
-from deepbelief.estimators.base import check_backend, check_number, on_device, warn_diverged
-from deepbelief.estimators.sequences import as_sequences, lengths_or_targets
+from deepbelief.estimators.base import check_backend, check_number, warn_diverged
+from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
 from deepbelief.optimizers import Optimizer, get_optimizer
@@ -24,14 +23,11 @@ from deepbelief.recurrent import (
     RecurrentWeights,
     get_cell,
     initial_recurrent,
-    states_before,
 )
 from deepbelief.recurrent.cells import Cell
-from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.phases import frame_gradient
-from deepbelief.recurrent.sampling import expected_frames, sample_sequence
 from deepbelief.schedules import Schedule, get_schedule, needs_validation
-from deepbelief.seeds import run_seed, stream
+from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource
 from deepbelief.stack import Weights
 from deepbelief.training import Reporter, Rows, get_reporter
@@ -40,7 +36,7 @@ from deepbelief.units import Unit, get_unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RecurrentRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
 
     Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.
@@ -185,7 +181,9 @@ class RecurrentRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         get_cell(self.cell)
         get_optimizer(self.solver, nesterov=False)
         if needs_validation(get_schedule(self.schedule)):
-            raise SettingError(f"schedule={self.schedule!r} follows a validation loss, which there is none of: use linear")
+            raise SettingError(
+                f"schedule={self.schedule!r} follows a validation loss, which there is none of: use linear"
+            )
         frame_gradient(self.gradient, 1)
         gradient = CD(int(self.gibbs_steps), sample_visible=True) if self.gradient == "cd" else self.gradient
         return RecurrentSettings(
@@ -272,7 +270,9 @@ class RecurrentRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, self._seed)
         if self.pretrain_recurrent:
             alone = replace(settings, gradient=NextFrame(), n_iter=int(self.pretrain_recurrent)).resolve(lengths)
-            trained, _ = self._run(machine, source, lengths, alone, bk, reporter, "pretrain recurrent", RecurrentState())
+            trained, _ = self._run(
+                machine, source, lengths, alone, bk, reporter, "pretrain recurrent", RecurrentState()
+            )
             machine = replace(trained, frame=frame)
         self.machine_ = machine
 
@@ -331,146 +331,10 @@ class RecurrentRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise AttributeError("n_iter_ is there after fit")
         return self._state.epochs
 
-    def _states(self, X: Any, lengths: Any) -> tuple[Backend, Rows, Array, Array]:
-        """Return the backend, the frames, and the states before and after each."""
-        check_is_fitted(self, "machine_")
-        bk = check_backend(self.backend, X)
-        source, lengths = as_sequences(self, X, lengths, bk, reset=False)
-        rows = Rows(scaled(source, self.machine_.frame), bk, self.machine_.frame.W.dtype)
-        return bk, rows, *states_before(self.machine_, rows, lengths, bk)
-
     def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
         """Train, and return what `transform` does of the same sequences."""
         lengths = lengths_or_targets(X, y, lengths)
         return self.fit(X, lengths=lengths).transform(X, lengths)
-
-    def transform(self, X: Any, lengths: Any = None) -> Any:
-        """Return the recurrent state after each frame: what the model keeps of the sequence so far.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
-        lengths : array-like of int, optional
-            None: one sequence.
-
-        Returns
-        -------
-        ndarray of shape (n_frames, n_recurrent)
-            CuPy if X is.
-        """
-        bk, _, _, after = self._states(X, lengths)
-        return on_device(after, X, bk)
-
-    def predict_next(self, X: Any, lengths: Any = None, *, n_chains: int = 10, gibbs_steps: int = 50) -> Any:
-        """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
-
-        Up to 12 hidden units it is exact, else the mean over Gibbs chains; the same call gives the same numbers.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
-        lengths : array-like of int, optional
-            None: one sequence.
-        n_chains, gibbs_steps : int
-            Chains for each frame, and their steps, of which the first half does not count.
-
-        Returns
-        -------
-        ndarray of shape (n_frames, n_features)
-            In the units of the data: row t, of frames up to t, is to be compared with frame t + 1. CuPy if X is.
-        """
-        check_number("n_chains", n_chains, low=1, integer=True)
-        check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
-        bk, _, _, after = self._states(X, lengths)
-        rng = bk.rng(stream(self._seed, "predict next"))
-        frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, gibbs_steps=gibbs_steps)
-        return on_device(self._in_units_of_data(frames), X, bk)
-
-    def _in_units_of_data(self, frames: Array) -> Array:
-        frame = self.machine_.frame
-        return frames if frame.mean is None or frame.scale is None else frames * frame.scale + frame.mean
-
-    def log_likelihood(self, X: Any, lengths: Any = None, *, method: str = "auto", **ais: Any) -> FrameLogLikelihood:
-        """Return the log-likelihood of each frame given those before it, with the error that log Z brings.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
-            0 and 1 for Bernoulli units.
-        lengths : array-like of int, optional
-            None: one sequence.
-        method : {"auto", "exact", "ais"}, default="auto"
-            How log Z of each frame's machine is found: by enumeration (up to 12 hidden units) or by annealed importance
-            sampling; ``"auto"`` enumerates where it can.
-        **ais
-            ``n_runs`` for each frame (10) and ``betas`` (300 equal steps, or the inverse temperatures).
-
-        Returns
-        -------
-        FrameLogLikelihood
-            ``mean``, ``low``, ``high`` in nats per frame, the ``frames`` and the ``method``.
-
-        Raises
-        ------
-        DataError, SettingError
-        """
-        bk, rows, before, _ = self._states(X, lengths)
-        rng = bk.rng(stream(self._seed, "annealing"))
-        return frame_log_likelihood(self.machine_, rows, before, bk, rng, method=method, **ais)
-
-    def score_samples(self, X: Any, lengths: Any = None, **settings: Any) -> Array:
-        """Return the log-likelihood of each frame, in nats, as `log_likelihood` finds it.
-
-        Parameters
-        ----------
-        X, lengths
-            As for `log_likelihood`.
-        **settings
-            ``method``, ``n_runs``, ``betas``.
-
-        Returns
-        -------
-        ndarray of shape (n_frames,)
-        """
-        return self.log_likelihood(X, lengths, **settings).frames
-
-    def score(self, X: Any, y: Any = None, *, lengths: Any = None) -> float:
-        """Return the mean log-likelihood of the frames, in nats."""
-        return self.log_likelihood(X, lengths_or_targets(X, y, lengths)).mean
-
-    def sample(
-        self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: Any = None
-    ) -> Array:
-        """Make up a sequence, or go on with one.
-
-        Parameters
-        ----------
-        n_steps : int, default=100
-            Frames.
-        prefix : array-like of shape (n_frames, n_features), optional
-            Frames that come before; they are not returned.
-        gibbs_steps : int, default=50
-            For each frame, from the one before.
-        random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
-
-        Returns
-        -------
-        ndarray of shape (n_steps, n_features)
-            Frames that are drawn, in the units of the data.
-        """
-        check_is_fitted(self, "machine_")
-        check_number("n_steps", n_steps, low=1, integer=True)
-        check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
-        bk = check_backend(self.backend, prefix)
-        state = self.machine_.u0 if prefix is None else self._states(prefix, None)[3][-1]
-        if random_state is None:
-            seed = stream(self._seed, "sample", self._draws)
-            self._draws += 1
-        else:
-            seed = stream(run_seed(random_state), "sample")
-        frames = sample_sequence(self.machine_, n_steps, state, bk, bk.rng(seed), gibbs_steps=gibbs_steps)
-        return self._in_units_of_data(frames)
 
     @property
     def _n_features_out(self) -> int:

@@ -68,9 +68,7 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
     return DrivenLogZ(found, np.zeros(len(found)), f"exact, over the states of {n} hidden units")
 
 
-def ais_driven_log_z(
-    machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300
-) -> DrivenLogZ:
+def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300) -> DrivenLogZ:
     """Estimate log Z of each machine by annealed importance sampling, the runs of many machines as one matrix.
 
     Each machine has a base of its own: independent visible units with the marginals that short Gibbs chains of the

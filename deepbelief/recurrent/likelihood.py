@@ -45,7 +45,8 @@ class FrameLogLikelihood:
 
     def __str__(self) -> str:
         """Return the mean with its interval and the method."""
-        return f"{self.mean:.3f} nats per frame ({self.low:.3f} to {self.high:.3f}), {len(self.frames)} frames; {self.method}"
+        interval = f"{self.low:.3f} to {self.high:.3f}"
+        return f"{self.mean:.3f} nats per frame ({interval}), {len(self.frames)} frames; {self.method}"
 
 
 def frame_log_likelihood(
@@ -93,6 +94,6 @@ def _check_binary(weights: RecurrentWeights, v: NDArray[Any], start: int) -> Non
     if len(wrong):
         row, column = wrong[0]
         raise DataError(
-            f"row {start + row}, column {column} is {v[row, column]:g}: a likelihood needs frames of 0 and 1; threshold "
-            "them, or sample them once, and say which"
+            f"row {start + row}, column {column} is {v[row, column]:g}: a likelihood needs frames of 0 and 1; "
+            "threshold them, or sample them once, and say which"
         )

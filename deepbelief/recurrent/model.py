@@ -57,7 +57,7 @@ class RecurrentWeights:
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
         n, gates = self.n_recurrent, get_cell(self.cell).n_gates
-        shapes = {"Wuv": (n, self.frame.n_visible), "Wuh": (n, self.frame.n_hidden)}
+        shapes: dict[str, tuple[int, ...]] = {"Wuv": (n, self.frame.n_visible), "Wuh": (n, self.frame.n_hidden)}
         shapes |= {"Wvu": (self.frame.n_visible, gates * n), "Wuu": (n, gates * n), "ubias": (gates * n,), "u0": (n,)}
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
@@ -123,7 +123,7 @@ class RecurrentMachine:
 
     def weights(self) -> RecurrentWeights:
         """Return the parameters as host values."""
-        arrays = {name: self.bk.to_numpy(getattr(self, name)).copy() for name in NAMES}
+        arrays: dict[str, Any] = {name: self.bk.to_numpy(getattr(self, name)).copy() for name in NAMES}
         return replace(self._host, frame=self.machine.weights(), **arrays)
 
     def forward(self, v: DeviceArray, entering: DeviceArray, steps: Sequence[int]) -> DeviceArray:

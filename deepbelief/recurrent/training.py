@@ -108,7 +108,9 @@ class RecurrentTrainer:
         self._good: RecurrentWeights | None = weights if self.state.epochs else None
         self.diverged = ""
 
-    def train(self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, **labels: Any) -> list[Record]:
+    def train(
+        self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, **labels: Any
+    ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._shuffle, self._labels = rows, shuffle, labels
         # An update is a minibatch of windows: the loop counts those.
@@ -195,9 +197,14 @@ class RecurrentTrainer:
         """Say what happened and what to try; keep the weights of the last good epoch."""
         clip, rate = self.settings.max_grad_norm, float(self.settings.learning_rate)
         if clip is None:
-            advice = f"clip them with max_grad_norm={CLIPPING:g}, or try learning_rate={rate / 10:.3g} (it was {rate:.3g})"
+            advice = (
+                f"clip them with max_grad_norm={CLIPPING:g}, or try learning_rate={rate / 10:.3g} (it was {rate:.3g})"
+            )
         else:
-            advice = f"try max_grad_norm={clip / 10:.3g} (it was {clip:.3g}) or learning_rate={rate / 10:.3g} (it was {rate:.3g})"
+            advice = (
+                f"try max_grad_norm={clip / 10:.3g} (it was {clip:.3g}) or learning_rate={rate / 10:.3g} "
+                f"(it was {rate:.3g})"
+            )
         reached = f"reached a norm of {largest:.3g}" if np.isfinite(largest) else "are no longer finite"
         self.diverged = f"training diverged in epoch {epoch + 1}: gradients {reached}; {advice}"
         self.finished = True

@@ -1,5 +1,6 @@
 """Sequences cut into windows, and the order in which an epoch visits them."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,8 @@ def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) 
         )
     if found.sum() != n_rows:
         raise DataError(
-            f"lengths sum to {found.sum()} over {len(found)} sequence(s), but there are {n_rows} rows: they must be equal"
+            f"lengths sum to {found.sum()} over {len(found)} sequence(s), but there are {n_rows} rows: they must "
+            "be equal"
         )
     return found
 
@@ -104,7 +106,7 @@ def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[
     start, length, sequence, number = start[visit], length[visit], sequence[visit], number[visit]
     lane_bounds = np.searchsorted(time[visit], np.arange(n_updates + 1))
     frames, steps = [], []
-    for low, high in zip(lane_bounds[:-1], lane_bounds[1:], strict=True):
+    for low, high in itertools.pairwise(lane_bounds):
         step = np.arange(length[low])[:, None]
         runs = step < length[low:high]
         frames.append((start[low:high] + step)[runs])
