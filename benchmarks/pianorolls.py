@@ -29,15 +29,15 @@ COMMON = {"n_components": 150, "n_recurrent": 100, "gibbs_steps": 10, "truncatio
 SETS = {
     "jsb_chorales": {
         "net": COMMON | {"pretrain_frames": 20, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-4},
-        "rounds": 16, "epochs": 5, "patience": 3,
+        "rounds": 16, "epochs": 5, "patience": 2,
     },
     "nottingham": {
         "net": COMMON | {"pretrain_frames": 3, "batch_size": 8, "learning_rate": 0.001},
-        "rounds": 12, "epochs": 2, "patience": 3,
+        "rounds": 12, "epochs": 2, "patience": 2,
     },
 }  # fmt: skip
-QUICK = {"n_runs": 5, "betas": 200}  # on validation frames, to choose the epoch
-FULL = {"n_runs": 10, "betas": 1000}
+QUICK = {"n_runs": 3, "betas": 150}  # on validation frames, to choose the epoch
+FULL = {"n_runs": 10, "betas": 500}
 MOST_TEST_FRAMES = 5000  # for log Z; more are a random subset, the same for all seeds
 
 
@@ -68,7 +68,7 @@ def independent(train, judged):
 def accuracy(model, frames, lengths):
     """Return the expected accuracy of each frame given those before it, the first ones included."""
     bk, _, before, _ = model._states(frames, lengths)
-    p = expected_frames(model.machine_, before, bk, bk.rng(stream(0, "accuracy")), n_chains=20, gibbs_steps=100)
+    p = expected_frames(model.machine_, before, bk, bk.rng(stream(0, "accuracy")), n_chains=10, gibbs_steps=60)
     true = float((frames * p).sum())
     return true / float(frames.sum() + p.sum() - true)
 
@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--validate", action="store_true")
     options = parser.parse_args()
     settings, (train_set, valid, test) = SETS[options.set], read(options.set)
-    valid = some_sequences(*valid, 1500)
+    valid = some_sequences(*valid, 1000)
     seeds = list(map(int, options.seeds.split(",")))
     if options.validate:
         train(settings, train_set, valid, seeds[0])
