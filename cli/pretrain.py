@@ -11,6 +11,7 @@ import click
 from ._config import config_option
 from ._options import Layers, OrAuto, data_options, memory_option, option, report_options, run_options, together
 from ._resume import checkpoint_for, checkpoint_options, recorded
+from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
 
 machine_options = together(
@@ -52,6 +53,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
 @click.argument("data", default="digits28")
 @machine_options
+@recurrent_options
 @click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax; kept in the model.")
 @data_options
 @run_options
@@ -75,6 +77,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
       deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
       deepbelief pretrain --resume mnist.ckpt.h5
+      deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
@@ -86,7 +89,8 @@ def command(**options: Any) -> None:
 
     began = time.perf_counter()
     options = recorded("pretrain", options)
-    inputs = (options["data"], options["labels"], options["config"])
+    inputs = (options["data"], options["labels"], options["config"], options["lengths"])
+    check_options(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
@@ -95,6 +99,9 @@ def command(**options: Any) -> None:
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)
+    if options["recurrent"]:
+        pretrain_sequences(options, seed, data, out, began)
+        return
     file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
     dbn = make_dbn(options, seed, data.rows.shape).set_params(checkpoint=file)
     dbn = train(dbn, data, options)

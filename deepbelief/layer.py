@@ -73,7 +73,7 @@ class LayerTrainer:
                 self.activity[...] = bk.asarray(self.state.activity)
         self._visible_mean = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
         if settings.centered:
-            self._centre(weights)
+            self._centre()
         if self.state.fast:
             self.buffers.fast = [bk.asarray(a.copy()) for a in self.state.fast]
         self.average = Average(bk, self.machine.params) if settings.averaging else None
@@ -110,14 +110,14 @@ class LayerTrainer:
             self._finish_average()  # the run was stopped before its end
         return history
 
-    def _centre(self, weights: Weights) -> None:
-        """Start the offsets: the data's mean, and the hidden units' means where W = 0 or those of an earlier run."""
+    def _centre(self) -> None:
+        """Start the offsets: the data's mean, and the hidden units' means given that, or those of an earlier run."""
         xp, machine = self.bk.xp, self.machine
         if not self.estimator.is_model:
             raise SettingError("centered=True is for gradients of RBMs, not for denoising autoencoders")
         if self._visible_mean is None:
             raise SettingError("centered=True needs the column means of the training rows, which these weights lack")
-        start = machine.hidden.mean(self.bk, xp.zeros((1, len(weights.hbias)), machine.dtype), machine.hbias)[0]
+        start = machine.mean_hidden(self._visible_mean.reshape(1, -1))[0]
         hidden = start if self.state.offset is None else self.bk.asarray(self.state.offset.copy())
         self.buffers.offsets = self._visible_mean, hidden
         self._shift = xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)
@@ -288,7 +288,7 @@ class LayerTrainer:
         for moved in (*self.velocities, *(self.buffers.fast or ())):
             moved[...] = 0
         if self.buffers.offsets is not None:
-            self._centre(self.good)
+            self._centre()
         rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
         self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 

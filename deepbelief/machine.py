@@ -1,7 +1,10 @@
 """One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
@@ -50,6 +53,7 @@ class Machine:
         self.visible = get_unit(weights.visible)
         self.hidden = get_unit(weights.hidden)
         self._host = weights
+        self._base_vbias: DeviceArray = None
         # Copies: the parameters move in place and must not move the caller's values.
         self.W, self.vbias, self.hbias = (
             bk.asarray(a.astype(self.dtype, copy=True)) for a in (weights.W, weights.vbias, weights.hbias)
@@ -59,6 +63,30 @@ class Machine:
     def params(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """Return (W, vbias, hbias)."""
         return self.W, self.vbias, self.hbias
+
+    def copy(self) -> "Machine":
+        """Return a machine with parameters of its own, equal to these."""
+        other = copy(self)
+        other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
+        return other
+
+    @property
+    def base_vbias(self) -> DeviceArray:
+        """Visible biases that fit the data's column means where W = 0; 0 where these are not known."""
+        if self._base_vbias is None:
+            mean = self._host.visible_mean
+            base = np.zeros(len(self.vbias)) if mean is None else self.visible.initial_bias(mean.astype(np.float64))
+            self._base_vbias = self.bk.asarray(np.asarray(base, dtype=self.dtype))
+        return self._base_vbias
+
+    def with_biases(self, vbias: DeviceArray, hbias: DeviceArray) -> "Machine":
+        """Return a machine of the same weights with other biases, which may be one for each row.
+
+        Conditionals and free energy take either; the sums of `statistics` are those of biases shared by all rows.
+        """
+        other = copy(self)
+        other.vbias, other.hbias = vbias, hbias
+        return other
 
     def weights(self) -> Weights:
         """Return the parameters as host values."""

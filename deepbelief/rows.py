@@ -256,6 +256,7 @@ class Rows:
 
     def begin(self, order: Index | WindowedOrder) -> None:
         """Set the order in which `batch` counts rows."""
+        self._windowed = isinstance(order, WindowedOrder)
         if isinstance(order, WindowedOrder):
             self._reader.begin(order)
         else:
@@ -265,7 +266,7 @@ class Rows:
         """Write the rows at these places of the order into ``out``."""
         if self._resident is not None:
             return self.bk.take(self._resident, self._order[start:stop], out)
-        if self.windows is not None:
+        if self._windowed:
             self._reader.batch(start, stop, out)
         else:
             out[...] = self._taken(self._order[start:stop])

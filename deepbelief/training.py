@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -111,6 +111,10 @@ class Task(Protocol):
     def end_epoch(self, epoch: int) -> Record:
         """Return what the history shall say of the epoch."""
 
+
+class KeptTask(Task, Protocol):
+    """What a task provides whose run can be stopped between two updates and go on."""
+
     def snapshot(self) -> State:
         """Return everything that the next update and the end of the epoch read, as host values."""
 
@@ -128,6 +132,7 @@ def run_epochs(
     Parameters
     ----------
     task : Task
+        With a keeper, a `KeptTask`.
     n_rows : int
     bk : Backend
     epochs : range
@@ -210,14 +215,14 @@ class _Loop:
 
     def _go_to(self, place: State, rng: Rng) -> int:
         """Put task and stream where they stood, and return the number of updates done."""
-        self.task.restore(place["task"])
+        cast(KeptTask, self.task).restore(place["task"])
         rng.go_to(place["stream"])
         return int(place["updates"])
 
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
         last = done == total
         self.keeper.after_update(
-            lambda: {"task": self.task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
+            lambda: {"task": cast(KeptTask, self.task).snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
             epoch_done=last, phase_done=last and epoch == self.epochs[-1],
         )  # fmt: skip
 

@@ -38,6 +38,7 @@ ORDER = [
     "layer",
     "pretraining",
     "finetuning",
+    "recurrent",
     "distributed",
     "estimators",
     "diagnostics",

@@ -266,16 +266,17 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_number("n_components", self.n_components, low=1, integer=True)
         if not again:
             self._seed_of_run(again=False)
+            self._state = LayerState()
+        source = binarized(source, settings.binarize, self._seed, "rows", self._state.epochs)
+        if not again:
             visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
             unit, mean, scale, visible_mean = choose_visible(visible, source)
             self.weights_ = initial_weights(
                 int(self.n_components), unit, named_unit(self.hidden), mean, scale, visible_mean,
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
-            self._state = LayerState()
             self.history_ = []
-        drawn = binarized(source, settings.binarize, self._seed, "rows", self._state.epochs)
-        self._train_once(drawn, replace(settings, binarize=None, averaging=0.0), bk)
+        self._train_once(source, replace(settings, binarize=None, averaging=0.0), bk)
         return self
 
     def _train_once(self, source: RowSource, settings: RBMSettings, bk: Backend) -> None:

@@ -9,16 +9,25 @@ from collections.abc import Mapping
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.gradients.base import Gradient, GradientEstimator, PhaseBuffers
-from deepbelief.gradients.contrastive import CD
+from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
-from deepbelief.gradients.persistent import PCD
+from deepbelief.gradients.enumeration import Exact
+from deepbelief.gradients.persistent import FPCD, PCD
+from deepbelief.gradients.tempering import PT
 
 __all__ = [
-    "CD", "CORRUPTIONS", "GRADIENTS", "PCD", "Denoising", "Gradient", "GradientEstimator", "PhaseBuffers",
-    "get_gradient",
+    "CD", "CORRUPTIONS", "FPCD", "GRADIENTS", "MFCD", "PCD", "PT", "Denoising", "Exact", "Gradient",
+    "GradientEstimator", "PhaseBuffers", "get_gradient",
 ]  # fmt: skip
 
-GRADIENTS: Mapping[str, type[GradientEstimator]] = {"cd": CD, "pcd": PCD}
+GRADIENTS: Mapping[str, type[GradientEstimator]] = {
+    "cd": CD,
+    "mfcd": MFCD,
+    "pcd": PCD,
+    "fpcd": FPCD,
+    "pt": PT,
+    "exact": Exact,
+}
 """Gradient estimators by name: a new one is one class and one entry."""
 
 

@@ -32,7 +32,7 @@ def _uniforms(key: np.uint64, index: NDArray[np.uint64]) -> NDArray[np.float32]:
         x ^= x >> np.uint64(shift)
         x *= np.uint64(factor)
     x ^= x >> np.uint64(31)
-    return np.multiply(x >> np.uint64(40), np.float32(2.0**-24), dtype=np.float32)
+    return (x >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
 class BinarySource:
