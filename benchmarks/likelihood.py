@@ -63,7 +63,7 @@ BARS = {
         "averaging": 0.3,
     },
     "pcd10 with 500 chains, 16 hidden": {
-        "gradient": "pcd", "gibbs_steps": 10, "learning_rate": 0.5, "n_iter": 8000, "n_chains": 500, "averaging": 0.3,
+        "gradient": "pcd", "gibbs_steps": 10, "learning_rate": 0.3, "n_iter": 8000, "n_chains": 500, "averaging": 0.3,
     },
 }  # fmt: skip
 
