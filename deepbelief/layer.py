@@ -153,7 +153,7 @@ class LayerTrainer:
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
         steps = self.settings.gradient.gibbs_steps  # type: ignore[union-attr]
-        if not isinstance(steps, int):
+        if isinstance(steps, tuple):
             self.estimator = replace(self.settings.gradient, gibbs_steps=steps_at(steps, epoch, self.horizon))  # type: ignore[type-var, assignment]
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -281,6 +281,8 @@ class LayerTrainer:
             moved[...] = 0
         if self.buffers.offsets is not None:
             self._centre()
+        if self.average is not None:
+            self.average.n = 0
         rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
         self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
