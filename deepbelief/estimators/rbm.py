@@ -79,6 +79,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         hidden biases. None: no push.
     sparsity_cost : float, default=0.3
         Strength of that push.
+    learn_variance : bool, default=False
+        Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that of the
+        noise, and is a part of the scale in ``weights_``.
     averaging : float, default=0.0
         Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
     batch_size : int or "auto", default="auto"
@@ -144,6 +147,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weight_decay: float = 2e-4,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
+        learn_variance: bool = False,
         averaging: float = 0.0,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
@@ -168,6 +172,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.weight_decay = weight_decay
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.learn_variance = learn_variance
         self.averaging = averaging
         self.batch_size = batch_size
         self.n_iter = n_iter
