@@ -102,7 +102,8 @@ def pretrain(
                 )
                 trainers.append(trainer)
             trainer = trainers[layer]
-            weights = trainer.machine.weights()
+            done = (number, layer) < stood
+            weights = trainer.weights_of_rows() if done else trainer.machine.weights()
             if layer == 0:
                 rows = Rows(scaled(source, weights), bk, trainer.machine.dtype, memory_limit)
                 held = None
@@ -111,7 +112,7 @@ def pretrain(
             elif weights.mean is not None and weights.scale is not None:
                 rows = rows.standardised(weights.mean, weights.scale)  # type: ignore[union-attr]
                 held = None if held is None else held.standardised(weights.mean, weights.scale)
-            if (number, layer) < stood:
+            if done:
                 continue
             n_iter = int(trainer.settings.n_iter)
             first = found.context["first"] if found and (number, layer) == stood else trainer.state.epochs

@@ -5,8 +5,9 @@ time; the rows of such a window are shuffled while they are in memory, and a thr
 more than two windows are in memory, however many rows there are, and the order hangs on the seed alone.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,17 @@ import numpy as np
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
-from deepbelief.sources import ArraySource, RowSource, ScaledSource, SparseSource, binarized, chunk_rows
+from deepbelief.sources import (
+    ArraySource,
+    ComputedSource,
+    RowSource,
+    ScaledSource,
+    SparseSource,
+    SpilledSource,
+    binarized,
+    chunk_rows,
+    fits_on_disk,
+)
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -318,6 +329,29 @@ class Rows:
             else:
                 block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
         return self
+
+    def mapped(self, compute: Callable[[DeviceArray], DeviceArray], width: int) -> "Rows":
+        """Return what a function makes of blocks of rows: on the device, or spilled, or computed when it is read."""
+        bk, shape = self.bk, (len(self), width)
+        n_bytes = shape[0] * width * self.dtype.itemsize
+        if n_bytes <= self.limit:
+            out = bk.xp.empty(shape, self.dtype)
+            for start, stop, block in self.blocks():
+                out[start:stop] = compute(block)
+            return Rows(out, bk, self.dtype, self.limit)
+        if fits_on_disk(n_bytes):
+            with contextlib.suppress(OSError):  # others may have filled the disk since
+                return Rows(self._spilled(compute, shape), bk, self.dtype, self.limit)
+        computed = ComputedSource(
+            self.source(), lambda v: bk.to_numpy(compute(bk.asarray(v, dtype=self.dtype))), width, self.dtype
+        )
+        return Rows(computed, bk, self.dtype, self.limit)
+
+    def _spilled(self, compute: Callable[[DeviceArray], DeviceArray], shape: tuple[int, int]) -> SpilledSource:
+        spilled = SpilledSource(shape, self.dtype)
+        for _, _, block in self.blocks():
+            spilled.append(self.bk.to_numpy(compute(block)))
+        return spilled
 
     def source(self) -> RowSource:
         """Return these rows as a source on the host."""

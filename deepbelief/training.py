@@ -221,8 +221,9 @@ class _Loop:
 
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
         last = done == total
+        task = cast(KeptTask, self.task)
         self.keeper.after_update(
-            lambda: {"task": cast(KeptTask, self.task).snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
+            lambda: {"task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
             epoch_done=last, phase_done=last and epoch == self.epochs[-1],
         )  # fmt: skip
 

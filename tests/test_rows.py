@@ -157,10 +157,10 @@ def test_an_open_dataset_and_a_memory_map_train_alike(stored, tmp_path, monkeypa
 
 def test_hidden_layers_are_spilled_or_computed_anew(stored, monkeypatch, few_at_a_time):
     spilled = []
-    monkeypatch.setattr("deepbelief.layer.SpilledSource", lambda *a: spilled.append(SpilledSource(*a)) or spilled[-1])
+    monkeypatch.setattr("deepbelief.rows.SpilledSource", lambda *a: spilled.append(SpilledSource(*a)) or spilled[-1])
     first = make().fit(stored(table()))
     assert [source.shape for source in spilled] == [(200, 8), (200, 8)]
-    monkeypatch.setattr("deepbelief.layer.fits_on_disk", lambda n_bytes: False)
+    monkeypatch.setattr("deepbelief.rows.fits_on_disk", lambda n_bytes: False)
     second = make().fit(stored(table()))
     assert len(spilled) == 2
     for one, other in zip(first.stack_, second.stack_, strict=True):

@@ -17,13 +17,14 @@ from deepbelief.sources.rows import (
     chunk_rows,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
-from deepbelief.sources.spill import SpilledSource, fits_on_disk
+from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
 
 __all__ = [
     "BINARIZATIONS",
     "SCALES",
     "ArraySource",
     "ColumnStatistics",
+    "ComputedSource",
     "Content",
     "FiniteSource",
     "HDF5Source",

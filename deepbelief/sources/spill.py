@@ -1,16 +1,17 @@
-"""Rows that were computed and do not fit into memory, in a file that nobody else sees and no crash leaves behind."""
+"""Rows that were computed and do not fit: in a file that nobody sees and no crash leaves behind, or computed again."""
 
 import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, _indices, _text, check_shape
+from deepbelief.sources.rows import Array, Rows, RowSource, _deliver, _indices, _text, check_shape
 
 DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
 
@@ -84,3 +85,28 @@ class SpilledSource:
             done = done + more if more else -1
         if done != len(view):
             raise DataError("rows that were kept in a temporary file are no longer there")
+
+
+class ComputedSource:
+    """Rows that are computed from those of another source each time that they are read: where there is no room.
+
+    Parameters
+    ----------
+    source : RowSource
+    compute : callable
+        Makes rows of such rows.
+    width : int
+    dtype : numpy dtype
+    """
+
+    def __init__(self, source: RowSource, compute: Callable[[Array], Array], width: int, dtype: Any) -> None:
+        self.below, self._compute = source, compute
+        self.shape, self.dtype = (source.shape[0], width), np.dtype(dtype)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        return _deliver(self._compute(self.below.take(rows)), self.dtype, out)
