@@ -3,11 +3,12 @@
 A child process is forked, trains with checkpoints and is killed; a second one goes on from what lies on the disk. What
 it has learned must be the very bytes of the undisturbed run. About two minutes.
 
-    python kill.py [--kills 50]
+    python kill.py [--kills 50] [--only cd]
 """
 
 import argparse
 import hashlib
+import json
 import multiprocessing
 import tempfile
 import time
@@ -16,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from common import write
+from common import HERE, write
 
 from deepbelief import RBM, CheckpointFile, DBNClassifier, load, save
 from deepbelief.errors import CheckpointWarning
@@ -92,9 +93,11 @@ def measure(name: str, kills: int) -> dict:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
-    kills = parser.parse_args().kills
-    results = {}
-    for name in RUNS:
-        results[name] = measure(name, kills)
+    parser.add_argument("--only", choices=RUNS)
+    asked = parser.parse_args()
+    path = HERE / "kill.json"
+    results = json.loads(path.read_text())["runs"] if asked.only and path.exists() else {}
+    for name in [asked.only] if asked.only else RUNS:
+        results[name] = measure(name, asked.kills)
         print(name, results[name], flush=True)
         write("kill", {"checkpoint_every": EVERY, "runs": results})

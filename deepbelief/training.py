@@ -215,15 +215,28 @@ class _Loop:
 
     def _go_to(self, place: State, rng: Rng) -> int:
         """Put task and stream where they stood, and return the number of updates done."""
+        if place["windows"] != self._windows():
+            was, now = place["windows"] or "no windows", self._windows() or "none"
+            raise SettingError(
+                f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "
+                "with the same memory_limit"
+            )
         cast(KeptTask, self.task).restore(place["task"])
         rng.go_to(place["stream"])
         return int(place["updates"])
+
+    def _windows(self) -> dict[str, int] | None:
+        """Return how rows are read, as plain values: the order hangs on it."""
+        return None if self.windows is None else vars(self.windows)
 
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
         last = done == total
         task = cast(KeptTask, self.task)
         self.keeper.after_update(
-            lambda: {"task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history)},
+            lambda: {
+                "task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history),
+                "windows": self._windows(),
+            },
             epoch_done=last, phase_done=last and epoch == self.epochs[-1],
         )  # fmt: skip
 

@@ -185,6 +185,19 @@ def test_going_on_with_fine_tuning_after_a_warm_start(tmp_path):
     stop_everywhere(make, tmp_path, ROWS, LABELS, n_updates=6)
 
 
+def explode(position):
+    return 1.0 if position < 0.6 else 1e6
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DivergenceWarning")
+def test_a_run_that_diverges_falls_back_to_the_same_epoch(tmp_path):
+    settings = {"n_iter": 4, "batch_size": 30, "random_state": 3}
+    stop_everywhere(lambda **more: RBM(6, schedule=explode, **settings, **more), tmp_path, ROWS, n_updates=6)
+    settings, counter = TUNED | {"schedule": explode, "max_iter": 4}, Counter()
+    assert "diverged" in DBNClassifier((6,), verbose=counter, **settings).fit(ROWS, LABELS).history_[-1]
+    stop_everywhere(lambda **more: DBNClassifier((6,), **settings, **more), tmp_path, ROWS, LABELS, n_updates=counter.n)
+
+
 def test_a_fresh_seed_is_kept(tmp_path):
     file = CheckpointFile(tmp_path / "run.h5", every="1 update")
     settings = {"rbm": RBM(**QUICK), "checkpoint": file}

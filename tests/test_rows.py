@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from test_checkpoints import assert_same, stop_everywhere
+from test_checkpoints import StopAfter, Stopped, assert_same, stop_everywhere
 
-from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder
 from deepbelief import rows as rows_module
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
@@ -237,6 +237,14 @@ def test_training_on_a_file_goes_on_anywhere(tmp_path, stored, kind, few_at_a_ti
         stop_everywhere(
             lambda **more: DBNClassifier((8,), **settings, **more), tmp_path, dataset, table(60)[:, 0], n_updates=12
         )
+
+
+def test_rows_that_are_read_otherwise_are_another_run(tmp_path, stored):
+    file = CheckpointFile(tmp_path / "run.h5", every="1 update")
+    with pytest.raises(Stopped):
+        make(checkpoint=file, verbose=StopAfter(3)).fit(stored(table()))
+    with pytest.raises(SettingError, match=r"read its rows in .*'block': .*, this would in none: give"):
+        make(checkpoint=file).fit(table())
 
 
 def test_a_map_lets_go_of_what_was_read(tmp_path):

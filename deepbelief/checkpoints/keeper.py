@@ -118,7 +118,7 @@ class FileKeeper(Keeper):
             raise different
         if elsewhere := differences(found.machine, self._machine):
             _warn(f"{self._path} was written elsewhere, and the last bits may differ: {'; '.join(elsewhere)}")
-        self._found = found
+        self._found = self._last = found
         self._seed = found.seed
         return found.seed
 
