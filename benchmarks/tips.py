@@ -4,7 +4,7 @@
 
 784-200-100-10 with 5,000 labelled rows: the first 5,000 training rows train (pretraining and fine-tuning), the last
 10,000 training rows judge; the test rows are not looked at. The base is pretrained once for each seed with the
-defaults and fine-tuned for 30 epochs; each line changes what it names and nothing else. Rates were not tuned for any of
+defaults and fine-tuned for 20 epochs; each line changes what it names and nothing else. Rates were not tuned for any of
 them, but where a line names one. The standard deviation of the base tells which differences are noise. Written to
 tips.json after each seed; TIPS.md explains the lines.
 """
@@ -23,7 +23,7 @@ from deepbelief.seeds import host_rng
 from deepbelief.stack import Stack, Weights
 
 SIZES = (200, 100)
-BASE = {"learning_rate_init": 0.1, "max_iter": 30, "batch_size": 100}
+BASE = {"learning_rate_init": 0.1, "max_iter": 20, "batch_size": 100}
 PLAIN = {"momentum": 0.0, "nesterovs_momentum": False}
 DROPS = {"dropout": 0.2, "input_dropout": 0.1}
 AUTO = {"learning_rate_init": "auto"}
@@ -50,8 +50,8 @@ TIPS = {
     "schedule='inverse'": {"schedule": "inverse"},
     "schedule='halving', early_stopping=True": {"schedule": "halving", "early_stopping": True},
     "early_stopping=True": {"early_stopping": True},
-    "max_iter=120": {"max_iter": 120},
-    "max_iter=120, early_stopping=True": {"max_iter": 120, "early_stopping": True},
+    "max_iter=80": {"max_iter": 80},
+    "max_iter=80, early_stopping=True": {"max_iter": 80, "early_stopping": True},
     "alpha=0.0": {"alpha": 0.0},
     "alpha=0.0003": {"alpha": 3e-4},
     "l1=1e-05": {"l1": 1e-5},
@@ -59,7 +59,7 @@ TIPS = {
     "dropout=0.2": {"dropout": 0.2},
     "input_dropout=0.1": {"input_dropout": 0.1},
     "dropout=0.2, input_dropout=0.1": DROPS,
-    "dropout=0.2, input_dropout=0.1, max_iter=120": DROPS | {"max_iter": 120},
+    "dropout=0.2, input_dropout=0.1, max_iter=80": DROPS | {"max_iter": 80},
     "head_epochs=5": {"head_epochs": 5},
     "pretrained_lr_factor=0.1": {"pretrained_lr_factor": 0.1},
     "n_frozen=1": {"n_frozen": 1},
