@@ -101,7 +101,7 @@ def small_stack(n_visible, seed):
 
 
 def result(settings, X, y, X_held, y_held, seed):
-    """Return the error on the held-out rows in percent, and the seconds of the fit; a net that diverges at once guesses."""
+    """Return the error on the held-out rows in percent, and the seconds of the fit; a net that diverges guesses."""
     began = time.perf_counter()
     try:
         clf = DBNClassifier(random_state=seed, **(BASE | settings)).fit(X, y)
