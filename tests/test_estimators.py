@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
@@ -38,11 +38,17 @@ CHECKED = [
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3, code="sigmoid", loss="squared_error", tied=True, alpha=1e-4),
     DeepAutoencoder((5, 3), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True),
+    RecurrentRBM(4, 3, n_iter=2),
+    RecurrentRBM(4, 3, n_iter=2, cell="gru", visible="gaussian", pretrain_frames=1, truncation=4),
 ]
 STOCHASTIC = "minibatches are drawn by row, so that a weight of 2 is not a repetition (nor is it in SGDClassifier)"
 
+IN_ORDER = "the rows are the frames of a sequence: what is said of one depends on those before it"
+
 
 def expected_failures(estimator):
+    if isinstance(estimator, RecurrentRBM):
+        return {f"check_methods_{kind}_invariance": IN_ORDER for kind in ("sample_order", "subset")}
     if not isinstance(estimator, (DBNClassifier, DBNRegressor)):
         return {}
     return {f"check_sample_weight_equivalence_on_{kind}_data": STOCHASTIC for kind in ("dense", "sparse")}
@@ -86,6 +92,8 @@ FITTED = [
     DBNRegressor((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, solver="sgd", random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, early_stopping=True, random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, code="sigmoid", tied=True, random_state=3),
+    RecurrentRBM(6, 5, n_iter=2, pretrain_frames=1, pretrain_recurrent=1, truncation=20, random_state=3),
+    RecurrentRBM(6, 5, n_iter=2, cell="gru", solver="sgd", visible="gaussian", random_state=3),
 ]
 EACH = pytest.mark.parametrize("estimator", FITTED, ids=lambda e: f"{type(e).__name__}-{FITTED.index(e)}")
 
