@@ -316,6 +316,7 @@ def test_sizes_are_warned_of_once_and_only_where_the_user_gave_them(recwarn):
 
 
 NUMBER = "must be"
+FLAGS = ("nesterovs_momentum", "warm_start", "centered", "learn_variance")
 BAD_RBM = [
     ("visible", "bernouli", "did you mean 'bernoulli'"),
     ("visible", 3, "bernoulli, gaussian"),
@@ -341,7 +342,11 @@ BAD_RBM = [
     *[("validation_fraction", v, NUMBER) for v in (-0.1, 1, None)],
     *[("sparsity_target", v, NUMBER) for v in (0, 1, "low")],
     ("sparsity_cost", -1, NUMBER),
-    *[(name, v, "True or False") for name in ("nesterovs_momentum", "warm_start", "centered") for v in ("no", 2, None)],
+    *[
+        (name, v, "True or False")
+        for name in ("nesterovs_momentum", "warm_start", "centered", "learn_variance")
+        for v in ("no", 2, None)
+    ],
 ]
 BAD_OUTER = [
     *[("hidden_layer_sizes", v, "hidden_layer_sizes") for v in ("atuo", (), 0, (5, 0), (5.0,), (True,), None)],
