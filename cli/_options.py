@@ -41,6 +41,23 @@ class OrAuto(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither {'an integer' if self.kind is int else 'a number'} nor auto", param, ctx)
 
 
+class Steps(click.ParamType):  # type: ignore[type-arg]
+    """Gibbs steps: ``5``, or ``1-25`` for a number that grows from the first epoch to the last."""
+
+    name = "steps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, int]:
+        """Return a number, or that of the first and of the last epoch."""
+        parts = value if isinstance(value, (list, tuple)) else str(value).split("-")
+        try:
+            numbers = [int(str(part)) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2):
+            self.fail(f"{value!r} is neither a number of steps such as 5 nor a range such as 1-25", param, ctx)
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 class ImageShape(click.ParamType):  # type: ignore[type-arg]
     """Height and width of an image: ``28,28``, ``auto`` or ``none``."""
 

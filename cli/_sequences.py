@@ -41,7 +41,7 @@ ONLY_RECURRENT = (
 SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit",
+    "code", "limit", "n_chains", "centered", "binarize", "averaging", "learn_variance",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 
@@ -60,9 +60,9 @@ def check_options(options: dict[str, Any]) -> None:
         recurrent and options["autoencoder"]
     )
     if wrong:
-        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes"}.get(wrong[0], wrong[0]).replace(
-            "_", "-"
-        )
+        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes", "n_chains": "chains"}.get(
+            wrong[0], wrong[0]
+        ).replace("_", "-")
         advice = "leave it out" if recurrent else "add --recurrent, or leave it out"
         if wrong[0] == "limit":
             advice = "choose whole sequences with --sequences FIRST:LAST"

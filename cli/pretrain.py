@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ._config import config_option
-from ._options import Layers, OrAuto, data_options, option, report_options, run_options, together
+from ._options import Layers, OrAuto, Steps, data_options, option, report_options, run_options, together
 from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
 
@@ -25,13 +25,18 @@ machine_options = together(
     option("--learning-rate", type=OrAuto(float), help="auto: by the types of units."),
     option("--schedule", help="How the learning rate moves: auto, constant, linear or cosine."),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100."),
-    option("--gradient", help="cd or pcd.  [default: cd]"),
-    option("--gibbs-steps", type=int, help="Gibbs steps per update.  [default: 1]"),
+    option("--gradient", help="cd, mfcd, pcd, fpcd, pt or exact.  [default: cd]"),
+    option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]"),
+    option("--chains", "n_chains", type=OrAuto(int), help="Persistent chains; auto: as many as rows in a batch."),
+    click.option("--centered", is_flag=True, default=None, help="Centre the units by their means."),
+    option("--binarize", help="Train on bits: threshold, sample (once) or resample (in each epoch)."),
     option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]"),
+    click.option("--learn-variance", is_flag=True, default=None, help="Learn the variances of Gaussian visible units."),
     option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]"),
     option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--averaging", type=float, help="Average the weights over this share of the run, at its end."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
     option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
     option("--corruption", help="For denoising: masking, gaussian or salt_and_pepper.  [default: masking]"),
@@ -41,8 +46,9 @@ machine_options = together(
 )
 
 RBM_SETTINGS = (
-    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "hidden", "momentum",
-    "weight_decay", "sparsity_target", "validation_fraction",
+    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
+    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "learn_variance",
+    "validation_fraction",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.gradients import GradientEstimator, PhaseBuffers
+from deepbelief.gradients import GradientEstimator, LogVariance, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
@@ -36,6 +36,7 @@ class LayerState:
     fast: list[np.ndarray[Any, Any]] = field(default_factory=list)  # fast weights of FPCD
     average: list[np.ndarray[Any, Any]] = field(default_factory=list)  # mean of the parameters so far
     averaged: int = 0  # updates in that mean
+    log_variance: np.ndarray[Any, Any] | None = None  # what was learned since the rows were last scaled by it
     epochs: int = 0  # epochs done
     updates: int = 0  # updates done
 
@@ -76,7 +77,12 @@ class LayerTrainer:
         self.average = Average(bk, self.machine.params) if settings.averaging else None
         if self.average is not None and self.state.averaged:
             self.average.mean, self.average.n = [bk.asarray(a.copy()) for a in self.state.average], self.state.averaged
+        self.spread = LogVariance(self.machine) if settings.learn_variance else None
+        if self.spread is not None and self.state.log_variance is not None:
+            self.spread.set(bk.asarray(self.state.log_variance))
+        self._row_factor: DeviceArray = None  # between rows as they were scaled before training and as they are now
         self.good: Weights | None = weights if self.state.epochs else None
+        self._good_variance: DeviceArray = None if self.spread is None else self.spread.value.copy()
         self.diverged = ""
 
     def train(
@@ -92,6 +98,7 @@ class LayerTrainer:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows = rows
         self._labels = labels
+        self._row_factor = None
         self._watch(rows, held_out)
         self._start_chains()
         history = run_epochs(
@@ -100,7 +107,21 @@ class LayerTrainer:
         )  # fmt: skip
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
+        self._keep_variance()
         return history
+
+    def _keep_variance(self) -> None:
+        """Make what was learned of the variances a part of the rows' scale."""
+        if self.spread is None:
+            return
+        scale = 1 / self.bk.to_numpy(self.spread.factor)
+        self.machine.rescale(scale)
+        self._row_factor = self.spread.factor.copy()
+        self.spread.set(0.0)
+
+    def _entering(self, v: DeviceArray) -> DeviceArray:
+        """Return rows that are watched as they enter the machine."""
+        return v if self.spread is None else v * self.spread.factor
 
     def _centre(self) -> None:
         """Start the offsets: the data's mean, and the hidden units' means given that, or those of an earlier run."""
@@ -153,7 +174,7 @@ class LayerTrainer:
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
         steps = self.settings.gradient.gibbs_steps  # type: ignore[union-attr]
-        if not isinstance(steps, int):
+        if isinstance(steps, tuple):
             self.estimator = replace(self.settings.gradient, gibbs_steps=steps_at(steps, epoch, self.horizon))  # type: ignore[type-var, assignment]
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -166,19 +187,27 @@ class LayerTrainer:
             rng.bernoulli(grey, v[:n])
         else:
             self._rows.batch(start, stop, v[:n])
+        if self.spread is not None:
+            v[:n] *= self.spread.factor
         self.step(n, position, rng)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
         """Make one update with the first ``n`` rows of the visible buffer."""
         settings = self.settings
         self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
-        grads = self.estimator(self.machine, self.buffers, n, int(settings.batch_size), self.chains, rng)
+        batch_size = int(settings.batch_size)
+        variance = None
+        if self.spread is not None:
+            variance = self.spread.gradient(self.machine, self.buffers, n, batch_size)
+        grads = self.estimator(self.machine, self.buffers, n, batch_size, self.chains, rng)
         if self.activity is not None:
             self._encourage_sparsity(grads[2])
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self._shift_biases(1)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
         self._shift_biases(-1)
+        if self.spread is not None:
+            self.spread.step(variance, self._rate)
         if self.average is not None and position >= 1 - settings.averaging:
             self.average.add(self.buffers.room)
         self.state.updates += 1
@@ -218,6 +247,7 @@ class LayerTrainer:
             record["diverged"] = self.diverged
         else:
             self.good = weights
+            self._good_variance = None if self.spread is None else self.spread.value.copy()
         return record
 
     def _finish_average(self) -> None:
@@ -232,10 +262,14 @@ class LayerTrainer:
         """
         xp = self.bk.xp
         machine = self.machine
-        x = self._monitor @ machine.W
+        rows = self._entering(self._monitor)
+        x = rows @ machine.W
         largest = xp.abs(x + machine.hbias).max()
         h = machine.hidden.mean(self.bk, x, machine.hbias)
-        error = xp.square(machine.mean_visible(h) - self._monitor).sum(axis=1).mean()
+        rest = machine.mean_visible(h) - rows
+        if self.spread is not None:
+            rest /= self.spread.factor
+        error = xp.square(rest).sum(axis=1).mean()
         ratio = update_ratio(self.bk, self.velocities[0], machine.W)
         shares = idle_shares(self.bk, h) if machine.hidden.spec == "bernoulli" else ()
         # One transfer for all of them.
@@ -249,8 +283,8 @@ class LayerTrainer:
     def _free_energy_gap(self) -> float | None:
         if self._held_out is None:
             return None
-        gap = self.machine.free_energy(self._held_out).mean() - self.machine.free_energy(self._compared).mean()
-        return float(self.bk.to_numpy(gap))
+        held_out, compared = (self.machine.free_energy(self._entering(v)) for v in (self._held_out, self._compared))
+        return float(self.bk.to_numpy(held_out.mean() - compared.mean()))
 
     def _divergence(self, weights: Weights, error: float, largest: float) -> str:
         """Say why the run has diverged, or nothing."""
@@ -281,6 +315,10 @@ class LayerTrainer:
             moved[...] = 0
         if self.buffers.offsets is not None:
             self._centre()
+        if self.average is not None:
+            self.average.n = 0
+        if self.spread is not None:
+            self.spread.set(0.0 if self._good_variance is None else self._good_variance)
         rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
         self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
@@ -292,11 +330,13 @@ class LayerTrainer:
         activity = None if self.activity is None else to_numpy(self.activity).copy()
         offset = None if self.buffers.offsets is None else to_numpy(self.buffers.offsets[1]).copy()
         fast = [to_numpy(a).copy() for a in self.buffers.fast or ()]
+        learning = self.spread is not None and bool(np.any(to_numpy(self.spread.value)))
+        log_variance = to_numpy(self.spread.value).copy() if learning else None  # type: ignore[union-attr]
         n = 0 if self.average is None else self.average.n
         average = [to_numpy(a).copy() for a in self.average.mean] if self.average is not None and n else []
         return replace(
             self.state, velocities=velocities, chains=chains, activity=activity, offset=offset, fast=fast,
-            average=average, averaged=n,
+            average=average, averaged=n, log_variance=log_variance,
         )  # fmt: skip
 
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
@@ -318,7 +358,8 @@ class LayerTrainer:
         bk = self.bk
         out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
         for start, stop, block in rows.blocks(BLOCK_ROWS):
-            self.machine.mean_hidden(block, out=out[start:stop])
+            entering = block if self._row_factor is None else block * self._row_factor
+            self.machine.mean_hidden(entering, out=out[start:stop])
         return Rows(out, bk, self.machine.dtype)
 
 

@@ -127,7 +127,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     get_gradient(rbm.gradient, 1)
     if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
         raise SettingError(f"schedule={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear")
-    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered")
+    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered", "learn_variance")
     steps = check_steps(rbm.gibbs_steps)
     check_binarization(rbm.binarize)
     check_number("n_chains", rbm.n_chains, low=1, integer=True, auto=True)
@@ -146,6 +146,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     return RBMSettings(
         visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
+        learn_variance=bool(rbm.learn_variance),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
         nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
         n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),

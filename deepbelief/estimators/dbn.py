@@ -62,11 +62,11 @@ def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the checked settings of each layer; one template for all binarises what enters the first."""
+    """Return the checked settings of each layer; what concerns the rows holds for the first of one for all."""
     settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
     if isinstance(rbm, (list, tuple)):
         return settings
-    return [each if layer == 0 else replace(each, binarize=None) for layer, each in enumerate(settings)]
+    return [settings[0], *(replace(each, binarize=None, learn_variance=False) for each in settings[1:])]
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
@@ -93,8 +93,9 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
-        settings, gradient=denoising, centered=False, n_iter=0 if estimator.pretraining == "none" else settings.n_iter
-    )
+        settings, gradient=denoising, centered=False, learn_variance=False,
+        n_iter=0 if estimator.pretraining == "none" else settings.n_iter,
+    )  # fmt: skip
 
 
 def pretrain_stack(
@@ -130,7 +131,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     rbm : RBM, list of RBM or None, default=None
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
-        ``visible`` holds for the first layer, and so does ``binarize`` of a single template.
+        ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
     pretraining : {"rbm", "denoising", "none"}, default="rbm"
         ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
         rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).

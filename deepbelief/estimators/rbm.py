@@ -46,8 +46,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else
         Gaussian with each column standardised by its mean and deviation in `fit`.
     hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
-    gradient : {"cd", "pcd"} or GradientEstimator, default="cd"
-        Contrastive divergence (Hinton 2002) or persistent contrastive divergence (Tieleman 2008).
+    gradient : {"cd", "mfcd", "pcd", "fpcd", "pt", "exact"} or GradientEstimator, default="cd"
+        Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman
+        2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a good likelihood; the
+        gradient itself, for at most 16 units on one side. Instances of `deepbelief.gradients` have further settings.
     gibbs_steps : int or tuple of two int, default=1
         Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last.
     n_chains : int or "auto", default="auto"
@@ -65,10 +67,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
         that are neither 0 nor 1, which would swing up.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
-        How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
+        How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.
     momentum : float or "auto", default="auto"
-        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 for PCD, whose chains must keep up
-        with the weights.
+        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 where chains persist, which must
+        keep up with the weights.
     nesterovs_momentum : bool, default=False
     weight_decay : float, default=2e-4
         L2 factor of the weights (not the biases).
@@ -77,6 +79,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         hidden biases. None: no push.
     sparsity_cost : float, default=0.3
         Strength of that push.
+    learn_variance : bool, default=False
+        Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that of the
+        noise, and is a part of the scale in ``weights_``.
     averaging : float, default=0.0
         Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
     batch_size : int or "auto", default="auto"
@@ -142,6 +147,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weight_decay: float = 2e-4,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
+        learn_variance: bool = False,
         averaging: float = 0.0,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
@@ -166,6 +172,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.weight_decay = weight_decay
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.learn_variance = learn_variance
         self.averaging = averaging
         self.batch_size = batch_size
         self.n_iter = n_iter

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deepbelief.backends import Product, Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients import Gradient, GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.gradients import FPCD, PCD, PT, Exact, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 
 DeviceArray = object
@@ -13,7 +13,7 @@ DeviceArray = object
 class FrameBuffers(PhaseBuffers):
     """Room for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
 
-    def gradient(self, n_positive: int, n_negative: int, batch_size: int) -> Gradient:
+    def gradient(self, n_positive: int, n_negative: int, batch_size: int, p: object = None) -> Gradient:
         """Return the product that is the gradient of W, and the gradients at each frame's biases.
 
         The chains are those of the frames: of row i of the positive phase is row i of the negative one.
@@ -71,10 +71,11 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> Gradi
         If its chains persist from update to update, or it trains no model.
     """
     estimator = get_gradient(gradient, gibbs_steps)
-    if gradient == "pcd" or type(estimator).__name__ == "PCD":
+    if isinstance(estimator, (PCD, FPCD, PT, Exact)):
+        name = gradient if isinstance(gradient, str) else type(gradient).__name__.lower()
         raise SettingError(
-            "gradient='pcd' keeps its chains between updates, and each frame has a machine of its own: use 'cd' with "
-            "more gibbs_steps"
+            f"gradient={name!r} keeps its chains between updates, and each frame has a machine of its own: use 'cd' "
+            "with more gibbs_steps"
         )
     if not estimator.is_model:
         raise SettingError(f"gradient={gradient!r} trains no model of frames: use 'cd'")
