@@ -28,11 +28,11 @@ from deepbelief.seeds import stream
 COMMON = {"n_components": 150, "n_recurrent": 100, "gibbs_steps": 10, "truncation": 100}
 SETS = {
     "jsb_chorales": {
-        "net": COMMON | {"pretrain_frames": 20, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-4},
+        "net": COMMON | {"pretrain_frames": 60, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-3},
         "rounds": 16, "epochs": 5, "patience": 2,
     },
     "nottingham": {
-        "net": COMMON | {"pretrain_frames": 3, "batch_size": 8, "learning_rate": 0.001},
+        "net": COMMON | {"pretrain_frames": 6, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-4},
         "rounds": 12, "epochs": 2, "patience": 2,
     },
 }  # fmt: skip

@@ -29,8 +29,8 @@ def command(
     A regressor: RMSE in the unit of the labels, and R2.
     An autoencoder: squared error and cross-entropy per row, beside PCA of the same code size fitted to the same rows,
     and the bytes of codes and rows. A model of sequences: log-likelihood per frame given those before it, and the
-    expected accuracy of the next frame. Other models: squared error of the reconstruction through 1, 2 ... layers, and the
-    pseudo-log-likelihood of the first layer.
+    expected accuracy of the next frame. Other models: squared error of the reconstruction through 1, 2 ... layers, and
+    the pseudo-log-likelihood of the first layer.
 
     \b
     Examples:
