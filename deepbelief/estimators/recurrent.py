@@ -55,8 +55,9 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Transfor
     truncation : int, default=100
         Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the state that
         the one before has left. Longer than the dependencies that are to be learned; memory grows with it.
-    gradient : {"cd"} or GradientEstimator, default="cd"
-        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper.
+    gradient : {"cd", "mfcd"} or GradientEstimator, default="cd"
+        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper; or its
+        mean-field version. Others have one negative phase for all rows.
     gibbs_steps : int, default=10
         Gibbs steps k for each update.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
