@@ -130,7 +130,8 @@ def main():
         result = {
             "settings": settings, "epochs": model.n_iter_, "log_likelihood": score.mean, "low": score.low,
             "high": score.high, "method": score.method, "frames": len(judged[0]), "test_frames": len(test[0]),
-            "accuracy": accuracy(model, *judged), "independent": independent(train_set[0], test[0]), "independent_judged": independent(train_set[0], judged[0]),
+            "accuracy": accuracy(model, *judged), "independent": independent(train_set[0], test[0]),
+            "independent_judged": independent(train_set[0], judged[0]),
             "seconds_annealing": seconds, "seconds_training": sum(w["seconds"] for w in way), "way": way,
         }  # fmt: skip
         store(f"{options.set} seed {seed}", result)
