@@ -99,7 +99,9 @@ class RecurrentTrainer:
         self._space = Workspace(bk, self.model.dtype)
         self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
         self._kept = self._optimizer.start(bk, self.model.params)
-        for own, kept in zip(self._kept, self.state.optimizer, strict=False):
+        # Another optimizer than that of the state starts afresh.
+        same = [a.shape for a in self._kept] == [a.shape for a in self.state.optimizer]
+        for own, kept in zip(self._kept, self.state.optimizer if same else [], strict=False):
             own[...] = bk.asarray(kept) if bk.owns(own) else kept
         self._decays = [settings.weight_decay if p.ndim == 2 else 0.0 for p in self.model.params]
         self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
