@@ -116,6 +116,8 @@ def main():
         told = {"seconds": seconds, "processor_seconds": processor, "growth_mb": memory() - before, "rows_mb": rows}
         print(json.dumps(told))
         return
+    from common import write  # needs this package, which the interpreter of --torch may lack
+
     run.torch = options.torch
     found = {"ours": [], "torch": [], "ours_tenth": []}
     for _ in range(options.repeats):
@@ -124,9 +126,7 @@ def main():
         if options.torch:
             found["torch"].append(run("torch", options.frames))
         print({arm: runs[-1] for arm, runs in found.items() if runs}, flush=True)
-    from common import write
-
-    write("recurrent_speed", {"sizes": SIZES, "frames": options.frames, "runs": found})
+        write("recurrent_speed", {"sizes": SIZES, "frames": options.frames, "runs": found})
 
 
 if __name__ == "__main__":
