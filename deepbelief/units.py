@@ -102,8 +102,14 @@ class Bernoulli:
         return -(v @ bias)
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
-        """Return the sum of softplus(x)."""
-        return bk.xp.logaddexp(x, 0).sum(axis=1)
+        """Return the sum of softplus(x); NumPy's logaddexp takes ten times as long."""
+        xp = bk.xp
+        small = xp.abs(x)
+        xp.negative(small, out=small)
+        xp.exp(small, out=small)
+        xp.log1p(small, out=small)
+        small += xp.maximum(x, 0)
+        return small.sum(axis=1)
 
     def initial_bias(self, mean: Any) -> Any:
         """Return the logit of the means."""

@@ -1,8 +1,9 @@
 """Annealed importance sampling of the partition function (Salakhutdinov and Murray 2008)."""
 
+import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
-from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
+from deepbelief.likelihood.exact import enumerable, exact_samples, log_integral, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
 from deepbelief.stack import Weights
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 
 PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
 """(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
+Progress = Callable[[int, int], None]
+"""Told after each step of the number of steps done and of all."""
 LEAST_EFFECTIVE = 0.1  # of the runs; with fewer, a handful of runs carries the estimate
 
 
@@ -77,7 +80,7 @@ def default_betas() -> Array:
 
 def ais_log_z(
     model: Any, *, n_runs: int = 100, betas: int | Sequence[float] | None = None, backend: str | Backend = "numpy",
-    random_state: int = 0,
+    random_state: int = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z by annealed importance sampling.
 
@@ -95,6 +98,8 @@ def ais_log_z(
         literature reports with.
     backend : {"numpy", "cupy"} or Backend
     random_state : int
+    progress : callable, optional
+        Called with the number of steps done and that of all.
 
     Returns
     -------
@@ -127,12 +132,12 @@ def ais_log_z(
     weights, steps = weights_of(model), check_betas(betas)
     runs = _Runs(weights, _positive("n_runs", n_runs), get_backend(backend), random_state)
     runs.start()
-    return _estimate(runs.log_z_base + runs.anneal(steps), sign=1)
+    return _estimate(runs.log_z_base + runs.anneal(steps, progress), sign=1)
 
 
 def reverse_ais_log_z(
     model: Any, X: Any = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
-    backend: str | Backend = "numpy", random_state: int = 0,
+    backend: str | Backend = "numpy", random_state: int = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z from the other side: from samples of the model to the machine without connections.
 
@@ -145,7 +150,7 @@ def reverse_ais_log_z(
     X : array-like of shape (n_rows, n_visible), optional
         Rows to start from, as they enter the machine, where the model cannot be enumerated; ``n_runs`` of them are
         drawn.
-    n_runs, betas, backend, random_state
+    n_runs, betas, backend, random_state, progress
         As in `ais_log_z`.
 
     Returns
@@ -181,7 +186,7 @@ def reverse_ais_log_z(
         raise SettingError("this model is too large for exact samples: give rows to start from, for instance test rows")
     runs = _Runs(weights, n, get_backend(backend), random_state)
     runs.start(start)
-    return _estimate(-runs.log_z_base + runs.anneal(steps[::-1]), sign=-1, exact_start=exact)
+    return _estimate(-runs.log_z_base + runs.anneal(steps[::-1], progress), sign=-1, exact_start=exact)
 
 
 def check_betas(betas: int | Sequence[float] | None) -> Array:
@@ -214,22 +219,16 @@ class _Runs:
         self.rng = bk.rng(stream(seed, "annealing"))
         mean = weights.visible_mean
         base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
-        self.base_vbias = bk.asarray(np.asarray(base, dtype=machine.dtype))
         xp, (n_visible, n_hidden) = bk.xp, weights.W.shape
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
-        self.log_z_base = self._log_z_base(np.asarray(base, np.float64), weights)
-
-    def _log_z_base(self, vbias: Array, weights: Weights) -> float:
-        """Return log Z of the machine without connections and hidden biases."""
-        host, machine = get_backend("numpy"), self.machine
-        # A Gaussian unit's energy is (v - b)**2 / 2, whose integral does not depend on b.
-        x = vbias * (weights.visible != "gaussian")
-        sides = (
-            machine.visible.log_partition(host, x[None]),
-            machine.hidden.log_partition(host, np.zeros((1, weights.n_hidden))),
-        )
-        return float(sum(side[0] for side in sides))
+        self._no_bias = xp.zeros_like(machine.hbias)
+        # Log weights are sums of many small differences of large numbers: these are taken in float64.
+        self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
+        self.base_vbias, self._vbias = (bk.asarray(np.asarray(b, np.float64)) for b in (base, weights.vbias))
+        none = xp.zeros((1, n_hidden), np.float64)
+        log_z = log_integral(machine.visible, bk, xp.zeros((1, n_visible), np.float64), self.base_vbias)
+        self.log_z_base = float(bk.to_numpy(log_z + machine.hidden.log_partition(bk, none))[0])
 
     def start(self, v: Any = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
@@ -237,35 +236,44 @@ class _Runs:
             self.v[...] = self.bk.asarray(v, dtype=self.machine.dtype)
             return
         self._v_mean[...] = 0
-        self.machine.visible.sample(self.bk, self._v_mean, self.base_vbias, self.rng, self.v)
+        self.machine.visible.sample(self.bk, self._v_mean, self._vbias_at(0), self.rng, self.v)
 
-    def anneal(self, betas: Array) -> Array:
+    def anneal(self, betas: Array, progress: Progress | None = None) -> Array:
         """Go from the first beta to the last, and return the log weights of the runs."""
-        total = self.bk.xp.zeros(len(self.v), np.float64)
-        for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
-            self.bk.xp.matmul(self.v, self.machine.W, out=self._x)
+        xp = self.bk.xp
+        total = xp.zeros(len(self.v), np.float64)
+        steps = betas.tolist()
+        for done, (before, after) in enumerate(itertools.pairwise(steps), 1):
+            xp.matmul(self.v, self.machine.W, out=self._x)
             self._x += self.machine.hbias
-            total += (self._log_p(after) - self._log_p(before)).astype(np.float64)
+            self._exact_v[...] = self.v
+            total += self._log_p(after) - self._log_p(before)
             self._step(after)
+            if progress is not None:
+                progress(done, len(steps) - 1)
         return np.asarray(self.bk.to_numpy(total), dtype=np.float64)
 
-    def _vbias(self, beta: float) -> DeviceArray:
-        return (1 - beta) * self.base_vbias + beta * self.machine.vbias
+    def _mixed_vbias(self, beta: float) -> DeviceArray:
+        return (1 - beta) * self.base_vbias + beta * self._vbias
+
+    def _vbias_at(self, beta: float) -> DeviceArray:
+        return self._mixed_vbias(beta).astype(self.machine.dtype, copy=False)
 
     def _log_p(self, beta: float) -> DeviceArray:
         """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
-        machine, xp = self.machine, self.bk.xp
-        x = xp.multiply(self._x, beta, out=self._field)
-        return machine.hidden.log_partition(self.bk, x) - machine.visible.energy(self.bk, self.v, self._vbias(beta))
+        machine, bk = self.machine, self.bk
+        x = bk.xp.multiply(self._x, beta, out=self._exact_x, dtype=np.float64)
+        own = machine.visible.energy(bk, self._exact_v, self._mixed_vbias(beta))
+        return machine.hidden.log_partition(bk, x) - own
 
     def _step(self, beta: float) -> None:
         """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._field)
-        machine.hidden.sample(bk, x, bk.xp.zeros_like(machine.hbias), self.rng, self._h)
+        machine.hidden.sample(bk, x, self._no_bias, self.rng, self._h)
         field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
         field *= beta
-        machine.visible.sample(bk, field, self._vbias(beta), self.rng, self.v)
+        machine.visible.sample(bk, field, self._vbias_at(beta), self.rng, self.v)
 
 
 def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:
