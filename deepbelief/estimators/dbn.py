@@ -244,7 +244,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         h = bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype)
         return on_device(bk.to_numpy(rows_below(self.stack_, h, bk)), X, bk)
 
-    def sample(self, n_samples: int = 1, *, n_steps: int = 1000, random_state: Any = None) -> Array:
+    def sample(
+        self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None
+    ) -> Array:
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
@@ -252,6 +254,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples : int, default=1
         n_steps : int, default=1000
             Gibbs steps from hidden states of the last negative phase.
+        temperature : float, default=1.0
+            The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
         random_state : int, Generator or None
             None: go on with the model's own stream, so that two calls differ.
 
@@ -263,6 +267,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
         check_number("n_steps", n_steps, low=1, integer=True)
+        check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
         if random_state is None:
@@ -272,7 +277,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             rng = bk.rng(stream(run_seed(random_state), "sample"))
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        return sample(self.stack_, states, n_steps, bk, rng)
+        return sample(self.stack_, states, n_steps, bk, rng, temperature=float(temperature))
 
     @property
     def _n_features_out(self) -> int:

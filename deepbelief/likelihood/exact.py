@@ -18,7 +18,7 @@ DeviceArray = Any
 Array = NDArray[np.float64]
 
 LARGEST_SIDE = 25
-BLOCK_BYTES = 32 * 2**20  # of the other side's inputs, for the states handled at a time
+BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
 
 
 def weights_of(model: Any) -> Weights:
