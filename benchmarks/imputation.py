@@ -4,8 +4,8 @@
 
 All are fitted to the first 10,000 training rows, which are complete; of the first 2,000 test rows 30 % of the pixels
 are missing at random, the same for all. The error is squared, summed over the missing pixels of a row, and averaged
-over rows. Settings were chosen by ``--choose``: on the last 1,000 training rows with a mask of their own (KNNImputer: its
-first 200).
+over rows. Settings were chosen by ``--choose``: on the last 1,000 training rows with a mask of their own (KNNImputer:
+the first 200 of these).
 """
 
 import argparse

@@ -169,10 +169,10 @@ def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
     for high in range(2 ** (n - low)):
         states[:, low:] = high >> np.arange(n - low) & 1
         known = bk.asarray(states)
-        log_p = -machine.free_energy(known) if side == "visible" else _hidden_log_p(machine, known)
+        log_p = -machine.free_energy(known) if side == "visible" else hidden_log_p(machine, known)
         yield states, np.asarray(bk.to_numpy(log_p))
 
 
-def _hidden_log_p(machine: Machine, h: DeviceArray) -> DeviceArray:
+def hidden_log_p(machine: Machine, h: DeviceArray) -> DeviceArray:
     """Return the log of the sum, or integral, of exp(-E) over the visible states."""
     return h @ machine.hbias + log_integral(machine.visible, machine.bk, h @ machine.W.T, machine.vbias)
