@@ -66,6 +66,11 @@ class Unit(Protocol):
         """Return visible biases that give these (smoothed) column means when W = 0."""
 
 
+def _dot(v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+    """Return v b for each row; ``bias`` is one for all rows, or one for each."""
+    return v @ bias if bias.ndim == 1 else (v * bias).sum(axis=1)
+
+
 @dataclass(frozen=True)
 class Bernoulli:
     """States 0 and 1."""
@@ -99,7 +104,7 @@ class Bernoulli:
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return -v b."""
-        return -(v @ bias)
+        return -_dot(v, bias)
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of softplus(x); NumPy's logaddexp takes ten times as long."""
@@ -286,7 +291,7 @@ class Softmax:
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return -v b."""
-        return -(v @ bias)
+        return -_dot(v, bias)
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the log-sum-exp of each group, summed over groups."""

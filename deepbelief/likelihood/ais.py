@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import Backend, get_backend
+from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
 from deepbelief.likelihood.exact import enumerable, exact_samples, log_integral, weights_of
 from deepbelief.machine import Machine
@@ -130,9 +130,10 @@ def ais_log_z(
     True
     """
     weights, steps = weights_of(model), check_betas(betas)
-    runs = _Runs(weights, _positive("n_runs", n_runs), get_backend(backend), random_state)
+    bk = get_backend(backend)
+    runs, log_z_base = _runs(weights, _positive("n_runs", n_runs), bk, random_state)
     runs.start()
-    return _estimate(runs.log_z_base + runs.anneal(steps, progress), sign=1)
+    return _estimate(log_z_base + bk.to_numpy(runs.anneal(steps, progress)), sign=1)
 
 
 def reverse_ais_log_z(
@@ -184,9 +185,10 @@ def reverse_ais_log_z(
         start = exact_samples(weights, n, random_state)
     else:
         raise SettingError("this model is too large for exact samples: give rows to start from, for instance test rows")
-    runs = _Runs(weights, n, get_backend(backend), random_state)
+    bk = get_backend(backend)
+    runs, log_z_base = _runs(weights, n, bk, random_state)
     runs.start(start)
-    return _estimate(-runs.log_z_base + runs.anneal(steps[::-1], progress), sign=-1, exact_start=exact)
+    return _estimate(bk.to_numpy(runs.anneal(steps[::-1], progress)) - log_z_base, sign=-1, exact_start=exact)
 
 
 def check_betas(betas: int | Sequence[float] | None) -> Array:
@@ -207,28 +209,30 @@ def _positive(name: str, value: Any) -> int:
     return int(value)
 
 
-class _Runs:
+class Runs:
     """Runs of annealing, one per row, between the base machine (beta 0) and the model (beta 1).
 
     At beta the machine has the weights beta W, the hidden biases beta c and visible biases between those of both.
+
+    Parameters
+    ----------
+    machine : Machine
+        The model; its biases may be one for each run.
+    base_vbias : device array of shape (n_visible,) or (n_runs, n_visible)
+        Visible biases of the base machine, which has no connections and no hidden biases.
+    n_runs : int
+    rng : Rng
     """
 
-    def __init__(self, weights: Weights, n_runs: int, bk: Backend, seed: int) -> None:
-        self.bk = bk
-        self.machine = machine = Machine(weights, bk)
-        self.rng = bk.rng(stream(seed, "annealing"))
-        mean = weights.visible_mean
-        base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
-        xp, (n_visible, n_hidden) = bk.xp, weights.W.shape
+    def __init__(self, machine: Machine, base_vbias: DeviceArray, n_runs: int, rng: Rng) -> None:
+        self.bk, self.machine, self.rng = machine.bk, machine, rng
+        xp, (n_visible, n_hidden) = self.bk.xp, machine.W.shape
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
-        self._no_bias = xp.zeros_like(machine.hbias)
+        self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
         # Log weights are sums of many small differences of large numbers: these are taken in float64.
         self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
-        self.base_vbias, self._vbias = (bk.asarray(np.asarray(b, np.float64)) for b in (base, weights.vbias))
-        none = xp.zeros((1, n_hidden), np.float64)
-        log_z = log_integral(machine.visible, bk, xp.zeros((1, n_visible), np.float64), self.base_vbias)
-        self.log_z_base = float(bk.to_numpy(log_z + machine.hidden.log_partition(bk, none))[0])
+        self._base_vbias, self._vbias = (b.astype(np.float64) for b in (base_vbias, machine.vbias))
 
     def start(self, v: Any = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
@@ -238,8 +242,8 @@ class _Runs:
         self._v_mean[...] = 0
         self.machine.visible.sample(self.bk, self._v_mean, self._vbias_at(0), self.rng, self.v)
 
-    def anneal(self, betas: Array, progress: Progress | None = None) -> Array:
-        """Go from the first beta to the last, and return the log weights of the runs."""
+    def anneal(self, betas: Array, progress: Progress | None = None) -> DeviceArray:
+        """Go from the first beta to the last, and return the log weights of the runs, in float64."""
         xp = self.bk.xp
         total = xp.zeros(len(self.v), np.float64)
         steps = betas.tolist()
@@ -251,10 +255,10 @@ class _Runs:
             self._step(after)
             if progress is not None:
                 progress(done, len(steps) - 1)
-        return np.asarray(self.bk.to_numpy(total), dtype=np.float64)
+        return total
 
     def _mixed_vbias(self, beta: float) -> DeviceArray:
-        return (1 - beta) * self.base_vbias + beta * self._vbias
+        return (1 - beta) * self._base_vbias + beta * self._vbias
 
     def _vbias_at(self, beta: float) -> DeviceArray:
         return self._mixed_vbias(beta).astype(self.machine.dtype, copy=False)
@@ -270,10 +274,26 @@ class _Runs:
         """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._field)
-        machine.hidden.sample(bk, x, self._no_bias, self.rng, self._h)
+        machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
         field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
         field *= beta
         machine.visible.sample(bk, field, self._vbias_at(beta), self.rng, self.v)
+
+
+def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
+    """Return log Z of machines without connections and hidden biases, one for each row of visible biases."""
+    bk = machine.bk
+    hidden = machine.hidden.log_partition(bk, bk.xp.zeros((1, machine.W.shape[1]), vbias.dtype))
+    return log_integral(machine.visible, bk, bk.xp.zeros_like(vbias), vbias) + hidden
+
+
+def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int) -> tuple[Runs, float]:
+    """Return the runs for one machine, and log Z of the base: the smoothed marginals of the training rows."""
+    machine, mean = Machine(weights, bk), weights.visible_mean
+    base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
+    vbias = bk.asarray(np.asarray(base, np.float64))
+    log_z = base_partition(machine, vbias.reshape(1, -1))
+    return Runs(machine, vbias, n_runs, bk.rng(stream(seed, "annealing"))), float(bk.to_numpy(log_z)[0])
 
 
 def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:

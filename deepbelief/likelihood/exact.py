@@ -55,7 +55,7 @@ def log_integral(unit: Unit, bk: Backend, field: DeviceArray, bias: DeviceArray)
 
     It is the log partition of the total input less the energy of the state 0, which of a Gaussian unit is b**2 / 2.
     """
-    rest = unit.energy(bk, bk.xp.zeros((1, len(bias)), field.dtype), bias)
+    rest = unit.energy(bk, bk.xp.zeros_like(bias).reshape(-1, bias.shape[-1]), bias)
     return unit.log_partition(bk, field + bias) - rest
 
 
