@@ -115,7 +115,7 @@ def at_temperature(weights: Weights, temperature: float) -> Weights:
     """
     if temperature == 1:
         return weights
-    if any(unit in ("gaussian", "rectified") for unit in (weights.visible, weights.hidden)):
+    if "gaussian" in weights.visible or weights.hidden in ("gaussian", "rectified"):
         raise SettingError(
             f"temperature={temperature:g} needs Bernoulli or softmax units on both sides, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}: use temperature=1"

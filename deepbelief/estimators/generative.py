@@ -19,21 +19,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 IMPUTATIONS = ("gibbs", "mean_field")
 
 
+def next_stream(estimator: Any, bk: Backend, purpose: str, random_state: Any) -> Rng:
+    """Return a stream of its own: of the given seed, or the next one of the model's."""
+    if random_state is not None:
+        return bk.rng(stream(run_seed(random_state), purpose))
+    estimator._draws += 1
+    return bk.rng(stream(estimator._seed, purpose, estimator._draws - 1))
+
+
 class GenerativeMixin:
     """Sampling and imputation, for an estimator with ``weights_`` and ``h_samples_``."""
 
     weights_: Weights
     h_samples_: Array
     backend: str | Backend
-    _seed: int
-    _draws: int
-
-    def _stream(self, bk: Backend, purpose: str, random_state: Any) -> Rng:
-        """Return a stream of its own: of the given seed, or the next one of the model's."""
-        if random_state is not None:
-            return bk.rng(stream(run_seed(random_state), purpose))
-        self._draws += 1
-        return bk.rng(stream(self._seed, purpose, self._draws - 1))
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, clamp: Any = None,
@@ -78,7 +77,7 @@ class GenerativeMixin:
         check_number("temperature", temperature, low=0, open_low=True)
         bk, weights = check_backend(self.backend, None), self.weights_
         held = None if clamp is None else _clamped(clamp, n_samples, weights)
-        rng = self._stream(bk, "sample", random_state)
+        rng = next_stream(self, bk, "sample", random_state)
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
         inside = None if held is None else _entering(held, weights)
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
@@ -131,7 +130,7 @@ class GenerativeMixin:
         check_number("burn_in", burn_in, low=0, integer=True)
         bk = check_backend(self.backend, X)
         rows = _with_gaps(self, X, bk)
-        rng = self._stream(bk, "impute", random_state) if method == "gibbs" else None
+        rng = next_stream(self, bk, "impute", random_state) if method == "gibbs" else None
         found = rows.copy()
         for start in range(0, len(rows), BLOCK_ROWS):
             block = found[start : start + BLOCK_ROWS]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import SettingError
 from deepbelief.stack import Weights
-from deepbelief.units import Softmax, get_unit
+from deepbelief.units import Bernoulli, Softmax, get_unit
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, ra
     """
     weights = getattr(weights, "weights_", weights)
     visible = get_unit(weights.visible)
-    if visible.spec == "gaussian" or weights.hidden != "bernoulli":
+    if not isinstance(visible, (Bernoulli, Softmax)) or weights.hidden != "bernoulli":
         raise SettingError(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}"

@@ -164,7 +164,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
     weights = stack.layers[0]
     if source.shape[1] != weights.n_visible:
         raise DataError(f"X has {source.shape[1]} features, the model has {weights.n_visible}")
-    if weights.visible == "gaussian":
+    if "gaussian" in weights.visible:
         return
     start = 0
     for block in blocks(source):

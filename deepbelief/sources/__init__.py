@@ -6,6 +6,7 @@ from deepbelief.sources.files import read
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
+    JoinedSource,
     RowSource,
     ScaledSource,
     SparseSource,
@@ -21,6 +22,7 @@ __all__ = [
     "ColumnStatistics",
     "Content",
     "HDF5Source",
+    "JoinedSource",
     "RowSource",
     "ScaledSource",
     "Scaling",
