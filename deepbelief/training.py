@@ -168,6 +168,14 @@ class Rows:
         self._resident -= self.bk.asarray(mean)
         self._resident /= self.bk.asarray(scale)
 
+    def binarize(self, how: str, rng: Rng) -> None:
+        """Turn values in [0, 1] into bits in place, by a half or by a draw: of rows that are the device's own."""
+        for _, _, block in self.blocks():
+            if how == "threshold":
+                block[...] = (block >= 0.5).astype(self.dtype)
+            else:
+                block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
+
     def source(self) -> RowSource:
         """Return these rows as a source on the host."""
         return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))

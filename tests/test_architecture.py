@@ -32,6 +32,7 @@ ORDER = [
     "hdf5",
     "training",
     "tensorboard",
+    "settings",
     "layer",
     "pretraining",
     "finetuning",

@@ -37,6 +37,9 @@ ESTIMATORS: Mapping[str, type[Any]] = {
 }
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
 
+# Fields of a layer's state that hold one array for each parameter, by the name of one of them.
+SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
+
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
 DROPPED = {"pretrained": None, "verbose": 0}
 
@@ -111,9 +114,10 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
     if isinstance(estimator, (RBM, RBMClassifier)):
         state = asdict(estimator._state)
-        velocities = {f"velocity_{i}": v for i, v in enumerate(state.pop("velocities"))}
-        arrays = {k: v for k in ("chains", "activity") if (v := state.pop(k)) is not None}
-        arrays |= velocities | {"h_samples": estimator.h_samples_}
+        arrays = {k: v for k in ("chains", "activity", "offset") if (v := state.pop(k)) is not None}
+        for one, several in SEVERAL.items():
+            arrays |= {f"{one}_{i}": v for i, v in enumerate(state.pop(several))}
+        arrays["h_samples"] = estimator.h_samples_
         arrays |= {"classes": estimator.classes_} if isinstance(estimator, RBMClassifier) else {}
         return ModelFile(
             **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
@@ -284,10 +288,18 @@ def _restore_rbm(
     weights = rbm.weights_ = stack.layers[0]
     shapes = (weights.W.shape, weights.vbias.shape, weights.hbias.shape)
     rows, dtype = (None, weights.n_hidden), weights.W.dtype
+
+    def several(name: str) -> list[Array]:
+        return [_shaped(arrays[f"{name}_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
+
     rbm._state = LayerState(
-        [_shaped(arrays[f"velocity_{i}"], shape, dtype) for i, shape in enumerate(shapes)],
+        several("velocity"),
         _shaped(arrays["chains"], rows, dtype) if "chains" in arrays else None,
         _shaped(arrays["activity"], (weights.n_hidden,), dtype) if "activity" in arrays else None,
+        _shaped(arrays["offset"], (weights.n_hidden,), dtype) if "offset" in arrays else None,
+        several("fast") if "fast_0" in arrays else [],
+        several("average") if "average_0" in arrays else [],
+        _count(attributes, "averaged") if "averaged" in attributes else 0,
         _count(attributes, "epochs"),
         _count(attributes, "updates"),
     )
