@@ -40,9 +40,9 @@ def large(n_hidden, epochs):
     rbm = RBM(n_hidden, gibbs_steps=5, n_iter=epochs, random_state=0).fit(train)
     exact, seconds = timed(exact_log_z, rbm)
     found = {"n_hidden": n_hidden, "epochs": epochs, "binarised": BINARISED, "exact": exact, "exact_seconds": seconds}
-    for name, function in (("ais", ais_log_z), ("reverse", reverse_ais_log_z)):
+    for name, function, n_seeds in (("ais", ais_log_z, 3), ("reverse", reverse_ais_log_z, 1)):
         found[name] = []
-        for seed in range(3):
+        for seed in range(n_seeds):
             estimate, seconds = timed(function, rbm, random_state=seed)
             row = {"log_z": estimate.log_z, "low": estimate.low, "high": estimate.high}
             row |= {"effective_sample_size": estimate.effective_sample_size, "error": estimate.log_z - exact}
@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--hidden", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=100)
-    parser.add_argument("--betas", type=int, default=300)
+    parser.add_argument("--betas", type=int, default=300, help="of the small machine")
     options = parser.parse_args()
     warnings.simplefilter("ignore", DeepBeliefWarning)
     found = {"small": small(options.repeats, options.betas)}

@@ -127,14 +127,13 @@ def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
     """
     weights = weights_of(model)
     machine, rng = double_machine(weights), host_rng(random_state, "exact samples")
-    # Of each block only its total is kept; then the states of the blocks that were drawn are drawn.
-    totals = np.array([np.logaddexp.reduce(log_p) for _, log_p in _blocks(weights, machine.bk)])
-    numbers = rng.choice(len(totals), n_samples, p=np.exp(totals - np.logaddexp.reduce(totals)))
-    found = np.empty((n_samples, _smaller(weights)[1]))
-    for number, (states, log_p) in enumerate(_blocks(weights, machine.bk)):
-        places = np.flatnonzero(numbers == number)
+    found, total = np.empty((n_samples, _smaller(weights)[1])), -np.inf
+    for states, log_p in _blocks(weights, machine.bk):  # one pass: a later block takes over with its share so far
+        block = np.logaddexp.reduce(log_p)
+        total = np.logaddexp(total, block)
+        places = np.flatnonzero(rng.random(n_samples) < np.exp(block - total))
         if places.size:
-            found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - totals[number]))]
+            found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - block))]
     if _smaller(weights)[0] == "visible":
         return found
     stream = machine.bk.rng(np.random.SeedSequence([random_state, 1]))
