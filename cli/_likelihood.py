@@ -49,6 +49,8 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         for name in (name for name, value in given.items() if value is not None):
             raise SettingError(f"--{name} goes with --likelihood: add that, or leave it out")
         return
+    if model.is_sequences:
+        raise SettingError(f"{model.path} is a model of sequences: evaluate tells its likelihood without --likelihood")
     if given["method"] not in (None, "auto", "exact", "ais"):
         raise SettingError(unknown("method", given["method"], ("auto", "exact", "ais")))
     if given["binarize"] not in (None, "threshold", "sample"):

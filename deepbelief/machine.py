@@ -79,6 +79,15 @@ class Machine:
             self._base_vbias = self.bk.asarray(np.asarray(base, dtype=self.dtype))
         return self._base_vbias
 
+    def with_biases(self, vbias: DeviceArray, hbias: DeviceArray) -> "Machine":
+        """Return a machine of the same weights with other biases, which may be one for each row.
+
+        Conditionals and free energy take either; the sums of `statistics` are those of biases shared by all rows.
+        """
+        other = copy(self)
+        other.vbias, other.hbias = vbias, hbias
+        return other
+
     def weights(self) -> Weights:
         """Return the parameters as host values."""
         to_numpy = self.bk.to_numpy

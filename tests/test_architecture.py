@@ -36,6 +36,7 @@ ORDER = [
     "layer",
     "pretraining",
     "finetuning",
+    "recurrent",
     "distributed",
     "estimators",
     "diagnostics",

@@ -75,7 +75,7 @@ class Backend(Protocol):
         """Gather rows into ``out``."""
 
     def sigmoid(self, x: DeviceArray, bias: DeviceArray | None = None) -> DeviceArray:
-        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``."""
+        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``; the bias is one for all rows, or shaped like ``x``."""
 
     def momentum_step(
         self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,

@@ -91,8 +91,8 @@ class CupyBackend:
 
     def sigmoid(self, x: Any, bias: Any = None) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``."""
-        pointer = np.intp(0) if bias is None else bias
-        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(x.shape[-1]))
+        pointer, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one bias, or one for each row
+        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(period))
         return x
 
     def momentum_step(

@@ -124,14 +124,16 @@ class NumpyBackend:
         return np.take(rows, index, axis=0, out=out, mode="clip")
 
     def sigmoid(self, x: Array, bias: Array | None = None) -> Array:
-        """Replace ``x`` by the logistic function of ``x + bias``.
+        """Replace ``x`` by the logistic function of ``x + bias``; there may be a bias for each row.
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
-        if bias is None:
-            np.negative(x, out=x)
-        else:
+        if bias is not None and bias.ndim == 1:
             np.subtract(-bias, x, out=x)
+        else:
+            if bias is not None:
+                x += bias
+            np.negative(x, out=x)
         with np.errstate(over="ignore"):
             np.exp(x, out=x)
             np.add(x, 1, out=x)

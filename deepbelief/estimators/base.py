@@ -15,7 +15,7 @@ from deepbelief.errors import BackendError, DataError, DivergenceWarning, Settin
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
 from deepbelief.schedules import get_schedule, needs_validation
-from deepbelief.sources import RowSource, as_source, check_binarization
+from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -45,6 +45,12 @@ def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: in
         X = bk.to_numpy(X)
     X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows)
     return as_source(X)
+
+
+def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
+    """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first."""
+    source = check_rows(estimator, X, bk, reset=False)
+    return FiniteSource(source) if is_source(X) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:

@@ -18,6 +18,7 @@ from deepbelief.estimators.base import (
     check_sizes,
     on_device,
     rbm_settings,
+    rows_to_use,
     user_level,
     warn_diverged,
 )
@@ -88,6 +89,11 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     """Return a layer's settings for the kind of pretraining that the estimator asks for."""
     if estimator.pretraining == "rbm":
         return settings
+    if estimator.pretraining == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+        raise SettingError(
+            f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
+            "leave one of the two out"
+        )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
         settings, gradient=denoising, centered=False, n_iter=0 if estimator.pretraining == "none" else settings.n_iter
@@ -239,7 +245,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
     def inverse_transform(self, X: Any) -> Any:

@@ -232,7 +232,8 @@ class Runs:
         self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
         # Log weights are sums of many small differences of large numbers: these are taken in float64.
         self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
-        self._base_vbias, self._vbias = (b.astype(np.float64) for b in (base_vbias, machine.vbias))
+        self._base_vbias = base_vbias.astype(np.float64)
+        self._away = machine.vbias.astype(np.float64) - self._base_vbias
 
     def start(self, v: Any = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
@@ -240,44 +241,45 @@ class Runs:
             self.v[...] = self.bk.asarray(v, dtype=self.machine.dtype)
             return
         self._v_mean[...] = 0
-        self.machine.visible.sample(self.bk, self._v_mean, self._vbias_at(0), self.rng, self.v)
+        vbias = self._base_vbias.astype(self.machine.dtype, copy=False)
+        self.machine.visible.sample(self.bk, self._v_mean, vbias, self.rng, self.v)
 
     def anneal(self, betas: Array, progress: Progress | None = None) -> DeviceArray:
         """Go from the first beta to the last, and return the log weights of the runs, in float64."""
-        xp = self.bk.xp
+        xp, steps = self.bk.xp, betas.tolist()
         total = xp.zeros(len(self.v), np.float64)
-        steps = betas.tolist()
+        vbias = self._vbias_at(steps[0])
         for done, (before, after) in enumerate(itertools.pairwise(steps), 1):
             xp.matmul(self.v, self.machine.W, out=self._x)
             self._x += self.machine.hbias
             self._exact_v[...] = self.v
-            total += self._log_p(after) - self._log_p(before)
-            self._step(after)
+            following = self._vbias_at(after)
+            total += self._log_p(after, following) - self._log_p(before, vbias)
+            vbias = following
+            self._step(after, vbias)
             if progress is not None:
                 progress(done, len(steps) - 1)
         return total
 
-    def _mixed_vbias(self, beta: float) -> DeviceArray:
-        return (1 - beta) * self._base_vbias + beta * self._vbias
-
     def _vbias_at(self, beta: float) -> DeviceArray:
-        return self._mixed_vbias(beta).astype(self.machine.dtype, copy=False)
+        vbias = self._away * beta
+        vbias += self._base_vbias
+        return vbias
 
-    def _log_p(self, beta: float) -> DeviceArray:
+    def _log_p(self, beta: float, vbias: DeviceArray) -> DeviceArray:
         """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._exact_x, dtype=np.float64)
-        own = machine.visible.energy(bk, self._exact_v, self._mixed_vbias(beta))
-        return machine.hidden.log_partition(bk, x) - own
+        return machine.hidden.log_partition(bk, x) - machine.visible.energy(bk, self._exact_v, vbias)
 
-    def _step(self, beta: float) -> None:
+    def _step(self, beta: float, vbias: DeviceArray) -> None:
         """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._field)
         machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
         field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
         field *= beta
-        machine.visible.sample(bk, field, self._vbias_at(beta), self.rng, self.v)
+        machine.visible.sample(bk, field, vbias.astype(machine.dtype, copy=False), self.rng, self.v)
 
 
 def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:

@@ -1,7 +1,7 @@
 """Rows in: arrays, sparse matrices, memory maps, HDF5, IDX, CSV and svmlight files behind one interface."""
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
-from deepbelief.sources.checks import ColumnStatistics, check_unit_interval, column_statistics
+from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_unit_interval, column_statistics
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import read
 from deepbelief.sources.rows import (
@@ -23,6 +23,7 @@ __all__ = [
     "ArraySource",
     "ColumnStatistics",
     "Content",
+    "FiniteSource",
     "HDF5Source",
     "JoinedSource",
     "RowSource",
