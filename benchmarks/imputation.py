@@ -23,7 +23,6 @@ MACHINES = {
     "cd-1, 50 epochs": {"gradient": "cd", "n_iter": 50},
     "cd-1, 100 epochs": {"gradient": "cd", "n_iter": 100},
     "cd-5, 50 epochs": {"gradient": "cd", "gibbs_steps": 5, "n_iter": 50},
-    "pcd-1, 100 epochs": {"gradient": "pcd", "n_iter": 100},
 }
 CHOSEN = {"machine": "cd-1, 100 epochs", "neighbours": 5}
 
