@@ -17,7 +17,8 @@ class FrameBuffers(PhaseBuffers):
     def gradient(self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None) -> Gradient:
         """Return the product that is the gradient of W, and the gradients at each frame's biases.
 
-        The chains are those of the frames: of row i of the positive phase is row i of the negative one.
+        The chains are those of the frames: of row i of the positive phase is row i of the negative one, and all weigh
+        the same: there is no ``p``.
         """
         xp, n = self._bk.xp, n_positive
         v, h = self.visible(2 * n), self.hidden(2 * n)
