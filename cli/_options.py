@@ -97,6 +97,9 @@ limit_option = option("--limit", type=int, metavar="N", help="Use the first N ro
 data_dir_option = option(
     "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."
 )
+memory_option = option(
+    "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
+)
 backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy, or cupy for a GPU.")
 shape_option = click.option(
     "--shape", type=ImageShape(), default="auto", show_default=True,

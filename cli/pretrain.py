@@ -9,7 +9,18 @@ from typing import Any
 import click
 
 from ._config import config_option
-from ._options import Layers, OrAuto, Steps, data_options, option, report_options, run_options, together
+from ._options import (
+    Layers,
+    OrAuto,
+    Steps,
+    data_options,
+    memory_option,
+    option,
+    report_options,
+    run_options,
+    together,
+)
+from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
 
@@ -52,7 +63,7 @@ RBM_SETTINGS = (
 )  # fmt: skip
 
 
-OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level")
+OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level", "memory_limit")
 
 
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
@@ -63,6 +74,8 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
+@memory_option
+@checkpoint_options
 @report_options
 @config_option
 def command(**options: Any) -> None:
@@ -78,32 +91,39 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
+      deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
+      deepbelief pretrain --resume mnist.ckpt.h5
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
+    from deepbelief.checkpoints import remove
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs
 
     began = time.perf_counter()
+    options = recorded("pretrain", options)
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
     check_options(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
-    check_outputs(options["out"], options["log"], force=options["force"], inputs=inputs)
+    outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
+    check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
-    check_outputs(out, options["log"], force=options["force"], inputs=inputs)
+    check_outputs(out, **outputs, inputs=inputs)
     if options["recurrent"]:
         pretrain_sequences(options, seed, data, out, began)
         return
-    dbn = make_dbn(options, seed, data.rows.shape)
-    dbn = train(dbn, data, autoencoder=options["autoencoder"], quiet=options["quiet"], log=options["log"])
+    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+    dbn = make_dbn(options, seed, data.rows.shape).set_params(checkpoint=file)
+    dbn = train(dbn, data, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
     save(dbn, out, metadata=describe_run(data, seed, where) | marks)
+    remove(file.path)
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 
@@ -136,7 +156,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     return DBN(rbm=rbm, backend=options["backend"], random_state=seed, **outer)
 
 
-def train(dbn: Any, data: Any, *, autoencoder: bool, quiet: bool, log: str | None) -> Any:
+def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
     """Fit the estimator under a progress display."""
     from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
@@ -146,15 +166,16 @@ def train(dbn: Any, data: Any, *, autoencoder: bool, quiet: bool, log: str | Non
     n_rows, n_features = data.rows.shape
     sizes = dbn.hidden_layer_sizes
     sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
-    if not quiet:
+    if not options["quiet"]:
         scaling = f"scaled by {data.scaling}" if data.scaling != "none" else "not scaled"
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
-    with reporting(quiet=quiet, log=log, sizes=sizes) as reporter, warnings.catch_warnings():
-        if autoencoder:
+    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    with reporting(**words, sizes=sizes) as reporter, warnings.catch_warnings():
+        if options["autoencoder"]:
             warn_layer_sizes(n_features, sizes[1:], n_samples=n_rows, autoencoder=True)
             warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
         dbn.set_params(verbose=reporter).fit(data.rows)
-    return dbn.set_params(verbose=0)
+    return dbn.set_params(verbose=0, checkpoint=None)
 
 
 def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:

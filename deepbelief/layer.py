@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.gradients import GradientEstimator, LogVariance, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
-from deepbelief.stack import Weights
-from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
+from deepbelief.stack import State, Weights
+from deepbelief.training import Record, Reporter, Rows, run_epochs
 from deepbelief.units import named_unit
 
 DeviceArray = Any
@@ -80,10 +82,13 @@ class LayerTrainer:
         self.spread = LogVariance(self.machine) if settings.learn_variance else None
         if self.spread is not None and self.state.log_variance is not None:
             self.spread.set(bk.asarray(self.state.log_variance))
+        self._scale_before: np.ndarray[Any, Any] | None = None
         self._row_factor: DeviceArray = None  # between rows as they were scaled before training and as they are now
         self.good: Weights | None = weights if self.state.epochs else None
         self._good_variance: DeviceArray = None if self.spread is None else self.spread.value.copy()
         self.diverged = ""
+        self._rate = 0.0
+        self._largest = 0  # rows in the largest minibatch of these epochs
 
     def train(
         self,
@@ -93,17 +98,20 @@ class LayerTrainer:
         reporter: Reporter,
         *,
         shuffle: bool = True,
+        keeper: Keeper = NO_KEEPER,
         **labels: Any,
     ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows = rows
         self._labels = labels
+        self._largest = min(int(self.settings.batch_size), len(rows))
         self._row_factor = None
         self._watch(rows, held_out)
         self._start_chains()
         history = run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
-            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
+            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
+            windows=rows.windows,
         )  # fmt: skip
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
@@ -114,10 +122,16 @@ class LayerTrainer:
         """Make what was learned of the variances a part of the rows' scale."""
         if self.spread is None:
             return
-        scale = 1 / self.bk.to_numpy(self.spread.factor)
+        scale, before = 1 / self.bk.to_numpy(self.spread.factor), self.machine.weights().scale
         self.machine.rescale(scale)
         self._row_factor = self.spread.factor.copy()
+        self._scale_before = before
         self.spread.set(0.0)
+
+    def weights_of_rows(self) -> Weights:
+        """Return the weights with the scale by which the rows of the last training entered."""
+        weights = self.machine.weights()
+        return weights if self._row_factor is None else replace(weights, scale=self._scale_before)
 
     def _entering(self, v: DeviceArray) -> DeviceArray:
         """Return rows that are watched as they enter the machine."""
@@ -163,13 +177,13 @@ class LayerTrainer:
 
     def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
         """Return some rows that stay what they are; those that are drawn anew in training are drawn once."""
-        found = rows.some(np.sort(host_rng(self.seed, self.layer, name).permutation(len(rows))[:size]))
+        found = rows.drawn(size, host_rng(self.seed, self.layer, name))
         if self.settings.binarize != "resample":
             return found
         rng = self.bk.rng(stream(self.seed, self.layer, name, "binarize"))
         return rng.bernoulli(found, self.bk.xp.empty_like(found))
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle the rows and set the epoch's momentum."""
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
@@ -339,11 +353,35 @@ class LayerTrainer:
             average=average, averaged=n, log_variance=log_variance,
         )  # fmt: skip
 
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read; `taken_up` makes a trainer of it."""
+        n = self._largest
+        started = n and self.chains is None and self.estimator.is_model and self.state.updates
+        return {
+            "weights": vars(self.machine.weights()), "state": vars(self.export_state()), "horizon": self.horizon,
+            "good": None if self.good is None else vars(self.good), "rate": self._rate,
+            "row_factor": None if self._row_factor is None else self.bk.to_numpy(self._row_factor).copy(),
+            "scale_before": self._scale_before,
+            "good_variance": None if self._good_variance is None else self.bk.to_numpy(self._good_variance).copy(),
+            # What the last negative phase left there is where sampling from the model begins.
+            "negative": self.bk.to_numpy(self.buffers.visible(2 * n)[n:]).copy() if started else None,
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Take up what weights and `LayerState`, which a trainer is made from, do not have."""
+        self.good = None if state["good"] is None else Weights(**state["good"])
+        self._rate, self._scale_before = state["rate"], state["scale_before"]
+        for name in ("row_factor", "good_variance"):
+            setattr(self, f"_{name}", None if state[name] is None else self.bk.asarray(state[name]))
+        if state["negative"] is not None:
+            n = self._largest = len(state["negative"])
+            self.buffers.visible(2 * n)[n:] = self.bk.asarray(state["negative"])
+
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
             return self.bk.to_numpy(self.chains[: int(self.settings.n_chains)]).copy()
-        n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
+        n = self._largest
         # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
         # are watched then stand in.
         there = self.estimator.is_model and self.state.updates and not self.diverged
@@ -354,13 +392,9 @@ class LayerTrainer:
         return self.bk.to_numpy(h).copy()
 
     def represent(self, rows: Rows) -> Rows:
-        """Return the hidden means of these rows, kept on the device."""
-        bk = self.bk
-        out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
-        for start, stop, block in rows.blocks(BLOCK_ROWS):
-            entering = block if self._row_factor is None else block * self._row_factor
-            self.machine.mean_hidden(entering, out=out[start:stop])
-        return Rows(out, bk, self.machine.dtype)
+        """Return the hidden means of these rows: on the device, or where they do not fit spilled to the disk."""
+        machine, factor = self.machine, self._row_factor
+        return rows.mapped(lambda v: machine.mean_hidden(v if factor is None else v * factor), machine.W.shape[1])
 
 
 __all__ = ["LayerState", "LayerTrainer", "RBMSettings", "choose_visible", "initial_weights"]

@@ -406,5 +406,5 @@ def test_representations_are_hidden_means(bk):
     plain = trainer.represent(Rows(ArraySource(rows), bk, np.float32))
     np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), h, rtol=1e-5)
     mean, scale = np.array([0.1, 0.2, 0.3], np.float32), np.array([2, 3, 4], np.float32)
-    plain.standardise(mean, scale)
+    plain = plain.standardised(mean, scale)
     np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), (h - mean) / scale, rtol=1e-4, atol=1e-6)

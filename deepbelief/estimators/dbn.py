@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
@@ -23,10 +26,12 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.runs import describe_run
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
@@ -102,8 +107,9 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
 
 
 def pretrain_stack(
-    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter
-) -> Pretrained:
+    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
+    keeper: Keeper = NO_KEEPER,
+) -> Pretrained:  # fmt: skip
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
     settings = [of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
@@ -117,7 +123,7 @@ def pretrain_stack(
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
         source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
-        reporter=reporter,
+        reporter=reporter, keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
@@ -156,6 +162,12 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
@@ -191,6 +203,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -201,6 +215,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -224,8 +240,11 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         bk = check_backend(self.backend, X)
         source = check_rows(self, X, bk, reset=True, min_rows=2)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
-        seed = run_seed(self.random_state)
-        result = pretrain_stack(self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose))
+        with keeping(self.checkpoint) as keeper:
+            seed = keeper.begin(self.random_state, partial(describe_run, self, source))
+            result = pretrain_stack(
+                self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose), keeper=keeper
+            )
         self.stack_ = result.stack
         self.history_ = result.history
         self._h_states = result.negative_states

@@ -46,7 +46,7 @@ ESTIMATORS: Mapping[str, type[Any]] = {
 SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
-DROPPED = {"pretrained": None, "verbose": 0}
+DROPPED = {"pretrained": None, "verbose": 0, "checkpoint": None}
 
 
 def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:

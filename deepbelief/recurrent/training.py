@@ -14,6 +14,7 @@ from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
 from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
 from deepbelief.recurrent.windows import count_updates, make_plan
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.training import Record, Reporter, Rows, run_epochs
@@ -123,7 +124,7 @@ class RecurrentTrainer:
     def _key(self) -> tuple[str, ...]:
         return ("recurrent", type(self.settings.gradient).__name__)
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Lay the windows of the sequences out, shuffled by sequence; minibatches stay in their order."""
         sequences = np.arange(len(self.lengths))
         if self._shuffle:
