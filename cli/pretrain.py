@@ -42,6 +42,7 @@ machine_options = together(
     click.option("--centered", is_flag=True, default=None, help="Centre the units by their means."),
     option("--binarize", help="Train on bits: threshold, sample (once) or resample (in each epoch)."),
     option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]"),
+    click.option("--learn-variance", is_flag=True, default=None, help="Learn the variances of Gaussian visible units."),
     option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]"),
     option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
@@ -57,7 +58,8 @@ machine_options = together(
 
 RBM_SETTINGS = (
     "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
-    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "validation_fraction",
+    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "learn_variance",
+    "validation_fraction",
 )  # fmt: skip
 
 

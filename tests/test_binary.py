@@ -98,6 +98,14 @@ def test_bits_that_stay_are_those_of_a_named_stream():
     assert not same(trained(X, binarize="sample"), trained(X))
 
 
+def test_sparse_rows_are_binarised_alike():
+    X = np.where(greys(seed=5) < 0.5, 0, greys()).astype(np.float32)
+    for how in ("sample", "threshold", "resample"):
+        dense, few = trained(X, binarize=how), trained(sparse.csr_matrix(X), binarize=how)
+        for name in ("W", "vbias", "hbias"):
+            np.testing.assert_allclose(getattr(few.weights_, name), getattr(dense.weights_, name), rtol=1e-4, atol=1e-6)
+
+
 def test_each_epoch_has_its_own_bits(bk, monkeypatch):
     X = greys(30)
     seen = []

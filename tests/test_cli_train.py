@@ -60,6 +60,14 @@ def test_gibbs_steps_are_a_number_or_a_range(steps):
     assert "range such as 1-25" in result.stderr
 
 
+def test_variances_can_be_learned():
+    good("pretrain", *TINY, "--visible", "gaussian", "--learn-variance")
+    expected = DBN((12, 8), rbm=RBM(n_iter=2, visible="gaussian", learn_variance=True), random_state=1).fit(rows())
+    found = load("digits.h5").stack_
+    assert same_stack(found, expected.stack_)
+    np.testing.assert_array_equal(found.layers[0].scale, expected.stack_.layers[0].scale)
+
+
 def test_hidden_and_visible_reach_the_machines():
     good("pretrain", *TINY, "--hidden", "rectified", "--visible", "gaussian")
     first, second = load("digits.h5").stack_

@@ -8,6 +8,7 @@ from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
+    JoinedSource,
     RowSource,
     ScaledSource,
     SparseSource,
@@ -28,6 +29,7 @@ __all__ = [
     "Content",
     "FiniteSource",
     "HDF5Source",
+    "JoinedSource",
     "RowSource",
     "ScaledSource",
     "Scaling",
