@@ -2,6 +2,7 @@
 
     python stream.py generate [--gb 20] [--file F]   bits in HDF5, a byte each, 784 columns: 3 GB at random, then 0
     python stream.py memory [--file F]               peak resident memory of a process that trains on it
+    python stream.py windows [--file F]              the same of training alone, without the pass over all columns
     python stream.py rate [--file F]                 rows per second, in turns with rows in memory
     python stream.py sorted                          MNIST sorted by class in the file against shuffled rows in memory
 
@@ -25,7 +26,7 @@ from common import HERE, mnist, write
 from deepbelief import RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
-from deepbelief.rows import Rows
+from deepbelief.rows import Rows, memory_bytes
 from deepbelief.sources import ArraySource, HDF5Source
 from deepbelief.training import Reporter
 from deepbelief.units import get_unit
@@ -99,7 +100,7 @@ def memory(path, seconds):
 def trainer_of(source, limit):
     """Return a trainer in its first epoch, and the number of its updates."""
     bk = get_backend()
-    settings = RBMSettings(batch_size=BATCH, n_iter=1, learning_rate=0.05)
+    settings = RBMSettings(visible="bernoulli", batch_size=BATCH, n_iter=1, learning_rate=0.05)
     unit, mean, scale, visible_mean = choose_visible("bernoulli", ArraySource(source.take(slice(0, 20_000))))
     settings = settings.resolve(source.shape[0], WIDTH, HIDDEN)
     hidden = get_unit("bernoulli")
@@ -114,25 +115,47 @@ def trainer_of(source, limit):
     return trainer, get_backend().rng(np.random.SeedSequence(0)), rows
 
 
+def windows(path, updates):
+    """Train on windows of the file without the pass over its columns before, and keep the peak of resident memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with h5py.File(path, "r") as file:
+        trainer, rng, rows = trainer_of(HDF5Source(file["X"]), memory_bytes(LIMIT))
+        for j in range(updates):
+            trainer.update(j * BATCH, (j + 1) * BATCH, 0.0, rng)
+        told = {
+            "file_gb": file["X"].size / 1e9,
+            "memory_limit": LIMIT,
+            "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "resident_mib_after_imports": before / 1024,
+            "rows_trained": updates * BATCH,
+            "rows_in_a_window": rows.windows.block * rows.windows.blocks,
+        }
+    print(told)
+    keep(windows=told)
+
+
 def rate(path, rounds, updates):
     with h5py.File(path, "r") as file:
         streamed = HDF5Source(file["X"])
         resident = ArraySource(streamed.take(slice(0, 60_000)))
         pair = [trainer_of(streamed, 2**28), trainer_of(resident, None)]
-        times = np.zeros((rounds, 2))
+        times, cpu = np.zeros((rounds, 2)), np.zeros((rounds, 2))
         for i in range(-1, rounds):
             for which, (trainer, rng, rows) in enumerate(pair):
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 for j in range((i + 1) * updates, (i + 2) * updates):
                     start = j * BATCH % (len(rows) // BATCH * BATCH)
                     trainer.update(start, start + BATCH, 0.0, rng)
                 if i >= 0:
                     times[i, which] = time.perf_counter() - began
+                    cpu[i, which] = time.process_time() - worked
     ratios = times[:, 1] / times[:, 0]
     told = {
         "rows_per_second_from_the_file": float(updates * BATCH / np.median(times[:, 0])),
         "rows_per_second_in_memory": float(updates * BATCH / np.median(times[:, 1])),
         "ratio_of_all_rounds": float(times[:, 1].sum() / times[:, 0].sum()),
+        "ratio_of_processor_time": float(cpu[:, 1].sum() / cpu[:, 0].sum()),
+        "rows_per_processor_second_in_memory": float(rounds * updates * BATCH / cpu[:, 1].sum()),
         "ratios": ratios.tolist(),
         "updates_in_a_round": updates,
     }
@@ -164,7 +187,7 @@ def sorted_rows(seeds):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["generate", "memory", "rate", "sorted", "child"])
+    parser.add_argument("what", choices=["generate", "memory", "windows", "rate", "sorted", "child"])
     parser.add_argument("--file", type=Path, default=Path("/var/tmp/deepbelief-stream.h5"))
     parser.add_argument("--gb", type=float, default=20)
     parser.add_argument("--seconds", type=float, default=60)
@@ -179,6 +202,8 @@ if __name__ == "__main__":
             memory(asked.file, asked.seconds)
         case "child":
             train_in_a_process(asked.file, asked.seconds)
+        case "windows":
+            windows(asked.file, asked.updates)
         case "rate":
             rate(asked.file, asked.rounds, asked.updates)
         case "sorted":

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_checkpoints import StopAfter, Stopped, assert_same, stop_everywhere
 
@@ -45,6 +45,7 @@ def stored(tmp_path):
         file.close()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 9), st.integers(0, 3))
 def test_an_order_takes_each_row_once(n, block, blocks, seed):
     windows = Windows(n, block, blocks)
