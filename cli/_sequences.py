@@ -73,6 +73,7 @@ def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, 
     """Train a `RecurrentRBM`, save it, and say what to do next."""
     from deepbelief import save
 
+    from ._inputs import absolute
     from ._progress import reporting
     from .pretrain import describe_run
 
@@ -87,7 +88,8 @@ def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, 
     model.set_params(verbose=0)
     where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
     metadata = describe_run(data, seed, where)
-    chosen = {name: options[name] for name in ("lengths", "sequences") if options[name] is not None}
+    chosen = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     save(model, out, metadata=metadata | {"data": metadata["data"] | chosen})
     last = model.history_[-1]
     facts(

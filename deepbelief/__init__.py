@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RBM": "deepbelief.estimators",
+    "RBMClassifier": "deepbelief.estimators",
     "DBN": "deepbelief.estimators",
     "DBNClassifier": "deepbelief.estimators",
     "DBNRegressor": "deepbelief.estimators",

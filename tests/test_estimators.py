@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
@@ -34,6 +34,7 @@ CHECKED = [
     DBNClassifier((16, 8), rbm=RBM(n_iter=2), activation="tanh", max_iter=40),
     DBNClassifier((16,), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True),
     DBNClassifier((16,), rbm=UNIT_TYPES["gaussian"], unlabeled=None, class_weight="balanced", max_iter=40),
+    RBMClassifier(16, rbm=RBM(n_iter=20)),
     DBNRegressor((16,), rbm=SHORT, max_iter=40),
     DBNRegressor((16, 8), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True, validation_fraction=0.2),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),

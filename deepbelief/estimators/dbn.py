@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
@@ -24,12 +25,14 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.rbm import RBM
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, pretrain, transform
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, get_reporter, split_rows
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -118,6 +121,16 @@ def pretrain_stack(
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
+
+
+def _has_likelihood(dbn: Any) -> bool:
+    """Tell whether a network is, or will be, one that has a likelihood."""
+    if dbn.pretraining != "rbm":
+        return False
+    if hasattr(dbn, "stack_"):
+        return has_bound(dbn.stack_)
+    templates = dbn.rbm if isinstance(dbn.rbm, (list, tuple)) else [dbn.rbm]
+    return all(template is None or get_unit(template.hidden).tractable for template in templates)
 
 
 class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -256,7 +269,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         h = bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype)
         return on_device(bk.to_numpy(rows_below(self.stack_, h, bk)), X, bk)
 
-    def sample(self, n_samples: int = 1, *, n_steps: int = 1000, random_state: Any = None) -> Array:
+    def sample(
+        self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None
+    ) -> Array:
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
@@ -264,6 +279,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples : int, default=1
         n_steps : int, default=1000
             Gibbs steps from hidden states of the last negative phase.
+        temperature : float, default=1.0
+            The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
         random_state : int, Generator or None
             None: go on with the model's own stream, so that two calls differ.
 
@@ -275,6 +292,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
         check_number("n_steps", n_steps, low=1, integer=True)
+        check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
         if random_state is None:
@@ -284,7 +302,54 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             rng = bk.rng(stream(run_seed(random_state), "sample"))
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        return sample(self.stack_, states, n_steps, bk, rng)
+        return sample(self.stack_, states, n_steps, bk, rng, temperature=float(temperature))
+
+    @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
+    def score_samples(self, X: Any) -> Array:
+        """Return a lower bound on each row's log-likelihood, in nats, up to the log Z of the top machine.
+
+        Exact for one layer, where it is -F(v). Comparable between rows of one model only; `log_likelihood` takes
+        log Z off.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        return unnormalised(self.stack_, check_rows(self, X, bk, reset=False), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
+
+    @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
+    def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
+        """Return a lower bound on the log-likelihood of the rows, with the error that log Z and its own draws bring.
+
+        For one layer it is the log-likelihood itself.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+            0 and 1 for Bernoulli visible units.
+        method : {"auto", "exact", "ais"}, default="auto"
+            How log Z of the top machine is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
+        **ais
+            Passed on to `deepbelief.likelihood.log_likelihood`; ``backend`` is this estimator's.
+
+        Returns
+        -------
+        LogLikelihood
+
+        Raises
+        ------
+        DataError, SettingError
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        return log_likelihood(self.stack_, source, method=method, **({"backend": bk} | ais))
 
     @property
     def _n_features_out(self) -> int:

@@ -18,6 +18,7 @@ from deepbelief.estimators.base import (
     user_level,
     warn_diverged,
 )
+from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
@@ -35,7 +36,7 @@ from deepbelief.units import Unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters

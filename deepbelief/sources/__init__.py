@@ -7,6 +7,7 @@ from deepbelief.sources.files import read
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
+    JoinedSource,
     RowSource,
     ScaledSource,
     SparseSource,
@@ -24,6 +25,7 @@ __all__ = [
     "Content",
     "FiniteSource",
     "HDF5Source",
+    "JoinedSource",
     "RowSource",
     "ScaledSource",
     "Scaling",

@@ -274,6 +274,42 @@ class SubsetSource:
         return self.source.take(picked, out)
 
 
+class JoinedSource:
+    """Rows of two sources side by side.
+
+    Parameters
+    ----------
+    left, right : RowSource
+        Of as many rows; what is taken has the dtype of the left one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> JoinedSource(ArraySource(np.eye(2)), ArraySource(np.array([[5], [6]]))).take(slice(None))
+    array([[1., 0., 5.],
+           [0., 1., 6.]])
+    """
+
+    def __init__(self, left: RowSource, right: RowSource) -> None:
+        if left.shape[0] != right.shape[0]:
+            raise DataError(f"{left.shape[0]} rows cannot be joined with {right.shape[0]}")
+        self.left, self.right = left, right
+        self.shape = (left.shape[0], left.shape[1] + right.shape[1])
+        self.dtype = left.dtype
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        n = self.left.shape[1]
+        out[:, :n], out[:, n:] = self.left.take(rows), self.right.take(rows)
+        return out
+
+
 def as_source(X: Any) -> RowSource:
     """Return a row source over an array, a sparse matrix, a memory map, an HDF5 dataset or a row source.
 
