@@ -15,6 +15,7 @@ _HOMES = {
     "DBNClassifier": "deepbelief.estimators",
     "DBNRegressor": "deepbelief.estimators",
     "DeepAutoencoder": "deepbelief.estimators",
+    "CheckpointFile": "deepbelief.checkpoints",
     "RecurrentRBM": "deepbelief.estimators",
     "save": "deepbelief.estimators",
     "load": "deepbelief.estimators",

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
@@ -23,10 +26,12 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.runs import describe_run
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
@@ -65,11 +70,11 @@ def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the checked settings of each layer; one template for all binarises what enters the first."""
+    """Return the checked settings of each layer; what concerns the rows holds for the first of one for all."""
     settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
     if isinstance(rbm, (list, tuple)):
         return settings
-    return [each if layer == 0 else replace(each, binarize=None) for layer, each in enumerate(settings)]
+    return [settings[0], *(replace(each, binarize=None, learn_variance=False) for each in settings[1:])]
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
@@ -96,13 +101,15 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
-        settings, gradient=denoising, centered=False, n_iter=0 if estimator.pretraining == "none" else settings.n_iter
-    )
+        settings, gradient=denoising, centered=False, learn_variance=False,
+        n_iter=0 if estimator.pretraining == "none" else settings.n_iter,
+    )  # fmt: skip
 
 
 def pretrain_stack(
-    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter
-) -> Pretrained:
+    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
+    keeper: Keeper = NO_KEEPER,
+) -> Pretrained:  # fmt: skip
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
     settings = [of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
@@ -116,7 +123,7 @@ def pretrain_stack(
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
         source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
-        reporter=reporter,
+        reporter=reporter, keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
@@ -143,7 +150,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     rbm : RBM, list of RBM or None, default=None
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
-        ``visible`` holds for the first layer, and so does ``binarize`` of a single template.
+        ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
     pretraining : {"rbm", "denoising", "none"}, default="rbm"
         ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
         rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
@@ -155,6 +162,12 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
@@ -190,6 +203,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -200,6 +215,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -223,8 +240,11 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         bk = check_backend(self.backend, X)
         source = check_rows(self, X, bk, reset=True, min_rows=2)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
-        seed = run_seed(self.random_state)
-        result = pretrain_stack(self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose))
+        with keeping(self.checkpoint) as keeper:
+            seed = keeper.begin(self.random_state, partial(describe_run, self, source))
+            result = pretrain_stack(
+                self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose), keeper=keeper
+            )
         self.stack_ = result.stack
         self.history_ = result.history
         self._h_states = result.negative_states

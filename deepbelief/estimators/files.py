@@ -46,7 +46,7 @@ ESTIMATORS: Mapping[str, type[Any]] = {
 SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
-DROPPED = {"pretrained": None, "verbose": 0}
+DROPPED = {"pretrained": None, "verbose": 0, "checkpoint": None}
 
 
 def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -119,7 +119,7 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
     if isinstance(estimator, (RBM, RBMClassifier)):
         state = asdict(estimator._state)
-        arrays = {k: v for k in ("chains", "activity", "offset") if (v := state.pop(k)) is not None}
+        arrays = {k: v for k in ("chains", "activity", "offset", "log_variance") if (v := state.pop(k)) is not None}
         for one, several in SEVERAL.items():
             arrays |= {f"{one}_{i}": v for i, v in enumerate(state.pop(several))}
         arrays["h_samples"] = estimator.h_samples_
@@ -317,6 +317,7 @@ def _restore_rbm(
         several("fast") if "fast_0" in arrays else [],
         several("average") if "average_0" in arrays else [],
         _count(attributes, "averaged") if "averaged" in attributes else 0,
+        _shaped(arrays["log_variance"], (weights.n_visible,), dtype) if "log_variance" in arrays else None,
         _count(attributes, "epochs"),
         _count(attributes, "updates"),
     )
