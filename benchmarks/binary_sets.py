@@ -26,10 +26,10 @@ from deepbelief.likelihood import log_likelihood
 
 SETS = ("nltcs", "mushrooms", "dna", "nips")
 GRID = {
-    "nltcs": ((20, 100), (30, 100), (0.0, 1e-4)),
-    "mushrooms": ((50, 150), (100, 400), (2e-4, 2e-3)),
-    "dna": ((20, 50), (100, 300), (3e-3, 1e-2)),
-    "nips": ((10, 40), (100, 400), (5e-3, 2e-2)),
+    "nltcs": ((20, 100), (100, 300), (0.0, 1e-4)),
+    "mushrooms": ((50, 150), (400, 2000), (2e-4, 2e-3)),
+    "dna": ((20, 50), (300, 1000), (3e-3, 1e-2)),
+    "nips": ((10, 40), (400, 1500), (5e-3, 2e-2)),
 }
 """Hidden units, epochs and weight decays that are tried."""
 
