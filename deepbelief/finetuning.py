@@ -195,7 +195,7 @@ class FineTuner:
         index = self._order[start:stop]
         rows = self._rows.batch(start, stop, network.input(stop - start))
         target = rows if self._targets is None else self._targets[index]
-        output = network.forward(rows, rng)
+        output = network.forward(rows, rng, self._rows.sparse(start, stop))
         values = network.loss.values(self.bk, output, target)
         delta = network.delta(output, target)
         if self._weights is not None:

@@ -6,11 +6,11 @@ comes from. A denoising autoencoder has the same parameters, and its gradient is
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from deepbelief.activations import get_activation
-from deepbelief.backends import Backend, Product, Rng
+from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.errors import SettingError, unknown
 from deepbelief.losses import CrossEntropy, Loss, SquaredError, get_loss
 from deepbelief.machine import Machine, Workspace
@@ -31,11 +31,16 @@ class PhaseBuffers:
         self.space = Workspace(bk, machine.dtype)
         self.room: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
         self.activity: DeviceArray = None  # set to an array to be told the hidden units' means over the minibatch
+        self.sparse: SparseRows | None = None  # the minibatch in sparse form too, where products with it are faster
         self._row_weights: dict[tuple[int, int, float], DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
         """Return room for ``rows`` visible states."""
         return self.space("v", rows, self._machine.W.shape[0])
+
+    def positive(self, n_rows: int) -> DeviceArray | SparseRows:
+        """Return the minibatch, as a product with ``W`` takes it."""
+        return self.visible(n_rows) if self.sparse is None else self.sparse
 
     def hidden(self, rows: int) -> DeviceArray:
         """Return room for ``rows`` hidden states."""
@@ -58,7 +63,11 @@ class PhaseBuffers:
         n = n_positive + n_negative
         if self.activity is not None:
             self._bk.xp.mean(self.hidden(n)[:n_positive], axis=0, out=self.activity)
-        return self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self.room)
+        W, *biases = self._machine.statistics(self.visible(n), self.hidden(n), self._row_weights[key], self.room)
+        if self.sparse is not None:
+            split = n_positive
+            W = replace(W, left=W.left[split:], right=W.right[split:], plus=(self.sparse, W.right[:split]))
+        return W, *biases
 
 
 class GradientEstimator(Protocol):
@@ -129,9 +138,9 @@ class CD:
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps from the data."""
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
-        v_pos, v_neg, h_pos, h_neg = v[:n_rows], v[n_rows:], h[:n_rows], h[n_rows:]
+        v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]
         states = buffers.space("h_states", n_rows, h.shape[1])
-        machine.sample_hidden(v_pos, rng, states, mean=h_pos)
+        machine.sample_hidden(buffers.positive(n_rows), rng, states, mean=h_pos)
         for _ in range(self.gibbs_steps - 1):
             machine.sample_visible(states, rng, v_neg, mean=buffers.space("v_mean", n_rows, v.shape[1]))
             machine.sample_hidden(v_neg, rng, states, mean=h_neg)
@@ -178,7 +187,7 @@ class PCD:
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
         v_neg, h_neg = v[n_rows:], h[n_rows:]
-        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         for _ in range(self.gibbs_steps):
             machine.sample_visible(chains, rng, v_neg, mean=buffers.space("v_mean", len(chains), v.shape[1]))
             machine.sample_hidden(v_neg, rng, chains, mean=h_neg)

@@ -251,6 +251,7 @@ class LayerTrainer:
         n_negative = n if self.chains is None else len(self.chains)
         v = self.buffers.visible(n + n_negative)
         self._rows.batch(start, stop, v[:n])
+        self.buffers.sparse = self._rows.sparse(start, stop)
         self.step(n, position, rng)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
@@ -371,6 +372,6 @@ class LayerTrainer:
         """Return the hidden means of these rows, kept on the device."""
         bk = self.bk
         out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
-        for start, stop, block in rows.blocks(BLOCK_ROWS):
+        for start, stop, block in rows.blocks(BLOCK_ROWS, sparse=True):
             self.machine.mean_hidden(block, out=out[start:stop])
         return Rows(out, bk, self.machine.dtype)

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend, Rng, Sparse, SparseRows
 from deepbelief.errors import SettingError
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
+from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource, csr_of
 
 DeviceArray = Any
 Record = dict[str, Any]
@@ -105,57 +105,82 @@ class Rows:
     """Rows on their way to the device, by minibatch.
 
     They are resident on the device where they already are, or where they fit into a quarter of the free
-    memory; else each minibatch is read from the source. Sparse rows are never made dense as a whole.
+    memory; else each minibatch is read from the source. Sparse rows are resident as they are and never made dense as a
+    whole: only minibatches are, and where it pays products are made with the sparse rows.
 
     Parameters
     ----------
     rows : RowSource or device array of shape (n_rows, n_features)
     bk : Backend
     dtype : numpy dtype
+    resident : bool
+        False: rows that are not there already are read when they are used, for a single pass.
     """
 
-    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any) -> None:
+    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, *, resident: bool = True) -> None:
         self.bk = bk
         self.dtype = np.dtype(dtype)
         self.shape = (int(rows.shape[0]), int(rows.shape[1]))
         self._source: RowSource | None = None
         self._resident: DeviceArray = None
+        self._sparse: Sparse | None = None
+        self._shuffled: Sparse | None = None
+        matrix = None if bk.owns(rows) else csr_of(rows)
         if bk.owns(rows):
             self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
         elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
             self._resident = bk.asarray(rows.take(slice(0, len(self))))
-        elif not _is_sparse(rows) and len(self) * self.shape[1] * self.dtype.itemsize <= bk.free_memory() // 4:
+        elif resident and not _is_sparse(rows) and self._fits():
             self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
         else:
             self._source = rows
+            if matrix is not None:
+                self._sparse = bk.sparse(matrix.astype(self.dtype, copy=False))
         self._order: Any = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
 
+    def _fits(self) -> bool:
+        return len(self) * self.shape[1] * self.dtype.itemsize <= self.bk.free_memory() // 4
+
     def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
         """Set the order in which `batch` counts rows."""
+        if self._sparse is not None:
+            self._shuffled = self._sparse.shuffled(self.bk.asarray(order))
         self._order = order if self._resident is None else self.bk.asarray(order)
 
     def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
         """Write the rows at these places of the order into ``out``."""
         if self._source is None:
             return self.bk.take(self._resident, self._order[start:stop], out)
+        if self._shuffled is not None:
+            return self._shuffled.part(start, stop).dense(out)
         out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
         return out
+
+    def sparse(self, start: int, stop: int) -> SparseRows | None:
+        """Return the rows at these places of the order in sparse form; None where dense ones are as fast."""
+        rows = self._shuffled
+        return rows.part(start, stop) if rows is not None and rows.pays else None
 
     def block(self, start: int, stop: int) -> DeviceArray:
         """Return consecutive rows, not to be written to."""
         if self._source is None:
             return self._resident[start:stop]
+        if self._sparse is not None:
+            return self._sparse.part(start, stop).dense(self.bk.xp.empty((stop - start, self.shape[1]), self.dtype))
         return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
 
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, int, DeviceArray]]:
-        """Iterate over (start, stop, rows) from the first to the last row."""
+    def blocks(
+        self, size: int = BLOCK_ROWS, *, sparse: bool = False
+    ) -> Iterator[tuple[int, int, DeviceArray | SparseRows]]:
+        """Iterate over (start, stop, rows) from the first to the last; with ``sparse`` as sparse rows where it pays."""
+        pays = sparse and self._sparse is not None and self._sparse.pays
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
-            yield start, stop, self.block(start, stop)
+            yield start, stop, self._sparse.part(start, stop) if pays else self.block(start, stop)  # type: ignore[union-attr]
 
     def some(self, index: np.ndarray[Any, np.dtype[np.intp]]) -> DeviceArray:
         """Return a copy of the rows with these numbers."""

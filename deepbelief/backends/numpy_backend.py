@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Product, blas
+from deepbelief.backends.sparse import HostRows, HostSparse
 
 Array = NDArray[Any]
 
@@ -72,6 +73,9 @@ def _step_by_product(
         routines.add(velocity, -momentum, w)
         keep *= 1 - decay  # the decay of what w has just lost
     routines.add_product(grad.left, grad.right, -rate, velocity, keep)
+    if grad.plus is not None:
+        rows, right = grad.plus
+        rows.add_transposed(np.multiply(right, -rate, out=right), velocity)
     if decay:
         routines.add(w, -decay, velocity)
     routines.add(velocity, 1 + momentum if nesterov else 1, w)
@@ -114,6 +118,16 @@ class NumpyBackend:
     def owns(self, x: Any) -> bool:
         """Tell whether ``x`` is a NumPy array."""
         return isinstance(x, np.ndarray)
+
+    def sparse(self, matrix: Any) -> HostSparse:
+        """Return a CSR matrix, which is kept and not copied."""
+        return HostSparse(matrix)
+
+    def matmul(self, rows: Any, W: Array, out: Any = None) -> Any:
+        """Return ``rows @ W``."""
+        if isinstance(rows, HostRows):
+            return rows.times(W, out)
+        return np.matmul(rows, W, out=out)
 
     def rng(self, seed: np.random.SeedSequence) -> NumpyRng:
         """Return the random stream of this seed."""

@@ -12,6 +12,7 @@ from deepbelief.sources.rows import (
     SubsetSource,
     as_source,
     blocks,
+    csr_of,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
 
@@ -30,5 +31,6 @@ __all__ = [
     "blocks",
     "check_unit_interval",
     "column_statistics",
+    "csr_of",
     "read",
 ]
