@@ -10,7 +10,7 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DivergenceError
 from deepbelief.gradients import GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.health import idle_shares, update_ratio
-from deepbelief.machine import Machine
+from deepbelief.machine import Machine, Workspace
 from deepbelief.optimizers import SGD
 from deepbelief.schedules import Schedule, get_schedule, momentum_at
 from deepbelief.seeds import host_rng, stream
@@ -205,14 +205,16 @@ class LayerTrainer:
         **labels: Any,
     ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
-        self._rows = rows
+        self._rows, self._n_rows = rows, len(rows)
         self._labels = labels
         self._watch(rows, held_out)
         self._start_chains()
-        return run_epochs(
+        history = run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
             seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
         )  # fmt: skip
+        del self._rows  # a stack would else keep the rows of all its layers
+        return history
 
     def _start_chains(self) -> None:
         if self.chains is not None:
@@ -358,7 +360,7 @@ class LayerTrainer:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
             return self.bk.to_numpy(self.chains).copy()
-        n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
+        n = min(int(self.settings.batch_size), self._n_rows)  # rows of the largest minibatch there was
         # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
         # are watched then stand in.
         there = self.estimator.is_model and self.state.updates and not self.diverged
@@ -369,9 +371,9 @@ class LayerTrainer:
         return self.bk.to_numpy(h).copy()
 
     def represent(self, rows: Rows) -> Rows:
-        """Return the hidden means of these rows, kept on the device."""
-        bk = self.bk
-        out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
+        """Return the hidden means of these rows, kept on the device; rows that are its own are used up."""
+        out = rows.room(self.machine.W.shape[1])
+        space = Workspace(self.bk, self.machine.dtype)  # the memory written to may be that read from
         for start, stop, block in rows.blocks(BLOCK_ROWS, sparse=True):
-            self.machine.mean_hidden(block, out=out[start:stop])
-        return Rows(out, bk, self.machine.dtype)
+            out[start:stop] = self.machine.mean_hidden(block, out=space("h", stop - start, out.shape[1]))
+        return Rows(out, self.bk, self.machine.dtype, own=True)

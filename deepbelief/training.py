@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.backends import Backend, Rng, Sparse, SparseRows
 from deepbelief.errors import SettingError
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource, csr_of
+from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource, csr_of, underlying
 
 DeviceArray = Any
 Record = dict[str, Any]
@@ -95,18 +95,13 @@ def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporte
     return PrintReporter() if verbose else Reporter()
 
 
-def _is_sparse(source: RowSource) -> bool:
-    while hasattr(source, "source"):
-        source = source.source
-    return isinstance(source, SparseSource)
-
-
 class Rows:
     """Rows on their way to the device, by minibatch.
 
-    They are resident on the device where they already are, or where they fit into a quarter of the free
-    memory; else each minibatch is read from the source. Sparse rows are resident as they are and never made dense as a
-    whole: only minibatches are, and where it pays products are made with the sparse rows.
+    They are resident on the device where they already are, or where they fit into a quarter of the free memory; else
+    each minibatch is read from the source. Rows in memory that only have to be scaled or converted are not copied for
+    a backend that works in the same memory. Sparse rows are never made dense as a whole: only minibatches are, and
+    where it pays products are made with the sparse rows.
 
     Parameters
     ----------
@@ -115,35 +110,44 @@ class Rows:
     dtype : numpy dtype
     resident : bool
         False: rows that are not there already are read when they are used, for a single pass.
+    own : bool
+        Nobody else needs the device array: it may be written to.
     """
 
-    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, *, resident: bool = True) -> None:
+    def __init__(
+        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, *, resident: bool = True, own: bool = False
+    ) -> None:
         self.bk = bk
         self.dtype = np.dtype(dtype)
         self.shape = (int(rows.shape[0]), int(rows.shape[1]))
+        self._own = own
         self._source: RowSource | None = None
         self._resident: DeviceArray = None
         self._sparse: Sparse | None = None
         self._shuffled: Sparse | None = None
-        matrix = None if bk.owns(rows) else csr_of(rows)
         if bk.owns(rows):
             self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
-        elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
-            self._resident = bk.asarray(rows.take(slice(0, len(self))))
-        elif resident and not _is_sparse(rows) and self._fits():
-            self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
         else:
-            self._source = rows
-            if matrix is not None:
-                self._sparse = bk.sparse(matrix.astype(self.dtype, copy=False))
+            self._take_in(rows, resident=resident)
         self._order: Any = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
 
-    def _fits(self) -> bool:
-        return len(self) * self.shape[1] * self.dtype.itemsize <= self.bk.free_memory() // 4
+    def _take_in(self, source: RowSource, *, resident: bool) -> None:
+        """Decide where the rows of a source are kept."""
+        bk, kind, matrix = self.bk, type(underlying(source)), csr_of(source)
+        here = kind is ArraySource and bk.owns(source.take(slice(0, 1)))  # the device works in the memory they lie in
+        size = len(self) * self.shape[1] * self.dtype.itemsize
+        if here and isinstance(source, ArraySource) and source.dtype == self.dtype:
+            self._resident = bk.asarray(source.take(slice(0, len(self))))
+        elif matrix is not None:
+            self._source, self._sparse = source, bk.sparse(matrix.astype(self.dtype, copy=False))
+        elif resident and not here and kind is not SparseSource and size <= bk.free_memory() // 4:
+            self._resident = bk.asarray(source.take(slice(0, len(self))), dtype=self.dtype)
+        else:
+            self._source = source
 
     def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
         """Set the order in which `batch` counts rows."""
@@ -157,6 +161,8 @@ class Rows:
             return self.bk.take(self._resident, self._order[start:stop], out)
         if self._shuffled is not None:
             return self._shuffled.part(start, stop).dense(out)
+        if isinstance(out, np.ndarray):
+            return self._source.take(self._order[start:stop], out)
         out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
         return out
 
@@ -187,6 +193,13 @@ class Rows:
         if self._source is None:
             return self._resident[self.bk.asarray(index)]
         return self.bk.asarray(self._source.take(index), dtype=self.dtype)
+
+    def room(self, n_columns: int) -> DeviceArray:
+        """Return room for what follows from these rows block by block: their own memory where they allow it."""
+        shape = len(self), n_columns
+        if self._own and n_columns <= self.shape[1]:
+            return self._resident.reshape(-1)[: len(self) * n_columns].reshape(shape)
+        return self.bk.xp.empty(shape, self.dtype)
 
     def standardise(self, mean: Any, scale: Any) -> None:
         """Subtract and divide by a number for each column, in place: of rows that are the device's own."""

@@ -13,6 +13,7 @@ from deepbelief.sources.rows import (
     as_source,
     blocks,
     csr_of,
+    underlying,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
 
@@ -33,4 +34,5 @@ __all__ = [
     "column_statistics",
     "csr_of",
     "read",
+    "underlying",
 ]

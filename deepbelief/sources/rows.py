@@ -345,6 +345,19 @@ def csr_of(source: RowSource) -> Any:
     return None if csr is None else csr()
 
 
+def underlying(source: RowSource) -> RowSource:
+    """Return the source that reads the rows, below all that scale or pick them.
+
+    Examples
+    --------
+    >>> underlying(ScaledSource(as_source([[1, 2]]), 0, 2))
+    ArraySource(1 x 2, float32)
+    """
+    while hasattr(source, "source"):
+        source = source.source
+    return source
+
+
 def blocks(source: RowSource, size: int = 1024) -> Iterator[Array]:
     """Yield consecutive blocks of at most `size` rows; they may be views: do not write to them."""
     for start in range(0, source.shape[0], size):
