@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,4 +202,7 @@ class NumpyBackend:
 
     def describe(self) -> str:
         """Return the processor's name."""
-        return platform.processor() or platform.machine()
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.exists() else []
+        named = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        return next(named, platform.processor() or platform.machine())
