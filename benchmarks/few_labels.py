@@ -1,30 +1,50 @@
 """MNIST with few labels: pretraining on all 60,000 rows, fine-tuning on class-balanced draws, mean of 10 draws.
 
-    python benchmarks/few_labels.py [--labels 1000,3000] [--draws 10]
+    python benchmarks/few_labels.py [--recipe denoising|sparse] [--labels 100,600,1000,3000] [--draws 10]
 
-Settings are fixed once for all draws and sizes; they were chosen on the last 10,000 training rows with draws from the
-first 50,000. Beside it, on the same draws: the same network from Glorot weights, and logistic regression on pixels
-and on the pretrained features.
+Pretraining sees all training rows and no label, once for all draws. Settings are fixed once for all draws and sizes;
+they were chosen with --validate, which draws from the first 50,000 training rows and judges by the last 10,000. After
+denoising a run has as many updates whatever the number of labels. `sparse` also has, on the same draws, the same
+network from Glorot weights, and logistic regression on pixels and on the pretrained features. With --stack FILE the
+pretrained stack is kept there, and taken from there. Results are added to few_labels.json after each size.
 """
 
 import argparse
+import json
 import time
+from pathlib import Path
 
 import numpy as np
-from common import mnist, write
-from mnist import start_layers
+from common import HERE, environment, mnist
+from mnist import errors_of, head_of, start_layers
 from sklearn.linear_model import LogisticRegression
 
-from deepbelief import DBN, RBM, DBNClassifier
+from deepbelief import DBN, RBM, DBNClassifier, load, save
 from deepbelief.backends import get_backend
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.sources import as_source
 
-SIZES = (2000,)
-LAYER = {"n_iter": 12, "learning_rate": 0.1, "schedule": "linear", "batch_size": 100, "sparsity_target": 0.05}
-FINETUNE = {"learning_rate_init": 0.1, "schedule": "linear", "batch_size": 20, "max_iter": 20, "alpha": 0.0}
-PRETRAINED_LR_FACTOR = 0.1
+N_FIT, BATCH_SIZE = 50_000, 20
+SPARSE = {"n_iter": 12, "learning_rate": 0.1, "schedule": "linear", "batch_size": 100, "sparsity_target": 0.05}
+DENOISE = {"n_iter": 30, "learning_rate": 0.15, "schedule": "constant", "batch_size": 100}
+FINETUNE = {"learning_rate_init": 0.1, "schedule": "linear", "batch_size": BATCH_SIZE, "alpha": 0.0}
+RECIPES = {
+    "sparse": {
+        "sizes": (2000,),
+        "dbn": {},
+        "rbm": SPARSE,
+        "finetune": FINETUNE | {"pretrained_lr_factor": 0.1},
+        "epochs": 20,  # whatever the number of labels
+    },
+    "denoising": {
+        "sizes": (500, 500, 500),
+        "dbn": {"pretraining": "denoising", "corruption_level": 0.25},
+        "rbm": DENOISE,
+        "finetune": FINETUNE | {"dropout": 0.5, "input_dropout": 0.2},
+        "updates": 5000,
+    },
+}
 
 
 def balanced(y, n_labels, seed):
@@ -33,54 +53,88 @@ def balanced(y, n_labels, seed):
     return np.concatenate([rng.permutation(np.flatnonzero(y == k))[: n_labels // 10] for k in range(10)])
 
 
-def without_pretraining(X, y, X_test, y_test, seed):
+def settings_of(recipe, n_labels):
+    """Return the settings of fine-tuning on so many labels."""
+    epochs = recipe.get("epochs") or max(1, recipe["updates"] * BATCH_SIZE // n_labels)
+    return recipe["finetune"] | {"max_iter": epochs}
+
+
+def without_pretraining(recipe, settings, X, y, judged, seed):
     """Return the error of the same network from Glorot weights, all layers at the full rate."""
-    from mnist import errors_of, head_of
-
-    layers = start_layers("none", {"sizes": SIZES}, X, seed)
+    layers = start_layers("none", recipe, X, seed)
+    settings = FineTuneSettings(**{k: v for k, v in settings.items() if k != "pretrained_lr_factor"})
     tuned = finetune(
-        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(X), y), settings=FineTuneSettings(**FINETUNE),
-        bk=get_backend(), seed=seed,
-    )  # fmt: skip
-    return errors_of(layers, tuned.params, X_test, y_test) / len(y_test)
+        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(X), y), settings=settings, bk=get_backend(), seed=seed
+    )
+    return errors_of(layers, tuned.params, *judged) / len(judged[1])
 
 
-def one_draw(stack, features, X, y, X_test, y_test, n_labels, seed):
-    """Return the test errors of all arms on one draw."""
+def one_draw(recipe, dbn, beside, X, y, judged, n_labels, seed):
+    """Return the errors of all arms on one draw."""
     rows = balanced(y, n_labels, seed)
-    clf = DBNClassifier(pretrained=stack, pretrained_lr_factor=PRETRAINED_LR_FACTOR, random_state=seed, **FINETUNE)
-    clf.fit(X[rows], y[rows])
-    pixels = LogisticRegression(C=0.1, max_iter=200).fit(X[rows], y[rows])
-    hidden = LogisticRegression(C=1.0, max_iter=200).fit(features[0][rows], y[rows])
-    return {
-        "pretrained": 1 - clf.score(X_test, y_test),
-        "no pretraining": without_pretraining(X[rows], y[rows], X_test, y_test, seed),
-        "logistic regression on pixels": 1 - pixels.score(X_test, y_test),
-        "logistic regression on features": 1 - hidden.score(features[1], y_test),
-    }
+    X, y = X[rows], y[rows]
+    settings = settings_of(recipe, n_labels)
+    clf = DBNClassifier(pretrained=dbn.stack_, random_state=seed, **settings).fit(X, y)
+    errors = {"pretrained": 1 - clf.score(*judged)}
+    if beside:
+        pixels = LogisticRegression(C=0.1, max_iter=200).fit(X, y)
+        hidden = LogisticRegression(C=1.0, max_iter=200).fit(dbn.transform(X), y)
+        errors["no pretraining"] = without_pretraining(recipe, settings, X, y, judged, seed)
+        errors["logistic regression on pixels"] = 1 - pixels.score(*judged)
+        errors["logistic regression on features"] = 1 - hidden.score(dbn.transform(judged[0]), judged[1])
+    return errors
+
+
+def pretrained(recipe, X, path):
+    """Return the stack and the seconds it took; one that is kept in a file took none."""
+    if path is not None and path.exists():
+        return load(path), None
+    began = time.perf_counter()
+    dbn = DBN(recipe["sizes"], rbm=RBM(**recipe["rbm"]), random_state=0, **recipe["dbn"]).fit(X)
+    seconds = time.perf_counter() - began
+    print(f"pretraining {dbn.stack_}: {seconds:.0f} s", flush=True)
+    if path is not None:
+        save(dbn, path)
+    return dbn, seconds
+
+
+def store(name, recipe, n_labels, draws, seconds):
+    """Add the errors of one size to few_labels.json, in the place of older ones."""
+    path = HERE / "few_labels.json"
+    stored = json.loads(path.read_text())
+    found = stored["recipes"].setdefault(name, {"test_error_of_each_draw": {}})
+    found["recipe"], found["environment"] = recipe, environment()
+    found["seconds_pretraining"] = found.get("seconds_pretraining") if seconds is None else seconds
+    found["test_error_of_each_draw"][str(n_labels)] = {arm: [draw[arm] for draw in draws] for arm in draws[0]}
+    path.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", default="1000,3000")
+    parser.add_argument("--recipe", choices=RECIPES, default="denoising")
+    parser.add_argument("--labels", default="100,600,1000,3000")
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--stack", type=Path)
+    parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--set", type=json.loads, default={}, help="settings to try, as JSON; with --validate")
     options = parser.parse_args()
+    recipe = RECIPES[options.recipe]
     X, y = mnist()
-    X_test, y_test = mnist("test")
-    began = time.perf_counter()
-    dbn = DBN(SIZES, rbm=RBM(**LAYER), random_state=0).fit(X)
-    seconds = time.perf_counter() - began
-    print(f"pretraining {dbn.stack_}: {seconds:.0f} s")
-    features = dbn.transform(X), dbn.transform(X_test)
-    results = {}
+    dbn, seconds = pretrained(recipe, X, options.stack)
+    judged = mnist("test")
+    if options.validate:
+        judged, X, y = (X[N_FIT:], y[N_FIT:]), X[:N_FIT], y[:N_FIT]
+        recipe = recipe | {k: v for k, v in options.set.items() if k in recipe}
+        recipe["finetune"] = recipe["finetune"] | {k: v for k, v in options.set.items() if k not in recipe}
     for n_labels in map(int, options.labels.split(",")):
-        draws = [one_draw(dbn.stack_, features, X, y, X_test, y_test, n_labels, seed) for seed in range(options.draws)]
-        results[str(n_labels)] = {arm: [draw[arm] for draw in draws] for arm in draws[0]}
-        for arm, errors in results[str(n_labels)].items():
-            error, spread = 100 * np.mean(errors), 100 * np.std(errors, ddof=1) / np.sqrt(len(errors))
-            print(f"{n_labels:5} labels  {arm:32} {error:6.2f} % (s.e. {spread:.2f})", flush=True)
-    settings = {"sizes": SIZES, "rbm": LAYER, "finetune": FINETUNE, "pretrained_lr_factor": PRETRAINED_LR_FACTOR}
-    write("few_labels", {"settings": settings, "seconds_pretraining": seconds, "test_error_of_each_draw": results})
+        beside = options.recipe == "sparse" and not options.validate
+        draws = [one_draw(recipe, dbn, beside, X, y, judged, n_labels, seed) for seed in range(options.draws)]
+        if not options.validate:
+            store(options.recipe, recipe, n_labels, draws, seconds)
+        for arm in draws[0]:
+            errors = [100 * draw[arm] for draw in draws]
+            spread = np.std(errors, ddof=min(1, len(draws) - 1)) / np.sqrt(len(draws))
+            print(f"{n_labels:5} labels  {arm:32} {np.mean(errors):6.2f} % (s.e. {spread:.2f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """MNIST test error by the protocol of a published number, each arm and seed in one process.
 
-    python benchmarks/mnist.py [--net big|small] [--arm pretrained|none|mlp] [--seeds 0,1,2]
+    python benchmarks/mnist.py [--net big|small] [--dropout] [--arm pretrained|none|mlp] [--seeds 0,1,2]
 
 Pretrain on all 60,000 training rows without labels; fine-tune on the first 50,000 and choose the epoch on the last
 10,000 under a fixed schedule; fine-tune again from the same stack on all 60,000 for that many epochs; look at the
 test rows once. The arm without pretraining starts from Glorot weights; `mlp` is scikit-learn's MLPClassifier with its
-default solver, on the same protocol. Results are added to mnist.json.
+default solver, on the same protocol. With --dropout units are dropped in fine-tuning, by recipes of their own.
+Results are added to mnist.json.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from deepbelief import DBN, RBM
 from deepbelief.activations import get_activation
 from deepbelief.backends import get_backend
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.gradients import Denoising
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack
 from deepbelief.seeds import host_rng
@@ -46,12 +48,34 @@ RECIPES = {
         "mlp_epochs": 20,
     },
 }
+# The lower layers as denoising autoencoders, the wide one as an RBM.
+DENOISE = LONG | {"learning_rate": 0.15, "n_iter": 25, "gradient": Denoising("masking", 0.25)}
+DROPOUT_RECIPES = {
+    "big": {
+        "sizes": (500, 500, 2000),
+        "rbm": [DENOISE, DENOISE, WIDE | {"n_iter": 15}],
+        "finetune": FINETUNE
+        | {
+            "learning_rate_init": 0.5,
+            "max_iter": 36,
+            "alpha": 1e-6,
+            "dropout": [0.25, 0.25, 0.4],
+            "input_dropout": 0.1,
+        },
+    },
+    "small": {
+        "sizes": (500, 250),
+        "rbm": [DENOISE, DENOISE],
+        "finetune": FINETUNE | {"max_iter": 40, "alpha": 5e-6, "dropout": [0.2, 0.1], "input_dropout": 0.1},
+    },
+}
 
 
 def start_layers(arm, recipe, X, seed):
     """Return the hidden layers to fine-tune: pretrained on X, or drawn at random."""
     if arm == "pretrained":
-        dbn = DBN(recipe["sizes"], rbm=[RBM(**settings) for settings in recipe["rbm"]], random_state=seed).fit(X)
+        rbm = [RBM(**settings) for settings in recipe["rbm"]]
+        dbn = DBN(recipe["sizes"], rbm=rbm, random_state=seed, **recipe.get("dbn", {})).fit(X)
         return layers_from_stack(dbn.stack_)
     sizes, layers = (X.shape[1], *recipe["sizes"]), []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -117,19 +141,20 @@ def store(name, recipe, result):
     stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
     stored["environment"] = environment()
     stored["runs"][name] = {"recipe": recipe, **result}
-    path.write_text(json.dumps(stored, indent=1, default=list) + "\n")
+    path.write_text(json.dumps(stored, indent=1, default=repr) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=RECIPES, default="small")
+    parser.add_argument("--dropout", action="store_true")
     parser.add_argument("--arm", choices=("pretrained", "none", "mlp"), default="pretrained")
     parser.add_argument("--seeds", default="0,1,2")
     options = parser.parse_args()
     X, y = mnist()
     X_test, y_test = mnist("test")
-    recipe, errors = RECIPES[options.net], []
-    title = "-".join(map(str, (784, *recipe["sizes"], 10)))
+    recipe, errors = (DROPOUT_RECIPES if options.dropout else RECIPES)[options.net], []
+    title = "-".join(map(str, (784, *recipe["sizes"], 10))) + " dropout" * options.dropout
     for seed in map(int, options.seeds.split(",")):
         if options.arm == "mlp":
             result = mlp_arm(recipe, X, y, X_test, y_test, seed)

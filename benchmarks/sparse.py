@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse
+from clocks import clocked, ratios, summary
 from common import write
-from interleaved import interleaved, ratios, summary
 
 from deepbelief import RBM, DBNClassifier
+from deepbelief.diagnostics.speed import interleaved
 
 SHAPES = {
     "784 x 500, batch 100": (784, 500, 100, 5000),
@@ -49,7 +50,8 @@ def newsgroups():
 def compare(title, matrix, fit, epochs, repeats):
     """Time a fit on both forms of the rows and print the ratio."""
     dense = matrix.toarray()
-    times = interleaved({"dense": (lambda: fit(dense), epochs), "csr": (lambda: fit(matrix), epochs)}, repeats)
+    things = {"dense": clocked(lambda: fit(dense), epochs), "csr": clocked(lambda: fit(matrix), epochs)}
+    times = interleaved(things, repeats)
     rows = {name: summary(values) for name, values in times.items()}
     ratio = ratios(rows, "dense")["csr"]
     zeros = 1 - matrix.nnz / np.prod(matrix.shape)

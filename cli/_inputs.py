@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError
+from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError, SettingError
 from deepbelief.estimators.files import from_model_file
 from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
 from deepbelief.sources.files import format_of, split_spec
@@ -61,6 +61,11 @@ class Model:
         return self.task == "autoencoder"
 
     @property
+    def is_sequences(self) -> bool:
+        """Whether it is a model of sequences."""
+        return self.kind == "RecurrentRBM"
+
+    @property
     def n_targets(self) -> int:
         """How many columns `predict` has."""
         if self.is_regressor:
@@ -99,9 +104,19 @@ class Model:
         return value if type(value) is kind else None
 
 
-def read_model(path: str) -> Model:
-    """Read a model file."""
+def read_model(path: str, *, sequences: bool = False) -> Model:
+    """Read a model file; those of sequences only for a command that takes them.
+
+    Raises
+    ------
+    FileFormatError
+        If it cannot be used.
+    SettingError
+        If it holds a model of sequences and the command does not take these.
+    """
     file = hdf5.read(path)
+    if file.kind == "RecurrentRBM" and not sequences:
+        raise SettingError(f"{path} holds a model of sequences, which evaluate, sample and info take, and Python")
     try:
         estimator = from_model_file(file)
     except FileFormatError as error:

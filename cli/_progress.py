@@ -14,6 +14,7 @@ from deepbelief.training import Record, Reporter
 
 from ._text import arrows, as_json, seconds
 
+TITLES = {"recurrent": "sequences,", "pretrain recurrent": "next frames,"}
 MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer phases get about ten
 
 
@@ -55,7 +56,7 @@ class Pace:
         """Return what the phase is called."""
         what = self.what
         if what["phase"] != "pretrain":
-            return f"fine-tuning {arrows(what['sizes'])}"
+            return f"{TITLES.get(what['phase'], 'fine-tuning')} {arrows(what['sizes'])}"
         number = f"pass {what['pass']}/{what['n_passes']}, " if what["n_passes"] > 1 else ""
         return f"{number}layer {what['layer']}/{what['n_layers']}, {arrows(what['sizes'])}"
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options
+from ._sequences import evaluate_sequences, sequence_options, shown
 from ._text import arrows, as_json, clean, facts
 
 MOST_CLASSES = 20  # a wider confusion matrix is told by its largest entries
@@ -14,22 +15,28 @@ MOST_CLASSES = 20  # a wider confusion matrix is told by its largest entries
 @click.argument("model")
 @click.argument("data", required=False)
 @data_options
+@sequence_options
 @backend_option
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Round an autoencoder's codes to so many bits.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def command(model: str, data: str | None, backend: str, bits: int | None, json_: bool, **where: Any) -> None:
+def command(
+    model: str, data: str | None, backend: str, bits: int | None, json_: bool, lengths: str | None,
+    sequences: str | None, **where: Any,
+) -> None:  # fmt: skip
     """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
 
     A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix.
     A regressor: RMSE in the unit of the labels, and R2.
     An autoencoder: squared error and cross-entropy per row, beside PCA of the same code size fitted to the same rows,
-    and the bytes of codes and rows. Other models: squared error of the reconstruction through 1, 2 ... layers, and the
-    pseudo-log-likelihood of the first layer.
+    and the bytes of codes and rows. A model of sequences: log-likelihood per frame given those before it, and the
+    expected accuracy of the next frame. Other models: squared error of the reconstruction through 1, 2 ... layers, and
+    the pseudo-log-likelihood of the first layer.
 
     \b
     Examples:
       deepbelief evaluate digits28-tuned.h5
       deepbelief evaluate table-tuned.h5 new.csv --labels species --json
+      deepbelief evaluate songs.h5 more-songs.npz:roll --lengths offsets
     """  # noqa: D301
     from deepbelief.backends import get_backend
     from deepbelief.errors import SettingError
@@ -37,14 +44,19 @@ def command(model: str, data: str | None, backend: str, bits: int | None, json_:
     from ._inputs import data_for, read_model
 
     get_backend(backend)
-    loaded = read_model(model)
+    loaded = read_model(model, sequences=True)
     labelled = loaded.is_classifier or loaded.is_regressor
     if labelled and loaded.n_targets > 1:
         raise SettingError(f"{model} predicts {loaded.n_targets} columns, evaluate compares one: use score in Python")
     opened, _ = data_for(loaded, data, **where, need_labels=labelled, numbers=loaded.is_regressor, held_out=True)
+    if not loaded.is_sequences and (lengths or sequences):
+        raise SettingError(f"--lengths and --sequences are for models of sequences; {model} is a {loaded.kind}")
     if bits is not None and not loaded.is_autoencoder:
         raise SettingError(f"--bits rounds the codes of an autoencoder; {model} is a {loaded.kind}: leave it out")
-    if loaded.is_autoencoder:
+    if loaded.is_sequences:
+        chosen = {"data": data, "lengths": lengths, "sequences": sequences, "backend": backend}
+        scores = evaluate_sequences(loaded, opened, chosen)
+    elif loaded.is_autoencoder:
         scores = _autoencoder(loaded, opened, backend, bits)
     else:
         judge = _classifier if loaded.is_classifier else _regressor if loaded.is_regressor else _machines
@@ -52,7 +64,7 @@ def command(model: str, data: str | None, backend: str, bits: int | None, json_:
     if json_:
         click.echo(as_json(scores, indent=2))
         return
-    facts(_shown(scores))
+    facts(shown(scores) if loaded.is_sequences else _shown(scores))
     if loaded.is_classifier:
         _confusion(scores["classes"], scores["confusion"])
 

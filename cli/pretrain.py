@@ -10,6 +10,7 @@ import click
 
 from ._config import config_option
 from ._options import Layers, OrAuto, data_options, option, report_options, run_options, together
+from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
 
 machine_options = together(
@@ -51,6 +52,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
 @click.argument("data", default="digits28")
 @machine_options
+@recurrent_options
 @click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax; kept in the model.")
 @data_options
 @run_options
@@ -70,6 +72,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
+      deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
@@ -79,7 +82,8 @@ def command(**options: Any) -> None:
     from ._files import check_outputs
 
     began = time.perf_counter()
-    inputs = (options["data"], options["labels"], options["config"])
+    inputs = (options["data"], options["labels"], options["config"], options["lengths"])
+    check_options(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
     check_outputs(options["out"], options["log"], force=options["force"], inputs=inputs)
@@ -87,6 +91,9 @@ def command(**options: Any) -> None:
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
     check_outputs(out, options["log"], force=options["force"], inputs=inputs)
+    if options["recurrent"]:
+        pretrain_sequences(options, seed, data, out, began)
+        return
     dbn = make_dbn(options, seed, data.rows.shape)
     dbn = train(dbn, data, autoencoder=options["autoencoder"], quiet=options["quiet"], log=options["log"])
     marks = {"autoencoder": True} if options["autoencoder"] else {}

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, force_option, option, shape_option
+from ._sequences import write_picture
 from ._text import clean
 
 FORMATS = (".npy", ".csv", ".h5", ".png")
@@ -14,7 +15,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @click.command("sample", short_help="Draw rows that a model makes up.")
 @click.argument("model")
 @click.option("--n", type=int, default=16, show_default=True, help="Number of rows.")
-@click.option("--steps", type=int, default=1000, show_default=True, help="Gibbs steps in the top machine.")
+@option("--steps", type=int, help="Gibbs steps in the top machine, or for each frame.  [default: 1000; 50 for frames]")
 @option("--seed", type=int, help="Repeats the draw exactly; a fresh one is drawn and printed by default.")
 @option(
     "--out",
@@ -25,12 +26,13 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int, seed: int | None, out: str | None, shape: Any, backend: str, force: bool
+    model: str, n: int, steps: int | None, seed: int | None, out: str | None, shape: Any, backend: str, force: bool
 ) -> None:
     """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
 
     Rows come in the units of the data that MODEL was trained on. A fine-tuned model is no longer a model of its data;
-    where its file keeps the layers that it had before, these are drawn from.
+    where its file keeps the layers that it had before, these are drawn from. Of a model of sequences the rows are the
+    frames of one sequence, and a picture has time from left to right.
 
     \b
     Examples:
@@ -51,19 +53,36 @@ def command(
     ending = check_format(out, FORMATS)
     if out != STDOUT:
         check_output(out, force=force, inputs=(model,))
-    loaded = read_model(model)
-    if ending == ".png":
-        check_image(loaded, shape)
-    check_model(loaded)
+    loaded = read_model(model, sequences=True)
+    steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
+    if loaded.is_sequences:
+        check_picture(ending)
+    else:
+        if ending == ".png":
+            check_image(loaded, shape)
+        check_model(loaded)
     if hasattr(loaded.estimator, "set_params"):
         loaded.estimator.set_params(backend=backend)
-    rows = sample_rows(loaded.estimator, n, n_steps=steps, random_state=seed, backend=backend)
-    if ending == ".png":
+    if loaded.is_sequences:
+        rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
+    else:
+        rows = sample_rows(loaded.estimator, n, n_steps=steps, random_state=seed, backend=backend)
+    if ending == ".png" and loaded.is_sequences:
+        write_picture(out, rows)
+    elif ending == ".png":
         write_image(out, rows, shape)
     else:
         write_rows(out, loaded, rows)
     name = "samples" if out == STDOUT else clean(out)
     click.echo(f"{name}: {n} rows, {rows.shape[1]} features, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+
+
+def check_picture(ending: str) -> None:
+    """Find out before the work whether a picture of frames can be drawn."""
+    if ending == ".png":
+        from deepbelief.plotting import check_matplotlib
+
+        check_matplotlib()
 
 
 def check_model(model: Any) -> None:

@@ -14,6 +14,7 @@ _HOMES = {
     "DBNClassifier": "deepbelief.estimators",
     "DBNRegressor": "deepbelief.estimators",
     "DeepAutoencoder": "deepbelief.estimators",
+    "RecurrentRBM": "deepbelief.estimators",
     "save": "deepbelief.estimators",
     "load": "deepbelief.estimators",
     "Stack": "deepbelief.stack",

@@ -1,154 +1,28 @@
-"""Training of one layer: its settings, its initial weights, and the task that the epoch loop runs."""
+"""Training of one layer: what it keeps from update to update, and the task that the epoch loop runs."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Rng
-from deepbelief.errors import DivergenceError
-from deepbelief.gradients import GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.errors import DivergenceError, SettingError
+from deepbelief.gradients import GradientEstimator, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine, Workspace
-from deepbelief.optimizers import SGD
-from deepbelief.schedules import Schedule, get_schedule, momentum_at
+from deepbelief.optimizers import SGD, Average
+from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
+from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
-from deepbelief.units import Softmax, Unit, get_unit, named_unit
+from deepbelief.units import named_unit
 
 DeviceArray = Any
 
 MONITOR_ROWS = 1000
-ROUNDING = 1e-6
 ACTIVITY_DECAY = 0.95  # of the running mean that sparsity looks at
-# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
-# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
-# Many more hidden than visible units do so too: 256 on the 13 columns of wine, at a rate of 0.05 but not of 0.03.
-LARGEST_GAIN = 16.0
-USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
 LARGEST_INPUT = 1e4  # a hidden input beyond this means that the run has diverged
-
-
-@dataclass(frozen=True)
-class RBMSettings:
-    """Settings of one layer, as the estimators spell them; ``"auto"`` is resolved against the rows."""
-
-    visible: str | Unit = "auto"
-    hidden: str | Unit = "bernoulli"
-    gradient: str | GradientEstimator = "cd"
-    gibbs_steps: int = 1
-    learning_rate: float | str = "auto"
-    schedule: str | Schedule = "auto"
-    momentum: float | str = "auto"
-    nesterov: bool = False
-    weight_decay: float = 2e-4
-    batch_size: int | str = "auto"
-    n_iter: int | str = "auto"
-    sparsity_target: float | None = None
-    sparsity_cost: float = 0.3
-
-    @property
-    def is_model(self) -> bool:
-        """Whether the layer is trained as a model of its data."""
-        return get_gradient(self.gradient, 1).is_model
-
-    def resolve(
-        self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: np.ndarray[Any, Any] | None = None
-    ) -> "RBMSettings":
-        """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
-        visible, hidden = get_unit(self.visible), get_unit(self.hidden)
-        gradient = get_gradient(self.gradient, self.gibbs_steps)
-        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
-        updates = -(-n_rows // batch_size)
-        n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
-        rate = self.learning_rate
-        if rate == "auto":
-            active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
-            rate = min(visible.visible_rate(n_visible), hidden.rate)
-            rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
-            if visible.spec == "bernoulli":
-                rate *= min(1.0, 4 * n_visible / n_hidden)
-        schedule = gradient.schedule if self.schedule == "auto" else self.schedule
-        momentum = gradient.momentum if self.momentum == "auto" else self.momentum
-        return replace(
-            self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
-            learning_rate=float(rate), schedule=get_schedule(schedule), momentum=momentum,
-        )  # fmt: skip
-
-
-def _within_unit_interval(statistics: ColumnStatistics) -> bool:
-    """Tell whether all values lie in [0, 1], up to the rounding of whoever scaled them."""
-    return bool(statistics.min.min() >= -ROUNDING and statistics.max.max() <= 1 + ROUNDING)
-
-
-def _slope(visible: Unit, mean: np.ndarray[Any, Any] | None) -> float:
-    """Return the mean slope of Bernoulli visible units at their column means."""
-    if visible.spec != "bernoulli" or mean is None:
-        return USUAL_SLOPE
-    return float(np.mean(mean * (1 - mean))) + 1e-12
-
-
-def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, Any, Any]:
-    """Return (visible type, mean, scale, smoothed column means) for training on these rows.
-
-    ``"auto"`` is Bernoulli where all values lie in [0, 1], else Gaussian. Gaussian units standardise each
-    column; constant columns keep scale 1.
-
-    Raises
-    ------
-    DataError
-        If a value is not finite or cannot belong to the type; the message names its row and column.
-    """
-    statistics = column_statistics(source)
-    if visible == "auto":
-        visible = "bernoulli" if _within_unit_interval(statistics) else "gaussian"
-    unit = get_unit(visible)
-    if unit.spec == "bernoulli" and not _within_unit_interval(statistics):
-        check_unit_interval(source)  # names the row and the column
-    elif unit.spec != "bernoulli":
-        unit.check_rows(statistics.min, statistics.max)
-    if isinstance(unit, Softmax):
-        start = 0
-        for block in blocks(source):
-            unit.check_block(block, start)
-            start += len(block)
-    dtype = source.dtype
-    n = source.shape[0]
-    if unit.spec == "gaussian":
-        deviation = np.sqrt(statistics.var)
-        # A column that is constant up to rounding has no scale of its own.
-        constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(statistics.mean))
-        scale = np.where(constant, 1.0, deviation)
-        return unit, statistics.mean.astype(dtype), scale.astype(dtype), np.zeros(len(scale), dtype)
-    smoothed = (statistics.mean * n + 1) / (n + 2)
-    return unit, None, None, smoothed.astype(dtype)
-
-
-def initial_weights(
-    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int,
-    sparsity_target: float | None = None, is_model: bool = True,
-) -> Weights:  # fmt: skip
-    """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
-
-    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be. Layers
-    that are no model of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
-    (2010), four times as wide for logistic units, or of He et al. (2015) for rectified ones.
-    """
-    n_visible, dtype = len(visible_mean), visible_mean.dtype
-    rng = host_rng(seed, layer, "weights")
-    if is_model:
-        W = rng.normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
-    else:
-        limit = get_activation(hidden.activation).initial_limit(n_visible, n_hidden)
-        W = rng.uniform(-limit, limit, (n_visible, n_hidden)).astype(dtype)
-    bias = 0.0 if sparsity_target is None else np.log(sparsity_target / (1 - sparsity_target))
-    return Weights(
-        W, visible.initial_bias(visible_mean).astype(dtype), np.full(n_hidden, bias, dtype), visible.spec, hidden.spec,
-        mean, scale, visible_mean,
-    )  # fmt: skip
 
 
 @dataclass
@@ -158,6 +32,10 @@ class LayerState:
     velocities: list[np.ndarray[Any, Any]] = field(default_factory=list)
     chains: np.ndarray[Any, Any] | None = None
     activity: np.ndarray[Any, Any] | None = None  # running mean of each hidden unit, where sparsity is asked for
+    offset: np.ndarray[Any, Any] | None = None  # what hidden units are centred by
+    fast: list[np.ndarray[Any, Any]] = field(default_factory=list)  # fast weights of FPCD
+    average: list[np.ndarray[Any, Any]] = field(default_factory=list)  # mean of the parameters so far
+    averaged: int = 0  # updates in that mean
     epochs: int = 0  # epochs done
     updates: int = 0  # updates done
 
@@ -191,6 +69,13 @@ class LayerTrainer:
             if self.state.activity is not None:
                 self.activity[...] = bk.asarray(self.state.activity)
         self._visible_mean = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
+        if settings.centered:
+            self._centre()
+        if self.state.fast:
+            self.buffers.fast = [bk.asarray(a.copy()) for a in self.state.fast]
+        self.average = Average(bk, self.machine.params) if settings.averaging else None
+        if self.average is not None and self.state.averaged:
+            self.average.mean, self.average.n = [bk.asarray(a.copy()) for a in self.state.average], self.state.averaged
         self.good: Weights | None = weights if self.state.epochs else None
         self.diverged = ""
 
@@ -214,7 +99,21 @@ class LayerTrainer:
             seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
         )  # fmt: skip
         del self._rows  # a stack would else keep the rows of all its layers
+        if len(history) < len(epochs):
+            self._finish_average()  # the run was stopped before its end
         return history
+
+    def _centre(self) -> None:
+        """Start the offsets: the data's mean, and the hidden units' means given that, or those of an earlier run."""
+        xp, machine = self.bk.xp, self.machine
+        if not self.estimator.is_model:
+            raise SettingError("centered=True is for gradients of RBMs, not for denoising autoencoders")
+        if self._visible_mean is None:
+            raise SettingError("centered=True needs the column means of the training rows, which these weights lack")
+        start = machine.mean_hidden(self._visible_mean.reshape(1, -1))[0]
+        hidden = start if self.state.offset is None else self.bk.asarray(self.state.offset.copy())
+        self.buffers.offsets = self._visible_mean, hidden
+        self._shift = xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)
 
     def _start_chains(self) -> None:
         if self.chains is not None:
@@ -223,13 +122,13 @@ class LayerTrainer:
             self.chains = self.bk.asarray(self.state.chains.copy())
             return
         rng = self.bk.rng(stream(self.seed, self.layer, self.state.epochs, "chains"))
-        self.chains = self.estimator.start(self.machine, int(self.settings.batch_size), rng)
+        self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
     def _watch(self, rows: Rows, held_out: Rows | None) -> None:
         """Choose the fixed rows that are judged after each epoch."""
         n = len(rows)
         size = min(MONITOR_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
-        self._monitor = rows.some(np.sort(host_rng(self.seed, self.layer, "monitor").permutation(n)[:size]))
+        self._monitor = self._fixed(rows, size, "monitor")
         # By their own means, or by those that the layer was started with, whichever is further: the rows of a
         # `partial_fit` may be alike. A handful of rows says nothing.
         centres = [self._monitor.mean(axis=0)] + ([] if self._visible_mean is None else [self._visible_mean])
@@ -240,20 +139,35 @@ class LayerTrainer:
         if held_out is not None and self.machine.hidden.tractable:
             size = min(MONITOR_ROWS, len(held_out), n)
             self._held_out = held_out.some(np.arange(size))
-            self._compared = rows.some(np.sort(host_rng(self.seed, self.layer, "compared").permutation(n)[:size]))
+            self._compared = self._fixed(rows, size, "compared")
+
+    def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
+        """Return some rows that stay what they are; those that are drawn anew in training are drawn once."""
+        found = rows.some(np.sort(host_rng(self.seed, self.layer, name).permutation(len(rows))[:size]))
+        if self.settings.binarize != "resample":
+            return found
+        rng = self.bk.rng(stream(self.seed, self.layer, name, "binarize"))
+        return rng.bernoulli(found, self.bk.xp.empty_like(found))
 
     def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
         """Shuffle the rows and set the epoch's momentum."""
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
+        steps = self.settings.gradient.gibbs_steps  # type: ignore[union-attr]
+        if not isinstance(steps, int):
+            self.estimator = replace(self.settings.gradient, gibbs_steps=steps_at(steps, epoch, self.horizon))  # type: ignore[type-var, assignment]
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
         """Make one update with the rows at these places of the order."""
         n = stop - start
         n_negative = n if self.chains is None else len(self.chains)
         v = self.buffers.visible(n + n_negative)
-        self._rows.batch(start, stop, v[:n])
-        self.buffers.sparse = self._rows.sparse(start, stop)
+        if self.settings.binarize == "resample":
+            grey = self._rows.batch(start, stop, self.buffers.space("grey", n, v.shape[1]))
+            rng.bernoulli(grey, v[:n])
+        else:
+            self._rows.batch(start, stop, v[:n])
+            self.buffers.sparse = self._rows.sparse(start, stop)
         self.step(n, position, rng)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
@@ -264,8 +178,24 @@ class LayerTrainer:
         if self.activity is not None:
             self._encourage_sparsity(grads[2])
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
+        self._shift_biases(1)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
+        self._shift_biases(-1)
+        if self.average is not None and position >= 1 - settings.averaging:
+            self.average.add(self.buffers.room)
         self.state.updates += 1
+
+    def _shift_biases(self, sign: int) -> None:
+        """Go over to the biases of centred units, b + W lambda and c + mu W, which a step moves beside W, or back."""
+        if self.buffers.offsets is None:
+            return
+        machine, (visible, hidden), (above, below) = self.machine, self.buffers.offsets, self._shift
+        for product, bias in (
+            (self.bk.xp.matmul(machine.W, hidden, out=above), machine.vbias),
+            (self.bk.xp.matmul(visible, machine.W, out=below), machine.hbias),
+        ):
+            product *= sign
+            bias += product
 
     def _encourage_sparsity(self, hbias_grad: DeviceArray) -> None:
         """Push each hidden bias so that its unit's running mean nears the target (Hinton 2010, section 11)."""
@@ -276,6 +206,8 @@ class LayerTrainer:
     def end_epoch(self, epoch: int) -> Record:
         """Judge the fixed rows; on divergence go back to the last good epoch and stop."""
         self.state.epochs = epoch + 1
+        if self.state.epochs == self.horizon:
+            self._finish_average()
         record: Record = dict(self._labels)
         largest, seen = self._look()
         error = seen["reconstruction_error"]
@@ -289,6 +221,10 @@ class LayerTrainer:
         else:
             self.good = weights
         return record
+
+    def _finish_average(self) -> None:
+        if self.average is not None and self.average.n:
+            self.average.finish()
 
     def _look(self) -> tuple[float, Record]:
         """Return the largest hidden input of the monitored rows, and what the record tells of them.
@@ -343,10 +279,12 @@ class LayerTrainer:
         for param, kept in zip(self.machine.params, (self.good.W, self.good.vbias, self.good.hbias), strict=True):
             param[...] = self.bk.asarray(kept)
         # Velocities and chains have diverged too: a later run must not start from them.
-        for velocity in self.velocities:
-            velocity[...] = 0
+        for moved in (*self.velocities, *(self.buffers.fast or ())):
+            moved[...] = 0
+        if self.buffers.offsets is not None:
+            self._centre()
         rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
-        self.chains = self.estimator.start(self.machine, int(self.settings.batch_size), rng)
+        self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
     def export_state(self) -> LayerState:
         """Return what the next update reads beside the weights, as host values."""
@@ -354,17 +292,24 @@ class LayerTrainer:
         chains = None if self.chains is None else to_numpy(self.chains).copy()
         velocities = [to_numpy(v).copy() for v in self.velocities]
         activity = None if self.activity is None else to_numpy(self.activity).copy()
-        return replace(self.state, velocities=velocities, chains=chains, activity=activity)
+        offset = None if self.buffers.offsets is None else to_numpy(self.buffers.offsets[1]).copy()
+        fast = [to_numpy(a).copy() for a in self.buffers.fast or ()]
+        n = 0 if self.average is None else self.average.n
+        average = [to_numpy(a).copy() for a in self.average.mean] if self.average is not None and n else []
+        return replace(
+            self.state, velocities=velocities, chains=chains, activity=activity, offset=offset, fast=fast,
+            average=average, averaged=n,
+        )  # fmt: skip
 
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
-            return self.bk.to_numpy(self.chains).copy()
+            return self.bk.to_numpy(self.chains[: int(self.settings.n_chains)]).copy()
         n = min(int(self.settings.batch_size), self._n_rows)  # rows of the largest minibatch there was
         # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
         # are watched then stand in.
         there = self.estimator.is_model and self.state.updates and not self.diverged
-        v = self.buffers.visible(2 * n)[n:] if there else self._monitor[:n]
+        v = self.buffers.negative(n) if there else self._monitor[:n]
         h = self.machine.sample_hidden(
             v, self.bk.rng(stream(seed, self.layer, "states")), self.bk.xp.empty_like(v @ self.machine.W)
         )
@@ -377,3 +322,6 @@ class LayerTrainer:
         for start, stop, block in rows.blocks(BLOCK_ROWS, sparse=True):
             out[start:stop] = self.machine.mean_hidden(block, out=space("h", stop - start, out.shape[1]))
         return Rows(out, self.bk, self.machine.dtype, own=True)
+
+
+__all__ = ["LayerState", "LayerTrainer", "RBMSettings", "choose_visible", "initial_weights"]

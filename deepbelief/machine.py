@@ -1,7 +1,10 @@
 """One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
@@ -19,10 +22,13 @@ class Workspace:
         self._buffers: dict[str, DeviceArray] = {}
 
     def __call__(self, name: str, rows: int, columns: int) -> DeviceArray:
-        """Return an uninitialised array of this shape; the same memory for the same name."""
+        """Return an array of this shape; the same memory, and what it held, for the same name."""
         buffer = self._buffers.get(name)
         if buffer is None or len(buffer) < rows:
-            buffer = self._buffers[name] = self._bk.xp.empty((rows, columns), self._dtype)
+            grown = self._buffers[name] = self._bk.xp.empty((rows, columns), self._dtype)
+            if buffer is not None:
+                grown[: len(buffer)] = buffer  # a minibatch may lie there already
+            buffer = grown
         return buffer[:rows]
 
 
@@ -48,6 +54,7 @@ class Machine:
         self.visible = get_unit(weights.visible)
         self.hidden = get_unit(weights.hidden)
         self._host = weights
+        self._base_vbias: DeviceArray = None
         # Copies: the parameters move in place and must not move the caller's values.
         self.W, self.vbias, self.hbias = (
             bk.asarray(a.astype(self.dtype, copy=True)) for a in (weights.W, weights.vbias, weights.hbias)
@@ -57,6 +64,30 @@ class Machine:
     def params(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """Return (W, vbias, hbias)."""
         return self.W, self.vbias, self.hbias
+
+    def copy(self) -> "Machine":
+        """Return a machine with parameters of its own, equal to these."""
+        other = copy(self)
+        other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
+        return other
+
+    @property
+    def base_vbias(self) -> DeviceArray:
+        """Visible biases that fit the data's column means where W = 0; 0 where these are not known."""
+        if self._base_vbias is None:
+            mean = self._host.visible_mean
+            base = np.zeros(len(self.vbias)) if mean is None else self.visible.initial_bias(mean.astype(np.float64))
+            self._base_vbias = self.bk.asarray(np.asarray(base, dtype=self.dtype))
+        return self._base_vbias
+
+    def with_biases(self, vbias: DeviceArray, hbias: DeviceArray) -> "Machine":
+        """Return a machine of the same weights with other biases, which may be one for each row.
+
+        Conditionals and free energy take either; the sums of `statistics` are those of biases shared by all rows.
+        """
+        other = copy(self)
+        other.vbias, other.hbias = vbias, hbias
+        return other
 
     def weights(self) -> Weights:
         """Return the parameters as host values."""
@@ -90,13 +121,14 @@ class Machine:
         return self.visible.energy(self.bk, v, self.vbias) - self.hidden.log_partition(self.bk, x)
 
     def statistics(
-        self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray, out: tuple[DeviceArray, DeviceArray, DeviceArray]
-    ) -> tuple[Product, DeviceArray, DeviceArray]:
+        self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray,
+        out: tuple[DeviceArray, DeviceArray, DeviceArray], offsets: tuple[DeviceArray, DeviceArray] | None = None,
+    ) -> tuple[Product, DeviceArray, DeviceArray]:  # fmt: skip
         """Return the weighted sums of dE/dparams over rows: -(v h), -v and -h.
 
         ``h`` is used as scratch space, and the first sum is a product of ``v`` and it. Both phases go through
         here, the negative one with negative weights: the gradient of -log p(v) is the mean of dE over the data
-        less its mean over the model.
+        less its mean over the model. With ``offsets`` the units in the product are centred: -(v - mu) (h - lambda).
 
         Parameters
         ----------
@@ -104,10 +136,15 @@ class Machine:
         h : array of shape (n_rows, n_hidden)
         row_weight : array of shape (n_rows, 1)
         out : tuple of arrays shaped like `params`
+        offsets : tuple of arrays of shape (n_visible,) and (n_hidden,), optional
+            Subtracted from ``v`` and ``h`` in place.
         """
         xp = self.bk.xp
         negative = -row_weight
         xp.matmul(negative[:, 0], v, out=out[1])
         xp.matmul(negative[:, 0], h, out=out[2])
+        if offsets is not None:
+            v -= offsets[0]
+            h -= offsets[1]
         h *= negative
         return Product(v, h, out[0]), out[1], out[2]

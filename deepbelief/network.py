@@ -215,6 +215,19 @@ def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> li
     return layers
 
 
+def redrawn(stack: Stack, activation: str | Activation) -> Stack:
+    """Return a stack of initial weights, drawn for its own units, as one that starts as another activation wants.
+
+    `layers_from_stack` then has weights from U(-r, r) with that activation's r, and biases as they were drawn.
+    """
+    layers = []
+    for weights, layer in zip(stack, layers_from_stack(stack, activation), strict=True):
+        own, shape = get_activation(get_unit(weights.hidden).activation), weights.W.shape
+        factor = layer.activation.initial_limit(*shape) / own.initial_limit(*shape)
+        layers.append(Layer(weights.W * factor, weights.hbias, layer.activation))
+    return replace(stack_from_layers(stack, layers), tuned=stack.tuned)
+
+
 def stack_from_layers(stack: Stack, layers: Sequence[Layer]) -> Stack:
     """Return the stack with the weights of a network made from it by `layers_from_stack`, marked as tuned."""
     tuned = []

@@ -56,6 +56,36 @@ class SGD:
             bk.momentum_step(p, velocity, g, rate, momentum, decay, self.nesterov)
 
 
+class Average:
+    """The mean of parameters over updates (Polyak and Juditsky 1992).
+
+    Parameters
+    ----------
+    bk : Backend
+    params : sequence of arrays
+    """
+
+    def __init__(self, bk: Backend, params: Sequence[DeviceArray]) -> None:
+        self._bk = bk
+        self.params = params
+        self.mean = [bk.xp.zeros_like(p) for p in params]
+        self.n = 0
+
+    def add(self, scratch: Sequence[DeviceArray]) -> None:
+        """Take the parameters as they are into the mean; ``scratch`` is room of their shapes."""
+        self.n += 1
+        for p, mean, room in zip(self.params, self.mean, scratch, strict=True):
+            mean *= 1 - 1 / self.n
+            self._bk.xp.multiply(p, 1 / self.n, out=room)
+            mean += room
+
+    def finish(self) -> None:
+        """Put the mean in the parameters' place, and begin again."""
+        for p, mean in zip(self.params, self.mean, strict=True):
+            p[...] = mean
+        self.n = 0
+
+
 def _moments(bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
     """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
     return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]

@@ -10,7 +10,9 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.sources import RowSource, ScaledSource, column_statistics
+from deepbelief.seeds import stream
+from deepbelief.settings import check_binary
+from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
@@ -79,13 +81,13 @@ def pretrain(
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
     trainers: list[LayerTrainer] = []
     history: list[Record] = []
+    source, drawn, held_out = _binarized(source, held_out, settings[0], seed)
     for number in range(n_passes):
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
             if layer:
-                rows = trainers[layer - 1].represent(rows)  # type: ignore[arg-type]
-                held = trainers[layer - 1].represent(held) if held is not None else None
+                rows, held = _represented(trainers[layer - 1], rows, held, drawn, settings[layer], seed)
             if number == 0:
                 trainer = _first_pass_trainer(
                     source, rows, trainers, layer, n_hidden, settings[layer], bk, seed, n_passes, start, states
@@ -103,12 +105,45 @@ def pretrain(
             n_iter = int(trainer.settings.n_iter)
             first = trainer.state.epochs
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
+            labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
             reporter.begin(labels | extent)
             history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)  # type: ignore[arg-type]
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
     return _result(trainers, len(layer_sizes), history, "", seed)
+
+
+def _binarized(
+    source: RowSource, held_out: RowSource | None, settings: RBMSettings, seed: int
+) -> tuple[RowSource, RowSource, RowSource | None]:
+    """Return the first layer's rows as it is trained on them, as bits that stay, and the held-out rows as bits."""
+    check_binary(settings.visible, source, settings.binarize)
+    drawn = binarized(source, settings.binarize, seed, "rows")
+    held_out = None if held_out is None else binarized(held_out, settings.binarize, seed, "held-out")
+    return source if settings.binarize == "resample" else drawn, drawn, held_out
+
+
+def _represented(
+    below: LayerTrainer, rows: Any, held: Rows | None, drawn: RowSource, settings: RBMSettings, seed: int
+) -> tuple[Rows, Rows | None]:
+    """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
+    bk, key = below.bk, (seed, below.layer, "rows")
+    if below.settings.binarize == "resample":  # what is passed on stays what it is
+        if below.layer == 0:
+            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype)
+        else:
+            rows.binarize("sample", bk.rng(stream(*key, "drawn")))
+    rows = below.represent(rows)
+    held = None if held is None else below.represent(held)
+    if settings.binarize is not None:
+        if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
+            raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
+        if settings.binarize != "resample":
+            rows.binarize(settings.binarize, bk.rng(stream(*key, "binarize")))
+        if held is not None:
+            held.binarize(settings.binarize, bk.rng(stream(*key, "held-out")))
+    return rows, held
 
 
 def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:

@@ -179,9 +179,7 @@ class Rows:
             return self._sparse.part(start, stop).dense(self.bk.xp.empty((stop - start, self.shape[1]), self.dtype))
         return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
 
-    def blocks(
-        self, size: int = BLOCK_ROWS, *, sparse: bool = False
-    ) -> Iterator[tuple[int, int, DeviceArray | SparseRows]]:
+    def blocks(self, size: int = BLOCK_ROWS, *, sparse: bool = False) -> Iterator[tuple[int, int, DeviceArray]]:
         """Iterate over (start, stop, rows) from the first to the last; with ``sparse`` as sparse rows where it pays."""
         pays = sparse and self._sparse is not None and self._sparse.pays
         for start in range(0, len(self), size):
@@ -205,6 +203,14 @@ class Rows:
         """Subtract and divide by a number for each column, in place: of rows that are the device's own."""
         self._resident -= self.bk.asarray(mean)
         self._resident /= self.bk.asarray(scale)
+
+    def binarize(self, how: str, rng: Rng) -> None:
+        """Turn values in [0, 1] into bits in place, by a half or by a draw: of rows that are the device's own."""
+        for _, _, block in self.blocks():
+            if how == "threshold":
+                block[...] = (block >= 0.5).astype(self.dtype)
+            else:
+                block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
 
     def source(self) -> RowSource:
         """Return these rows as a source on the host."""

@@ -315,8 +315,8 @@ class FakeRows:
         self._host.times(*_kernel(W, out))
         return out
 
-    def add_transposed(self, h, out):
-        self._host.add_transposed(*_kernel(h, out))
+    def add_transposed(self, h, out, factor=1):
+        self._host.add_transposed(*_kernel(h, out), factor)
 
 
 class FakeDevice:

@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
@@ -38,11 +38,17 @@ CHECKED = [
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3, code="sigmoid", loss="squared_error", tied=True, alpha=1e-4),
     DeepAutoencoder((5, 3), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True),
+    RecurrentRBM(4, 3, n_iter=2),
+    RecurrentRBM(4, 3, n_iter=2, cell="gru", visible="gaussian", pretrain_frames=1, truncation=4),
 ]
 STOCHASTIC = "minibatches are drawn by row, so that a weight of 2 is not a repetition (nor is it in SGDClassifier)"
 
+IN_ORDER = "the rows are the frames of a sequence: what is said of one depends on those before it"
+
 
 def expected_failures(estimator):
+    if isinstance(estimator, RecurrentRBM):
+        return {f"check_methods_{kind}_invariance": IN_ORDER for kind in ("sample_order", "subset")}
     if not isinstance(estimator, (DBNClassifier, DBNRegressor)):
         return {}
     return {f"check_sample_weight_equivalence_on_{kind}_data": STOCHASTIC for kind in ("dense", "sparse")}
@@ -86,6 +92,8 @@ FITTED = [
     DBNRegressor((6, 5), rbm=UNIT_TYPES["rectified"], max_iter=3, early_stopping=True, solver="sgd", random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, early_stopping=True, random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, code="sigmoid", tied=True, random_state=3),
+    RecurrentRBM(6, 5, n_iter=2, pretrain_frames=1, pretrain_recurrent=1, truncation=20, random_state=3),
+    RecurrentRBM(6, 5, n_iter=2, cell="gru", solver="sgd", visible="gaussian", random_state=3),
 ]
 EACH = pytest.mark.parametrize("estimator", FITTED, ids=lambda e: f"{type(e).__name__}-{FITTED.index(e)}")
 
@@ -272,6 +280,9 @@ def test_rows_that_cannot_be_used(estimator, bits):
         fitted.transform(broken)
     with pytest.raises(ValueError, match=r"row 7, column 3|NaN"):
         clone(estimator).fit(as_source(broken), y)
+    with pytest.raises(DataError, match="row 7, column 3"):
+        fitted.transform(as_source(broken))
+    np.testing.assert_array_equal(fitted.transform(as_source(X)), fitted.transform(X))
 
 
 def test_a_search_over_the_learning_rate_of_pretraining(bits):
@@ -335,7 +346,7 @@ BAD_OUTER = [
     *[("n_passes", v, NUMBER) for v in (0, 1.5, "x")],
 ]
 BAD_TUNED = [
-    ("solver", "adamm", "sgd"),
+    ("solver", "adamm", "did you mean 'adam'"),
     ("solver", None, "sgd"),
     ("schedule", "auto", "constant, linear, cosine"),
     *[("learning_rate_init", v, NUMBER) for v in (0, np.inf, "x")],
@@ -346,12 +357,23 @@ BAD_TUNED = [
     *[("validation_fraction", v, NUMBER) for v in (0, 1)],
     *[("n_iter_no_change", v, NUMBER) for v in (0, 1.5)],
     ("tol", -1, NUMBER),
+    ("l1", -1, NUMBER),
+    *[("max_norm", v, NUMBER) for v in (0, -1, "x")],
+    *[(name, v, NUMBER) for name in ("dropout", "input_dropout") for v in (1, 1.0, -0.1, "x", None)],
+    ("dropout", [0.5, 1], NUMBER),
+    ("dropout", [0.1, 0.2, 0.3], "dropout has 3 shares"),
+    ("schedule", "halving", "early_stopping=True"),
+    ("schedule", "halvin", "did you mean 'halving'"),
+    ("pretraining", "rmb", "did you mean 'rbm'"),
     *[("pretrained", v, "pretrained") for v in (3, DBN(), LogisticRegression())],
     *[(name, "no", "True or False") for name in ("early_stopping", "nesterovs_momentum", "warm_start")],
 ]
 BAD_CLASSIFIER = [
     ("activation", "tahn", "did you mean 'tanh'"),
     ("activation", None, "sigmoid, tanh"),
+    *[(name, v, NUMBER) for name in ("head_epochs", "n_frozen") for v in (-1, 1.5, "x")],
+    *[("pretrained_lr_factor", v, NUMBER) for v in (-1, "x")],
+    ("n_frozen", 3, "n_frozen=3.*there are 2"),
     *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
 ]
 BAD_LOSSES = [
@@ -391,6 +413,23 @@ def test_a_bad_setting_is_one_clear_line_before_any_training(cls, name, value, m
     with pytest.raises(SettingError, match=match) as caught:
         cls(**settings | {name: value}).fit(*bits)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"momentum": "ramp", "solver": "adam"}, "momentum='ramp' is for solver='sgd'"),
+        ({"head_epochs": 5, "max_iter": 4}, "head_epochs=5 is beyond max_iter=4.*n_frozen"),
+        ({"pretraining": "denoising", "rbm": RBM(gradient="pcd")}, "gradient='pcd'.*leave one of the two out"),
+        ({"rbm": RBM(schedule="halving")}, "an RBM has none of: use linear"),
+        ({"rbm": RBM(hidden="gaussian", sparsity_target=0.1)}, "sparsity_target needs hidden='bernoulli'"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings, match, bits, monkeypatch):
+    monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    for cls in (DBNClassifier, DBNRegressor):
+        with pytest.raises(SettingError, match=match):
+            cls((6, 5), **settings).fit(*bits)
 
 
 @pytest.mark.parametrize(("name", "value", "match"), BAD_RBM)

@@ -6,7 +6,20 @@ import pytest
 from layer_runs import host
 
 from deepbelief.errors import SettingError
-from deepbelief.gradients import CD, CORRUPTIONS, GRADIENTS, PCD, Denoising, PhaseBuffers, get_gradient
+from deepbelief.gradients import (
+    CD,
+    CORRUPTIONS,
+    FPCD,
+    GRADIENTS,
+    MFCD,
+    PCD,
+    PT,
+    Denoising,
+    Exact,
+    PhaseBuffers,
+    get_gradient,
+)  # fmt: skip
+from deepbelief.gradients.tempering import log_odds
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
 from deepbelief.stack import Weights
@@ -33,6 +46,9 @@ def estimate(bk, estimator, weights, rows, *, chains=None, batch_size=None, key=
     return host(bk, grads)
 
 
+TO_INFINITY = [CD(60, sample_visible=True), PCD(60), FPCD(60), PT(40, n_temperatures=3), Exact()]
+
+
 def started(bk, estimator, weights, n_chains):
     return estimator.start(Machine(weights, bk), n_chains, bk.rng(stream(2, "chains")))
 
@@ -46,7 +62,7 @@ def assert_near(got, truth, tolerance=TOLERANCE):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
 def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     weights = exact.tiny(seed=3, spread=1.0, dtype=dtype)
     rows = data_rows()
@@ -57,7 +73,7 @@ def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     assert_near(estimate(bk, estimator, weights, rows, chains=chains), truth)
 
 
-@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
 def test_long_chains_with_softmax_groups(bk, estimator):
     weights = exact.tiny(visible="softmax:2,3")
     V = exact.visible_states(weights)
@@ -66,7 +82,7 @@ def test_long_chains_with_softmax_groups(bk, estimator):
     assert_near(estimate(bk, estimator, weights, rows, chains=chains), exact.gradient(weights, rows))
 
 
-@pytest.mark.parametrize("estimator", [CD(60, sample_visible=True), PCD(60)], ids=["cd", "pcd"])
+@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
 def test_long_chains_with_gaussian_visible_units(bk, estimator):
     weights = exact.tiny(visible="gaussian", spread=0.5)
     rows = np.random.default_rng(8).normal(0.5, 1.0, (N_ROWS, 5))
@@ -327,3 +343,200 @@ def test_denoising_refuses_what_does_not_go_together(bk):
     assert Denoising("gaussian", 3.0).level == 3.0
     with pytest.raises(SettingError, match="did you mean"):
         Denoising(loss="squared_eror")
+
+
+# --- the exact gradient ---
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5)])
+@pytest.mark.parametrize("kind", [{}, {"hidden": "gaussian"}, {"visible": "gaussian"}, {"visible": "softmax:2,3"}])
+def test_enumeration_gives_the_exact_gradient(bk, shape, kind):
+    shape = (5, 3) if "softmax" in kind.get("visible", "") else shape
+    weights = exact.tiny(*shape, spread=0.5, **kind)
+    rows = np.random.default_rng(8).random((7, shape[0]))
+    chains = started(bk, Exact(), weights, 40)  # more than there are states of one side
+    got = estimate(bk, Exact(), weights, rows, chains=chains, batch_size=10)
+    if kind.get("hidden") == "gaussian":
+        h_data, V = rows @ weights.W + weights.hbias, exact.states(shape[0])
+        field = V @ weights.W + weights.hbias
+        p = np.exp(V @ weights.vbias + 0.5 * np.square(field).sum(axis=1))
+        p /= p.sum()
+        truth = [
+            (V * p[:, None]).T @ field - rows.T @ h_data / 7, p @ V - rows.mean(axis=0),
+            p @ field - h_data.mean(axis=0),
+        ]  # fmt: skip
+    else:
+        truth = exact.gradient(weights, rows)
+    assert_near(got, [0.7 * t for t in truth], 1e-12)
+
+
+def test_enumeration_refuses_what_is_too_large(bk):
+    for weights, match in (
+        (Weights(np.zeros((17, 18)), np.zeros(17), np.zeros(18)), "at most 16 Bernoulli units on one side, got 17"),
+        (exact.tiny(hidden="rectified"), "rectified"),
+        (exact.tiny(visible="gaussian", hidden="gaussian"), "at most 16 Bernoulli"),
+    ):
+        with pytest.raises(SettingError, match=match):
+            started(bk, Exact(), weights, 3)
+
+
+# --- mean-field steps ---
+
+
+def test_mean_field_steps_follow_the_means(bk):
+    weights, rows = exact.tiny(), data_rows(30)
+    for k in (1, 2, 60):
+        h = h_data = exact.hidden_given(weights, rows)
+        for _ in range(k):
+            v = 1 / (1 + np.exp(-(weights.vbias + h @ weights.W.T)))
+            h = exact.hidden_given(weights, v)
+        truth = (
+            (v.T @ h - rows.T @ h_data) / 30,
+            v.mean(axis=0) - rows.mean(axis=0),
+            h.mean(axis=0) - h_data.mean(axis=0),
+        )
+        assert_near(estimate(bk, MFCD(k), weights, rows), truth, 1e-12)
+
+
+# --- fast weights ---
+
+
+def test_without_a_rate_fast_weights_are_none(bk):
+    weights, rows = exact.tiny(spread=0.3), data_rows(30)
+    found = [
+        estimate(bk, estimator, weights, rows, chains=started(bk, PCD(), weights, 40))
+        for estimator in (PCD(3), FPCD(3, fast_rate=0.0))
+    ]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_fast_weights_drive_the_chains_and_decay(bk, centred):
+    """The chains follow the sum of the parameters and the fast ones, which learn and decay."""
+    weights, rows = exact.tiny(spread=0.5), data_rows(N_ROWS)
+    machine = Machine(weights, bk)
+    buffers = PhaseBuffers(bk, machine)
+    if centred:
+        buffers.offsets = bk.asarray(np.linspace(0.1, 0.9, 5)), bk.asarray(np.array([0.2, 0.5, 0.9]))
+    estimator, rng = FPCD(40, fast_rate=4.0, fast_decay=0.5), bk.rng(stream(4))
+    chains = started(bk, estimator, weights, N_ROWS)
+    fast = [np.zeros_like(p) for p in (weights.W, weights.vbias, weights.hbias)]
+    for _ in range(3):
+        buffers.visible(2 * N_ROWS)[:N_ROWS] = bk.asarray(rows)
+        before = [f.copy() for f in fast]
+        grads = host(bk, estimator(machine, buffers, N_ROWS, N_ROWS, chains, rng))
+        fast = [0.5 * f - 4.0 * g for f, g in zip(fast, grads, strict=True)]
+        for a, b in zip(buffers.fast, fast, strict=True):
+            np.testing.assert_allclose(bk.to_numpy(a), b, atol=1e-12)
+    shift = [np.zeros(5), np.zeros(3)]
+    if centred:
+        mu, offset = (bk.to_numpy(o) for o in buffers.offsets)
+        shift = [-before[0] @ offset, -mu @ before[0]]
+    biases = (weights.vbias + before[1] + shift[0], weights.hbias + before[2] + shift[1])
+    driven = Weights(weights.W + before[0], *biases)
+    v, h, p = exact.joint(driven)
+    slow_v, _, slow_p = exact.joint(weights)
+    assert np.abs(p @ v - slow_p @ slow_v).max() > 3 * TOLERANCE
+    np.testing.assert_allclose(bk.to_numpy(buffers.negative(N_ROWS)).mean(axis=0), p @ v, atol=TOLERANCE)
+    np.testing.assert_allclose(bk.to_numpy(chains).mean(axis=0), p @ h, atol=TOLERANCE)
+    for a, b in zip(machine.params, (weights.W, weights.vbias, weights.hbias), strict=True):
+        np.testing.assert_array_equal(bk.to_numpy(a), b)  # the parameters themselves are for the optimizer to move
+
+
+@pytest.mark.parametrize("bad", [{"fast_rate": -1}, {"fast_rate": np.inf}, {"fast_decay": 1}, {"fast_decay": -0.1}])
+def test_fast_weights_refuse_settings_that_are_none(bad):
+    with pytest.raises(SettingError, match="must be a number"):
+        FPCD(**bad)
+
+
+# --- tempering ---
+
+
+def tempered(weights, base, beta):
+    """The machine at an inverse temperature."""
+    return Weights(beta * weights.W, (1 - beta) * base + beta * weights.vbias, beta * weights.hbias)
+
+
+def test_exchanges_keep_detailed_balance():
+    """p_a(x) p_b(y) times the chance to accept is the same both ways, for every pair of states."""
+    weights, base = exact.tiny(3, 2, spread=1.0), np.array([0.3, -0.4, 1.0])
+    V, H = exact.states(3), exact.states(2)
+    difference = exact.energies(weights, V, H) + (V @ base)[:, None]
+    odds = log_odds(0.8, 0.3, difference.ravel()[:, None], difference.ravel()[None, :])
+    log_a, log_b = (-exact.energies(tempered(weights, base, beta), V, H).ravel() for beta in (0.8, 0.3))
+    joint = log_a[:, None] + log_b[None, :]
+    flow = np.exp(joint) * np.minimum(1, np.exp(odds))
+    np.testing.assert_allclose(flow, flow.T, rtol=1e-12)
+    assert np.abs(odds).max() > 1
+
+
+def test_every_temperature_keeps_its_own_distribution(bk):
+    weights = exact.tiny(spread=1.2)
+    mean = np.array([0.2, 0.5, 0.9, 0.4, 0.6])
+    weights = Weights(weights.W, weights.vbias, weights.hbias, visible_mean=mean)
+    n, estimator = 4000, PT(1, n_temperatures=3)
+    chains = started(bk, estimator, weights, n)
+    assert len(chains) == 3 * n
+    machine, rng = Machine(weights, bk), bk.rng(stream(5))
+    buffers = PhaseBuffers(bk, machine)
+    for _ in range(40):
+        buffers.visible(1 + 3 * n)[:1] = 0
+        estimator(machine, buffers, 1, 1, chains, rng)
+    found = bk.to_numpy(chains).reshape(3, n, 3)
+    for beta, states in zip((1.0, 0.5, 0.0), found, strict=True):
+        _, h, p = exact.joint(tempered(weights, np.log(mean / (1 - mean)), beta))
+        np.testing.assert_allclose(states.mean(axis=0), p @ h, atol=6 * 0.5 / np.sqrt(n))
+        np.testing.assert_allclose(states.T @ states / n, (h * p[:, None]).T @ h, atol=6 * 0.5 / np.sqrt(n))
+
+
+def test_tempered_chains_cross_where_others_are_stuck(bk):
+    """Two states far apart, one of them empty at first: plain chains stay, tempered ones find the other."""
+    W = np.full((6, 3), 4.0)
+    weights = Weights(W, -W.sum(axis=1) / 2, -W.sum(axis=0) / 2, visible_mean=np.full(6, 0.5))
+    shares = []
+    for estimator in (PCD(1), PT(1, n_temperatures=8)):
+        chains = started(bk, estimator, weights, 200)
+        chains[...] = 0
+        machine, rng = Machine(weights, bk), bk.rng(stream(6))
+        buffers = PhaseBuffers(bk, machine)
+        for _ in range(60):
+            buffers.visible(1 + len(chains))[:1] = 0
+            estimator(machine, buffers, 1, 1, chains, rng)
+        shares.append(bk.to_numpy(chains)[:200].mean())
+    assert shares[0] < 0.05
+    assert 0.3 < shares[1] < 0.7
+
+
+def test_tempering_refuses_what_it_cannot_do(bk):
+    with pytest.raises(SettingError, match="needs Bernoulli hidden units"):
+        started(bk, PT(), exact.tiny(hidden="gaussian"), 3)
+    for bad in (1, 2.5, True):
+        with pytest.raises(SettingError, match="n_temperatures must be an integer >= 2"):
+            PT(n_temperatures=bad)
+
+
+# --- centring ---
+
+
+OF_MODELS = [CD(2), MFCD(2), PCD(2), FPCD(2), PT(2, n_temperatures=3), Exact()]
+
+
+@pytest.mark.parametrize("estimator", OF_MODELS, ids=repr)
+def test_centred_gradients_are_those_of_centred_units(bk, estimator):
+    """Of W: <(v - mu)(h - lambda)> of the model less that of the data; those of the biases stay."""
+    weights, rows = exact.tiny(), data_rows(30)
+    mu, before = np.linspace(0.1, 0.9, 5), np.array([0.2, 0.5, 0.9])
+    found = []
+    for centred in (False, True):
+        machine = Machine(weights, bk)
+        buffers = PhaseBuffers(bk, machine)
+        if centred:
+            buffers.offsets = bk.asarray(mu), bk.asarray(before.copy())
+        chains = started(bk, estimator, weights, 40)
+        buffers.visible(30 + (30 if chains is None else len(chains)))[:30] = bk.asarray(rows)
+        found.append(host(bk, estimator(machine, buffers, 30, 30, chains, bk.rng(stream(7)))))
+    offset = 0.99 * before + 0.01 * exact.hidden_given(weights, rows).mean(axis=0)
+    np.testing.assert_allclose(bk.to_numpy(buffers.offsets[1]), offset, rtol=1e-12)
+    (W, vbias, hbias), got = found
+    assert_near(got, (W - np.outer(mu, hbias) - np.outer(vbias, offset), vbias, hbias), 1e-12)

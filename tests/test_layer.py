@@ -18,7 +18,8 @@ from deepbelief.sources import ArraySource, as_source
 from deepbelief.training import Rows
 from deepbelief.units import get_unit
 
-ESTIMATORS = ["cd", "pcd"]
+ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]
+PERSISTENT = ("pcd", "fpcd", "pt", "exact")
 
 
 # --- settings ---
@@ -197,8 +198,9 @@ def test_schedule_and_momentum_reach_the_update(bk):
 def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monkeypatch):
     rows = bits()
     trainer = trainer_for(
-        fake_device, rows, gradient=gradient, gibbs_steps=2, nesterov=True, sparsity_target=0.1, **shape
-    )
+        fake_device, rows, gradient=gradient, gibbs_steps=2, nesterov=True, sparsity_target=0.1, centered=True,
+        averaging=1.0, **shape,
+    )  # fmt: skip
     update, epochs = LayerTrainer.update, []
 
     def watched(self, *arguments):
@@ -212,12 +214,15 @@ def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monke
     assert len(set(epochs)) == 3  # nothing crossed between the updates of an epoch either
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("gradient", ESTIMATORS[:-1])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov):
     n_visible, n_hidden, batch = 400, 300, 100
     rows = bits(250, n_visible)
-    trainer = trainer_for(get_backend(), rows, n_hidden, gradient=gradient, nesterov=nesterov, batch_size=batch)
+    trainer = trainer_for(
+        get_backend(), rows, n_hidden, gradient=gradient, nesterov=nesterov, batch_size=batch, centered=nesterov,
+        n_chains=batch // 10 if gradient == "pt" else "auto", averaging=float(nesterov),
+    )  # fmt: skip
     words = 4 * batch * max(n_visible, n_hidden)  # bytes of one draw of states; freed before the next
     step, peaks = trainer.step, []
 
@@ -235,7 +240,7 @@ def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gr
         tracemalloc.stop()
     # The step's scratch is a block that stays in cache; a lost buffer would be a phase (240 kB) or a gradient (480 kB).
     slack = 130_000
-    assert peaks[0] > words + slack  # the test can see buffers
+    assert peaks[0] > 240_000 + slack // 4  # the test can see buffers
     assert max(peaks[3:]) < max(words, 262_144) + slack, peaks
 
 
@@ -303,7 +308,7 @@ def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
         trainer.negative_states(0),
         *trainer.machine.weights().arrays().values(),
     ]
-    if gradient == "pcd":
+    if gradient in PERSISTENT:
         arrays.append(state.chains)
     assert all(type(a) is np.ndarray for a in arrays)
     assert isinstance(state, LayerState)
@@ -316,7 +321,7 @@ def test_negative_states_are_bits_however_few_the_rows(bk, gradient, n_rows):
     trainer = trainer_for(bk, rows, gradient=gradient, batch_size=10)
     train(trainer, rows, (0, 2))
     states = trainer.negative_states(0)
-    assert states.shape == (10 if gradient == "pcd" else min(10, n_rows), 4)
+    assert states.shape == (10 if gradient in PERSISTENT else min(10, n_rows), 4)
     assert set(np.unique(states)) <= {0, 1}
     np.testing.assert_array_equal(states, trainer.negative_states(0))
 

@@ -29,7 +29,7 @@ class Product:
     out : array of shape (n_in, n_out)
         Room for the product, where it is wanted as an array.
     plus : tuple of SparseRows of shape (n, n_in) and array of shape (n, n_out), optional
-        A second such product that is added; its array may be used up.
+        A second such product that is added.
     """
 
     left: DeviceArray
@@ -60,8 +60,8 @@ class SparseRows(Protocol):
     def times(self, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
         """Return the rows times ``W``, in ``out`` where that is given."""
 
-    def add_transposed(self, h: DeviceArray, out: DeviceArray) -> None:
-        """Add the transposed rows times ``h`` to ``out``."""
+    def add_transposed(self, h: DeviceArray, out: DeviceArray, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
 
 
 class Sparse(Protocol):
@@ -118,7 +118,7 @@ class Backend(Protocol):
         """Gather rows into ``out``."""
 
     def sigmoid(self, x: DeviceArray, bias: DeviceArray | None = None) -> DeviceArray:
-        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``."""
+        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``; the bias is one for all rows, or shaped like ``x``."""
 
     def momentum_step(
         self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,

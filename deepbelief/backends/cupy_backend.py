@@ -94,9 +94,11 @@ class CupyRows:
         out[...] = product
         return out
 
-    def add_transposed(self, h: Any, out: Any) -> None:
-        """Add the transposed rows times ``h`` to ``out``."""
-        out += self._matrix.T @ h
+    def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
+        product = self._matrix.T @ h
+        product *= factor
+        out += product
 
 
 class CupyBackend:
@@ -148,8 +150,8 @@ class CupyBackend:
 
     def sigmoid(self, x: Any, bias: Any = None) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``."""
-        pointer = np.intp(0) if bias is None else bias
-        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(x.shape[-1]))
+        pointer, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one bias, or one for each row
+        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(period))
         return x
 
     def momentum_step(

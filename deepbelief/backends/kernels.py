@@ -5,10 +5,10 @@ Each has its NumPy twin in `numpy_backend`, which is its definition.
 
 SIGMOID = r"""
 template <typename T>
-__global__ void sigmoid(T* x, const T* bias, const long long n, const int columns) {
+__global__ void sigmoid(T* x, const T* bias, const long long n, const int period) {
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i >= n) return;
-    T z = x[i] + (bias ? bias[i % columns] : T(0));
+    T z = x[i] + (bias ? bias[i % period] : T(0));
     x[i] = T(1) / (T(1) + exp(-z));
 }
 """

@@ -76,7 +76,7 @@ def _step_by_product(
     routines.add_product(grad.left, grad.right, -rate, velocity, keep)
     if grad.plus is not None:
         rows, right = grad.plus
-        rows.add_transposed(np.multiply(right, -rate, out=right), velocity)
+        rows.add_transposed(right, velocity, -rate)
     if decay:
         routines.add(w, -decay, velocity)
     routines.add(velocity, 1 + momentum if nesterov else 1, w)
@@ -139,14 +139,16 @@ class NumpyBackend:
         return np.take(rows, index, axis=0, out=out, mode="clip")
 
     def sigmoid(self, x: Array, bias: Array | None = None) -> Array:
-        """Replace ``x`` by the logistic function of ``x + bias``.
+        """Replace ``x`` by the logistic function of ``x + bias``; there may be a bias for each row.
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
-        if bias is None:
-            np.negative(x, out=x)
-        else:
+        if bias is not None and bias.ndim == 1:
             np.subtract(-bias, x, out=x)
+        else:
+            if bias is not None:
+                x += bias
+            np.negative(x, out=x)
         with np.errstate(over="ignore"):
             np.exp(x, out=x)
             np.add(x, 1, out=x)

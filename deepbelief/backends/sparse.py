@@ -79,14 +79,15 @@ class HostRows:
             csc_matvecs(*self.shape, W.shape[1], *by_columns, W.reshape(-1), _flat(out))
         return out
 
-    def add_transposed(self, h: Array, out: Array) -> None:
-        """Add the transposed rows times ``h`` to ``out``."""
+    def add_transposed(self, h: Array, out: Array, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
         n, n_columns = self.shape
         by_columns = self._by_columns()
-        if by_columns is None:
-            csc_matvecs(n_columns, n, h.shape[1], *self._rows, h.reshape(-1), _flat(out))
-        else:
-            csr_matvecs(n_columns, n, h.shape[1], *by_columns, h.reshape(-1), _flat(out))
+        ends, indices, data = self._rows if by_columns is None else by_columns
+        kernel = csc_matvecs if by_columns is None else csr_matvecs
+        if factor != 1:
+            data = data * factor
+        kernel(n_columns, n, h.shape[1], ends, indices, data, h.reshape(-1), _flat(out))
 
     def _by_columns(self) -> Compressed | None:
         n, n_columns = self.shape

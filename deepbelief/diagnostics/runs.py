@@ -27,7 +27,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HELD_OUT = 0.1  # where the model holds no rows out itself
 HELD_ROWS = 300  # that judge a machine, by
-CLOSE = 0.95  # share of another run's gain from which a machine counts as no worse
 HELD_BITS = 100  # so many of their columns: the exact pseudo-likelihood costs a pass over the weights for each
 
 
@@ -52,7 +51,7 @@ class Run(Protocol):
     def quality(self) -> tuple[float, ...]:
         """What the best run has the largest of."""
 
-    def is_no_worse(self, best: "Run") -> bool:
+    def is_no_worse(self, best: Any) -> bool:
         """Tell whether the difference from the best run does not matter."""
 
 
@@ -81,7 +80,8 @@ class PretrainRun:
         self._by_likelihood = has_pseudo_likelihood(weights, settings)
         self._trainer = LayerTrainer(weights, settings, bk, seed=seed, layer=0, horizon=self.n_epochs)
         self._rows, self._held = Rows(rows, bk, self._trainer.machine.dtype), held
-        self.start = self.score = self._judge()
+        self._scores = self._judge()
+        self.start = self.score = float(self._scores.mean())
         self.gain = 0.0
 
     def advance(self, stop: int) -> "PretrainRun":
@@ -94,7 +94,8 @@ class PretrainRun:
             self.diverged = str(error)
         self.epochs = self._trainer.state.epochs
         if not self.diverged:
-            self.score = self._judge()
+            self._scores = self._judge()
+            self.score = float(self._scores.mean())
             self.gain = self.score - self.start
         self.seconds += time.perf_counter() - began
         return self
@@ -104,22 +105,24 @@ class PretrainRun:
         """The score."""
         return (self.score,)
 
-    def is_no_worse(self, best: Run) -> bool:
-        """Tell whether it gained nearly as much."""
-        return self.gain >= CLOSE * best.gain
+    def is_no_worse(self, best: Any) -> bool:
+        """Tell whether the held-out rows leave open which is better: the one-standard-error rule, row by row."""
+        behind = best._scores - self._scores
+        error = behind.std(ddof=1) / math.sqrt(len(behind)) if len(behind) > 1 else 0.0
+        return bool(behind.mean() <= error)
 
-    def _judge(self) -> float:
-        """Return the pseudo-log-likelihood of held-out rows, or less the squared error of their reconstruction."""
+    def _judge(self) -> Array:
+        """Return the pseudo-log-likelihoods of held-out rows, or less the squared errors of their reconstruction."""
         machine = self._trainer.machine
         if self._by_likelihood:
             weights = machine.weights()
             groups = get_unit(weights.visible).spec.count(",") + 1 if "softmax" in weights.visible else None
             n_bits = None if groups is not None else min(HELD_BITS, weights.n_visible)
-            return float(pseudo_log_likelihood(weights, self._held, n_bits=n_bits).mean())
+            return pseudo_log_likelihood(weights, self._held, n_bits=n_bits)
         bk = machine.bk
         v = bk.asarray(self._held, dtype=machine.dtype)
         error = bk.xp.square(machine.mean_visible(machine.mean_hidden(v)) - v).sum(axis=1)
-        return -float(bk.to_numpy(error).mean(dtype=np.float64))
+        return -bk.to_numpy(error).astype(np.float64)
 
 
 def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
@@ -215,7 +218,7 @@ class FinetuneRun:
         """The score, and less the loss."""
         return (self.score, -self.loss)
 
-    def is_no_worse(self, best: Run) -> bool:
+    def is_no_worse(self, best: Any) -> bool:
         """Tell whether it is the best run."""
         return self is best
 

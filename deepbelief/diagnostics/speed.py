@@ -7,6 +7,7 @@ backend. What a piece of work takes beyond them is element-wise work, random dra
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -209,8 +210,6 @@ def machine() -> dict[str, Any]:
     >>> machine()["cores"] >= 1
     True
     """
-    import deepbelief
-
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
@@ -225,5 +224,5 @@ def machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "scikit-learn": sklearn.__version__,
-        "deepbelief": deepbelief.__version__,
+        "deepbelief": getattr(sys.modules["deepbelief"], "__version__", "unknown"),
     }

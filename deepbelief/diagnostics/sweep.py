@@ -119,8 +119,9 @@ def learning_rate_sweep(
     then. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the best one does,
     in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best, ``"too high"``.
     ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
-    The rate with the best score is recommended; of machines whose gains are within a twentieth of each other the one
-    at the largest rate, which has learned the same sooner.
+    The rate with the best score is recommended. Of machines that the held-out rows cannot tell from the best one (the
+    mean difference, row by row, is within its standard error: Breiman et al. 1984) it is the one at the largest rate,
+    which has learned the same sooner.
 
     Of a `DBN` the first layer is trained: the layers above see other rows at every rate, so that their scores cannot be
     compared. Estimators that are fine-tuned are pretrained once, and the rate is that of fine-tuning. The model is not

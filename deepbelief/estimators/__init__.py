@@ -5,6 +5,7 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.files import load, save
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 
-__all__ = ["DBN", "RBM", "DBNClassifier", "DBNRegressor", "DeepAutoencoder", "load", "save"]
+__all__ = ["DBN", "RBM", "DBNClassifier", "DBNRegressor", "DeepAutoencoder", "RecurrentRBM", "load", "save"]

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, warn_diverged
+from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import (
@@ -350,7 +350,7 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
     def inverse_transform(self, X: Any) -> Any:
@@ -402,7 +402,7 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         """
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         errors = np.empty(source.shape[0], self.coefs_[0].dtype)
         for start, stop, rows, output in self._reconstructions(source, bk):
             errors[start:stop] = np.square(output - rows).sum(axis=1)

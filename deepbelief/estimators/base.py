@@ -15,7 +15,7 @@ from deepbelief.errors import BackendError, DataError, DivergenceWarning, Settin
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
 from deepbelief.schedules import get_schedule, needs_validation
-from deepbelief.sources import RowSource, as_source
+from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -45,6 +45,12 @@ def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: in
         X = bk.to_numpy(X)
     X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows)
     return as_source(X)
+
+
+def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
+    """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first."""
+    source = check_rows(estimator, X, bk, reset=False)
+    return FiniteSource(source) if is_source(X) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
@@ -121,8 +127,11 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     get_gradient(rbm.gradient, 1)
     if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
         raise SettingError(f"schedule={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear")
-    check_flags(rbm, "nesterovs_momentum", "warm_start")
-    check_number("gibbs_steps", rbm.gibbs_steps, low=1, integer=True)
+    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered")
+    steps = check_steps(rbm.gibbs_steps)
+    check_binarization(rbm.binarize)
+    check_number("n_chains", rbm.n_chains, low=1, integer=True, auto=True)
+    check_number("averaging", rbm.averaging, low=0, high=1)
     check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
     check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
     check_number("weight_decay", rbm.weight_decay, low=0)
@@ -135,11 +144,24 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         if get_unit(rbm.hidden).spec != "bernoulli":
             raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
     return RBMSettings(
-        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=int(rbm.gibbs_steps),
+        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
+        n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
         nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
         n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
     )  # fmt: skip
+
+
+def check_steps(steps: Any) -> int | tuple[int, int]:
+    """Return a number of Gibbs steps, or that of the first and of the last epoch, after refusing what is neither."""
+    if isinstance(steps, (tuple, list)) and len(steps) == 2:
+        for each in steps:
+            check_number("gibbs_steps", each, low=1, integer=True)
+        return int(steps[0]), int(steps[1])
+    if isinstance(steps, (tuple, list)):
+        raise SettingError(f"gibbs_steps must be a number, or that of the first and the last epoch, got {steps!r}")
+    check_number("gibbs_steps", steps, low=1, integer=True)
+    return int(steps)
 
 
 def warn_diverged(message: str) -> None:

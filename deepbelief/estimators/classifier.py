@@ -36,7 +36,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        As in `DBN`.
+        As in `DBN`. A stack that is given has its own: sizes beside it must be the same.
     rbm : RBM, list of RBM or None, default=None
         Settings of pretraining, as in `DBN`.
     pretrained : Stack, str, Path, DBN or None, default=None
@@ -55,7 +55,10 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         What the loss of each task counts; None: 1.
     activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
         ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
-        its weights as a start.
+        its weights as a start. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with
+        r = sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and
+        its kin learn sooner from columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises them, and keeps the
+        scaling with the model.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
         Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else;

@@ -17,6 +17,7 @@ from deepbelief.estimators.base import (
     check_sizes,
     on_device,
     rbm_settings,
+    rows_to_use,
     user_level,
     warn_diverged,
 )
@@ -61,8 +62,11 @@ def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the checked settings of each layer."""
-    return [rbm_settings(template) for template in templates_of(rbm, n_layers)]
+    """Return the checked settings of each layer; one template for all binarises what enters the first."""
+    settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
+    if isinstance(rbm, (list, tuple)):
+        return settings
+    return [each if layer == 0 else replace(each, binarize=None) for layer, each in enumerate(settings)]
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
@@ -82,8 +86,15 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     """Return a layer's settings for the kind of pretraining that the estimator asks for."""
     if estimator.pretraining == "rbm":
         return settings
+    if estimator.pretraining == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+        raise SettingError(
+            f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
+            "leave one of the two out"
+        )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
-    return replace(settings, gradient=denoising, n_iter=0 if estimator.pretraining == "none" else settings.n_iter)
+    return replace(
+        settings, gradient=denoising, centered=False, n_iter=0 if estimator.pretraining == "none" else settings.n_iter
+    )
 
 
 def pretrain_stack(
@@ -119,7 +130,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     rbm : RBM, list of RBM or None, default=None
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
-        ``visible`` holds for the first layer.
+        ``visible`` holds for the first layer, and so does ``binarize`` of a single template.
     pretraining : {"rbm", "denoising", "none"}, default="rbm"
         ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
         rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
@@ -221,7 +232,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
     def inverse_transform(self, X: Any) -> Any:

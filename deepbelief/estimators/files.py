@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief import hdf5
-from deepbelief.backends import BACKENDS
+from deepbelief.backends import BACKENDS, get_backend
 from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
@@ -17,9 +17,13 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN, check_pretraining, layer_settings
 from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values, class_loss, value_loss
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
+from deepbelief.optimizers import get_optimizer
+from deepbelief.recurrent import CELLS, RecurrentState, RecurrentWeights, get_cell
+from deepbelief.recurrent.model import NAMES
 from deepbelief.seeds import run_seed
 from deepbelief.stack import Stack
 
@@ -31,8 +35,12 @@ ESTIMATORS: Mapping[str, type[Any]] = {
     "DBNClassifier": DBNClassifier,
     "DBNRegressor": DBNRegressor,
     "DeepAutoencoder": DeepAutoencoder,
+    "RecurrentRBM": RecurrentRBM,
 }
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
+
+# Fields of a layer's state that hold one array for each parameter, by the name of one of them.
+SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
 DROPPED = {"pretrained": None, "verbose": 0}
@@ -45,7 +53,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
 
     Parameters
     ----------
-    estimator : RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder or Stack
+    estimator : RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
     path : str or path
     metadata : mapping, optional
         Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
@@ -80,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder or Stack
+    RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
         It predicts bit for bit what the saved one did, on the same machine and versions.
 
     Raises
@@ -108,12 +116,21 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
     if isinstance(estimator, RBM):
         state = asdict(estimator._state)
-        velocities = {f"velocity_{i}": v for i, v in enumerate(state.pop("velocities"))}
-        arrays = {k: v for k in ("chains", "activity") if (v := state.pop(k)) is not None}
-        arrays |= velocities | {"h_samples": estimator.h_samples_}
+        arrays = {k: v for k in ("chains", "activity", "offset") if (v := state.pop(k)) is not None}
+        for one, several in SEVERAL.items():
+            arrays |= {f"{one}_{i}": v for i, v in enumerate(state.pop(several))}
+        arrays["h_samples"] = estimator.h_samples_
         return ModelFile(
             **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
             attributes=attributes | state | {"draws": estimator._draws},
+        )  # fmt: skip
+    if isinstance(estimator, RecurrentRBM):
+        machine, kept = estimator.machine_, estimator._state
+        arrays = machine.arrays() | {f"optimizer_{i}": a for i, a in enumerate(kept.optimizer)}
+        progress = {"epochs": kept.epochs, "updates": kept.updates, "draws": estimator._draws}
+        return ModelFile(
+            **common, stack=Stack((machine.frame,)), arrays=arrays | names,
+            attributes=attributes | progress | {"cell": machine.cell},
         )  # fmt: skip
     if isinstance(estimator, DBN):
         return ModelFile(
@@ -153,6 +170,8 @@ def _plain(owner: str, name: str, value: Any) -> Any:
         return value.name
     if name in ("visible", "hidden") and not isinstance(value, str):
         return value.spec
+    if name == "cell" and not isinstance(value, str) and value in (kind() for kind in CELLS.values()):
+        return value.name
     if isinstance(value, Mapping):
         return {k: _plain(owner, name, v) for k, v in value.items()}
     if isinstance(value, np.generic):
@@ -193,6 +212,9 @@ def _check_settings(estimator: Any) -> None:
     if isinstance(estimator, RBM):
         rbm_settings(estimator)
         check_number("n_components", estimator.n_components, low=1, integer=True)
+        return
+    if isinstance(estimator, RecurrentRBM):
+        estimator._settings()
         return
     layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, list) else 1)
     check_pretraining(estimator)
@@ -235,6 +257,8 @@ def _restore(estimator: Any, model: ModelFile) -> None:
             raise FileFormatError("the file's feature names must be one text for each feature")
     if isinstance(estimator, RBM):
         _restore_rbm(estimator, model.stack, arrays, attributes)
+    elif isinstance(estimator, RecurrentRBM):
+        _restore_recurrent(estimator, model.stack, arrays, attributes)
     elif isinstance(estimator, DBN):
         estimator.stack_ = model.stack
         top = model.stack.layers[-1].W
@@ -274,15 +298,43 @@ def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes
     weights = rbm.weights_ = stack.layers[0]
     shapes = (weights.W.shape, weights.vbias.shape, weights.hbias.shape)
     rows, dtype = (None, weights.n_hidden), weights.W.dtype
+
+    def several(name: str) -> list[Array]:
+        return [_shaped(arrays[f"{name}_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
+
     rbm._state = LayerState(
-        [_shaped(arrays[f"velocity_{i}"], shape, dtype) for i, shape in enumerate(shapes)],
+        several("velocity"),
         _shaped(arrays["chains"], rows, dtype) if "chains" in arrays else None,
         _shaped(arrays["activity"], (weights.n_hidden,), dtype) if "activity" in arrays else None,
+        _shaped(arrays["offset"], (weights.n_hidden,), dtype) if "offset" in arrays else None,
+        several("fast") if "fast_0" in arrays else [],
+        several("average") if "average_0" in arrays else [],
+        _count(attributes, "averaged") if "averaged" in attributes else 0,
         _count(attributes, "epochs"),
         _count(attributes, "updates"),
     )
     rbm.h_samples_ = _shaped(arrays["h_samples"], rows, dtype)
     rbm._draws = _count(attributes, "draws")
+
+
+def _restore_recurrent(
+    rnn: RecurrentRBM, stack: Stack, arrays: Mapping[str, Array], attributes: Mapping[str, Any]
+) -> None:
+    if len(stack) != 1:
+        raise FileFormatError(f"a RecurrentRBM has one layer, the file holds {len(stack)}")
+    frame, cell = stack.layers[0], str(attributes["cell"])
+    get_cell(cell)  # refuses an unknown name
+    dtype = frame.W.dtype
+    for name in NAMES:
+        if arrays[name].dtype != dtype:
+            raise FileFormatError(f"the file's {name} is of {arrays[name].dtype}, its layer of {dtype}")
+    rnn.machine_ = RecurrentWeights(frame, **{name: arrays[name] for name in NAMES}, cell=cell)
+    params = [frame.W, frame.vbias, frame.hbias, *(arrays[name] for name in NAMES)]
+    solver = get_optimizer(rnn.solver, nesterov=False)
+    started = solver.start(get_backend("numpy"), params) if "optimizer_0" in arrays else []
+    kept = [_shaped(arrays[f"optimizer_{i}"], a.shape, a.dtype) for i, a in enumerate(started)]
+    rnn._state = RecurrentState(kept, _count(attributes, "epochs"), _count(attributes, "updates"))
+    rnn._draws = _count(attributes, "draws")
 
 
 def _restore_classifier(clf: DBNClassifier, model: ModelFile, arrays: Mapping[str, Array]) -> None:

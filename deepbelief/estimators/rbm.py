@@ -25,8 +25,9 @@ from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain, scaled, transform
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
+from deepbelief.settings import check_binary
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import RowSource
+from deepbelief.sources import RowSource, binarized
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Unit, named_unit
@@ -47,8 +48,18 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
     gradient : {"cd", "pcd"} or GradientEstimator, default="cd"
         Contrastive divergence (Hinton 2002) or persistent contrastive divergence (Tieleman 2008).
-    gibbs_steps : int, default=1
-        Gibbs steps k for each update.
+    gibbs_steps : int or tuple of two int, default=1
+        Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last.
+    n_chains : int or "auto", default="auto"
+        Markov chains that persist, for gradients that have some; ``"auto"``: as many as a minibatch has rows.
+    centered : bool, default=False
+        Subtract from each unit its mean before they are multiplied: the data's for visible units, a running mean
+        for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same; its training depends less on
+        whether 0 or 1 is the common state, and gets further.
+    binarize : {None, "threshold", "sample", "resample"}, default=None
+        Train on bits: 1 where a value in [0, 1] is at least a half, or with the value's probability, drawn once or
+        anew in each epoch. None: on the values themselves. Rows given to other methods are used as they are:
+        `deepbelief.sources.binarize_rows` makes bits of them.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible,
         0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
@@ -66,6 +77,8 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         hidden biases. None: no push.
     sparsity_cost : float, default=0.3
         Strength of that push.
+    averaging : float, default=0.0
+        Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
     batch_size : int or "auto", default="auto"
         ``"auto"``: a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
@@ -118,7 +131,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         visible: str | Unit = "auto",
         hidden: str | Unit = "bernoulli",
         gradient: str | GradientEstimator = "cd",
-        gibbs_steps: int = 1,
+        gibbs_steps: int | tuple[int, int] = 1,
+        n_chains: int | str = "auto",
+        centered: bool = False,
+        binarize: str | None = None,
         learning_rate: float | str = "auto",
         schedule: str | Schedule = "auto",
         momentum: float | str = "auto",
@@ -126,6 +142,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weight_decay: float = 2e-4,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
+        averaging: float = 0.0,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
         validation_fraction: float = 0.0,
@@ -139,6 +156,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.hidden = hidden
         self.gradient = gradient
         self.gibbs_steps = gibbs_steps
+        self.n_chains = n_chains
+        self.centered = centered
+        self.binarize = binarize
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.momentum = momentum
@@ -146,6 +166,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.weight_decay = weight_decay
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.averaging = averaging
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.validation_fraction = validation_fraction
@@ -202,7 +223,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
 
         With ``momentum="auto"`` that of CD is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
-        does not move.
+        does not move, and nothing is averaged.
 
         Parameters
         ----------
@@ -218,18 +239,21 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         again = hasattr(self, "weights_")
         source = check_rows(self, X, bk, reset=not again)
         settings = rbm_settings(self)
+        check_binary(self.visible, source, settings.binarize)
         check_number("n_components", self.n_components, low=1, integer=True)
         if not again:
             self._seed_of_run(again=False)
+            self._state = LayerState()
+        source = binarized(source, settings.binarize, self._seed, "rows", self._state.epochs)
+        if not again:
             visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
             unit, mean, scale, visible_mean = choose_visible(visible, source)
             self.weights_ = initial_weights(
                 int(self.n_components), unit, named_unit(self.hidden), mean, scale, visible_mean,
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
-            self._state = LayerState()
             self.history_ = []
-        self._train_once(source, settings, bk)
+        self._train_once(source, replace(settings, binarize=None, averaging=0.0), bk)
         return self
 
     def _train_once(self, source: RowSource, settings: RBMSettings, bk: Backend) -> None:
@@ -245,7 +269,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
         epoch = self._state.epochs
         rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype)
-        labels = {"phase": "partial_fit"}
+        labels = {"phase": "partial_fit"} | ({} if self.binarize is None else {"binarize": self.binarize})
         reporter = get_reporter(self.verbose)
         self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), reporter, shuffle=False, **labels)
         self.weights_ = trainer.machine.weights()

@@ -7,7 +7,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.estimators.base import check_backend, check_rows
+from deepbelief.estimators.base import check_backend, rows_to_use
 from deepbelief.likelihood import LogLikelihood, log_likelihood, pseudo_log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.pretraining import scaled
@@ -39,7 +39,7 @@ class ScoredMixin:
     def _rows_of(self, X: Any) -> tuple[RowSource, Backend]:
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        return check_rows(self, X, bk, reset=False), bk
+        return rows_to_use(self, X, bk), bk
 
     @available_if(_tractable)  # type: ignore[untyped-decorator]
     def free_energy(self, X: Any) -> Array:

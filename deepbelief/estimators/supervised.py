@@ -15,9 +15,9 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
-    check_rows,
     check_rows_and_targets,
     on_device,
+    rows_to_use,
     warn_diverged,
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
@@ -31,7 +31,7 @@ from deepbelief.estimators.tuning import (
     tuned_layers,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
-from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers
+from deepbelief.network import Layer, Network, layers_from_stack, redrawn, stack_from_layers
 from deepbelief.pretraining import scaled
 from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource
@@ -61,6 +61,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     coefs_: list[Array]
     intercepts_: list[Array]
     stack_: Stack
+    pretrained: Any
+    pretraining: str
     pretrained_stack_: Stack
     history_: list[Record]
     _head: Head
@@ -109,6 +111,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             self.pretrained_stack_, history = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter
             )
+            if self.pretrained is None and self.pretraining == "none" and self.activation != "auto":
+                self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
         hidden, head = self._start(again)
         settings = self._suited(settings, len(head[0]))
         return Problem(hidden, head, self._head.loss, *self._split(train), settings, history)
@@ -123,6 +127,12 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
         check_number("head_epochs", self.head_epochs, low=0, integer=True)
         check_number("n_frozen", self.n_frozen, low=0, integer=True)
+        max_iter = getattr(self, "max_iter", "auto")
+        if not isinstance(max_iter, str) and self.head_epochs > max_iter:
+            raise SettingError(
+                f"head_epochs={self.head_epochs} is beyond max_iter={max_iter}: the layers below would never learn; "
+                "n_frozen keeps them as they are"
+            )
         return finetune_settings(
             self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
         )
@@ -165,7 +175,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
         return network, scaled(source, self.pretrained_stack_.layers[0]), bk
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import check_flags, check_number, user_level
+from deepbelief.estimators.base import check_flags, check_number, check_sizes, user_level
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
@@ -126,6 +126,12 @@ def stack_to_tune(
     stack = given_stack(estimator.pretrained)
     if stack.sizes[0] != source.shape[1]:
         raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
+    wished = estimator.hidden_layer_sizes
+    if not (isinstance(wished, str) and wished == "auto") and check_sizes(wished) != stack.sizes[1:]:
+        raise SettingError(
+            f"hidden_layer_sizes={wished!r} disagrees with the pretrained stack, whose layers have "
+            f"{', '.join(map(str, stack.sizes[1:]))} units: leave it at 'auto', or pretrain layers of these sizes"
+        )
     estimator._check_layers(len(stack))
     return stack, []
 

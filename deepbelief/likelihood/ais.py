@@ -1,5 +1,6 @@
 """Annealed importance sampling of the partition function (Salakhutdinov and Murray 2008)."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import Backend, get_backend
+from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
 from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
@@ -125,9 +126,10 @@ def ais_log_z(
     True
     """
     weights, steps = weights_of(model), check_betas(betas)
-    runs = _Runs(weights, _positive("n_runs", n_runs), get_backend(backend), random_state)
+    bk = get_backend(backend)
+    runs, log_z_base = _runs(weights, _positive("n_runs", n_runs), bk, random_state)
     runs.start()
-    return _estimate(runs.log_z_base + runs.anneal(steps), sign=1)
+    return _estimate(log_z_base + bk.to_numpy(runs.anneal(steps)), sign=1)
 
 
 def reverse_ais_log_z(
@@ -179,9 +181,10 @@ def reverse_ais_log_z(
         start = exact_samples(weights, n, random_state)
     else:
         raise SettingError("this model is too large for exact samples: give rows to start from, for instance test rows")
-    runs = _Runs(weights, n, get_backend(backend), random_state)
+    bk = get_backend(backend)
+    runs, log_z_base = _runs(weights, n, bk, random_state)
     runs.start(start)
-    return _estimate(-runs.log_z_base + runs.anneal(steps[::-1]), sign=-1, exact_start=exact)
+    return _estimate(bk.to_numpy(runs.anneal(steps[::-1])) - log_z_base, sign=-1, exact_start=exact)
 
 
 def check_betas(betas: int | Sequence[float] | None) -> Array:
@@ -202,34 +205,28 @@ def _positive(name: str, value: Any) -> int:
     return int(value)
 
 
-class _Runs:
+class Runs:
     """Runs of annealing, one per row, between the base machine (beta 0) and the model (beta 1).
 
     At beta the machine has the weights beta W, the hidden biases beta c and visible biases between those of both.
+
+    Parameters
+    ----------
+    machine : Machine
+        The model; its biases may be one for each run.
+    base_vbias : device array of shape (n_visible,) or (n_runs, n_visible)
+        Visible biases of the base machine, which has no connections and no hidden biases.
+    n_runs : int
+    rng : Rng
     """
 
-    def __init__(self, weights: Weights, n_runs: int, bk: Backend, seed: int) -> None:
-        self.bk = bk
-        self.machine = machine = Machine(weights, bk)
-        self.rng = bk.rng(stream(seed, "annealing"))
-        mean = weights.visible_mean
-        base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
-        self.base_vbias = bk.asarray(np.asarray(base, dtype=machine.dtype))
-        xp, (n_visible, n_hidden) = bk.xp, weights.W.shape
+    def __init__(self, machine: Machine, base_vbias: DeviceArray, n_runs: int, rng: Rng) -> None:
+        self.bk, self.machine, self.base_vbias, self.rng = machine.bk, machine, base_vbias, rng
+        xp, (n_visible, n_hidden) = self.bk.xp, machine.W.shape
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
-        self.log_z_base = self._log_z_base(np.asarray(base, np.float64), weights)
-
-    def _log_z_base(self, vbias: Array, weights: Weights) -> float:
-        """Return log Z of the machine without connections and hidden biases."""
-        host, machine = get_backend("numpy"), self.machine
-        # A Gaussian unit's energy is (v - b)**2 / 2, whose integral does not depend on b.
-        x = vbias * (weights.visible != "gaussian")
-        sides = (
-            machine.visible.log_partition(host, x[None]),
-            machine.hidden.log_partition(host, np.zeros((1, weights.n_hidden))),
-        )
-        return float(sum(side[0] for side in sides))
+        self._away = machine.vbias - base_vbias
+        self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
 
     def start(self, v: Any = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
@@ -239,33 +236,57 @@ class _Runs:
         self._v_mean[...] = 0
         self.machine.visible.sample(self.bk, self._v_mean, self.base_vbias, self.rng, self.v)
 
-    def anneal(self, betas: Array) -> Array:
-        """Go from the first beta to the last, and return the log weights of the runs."""
+    def anneal(self, betas: Array) -> DeviceArray:
+        """Go from the first beta to the last, and return the log weights of the runs, in float64."""
         total = self.bk.xp.zeros(len(self.v), np.float64)
-        for before, after in zip(betas[:-1].tolist(), betas[1:].tolist(), strict=True):
+        vbias = self._vbias(float(betas[0]))
+        for before, after in itertools.pairwise(betas.tolist()):
             self.bk.xp.matmul(self.v, self.machine.W, out=self._x)
             self._x += self.machine.hbias
-            total += (self._log_p(after) - self._log_p(before)).astype(np.float64)
-            self._step(after)
-        return np.asarray(self.bk.to_numpy(total), dtype=np.float64)
+            following = self._vbias(after)
+            total += (self._log_p(after, following) - self._log_p(before, vbias)).astype(np.float64)
+            vbias = following
+            self._step(after, vbias)
+        return total
 
     def _vbias(self, beta: float) -> DeviceArray:
-        return (1 - beta) * self.base_vbias + beta * self.machine.vbias
+        vbias = self._away * beta
+        vbias += self.base_vbias
+        return vbias
 
-    def _log_p(self, beta: float) -> DeviceArray:
+    def _log_p(self, beta: float, vbias: DeviceArray) -> DeviceArray:
         """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
         machine, xp = self.machine, self.bk.xp
         x = xp.multiply(self._x, beta, out=self._field)
-        return machine.hidden.log_partition(self.bk, x) - machine.visible.energy(self.bk, self.v, self._vbias(beta))
+        return machine.hidden.log_partition(self.bk, x) - machine.visible.energy(self.bk, self.v, vbias)
 
-    def _step(self, beta: float) -> None:
+    def _step(self, beta: float, vbias: DeviceArray) -> None:
         """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._field)
-        machine.hidden.sample(bk, x, bk.xp.zeros_like(machine.hbias), self.rng, self._h)
+        machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
         field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
         field *= beta
-        machine.visible.sample(bk, field, self._vbias(beta), self.rng, self.v)
+        machine.visible.sample(bk, field, vbias, self.rng, self.v)
+
+
+def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
+    """Return log Z of machines without connections and hidden biases, one for each row of visible biases."""
+    bk = machine.bk
+    # A Gaussian unit's energy is (v - b)**2 / 2, whose integral does not depend on b.
+    x = vbias * float(machine.visible.spec != "gaussian")
+    hidden = machine.hidden.log_partition(bk, bk.xp.zeros((1, machine.W.shape[1]), machine.dtype))
+    return machine.visible.log_partition(bk, x) + hidden
+
+
+def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int) -> tuple[Runs, float]:
+    """Return the runs for one machine, and log Z of the base: the smoothed marginals of the training rows."""
+    machine, mean = Machine(weights, bk), weights.visible_mean
+    base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
+    host = Machine(weights, get_backend("numpy"), np.float64)
+    log_z = base_partition(host, np.asarray(base, np.float64)[None])
+    vbias = bk.asarray(np.asarray(base, dtype=machine.dtype))
+    return Runs(machine, vbias, n_runs, bk.rng(stream(seed, "annealing"))), float(log_z[0])
 
 
 def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:

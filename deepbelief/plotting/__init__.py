@@ -10,7 +10,13 @@ fine-tuned classifier is represented by the layers it had before, ``pretrained_s
 
 from deepbelief.plotting.axes import check_matplotlib, to_png
 from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves
-from deepbelief.plotting.rows import plot_hidden_probabilities, plot_reconstructions, plot_rows, plot_samples
+from deepbelief.plotting.rows import (
+    plot_hidden_probabilities,
+    plot_reconstructions,
+    plot_rows,
+    plot_samples,
+    plot_sequence,
+)
 from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histogram
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "plot_reconstructions",
     "plot_rows",
     "plot_samples",
+    "plot_sequence",
     "plot_weight_histogram",
     "to_png",
 ]

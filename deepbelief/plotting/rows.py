@@ -95,6 +95,44 @@ def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = No
     return ax
 
 
+def plot_sequence(frames: Any, ax: "Axes | None" = None) -> "Axes":
+    """Draw a sequence as a piano roll: time from left to right, features from bottom to top.
+
+    Parameters
+    ----------
+    frames : array-like of shape (n_frames, n_features)
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        Its only image holds the frames, dark where a value is large; the last feature is its first row.
+
+    Raises
+    ------
+    DataError
+        If the frames are no table.
+    MissingExtraError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief.plotting import plot_sequence
+    >>> plot_sequence(np.eye(88)[:30]).images[0].get_array().shape
+    (88, 30)
+    """
+    frames = as_array(frames)
+    low, high = _range(frames)
+    ax = new_axes(ax, 2.9)
+    show(ax, frames.T[::-1], low=low, high=high, colors="gray_r", frame=True)
+    last = frames.shape[1] - 1
+    ticks = sorted({0, last // 2, last})
+    ax.set_yticks([last - tick for tick in ticks], [str(tick) for tick in ticks])
+    ax.set(xlabel="frame", ylabel="feature")
+    return ax
+
+
 def plot_reconstructions(
     model: Any, X: Any, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto",
     feature_names: Sequence[str] | None = None,

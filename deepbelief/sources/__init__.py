@@ -1,6 +1,7 @@
 """Rows in: arrays, sparse matrices, memory maps, HDF5, IDX, CSV and svmlight files behind one interface."""
 
-from deepbelief.sources.checks import ColumnStatistics, check_unit_interval, column_statistics
+from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
+from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_unit_interval, column_statistics
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import read
 from deepbelief.sources.rows import (
@@ -18,10 +19,12 @@ from deepbelief.sources.rows import (
 from deepbelief.sources.scaling import SCALES, Scaling
 
 __all__ = [
+    "BINARIZATIONS",
     "SCALES",
     "ArraySource",
     "ColumnStatistics",
     "Content",
+    "FiniteSource",
     "HDF5Source",
     "RowSource",
     "ScaledSource",
@@ -29,7 +32,10 @@ __all__ = [
     "SparseSource",
     "SubsetSource",
     "as_source",
+    "binarize_rows",
+    "binarized",
     "blocks",
+    "check_binarization",
     "check_unit_interval",
     "column_statistics",
     "csr_of",

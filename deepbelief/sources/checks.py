@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, RowSource, blocks, csr_of
+from deepbelief.sources.rows import Array, Rows, RowSource, blocks, csr_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,43 @@ def _first(bad: NDArray[np.bool_]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _refuse_non_finite(block: Array, start: int) -> None:
+def _refuse_non_finite(block: Array, start: int, numbers: NDArray[np.intp] | None = None) -> None:
     """Raise DataError naming the first value of the block that is not finite."""
     row, column = _first(~np.isfinite(block))
     raise DataError(
-        f"row {start + row}, column {column} (both counted from 0) is {block[row, column]}; "
-        "all values must be finite: impute or drop missing values first"
+        f"row {start + row if numbers is None else numbers[row]}, column {column} (both counted from 0) is "
+        f"{block[row, column]}; all values must be finite: impute or drop missing values first"
     )
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteSource:
+    """Rows that are checked as they are read: a value that is not finite is refused, by row and column.
+
+    Parameters
+    ----------
+    source : RowSource
+    """
+
+    source: RowSource
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and number of features."""
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that `take` gives."""
+        return self.source.dtype
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows, as `RowSource.take`."""
+        block = self.source.take(rows, out)
+        if not np.isfinite(block).all():
+            numbers = np.arange(self.shape[0])[rows] if isinstance(rows, slice) else rows
+            _refuse_non_finite(block, 0, numbers)
+        return block
 
 
 def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatistics:

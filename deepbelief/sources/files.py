@@ -116,6 +116,37 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
     return first_rows(content, limit)
 
 
+def read_vector(name: str, data: str) -> NDArray[Any]:
+    """Read numbers or texts that belong to data: from a file of their own, else by their key in the data's file.
+
+    Parameters
+    ----------
+    name : str
+        A file, ``FILE:PART``, or a key.
+    data : str
+        The data's file, as `read` takes it.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        int64, float64 or str.
+
+    Raises
+    ------
+    DataError
+        One line that names the file.
+    """
+    found = _label_file(name)
+    try:
+        path, part = found or (split_spec(data)[0], name)
+    except DataError as error:
+        raise DataError(f"no such file: {name}") from error
+    if found is None and (path.is_dir() or format_of(path) not in ("npz", "h5")):
+        raise DataError(f"no such file: {name} (names of arrays within the data: npz and HDF5 only)")
+    with _told(path):
+        return _read_labels(path, part, -1)
+
+
 def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
     """Return path and part where `labels` is a file; else it is a name within the data."""
     if labels is None:

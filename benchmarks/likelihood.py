@@ -1,0 +1,167 @@
+"""Log-likelihoods of RBMs: Bars-and-Stripes, MNIST with 16 and with 500 hidden units, gradient estimators side by side.
+
+    python benchmarks/likelihood.py bars                      # exact gradient, parallel tempering, PCD-10
+    python benchmarks/likelihood.py small                     # 16 hidden units, exact log Z, 5 seeds
+    python benchmarks/likelihood.py large [--binarize resample]    # 500 hidden units, AIS
+    python benchmarks/likelihood.py gradients                 # a table of gradient estimators
+
+Each row is written to `likelihood.json` as soon as it is there. AIS goes through the published 14,500 inverse
+temperatures; what is judged is the pessimistic end of its interval.
+"""
+
+import argparse
+import itertools
+import json
+import time
+
+import numpy as np
+from common import HERE, mnist, write
+
+from deepbelief import RBM, save
+from deepbelief.likelihood import ais_log_z, log_likelihood
+from deepbelief.sources import binarize_rows
+
+BOUND = -30 * np.log(30)  # of the 30 patterns
+
+
+def bars_and_stripes(n=4):
+    """Return the distinct patterns of n x n pixels whose rows, or whose columns, are all alike."""
+    lines = np.array(list(itertools.product([0.0, 1.0], repeat=n)), np.float32)
+    bars = np.repeat(lines[:, None, :], n, axis=1).reshape(len(lines), -1)
+    stripes = np.repeat(lines[:, :, None], n, axis=2).reshape(len(lines), -1)
+    return np.unique(np.concatenate([bars, stripes]), axis=0)
+
+
+def keep(row, name, result):
+    """Add a result to those in the file."""
+    path = HERE / "likelihood.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results.pop("environment", None)
+    results.setdefault(row, {})[name] = result
+    write("likelihood", results)
+    print(row, name, json.dumps(result), flush=True)
+
+
+def fit(n_hidden, X, **settings):
+    """Return the fitted RBM and the seconds that it took."""
+    began = time.perf_counter()
+    rbm = RBM(n_hidden, weight_decay=settings.pop("weight_decay", 0.0), **settings).fit(X)
+    return rbm, time.perf_counter() - began
+
+
+BARS = {
+    "exact": {"gradient": "exact", "momentum": 0.9, "learning_rate": 0.1, "n_iter": 5000},
+    "pt": {"gradient": "pt", "centered": True, "learning_rate": 0.1, "n_iter": 10_000, "n_chains": 100},
+    "pcd10, 500 chains": {
+        "gradient": "pcd", "gibbs_steps": 10, "n_chains": 500, "centered": True, "learning_rate": 0.1, "n_iter": 10_000,
+    },
+}  # fmt: skip
+
+
+def bars(options):
+    X = bars_and_stripes()
+    for name, settings in BARS.items():
+        for seed in range(options.seeds or 3):
+            rbm, seconds = fit(12, X, batch_size=len(X), random_state=seed, **settings)
+            total = log_likelihood(rbm, X).rows.sum()
+            result = {"log_likelihood": total, "below_the_bound": BOUND - total, "seconds": seconds, **settings}
+            keep("bars-and-stripes", f"{name}, seed {seed}", result)
+
+
+SMALL = {"gradient": "pcd", "learning_rate": 0.05, "batch_size": 100, "n_iter": 50, "binarize": "threshold"}
+
+
+SMALL_ARMS = (("centred", True, False), ("plain", False, False), ("centred, flipped", True, True))
+
+
+def small(options):
+    """16 hidden units on thresholded MNIST, as centred and as plain units, on the rows and on one minus them."""
+    X, test = mnist()[0], mnist("test")[0]
+    bits = binarize_rows(test, "threshold")
+    for seed in range(options.seeds or 5):
+        for name, centered, flip in (
+            ("centred", True, False),
+            ("plain", False, False),
+            ("centred, flipped", True, True),
+        ):
+            if seed and name != "centred":
+                continue
+            rows, judged = (1 - X, 1 - bits) if flip else (X, bits)
+            rbm, seconds = fit(16, rows, centered=centered, random_state=seed, **SMALL)
+            result = {"test": log_likelihood(rbm, judged).mean, "seconds": seconds, **SMALL}
+            keep("16 hidden, thresholded", f"{name}, seed {seed}", result)
+
+
+LARGE = {
+    "sample": {"learning_rate": 0.1, "n_iter": 240},
+    "resample": {"learning_rate": 0.1, "n_iter": 240},
+}
+
+
+def judge(rbm, rows, runs, betas=None):
+    """Return likelihoods of several sets of rows by one estimate of log Z."""
+    began = time.perf_counter()
+    log_z = ais_log_z(rbm, n_runs=runs, betas=betas)
+    result = {"log_z": log_z.log_z, "log_z_low": log_z.low, "log_z_high": log_z.high}
+    result |= {"effective_sample_size": log_z.effective_sample_size, "runs": runs}
+    for name, X in rows.items():
+        found = log_likelihood(rbm, X, log_z=log_z)
+        result |= {name: found.mean, f"{name}_pessimistic": found.low}
+    return result | {"ais_seconds": time.perf_counter() - began}
+
+
+def large(options):
+    """500 hidden units; the test rows are binarised by sampling once, whatever the training rows are."""
+    X, test = mnist()[0], mnist("test")[0]
+    rows = {"test": binarize_rows(test), "train": binarize_rows(X[:10_000])}
+    settings = {"gradient": "pcd", "centered": True, "batch_size": 100, **LARGE[options.binarize]}
+    for seed in range(options.first_seed, options.first_seed + (options.seeds or 1)):
+        rbm, seconds = fit(500, X, binarize=options.binarize, random_state=seed, **settings)
+        if options.models:
+            save(rbm, f"{options.models}/{options.binarize}-{seed}.h5")
+        result = judge(rbm, rows, options.runs) | {"seconds": seconds, **settings}
+        keep(f"500 hidden, {options.binarize}", f"seed {seed}", result)
+
+
+GRADIENTS = {
+    "CD-1": {"gradient": "cd", "momentum": 0.0},
+    "CD-10": {"gradient": "cd", "gibbs_steps": 10, "momentum": 0.0},
+    "CD-1 to CD-10": {"gradient": "cd", "gibbs_steps": (1, 10), "momentum": 0.0},
+    "mean-field CD-1": {"gradient": "mfcd", "momentum": 0.0},
+    "PCD-1": {"gradient": "pcd"},
+    "PCD-1, averaged": {"gradient": "pcd", "schedule": "constant", "averaging": 0.5},
+    "FPCD-1": {"gradient": "fpcd"},
+    "PT, 10 temperatures": {"gradient": "pt"},
+    "CD-1, centred": {"gradient": "cd", "momentum": 0.0, "centered": True},
+    "CD-10, centred": {"gradient": "cd", "gibbs_steps": 10, "momentum": 0.0, "centered": True},
+    "PCD-1, centred": {"gradient": "pcd", "centered": True},
+    "FPCD-1, centred": {"gradient": "fpcd", "centered": True},
+    "PT, 10 temperatures, centred": {"gradient": "pt", "centered": True},
+}
+
+
+def gradients(options):
+    """16 hidden units on 10,000 thresholded MNIST rows, exact test likelihood."""
+    X, bits = mnist()[0][:10_000], binarize_rows(mnist("test")[0], "threshold")
+    common = {"learning_rate": 0.05, "schedule": "linear", "batch_size": 100, "n_iter": 40, "binarize": "threshold"}
+    for name, settings in GRADIENTS.items():
+        found = [fit(16, X, random_state=seed, **(common | settings)) for seed in range(options.seeds or 3)]
+        tests = [log_likelihood(rbm, bits).mean for rbm, _ in found]
+        result = {"test": tests, "seconds": [seconds for _, seconds in found], **(common | settings)}
+        keep("gradients, 16 hidden, 10,000 rows", name, result)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", choices=["bars", "small", "large", "gradients"])
+    parser.add_argument("--binarize", choices=list(LARGE), default="sample")
+    parser.add_argument("--seeds", type=int, help="how many; by default as the table says")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=200, help="of annealing")
+    parser.add_argument("--models", help="folder that the large models are saved in")
+    options = parser.parse_args()
+    {"bars": bars, "small": small, "large": large, "gradients": gradients}[options.row](options)
+
+
+if __name__ == "__main__":
+    main()

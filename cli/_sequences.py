@@ -1,0 +1,244 @@
+"""What the commands do with models of sequences: `RecurrentRBM`."""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, SettingError
+
+from ._options import option, together
+from ._text import clean, facts, seconds, size_of
+
+lengths_option = option(
+    "--lengths",
+    metavar="NAME|FILE",
+    help="For sequences: the frames of each, or the offsets at which they begin and end; a key or a file.",
+)
+sequences_option = option(
+    "--sequences", metavar="FIRST:LAST", help="Use only these sequences, counted from 0, the last one excluded."
+)
+sequence_options = together(lengths_option, sequences_option)
+recurrent_options = together(
+    click.option("--recurrent", is_flag=True, help="Train a model of sequences; --layers is then one number (150)."),
+    sequence_options,
+    option("--recurrent-units", "n_recurrent", type=int, help="With --recurrent: recurrent units.  [default: 100]"),
+    option("--cell", help="With --recurrent: tanh or gru.  [default: tanh]"),
+    option("--truncation", type=int, help="With --recurrent: steps that gradients go back.  [default: 100]"),
+    option("--max-grad-norm", type=float, help="With --recurrent: longer gradients are shortened.  [default: 1]"),
+    option("--pretrain-frames", type=int, help="With --recurrent: epochs on frames alone, first.  [default: 20]"),
+    option("--pretrain-recurrent", type=int, help="With --recurrent: epochs without machines.  [default: 0]"),
+)
+
+ONLY_RECURRENT = (
+    "lengths", "sequences", "n_recurrent", "cell", "truncation", "max_grad_norm", "pretrain_frames",
+    "pretrain_recurrent",
+)  # fmt: skip
+SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
+NOT_RECURRENT = (
+    "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
+    "code", "limit",
+)  # fmt: skip
+PRETRAIN_FRAMES = 20
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Refuse options of the other kind of model.
+
+    Raises
+    ------
+    SettingError
+        If there are any.
+    """
+    recurrent = options["recurrent"]
+    names = NOT_RECURRENT if recurrent else ONLY_RECURRENT
+    wrong = [name for name in names if options.get(name) is not None] + ["autoencoder"] * (
+        recurrent and options["autoencoder"]
+    )
+    if wrong:
+        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes"}.get(wrong[0], wrong[0]).replace(
+            "_", "-"
+        )
+        advice = "leave it out" if recurrent else "add --recurrent, or leave it out"
+        if wrong[0] == "limit":
+            advice = "choose whole sequences with --sequences FIRST:LAST"
+        raise SettingError(f"{given} is {'not ' if recurrent else ''}for models of sequences: {advice}")
+
+
+def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, began: float) -> None:
+    """Train a `RecurrentRBM`, save it, and say what to do next."""
+    from deepbelief import save
+
+    from ._progress import reporting
+    from .pretrain import describe_run
+
+    data, lengths = select(data, options["lengths"], options["sequences"])
+    model = make_model(options, seed)
+    if not options["quiet"]:
+        n_rows, n_features = data.rows.shape
+        sizes = f"{n_features} -> {model.n_components}, {model.n_recurrent} recurrent units ({model.cell})"
+        click.echo(f"{clean(data.name)}: {len(lengths)} sequences, {n_rows} frames; {sizes}", err=True)
+    with reporting(quiet=options["quiet"], log=options["log"]) as reporter:
+        model.set_params(verbose=reporter).fit(data.rows, lengths=lengths)
+    model.set_params(verbose=0)
+    where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
+    metadata = describe_run(data, seed, where)
+    chosen = {name: options[name] for name in ("lengths", "sequences") if options[name] is not None}
+    save(model, out, metadata=metadata | {"data": metadata["data"] | chosen})
+    last = model.history_[-1]
+    facts(
+        [
+            ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
+            ("frames", f"{data.rows.shape[1]} -> {model.n_components}, {model.machine_.frame.visible}"),
+            ("states", f"{model.n_recurrent} {model.machine_.cell} units, truncation {model.truncation}"),
+            ("data", f"{data.source_path}, {len(lengths)} sequences, {data.rows.shape[0]} frames"),
+            ("error", f"{last['reconstruction_error']:.4g}: squared, summed over units, per frame"),
+            ("gradient", f"norm {last['gradient_norm']:.3g}, at most {last['largest_gradient_norm']:.3g}"),
+            ("seed", seed),
+            ("time", seconds(time.perf_counter() - began)),
+            ("next", f"deepbelief sample {shlex.quote(out)} --n 200"),
+        ]
+    )
+
+
+def make_model(options: dict[str, Any], seed: int) -> Any:
+    """Return the unfitted estimator with the settings that were given."""
+    from deepbelief import RecurrentRBM
+
+    names = (*SHARED, "weight_decay", *ONLY_RECURRENT[2:])
+    given = {name: options[name] for name in names if options[name] is not None}
+    sizes = options["hidden_layer_sizes"]
+    if sizes is not None and (sizes == "auto" or len(sizes) != 1):
+        raise SettingError("a model of sequences has one layer of hidden units: give --layers one number, such as 150")
+    if sizes is not None:
+        given["n_components"] = sizes[0]
+    return RecurrentRBM(**{"pretrain_frames": PRETRAIN_FRAMES, **given}, backend=options["backend"], random_state=seed)
+
+
+def read_lengths(name: str | None, data: Any) -> NDArray[np.intp] | None:
+    """Return the lengths of the sequences in a data set.
+
+    Parameters
+    ----------
+    name : str or None
+        A key of the data's own file, or a file (``FILE:PART`` in one of several arrays), of lengths or of offsets: as
+        lengths are at least 1, numbers that begin with 0 are offsets. None: all rows are one sequence.
+    data : DataSet
+
+    Raises
+    ------
+    DataError
+        If there is no such thing, or it does not fit the rows.
+    """
+    from deepbelief.recurrent import check_lengths
+    from deepbelief.sources.files import read_vector
+
+    n_rows = data.rows.shape[0]
+    if name is None:
+        return None
+    numbers = read_vector(name, data.source_path)
+    if numbers.dtype.kind != "i":
+        raise DataError(f"{name}: lengths are integers, got {numbers.dtype}")
+    if len(numbers) > 1 and numbers[0] == 0:
+        if numbers[-1] != n_rows:
+            raise DataError(f"{name}: offsets end at {numbers[-1]}, but there are {n_rows} rows: they must be equal")
+        numbers = np.diff(numbers)
+    try:
+        return check_lengths(numbers, n_rows)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def select(data: Any, name: str | None, sequences: str | None) -> tuple[Any, NDArray[np.intp]]:
+    """Return the data of the sequences that were asked for, and their lengths."""
+    from dataclasses import replace
+
+    from deepbelief.sources import SubsetSource
+
+    lengths = read_lengths(name, data)
+    if lengths is None:
+        if sequences is not None:
+            raise SettingError(f"--sequences {sequences} needs --lengths, which says where sequences end")
+        return data, np.array([data.rows.shape[0]])
+    if sequences is None:
+        return data, lengths
+    first, last = _range(sequences, len(lengths))
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    rows = SubsetSource(data.rows, np.arange(ends[first], ends[last]))
+    return replace(data, rows=rows, labels=None), lengths[first:last]
+
+
+def _range(sequences: str, n: int) -> tuple[int, int]:
+    """Return first and last of ``FIRST:LAST``, either of which may be left out."""
+    left, colon, right = sequences.partition(":")
+    try:
+        first, last = int(left or 0), int(right or n)
+    except ValueError:
+        first, last = -1, -1
+    if not colon or not 0 <= first < last <= n:
+        raise SettingError(
+            f"--sequences must be FIRST:LAST with 0 <= FIRST < LAST <= {n}, the number of sequences, got {sequences!r}"
+        )
+    return first, last
+
+
+def evaluate_sequences(model: Any, data: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model of sequences says of data: log-likelihood and expected accuracy of the next frame."""
+    own = options["data"] is None
+    name = options["lengths"] or model.recorded("lengths", str)
+    chosen = options["sequences"] or (model.recorded("sequences", str) if own else None)
+    data, lengths = select(data, name, chosen)
+    estimator = model.estimator.set_params(backend=options["backend"])
+    found = estimator.log_likelihood(data.rows, lengths)
+    scores: dict[str, Any] = {
+        "model": model.path,
+        "data": data.source_path,
+        "sequences": len(lengths),
+        "frames": data.rows.shape[0],
+        "log_likelihood": found.mean,
+        "log_likelihood_interval": [found.low, found.high],
+        "method": found.method,
+    }
+    if model.stack.layers[0].visible == "bernoulli" and lengths.max() > 1:
+        scores["accuracy"] = expected_accuracy(estimator, data.rows.take(slice(None)), lengths)
+    return scores
+
+
+def expected_accuracy(estimator: Any, frames: NDArray[Any], lengths: NDArray[np.intp]) -> float:
+    """Return TP / (TP + FP + FN), each the expectation over the predicted frames; first frames are not predicted."""
+    p = estimator.predict_next(frames, lengths)
+    later = np.ones(len(frames), bool)
+    later[np.cumsum(lengths)[:-1]] = False
+    later[0] = False
+    seen, expected = frames[later], p[np.flatnonzero(later) - 1]
+    hits = float((seen * expected).sum())
+    return hits / max(float(seen.sum() + expected.sum()) - hits, 1e-12)
+
+
+def shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return the scores as people read them."""
+    low, high = scores["log_likelihood_interval"]
+    rows: list[tuple[str, object]] = [
+        ("model", scores["model"]),
+        ("data", f"{scores['data']}, {scores['sequences']} sequences, {scores['frames']} frames"),
+        ("log-likelihood", f"{scores['log_likelihood']:.4f} nats per frame ({low:.4f} to {high:.4f})"),
+        ("log Z", scores["method"]),
+    ]
+    if "accuracy" in scores:
+        rows.append(("accuracy", f"{100 * scores['accuracy']:.2f} % expected of the next frame, TP / (TP + FP + FN)"))
+    return rows
+
+
+def write_picture(out: str, frames: NDArray[Any]) -> None:
+    """Draw a sequence: time from left to right."""
+    from deepbelief.plotting import plot_sequence, to_png
+
+    from ._files import replacing
+
+    picture = to_png(plot_sequence(frames))
+    with replacing(out) as temporary:
+        temporary.write_bytes(picture)

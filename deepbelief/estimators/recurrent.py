@@ -1,0 +1,355 @@
+"""The recurrent restricted Boltzmann machine as a scikit-learn estimator of sequences."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+
+from deepbelief.backends import Backend
+from deepbelief.errors import SettingError
+from deepbelief.estimators.base import check_backend, check_number, warn_diverged
+from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
+from deepbelief.gradients import CD, GradientEstimator
+from deepbelief.layer import RBMSettings, choose_visible, initial_weights
+from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.pretraining import pretrain, scaled
+from deepbelief.recurrent import (
+    NextFrame,
+    RecurrentSettings,
+    RecurrentState,
+    RecurrentTrainer,
+    RecurrentWeights,
+    get_cell,
+    initial_recurrent,
+)
+from deepbelief.recurrent.cells import Cell
+from deepbelief.recurrent.phases import frame_gradient
+from deepbelief.schedules import Schedule, get_schedule, needs_validation
+from deepbelief.seeds import run_seed
+from deepbelief.sources import RowSource
+from deepbelief.stack import Weights
+from deepbelief.training import Reporter, Rows, get_reporter
+from deepbelief.units import Unit, get_unit, named_unit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
+
+    Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.
+    A list of arrays is taken too, one array for each sequence.
+
+    Parameters
+    ----------
+    n_components : int, default=150
+        Hidden units of each frame's machine.
+    n_recurrent : int, default=100
+        Recurrent units.
+    visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
+        As for `RBM`.
+    cell : {"tanh", "gru"}, default="tanh"
+        ``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.
+    truncation : int, default=100
+        Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the state that
+        the one before has left. Longer than the dependencies that are to be learned; memory grows with it.
+    gradient : {"cd"} or GradientEstimator, default="cd"
+        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper.
+    gibbs_steps : int, default=10
+        Gibbs steps k for each update.
+    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
+    learning_rate : float or "auto", default="auto"
+        ``"auto"``: 0.001 for Adam.
+    schedule : {"constant", "linear", "cosine", "exponential", "inverse"} or callable, default="constant"
+    momentum : float, default=0.9
+    weight_decay : float, default=0.0
+        L2 factor of all weight matrices.
+    max_grad_norm : float or None, default=1.0
+        A longer gradient is shortened to this norm; None: no clipping.
+    batch_size : int or "auto", default="auto"
+        Sequences that are learned side by side; ``"auto"``: a fiftieth of all frames, between 10 and
+        400.
+    n_iter : int or "auto", default="auto"
+        Epochs; ``"auto"``: about 6,000 updates, between 5 and 200 epochs.
+    pretrain_frames : int, default=0
+        Epochs in which W and the biases are first trained as an `RBM` of frames, without time.
+    pretrain_recurrent : int, default=0
+        Epochs in which the recurrent network is then trained to predict the next frame by itself (cross-entropy), with
+        W and all biases of frames put back afterwards.
+    warm_start : bool, default=False
+        `fit` goes on from the weights and velocities of the last `fit`.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int, Reporter or list of Reporter, default=0
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    machine_ : RecurrentWeights
+        All parameters: ``machine_.frame.W``, ``machine_.Wuu``, ``machine_.u0`` ...
+    components_ : ndarray of shape (n_components, n_features)
+    history_ : list of dict
+        Reconstruction error and gradient norms by epoch.
+    n_features_in_ : int
+    n_iter_ : int
+        Epochs done.
+
+    References
+    ----------
+    Boulanger-Lewandowski, Bengio and Vincent, "Modeling temporal dependencies in high-dimensional sequences:
+    application to polyphonic music generation and transcription", ICML 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RecurrentRBM
+    >>> X = np.tile(np.eye(4), (30, 1))  # 0, 1, 2, 3, 0, 1 ...
+    >>> rnn = RecurrentRBM(8, 10, n_iter=100, learning_rate=0.01, random_state=0).fit(X, lengths=[40, 40, 40])
+    >>> rnn.predict_next(X[:3]).argmax(axis=1).tolist()
+    [1, 2, 3]
+    """
+
+    machine_: RecurrentWeights
+    history_: list[dict[str, Any]]
+    _state: RecurrentState
+
+    def __init__(
+        self,
+        n_components: int = 150,
+        n_recurrent: int = 100,
+        *,
+        visible: str | Unit = "auto",
+        cell: str | Cell = "tanh",
+        truncation: int = 100,
+        gradient: str | GradientEstimator = "cd",
+        gibbs_steps: int = 10,
+        solver: str | Optimizer = "adam",
+        learning_rate: float | str = "auto",
+        schedule: str | Schedule = "constant",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        max_grad_norm: float | None = 1.0,
+        batch_size: int | str = "auto",
+        n_iter: int | str = "auto",
+        pretrain_frames: int = 0,
+        pretrain_recurrent: int = 0,
+        warm_start: bool = False,
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter | Sequence[Reporter] = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.n_recurrent = n_recurrent
+        self.visible = visible
+        self.cell = cell
+        self.truncation = truncation
+        self.gradient = gradient
+        self.gibbs_steps = gibbs_steps
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.pretrain_frames = pretrain_frames
+        self.pretrain_recurrent = pretrain_recurrent
+        self.warm_start = warm_start
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _settings(self) -> RecurrentSettings:
+        """Check the settings and return them for the engine."""
+        for name in ("n_components", "n_recurrent", "truncation", "gibbs_steps"):
+            check_number(name, getattr(self, name), low=1, integer=True)
+        for name in ("pretrain_frames", "pretrain_recurrent"):
+            check_number(name, getattr(self, name), low=0, integer=True)
+        for name in ("batch_size", "n_iter"):
+            check_number(name, getattr(self, name), low=1, integer=True, auto=True)
+        check_number("learning_rate", self.learning_rate, low=0, open_low=True, auto=True)
+        check_number("momentum", self.momentum, low=0, high=1, open_high=True)
+        check_number("weight_decay", self.weight_decay, low=0)
+        if self.max_grad_norm is not None:
+            check_number("max_grad_norm", self.max_grad_norm, low=0, open_low=True)
+        if not isinstance(self.warm_start, (bool, np.bool_)):
+            raise SettingError(f"warm_start must be True or False, got {self.warm_start!r}")
+        if self.visible != "auto":
+            named_unit(self.visible)
+        get_cell(self.cell)
+        get_optimizer(self.solver, nesterov=False)
+        if needs_validation(get_schedule(self.schedule)):
+            raise SettingError(
+                f"schedule={self.schedule!r} follows a validation loss, which there is none of: use linear"
+            )
+        frame_gradient(self.gradient, 1)
+        gradient = CD(int(self.gibbs_steps), sample_visible=True) if self.gradient == "cd" else self.gradient
+        return RecurrentSettings(
+            truncation=int(self.truncation), gradient=gradient, gibbs_steps=int(self.gibbs_steps), solver=self.solver,
+            learning_rate=self.learning_rate, schedule=self.schedule, momentum=float(self.momentum),
+            weight_decay=float(self.weight_decay), max_grad_norm=self.max_grad_norm, batch_size=self.batch_size,
+            n_iter=self.n_iter,
+        )  # fmt: skip
+
+    def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
+        """Train on sequences.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
+        y : ignored
+            But ``fit(X, lengths)`` is understood too: what has not one entry for each frame are lengths.
+        lengths : array-like of int, optional
+            Frames of each sequence, at least 2; they sum to the rows. None: one sequence.
+
+        Returns
+        -------
+        RecurrentRBM
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        again = bool(self.warm_start) and hasattr(self, "machine_")
+        settings = self._settings()
+        lengths = lengths_or_targets(X, y, lengths)
+        bk = check_backend(self.backend, X)
+        source, lengths = as_sequences(self, X, lengths, bk, reset=not again, shortest=2)
+        reporter = get_reporter(self.verbose)
+        if again:
+            self._check_sizes()
+        else:
+            self._start(source, lengths, settings, bk, reporter)
+        self._train(source, lengths, settings, bk, reporter)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
+        """Train on one pass over these sequences, in order; the first call also starts the weights.
+
+        Parameters
+        ----------
+        X, y, lengths
+            As for `fit`.
+
+        Returns
+        -------
+        RecurrentRBM
+            Itself.
+        """
+        again = hasattr(self, "machine_")
+        settings = replace(self._settings(), n_iter=1, schedule="constant")
+        lengths = lengths_or_targets(X, y, lengths)
+        bk = check_backend(self.backend, X)
+        source, lengths = as_sequences(self, X, lengths, bk, reset=not again, shortest=2)
+        reporter = get_reporter(self.verbose)
+        if again:
+            self._check_sizes()
+        else:
+            self._start(source, lengths, settings, bk, reporter)
+        self._train(source, lengths, settings, bk, reporter, shuffle=False)
+        return self
+
+    def _check_sizes(self) -> None:
+        there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
+        if there != (self.n_components, self.n_recurrent, get_cell(self.cell).name):
+            raise SettingError(
+                f"training goes on with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}, which "
+                "cannot change: set warm_start=False, or clone the estimator"
+            )
+
+    def _start(
+        self, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend, reporter: Reporter
+    ) -> None:
+        """Draw the first weights, and pretrain what is asked for."""
+        self._seed, self._draws = run_seed(self.random_state), 0
+        self.history_, self._state = [], RecurrentState()
+        frame = self._frame(source, bk, reporter)
+        machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, self._seed)
+        if self.pretrain_recurrent:
+            alone = replace(settings, gradient=NextFrame(), n_iter=int(self.pretrain_recurrent)).resolve(lengths)
+            trained, _ = self._run(
+                machine, source, lengths, alone, bk, reporter, "pretrain recurrent", RecurrentState()
+            )
+            machine = replace(trained, frame=frame)
+        self.machine_ = machine
+
+    def _frame(self, source: RowSource, bk: Backend, reporter: Reporter) -> Weights:
+        """Return the weights of the frames' machine, pretrained without time if that is asked for."""
+        if self.pretrain_frames:
+            rbm = RBMSettings(
+                visible=self.visible, gradient=CD(int(self.gibbs_steps), sample_visible=True),
+                n_iter=int(self.pretrain_frames),
+            )  # fmt: skip
+            found = pretrain(source, [int(self.n_components)], [rbm], bk=bk, seed=self._seed, reporter=reporter)
+            self.history_ += found.history
+            warn_diverged(found.diverged)
+            return found.stack.layers[0]
+        visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
+        unit, mean, scale, visible_mean = choose_visible(visible, source)
+        return initial_weights(
+            int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=self._seed, layer=0
+        )
+
+    def _train(
+        self, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend, reporter: Reporter, *,
+        shuffle: bool = True,
+    ) -> None:  # fmt: skip
+        self.machine_, self._state = self._run(
+            self.machine_, source, lengths, settings.resolve(lengths), bk, reporter, "recurrent", self._state,
+            shuffle=shuffle,
+        )  # fmt: skip
+
+    def _run(
+        self, machine: RecurrentWeights, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend,
+        reporter: Reporter, phase: str, state: RecurrentState, *, shuffle: bool = True,
+    ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
+        """Train a machine for the epochs of these settings; return it and what the next update reads beside it."""
+        first, n_iter = state.epochs, int(settings.n_iter)
+        trainer = RecurrentTrainer(
+            machine, settings, lengths, bk, seed=self._seed, horizon=first + n_iter, state=state
+        )  # fmt: skip
+        rows = Rows(scaled(source, machine.frame), bk, trainer.model.dtype)
+        reporter.begin({"phase": phase, "n_epochs": first + n_iter, "sizes": machine.frame.W.shape})
+        self.history_ += trainer.train(rows, range(first, first + n_iter), reporter, shuffle=shuffle, phase=phase)
+        warn_diverged(trainer.diverged)
+        return trainer.result()
+
+    @property
+    def components_(self) -> Array:
+        """Weights of the frames' machine, of shape (n_components, n_features)."""
+        if "machine_" not in self.__dict__:
+            raise AttributeError("components_ is there after fit")
+        return self.machine_.frame.W.T
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs done, pretraining left out."""
+        if "machine_" not in self.__dict__:
+            raise AttributeError("n_iter_ is there after fit")
+        return self._state.epochs
+
+    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
+        """Train, and return what `transform` does of the same sequences."""
+        lengths = lengths_or_targets(X, y, lengths)
+        return self.fit(X, lengths=lengths).transform(X, lengths)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.machine_.n_recurrent
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether `fit` or `partial_fit` has run."""
+        return hasattr(self, "machine_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+__all__ = ["RecurrentRBM"]

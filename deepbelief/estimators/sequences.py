@@ -1,0 +1,244 @@
+"""Sequences in: rows with lengths, or lists of arrays, after the checks that all estimators make; and their uses."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError
+from deepbelief.estimators.base import check_backend, check_number, check_rows, is_source, on_device
+from deepbelief.pretraining import scaled
+from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
+from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
+from deepbelief.recurrent.sampling import expected_frames, sample_sequence
+from deepbelief.seeds import run_seed, stream
+from deepbelief.sources import RowSource, blocks
+from deepbelief.training import Rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def lengths_or_targets(X: Any, y: Any, lengths: Any) -> Any:
+    """Return the lengths: also where they were given in the place of ``y``, as ``fit(X, lengths)``.
+
+    Targets, which are ignored, have one entry for each row; lengths of at least 2 have fewer.
+    """
+    if lengths is not None or y is None or is_list_of_arrays(X):
+        return lengths
+    given = np.asarray(y)
+    n_rows = X.shape[0] if getattr(X, "shape", ()) else len(np.atleast_1d(np.asarray(X, dtype=object)))
+    return given if given.ndim == 1 and len(given) != n_rows else None
+
+
+def is_list_of_arrays(X: Any) -> bool:
+    """Tell whether ``X`` is one table for each sequence rather than one table."""
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(np.ndim(each) == 2 for each in X)
+
+
+def as_sequences(
+    estimator: Any, X: Any, lengths: Any, bk: Backend, *, reset: bool, shortest: int = 1
+) -> tuple[RowSource, Array]:
+    """Return the frames of all sequences as one source, and their lengths.
+
+    Raises
+    ------
+    DataError
+        If lengths do not sum to the rows, a sequence is too short, or a value is not finite; the message names
+        sequence and frame.
+    """
+    if is_list_of_arrays(X):
+        if lengths is not None:
+            raise DataError("X is a list of arrays, one for each sequence: leave lengths out")
+        lengths = [len(each) for each in X]
+        check_lengths(lengths, sum(lengths), shortest=shortest)
+        widths = sorted({each.shape[1] if hasattr(each, "shape") else len(each[0]) for each in X})
+        if len(widths) > 1:
+            raise DataError(f"sequences have from {widths[0]} to {widths[-1]} features: all must have the same")
+        X = np.concatenate([np.asarray(each) for each in X])
+    try:
+        source = check_rows(estimator, X, bk, reset=reset, min_rows=shortest)
+    except ValueError as error:
+        if "NaN" in str(error) or "infinity" in str(error):
+            _name_place(_table(X), lengths, error)
+        raise
+    lengths = check_lengths(lengths, source.shape[0], shortest=shortest)
+    if is_source(X):
+        start = 0
+        for block in blocks(source):
+            if not np.isfinite(block).all():
+                _refuse(block, start, lengths)
+            start += len(block)
+    return source, lengths
+
+
+def _table(X: Any) -> Array | None:
+    """Return dense rows of numbers, if that is what they are."""
+    try:
+        return np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def _name_place(X: Array | None, lengths: Any, error: ValueError) -> None:
+    """Raise DataError with sequence and frame, if they can be known."""
+    if X is None or X.ndim != 2 or np.isfinite(X).all():
+        return
+    try:
+        known = check_lengths(lengths, len(X))
+    except DataError:
+        return
+    _refuse(X, 0, known, error)
+
+
+def _refuse(rows: Array, start: int, lengths: Array, error: ValueError | None = None) -> None:
+    """Raise DataError naming the first value that is not finite."""
+    row, column = np.argwhere(~np.isfinite(rows))[0]
+    ends = np.cumsum(lengths)
+    sequence = int(np.searchsorted(ends, start + row, side="right"))
+    frame = start + row - (ends[sequence] - lengths[sequence])
+    raise DataError(
+        f"sequence {sequence}, frame {frame}, column {column} (all counted from 0) is {rows[row, column]}: NaN and inf "
+        "are not allowed; fill it in, or cut the sequence there"
+    ) from error
+
+
+class SequenceModelMixin:
+    """What a fitted model says of sequences, for an estimator with ``machine_``."""
+
+    machine_: RecurrentWeights
+    backend: str | Backend
+    _seed: int
+    _draws: int
+
+    def _states(self, X: Any, lengths: Any) -> tuple[Backend, Rows, Array, Array]:
+        """Return the backend, the frames, and the states before and after each."""
+        check_is_fitted(self, "machine_")
+        bk = check_backend(self.backend, X)
+        source, lengths = as_sequences(self, X, lengths, bk, reset=False)
+        rows = Rows(scaled(source, self.machine_.frame), bk, self.machine_.frame.W.dtype)
+        return bk, rows, *states_before(self.machine_, rows, lengths, bk)
+
+    def transform(self, X: Any, lengths: Any = None) -> Any:
+        """Return the recurrent state after each frame: what the model keeps of the sequence so far.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
+        lengths : array-like of int, optional
+            None: one sequence.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_recurrent)
+            CuPy if X is.
+        """
+        bk, _, _, after = self._states(X, lengths)
+        return on_device(after, X, bk)
+
+    def predict_next(self, X: Any, lengths: Any = None, *, n_chains: int = 10, gibbs_steps: int = 50) -> Any:
+        """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
+
+        Up to 12 hidden units it is exact, else the mean over Gibbs chains; the same call gives the same numbers.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
+        lengths : array-like of int, optional
+            None: one sequence.
+        n_chains, gibbs_steps : int
+            Chains for each frame, and their steps, of which the first half does not count.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_features)
+            In the units of the data: row t, of frames up to t, is to be compared with frame t + 1. CuPy if X is.
+        """
+        check_number("n_chains", n_chains, low=1, integer=True)
+        check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
+        bk, _, _, after = self._states(X, lengths)
+        rng = bk.rng(stream(self._seed, "predict next"))
+        frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, gibbs_steps=gibbs_steps)
+        return on_device(self._in_units_of_data(frames), X, bk)
+
+    def _in_units_of_data(self, frames: Array) -> Array:
+        frame = self.machine_.frame
+        return frames if frame.mean is None or frame.scale is None else frames * frame.scale + frame.mean
+
+    def log_likelihood(self, X: Any, lengths: Any = None, *, method: str = "auto", **ais: Any) -> FrameLogLikelihood:
+        """Return the log-likelihood of each frame given those before it, with the error that log Z brings.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
+            0 and 1 for Bernoulli units.
+        lengths : array-like of int, optional
+            None: one sequence.
+        method : {"auto", "exact", "ais"}, default="auto"
+            How log Z of each frame's machine is found: by enumeration (up to 12 hidden units) or by annealed importance
+            sampling; ``"auto"`` enumerates where it can.
+        **ais
+            ``n_runs`` for each frame (10) and ``betas`` (300 equal steps, or the inverse temperatures).
+
+        Returns
+        -------
+        FrameLogLikelihood
+            ``mean``, ``low``, ``high`` in nats per frame, the ``frames`` and the ``method``.
+
+        Raises
+        ------
+        DataError, SettingError
+        """
+        bk, rows, before, _ = self._states(X, lengths)
+        rng = bk.rng(stream(self._seed, "annealing"))
+        return frame_log_likelihood(self.machine_, rows, before, bk, rng, method=method, **ais)
+
+    def score_samples(self, X: Any, lengths: Any = None, **settings: Any) -> Array:
+        """Return the log-likelihood of each frame, in nats, as `log_likelihood` finds it.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `log_likelihood`.
+        **settings
+            ``method``, ``n_runs``, ``betas``.
+
+        Returns
+        -------
+        ndarray of shape (n_frames,)
+        """
+        return self.log_likelihood(X, lengths, **settings).frames
+
+    def sample(
+        self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: Any = None
+    ) -> Array:
+        """Make up a sequence, or go on with one.
+
+        Parameters
+        ----------
+        n_steps : int, default=100
+            Frames.
+        prefix : array-like of shape (n_frames, n_features), optional
+            Frames that come before; they are not returned.
+        gibbs_steps : int, default=50
+            For each frame, from the one before.
+        random_state : int, Generator or None
+            None: go on with the model's own stream, so that two calls differ.
+
+        Returns
+        -------
+        ndarray of shape (n_steps, n_features)
+            Frames that are drawn, in the units of the data.
+        """
+        check_is_fitted(self, "machine_")
+        check_number("n_steps", n_steps, low=1, integer=True)
+        check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
+        bk = check_backend(self.backend, prefix)
+        state = self.machine_.u0 if prefix is None else self._states(prefix, None)[3][-1]
+        if random_state is None:
+            seed = stream(self._seed, "sample", self._draws)
+            self._draws += 1
+        else:
+            seed = stream(run_seed(random_state), "sample")
+        frames = sample_sequence(self.machine_, n_steps, state, bk, bk.rng(seed), gibbs_steps=gibbs_steps)
+        return self._in_units_of_data(frames)

@@ -1,0 +1,48 @@
+"""What moves a layer's weights: estimates of the gradient of -log p(v), and that of a denoising autoencoder.
+
+For a restricted Boltzmann machine the gradient is the mean of dE/dparams over the data (positive phase) less its
+mean over the model (negative phase). The positive phase is exact; the estimators differ in where the negative phase
+comes from. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
+"""
+
+from collections.abc import Mapping
+
+from deepbelief.errors import SettingError, unknown
+from deepbelief.gradients.base import Gradient, GradientEstimator, PhaseBuffers
+from deepbelief.gradients.contrastive import CD, MFCD
+from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
+from deepbelief.gradients.enumeration import Exact
+from deepbelief.gradients.persistent import FPCD, PCD
+from deepbelief.gradients.tempering import PT
+
+__all__ = [
+    "CD", "CORRUPTIONS", "FPCD", "GRADIENTS", "MFCD", "PCD", "PT", "Denoising", "Exact", "Gradient",
+    "GradientEstimator", "PhaseBuffers", "get_gradient",
+]  # fmt: skip
+
+GRADIENTS: Mapping[str, type[GradientEstimator]] = {
+    "cd": CD,
+    "mfcd": MFCD,
+    "pcd": PCD,
+    "fpcd": FPCD,
+    "pt": PT,
+    "exact": Exact,
+}
+"""Gradient estimators by name: a new one is one class and one entry."""
+
+
+def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int, int]) -> GradientEstimator:
+    """Return the estimator of this name; an instance is returned as it is.
+
+    Examples
+    --------
+    >>> get_gradient("pcd", 5).gibbs_steps
+    5
+    """
+    if not isinstance(gradient, str):
+        if not hasattr(gradient, "gibbs_steps"):
+            raise SettingError(f"gradient must be one of {', '.join(GRADIENTS)} or an instance, got {gradient!r}")
+        return gradient
+    if gradient not in GRADIENTS:
+        raise SettingError(unknown("gradient", gradient, GRADIENTS))
+    return GRADIENTS[gradient](gibbs_steps=gibbs_steps)  # type: ignore[call-arg]

@@ -1,0 +1,114 @@
+"""Denoising autoencoders: what moves a layer that is no model of its data."""
+
+from dataclasses import dataclass
+
+from deepbelief.activations import get_activation
+from deepbelief.backends import Backend, Product, Rng
+from deepbelief.errors import SettingError, unknown
+from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.losses import CrossEntropy, Loss, SquaredError, get_loss
+from deepbelief.machine import Machine, Workspace
+
+
+def _mask(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Workspace, out: DeviceArray) -> None:
+    """Set a share of the values to 0."""
+    keep = space("keep", *v.shape)
+    keep.fill(1 - level)
+    rng.bernoulli(keep, out)
+    out *= v
+
+
+def _add_noise(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Workspace, out: DeviceArray) -> None:
+    """Add normal noise of this standard deviation."""
+    rng.normal(out)
+    out *= level
+    out += v
+
+
+def _salt_and_pepper(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Workspace, out: DeviceArray) -> None:
+    """Set a share of the values to 0 or 1, each as often."""
+    u = rng.uniform(space("uniform", *v.shape))
+    out[...] = bk.xp.where(u < level, u < level / 2, v)
+
+
+CORRUPTIONS = {"masking": _mask, "gaussian": _add_noise, "salt_and_pepper": _salt_and_pepper}
+"""Kinds of corruption by name: a new one is one function and one entry."""
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Denoising autoencoder with tied weights: rows are corrupted, encoded, decoded and compared with clean ones.
+
+    Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising autoencoders", JMLR 11, 2010.
+
+    Parameters
+    ----------
+    corruption : {"masking", "gaussian", "salt_and_pepper"}
+    level : float
+        The share of values that are masked, or set to 0 or 1; for Gaussian noise its standard deviation.
+    loss : {"auto", "cross_entropy", "squared_error"} or Loss
+        ``"auto"``: cross-entropy for Bernoulli visible units, squared error for Gaussian ones.
+    """
+
+    corruption: str = "masking"
+    level: float = 0.25
+    loss: str | Loss = "auto"
+    gibbs_steps: int = 1  # there are none; estimators are made with a number
+    schedule: str = "constant"
+    momentum: float | str = "auto"
+    is_model: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.corruption not in CORRUPTIONS:
+            raise SettingError(unknown("corruption", self.corruption, CORRUPTIONS))
+        if not 0 <= self.level < (float("inf") if self.corruption == "gaussian" else 1):
+            raise SettingError(f"level must be at least 0, and below 1 for {self.corruption}, got {self.level!r}")
+        if self.loss != "auto":
+            get_loss(self.loss)
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
+        """Return None: nothing persists."""
+        return
+
+    def _loss_of(self, machine: Machine) -> Loss:
+        bernoulli = machine.visible.spec == "bernoulli"
+        if not isinstance(self.loss, str):
+            return self.loss
+        if machine.visible.spec not in ("bernoulli", "gaussian"):
+            raise SettingError(f"denoising needs Bernoulli or Gaussian visible units, got {machine.visible.spec}")
+        if not bernoulli and (self.loss == "cross_entropy" or self.corruption == "salt_and_pepper"):
+            given = "loss='cross_entropy'" if self.loss == "cross_entropy" else "corruption='salt_and_pepper'"
+            raise SettingError(f"{given} is for data in [0, 1]; real values take squared_error, masking or gaussian")
+        if bernoulli and self.loss != "squared_error":
+            return CrossEntropy()
+        return SquaredError("sigmoid" if bernoulli else "identity")
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient of the reconstruction loss; both uses of W go into one product."""
+        bk, space = machine.bk, buffers.space
+        v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
+        (clean, corrupted), (code, code_delta) = (v[:n_rows], v[n_rows:]), (h[:n_rows], h[n_rows:])
+        CORRUPTIONS[self.corruption](bk, clean, self.level, rng, space, corrupted)
+        machine.mean_hidden(corrupted, out=code)
+        output = machine.mean_visible(code, out=space("output", *clean.shape))
+        delta = self._loss_of(machine).gradient(bk, output, clean, space("delta", *clean.shape))
+        delta /= batch_size
+        clean[...] = delta  # W meets the codes on its way down and the corrupted rows on its way up
+        above = bk.xp.matmul(delta, machine.W, out=space("above", *code.shape))
+        code_delta[...] = get_activation(machine.hidden.activation).backward(
+            bk, above, code, space("slope", *code.shape)
+        )
+        if buffers.activity is not None:
+            bk.xp.mean(code, axis=0, out=buffers.activity)
+        bk.xp.sum(delta, axis=0, out=buffers.room[1])
+        bk.xp.sum(code_delta, axis=0, out=buffers.room[2])
+        return Product(v, h, buffers.room[0]), buffers.room[1], buffers.room[2]

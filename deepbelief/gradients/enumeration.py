@@ -1,0 +1,95 @@
+"""The exact gradient of machines small enough to go through all states of one side."""
+
+from dataclasses import dataclass
+
+from deepbelief.backends import Rng
+from deepbelief.errors import SettingError
+from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.persistent import first_chains, gibbs
+from deepbelief.machine import Machine
+
+LARGEST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The gradient itself: the negative phase goes through every state of the smaller side.
+
+    For machines with at most 16 Bernoulli units on one side, to compare estimates with.
+
+    Parameters
+    ----------
+    gibbs_steps : int or tuple of two int
+        Gibbs steps of the chains, which the gradient does not use: they are the model's samples that are kept.
+    """
+
+    gibbs_steps: int | tuple[int, int] = 1
+    schedule: str = "constant"
+    momentum: float | str = "auto"
+    is_model: bool = True
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+        """Refuse machines that are too large, and return hidden states drawn from the hidden biases."""
+        _side(machine)
+        return first_chains(machine, n_chains, rng)
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient."""
+        xp, bk = machine.bk.xp, machine.bk
+        side, n_units = _side(machine)
+        states = buffers.constant("states", lambda: _states(machine, n_units))
+        n = n_rows + max(len(states), 0 if chains is None else len(chains))
+        v, h = buffers.visible(n), buffers.hidden(n)
+        if chains is not None:
+            assert isinstance(self.gibbs_steps, int)
+            last = slice(n_rows, n_rows + len(chains))
+            gibbs(machine, buffers, chains, self.gibbs_steps, rng, v[last], h[last])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
+        v_neg, h_neg = v[n_rows : n_rows + len(states)], h[n_rows : n_rows + len(states)]
+        if side == "visible":
+            v_neg[...] = states
+            log_p = -machine.free_energy(v_neg)
+            machine.mean_hidden(v_neg, out=h_neg)
+        else:
+            h_neg[...] = states
+            field = xp.matmul(h_neg, machine.W.T, out=v_neg)
+            # Of Gaussian units the integral is this but for a factor, the same for all states.
+            log_p = h_neg @ machine.hbias + machine.visible.log_partition(bk, field + machine.vbias)
+            machine.visible.mean(bk, field, machine.vbias)
+        p = xp.exp(log_p - log_p.max())
+        p /= p.sum()
+        return buffers.gradient(n_rows, len(states), batch_size, p)
+
+
+def _side(machine: Machine) -> tuple[str, int]:
+    """Return the side with fewer units that can be enumerated, and their number."""
+    n_visible, n_hidden = machine.W.shape
+    if not (machine.visible.tractable and machine.hidden.tractable):
+        raise SettingError("gradient='exact' needs units with an energy: rectified ones have none")
+    sides = {"hidden": n_hidden} if machine.hidden.spec == "bernoulli" else {}
+    sides |= {"visible": n_visible} if machine.visible.spec == "bernoulli" else {}
+    side = min(sides, key=lambda name: sides[name], default="")
+    if not side or sides[side] > LARGEST_SIDE:
+        raise SettingError(
+            f"gradient='exact' needs at most {LARGEST_SIDE} Bernoulli units on one side, got {n_visible} visible and "
+            f"{n_hidden} hidden units: use 'pt' or 'pcd'"
+        )
+    return side, sides[side]
+
+
+def _states(machine: Machine, n_units: int) -> DeviceArray:
+    """Return every vector of so many bits, made on the device."""
+    xp = machine.bk.xp
+    numbers = xp.arange(2**n_units)
+    states = xp.empty((2**n_units, n_units), machine.dtype)
+    for i in range(n_units):
+        states[:, i] = numbers // 2**i % 2
+    return states

@@ -1,0 +1,142 @@
+"""Gradient estimators whose chains go on from update to update."""
+
+from dataclasses import dataclass
+
+from deepbelief.backends import Rng
+from deepbelief.errors import SettingError
+from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.machine import Machine
+
+
+def first_chains(machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+    """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
+    xp = machine.bk.xp
+    x = xp.zeros((n_chains, machine.W.shape[1]), machine.dtype)
+    return machine.hidden.sample(machine.bk, x, machine.hbias, rng, xp.empty_like(x))
+
+
+def gibbs(
+    machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng, v: DeviceArray, h: DeviceArray
+) -> None:
+    """Move chains, hidden states, in place; ``v`` becomes their last visible states and ``h`` is E[h | v]."""
+    for _ in range(steps):
+        machine.sample_visible(chains, rng, v, mean=buffers.space("v_mean", len(chains), v.shape[1]))
+        machine.sample_hidden(v, rng, chains, mean=h)
+    if not steps:
+        machine.mean_visible(chains, out=v)
+        h[...] = chains
+
+
+@dataclass(frozen=True)
+class PCD:
+    """Persistent contrastive divergence: the chains go on from update to update (Tieleman 2008).
+
+    Parameters
+    ----------
+    gibbs_steps : int or tuple of two int
+        Number k of Gibbs steps for each update.
+    """
+
+    gibbs_steps: int | tuple[int, int] = 1
+    schedule: str = "linear"
+    momentum: float | str = 0.0  # the chains must keep up with the weights: at 0.9 hidden units die
+    is_model: bool = True
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+        """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
+        return first_chains(machine, n_chains, rng)
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient after ``gibbs_steps`` steps of the chains, hidden states that move in place."""
+        assert chains is not None
+        assert isinstance(self.gibbs_steps, int)
+        n = n_rows + len(chains)
+        v, h = buffers.visible(n), buffers.hidden(n)
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
+        gibbs(machine, buffers, chains, self.gibbs_steps, rng, v[n_rows:], h[n_rows:])
+        return buffers.gradient(n_rows, len(chains), batch_size)
+
+
+@dataclass(frozen=True)
+class FPCD:
+    """Persistent contrastive divergence with fast weights, which drive the chains away from where they are.
+
+    The chains move by the parameters plus fast ones, which learn at a rate of their own and decay:
+    Tieleman and Hinton, "Using fast weights to improve persistent contrastive divergence", ICML 2009.
+
+    Parameters
+    ----------
+    gibbs_steps : int or tuple of two int
+        Number k of Gibbs steps for each update.
+    fast_rate : float
+        Learning rate of the fast parameters.
+    fast_decay : float
+        What is left of them after each update.
+    """
+
+    gibbs_steps: int | tuple[int, int] = 1
+    fast_rate: float = 0.05
+    fast_decay: float = 0.95
+    schedule: str = "linear"
+    momentum: float | str = 0.0
+    is_model: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if not 0 <= self.fast_rate < float("inf"):
+            raise SettingError(f"fast_rate must be a number >= 0, got {self.fast_rate!r}")
+        if not 0 <= self.fast_decay < 1:
+            raise SettingError(f"fast_decay must be a number >= 0 and < 1, got {self.fast_decay!r}")
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+        """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
+        return first_chains(machine, n_chains, rng)
+
+    def __call__(
+        self,
+        machine: Machine,
+        buffers: PhaseBuffers,
+        n_rows: int,
+        batch_size: int,
+        chains: DeviceArray | None,
+        rng: Rng,
+    ) -> Gradient:
+        """Return the gradient after ``gibbs_steps`` steps of the chains, and let the fast parameters learn from it."""
+        assert chains is not None
+        assert isinstance(self.gibbs_steps, int)
+        xp = machine.bk.xp
+        n = n_rows + len(chains)
+        v, h = buffers.visible(n), buffers.hidden(n)
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
+        if buffers.fast is None:
+            buffers.fast = [xp.zeros_like(p) for p in machine.params]
+        driven = buffers.constant("driven", machine.copy)
+        self._drive(driven, machine, buffers)
+        gibbs(driven, buffers, chains, self.gibbs_steps, rng, v[n_rows:], h[n_rows:])
+        grads = buffers.gradient(n_rows, len(chains), batch_size)
+        kept = buffers.constant("kept", lambda: [xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)])
+        for room, grad in zip(kept, grads[1:], strict=True):
+            room[...] = grad  # a step uses its gradient up
+        # The driven parameters are scratch space here: they are made anew in the next call.
+        for p, fast, grad in zip(driven.params, buffers.fast, (grads[0], *kept), strict=True):
+            machine.bk.momentum_step(p, fast, grad, self.fast_rate, self.fast_decay, 0.0, False)
+        return grads
+
+    def _drive(self, driven: Machine, machine: Machine, buffers: PhaseBuffers) -> None:
+        """Write the parameters plus the fast ones; biases of centred units are turned into plain ones."""
+        assert buffers.fast is not None
+        xp = machine.bk.xp
+        for p, slow, fast in zip(driven.params, machine.params, buffers.fast, strict=True):
+            xp.add(slow, fast, out=p)
+        if buffers.offsets is not None:
+            visible, hidden = buffers.offsets
+            driven.vbias -= buffers.fast[0] @ hidden
+            driven.hbias -= visible @ buffers.fast[0]

@@ -1,0 +1,129 @@
+"""log Z of machines that share their weights and differ in their biases: one machine for each frame of a sequence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Rng
+from deepbelief.errors import SettingError
+from deepbelief.likelihood.ais import DeviceArray, Runs, base_partition, check_betas
+from deepbelief.machine import Machine
+
+Array = NDArray[np.float64]
+
+EXACT_UNITS = 12  # hidden units up to which enumeration is cheaper than annealing
+BLOCK_ROWS = 1024  # runs handled at a time: what a step touches stays in cache
+WARM_UP = 30  # Gibbs steps, of which the later half tells the marginals
+SMOOTHING = 1e-3  # of these marginals
+
+
+@dataclass(frozen=True, eq=False)
+class DrivenLogZ:
+    """log Z of each machine.
+
+    Attributes
+    ----------
+    log_z : ndarray of shape (n_machines,)
+    variance : ndarray of shape (n_machines,)
+        Of each estimate, from the spread of its runs; 0 where exact. Half of it is about what an estimate is too low
+        by in expectation.
+    method : str
+    """
+
+    log_z: Array
+    variance: Array
+    method: str
+
+
+def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
+    """Sum over all hidden states; ``machine`` has biases for each row.
+
+    Raises
+    ------
+    SettingError
+        If there are more than 12 hidden units, or they are not Bernoulli units.
+    """
+    bk, xp, n = machine.bk, machine.bk.xp, machine.W.shape[1]
+    if n > EXACT_UNITS or machine.hidden.spec != "bernoulli":
+        raise SettingError(
+            f"{n} {machine.hidden.spec} hidden units cannot be enumerated for each frame: at most {EXACT_UNITS} "
+            "Bernoulli units can; use method='ais'"
+        )
+    h = bk.asarray(np.arange(2**n)[:, None] >> np.arange(n) & 1, dtype=machine.dtype)
+    field = h @ machine.W.T
+    found = np.empty(len(machine.vbias))
+    for i in range(len(found)):
+        x = field + machine.vbias[i]
+        if machine.visible.spec == "gaussian":
+            inner = field @ machine.vbias[i] + 0.5 * xp.square(field).sum(axis=1)
+            inner += 0.5 * math.log(2 * math.pi) * field.shape[1]
+        else:
+            inner = machine.visible.log_partition(bk, x)
+        log_p = inner + h @ machine.hbias[i]
+        top = log_p.max()
+        found[i] = float(bk.to_numpy(xp.log(xp.exp(log_p - top).sum()) + top))
+    return DrivenLogZ(found, np.zeros(len(found)), f"exact, over the states of {n} hidden units")
+
+
+def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300) -> DrivenLogZ:
+    """Estimate log Z of each machine by annealed importance sampling, the runs of many machines as one matrix.
+
+    Each machine has a base of its own: independent visible units with the marginals that short Gibbs chains of the
+    machine see. That is near the machine, so that hundreds of steps do where a common base needs thousands.
+
+    Parameters
+    ----------
+    machine : Machine
+        With biases for each row.
+    rng : Rng
+    n_runs : int
+        Of each machine.
+    betas : int or sequence of float
+        As for `deepbelief.likelihood.ais_log_z`.
+    """
+    steps, n = check_betas(betas), len(machine.vbias)
+    log_z, variance = np.empty(n), np.empty(n)
+    size = max(1, BLOCK_ROWS // n_runs)
+    for start in range(0, n, size):
+        part = slice(start, min(start + size, n))
+        log_z[part], variance[part] = _anneal(machine, part, rng, n_runs, steps)
+    return DrivenLogZ(log_z, variance, f"AIS, {n_runs} runs of {len(steps) - 1} steps for each frame")
+
+
+def _anneal(machine: Machine, part: slice, rng: Rng, n_runs: int, steps: Array) -> tuple[Array, Array]:
+    """Return log Z and its variance for some of the machines."""
+    bk = machine.bk
+    vbias, hbias = machine.vbias[part], machine.hbias[part]
+    n = len(vbias)
+    each = bk.asarray(np.tile(np.arange(n), n_runs))
+    own = machine.with_biases(vbias[each], hbias[each])
+    base = _base(own, n, rng)
+    runs = Runs(own, base[each], n * n_runs, rng)
+    runs.start()
+    log_w = bk.to_numpy(runs.anneal(steps)).reshape(n_runs, n)
+    top = log_w.max(axis=0)
+    w = np.exp(log_w - top)
+    log_z = np.log(w.mean(axis=0)) + top + bk.to_numpy(base_partition(machine, base)).astype(np.float64)
+    spread = w.var(axis=0, ddof=1) / w.mean(axis=0) ** 2 / n_runs if n_runs > 1 else np.full(n, np.inf)
+    return log_z, spread
+
+
+def _base(machine: Machine, n: int, rng: Rng) -> DeviceArray:
+    """Return visible biases whose marginals are those that Gibbs chains of n machines see, several for each."""
+    bk, xp = machine.bk, machine.bk.xp
+    v, mean, total = (xp.zeros(machine.vbias.shape, machine.dtype) for _ in range(3))
+    h = xp.empty(machine.hbias.shape, machine.dtype)
+    machine.visible.sample(bk, mean, machine.vbias, rng, v)
+    for step in range(WARM_UP):
+        machine.sample_hidden(v, rng, h)
+        machine.sample_visible(h, rng, v, mean=mean)
+        if step >= WARM_UP // 2:
+            total += mean
+    total /= WARM_UP - WARM_UP // 2
+    seen = bk.to_numpy(total).astype(np.float64).reshape(-1, n, total.shape[1]).mean(axis=0)
+    if machine.visible.spec != "gaussian":
+        seen = (seen + SMOOTHING) / (1 + 2 * SMOOTHING)
+    return bk.asarray(machine.visible.initial_bias(seen).astype(machine.dtype))

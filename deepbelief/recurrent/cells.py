@@ -1,0 +1,148 @@
+"""Recurrent cells: how a state follows from the state before and the frame of its step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepbelief.backends import Backend
+from deepbelief.errors import SettingError, unknown
+
+DeviceArray = Any
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Cell(Protocol):
+    """What a cell provides; a new one is one class and one entry in `CELLS`.
+
+    A step works on a block of rows, one for each sequence. The inputs of a unit's gates lie side by side: ``x``, from
+    the frames, and ``a``, from the states before, are of shape (n_rows, n_gates * n_recurrent).
+    """
+
+    @property
+    def name(self) -> str:
+        """How it is written in settings and files."""
+
+    @property
+    def n_gates(self) -> int:
+        """Inputs of each unit."""
+
+    @property
+    def splits(self) -> bool:
+        """Whether the gradient at ``a`` differs from that at ``x``."""
+
+    def initial(self, n: int, rng: np.random.Generator) -> Array:
+        """Return initial recurrent weights of shape (n, n_gates * n)."""
+
+    def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
+        """Write the states after the step into ``out``; ``x`` and ``a`` become what `backward` reads."""
+
+    def backward(
+        self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
+        dx: DeviceArray, da: DeviceArray,
+    ) -> None:  # fmt: skip
+        """Write the gradients at ``x`` and ``a``, given ``g`` at the new states.
+
+        ``g`` is replaced by what reaches the states before on other ways than through ``a``.
+        """
+
+
+def _orthogonal(n: int, rng: np.random.Generator) -> Array:
+    """Return a random rotation: it neither shrinks nor blows up what it carries from step to step."""
+    q, r = np.linalg.qr(rng.normal(size=(n, n)))
+    return np.asarray(q * np.sign(np.diag(r)))
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """``tanh(x + a)``, as in the paper (its logistic units moved to [-1, 1])."""
+
+    name: str = "tanh"
+    n_gates: int = 1
+    splits: bool = False
+
+    def initial(self, n: int, rng: np.random.Generator) -> Array:
+        """Return a random rotation."""
+        return _orthogonal(n, rng)
+
+    def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
+        """Write tanh(x + a)."""
+        bk.xp.add(x, a, out=out)
+        bk.xp.tanh(out, out=out)
+
+    def backward(
+        self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
+        dx: DeviceArray, da: DeviceArray,
+    ) -> None:  # fmt: skip
+        """Write g (1 - after**2); nothing goes past ``a``."""
+        bk.xp.multiply(after, after, out=dx)
+        dx *= g
+        bk.xp.subtract(g, dx, out=dx)
+        g.fill(0)
+
+
+@dataclass(frozen=True)
+class GRU:
+    """Gated recurrent units: each holds its state until its gate opens (Cho et al. 2014).
+
+    Gates r, z and the candidate c lie side by side: ``c = tanh(x_c + r a_c)``, and the new state is
+    ``(1 - z) c + z before``, so that a closed gate carries state and gradient over any number of steps.
+    """
+
+    name: str = "gru"
+    n_gates: int = 3
+    splits: bool = True
+
+    def initial(self, n: int, rng: np.random.Generator) -> Array:
+        """Return a random rotation for each gate."""
+        return np.concatenate([_orthogonal(n, rng) for _ in range(3)], axis=1)
+
+    def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
+        """Write (1 - z) c + z before; ``x`` then holds r, z and c."""
+        n = out.shape[1]
+        xp = bk.xp
+        gates = x[:, : 2 * n] + a[:, : 2 * n]
+        x[:, : 2 * n] = bk.sigmoid(gates)
+        r, z, c = x[:, :n], x[:, n : 2 * n], x[:, 2 * n :]
+        c += r * a[:, 2 * n :]
+        xp.tanh(c, out=c)
+        xp.subtract(before, c, out=out)
+        out *= z
+        out += c
+
+    def backward(
+        self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
+        dx: DeviceArray, da: DeviceArray,
+    ) -> None:  # fmt: skip
+        """Write the gates' gradients; z g goes past them."""
+        n = g.shape[1]
+        r, z, c = x[:, :n], x[:, n : 2 * n], x[:, 2 * n :]
+        dc = g * (1 - z) * (1 - c * c)
+        dx[:, 2 * n :] = dc
+        dx[:, :n] = dc * a[:, 2 * n :] * r * (1 - r)
+        dx[:, n : 2 * n] = g * (before - c) * z * (1 - z)
+        da[:, : 2 * n] = dx[:, : 2 * n]
+        da[:, 2 * n :] = dc * r
+        g *= z
+
+
+CELLS: Mapping[str, type[Cell]] = {"tanh": Tanh, "gru": GRU}
+"""Recurrent cells by name: a new one is one class and one entry."""
+
+
+def get_cell(cell: str | Cell) -> Cell:
+    """Return the cell of this name; an instance is returned as it is.
+
+    Examples
+    --------
+    >>> get_cell("gru").n_gates
+    3
+    """
+    if not isinstance(cell, str):
+        if not hasattr(cell, "n_gates"):
+            raise SettingError(f"cell must be one of {', '.join(CELLS)} or an instance, got {cell!r}")
+        return cell
+    if cell not in CELLS:
+        raise SettingError(unknown("cell", cell, CELLS))
+    return CELLS[cell]()

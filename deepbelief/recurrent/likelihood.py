@@ -1,0 +1,99 @@
+"""How likely frames are, given those before them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.likelihood.driven import EXACT_UNITS, ais_driven_log_z, exact_driven_log_z
+from deepbelief.machine import Workspace
+from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
+from deepbelief.training import BLOCK_ROWS, Rows
+
+Array = NDArray[np.float64]
+
+METHODS = ("auto", "exact", "ais")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLogLikelihood:
+    """Log-likelihoods of frames given those before them in their sequences, in nats.
+
+    Attributes
+    ----------
+    frames : ndarray of shape (n_frames,)
+    low, high : float
+        The mean over the frames with 3 standard errors of the estimates of log Z; ``low`` also takes off what annealing
+        makes log Z too small by in expectation, half its variance. Both are the mean where log Z is exact. Quote
+        ``low``.
+    method : str
+        How log Z was found.
+    """
+
+    frames: Array
+    low: float
+    high: float
+    method: str
+
+    @property
+    def mean(self) -> float:
+        """Mean over the frames."""
+        return float(self.frames.mean())
+
+    def __str__(self) -> str:
+        """Return the mean with its interval and the method."""
+        interval = f"{self.low:.3f} to {self.high:.3f}"
+        return f"{self.mean:.3f} nats per frame ({interval}), {len(self.frames)} frames; {self.method}"
+
+
+def frame_log_likelihood(
+    weights: RecurrentWeights, rows: Rows, before: NDArray[Any], bk: Backend, rng: Rng, *, method: str = "auto",
+    **ais: Any,
+) -> FrameLogLikelihood:  # fmt: skip
+    """Return the log-likelihood of each frame: -F(v) - log Z of its machine.
+
+    Parameters
+    ----------
+    weights : RecurrentWeights
+    rows : Rows
+        As they enter the machine.
+    before : ndarray of shape (n_frames, n_recurrent)
+        States before the frames.
+    bk : Backend
+    rng : Rng
+    method : {"auto", "exact", "ais"}
+        ``"auto"`` enumerates up to 12 hidden units.
+    **ais
+        As for `ais_driven_log_z`.
+    """
+    if method not in METHODS:
+        raise SettingError(unknown("method", method, METHODS))
+    exact = method == "exact" or (method == "auto" and weights.frame.n_hidden <= EXACT_UNITS)
+    model, space = RecurrentMachine(weights, bk), Workspace(bk, weights.frame.W.dtype)
+    found, variance, how = np.empty(len(rows)), np.empty(len(rows)), ""
+    for start, stop, v in rows.blocks(BLOCK_ROWS):
+        _check_binary(weights, bk.to_numpy(v), start)
+        machine = model.driven_by(bk.asarray(before[start:stop], dtype=model.dtype), space)
+        energy = bk.to_numpy(machine.free_energy(v)).astype(np.float64)
+        log_z = exact_driven_log_z(machine) if exact else ais_driven_log_z(machine, rng, **ais)
+        found[start:stop], variance[start:stop], how = -energy - log_z.log_z, log_z.variance, log_z.method
+    if weights.frame.scale is not None:  # densities in the units of the rows
+        found -= np.log(weights.frame.scale.astype(np.float64)).sum()
+    mean, error = float(found.mean()), 3 * float(np.sqrt(variance.sum())) / len(found)
+    return FrameLogLikelihood(found, mean - error - 0.5 * float(variance.mean()), mean + error, how)
+
+
+def _check_binary(weights: RecurrentWeights, v: NDArray[Any], start: int) -> None:
+    """Refuse grey levels, which have no likelihood."""
+    if weights.frame.visible == "gaussian":
+        return
+    wrong = np.argwhere((v != 0) & (v != 1))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(
+            f"row {start + row}, column {column} is {v[row, column]:g}: a likelihood needs frames of 0 and 1; "
+            "threshold them, or sample them once, and say which"
+        )

@@ -1,0 +1,81 @@
+"""Gradients at the frames' machines: the positive and the negative phase of each frame, with biases of its own."""
+
+from dataclasses import dataclass
+
+from deepbelief.backends import Product, Rng
+from deepbelief.errors import SettingError
+from deepbelief.gradients import Gradient, GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.machine import Machine
+
+DeviceArray = object
+
+
+class FrameBuffers(PhaseBuffers):
+    """Room for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
+
+    def gradient(self, n_positive: int, n_negative: int, batch_size: int) -> Gradient:
+        """Return the product that is the gradient of W, and the gradients at each frame's biases.
+
+        The chains are those of the frames: of row i of the positive phase is row i of the negative one.
+        """
+        xp, n = self._bk.xp, n_positive
+        v, h = self.visible(2 * n), self.hidden(2 * n)
+        dv = xp.subtract(v[n:], v[:n], out=self.space("dv", n, v.shape[1]))
+        dh = xp.subtract(h[n:], h[:n], out=self.space("dh", n, h.shape[1]))
+        for difference in (dv, dh):
+            difference /= batch_size
+        h[:n] /= -batch_size
+        h[n:] /= batch_size
+        return Product(v, h, self.room[0]), dv, dh
+
+
+@dataclass(frozen=True)
+class NextFrame:
+    """Prediction of each frame by the visible biases alone: the recurrent net without its machines.
+
+    The gradient is that of the cross-entropy (Gaussian units: half the squared error) of a recurrent network, which
+    is how the recurrent weights may be pretrained; W and the hidden biases stand still.
+    """
+
+    gibbs_steps: int = 1  # there are none; estimators are made with a number
+    schedule: str = "constant"
+    momentum: float | str = "auto"
+    is_model: bool = False
+
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
+        """Return None: nothing persists."""
+        return
+
+    def __call__(
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, chains: object, rng: Rng
+    ) -> Gradient:
+        """Return the gradient at the visible biases; the others are 0."""
+        v, bk = buffers.visible(2 * n_rows), machine.bk
+        v[n_rows:] = 0
+        predicted = machine.visible.mean(bk, v[n_rows:], machine.vbias)
+        dv = bk.xp.subtract(predicted, v[:n_rows], out=buffers.space("dv", n_rows, v.shape[1]))
+        dv /= batch_size
+        dh = buffers.space("dh", n_rows, machine.W.shape[1])
+        dh.fill(0)
+        dW = buffers.room[0]
+        dW.fill(0)  # type: ignore[union-attr]
+        return dW, dv, dh
+
+
+def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> GradientEstimator:
+    """Return the estimator of this name, if it can work where each frame has biases of its own.
+
+    Raises
+    ------
+    SettingError
+        If its chains persist from update to update, or it trains no model.
+    """
+    estimator = get_gradient(gradient, gibbs_steps)
+    if gradient == "pcd" or type(estimator).__name__ == "PCD":
+        raise SettingError(
+            "gradient='pcd' keeps its chains between updates, and each frame has a machine of its own: use 'cd' with "
+            "more gibbs_steps"
+        )
+    if not estimator.is_model:
+        raise SettingError(f"gradient={gradient!r} trains no model of frames: use 'cd'")
+    return estimator

@@ -1,0 +1,124 @@
+"""Frames that a recurrent machine expects next, and sequences that it makes up."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.likelihood.driven import EXACT_UNITS
+from deepbelief.machine import Machine, Workspace
+from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
+
+DeviceArray = Any
+Array = NDArray[Any]
+
+BLOCK_CHAINS = 1024
+
+
+def expected_frames(
+    weights: RecurrentWeights, before: Array, bk: Backend, rng: Rng, *, n_chains: int = 10, gibbs_steps: int = 50
+) -> Array:
+    """Return the expectation of frames, given the states before them.
+
+    Up to 12 hidden units it is exact; else the mean of E[v | h] over Gibbs chains, the first half of whose steps does
+    not count.
+
+    Parameters
+    ----------
+    weights : RecurrentWeights
+    before : ndarray of shape (n_frames, n_recurrent)
+    bk : Backend
+    rng : Rng
+    n_chains, gibbs_steps : int
+        Of each frame.
+
+    Returns
+    -------
+    ndarray of shape (n_frames, n_visible)
+        As frames enter the machine.
+    """
+    model, space = RecurrentMachine(weights, bk), Workspace(bk, weights.frame.W.dtype)
+    found = np.empty((len(before), weights.frame.n_visible), model.dtype)
+    size = max(1, BLOCK_CHAINS // n_chains)
+    for start in range(0, len(before), size):
+        states = bk.asarray(before[start : start + size], dtype=model.dtype)
+        machine = model.driven_by(states, space)
+        if weights.frame.n_hidden <= EXACT_UNITS:
+            mean = _exact(machine)
+        else:
+            mean = _by_chains(machine, n_chains, gibbs_steps, rng)
+        found[start : start + size] = bk.to_numpy(mean)
+    return found
+
+
+def _by_chains(machine: Machine, n_chains: int, gibbs_steps: int, rng: Rng) -> DeviceArray:
+    """Return the mean of E[v | h] over chains of each row's machine."""
+    bk, xp, n = machine.bk, machine.bk.xp, len(machine.vbias)
+    each = bk.asarray(np.tile(np.arange(n), n_chains))
+    own = machine.with_biases(machine.vbias[each], machine.hbias[each])
+    v, mean, total = (xp.zeros(own.vbias.shape, machine.dtype) for _ in range(3))
+    h = xp.empty(own.hbias.shape, machine.dtype)
+    machine.visible.sample(bk, mean, own.vbias, rng, v)
+    for step in range(gibbs_steps):
+        own.sample_hidden(v, rng, h)
+        own.sample_visible(h, rng, v, mean=mean)
+        if step >= gibbs_steps // 2:
+            total += mean
+    total /= gibbs_steps - gibbs_steps // 2
+    return total.reshape(n_chains, n, -1).mean(axis=0)
+
+
+def _exact(machine: Machine) -> DeviceArray:
+    """Return the expectation of v by the sum over all hidden states of each row's machine."""
+    bk, xp, n = machine.bk, machine.bk.xp, machine.W.shape[1]
+    h = bk.asarray(np.arange(2**n)[:, None] >> np.arange(n) & 1, dtype=machine.dtype)
+    field = h @ machine.W.T
+    found = xp.empty(machine.vbias.shape, machine.dtype)
+    for i in range(len(found)):
+        if machine.visible.spec == "gaussian":
+            log_p = h @ machine.hbias[i] + field @ machine.vbias[i] + 0.5 * xp.square(field).sum(axis=1)
+        else:
+            log_p = h @ machine.hbias[i] + machine.visible.log_partition(bk, field + machine.vbias[i])
+        p = xp.exp(log_p - log_p.max())
+        mean = machine.visible.mean(bk, field.copy(), machine.vbias[i])
+        found[i] = (p @ mean) / p.sum()
+    return found
+
+
+def sample_sequence(
+    weights: RecurrentWeights, n_steps: int, state: Array, bk: Backend, rng: Rng, *, gibbs_steps: int = 50
+) -> Array:
+    """Draw a sequence frame by frame, each by a Gibbs chain of its machine that starts at the frame before.
+
+    Parameters
+    ----------
+    weights : RecurrentWeights
+    n_steps : int
+    state : ndarray of shape (n_recurrent,)
+        Before the first frame.
+    bk : Backend
+    rng : Rng
+    gibbs_steps : int
+        For each frame.
+
+    Returns
+    -------
+    ndarray of shape (n_steps, n_visible)
+        As frames enter the machine.
+    """
+    model, space = RecurrentMachine(weights, bk), Workspace(bk, weights.frame.W.dtype)
+    xp, u = bk.xp, bk.asarray(state[None], dtype=model.dtype)
+    v = xp.zeros((1, weights.frame.n_visible), model.dtype)
+    h = xp.empty((1, weights.frame.n_hidden), model.dtype)
+    frames = xp.empty((n_steps, weights.frame.n_visible), model.dtype)
+    for step in range(n_steps):
+        machine = model.driven_by(u, space)
+        if not step:
+            machine.visible.sample(bk, xp.zeros_like(v), machine.vbias, rng, v)
+        for _ in range(gibbs_steps):
+            machine.sample_hidden(v, rng, h)
+            machine.sample_visible(h, rng, v)
+        frames[step : step + 1] = v
+        u = model.forward(v, u, [1]).copy()
+    return bk.to_numpy(frames)

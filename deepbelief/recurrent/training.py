@@ -1,0 +1,254 @@
+"""Training of a recurrent machine: its settings, and the task that the epoch loop runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Product, Rng
+from deepbelief.errors import DivergenceError
+from deepbelief.gradients import GradientEstimator
+from deepbelief.layer import LARGEST_INPUT
+from deepbelief.machine import Workspace
+from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
+from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
+from deepbelief.recurrent.windows import count_updates, make_plan
+from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.seeds import host_rng
+from deepbelief.training import Record, Reporter, Rows, run_epochs
+
+DeviceArray = Any
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FRAMES = (10, 400)  # in a minibatch, about, where its size is automatic: a fiftieth of all between these
+CLIPPING = 1.0  # the norm to try where gradients explode
+RATES = {"adam": 0.001}  # for other optimizers: their own, else 0.01
+
+
+@dataclass(frozen=True)
+class RecurrentSettings:
+    """Settings of training, as the estimator spells them; ``"auto"`` is resolved against the sequences."""
+
+    truncation: int = 100
+    gradient: str | GradientEstimator = "cd"
+    gibbs_steps: int = 10
+    solver: str | Optimizer = "adam"
+    learning_rate: float | str = "auto"
+    schedule: str | Schedule = "constant"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = CLIPPING
+    batch_size: int | str = "auto"
+    n_iter: int | str = "auto"
+
+    def resolve(self, lengths: Array) -> "RecurrentSettings":
+        """Return the same settings with every ``"auto"`` replaced by what it means for these sequences."""
+        truncation = int(min(self.truncation, lengths.max()))
+        windows = -(-lengths // truncation)
+        per_window = lengths.sum() / windows.sum()
+        frames = np.clip(int(lengths.sum()) // 50, *FRAMES)
+        batch_size = round(frames / per_window) if self.batch_size == "auto" else int(self.batch_size)
+        batch_size = int(np.clip(batch_size, 1, len(lengths)))
+        n_iter = self.n_iter
+        if n_iter == "auto":
+            n_iter = int(np.clip(round(6000 / count_updates(lengths, truncation, batch_size)), 5, 200))
+        solver = get_optimizer(self.solver, nesterov=self.nesterov)
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = RATES.get(str(self.solver), solver.rate or 0.01)
+        gradient = self.gradient
+        if not isinstance(gradient, NextFrame):
+            gradient = frame_gradient(gradient, self.gibbs_steps)
+        return replace(
+            self, truncation=truncation, gradient=gradient, solver=solver, learning_rate=float(rate),
+            schedule=get_schedule(self.schedule), batch_size=batch_size, n_iter=int(n_iter),
+        )  # fmt: skip
+
+
+@dataclass
+class RecurrentState:
+    """What the next update reads beside the weights, as host values."""
+
+    optimizer: list[Array] = field(default_factory=list)
+    epochs: int = 0  # epochs done
+    updates: int = 0  # updates done
+
+
+class RecurrentTrainer:
+    """The task that the epoch loop runs: an update is a minibatch of windows, each from the state its last one left.
+
+    Frames weigh the same wherever they stand: a gradient is the sum over the frames of a minibatch, divided by the
+    mean number of frames in one.
+    """
+
+    finished = False
+
+    def __init__(
+        self, weights: RecurrentWeights, settings: RecurrentSettings, lengths: Array, bk: Backend, *, seed: int,
+        horizon: int, state: RecurrentState | None = None,
+    ) -> None:  # fmt: skip
+        self.bk = bk
+        self.model = RecurrentMachine(weights, bk)
+        self.settings, self.lengths, self.seed, self.horizon = settings, lengths, seed, horizon
+        self.state = RecurrentState() if state is None else replace(state)  # a copy: counters move
+        self.n_updates = count_updates(lengths, settings.truncation, int(settings.batch_size))
+        self._per_update = max(1, round(int(lengths.sum()) / self.n_updates))
+        self._buffers = FrameBuffers(bk, self.model.machine)
+        self._space = Workspace(bk, self.model.dtype)
+        self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
+        self._kept = self._optimizer.start(bk, self.model.params)
+        for own, kept in zip(self._kept, self.state.optimizer, strict=False):
+            own[...] = bk.asarray(kept) if bk.owns(own) else kept
+        self._decays = [settings.weight_decay if p.ndim == 2 else 0.0 for p in self.model.params]
+        self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
+        self._seen = bk.xp.zeros(3, self.model.dtype)  # sum of squared errors, sum and largest of gradient norms
+        self._good: RecurrentWeights | None = weights if self.state.epochs else None
+        self.diverged = ""
+
+    def train(
+        self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, **labels: Any
+    ) -> list[Record]:
+        """Train for some epochs and return their records, each with ``labels`` in it."""
+        self._rows, self._shuffle, self._labels = rows, shuffle, labels
+        # An update is a minibatch of windows: the loop counts those.
+        return run_epochs(
+            self, self.n_updates, bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=1, seed=self.seed,
+            key=self._key(), reporter=reporter, shuffle=shuffle,
+        )  # fmt: skip
+
+    def _key(self) -> tuple[str, ...]:
+        return ("recurrent", type(self.settings.gradient).__name__)
+
+    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+        """Lay the windows of the sequences out, shuffled by sequence; minibatches stay in their order."""
+        sequences = np.arange(len(self.lengths))
+        if self._shuffle:
+            host_rng(self.seed, *self._key(), epoch, "sequences").shuffle(sequences)
+        plan = make_plan(self.lengths, self.settings.truncation, int(self.settings.batch_size), sequences)
+        self._steps, self._frame_bounds, self._lane_bounds = plan.steps, plan.frame_bounds, plan.lane_bounds
+        self._rows.begin(plan.frames)
+        self._lanes = self.bk.asarray(plan.lanes)
+        self._first = self.bk.asarray(plan.first[:, None].astype(self.model.dtype))
+        self._later = self.bk.asarray(1 - plan.first[:, None].astype(self.model.dtype))
+        self._seen[...] = 0
+
+    def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
+        """Make one update with this minibatch of windows."""
+        settings = self.settings
+        self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
+        grads = self.gradient(start, rng)
+        self._clip(grads)
+        params = self.model.params
+        self._optimizer.step(
+            self.bk, params, grads, self._kept, [self._rate] * len(params), settings.momentum, self._decays
+        )
+        self.state.updates += 1
+
+    def gradient(self, number: int, rng: Rng) -> list[DeviceArray | Product]:
+        """Return the gradient for a minibatch of the epoch, and keep the states that its windows leave."""
+        xp, model = self.bk.xp, self.model
+        begin, end = int(self._frame_bounds[number]), int(self._frame_bounds[number + 1])
+        windows = slice(int(self._lane_bounds[number]), int(self._lane_bounds[number + 1]))
+        n, lanes, first = end - begin, self._lanes[windows], self._first[windows]
+        v = self._rows.batch(begin, end, self._buffers.visible(2 * n)[:n])
+        entering = self._space("entering", len(lanes), model.n_recurrent)
+        self.bk.take(self._states, lanes, entering)
+        entering *= self._later[windows]
+        entering += xp.multiply(first, model.u0, out=self._space("u0", *entering.shape))
+        self._states[lanes] = model.forward(v, entering, self._steps[number])
+        estimator: GradientEstimator = settings_gradient(self.settings)
+        frame = estimator(model.driven(), self._buffers, n, self._per_update, None, rng)
+        self._seen[0] += xp.square(frame[1], out=self._space("error", *frame[1].shape)).sum()
+        return model.backward(frame, first)
+
+    def _clip(self, grads: list[DeviceArray | Product]) -> None:
+        """Shorten the gradient to its largest norm (Pascanu, Mikolov and Bengio 2013), and watch the norm."""
+        xp = self.bk.xp
+        for i, g in enumerate(grads):
+            grads[i] = g.array(xp) if isinstance(g, Product) else g
+        norm = xp.sqrt(sum(xp.square(g).sum() for g in grads))
+        self._seen[1] += norm
+        self._seen[2] = xp.maximum(self._seen[2], norm)
+        if self.settings.max_grad_norm is not None:
+            factor = self.settings.max_grad_norm / xp.maximum(norm, self.settings.max_grad_norm)
+            for g in grads:
+                g *= factor
+
+    def end_epoch(self, epoch: int) -> Record:
+        """Tell of the epoch; on divergence go back to the last good one and stop."""
+        self.state.epochs = epoch + 1
+        squares, norms, largest = (float(x) for x in self.bk.to_numpy(self._seen))
+        record: Record = dict(self._labels)
+        record["reconstruction_error"] = squares * self._per_update**2 / int(self.lengths.sum())
+        record |= {"gradient_norm": norms / self.n_updates, "largest_gradient_norm": largest}
+        record |= {"learning_rate": self._rate}
+        weights = self.model.weights()
+        size = max(float(np.abs(a).max()) for a in (*weights.arrays().values(), weights.frame.W, weights.frame.vbias))
+        if not (np.isfinite(squares) and np.isfinite(largest) and size <= LARGEST_INPUT):
+            self._fall_back(epoch, largest)
+            return record | {"diverged": self.diverged}
+        self._good = weights
+        return record
+
+    def _fall_back(self, epoch: int, largest: float) -> None:
+        """Say what happened and what to try; keep the weights of the last good epoch."""
+        clip, rate = self.settings.max_grad_norm, float(self.settings.learning_rate)
+        if clip is None:
+            advice = (
+                f"clip them with max_grad_norm={CLIPPING:g}, or try learning_rate={rate / 10:.3g} (it was {rate:.3g})"
+            )
+        else:
+            advice = (
+                f"try max_grad_norm={clip / 10:.3g} (it was {clip:.3g}) or learning_rate={rate / 10:.3g} "
+                f"(it was {rate:.3g})"
+            )
+        reached = f"reached a norm of {largest:.3g}" if np.isfinite(largest) else "are no longer finite"
+        self.diverged = f"training diverged in epoch {epoch + 1}: gradients {reached}; {advice}"
+        self.finished = True
+        if self._good is None:
+            raise DivergenceError(self.diverged)
+
+    def result(self) -> tuple[RecurrentWeights, RecurrentState]:
+        """Return the weights to keep, and what the next update reads beside them (afresh after a divergence)."""
+        if self.diverged:
+            assert self._good is not None
+            return self._good, replace(self.state, optimizer=[])
+        return self.model.weights(), replace(self.state, optimizer=[np.array(self.bk.to_numpy(a)) for a in self._kept])
+
+
+def settings_gradient(settings: RecurrentSettings) -> GradientEstimator:
+    """Return the estimator of resolved settings."""
+    assert not isinstance(settings.gradient, str)
+    return settings.gradient
+
+
+def states_before(
+    weights: RecurrentWeights, rows: Rows, lengths: Array, bk: Backend, *, truncation: int = 100, lanes: int = 64
+) -> tuple[Array, Array]:
+    """Return the states before and after each frame, of shape (n_frames, n_recurrent), on the host.
+
+    The frames of some sequences at a time go through windows with carried states, so that memory on the device does
+    not grow with the sequences.
+    """
+    model = RecurrentMachine(weights, bk)
+    plan = make_plan(lengths, int(min(truncation, lengths.max())), min(lanes, len(lengths)), range(len(lengths)))
+    rows.begin(plan.frames)
+    space = Workspace(bk, model.dtype)
+    carried = bk.xp.zeros((len(lengths), weights.n_recurrent), model.dtype)
+    found = [np.empty((len(plan.frames), weights.n_recurrent), model.dtype) for _ in range(2)]
+    for number, steps in enumerate(plan.steps):
+        begin, end = plan.frame_bounds[number : number + 2]
+        windows = slice(*plan.lane_bounds[number : number + 2])
+        lane, first = bk.asarray(plan.lanes[windows]), bk.asarray(plan.first[windows][:, None].astype(model.dtype))
+        v = rows.batch(int(begin), int(end), space("v", int(end - begin), rows.shape[1]))
+        entering = carried[lane] * (1 - first) + first * model.u0
+        carried[lane] = model.forward(v, entering, steps)
+        for room, states in zip(found, (model.before, model.after), strict=True):
+            room[plan.frames[begin:end]] = bk.to_numpy(states)
+    return found[0], found[1]
+
+
+__all__ = ["RecurrentSettings", "RecurrentState", "RecurrentTrainer", "Sequence", "states_before"]

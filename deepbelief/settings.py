@@ -1,0 +1,155 @@
+"""Settings of one layer, what ``"auto"`` means in them, and the weights that training starts from."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.activations import get_activation
+from deepbelief.errors import SettingError
+from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.seeds import host_rng
+from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
+from deepbelief.stack import Weights
+from deepbelief.units import Softmax, Unit, get_unit
+
+ROUNDING = 1e-6
+# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
+# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
+# Many more hidden than visible units do so too: 256 on the 13 columns of wine, at a rate of 0.05 but not of 0.03.
+LARGEST_GAIN = 16.0
+USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
+
+
+@dataclass(frozen=True)
+class RBMSettings:
+    """Settings of one layer, as the estimators spell them; ``"auto"`` is resolved against the rows."""
+
+    visible: str | Unit = "auto"
+    hidden: str | Unit = "bernoulli"
+    gradient: str | GradientEstimator = "cd"
+    gibbs_steps: int | tuple[int, int] = 1
+    n_chains: int | str = "auto"
+    centered: bool = False
+    binarize: str | None = None
+    learning_rate: float | str = "auto"
+    schedule: str | Schedule = "auto"
+    momentum: float | str = "auto"
+    nesterov: bool = False
+    weight_decay: float = 2e-4
+    batch_size: int | str = "auto"
+    n_iter: int | str = "auto"
+    sparsity_target: float | None = None
+    sparsity_cost: float = 0.3
+    averaging: float = 0.0
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the layer is trained as a model of its data."""
+        return get_gradient(self.gradient, 1).is_model
+
+    def resolve(
+        self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: np.ndarray[Any, Any] | None = None
+    ) -> "RBMSettings":
+        """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
+        visible, hidden = get_unit(self.visible), get_unit(self.hidden)
+        gradient = get_gradient(self.gradient, self.gibbs_steps)
+        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
+        updates = -(-n_rows // batch_size)
+        n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
+        rate = self.learning_rate
+        if rate == "auto":
+            active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
+            rate = min(visible.visible_rate(n_visible), hidden.rate)
+            rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
+            if visible.spec == "bernoulli":
+                rate *= min(1.0, 4 * n_visible / n_hidden)
+        schedule = gradient.schedule if self.schedule == "auto" else self.schedule
+        momentum = gradient.momentum if self.momentum == "auto" else self.momentum
+        return replace(
+            self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
+            n_chains=batch_size if self.n_chains == "auto" else int(self.n_chains), learning_rate=float(rate),
+            schedule=get_schedule(schedule), momentum=momentum,
+        )  # fmt: skip
+
+
+def _within_unit_interval(statistics: ColumnStatistics) -> bool:
+    """Tell whether all values lie in [0, 1], up to the rounding of whoever scaled them."""
+    return bool(statistics.min.min() >= -ROUNDING and statistics.max.max() <= 1 + ROUNDING)
+
+
+def _slope(visible: Unit, mean: np.ndarray[Any, Any] | None) -> float:
+    """Return the mean slope of Bernoulli visible units at their column means."""
+    if visible.spec != "bernoulli" or mean is None:
+        return USUAL_SLOPE
+    return float(np.mean(mean * (1 - mean))) + 1e-12
+
+
+def check_binary(visible: str | Unit, source: RowSource, binarize: str | None) -> None:
+    """Refuse rows that cannot be taken as probabilities, where they are to be binarised."""
+    if binarize is None:
+        return
+    if visible != "auto" and get_unit(visible).spec != "bernoulli":
+        raise SettingError(f"binarize={binarize!r} needs Bernoulli visible units, got visible={visible!r}")
+    check_unit_interval(source)
+
+
+def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, Any, Any]:
+    """Return (visible type, mean, scale, smoothed column means) for training on these rows.
+
+    ``"auto"`` is Bernoulli where all values lie in [0, 1], else Gaussian. Gaussian units standardise each
+    column; constant columns keep scale 1.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite or cannot belong to the type; the message names its row and column.
+    """
+    statistics = column_statistics(source)
+    if visible == "auto":
+        visible = "bernoulli" if _within_unit_interval(statistics) else "gaussian"
+    unit = get_unit(visible)
+    if unit.spec == "bernoulli" and not _within_unit_interval(statistics):
+        check_unit_interval(source)  # names the row and the column
+    elif unit.spec != "bernoulli":
+        unit.check_rows(statistics.min, statistics.max)
+    if isinstance(unit, Softmax):
+        start = 0
+        for block in blocks(source):
+            unit.check_block(block, start)
+            start += len(block)
+    dtype = source.dtype
+    n = source.shape[0]
+    if unit.spec == "gaussian":
+        deviation = np.sqrt(statistics.var)
+        # A column that is constant up to rounding has no scale of its own.
+        constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(statistics.mean))
+        scale = np.where(constant, 1.0, deviation)
+        return unit, statistics.mean.astype(dtype), scale.astype(dtype), np.zeros(len(scale), dtype)
+    smoothed = (statistics.mean * n + 1) / (n + 2)
+    return unit, None, None, smoothed.astype(dtype)
+
+
+def initial_weights(
+    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int,
+    sparsity_target: float | None = None, is_model: bool = True,
+) -> Weights:  # fmt: skip
+    """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
+
+    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be. Layers
+    that are no model of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
+    (2010), four times as wide for logistic units, or of He et al. (2015) for rectified ones.
+    """
+    n_visible, dtype = len(visible_mean), visible_mean.dtype
+    rng = host_rng(seed, layer, "weights")
+    if is_model:
+        W = rng.normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+    else:
+        limit = get_activation(hidden.activation).initial_limit(n_visible, n_hidden)
+        W = rng.uniform(-limit, limit, (n_visible, n_hidden)).astype(dtype)
+    bias = 0.0 if sparsity_target is None else np.log(sparsity_target / (1 - sparsity_target))
+    return Weights(
+        W, visible.initial_bias(visible_mean).astype(dtype), np.full(n_hidden, bias, dtype), visible.spec, hidden.spec,
+        mean, scale, visible_mean,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Rows of 0 and 1 from values in [0, 1]: thresholded, or each value taken as the probability of a 1."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepbelief.errors import SettingError, unknown
+from deepbelief.seeds import stream
+from deepbelief.sources.checks import check_unit_interval
+from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text, as_source
+
+BINARIZATIONS = ("threshold", "sample", "resample")
+"""How values in [0, 1] become bits: 1 from a half on, drawn once, or drawn anew in each epoch."""
+
+
+def check_binarization(binarize: Any) -> None:
+    """Refuse what is neither a way to binarise nor None."""
+    if binarize is not None and binarize not in BINARIZATIONS:
+        raise SettingError(unknown("binarize", binarize, BINARIZATIONS) + ", or None")
+
+
+def _uniforms(key: np.uint64, index: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Return a number in [0, 1), a multiple of 2**-24, for each index: the output function of SplitMix64.
+
+    Each value has a number of its own, whatever rows are read, and in whatever order.
+    """
+    x = index
+    x *= np.uint64(0x9E3779B97F4A7C15)
+    x += key
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    x ^= x >> np.uint64(31)
+    return (x >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+class BinarySource:
+    """Rows of another source as 0 and 1.
+
+    Parameters
+    ----------
+    source : RowSource
+        Values in [0, 1].
+    binarize : {"threshold", "sample"}
+        1 where a value is at least 1/2, or with the value's probability. A row is the same each time it is taken.
+    seed : int
+        Of the draws.
+    *key : int or str
+        Name of the draws' stream.
+    """
+
+    def __init__(self, source: RowSource, binarize: str, seed: int = 0, *key: int | str) -> None:
+        self.source = source
+        self.shape, self.dtype = source.shape, source.dtype
+        self._threshold = binarize == "threshold"
+        self._key = stream(seed, "binarize", *key).generate_state(1, np.uint64)[0]
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        n, width = self.shape
+        numbers = np.arange(n)[rows] if isinstance(rows, slice) else np.asarray(rows)
+        if out is None:
+            out = np.empty((_count(rows, n), width), self.dtype)
+        columns = np.arange(width, dtype=np.uint64)
+        for start in range(0, len(numbers), 1024):  # scratch of a bounded size
+            some = numbers[start : start + 1024]
+            values = self.source.take(some)
+            if self._threshold:
+                bits = values >= 0.5
+            else:
+                index = some.astype(np.uint64)[:, None] * np.uint64(width) + columns
+                bits = _uniforms(self._key, index) < values
+            _deliver(bits, self.dtype, out[start : start + 1024])
+        return out
+
+
+def binarized(source: RowSource, binarize: str | None, seed: int, *key: int | str) -> RowSource:
+    """Return the rows as bits that stay what they are; ``"resample"`` is drawn here like ``"sample"``."""
+    return source if binarize is None else BinarySource(source, binarize, seed, *key)
+
+
+def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: int = 0) -> Array:
+    """Return rows of 0 and 1 from values in [0, 1], for instance test rows whose likelihood is asked for.
+
+    Likelihoods of rows that were binarised in different ways differ by several nats: name the way beside them.
+
+    Parameters
+    ----------
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        Values in [0, 1].
+    binarize : {"sample", "threshold"}, default="sample"
+        Each value is the probability of a 1, or 1 from a half on.
+    random_state : int, default=0
+        Seed of the draws; rows are drawn alike wherever and in whatever blocks they are read.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        float64 for float64 rows, else float32.
+
+    Raises
+    ------
+    SettingError
+        If there is no such way.
+    DataError
+        If a value lies outside [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> binarize_rows(np.array([[0.0, 0.2, 0.5, 1.0]]), "threshold")
+    array([[0., 0., 1., 1.]])
+    >>> binarize_rows(np.full((10000, 1), 0.3)).mean().round(1)
+    np.float64(0.3)
+    """
+    if binarize not in ("sample", "threshold"):
+        raise SettingError(unknown("binarize", binarize, ("sample", "threshold")))
+    source = as_source(X)
+    check_unit_interval(source)
+    return BinarySource(source, binarize, random_state).take(slice(None))
