@@ -1,20 +1,22 @@
 """Minibatches, and the one epoch loop that trains machines and networks alike."""
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from deepbelief.backends import Backend, Rng, Sparse, SparseRows
+from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
+from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource, csr_of, underlying
+from deepbelief.sources import RowSource, SubsetSource
+from deepbelief.stack import State
 
 DeviceArray = Any
 Record = dict[str, Any]
-
-BLOCK_ROWS = 2048  # rows handled at a time outside training
 
 
 class Reporter:
@@ -95,134 +97,12 @@ def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporte
     return PrintReporter() if verbose else Reporter()
 
 
-class Rows:
-    """Rows on their way to the device, by minibatch.
-
-    They are resident on the device where they already are, or where they fit into a quarter of the free memory; else
-    each minibatch is read from the source. Rows in memory that only have to be scaled or converted are not copied for
-    a backend that works in the same memory. Sparse rows are never made dense as a whole: only minibatches are, and
-    where it pays products are made with the sparse rows.
-
-    Parameters
-    ----------
-    rows : RowSource or device array of shape (n_rows, n_features)
-    bk : Backend
-    dtype : numpy dtype
-    resident : bool
-        False: rows that are not there already are read when they are used, for a single pass.
-    own : bool
-        Nobody else needs the device array: it may be written to.
-    """
-
-    def __init__(
-        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, *, resident: bool = True, own: bool = False
-    ) -> None:
-        self.bk = bk
-        self.dtype = np.dtype(dtype)
-        self.shape = (int(rows.shape[0]), int(rows.shape[1]))
-        self._own = own
-        self._source: RowSource | None = None
-        self._resident: DeviceArray = None
-        self._sparse: Sparse | None = None
-        self._shuffled: Sparse | None = None
-        if bk.owns(rows):
-            self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
-        else:
-            self._take_in(rows, resident=resident)
-        self._order: Any = None
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.shape[0]
-
-    def _take_in(self, source: RowSource, *, resident: bool) -> None:
-        """Decide where the rows of a source are kept."""
-        bk, kind, matrix = self.bk, type(underlying(source)), csr_of(source)
-        here = kind is ArraySource and bk.owns(source.take(slice(0, 1)))  # the device works in the memory they lie in
-        size = len(self) * self.shape[1] * self.dtype.itemsize
-        if here and isinstance(source, ArraySource) and source.dtype == self.dtype:
-            self._resident = bk.asarray(source.take(slice(0, len(self))))
-        elif matrix is not None:
-            self._source, self._sparse = source, bk.sparse(matrix.astype(self.dtype, copy=False))
-        elif resident and not here and kind is not SparseSource and size <= bk.free_memory() // 4:
-            self._resident = bk.asarray(source.take(slice(0, len(self))), dtype=self.dtype)
-        else:
-            self._source = source
-
-    def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
-        """Set the order in which `batch` counts rows."""
-        if self._sparse is not None:
-            self._shuffled = self._sparse.shuffled(self.bk.asarray(order))
-        self._order = order if self._resident is None else self.bk.asarray(order)
-
-    def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
-        """Write the rows at these places of the order into ``out``."""
-        if self._source is None:
-            return self.bk.take(self._resident, self._order[start:stop], out)
-        if self._shuffled is not None:
-            return self._shuffled.part(start, stop).dense(out)
-        if isinstance(out, np.ndarray):
-            return self._source.take(self._order[start:stop], out)
-        out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
-        return out
-
-    def sparse(self, start: int, stop: int) -> SparseRows | None:
-        """Return the rows at these places of the order in sparse form; None where dense ones are as fast."""
-        rows = self._shuffled
-        return rows.part(start, stop) if rows is not None and rows.pays else None
-
-    def block(self, start: int, stop: int) -> DeviceArray:
-        """Return consecutive rows, not to be written to."""
-        if self._source is None:
-            return self._resident[start:stop]
-        if self._sparse is not None:
-            return self._sparse.part(start, stop).dense(self.bk.xp.empty((stop - start, self.shape[1]), self.dtype))
-        return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
-
-    def blocks(self, size: int = BLOCK_ROWS, *, sparse: bool = False) -> Iterator[tuple[int, int, DeviceArray]]:
-        """Iterate over (start, stop, rows) from the first to the last; with ``sparse`` as sparse rows where it pays."""
-        pays = sparse and self._sparse is not None and self._sparse.pays
-        for start in range(0, len(self), size):
-            stop = min(start + size, len(self))
-            yield start, stop, self._sparse.part(start, stop) if pays else self.block(start, stop)  # type: ignore[union-attr]
-
-    def some(self, index: np.ndarray[Any, np.dtype[np.intp]]) -> DeviceArray:
-        """Return a copy of the rows with these numbers."""
-        if self._source is None:
-            return self._resident[self.bk.asarray(index)]
-        return self.bk.asarray(self._source.take(index), dtype=self.dtype)
-
-    def room(self, n_columns: int) -> DeviceArray:
-        """Return room for what follows from these rows block by block: their own memory where they allow it."""
-        shape = len(self), n_columns
-        if self._own and n_columns <= self.shape[1]:
-            return self._resident.reshape(-1)[: len(self) * n_columns].reshape(shape)
-        return self.bk.xp.empty(shape, self.dtype)
-
-    def standardise(self, mean: Any, scale: Any) -> None:
-        """Subtract and divide by a number for each column, in place: of rows that are the device's own."""
-        self._resident -= self.bk.asarray(mean)
-        self._resident /= self.bk.asarray(scale)
-
-    def binarize(self, how: str, rng: Rng) -> None:
-        """Turn values in [0, 1] into bits in place, by a half or by a draw: of rows that are the device's own."""
-        for _, _, block in self.blocks():
-            if how == "threshold":
-                block[...] = (block >= 0.5).astype(self.dtype)
-            else:
-                block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
-
-    def source(self) -> RowSource:
-        """Return these rows as a source on the host."""
-        return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
-
-
 class Task(Protocol):
     """What the epoch loop trains."""
 
     finished: bool  # set by `end_epoch` to stop before the last epoch
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Prepare for an epoch over the rows in this order."""
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -232,15 +112,27 @@ class Task(Protocol):
         """Return what the history shall say of the epoch."""
 
 
+class KeptTask(Task, Protocol):
+    """What a task provides whose run can be stopped between two updates and go on."""
+
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read, as host values."""
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+
+
 def run_epochs(
     task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
-    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True,
+    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
+    windows: Windows | None = None,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
     Parameters
     ----------
     task : Task
+        With a keeper, a `KeptTask`.
     n_rows : int
     bk : Backend
     epochs : range
@@ -255,16 +147,23 @@ def run_epochs(
     reporter : Reporter
     shuffle : bool
         False keeps the rows' order (`partial_fit`).
+    keeper : Keeper
+        Keeps the state of the run between its updates; a run that goes on begins where that was.
+    windows : Windows, optional
+        How the task reads rows that do not fit into memory; None: it has them.
 
     Returns
     -------
     list of dict
         One record per epoch.
     """
-    history: list[Record] = []
+    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle, windows)
+    place = keeper.resume()
+    history: list[Record] = [] if place is None else list(place["records"])
     try:
-        for epoch in epochs:
-            record = _run_epoch(task, n_rows, bk, epoch, horizon, batch_size, seed, key, reporter, shuffle=shuffle)
+        for epoch in epochs[len(history) :]:
+            record = loop.run_epoch(epoch, history, place)
+            place = None
             history.append({"epoch": epoch + 1, "n_epochs": epochs.stop} | record)
             enough = reporter.record(history[-1])
             if task.finished or enough:
@@ -274,23 +173,72 @@ def run_epochs(
     return history
 
 
-def _run_epoch(
-    task: Task, n_rows: int, bk: Backend, epoch: int, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
-    reporter: Reporter, *, shuffle: bool,
-) -> Record:  # fmt: skip
-    """Train for one epoch and return what is to be told of it."""
-    began = time.perf_counter()
-    rng = bk.rng(stream(seed, *key, epoch, "sampling"))
-    order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
-    starts = range(0, n_rows, batch_size)
-    # A run that diverges is told of once, by the task at the end of its epoch.
-    with np.errstate(over="ignore", invalid="ignore"):
-        task.begin_epoch(epoch, order)
-        for i, start in enumerate(starts):
-            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
-            reporter.update(epoch + 1, i + 1, len(starts))
-        told = task.end_epoch(epoch)
-    return told | {"seconds": time.perf_counter() - began}
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What stays the same from epoch to epoch."""
+
+    task: Task
+    n_rows: int
+    bk: Backend
+    epochs: range
+    horizon: int
+    batch_size: int
+    seed: int
+    key: tuple[Any, ...]
+    reporter: Reporter
+    keeper: Keeper
+    shuffle: bool
+    windows: Windows | None
+
+    def run_epoch(self, epoch: int, history: list[Record], place: State | None) -> Record:
+        """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
+        task, n, began = self.task, self.n_rows, time.perf_counter()
+        rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
+        order = self._order(host_rng(self.seed, *self.key, epoch, "order") if self.shuffle else None)
+        starts = range(0, n, self.batch_size)
+        # A run that diverges is told of once, by the task at the end of its epoch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            task.begin_epoch(epoch, order)
+            first = 0 if place is None else self._go_to(place, rng)
+            for i in range(first, len(starts)):
+                start = starts[i]
+                task.update(start, min(start + self.batch_size, n), (epoch + i / len(starts)) / self.horizon, rng)
+                self._keep(history, i + 1, len(starts), epoch, rng)
+                self.reporter.update(epoch + 1, i + 1, len(starts))
+            told = task.end_epoch(epoch)
+        return told | {"seconds": time.perf_counter() - began}
+
+    def _order(self, rng: np.random.Generator | None) -> Index | WindowedOrder:
+        if self.windows is not None:
+            return self.windows.order(rng)
+        return np.arange(self.n_rows) if rng is None else rng.permutation(self.n_rows)
+
+    def _go_to(self, place: State, rng: Rng) -> int:
+        """Put task and stream where they stood, and return the number of updates done."""
+        if place["windows"] != self._windows():
+            was, now = place["windows"] or "no windows", self._windows() or "none"
+            raise SettingError(
+                f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "
+                "with the same memory_limit"
+            )
+        cast(KeptTask, self.task).restore(place["task"])
+        rng.go_to(place["stream"])
+        return int(place["updates"])
+
+    def _windows(self) -> dict[str, int] | None:
+        """Return how rows are read, as plain values: the order hangs on it."""
+        return None if self.windows is None else vars(self.windows)
+
+    def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
+        last = done == total
+        task = cast(KeptTask, self.task)
+        self.keeper.after_update(
+            lambda: {
+                "task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history),
+                "windows": self._windows(),
+            },
+            epoch_done=last, phase_done=last and epoch == self.epochs[-1],
+        )  # fmt: skip
 
 
 def split_rows(
@@ -309,3 +257,9 @@ def split_rows(
         held = np.sort(shuffled[:n_held])
     kept = np.setdiff1d(np.arange(n), held)
     return SubsetSource(source, kept), SubsetSource(source, held), kept, held
+
+
+__all__ = [
+    "BLOCK_ROWS", "PrintReporter", "Record", "Reporter", "Reporters", "Rows", "Task", "get_reporter", "run_epochs",
+    "split_rows",
+]  # fmt: skip
