@@ -1,8 +1,9 @@
-"""What goes wrong, in one line: exit code 1 for bad input, 130 for Ctrl-C."""
+"""What goes wrong, in one line: exit code 1 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
 
 import contextlib
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import click
 
-from deepbelief.errors import DeepBeliefError, DeepBeliefWarning, DivergenceWarning
+from deepbelief.errors import DeepBeliefError, DeepBeliefWarning, DivergenceWarning, Interrupted
 
 from ._text import clean
 
@@ -27,6 +28,9 @@ def reported() -> Iterator[None]:
     except BrokenPipeError:  # the reader has seen enough, as in `... | head`
         _silence_stdout()
         raise click.exceptions.Exit(0) from None
+    except Interrupted as error:
+        click.echo(_how_to_go_on(error), err=True)
+        raise click.exceptions.Exit(128 + error.number) from None
     except KeyboardInterrupt:
         click.echo("Interrupted: the output file is as it was", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -35,6 +39,13 @@ def reported() -> Iterator[None]:
         if isinstance(error, OSError):
             _silence_stdout()
         raise click.exceptions.Exit(BAD_INPUT) from None
+
+
+def _how_to_go_on(error: Interrupted) -> str:
+    if not error.path:
+        return f"Interrupted: {clean(error)}; the output file is as it was"
+    command = click.get_current_context().invoked_subcommand
+    return f"Interrupted: go on with  deepbelief {command} --resume {shlex.quote(error.path)}"
 
 
 def _message(error: BaseException) -> str:

@@ -31,13 +31,15 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), o
     check_writable(path)
 
 
-def check_outputs(out: str | None, log: str | None, *, force: bool, inputs: Iterable[str | None]) -> None:
-    """Check the files of a run, as far as their names are known."""
+def check_outputs(
+    out: str | None, log: str | None, *, force: bool, inputs: Iterable[str | None], resumed: bool = False
+) -> None:
+    """Check the files of a run, as far as their names are known; the log of one that goes on is there."""
     inputs = tuple(inputs)
     if out is not None:
         check_output(out, force=force, inputs=inputs)
     if log is not None:
-        check_output(log, force=force, inputs=(*inputs, out), option="--log")
+        check_output(log, force=force or resumed, inputs=(*inputs, out), option="--log")
     if log is not None and out is not None and os.path.realpath(log) == os.path.realpath(out):
         raise SettingError(f"--log and --out are both {out}; choose two names")
 

@@ -131,15 +131,15 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
         "source": data.source_path,
         "name": data.name,
         "rows": data.rows.shape[0],
-        "labels": _absolute(labels),
+        "labels": absolute(labels),
         "limit": limit,
         "data_dir": None if data_dir is None else str(Path(data_dir).expanduser().resolve()),
     }
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _absolute(labels: str | None) -> str | None:
-    """Return a file of labels by its absolute path, other labels as they are."""
+def absolute(labels: str | None) -> str | None:
+    """Return a file of labels, or lengths, by its absolute path, other names as they are."""
     if labels is None:
         return None
     try:
@@ -210,7 +210,7 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
     if (
         recorded is None
         or spec.partition(":")[0] in BUILTIN
-        or (_absolute(recorded) == recorded and Path(recorded).is_file())
+        or (absolute(recorded) == recorded and Path(recorded).is_file())
     ):
         return None
     if format_of(split_spec(spec)[0]) not in ("text", "npz", "h5"):

@@ -41,6 +41,23 @@ class OrAuto(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is neither {'an integer' if self.kind is int else 'a number'} nor auto", param, ctx)
 
 
+class Steps(click.ParamType):  # type: ignore[type-arg]
+    """Gibbs steps: ``5``, or ``1-25`` for a number that grows from the first epoch to the last."""
+
+    name = "steps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, int]:
+        """Return a number, or that of the first and of the last epoch."""
+        parts = value if isinstance(value, (list, tuple)) else str(value).split("-")
+        try:
+            numbers = [int(str(part)) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2):
+            self.fail(f"{value!r} is neither a number of steps such as 5 nor a range such as 1-25", param, ctx)
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
 class ImageShape(click.ParamType):  # type: ignore[type-arg]
     """Height and width of an image: ``28,28``, ``auto`` or ``none``."""
 
@@ -79,6 +96,9 @@ labels_option = option(
 limit_option = option("--limit", type=int, metavar="N", help="Use the first N rows only.")
 data_dir_option = option(
     "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."
+)
+memory_option = option(
+    "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
 )
 backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy, or cupy for a GPU.")
 shape_option = click.option(

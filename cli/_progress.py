@@ -24,11 +24,12 @@ class Pace:
     def __init__(self, sizes: Sequence[int] = ()) -> None:
         self._costs = [a * b for a, b in itertools.pairwise(sizes)]
         self._began = time.perf_counter()
+        self._origin: float | None = None  # the share of the run that an earlier process has done
 
     def begin(self, what: Record) -> None:
         """Begin a phase."""
         self.what = what
-        self._first: int | None = None
+        self._first: int | None = what["first_epoch"] + 1 if "first_epoch" in what else None
         self._before, self._share = 0.0, 1.0
         if what["phase"] == "pretrain":
             n_layers = what["n_layers"]
@@ -50,7 +51,9 @@ class Pace:
         """Return the seconds that the run will still take, once this part of an epoch is done."""
         number, n_epochs = self.at(epoch)
         done = self._before + self._share * (number - 1 + part) / n_epochs
-        return (time.perf_counter() - self._began) * (1 - done) / done
+        if self._origin is None:
+            self._origin = self._before + self._share * (number - 1) / n_epochs
+        return (time.perf_counter() - self._began) * (1 - done) / (done - self._origin)
 
     def title(self) -> str:
         """Return what the phase is called."""
@@ -103,14 +106,14 @@ class PlainReporter(Reporter):
 class LogReporter(Reporter):
     """One JSON object per epoch in a file, made when the first epoch has ended."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str, mode: str = "w") -> None:
+        self._path, self._mode = Path(path), mode
         self._file: IO[str] | None = None
 
     def record(self, record: Record) -> None:
         """Write the record."""
         if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8")
+            self._file = self._path.open(self._mode, encoding="utf-8")
         self._file.write(as_json(record) + "\n")
         self._file.flush()
 
@@ -143,14 +146,14 @@ class Reporters(Reporter):
 
 
 @contextlib.contextmanager
-def reporting(*, quiet: bool, log: str | None, sizes: Sequence[int] = ()) -> Iterator[Reporter]:
-    """Give the reporter of a run, to pass as ``verbose`` to an estimator."""
+def reporting(*, quiet: bool, log: str | None, sizes: Sequence[int] = (), resumed: bool = False) -> Iterator[Reporter]:
+    """Give the reporter of a run, to pass as ``verbose`` to an estimator; the log of one that goes on goes on too."""
     with contextlib.ExitStack() as stack:
         reporters: list[Any] = []
         if not quiet:
             reporters.append(_display(sizes, stack))
         if log is not None:
-            reporters.append(logger := LogReporter(log))
+            reporters.append(logger := LogReporter(log, "a" if resumed else "w"))
             stack.callback(logger.close)
         yield Reporters(reporters)
 

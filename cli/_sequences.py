@@ -41,7 +41,8 @@ ONLY_RECURRENT = (
 SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit",
+    "code", "limit", "n_chains", "centered", "binarize", "averaging", "learn_variance", "memory_limit", "checkpoint",
+    "checkpoint_every", "resume",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 
@@ -60,9 +61,9 @@ def check_options(options: dict[str, Any]) -> None:
         recurrent and options["autoencoder"]
     )
     if wrong:
-        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes"}.get(wrong[0], wrong[0]).replace(
-            "_", "-"
-        )
+        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes", "n_chains": "chains"}.get(
+            wrong[0], wrong[0]
+        ).replace("_", "-")
         advice = "leave it out" if recurrent else "add --recurrent, or leave it out"
         if wrong[0] == "limit":
             advice = "choose whole sequences with --sequences FIRST:LAST"
@@ -73,6 +74,7 @@ def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, 
     """Train a `RecurrentRBM`, save it, and say what to do next."""
     from deepbelief import save
 
+    from ._inputs import absolute
     from ._progress import reporting
     from .pretrain import describe_run
 
@@ -87,7 +89,8 @@ def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, 
     model.set_params(verbose=0)
     where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
     metadata = describe_run(data, seed, where)
-    chosen = {name: options[name] for name in ("lengths", "sequences") if options[name] is not None}
+    chosen = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     save(model, out, metadata=metadata | {"data": metadata["data"] | chosen})
     last = model.history_[-1]
     facts(

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
 from ._sequences import evaluate_sequences, sequence_options, shown
 from ._text import arrows, as_json, clean, facts
@@ -18,10 +19,11 @@ MOST_CLASSES = 20  # a wider confusion matrix is told by its largest entries
 @sequence_options
 @backend_option
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Round an autoencoder's codes to so many bits.")
+@likelihood_options
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(
     model: str, data: str | None, backend: str, bits: int | None, json_: bool, lengths: str | None,
-    sequences: str | None, **where: Any,
+    sequences: str | None, likelihood: bool, **others: Any,
 ) -> None:  # fmt: skip
     """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
 
@@ -32,28 +34,37 @@ def command(
     expected accuracy of the next frame. Other models: squared error of the reconstruction through 1, 2 ... layers, and
     the pseudo-log-likelihood of the first layer.
 
+    --likelihood: the log-likelihood of the rows instead, for one layer; for several a lower bound on it. log Z of the
+    top machine comes by enumeration where one of its sides has at most 25 units, else by annealed importance sampling.
+
     \b
     Examples:
       deepbelief evaluate digits28-tuned.h5
       deepbelief evaluate table-tuned.h5 new.csv --labels species --json
+      deepbelief evaluate mnist.h5 mnist:test --likelihood --binarize sample
       deepbelief evaluate songs.h5 more-songs.npz:roll --lengths offsets
     """  # noqa: D301
     from deepbelief.backends import get_backend
     from deepbelief.errors import SettingError
 
+    from . import _likelihood
     from ._inputs import data_for, read_model
 
     get_backend(backend)
     loaded = read_model(model, sequences=True)
+    asked = {name: others.pop(name) for name in ("method", "runs", "betas", "binarize", "seed")}
+    _likelihood.check_options(loaded, likelihood, asked)
     labelled = loaded.is_classifier or loaded.is_regressor
     if labelled and loaded.n_targets > 1:
         raise SettingError(f"{model} predicts {loaded.n_targets} columns, evaluate compares one: use score in Python")
-    opened, _ = data_for(loaded, data, **where, need_labels=labelled, numbers=loaded.is_regressor, held_out=True)
+    opened, _ = data_for(loaded, data, **others, need_labels=labelled, numbers=loaded.is_regressor, held_out=True)
     if not loaded.is_sequences and (lengths or sequences):
         raise SettingError(f"--lengths and --sequences are for models of sequences; {model} is a {loaded.kind}")
     if bits is not None and not loaded.is_autoencoder:
         raise SettingError(f"--bits rounds the codes of an autoencoder; {model} is a {loaded.kind}: leave it out")
-    if loaded.is_sequences:
+    if likelihood:
+        scores = _likelihood.scores(loaded, opened, backend, asked)
+    elif loaded.is_sequences:
         chosen = {"data": data, "lengths": lengths, "sequences": sequences, "backend": backend}
         scores = evaluate_sequences(loaded, opened, chosen)
     elif loaded.is_autoencoder:
@@ -147,6 +158,10 @@ def _machines(model: Any, data: Any, backend: str) -> dict[str, Any]:
 def _shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
     """Return the scores as people read them."""
     rows: list[tuple[str, object]] = [("model", scores["model"]), ("data", f"{scores['data']}, {scores['rows']} rows")]
+    if "log_likelihood" in scores:
+        from ._likelihood import shown
+
+        return rows + shown(scores)
     if "error" in scores:
         low, high = scores["error_interval"]
         interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ._options import OrAuto, data_options, option, report_options, run_options, together
+from ._options import OrAuto, data_options, memory_option, option, report_options, run_options, together
+from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
 
 network_options = together(
@@ -44,7 +45,7 @@ network_options = together(
 )
 BOTH = (
     "max_iter", "learning_rate_init", "schedule", "batch_size", "alpha", "l1", "max_norm", "dropout", "input_dropout",
-    "solver", "early_stopping",
+    "solver", "early_stopping", "memory_limit",
 )  # fmt: skip
 WITH_HEAD = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
 OWN = {"classifier": WITH_HEAD, "regressor": WITH_HEAD, "autoencoder": ("loss", "tied")}
@@ -52,12 +53,14 @@ ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencode
 
 
 @click.command("finetune", short_help="Fine-tune a pretrained model: classes, numbers or codes.")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.argument("data", required=False)
 @network_options
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
+@memory_option
+@checkpoint_options
 @report_options
 def command(**options: Any) -> None:
     """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.
@@ -72,31 +75,44 @@ def command(**options: Any) -> None:
       deepbelief finetune table.h5 table.csv --labels species --early-stopping
       deepbelief finetune table.h5 table.csv --labels price --regression
       deepbelief finetune codes.h5 --epochs 30
+      deepbelief finetune digits28.h5 --checkpoint run.ckpt.h5 --checkpoint-every 10min
+      deepbelief finetune --resume run.ckpt.h5
     """  # noqa: D301
     from sklearn.base import is_regressor
 
     from deepbelief import save
     from deepbelief.backends import get_backend
+    from deepbelief.checkpoints import remove
 
     from ._files import check_outputs
     from ._inputs import data_for, read_model
 
     began = time.perf_counter()
+    options = recorded("finetune", options)
+    if options["model"] is None:
+        raise click.UsageError("Missing argument 'MODEL'.")
     get_backend(options["backend"])
     out = options["out"] or default_out(options["model"])
-    check_outputs(out, options["log"], force=options["force"], inputs=(options["data"], options["labels"]))
+    outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
+    check_outputs(out, **outputs, inputs=(options["data"], options["labels"]))
     model = read_model(options["model"])
     estimator = make_estimator(model, options)
     labelled = hasattr(estimator, "predict")
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data, origin = data_for(model, options["data"], **where, need_labels=labelled, numbers=is_regressor(estimator))
-    check_outputs(out, options["log"], force=options["force"], inputs=(data.source_path,))
+    check_outputs(out, **outputs, inputs=(data.source_path,))
+    file = checkpoint_for(
+        "finetune", options, out, (options["model"], data.source_path, options["labels"]),
+        model=absolute(options["model"]), data=options["data"] and data.source_path,
+    )  # fmt: skip
     previous, epochs_before = estimator.warm_start, len(getattr(estimator, "history_", ()))
     if estimator is model.estimator:
         estimator.set_params(warm_start=True)
-    train(estimator, data, labelled=labelled, quiet=options["quiet"], log=options["log"])
-    estimator.set_params(warm_start=previous, verbose=0)
+    estimator.set_params(checkpoint=file)
+    train(estimator, data, labelled, options)
+    estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
     save(estimator, out, metadata=describe_run(model, data, origin, estimator._seed))
+    remove(file.path)
     report(estimator, estimator.history_[epochs_before:], data, out, time.perf_counter() - began)
 
 
@@ -144,14 +160,15 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
     return model.estimator.set_params(**given)
 
 
-def train(estimator: Any, data: Any, *, labelled: bool, quiet: bool, log: str | None) -> None:
+def train(estimator: Any, data: Any, labelled: bool, options: dict[str, Any]) -> None:
     """Fit the estimator under a progress display."""
     from ._progress import reporting
 
-    if not quiet:
+    if not options["quiet"]:
         n_rows, n_features = data.rows.shape
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features", err=True)
-    with reporting(quiet=quiet, log=log) as reporter:
+    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    with reporting(**words) as reporter:
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 

@@ -1,5 +1,6 @@
-"""``deepbelief info``: what is in a model file."""
+"""``deepbelief info``: what is in a model file, or in a checkpoint."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ LAST_RECORDS = 5
 @click.argument("file")
 @click.option("--json", "json_", is_flag=True, help="Print all of it as JSON.")
 def command(file: str, json_: bool) -> None:
-    """Show what is in a model FILE: layers, settings, history, origin.
+    """Show what is in a model FILE: layers, settings, history, origin; of a checkpoint, where the run stands.
 
     \b
     Examples:
@@ -25,10 +26,17 @@ def command(file: str, json_: bool) -> None:
 
     content = hdf5.describe(file)
     history = [dict(record) for record in hdf5.read(file).history]
+    is_checkpoint = content["kind"] == hdf5.CHECKPOINT
+    if is_checkpoint:
+        state = content["attributes"].pop("state")
+        history = [*state["context"].get("history", ()), *state["phase"]["records"]]
+        content["epochs"] = len(history)
+        content |= {"stage": state["stage"], "updates": state["phase"]["updates"]}
+        content |= {name: state["context"][name] + 1 for name in ("pass", "layer") if name in state["context"]}
     if json_:
         click.echo(as_json({**content, "history": history}, indent=2))
         return
-    facts(_overview(file, content))
+    facts(_overview(file, content) + (_where(file, content) if is_checkpoint else []))
     _table("Layers", content["layers"])
     _pairs("Settings", content["params"])
     _pairs("Metadata", content["metadata"])
@@ -48,6 +56,18 @@ def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]
         rows.append(("layers", arrows(content["sizes"]) + tuned))
     rows += [("epochs", content["epochs"]), ("written by", versions)]
     return rows
+
+
+def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return where the run of a checkpoint stands, and how it goes on."""
+    values, options = content["attributes"], content["metadata"].get("options", {})
+    part = f", pass {content['pass']}, layer {content['layer']}" if "pass" in content else ""
+    command = content["metadata"].get("command")
+    done = "finished" if values["finished"] else f"{content['stage']}{part}, {content['updates']} updates of the epoch"
+    how = f"deepbelief {command} --resume {shlex.quote(file)}" if command else "the same fit, in Python"
+    rows: list[tuple[str, object]] = [("run", done), ("data", f"{values['data'].get('rows')} rows")]
+    rows += [("model", options["out"])] if "out" in options else []
+    return [*rows, ("seed", values["seed"]), ("next", how)]
 
 
 def _pairs(title: str, values: Mapping[str, Any], indent: str = "  ") -> None:

@@ -9,7 +9,18 @@ from typing import Any
 import click
 
 from ._config import config_option
-from ._options import Layers, OrAuto, data_options, option, report_options, run_options, together
+from ._options import (
+    Layers,
+    OrAuto,
+    Steps,
+    data_options,
+    memory_option,
+    option,
+    report_options,
+    run_options,
+    together,
+)
+from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
 
@@ -25,13 +36,18 @@ machine_options = together(
     option("--learning-rate", type=OrAuto(float), help="auto: by the types of units."),
     option("--schedule", help="How the learning rate moves: auto, constant, linear or cosine."),
     option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100."),
-    option("--gradient", help="cd or pcd.  [default: cd]"),
-    option("--gibbs-steps", type=int, help="Gibbs steps per update.  [default: 1]"),
+    option("--gradient", help="cd, mfcd, pcd, fpcd, pt or exact.  [default: cd]"),
+    option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]"),
+    option("--chains", "n_chains", type=OrAuto(int), help="Persistent chains; auto: as many as rows in a batch."),
+    click.option("--centered", is_flag=True, default=None, help="Centre the units by their means."),
+    option("--binarize", help="Train on bits: threshold, sample (once) or resample (in each epoch)."),
     option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]"),
+    click.option("--learn-variance", is_flag=True, default=None, help="Learn the variances of Gaussian visible units."),
     option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]"),
     option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--averaging", type=float, help="Average the weights over this share of the run, at its end."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
     option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
     option("--corruption", help="For denoising: masking, gaussian or salt_and_pepper.  [default: masking]"),
@@ -41,12 +57,13 @@ machine_options = together(
 )
 
 RBM_SETTINGS = (
-    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "hidden", "momentum",
-    "weight_decay", "sparsity_target", "validation_fraction",
+    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
+    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "learn_variance",
+    "validation_fraction",
 )  # fmt: skip
 
 
-OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level")
+OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level", "memory_limit")
 
 
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
@@ -57,6 +74,8 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
+@memory_option
+@checkpoint_options
 @report_options
 @config_option
 def command(**options: Any) -> None:
@@ -72,32 +91,39 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
+      deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
+      deepbelief pretrain --resume mnist.ckpt.h5
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
     from deepbelief.backends import get_backend
+    from deepbelief.checkpoints import remove
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs
 
     began = time.perf_counter()
+    options = recorded("pretrain", options)
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
     check_options(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
-    check_outputs(options["out"], options["log"], force=options["force"], inputs=inputs)
+    outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
+    check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
-    check_outputs(out, options["log"], force=options["force"], inputs=inputs)
+    check_outputs(out, **outputs, inputs=inputs)
     if options["recurrent"]:
         pretrain_sequences(options, seed, data, out, began)
         return
-    dbn = make_dbn(options, seed, data.rows.shape)
-    dbn = train(dbn, data, autoencoder=options["autoencoder"], quiet=options["quiet"], log=options["log"])
+    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+    dbn = make_dbn(options, seed, data.rows.shape).set_params(checkpoint=file)
+    dbn = train(dbn, data, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
     save(dbn, out, metadata=describe_run(data, seed, where) | marks)
+    remove(file.path)
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 
@@ -130,7 +156,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     return DBN(rbm=rbm, backend=options["backend"], random_state=seed, **outer)
 
 
-def train(dbn: Any, data: Any, *, autoencoder: bool, quiet: bool, log: str | None) -> Any:
+def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
     """Fit the estimator under a progress display."""
     from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
@@ -140,15 +166,16 @@ def train(dbn: Any, data: Any, *, autoencoder: bool, quiet: bool, log: str | Non
     n_rows, n_features = data.rows.shape
     sizes = dbn.hidden_layer_sizes
     sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
-    if not quiet:
+    if not options["quiet"]:
         scaling = f"scaled by {data.scaling}" if data.scaling != "none" else "not scaled"
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
-    with reporting(quiet=quiet, log=log, sizes=sizes) as reporter, warnings.catch_warnings():
-        if autoencoder:
+    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    with reporting(**words, sizes=sizes) as reporter, warnings.catch_warnings():
+        if options["autoencoder"]:
             warn_layer_sizes(n_features, sizes[1:], n_samples=n_rows, autoencoder=True)
             warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
         dbn.set_params(verbose=reporter).fit(data.rows)
-    return dbn.set_params(verbose=0)
+    return dbn.set_params(verbose=0, checkpoint=None)
 
 
 def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ._options import Layers, OrAuto, data_options, option, run_options
+from ._options import Layers, OrAuto, Steps, data_options, option, run_options
 from ._text import as_json, clean, facts, seconds
 
 Rows = tuple[Any, ...]
@@ -49,8 +49,8 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 @option("--layers", "hidden_layer_sizes", type=Layers(), help="Hidden layer sizes, as for `pretrain`.")
 @option("--epochs", type=OrAuto(int), help="Epochs of each run; auto: about 6,000 updates.")
 @option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100.")
-@option("--gradient", help="cd or pcd.  [default: cd]")
-@option("--gibbs-steps", type=int, help="Gibbs steps per update.  [default: 1]")
+@option("--gradient", help="cd, mfcd, pcd, fpcd, pt or exact.  [default: cd]")
+@option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]")
 @option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]")
 @option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]")
 @click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax.")

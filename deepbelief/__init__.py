@@ -10,10 +10,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "RBM": "deepbelief.estimators",
+    "RBMClassifier": "deepbelief.estimators",
     "DBN": "deepbelief.estimators",
     "DBNClassifier": "deepbelief.estimators",
     "DBNRegressor": "deepbelief.estimators",
     "DeepAutoencoder": "deepbelief.estimators",
+    "CheckpointFile": "deepbelief.checkpoints",
     "RecurrentRBM": "deepbelief.estimators",
     "save": "deepbelief.estimators",
     "load": "deepbelief.estimators",

@@ -37,6 +37,23 @@ class MissingExtraError(DeepBeliefError, ImportError):
     """A library that only some functions need is not installed."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped a run after an update; a checkpoint has all of it.
+
+    Parameters
+    ----------
+    message : str
+    number : int
+        Of the signal.
+    path : str
+        The checkpoint that the run can go on from; empty: none could be written.
+    """
+
+    def __init__(self, message: str, number: int, path: str) -> None:
+        KeyboardInterrupt.__init__(self, message)
+        self.number, self.path = number, path
+
+
 class DeepBeliefWarning(UserWarning):
     """Base of all warnings given on purpose."""
 
@@ -47,6 +64,10 @@ class DivergenceWarning(DeepBeliefWarning):
 
 class SizingWarning(DeepBeliefWarning):
     """Layer sizes that the sizing guidance advises against."""
+
+
+class CheckpointWarning(DeepBeliefWarning):
+    """A checkpoint that could not be written, or is not quite what it should be."""
 
 
 class DataWarning(DeepBeliefWarning):

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
+from deepbelief.stack import State
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs, split_rows
 
 DeviceArray = Any
@@ -42,6 +45,7 @@ class FineTuneSettings:
     rate: float | None = None  # what "auto" starts from; None: the rate of the slowest hidden activation
     n_iter_no_change: int = 10
     tol: float = 1e-4
+    memory_limit: int | None = None  # bytes that rows may take; None: a quarter of the memory
 
     def resolve(self, n_rows: int, rate: float) -> "FineTuneSettings":
         """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
@@ -125,7 +129,7 @@ class FineTuner:
         self.settings = settings
         self.finished = False
         self.diverged = ""
-        self._rows = Rows(train.rows, bk, network.dtype)
+        self.rows = Rows(train.rows, bk, network.dtype, settings.memory_limit)
         self._targets: DeviceArray = None if train.targets is None else bk.asarray(train.targets)
         weights = train.mean_one()
         self._weights = None if weights is None else bk.asarray(weights.astype(network.dtype))
@@ -140,11 +144,12 @@ class FineTuner:
         self._best: tuple[float, list[Array]] | None = None
         self._stalled = 0
         self._good: list[Array] | None = None
+        self._rate, self._updates = 0.0, 0
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle rows, targets and weights alike."""
-        self._rows.begin(order)
-        self._order = self.bk.asarray(order)
+        self.rows.begin(order)
+        self._order = order if isinstance(order, WindowedOrder) else self.bk.asarray(order)
         self._loss[...] = 0
         after = getattr(self.settings.schedule, "after", None)
         self._factor = 1.0 if after is None else after(self._losses)
@@ -193,7 +198,9 @@ class FineTuner:
         """Run a minibatch forward and return the gradient of its mean loss at the head's input."""
         network = self.network
         index = self._order[start:stop]
-        rows = self._rows.batch(start, stop, network.input(stop - start))
+        if self.rows.windows is not None:
+            index = self.bk.asarray(index)
+        rows = self.rows.batch(start, stop, network.input(stop - start))
         target = rows if self._targets is None else self._targets[index]
         output = network.forward(rows, rng)
         values = network.loss.values(self.bk, output, target)
@@ -204,12 +211,12 @@ class FineTuner:
             delta *= weight[:, None]
         self._loss += values.sum()
         # Short minibatches divide by batch_size too, so that every row weighs the same in an epoch.
-        delta /= min(int(self.settings.batch_size), len(self._rows))
+        delta /= min(int(self.settings.batch_size), len(self.rows))
         return delta
 
     def end_epoch(self, epoch: int) -> Record:
         """Judge the validation rows and decide whether to go on."""
-        network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self._rows)
+        network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self.rows)
         record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
         record |= {"learning_rate": self._rate, **network.loss.measures(loss)}
         params = network.host_params()
@@ -250,6 +257,28 @@ class FineTuner:
         if self._good is None and self._best is None:
             raise DivergenceError(self.diverged)
 
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read."""
+
+        def host(arrays: Sequence[DeviceArray]) -> list[Array]:
+            return [np.array(self.bk.to_numpy(a), order="C") for a in arrays]
+
+        return {
+            "params": host(self.network.params), "optimizer": host(self._state), "loss": host([self._loss]),
+            "losses": list(self._losses), "best": None if self._best is None else list(self._best),
+            "stalled": self._stalled, "good": self._good, "rate": self._rate, "updates": self._updates,
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        own = (*self.network.params, *self._state, self._loss)
+        for mine, kept in zip(own, (*state["params"], *state["optimizer"], *state["loss"]), strict=True):
+            mine[...] = kept if isinstance(mine, np.ndarray) else self.bk.asarray(kept)
+        self._losses = list(state["losses"])
+        self._best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self._stalled, self._good = state["stalled"], state["good"]
+        self._rate, self._updates = state["rate"], state["updates"]
+
     def result(self) -> list[Array]:
         """Return the parameters to keep: the best ones where there are validation rows."""
         if self._best is not None:
@@ -271,7 +300,7 @@ def start_tuning(
 def finetune(
     hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
     bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
-    n_epochs: int | None = None, tied: bool = False,
+    n_epochs: int | None = None, tied: bool = False, keeper: Keeper = NO_KEEPER,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
 
@@ -295,6 +324,8 @@ def finetune(
         Stop after so many epochs of the ``max_iter`` that the schedule is made for.
     tied : bool
         As for `Network`.
+    keeper : Keeper
+        Keeps the run's state, and knows where one that goes on stood.
 
     Returns
     -------
@@ -312,10 +343,11 @@ def finetune(
     settings, network = tuner.settings, tuner.network
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
-    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes})
+    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes, "first_epoch": first_epoch})
     history = run_epochs(
         tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
-        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter,
+        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter, keeper=keeper,
+        windows=tuner.rows.windows,
     )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 

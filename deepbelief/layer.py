@@ -6,16 +6,18 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.gradients import GradientEstimator, PhaseBuffers
+from deepbelief.gradients import GradientEstimator, LogVariance, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
-from deepbelief.stack import Weights
-from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs
+from deepbelief.stack import State, Weights
+from deepbelief.training import Record, Reporter, Rows, run_epochs
 from deepbelief.units import named_unit
 
 DeviceArray = Any
@@ -36,6 +38,7 @@ class LayerState:
     fast: list[np.ndarray[Any, Any]] = field(default_factory=list)  # fast weights of FPCD
     average: list[np.ndarray[Any, Any]] = field(default_factory=list)  # mean of the parameters so far
     averaged: int = 0  # updates in that mean
+    log_variance: np.ndarray[Any, Any] | None = None  # what was learned since the rows were last scaled by it
     epochs: int = 0  # epochs done
     updates: int = 0  # updates done
 
@@ -76,8 +79,16 @@ class LayerTrainer:
         self.average = Average(bk, self.machine.params) if settings.averaging else None
         if self.average is not None and self.state.averaged:
             self.average.mean, self.average.n = [bk.asarray(a.copy()) for a in self.state.average], self.state.averaged
+        self.spread = LogVariance(self.machine) if settings.learn_variance else None
+        if self.spread is not None and self.state.log_variance is not None:
+            self.spread.set(bk.asarray(self.state.log_variance))
+        self._scale_before: np.ndarray[Any, Any] | None = None
+        self._row_factor: DeviceArray = None  # between rows as they were scaled before training and as they are now
         self.good: Weights | None = weights if self.state.epochs else None
+        self._good_variance: DeviceArray = None if self.spread is None else self.spread.value.copy()
         self.diverged = ""
+        self._rate = 0.0
+        self._largest = 0  # rows in the largest minibatch of these epochs
 
     def train(
         self,
@@ -87,20 +98,44 @@ class LayerTrainer:
         reporter: Reporter,
         *,
         shuffle: bool = True,
+        keeper: Keeper = NO_KEEPER,
         **labels: Any,
     ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows = rows
         self._labels = labels
+        self._largest = min(int(self.settings.batch_size), len(rows))
+        self._row_factor = None
         self._watch(rows, held_out)
         self._start_chains()
         history = run_epochs(
             self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
-            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle,
+            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
+            windows=rows.windows,
         )  # fmt: skip
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
+        self._keep_variance()
         return history
+
+    def _keep_variance(self) -> None:
+        """Make what was learned of the variances a part of the rows' scale."""
+        if self.spread is None:
+            return
+        scale, before = 1 / self.bk.to_numpy(self.spread.factor), self.machine.weights().scale
+        self.machine.rescale(scale)
+        self._row_factor = self.spread.factor.copy()
+        self._scale_before = before
+        self.spread.set(0.0)
+
+    def weights_of_rows(self) -> Weights:
+        """Return the weights with the scale by which the rows of the last training entered."""
+        weights = self.machine.weights()
+        return weights if self._row_factor is None else replace(weights, scale=self._scale_before)
+
+    def _entering(self, v: DeviceArray) -> DeviceArray:
+        """Return rows that are watched as they enter the machine."""
+        return v if self.spread is None else v * self.spread.factor
 
     def _centre(self) -> None:
         """Start the offsets: the data's mean, and the hidden units' means given that, or those of an earlier run."""
@@ -142,18 +177,18 @@ class LayerTrainer:
 
     def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
         """Return some rows that stay what they are; those that are drawn anew in training are drawn once."""
-        found = rows.some(np.sort(host_rng(self.seed, self.layer, name).permutation(len(rows))[:size]))
+        found = rows.drawn(size, host_rng(self.seed, self.layer, name))
         if self.settings.binarize != "resample":
             return found
         rng = self.bk.rng(stream(self.seed, self.layer, name, "binarize"))
         return rng.bernoulli(found, self.bk.xp.empty_like(found))
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle the rows and set the epoch's momentum."""
         self._rows.begin(order)
         self._momentum = momentum_at(self.settings.momentum, epoch, self.horizon)
         steps = self.settings.gradient.gibbs_steps  # type: ignore[union-attr]
-        if not isinstance(steps, int):
+        if isinstance(steps, tuple):
             self.estimator = replace(self.settings.gradient, gibbs_steps=steps_at(steps, epoch, self.horizon))  # type: ignore[type-var, assignment]
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -166,19 +201,27 @@ class LayerTrainer:
             rng.bernoulli(grey, v[:n])
         else:
             self._rows.batch(start, stop, v[:n])
+        if self.spread is not None:
+            v[:n] *= self.spread.factor
         self.step(n, position, rng)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
         """Make one update with the first ``n`` rows of the visible buffer."""
         settings = self.settings
         self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
-        grads = self.estimator(self.machine, self.buffers, n, int(settings.batch_size), self.chains, rng)
+        batch_size = int(settings.batch_size)
+        variance = None
+        if self.spread is not None:
+            variance = self.spread.gradient(self.machine, self.buffers, n, batch_size)
+        grads = self.estimator(self.machine, self.buffers, n, batch_size, self.chains, rng)
         if self.activity is not None:
             self._encourage_sparsity(grads[2])
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self._shift_biases(1)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
         self._shift_biases(-1)
+        if self.spread is not None:
+            self.spread.step(variance, self._rate)
         if self.average is not None and position >= 1 - settings.averaging:
             self.average.add(self.buffers.room)
         self.state.updates += 1
@@ -218,6 +261,7 @@ class LayerTrainer:
             record["diverged"] = self.diverged
         else:
             self.good = weights
+            self._good_variance = None if self.spread is None else self.spread.value.copy()
         return record
 
     def _finish_average(self) -> None:
@@ -232,10 +276,14 @@ class LayerTrainer:
         """
         xp = self.bk.xp
         machine = self.machine
-        x = self._monitor @ machine.W
+        rows = self._entering(self._monitor)
+        x = rows @ machine.W
         largest = xp.abs(x + machine.hbias).max()
         h = machine.hidden.mean(self.bk, x, machine.hbias)
-        error = xp.square(machine.mean_visible(h) - self._monitor).sum(axis=1).mean()
+        rest = machine.mean_visible(h) - rows
+        if self.spread is not None:
+            rest /= self.spread.factor
+        error = xp.square(rest).sum(axis=1).mean()
         ratio = update_ratio(self.bk, self.velocities[0], machine.W)
         shares = idle_shares(self.bk, h) if machine.hidden.spec == "bernoulli" else ()
         # One transfer for all of them.
@@ -249,8 +297,8 @@ class LayerTrainer:
     def _free_energy_gap(self) -> float | None:
         if self._held_out is None:
             return None
-        gap = self.machine.free_energy(self._held_out).mean() - self.machine.free_energy(self._compared).mean()
-        return float(self.bk.to_numpy(gap))
+        held_out, compared = (self.machine.free_energy(self._entering(v)) for v in (self._held_out, self._compared))
+        return float(self.bk.to_numpy(held_out.mean() - compared.mean()))
 
     def _divergence(self, weights: Weights, error: float, largest: float) -> str:
         """Say why the run has diverged, or nothing."""
@@ -281,6 +329,10 @@ class LayerTrainer:
             moved[...] = 0
         if self.buffers.offsets is not None:
             self._centre()
+        if self.average is not None:
+            self.average.n = 0
+        if self.spread is not None:
+            self.spread.set(0.0 if self._good_variance is None else self._good_variance)
         rng = self.bk.rng(stream(self.seed, self.layer, epoch, "fresh chains"))
         self.chains = self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
@@ -292,18 +344,44 @@ class LayerTrainer:
         activity = None if self.activity is None else to_numpy(self.activity).copy()
         offset = None if self.buffers.offsets is None else to_numpy(self.buffers.offsets[1]).copy()
         fast = [to_numpy(a).copy() for a in self.buffers.fast or ()]
+        learning = self.spread is not None and bool(np.any(to_numpy(self.spread.value)))
+        log_variance = to_numpy(self.spread.value).copy() if learning else None  # type: ignore[union-attr]
         n = 0 if self.average is None else self.average.n
         average = [to_numpy(a).copy() for a in self.average.mean] if self.average is not None and n else []
         return replace(
             self.state, velocities=velocities, chains=chains, activity=activity, offset=offset, fast=fast,
-            average=average, averaged=n,
+            average=average, averaged=n, log_variance=log_variance,
         )  # fmt: skip
+
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read; `taken_up` makes a trainer of it."""
+        n = self._largest
+        started = n and self.chains is None and self.estimator.is_model and self.state.updates
+        return {
+            "weights": vars(self.machine.weights()), "state": vars(self.export_state()), "horizon": self.horizon,
+            "good": None if self.good is None else vars(self.good), "rate": self._rate,
+            "row_factor": None if self._row_factor is None else self.bk.to_numpy(self._row_factor).copy(),
+            "scale_before": self._scale_before,
+            "good_variance": None if self._good_variance is None else self.bk.to_numpy(self._good_variance).copy(),
+            # What the last negative phase left there is where sampling from the model begins.
+            "negative": self.bk.to_numpy(self.buffers.visible(2 * n)[n:]).copy() if started else None,
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Take up what weights and `LayerState`, which a trainer is made from, do not have."""
+        self.good = None if state["good"] is None else Weights(**state["good"])
+        self._rate, self._scale_before = state["rate"], state["scale_before"]
+        for name in ("row_factor", "good_variance"):
+            setattr(self, f"_{name}", None if state[name] is None else self.bk.asarray(state[name]))
+        if state["negative"] is not None:
+            n = self._largest = len(state["negative"])
+            self.buffers.visible(2 * n)[n:] = self.bk.asarray(state["negative"])
 
     def negative_states(self, seed: int) -> np.ndarray[Any, Any]:
         """Return hidden states of the last negative phase: the chains, or a draw for those that do not persist."""
         if self.chains is not None:
             return self.bk.to_numpy(self.chains[: int(self.settings.n_chains)]).copy()
-        n = min(int(self.settings.batch_size), len(self._rows))  # rows of the largest minibatch there was
+        n = self._largest
         # What a diverged run left behind may not be finite, and what is no model has no negative phase: rows that
         # are watched then stand in.
         there = self.estimator.is_model and self.state.updates and not self.diverged
@@ -314,12 +392,9 @@ class LayerTrainer:
         return self.bk.to_numpy(h).copy()
 
     def represent(self, rows: Rows) -> Rows:
-        """Return the hidden means of these rows, kept on the device."""
-        bk = self.bk
-        out = bk.xp.empty((len(rows), self.machine.W.shape[1]), self.machine.dtype)
-        for start, stop, block in rows.blocks(BLOCK_ROWS):
-            self.machine.mean_hidden(block, out=out[start:stop])
-        return Rows(out, bk, self.machine.dtype)
+        """Return the hidden means of these rows: on the device, or where they do not fit spilled to the disk."""
+        machine, factor = self.machine, self._row_factor
+        return rows.mapped(lambda v: machine.mean_hidden(v if factor is None else v * factor), machine.W.shape[1])
 
 
 __all__ = ["LayerState", "LayerTrainer", "RBMSettings", "choose_visible", "initial_weights"]

@@ -70,6 +70,13 @@ class Machine:
         other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
         return other
 
+    def rescale(self, factor: Any) -> None:
+        """Let rows enter divided by this host vector beside their scale; the parameters stay."""
+        host = self._host
+        mean = np.zeros_like(host.vbias) if host.mean is None else host.mean
+        scale = np.ones_like(host.vbias) if host.scale is None else host.scale
+        self._host = replace(host, mean=mean, scale=(scale * factor).astype(scale.dtype))
+
     @property
     def base_vbias(self) -> DeviceArray:
         """Visible biases that fit the data's column means where W = 0; 0 where these are not known."""

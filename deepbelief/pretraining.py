@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.seeds import stream
 from deepbelief.settings import check_binary
 from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
-from deepbelief.stack import Stack, Weights
+from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
 
@@ -41,7 +42,8 @@ def scaled(source: RowSource, weights: Weights) -> RowSource:
 def pretrain(
     source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], *, bk: Backend, seed: int,
     n_passes: int = 1, held_out: RowSource | None = None, reporter: Reporter | None = None,
-    start: Stack | None = None, states: Sequence[LayerState] | None = None,
+    start: Stack | None = None, states: Sequence[LayerState] | None = None, keeper: Keeper = NO_KEEPER,
+    memory_limit: int | None = None,
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack layer by layer, in one or more passes.
 
@@ -63,6 +65,10 @@ def pretrain(
     reporter : Reporter, optional
     start, states : Stack and sequence of LayerState, optional
         Go on from an earlier run.
+    keeper : Keeper
+        Keeps the run's state, and knows where one that goes on stood.
+    memory_limit : int, optional
+        Bytes that rows may take in memory; None: a quarter of what there is. More rows are read in windows.
 
     Returns
     -------
@@ -79,36 +85,43 @@ def pretrain(
     reporter = reporter or Reporter()
     if source.shape[0] < 2:
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
-    trainers: list[LayerTrainer] = []
-    history: list[Record] = []
     source, drawn, held_out = _binarized(source, held_out, settings[0], seed)
-    for number in range(n_passes):
+    found = keeper.found("pretrain")
+    stood = (0, 0) if found is None else (found.context["pass"], found.context["layer"])
+    history: list[Record] = [] if found is None else list(found.context["history"])
+    trainers = [] if found is None else _taken_up(found, settings, source.shape[0], bk, seed)
+    for number in range(stood[0], n_passes):
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
             if layer:
                 rows, held = _represented(trainers[layer - 1], rows, held, drawn, settings[layer], seed)
-            if number == 0:
+            if layer == len(trainers):
                 trainer = _first_pass_trainer(
                     source, rows, trainers, layer, n_hidden, settings[layer], bk, seed, n_passes, start, states
                 )
                 trainers.append(trainer)
             trainer = trainers[layer]
-            weights = trainer.machine.weights()
+            done = (number, layer) < stood
+            weights = trainer.weights_of_rows() if done else trainer.machine.weights()
             if layer == 0:
-                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype)
-                held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype) if held_out is not None else None
-            elif weights.mean is not None:
-                for kept in (rows, held):
-                    if kept is not None:
-                        kept.standardise(weights.mean, weights.scale)
+                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype, memory_limit)
+                held = None
+                if held_out is not None:
+                    held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype, memory_limit)
+            elif weights.mean is not None and weights.scale is not None:
+                rows = rows.standardised(weights.mean, weights.scale)  # type: ignore[union-attr]
+                held = None if held is None else held.standardised(weights.mean, weights.scale)
+            if done:
+                continue
             n_iter = int(trainer.settings.n_iter)
-            first = trainer.state.epochs
+            first = found.context["first"] if found and (number, layer) == stood else trainer.state.epochs
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
-            reporter.begin(labels | extent)
-            history += trainer.train(rows, held, range(first, first + n_iter), reporter, **labels)  # type: ignore[arg-type]
+            reporter.begin(labels | extent | {"first_epoch": first})
+            keeper.enter("pretrain", partial(_context, number, layer, first, trainers, history))
+            history += trainer.train(rows, held, range(first, first + n_iter), reporter, keeper=keeper, **labels)  # type: ignore[arg-type]
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
     return _result(trainers, len(layer_sizes), history, "", seed)
@@ -131,19 +144,47 @@ def _represented(
     bk, key = below.bk, (seed, below.layer, "rows")
     if below.settings.binarize == "resample":  # what is passed on stays what it is
         if below.layer == 0:
-            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype)
+            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype, rows.limit)
         else:
-            rows.binarize("sample", bk.rng(stream(*key, "drawn")))
+            rows = rows.binarized("sample", *key, "drawn")
     rows = below.represent(rows)
     held = None if held is None else below.represent(held)
     if settings.binarize is not None:
         if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
             raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
         if settings.binarize != "resample":
-            rows.binarize(settings.binarize, bk.rng(stream(*key, "binarize")))
+            rows = rows.binarized(settings.binarize, *key, "binarize")
         if held is not None:
-            held.binarize(settings.binarize, bk.rng(stream(*key, "held-out")))
+            held = held.binarized(settings.binarize, *key, "held-out")
     return rows, held
+
+
+def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], history: list[Record]) -> State:
+    """Return what is needed to come back to a layer's share of a pass, beside the state of its trainer."""
+    others = [trainer.snapshot() for i, trainer in enumerate(trainers) if i != layer]
+    return {"pass": number, "layer": layer, "first": first, "layers": others, "history": list(history)}
+
+
+def _taken_up(found: Found, settings: Sequence[RBMSettings], n_rows: int, bk: Backend, seed: int) -> list[LayerTrainer]:
+    """Return the trainers of the layers that a run had reached."""
+    states = list(found.context["layers"])
+    states.insert(found.context["layer"], found.task)
+    trainers = []
+    for layer, state in enumerate(states):
+        weights = Weights(**state["weights"])
+        trainer = LayerTrainer(
+            weights, _resolved(settings[layer], weights, n_rows), bk, seed=seed, layer=layer, horizon=state["horizon"],
+            state=LayerState(**state["state"]),
+        )  # fmt: skip
+        trainer.restore(state)
+        trainers.append(trainer)
+    return trainers
+
+
+def _resolved(settings: RBMSettings, weights: Weights, n_rows: int) -> RBMSettings:
+    return replace(settings, visible=weights.visible).resolve(
+        n_rows, weights.n_visible, weights.n_hidden, weights.visible_mean
+    )
 
 
 def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:
@@ -172,9 +213,7 @@ def _first_pass_trainer(
             n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
             sparsity_target=settings.sparsity_target, is_model=settings.is_model,
         )  # fmt: skip
-    settings = replace(settings, visible=weights.visible).resolve(
-        source.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean
-    )
+    settings = _resolved(settings, weights, source.shape[0])
     horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
     return LayerTrainer(weights, settings, bk, seed=seed, layer=layer, horizon=horizon, state=state)
 

@@ -1,5 +1,6 @@
-"""Rows drawn from a stack: Gibbs steps in the top machine, then down through the means."""
+"""Rows drawn from a stack, and what is missing in rows: Gibbs steps, with some visible units held where asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from deepbelief.stack import Stack, Weights
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
+
+SETTLED = 1e-4  # a mean field that moves by less, anywhere in a step, is a fixed point
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
@@ -58,7 +61,10 @@ def first_states(weights: Weights, n_chains: int, bk: Backend, rng: Rng) -> Arra
     return bk.to_numpy(machine.sample_hidden(v, rng, h))
 
 
-def sample(stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng) -> Array:
+def sample(
+    stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng, *, temperature: float = 1.0,
+    clamp: Array | None = None,
+) -> Array:  # fmt: skip
     """Run Gibbs chains in the top machine and return the rows that they end in.
 
     Parameters
@@ -69,6 +75,10 @@ def sample(stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng) -> 
     n_steps : int
     bk : Backend
     rng : Rng
+    temperature : float, default=1.0
+        The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
+    clamp : ndarray of shape (n_samples, n_visible), optional
+        Visible states of a single machine, as they are in it, that are held; NaN: free.
 
     Returns
     -------
@@ -78,16 +88,109 @@ def sample(stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng) -> 
     Raises
     ------
     SettingError
-        If the stack is fine-tuned.
+        If the stack is fine-tuned, or its units have no energy to divide.
     """
     check_generative(stack)
-    top = Machine(stack.layers[-1], bk)
+    top = Machine(at_temperature(stack.layers[-1], temperature), bk)
     h = bk.asarray(states, dtype=top.dtype).copy()
     v = bk.xp.empty((len(h), top.W.shape[0]), top.dtype)
+    held = None if clamp is None else _Held(clamp, bk, top.dtype)
     for _ in range(n_steps):
         top.sample_visible(h, rng, v)
+        if held is not None:
+            held.hold(v)
         top.sample_hidden(v, rng, h)
+    if len(stack) == 1 and temperature != 1:
+        stack = replace(stack, layers=(top.weights(),))
     return bk.to_numpy(rows_below(stack, h, bk))
+
+
+def at_temperature(weights: Weights, temperature: float) -> Weights:
+    """Return the machine whose energy is that of the given one, divided by the temperature.
+
+    Raises
+    ------
+    SettingError
+        If its units have no energy, or one whose division changes their variance.
+    """
+    if temperature == 1:
+        return weights
+    if "gaussian" in weights.visible or weights.hidden in ("gaussian", "rectified"):
+        raise SettingError(
+            f"temperature={temperature:g} needs Bernoulli or softmax units on both sides, got "
+            f"visible={weights.visible!r}, hidden={weights.hidden!r}: use temperature=1"
+        )
+    parts = {name: getattr(weights, name) / weights.W.dtype.type(temperature) for name in ("W", "vbias", "hbias")}
+    return replace(weights, **parts)
+
+
+class _Held:
+    """Visible states that are held: those that are not NaN in ``known``."""
+
+    def __init__(self, known: Array, bk: Backend, dtype: Any) -> None:
+        missing = np.isnan(known)
+        self.free = bk.asarray(missing, dtype=dtype)
+        self._values = bk.asarray(np.where(missing, 0, known), dtype=dtype)
+
+    def hold(self, v: DeviceArray) -> DeviceArray:
+        """Put the held states back into ``v``."""
+        v *= self.free
+        v += self._values
+        return v
+
+
+def fill_in(
+    weights: Weights, known: Array, bk: Backend, rng: Rng | None, *, n_steps: int = 100, burn_in: int = 20
+) -> Array:
+    """Return rows in which what is missing is its mean given the rest.
+
+    With a stream, Gibbs chains run with what is known held, one for each row, and E[v | h] is averaged over them.
+    Without, the means of both sides are iterated to a fixed point (mean field), or for ``n_steps`` steps.
+
+    Parameters
+    ----------
+    weights : Weights
+    known : ndarray of shape (n_rows, n_visible)
+        As rows are in the machine; NaN: missing.
+    bk : Backend
+    rng : Rng or None
+    n_steps : int, default=100
+    burn_in : int, default=20
+        Steps before the average.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_visible)
+    """
+    machine, xp = Machine(weights, bk), bk.xp
+    held = _Held(known, bk, machine.dtype)
+    v, mean = xp.zeros(known.shape, machine.dtype), xp.zeros(known.shape, machine.dtype)
+    h = xp.empty((len(known), weights.n_hidden), machine.dtype)
+    v += (
+        machine.visible.mean(bk, xp.zeros_like(v[:1]), machine.vbias)
+        if weights.visible_mean is None
+        else bk.asarray(weights.visible_mean, dtype=machine.dtype)
+    )
+    held.hold(v)
+    if rng is None:
+        for step in range(n_steps):
+            machine.mean_visible(machine.mean_hidden(v, out=h), out=mean)
+            held.hold(mean)
+            v -= mean
+            far = step % 10 == 9 and float(bk.to_numpy(xp.abs(v).max())) > SETTLED
+            v[...] = mean
+            if step % 10 == 9 and not far:
+                break
+        return bk.to_numpy(v)
+    total = xp.zeros_like(v)
+    for step in range(burn_in + n_steps):
+        machine.sample_hidden(v, rng, h)
+        machine.sample_visible(h, rng, v, mean=mean)
+        held.hold(v)
+        if step >= burn_in:
+            total += mean
+    total /= n_steps
+    return bk.to_numpy(held.hold(total))
 
 
 def check_generative(stack: Stack, pretraining: str = "rbm") -> None:

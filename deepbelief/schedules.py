@@ -130,7 +130,7 @@ def momentum_ramp(updates: int, largest: float = LARGEST_MOMENTUM) -> float:
     return min(1 - 1 / (2 * (updates // 250 + 1)), largest)
 
 
-def steps_at(steps: int | tuple[int, int], epoch: int, n_epochs: int) -> int:
+def steps_at(steps: int | tuple[int, int], epoch: int = 0, n_epochs: int = 1) -> int:
     """Return the Gibbs steps of an epoch: a number, or one that moves evenly from the first epoch to the last.
 
     Salakhutdinov and Murray (2008) raise the k of CD-k from 1 to 25 like this.
@@ -140,7 +140,7 @@ def steps_at(steps: int | tuple[int, int], epoch: int, n_epochs: int) -> int:
     >>> [steps_at((1, 3), epoch, 6) for epoch in range(6)]
     [1, 1, 2, 2, 3, 3]
     """
-    if isinstance(steps, int):
+    if not isinstance(steps, (tuple, list)):
         return steps
     first, last = steps
     sign = 1 if last >= first else -1

@@ -43,6 +43,7 @@ class RBMSettings:
     sparsity_target: float | None = None
     sparsity_cost: float = 0.3
     averaging: float = 0.0
+    learn_variance: bool = False
 
     @property
     def is_model(self) -> bool:
@@ -55,6 +56,11 @@ class RBMSettings:
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
+        if self.learn_variance and (visible.spec != "gaussian" or not hidden.tractable or not gradient.is_model):
+            kind = visible.spec if visible.spec != "gaussian" else hidden.spec
+            raise SettingError(
+                f"learn_variance=True is for RBMs of Gaussian visible units and hidden units with an energy, got {kind}"
+            )
         batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
         updates = -(-n_rows // batch_size)
         n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)

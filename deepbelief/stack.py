@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from deepbelief.errors import DataError
 
 Array = NDArray[np.floating[Any]]
+State = Mapping[str, Any]
+"""Nested mappings and lists of arrays and plain values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,3 +122,43 @@ class Stack:
     def with_metadata(self, **values: Any) -> "Stack":
         """Return the same stack with these values added to its metadata."""
         return replace(self, metadata={**self.metadata, **values})
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A run between two of its updates.
+
+    Parameters
+    ----------
+    state : mapping
+        Everything that the next update reads: nested mappings and lists of arrays and plain values.
+    settings, data : mapping
+        Plain values by which a run is known; one that goes on must have the same.
+    seed : int
+        Of the whole run.
+    machine : mapping
+        Plain values: the versions and the processor that the numbers come from.
+    metadata : mapping
+        Plain values of the user, for instance the command.
+    finished : bool
+        True once nothing was left to do.
+    """
+
+    state: State
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+    seed: int
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    finished: bool = False
+
+
+def stack_state(stack: Stack) -> State:
+    """Return a stack as nested plain values and arrays."""
+    layers = [{f.name: getattr(weights, f.name) for f in fields(weights)} for weights in stack]
+    return {"layers": layers, "tuned": stack.tuned, "metadata": dict(stack.metadata)}
+
+
+def stack_from_state(state: State) -> Stack:
+    """Return the stack that `stack_state` took apart."""
+    return Stack(tuple(Weights(**layer) for layer in state["layers"]), bool(state["tuned"]), state["metadata"])

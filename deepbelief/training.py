@@ -1,20 +1,22 @@
 """Minibatches, and the one epoch loop that trains machines and networks alike."""
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
+from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
-from deepbelief.sources import ArraySource, RowSource, SparseSource, SubsetSource
+from deepbelief.sources import RowSource, SubsetSource
+from deepbelief.stack import State
 
 DeviceArray = Any
 Record = dict[str, Any]
-
-BLOCK_ROWS = 2048  # rows handled at a time outside training
 
 
 class Reporter:
@@ -95,98 +97,12 @@ def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporte
     return PrintReporter() if verbose else Reporter()
 
 
-def _is_sparse(source: RowSource) -> bool:
-    while hasattr(source, "source"):
-        source = source.source
-    return isinstance(source, SparseSource)
-
-
-class Rows:
-    """Rows on their way to the device, by minibatch.
-
-    They are resident on the device where they already are, or where they fit into a quarter of the free
-    memory; else each minibatch is read from the source. Sparse rows are never made dense as a whole.
-
-    Parameters
-    ----------
-    rows : RowSource or device array of shape (n_rows, n_features)
-    bk : Backend
-    dtype : numpy dtype
-    """
-
-    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any) -> None:
-        self.bk = bk
-        self.dtype = np.dtype(dtype)
-        self.shape = (int(rows.shape[0]), int(rows.shape[1]))
-        self._source: RowSource | None = None
-        self._resident: DeviceArray = None
-        if bk.owns(rows):
-            self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
-        elif isinstance(rows, ArraySource) and rows.dtype == self.dtype and bk.owns(rows.take(slice(0, 1))):
-            self._resident = bk.asarray(rows.take(slice(0, len(self))))
-        elif not _is_sparse(rows) and len(self) * self.shape[1] * self.dtype.itemsize <= bk.free_memory() // 4:
-            self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
-        else:
-            self._source = rows
-        self._order: Any = None
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.shape[0]
-
-    def begin(self, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
-        """Set the order in which `batch` counts rows."""
-        self._order = order if self._resident is None else self.bk.asarray(order)
-
-    def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
-        """Write the rows at these places of the order into ``out``."""
-        if self._source is None:
-            return self.bk.take(self._resident, self._order[start:stop], out)
-        out[...] = self.bk.asarray(self._source.take(self._order[start:stop]), dtype=self.dtype)
-        return out
-
-    def block(self, start: int, stop: int) -> DeviceArray:
-        """Return consecutive rows, not to be written to."""
-        if self._source is None:
-            return self._resident[start:stop]
-        return self.bk.asarray(self._source.take(slice(start, stop)), dtype=self.dtype)
-
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, int, DeviceArray]]:
-        """Iterate over (start, stop, rows) from the first to the last row."""
-        for start in range(0, len(self), size):
-            stop = min(start + size, len(self))
-            yield start, stop, self.block(start, stop)
-
-    def some(self, index: np.ndarray[Any, np.dtype[np.intp]]) -> DeviceArray:
-        """Return a copy of the rows with these numbers."""
-        if self._source is None:
-            return self._resident[self.bk.asarray(index)]
-        return self.bk.asarray(self._source.take(index), dtype=self.dtype)
-
-    def standardise(self, mean: Any, scale: Any) -> None:
-        """Subtract and divide by a number for each column, in place: of rows that are the device's own."""
-        self._resident -= self.bk.asarray(mean)
-        self._resident /= self.bk.asarray(scale)
-
-    def binarize(self, how: str, rng: Rng) -> None:
-        """Turn values in [0, 1] into bits in place, by a half or by a draw: of rows that are the device's own."""
-        for _, _, block in self.blocks():
-            if how == "threshold":
-                block[...] = (block >= 0.5).astype(self.dtype)
-            else:
-                block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
-
-    def source(self) -> RowSource:
-        """Return these rows as a source on the host."""
-        return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
-
-
 class Task(Protocol):
     """What the epoch loop trains."""
 
     finished: bool  # set by `end_epoch` to stop before the last epoch
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Prepare for an epoch over the rows in this order."""
 
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
@@ -196,15 +112,27 @@ class Task(Protocol):
         """Return what the history shall say of the epoch."""
 
 
+class KeptTask(Task, Protocol):
+    """What a task provides whose run can be stopped between two updates and go on."""
+
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read, as host values."""
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+
+
 def run_epochs(
     task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
-    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True,
+    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
+    windows: Windows | None = None,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
     Parameters
     ----------
     task : Task
+        With a keeper, a `KeptTask`.
     n_rows : int
     bk : Backend
     epochs : range
@@ -219,16 +147,23 @@ def run_epochs(
     reporter : Reporter
     shuffle : bool
         False keeps the rows' order (`partial_fit`).
+    keeper : Keeper
+        Keeps the state of the run between its updates; a run that goes on begins where that was.
+    windows : Windows, optional
+        How the task reads rows that do not fit into memory; None: it has them.
 
     Returns
     -------
     list of dict
         One record per epoch.
     """
-    history: list[Record] = []
+    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle, windows)
+    place = keeper.resume()
+    history: list[Record] = [] if place is None else list(place["records"])
     try:
-        for epoch in epochs:
-            record = _run_epoch(task, n_rows, bk, epoch, horizon, batch_size, seed, key, reporter, shuffle=shuffle)
+        for epoch in epochs[len(history) :]:
+            record = loop.run_epoch(epoch, history, place)
+            place = None
             history.append({"epoch": epoch + 1, "n_epochs": epochs.stop} | record)
             enough = reporter.record(history[-1])
             if task.finished or enough:
@@ -238,23 +173,72 @@ def run_epochs(
     return history
 
 
-def _run_epoch(
-    task: Task, n_rows: int, bk: Backend, epoch: int, horizon: int, batch_size: int, seed: int, key: tuple[Any, ...],
-    reporter: Reporter, *, shuffle: bool,
-) -> Record:  # fmt: skip
-    """Train for one epoch and return what is to be told of it."""
-    began = time.perf_counter()
-    rng = bk.rng(stream(seed, *key, epoch, "sampling"))
-    order = host_rng(seed, *key, epoch, "order").permutation(n_rows) if shuffle else np.arange(n_rows)
-    starts = range(0, n_rows, batch_size)
-    # A run that diverges is told of once, by the task at the end of its epoch.
-    with np.errstate(over="ignore", invalid="ignore"):
-        task.begin_epoch(epoch, order)
-        for i, start in enumerate(starts):
-            task.update(start, min(start + batch_size, n_rows), (epoch + i / len(starts)) / horizon, rng)
-            reporter.update(epoch + 1, i + 1, len(starts))
-        told = task.end_epoch(epoch)
-    return told | {"seconds": time.perf_counter() - began}
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What stays the same from epoch to epoch."""
+
+    task: Task
+    n_rows: int
+    bk: Backend
+    epochs: range
+    horizon: int
+    batch_size: int
+    seed: int
+    key: tuple[Any, ...]
+    reporter: Reporter
+    keeper: Keeper
+    shuffle: bool
+    windows: Windows | None
+
+    def run_epoch(self, epoch: int, history: list[Record], place: State | None) -> Record:
+        """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
+        task, n, began = self.task, self.n_rows, time.perf_counter()
+        rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
+        order = self._order(host_rng(self.seed, *self.key, epoch, "order") if self.shuffle else None)
+        starts = range(0, n, self.batch_size)
+        # A run that diverges is told of once, by the task at the end of its epoch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            task.begin_epoch(epoch, order)
+            first = 0 if place is None else self._go_to(place, rng)
+            for i in range(first, len(starts)):
+                start = starts[i]
+                task.update(start, min(start + self.batch_size, n), (epoch + i / len(starts)) / self.horizon, rng)
+                self._keep(history, i + 1, len(starts), epoch, rng)
+                self.reporter.update(epoch + 1, i + 1, len(starts))
+            told = task.end_epoch(epoch)
+        return told | {"seconds": time.perf_counter() - began}
+
+    def _order(self, rng: np.random.Generator | None) -> Index | WindowedOrder:
+        if self.windows is not None:
+            return self.windows.order(rng)
+        return np.arange(self.n_rows) if rng is None else rng.permutation(self.n_rows)
+
+    def _go_to(self, place: State, rng: Rng) -> int:
+        """Put task and stream where they stood, and return the number of updates done."""
+        if place["windows"] != self._windows():
+            was, now = place["windows"] or "no windows", self._windows() or "none"
+            raise SettingError(
+                f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "
+                "with the same memory_limit"
+            )
+        cast(KeptTask, self.task).restore(place["task"])
+        rng.go_to(place["stream"])
+        return int(place["updates"])
+
+    def _windows(self) -> dict[str, int] | None:
+        """Return how rows are read, as plain values: the order hangs on it."""
+        return None if self.windows is None else vars(self.windows)
+
+    def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
+        last = done == total
+        task = cast(KeptTask, self.task)
+        self.keeper.after_update(
+            lambda: {
+                "task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history),
+                "windows": self._windows(),
+            },
+            epoch_done=last, phase_done=last and epoch == self.epochs[-1],
+        )  # fmt: skip
 
 
 def split_rows(
@@ -273,3 +257,9 @@ def split_rows(
         held = np.sort(shuffled[:n_held])
     kept = np.setdiff1d(np.arange(n), held)
     return SubsetSource(source, kept), SubsetSource(source, held), kept, held
+
+
+__all__ = [
+    "BLOCK_ROWS", "PrintReporter", "Record", "Reporter", "Reporters", "Rows", "Task", "get_reporter", "run_epochs",
+    "split_rows",
+]  # fmt: skip

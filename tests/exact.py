@@ -13,9 +13,13 @@ def states(n):
 
 
 def visible_states(weights):
-    """Return every visible state of Bernoulli or softmax units."""
+    """Return every visible state of Bernoulli or softmax units, or of Bernoulli units with labels."""
     if weights.visible == "bernoulli":
         return states(weights.n_visible)
+    if weights.visible.startswith("labelled:bernoulli"):
+        n = int(weights.visible.split(",")[1])
+        pairs = itertools.product(states(weights.n_visible - n), np.eye(n))
+        return np.array([np.concatenate(pair) for pair in pairs])
     _, _, sizes = weights.visible.partition(":")
     groups = [np.eye(int(s)) for s in sizes.split(",")] if sizes else [np.eye(weights.n_visible)]
     return np.array([np.concatenate(rows) for rows in itertools.product(*groups)])

@@ -280,6 +280,12 @@ class FakeRng:
         self._host.normal(*_kernel(out))
         return out
 
+    def state(self):
+        return self._host.state()
+
+    def go_to(self, state):
+        self._host.go_to(state)
+
 
 class FakeDevice:
     """The backend: NumPy's operations on the raw memory."""
@@ -333,8 +339,8 @@ class FakeDevice:
         grad = grad.array(self.xp) if isinstance(grad, Product) else grad
         self._host.adam_step(*_kernel(w, mean, square, grad), rate, betas, epsilon, decay)
 
-    def free_memory(self):
-        return self._host.free_memory()
+    def memory(self):
+        return self._host.memory()
 
     def synchronize(self):
         CROSSINGS.append("synchronize")

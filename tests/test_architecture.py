@@ -30,6 +30,8 @@ ORDER = [
     "health",
     "sampling",
     "hdf5",
+    "checkpoints",
+    "rows",
     "training",
     "tensorboard",
     "settings",

@@ -7,10 +7,14 @@ from layer_runs import train, trainer_for
 from scipy import sparse
 
 from deepbelief import DBN, RBM, load, save
+from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.layer import LayerTrainer
+from deepbelief.pretraining import transform
+from deepbelief.seeds import stream
 from deepbelief.sources import ArraySource, as_source, binarize_rows
 from deepbelief.sources.binary import BinarySource, _uniforms
+from deepbelief.stack import Stack
 
 
 def greys(n=60, width=8, dtype=np.float32, seed=0):
@@ -94,6 +98,14 @@ def test_bits_that_stay_are_those_of_a_named_stream():
     assert not same(trained(X, binarize="sample"), trained(X))
 
 
+def test_sparse_rows_are_binarised_alike():
+    X = np.where(greys(seed=5) < 0.5, 0, greys()).astype(np.float32)
+    for how in ("sample", "threshold", "resample"):
+        dense, few = trained(X, binarize=how), trained(sparse.csr_matrix(X), binarize=how)
+        for name in ("W", "vbias", "hbias"):
+            np.testing.assert_allclose(getattr(few.weights_, name), getattr(dense.weights_, name), rtol=1e-4, atol=1e-6)
+
+
 def test_each_epoch_has_its_own_bits(bk, monkeypatch):
     X = greys(30)
     seen = []
@@ -138,6 +150,19 @@ def test_one_template_binarises_what_enters_the_first_layer():
         n_passes=2,
     ).fit(X)  # fmt: skip
     assert [record["binarize"] for record in several.history_] == 2 * (["resample"] * 4 + ["sample"] * 2)
+
+
+def test_what_is_passed_upwards_is_drawn_once():
+    X = greys(200)
+    templates = [RBM(n_iter=2, binarize="resample", learning_rate=0.5) for _ in range(3)]
+    first, second, third = DBN((5, 4, 3), rbm=templates, random_state=3).fit(X).stack_
+    bk = get_backend()
+    bits = BinarySource(as_source(X), "sample", 3, "rows")
+    for below, above, layer in ((first, second, 1), (second, third, 2)):
+        means = transform(Stack((below,)), bits, bk)
+        np.testing.assert_allclose(above.visible_mean, (means.sum(axis=0) + 1) / 202, rtol=1e-5)
+        drawn = bk.rng(stream(3, layer, "rows", "drawn")).bernoulli(means, np.empty_like(means))
+        bits = as_source(drawn)
 
 
 @pytest.mark.parametrize("how", ["sample", "resample", "threshold"])

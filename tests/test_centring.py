@@ -93,13 +93,16 @@ def test_gaussian_units_are_centred_by_the_mean_they_are_standardised_to(bk):
 
 def test_diverged_offsets_do_not_outlive_the_run(bk):
     rows = bits(50)
-    trainer = trainer_for(bk, rows, gradient="pcd", centered=True)
+    trainer = trainer_for(bk, rows, gradient="fpcd", centered=True, averaging=1.0)
     train(trainer, rows, (0, 1))
+    before = trainer.machine.weights().W
     trainer.buffers.offsets[1][...] = float("nan")
     history = train(trainer, rows, (1, 2))
     assert "diverged" in history[-1]
     assert all(np.isfinite(a).all() for a in host(bk, trainer.buffers.offsets))
     assert all(np.isfinite(a).all() for a in trainer.machine.weights().arrays().values())
+    assert all((a == 0).all() for a in host(bk, trainer.buffers.fast))
+    np.testing.assert_array_equal(trainer.machine.weights().W, before)
 
 
 def test_centring_is_for_models(bk):

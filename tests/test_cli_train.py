@@ -42,6 +42,32 @@ def test_pretrain_trains_what_python_trains():
     assert same_stack(load("digits.h5").stack_, expected.stack_)
 
 
+def test_pretrain_trains_for_likelihood():
+    good("pretrain", *TINY, "--gradient", "pt", "--gibbs-steps", "1-3", "--chains", 7, "--centered", "--binarize",
+         "resample", "--averaging", 0.5)  # fmt: skip
+    rbm = RBM(n_iter=2, gradient="pt", gibbs_steps=(1, 3), n_chains=7, centered=True, binarize="resample",
+              averaging=0.5)  # fmt: skip
+    expected = DBN((12, 8), rbm=rbm, random_state=1).fit(rows())
+    found = load("digits.h5")
+    assert same_stack(found.stack_, expected.stack_)
+    assert (found.rbm.binarize, found.rbm.gibbs_steps) == ("resample", (1, 3))
+
+
+@pytest.mark.parametrize("steps", ["x", "1-2-3", "1-", "2.5"])
+def test_gibbs_steps_are_a_number_or_a_range(steps):
+    result = run("pretrain", *TINY, "--gibbs-steps", steps)
+    assert result.exit_code == 2
+    assert "range such as 1-25" in result.stderr
+
+
+def test_variances_can_be_learned():
+    good("pretrain", *TINY, "--visible", "gaussian", "--learn-variance")
+    expected = DBN((12, 8), rbm=RBM(n_iter=2, visible="gaussian", learn_variance=True), random_state=1).fit(rows())
+    found = load("digits.h5").stack_
+    assert same_stack(found, expected.stack_)
+    np.testing.assert_array_equal(found.layers[0].scale, expected.stack_.layers[0].scale)
+
+
 def test_hidden_and_visible_reach_the_machines():
     good("pretrain", *TINY, "--hidden", "rectified", "--visible", "gaussian")
     first, second = load("digits.h5").stack_

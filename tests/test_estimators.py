@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
@@ -26,6 +26,7 @@ CHECKED = [
     RBM(4, n_iter=2, hidden="rectified"),
     RBM(4, n_iter=2, gradient="pcd", gibbs_steps=2, validation_fraction=0.2),
     RBM(4, n_iter=2, sparsity_target=0.1),
+    RBM(4, n_iter=2, gradient="fpcd", gibbs_steps=(1, 2), n_chains=5, centered=True, averaging=0.5),
     DBN((5, 4), rbm=SHORT, n_passes=2),
     DBN((5,), rbm=UNIT_TYPES["rectified"]),
     DBN((5, 4), rbm=SHORT, pretraining="denoising", corruption="gaussian"),
@@ -33,6 +34,7 @@ CHECKED = [
     DBNClassifier((16, 8), rbm=RBM(n_iter=2), activation="tanh", max_iter=40),
     DBNClassifier((16,), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True),
     DBNClassifier((16,), rbm=UNIT_TYPES["gaussian"], unlabeled=None, class_weight="balanced", max_iter=40),
+    RBMClassifier(16, rbm=RBM(n_iter=20)),
     DBNRegressor((16,), rbm=SHORT, max_iter=40),
     DBNRegressor((16, 8), rbm=UNIT_TYPES["rectified"], max_iter=40, early_stopping=True, validation_fraction=0.2),
     DeepAutoencoder((5, 3), rbm=SHORT, max_iter=3),
@@ -315,6 +317,7 @@ def test_sizes_are_warned_of_once_and_only_where_the_user_gave_them(recwarn):
 
 
 NUMBER = "must be"
+FLAGS = ("nesterovs_momentum", "warm_start", "centered", "learn_variance")
 BAD_RBM = [
     ("visible", "bernouli", "did you mean 'bernoulli'"),
     ("visible", 3, "bernoulli, gaussian"),
@@ -328,7 +331,10 @@ BAD_RBM = [
     ("gradient", 1, "cd, pcd"),
     ("schedule", "linaer", "did you mean 'linear'"),
     ("schedule", None, "constant, linear, cosine"),
-    *[("gibbs_steps", v, NUMBER) for v in (0, 1.5, "auto", True)],
+    *[("gibbs_steps", v, NUMBER) for v in (0, 1.5, "auto", True, (0, 3), (1, 2.5), (1, 2, 3), [1])],
+    *[("n_chains", v, NUMBER) for v in (0, 1.5, "all", None, True)],
+    *[("averaging", v, NUMBER) for v in (-0.1, 1.1, "x", None)],
+    *[("binarize", v, "threshold, sample, resample") for v in ("smaple", True, 1)],
     *[("learning_rate", v, NUMBER) for v in (0, -1, np.nan, np.inf, "fast", None, True)],
     *[("momentum", v, NUMBER) for v in (-0.1, 1, "high")],
     *[("weight_decay", v, NUMBER) for v in (-1e-9, np.inf, None)],
@@ -337,7 +343,11 @@ BAD_RBM = [
     *[("validation_fraction", v, NUMBER) for v in (-0.1, 1, None)],
     *[("sparsity_target", v, NUMBER) for v in (0, 1, "low")],
     ("sparsity_cost", -1, NUMBER),
-    *[(name, v, "True or False") for name in ("nesterovs_momentum", "warm_start") for v in ("no", 2, None)],
+    *[
+        (name, v, "True or False")
+        for name in ("nesterovs_momentum", "warm_start", "centered", "learn_variance")
+        for v in ("no", 2, None)
+    ],
 ]
 BAD_OUTER = [
     *[("hidden_layer_sizes", v, "hidden_layer_sizes") for v in ("atuo", (), 0, (5, 0), (5.0,), (True,), None)],

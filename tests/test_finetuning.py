@@ -116,7 +116,7 @@ def test_history_and_reporter_tell_the_same(problem, start, bk):
             told.append(record)
 
     tuned = run(start, labelled(*problem), bk, reporter=Remember())
-    assert told[0] == {"phase": "finetune", "n_epochs": 5, "sizes": (4, 5, 3)}
+    assert told[0] == {"phase": "finetune", "n_epochs": 5, "sizes": (4, 5, 3), "first_epoch": 0}
     assert told[1:] == tuned.history
     assert [r["epoch"] for r in tuned.history] == [1, 2, 3, 4, 5]
     rates = [r["learning_rate"] for r in tuned.history]  # of the last update in each epoch, falling to 0

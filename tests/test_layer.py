@@ -1,6 +1,7 @@
 """One layer's training: settings, first weights, and what the hot path may not do."""
 
 import tracemalloc
+from dataclasses import dataclass
 
 import exact
 import numpy as np
@@ -15,7 +16,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
 from deepbelief.sources import ArraySource, as_source
-from deepbelief.training import Rows
+from deepbelief.training import Reporter, Rows
 from deepbelief.units import get_unit
 
 ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]
@@ -193,6 +194,56 @@ def test_schedule_and_momentum_reach_the_update(bk):
     assert trainer.state.epochs == 10
 
 
+def test_gibbs_steps_grow_with_the_epochs(bk):
+    rows, steps = bits(), []
+
+    @dataclass(frozen=True)
+    class Spy(PCD):
+        def __call__(self, *arguments):
+            steps.append(self.gibbs_steps)
+            return super().__call__(*arguments)
+
+    train(trainer_for(bk, rows, gradient=Spy(gibbs_steps=(1, 5)), horizon=10), rows, (0, 10))
+    assert steps[::7] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert len(steps) == 70
+
+
+@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt"])
+def test_there_are_as_many_chains_as_asked_for(bk, gradient):
+    rows = bits()
+    trainer = trainer_for(bk, rows, gradient=gradient, n_chains=23)
+    train(trainer, rows, (0, 1))
+    assert trainer.negative_states(0).shape == (23, 4)
+    assert len(trainer.chains) == (230 if gradient == "pt" else 23)
+
+
+@pytest.mark.parametrize("stop_after", [None, 8])
+def test_the_last_weights_are_averaged(bk, stop_after):
+    """The mean over the last 40 % of the updates, or over those of them that were made before the run was stopped."""
+    rows, seen = bits(dtype=np.float64), []
+    trainer = trainer_for(bk, rows, averaging=0.4, horizon=10)
+    step = trainer.step
+
+    def watched(*arguments):
+        step(*arguments)
+        seen.append(host(bk, trainer.machine.params))
+
+    class Enough(Reporter):
+        def record(self, record):
+            return record["epoch"] == stop_after
+
+    trainer.step = watched
+    source = Rows(ArraySource(rows), bk, rows.dtype)
+    trainer.train(source, None, range(10), Enough())
+    last = seen[42:]
+    assert len(last) == (28 if stop_after is None else 14)
+    after = trainer.machine.weights()
+    for name, arrays in zip(("W", "vbias", "hbias"), zip(*last, strict=True), strict=True):
+        np.testing.assert_allclose(getattr(after, name), np.mean(arrays, axis=0), rtol=1e-12)
+    assert np.abs(after.W - last[-1][0]).max() > 1e-4
+    assert trainer.export_state().averaged == 0
+
+
 @pytest.mark.parametrize("gradient", ESTIMATORS)
 @pytest.mark.parametrize("shape", [{}, {"visible": "gaussian"}])
 def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monkeypatch):
@@ -355,5 +406,5 @@ def test_representations_are_hidden_means(bk):
     plain = trainer.represent(Rows(ArraySource(rows), bk, np.float32))
     np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), h, rtol=1e-5)
     mean, scale = np.array([0.1, 0.2, 0.3], np.float32), np.array([2, 3, 4], np.float32)
-    plain.standardise(mean, scale)
+    plain = plain.standardised(mean, scale)
     np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), (h - mean) / scale, rtol=1e-4, atol=1e-6)

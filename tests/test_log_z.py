@@ -26,7 +26,7 @@ def test_enumeration_sums_over_all_states(visible, n_visible, n_hidden):
 @pytest.mark.parametrize(("n_visible", "n_hidden"), [(5, 7), (7, 5)])
 def test_blocks_leave_no_seam(monkeypatch, n_visible, n_hidden):
     weights = tiny(n_visible, n_hidden)
-    monkeypatch.setattr(exact_module, "BLOCK_BITS", 2)
+    monkeypatch.setattr(exact_module, "BLOCK_BYTES", 4 * 8 * 6)
     assert exact_log_z(weights) == pytest.approx(log_z(weights), rel=1e-12)
 
 
@@ -47,7 +47,7 @@ def test_large_weights_do_not_overflow():
 @pytest.mark.parametrize("side", ["visible", "hidden"])
 def test_exact_samples_have_the_models_distribution(side, monkeypatch):
     """20,000 draws against 2**4 probabilities by chi-squared: a chance of 1e-6 to fail."""
-    monkeypatch.setattr(exact_module, "BLOCK_BITS", 2)
+    monkeypatch.setattr(exact_module, "BLOCK_BYTES", 4 * 8 * 6)
     weights = tiny(4, 3 if side == "hidden" else 6)
     draws = exact_samples(weights, 20_000, random_state=1)
     V = states(4)

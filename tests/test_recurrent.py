@@ -378,7 +378,7 @@ def test_clipping_shortens_a_gradient_and_keeps_its_direction():
     assert norms[0] @ norms[1] == pytest.approx(np.linalg.norm(norms[0]) * np.linalg.norm(norms[1]))
 
 
-@pytest.mark.parametrize("gradient", ["pcd", PCD(2), NextFrame()])
+@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt", "exact", PCD(2), NextFrame()])
 def test_estimators_that_cannot_work_for_frames_are_refused(gradient):
     from deepbelief.recurrent.phases import frame_gradient
 

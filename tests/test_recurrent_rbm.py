@@ -87,6 +87,8 @@ def test_going_on_is_the_same_as_not_stopping():
     parts = short(n_iter=2, warm_start=True).fit(CYCLE, LENGTHS).set_params(n_iter=3).fit(CYCLE, LENGTHS)
     same(whole, parts)
     assert parts.n_iter_ == 5 == len(parts.history_)
+    other = clone(parts).fit(CYCLE, LENGTHS).set_params(solver="sgd").fit(CYCLE, LENGTHS)  # starts afresh
+    assert other.n_iter_ == 6
     with pytest.raises(SettingError, match="n_recurrent=4"):
         parts.set_params(n_recurrent=7).fit(CYCLE, LENGTHS)
 

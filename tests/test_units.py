@@ -10,7 +10,7 @@ from deepbelief.seeds import stream
 from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, Softmax, get_unit
 
 SIGMAS = 6.0  # a right sampler fails a comparison with probability 2e-9, and there are a few hundred
-SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1"]
+SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1", "labelled:bernoulli,3", "labelled:gaussian,2"]
 TRACTABLE = [s for s in SPECS if get_unit(s).tractable]
 WIDTH = 6
 DTYPES = [np.float32, np.float64]
@@ -34,7 +34,16 @@ def softmax(x):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def parts(spec):
+    """Return the type of the data and the number of labels."""
+    data, _, n = spec.removeprefix("labelled:").partition(",")
+    return data, int(n)
+
+
 def true_mean(spec, x):
+    if spec.startswith("labelled"):
+        data, n = parts(spec)
+        return np.hstack([true_mean(data, x[:, :-n]), softmax(x[:, -n:])])
     if spec == "bernoulli":
         return 1 / (1 + np.exp(-x))
     if spec == "gaussian":
@@ -111,7 +120,8 @@ def test_log_partition_of_extreme_inputs_is_finite(bk, spec):
 def test_energy_of_a_state(bk, spec):
     v, b = inputs()
     got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
-    truth = ((v - b) ** 2).sum(axis=1) / 2 if spec == "gaussian" else -(v * b).sum(axis=1)
+    n = {"gaussian": WIDTH, "labelled:gaussian,2": WIDTH - 2}.get(spec, 0)  # columns of Gaussian units
+    truth = ((v - b)[:, :n] ** 2).sum(axis=1) / 2 - (v * b)[:, n:].sum(axis=1)
     np.testing.assert_allclose(got, truth, rtol=1e-12)
 
 
@@ -135,9 +145,10 @@ def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
     mu = true_mean(spec, total[None])[0]
     np.testing.assert_allclose(left, np.tile(mu, (n, 1)), rtol=1e-5, atol=1e-6)
     moment, variance = mu, mu * (1 - mu)
-    if spec == "gaussian":
-        variance = np.ones(WIDTH)
-        spread = states.astype(np.float64).var(axis=0)
+    if "gaussian" in spec:
+        n_gaussian = WIDTH if spec == "gaussian" else WIDTH - 2
+        variance[:n_gaussian] = 1
+        spread = states[:, :n_gaussian].astype(np.float64).var(axis=0)
         assert (np.abs(spread - 1) <= SIGMAS * math.sqrt(2 / n)).all()
     if spec == "rectified":
         moment, variance = rectified_moments(total)
@@ -164,13 +175,15 @@ def test_rectified_samples_have_the_second_moment_of_their_noise(bk):
     assert (np.abs(states.var(axis=0) - variance) <= SIGMAS * np.sqrt(fourth / n) + 1e-9).all()
 
 
-@pytest.mark.parametrize("spec", ["bernoulli", "softmax:2,3,1"])
+GROUPS = {"softmax:2,3,1": (slice(0, 2), slice(2, 5), slice(5, 6)), "labelled:bernoulli,3": (slice(3, 6),)}
+
+
+@pytest.mark.parametrize("spec", ["bernoulli", *GROUPS])
 def test_states_are_bits_with_one_on_in_each_group(bk, spec):
     _, states, _ = drawn(bk, spec, np.float32, 500)
     assert set(np.unique(states)) == {0, 1}
-    if spec != "bernoulli":
-        for group in (slice(0, 2), slice(2, 5), slice(5, 6)):
-            np.testing.assert_array_equal(states[:, group].sum(axis=1), 1)
+    for group in GROUPS.get(spec, ()):
+        np.testing.assert_array_equal(states[:, group].sum(axis=1), 1)
 
 
 def test_a_draw_of_exactly_zero_still_chooses_one(bk):
@@ -194,7 +207,8 @@ def test_units_draw_independently(bk):
 
 @pytest.mark.parametrize("spec", TRACTABLE)
 def test_initial_biases_give_the_column_means(bk, spec):
-    means = np.array([0.3, 0.7, 0.2, 0.1, 0.7, 1.0 if spec != "bernoulli" else 0.9])
+    last = {"softmax:2,3,1": [0.2, 0.1, 0.7, 1.0], "labelled:gaussian,2": [0.2, 0.1, 0.4, 0.6]}
+    means = np.array([0.3, 0.7, *last.get(spec, [0.9, 0.1, 0.7, 0.2])])
     bias = get_unit(spec).initial_bias(means)
     np.testing.assert_allclose(mean(bk, get_unit(spec), np.zeros((1, WIDTH)), bias)[0], means, rtol=1e-12)
 
@@ -245,7 +259,11 @@ def test_a_spec_reads_back_as_the_same_unit(spec):
     assert get_unit(unit.spec) == unit
 
 
-@pytest.mark.parametrize("spec", ["bernouli", "softmax:", "softmax:2,x", "softmax:0,2", "gaussian:3", ""])
+NO_SPECS = ["bernouli", "softmax:", "softmax:2,x", "softmax:0,2", "gaussian:3", ""]
+NO_LABELS = ["labelled", "labelled:bernoulli", "labelled:bernoulli,1", "labelled:softmax,3", "labelled:b,3"]
+
+
+@pytest.mark.parametrize("spec", NO_SPECS + NO_LABELS)
 def test_unknown_specs_are_refused(spec):
     if spec == "softmax:":
         assert get_unit(spec).spec == "softmax"

@@ -51,6 +51,12 @@ class Rng(Protocol):
     def normal(self, out: DeviceArray) -> DeviceArray:
         """Write draws from N(0, 1)."""
 
+    def state(self) -> Mapping[str, Any]:
+        """Return where the stream stands, as plain values and NumPy arrays."""
+
+    def go_to(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a stream stood."""
+
 
 class Backend(Protocol):
     """Where numbers live and how the fused steps run."""
@@ -97,8 +103,8 @@ class Backend(Protocol):
         ``w -= rate * mean / (sqrt(square) + epsilon)``. A ``grad`` that is an array is used as scratch space.
         """
 
-    def free_memory(self) -> int:
-        """Return the bytes of memory that are free where arrays live."""
+    def memory(self) -> int:
+        """Return the bytes of memory that there are where arrays live."""
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""

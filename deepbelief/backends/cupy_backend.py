@@ -1,6 +1,7 @@
 """The GPU backend: CuPy for arrays and products, fused CUDA kernels for the rest."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class CupyRng:
         cupy = backend.xp
         state = int(seed.generate_state(1, np.uint64)[0])
         self._backend = backend
-        self._generator = cupy.random.Generator(cupy.random.Philox4x3210(state))
+        self._bits = cupy.random.Philox4x3210(state)
+        self._generator = cupy.random.Generator(self._bits)
 
     def bernoulli(self, p: Any, out: Any) -> Any:
         """Write 1 with probability ``p``, else 0."""
@@ -51,6 +53,14 @@ class CupyRng:
         """Write draws from N(0, 1)."""
         out[...] = self._generator.standard_normal(out.shape, dtype=out.dtype)
         return out
+
+    def state(self) -> Mapping[str, Any]:
+        """Return where the stream stands: the memory of its generators, which CuPy gives no other way to."""
+        return {"memory": self._backend.to_numpy(self._bits._state)}
+
+    def go_to(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a stream stood."""
+        self._bits._state[...] = self._backend.asarray(state["memory"])
 
 
 class CupyBackend:
@@ -117,10 +127,9 @@ class CupyBackend:
         numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
         self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 
-    def free_memory(self) -> int:
-        """Return the device memory that is free, CuPy's own pool included."""
-        free = self.xp.cuda.runtime.memGetInfo()[0]
-        return int(free + self.xp.get_default_memory_pool().free_bytes())
+    def memory(self) -> int:
+        """Return the device's memory."""
+        return int(self.xp.cuda.runtime.memGetInfo()[1])
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""

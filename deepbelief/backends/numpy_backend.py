@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,14 @@ class NumpyRng:
     def normal(self, out: Array) -> Array:
         """Write draws from N(0, 1)."""
         return self._generator.standard_normal(out=out, dtype=out.dtype)
+
+    def state(self) -> Mapping[str, Any]:
+        """Return where the stream stands."""
+        return self._bits.state
+
+    def go_to(self, state: Mapping[str, Any]) -> None:
+        """Go on from where a stream stood."""
+        self._bits.state = state  # type: ignore[assignment]
 
 
 def _step_by_product(
@@ -177,10 +186,10 @@ class NumpyBackend:
             t *= rate
             part -= t
 
-    def free_memory(self) -> int:
-        """Return the physical memory that is free, 1 GiB where the system does not say."""
+    def memory(self) -> int:
+        """Return the physical memory, 1 GiB where the system does not say."""
         try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, ValueError, OSError):
             return 2**30
 

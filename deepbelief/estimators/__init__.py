@@ -5,7 +5,18 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.files import load, save
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 
-__all__ = ["DBN", "RBM", "DBNClassifier", "DBNRegressor", "DeepAutoencoder", "RecurrentRBM", "load", "save"]
+__all__ = [
+    "DBN",
+    "RBM",
+    "DBNClassifier",
+    "DBNRegressor",
+    "DeepAutoencoder",
+    "RBMClassifier",
+    "RecurrentRBM",
+    "load",
+    "save",
+]

@@ -11,10 +11,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
@@ -30,7 +32,6 @@ from deepbelief.network import Layer, Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import scaled, transform
 from deepbelief.schedules import Schedule
-from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, get_reporter
@@ -119,6 +120,12 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
@@ -193,6 +200,8 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         tol: float = 1e-4,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -224,6 +233,8 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         self.tol = tol
         self.warm_start = warm_start
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -245,24 +256,27 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         DataError, SettingError, BackendError, DivergenceError
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        problem = self._prepare(X, None, None, bk, reporter)
-        diverged = self._solve(problem, bk, reporter)
+        with keeping(self.checkpoint) as keeper:
+            problem = self._prepare(X, None, None, bk, reporter, keeper)
+            diverged = self._solve(problem, bk, reporter, keeper)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
         warn_diverged(diverged)
         return self
 
-    def _prepare(self, X: Any, y: None, sample_weight: None, bk: Backend, reporter: Reporter) -> Problem:
+    def _prepare(
+        self, X: Any, y: None, sample_weight: None, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+    ) -> Problem:
         """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
+        self._begin(keeper, partial(describe_run, self, source), again)
         if again:
             hidden, head, history = self._hidden(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
         else:
-            self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter)
+            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, keeper)
             hidden, head = unroll(self.pretrained_stack_)
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None

@@ -20,10 +20,18 @@ from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
+
 
 def is_source(X: Any) -> bool:
     """Tell whether ``X`` is a `RowSource` rather than an array."""
     return hasattr(X, "take") and not hasattr(X, "__array__") and not sparse.issparse(X) and hasattr(X, "shape")
+
+
+def streamed(X: Any) -> Any:
+    """Return an HDF5 dataset or a large memory map as the source that reads it bit by bit, anything else as it is."""
+    large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP
+    return as_source(X) if large or type(X).__module__.startswith("h5py") else X
 
 
 def check_backend(backend: str | Backend, X: Any) -> Backend:
@@ -38,6 +46,7 @@ def check_backend(backend: str | Backend, X: Any) -> Backend:
 
 def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1) -> RowSource:
     """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers."""
+    X = streamed(X)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=min_rows)
         return X  # type: ignore[no-any-return]
@@ -55,6 +64,7 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector."""
+    X = streamed(X)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=2)
         if y is None:
@@ -127,7 +137,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     get_gradient(rbm.gradient, 1)
     if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
         raise SettingError(f"schedule={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear")
-    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered")
+    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered", "learn_variance")
     steps = check_steps(rbm.gibbs_steps)
     check_binarization(rbm.binarize)
     check_number("n_chains", rbm.n_chains, low=1, integer=True, auto=True)
@@ -146,6 +156,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     return RBMSettings(
         visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
+        learn_variance=bool(rbm.learn_variance),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
         nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
         n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),

@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
@@ -103,6 +104,12 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
@@ -183,6 +190,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         unlabeled: Any = "auto",
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -219,6 +228,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         self.unlabeled = unlabeled
         self.warm_start = warm_start
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
@@ -22,14 +26,18 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.runs import describe_run
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, get_reporter, split_rows
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -62,11 +70,11 @@ def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the checked settings of each layer; one template for all binarises what enters the first."""
+    """Return the checked settings of each layer; what concerns the rows holds for the first of one for all."""
     settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
     if isinstance(rbm, (list, tuple)):
         return settings
-    return [each if layer == 0 else replace(each, binarize=None) for layer, each in enumerate(settings)]
+    return [settings[0], *(replace(each, binarize=None, learn_variance=False) for each in settings[1:])]
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
@@ -93,13 +101,15 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
-        settings, gradient=denoising, centered=False, n_iter=0 if estimator.pretraining == "none" else settings.n_iter
-    )
+        settings, gradient=denoising, centered=False, learn_variance=False,
+        n_iter=0 if estimator.pretraining == "none" else settings.n_iter,
+    )  # fmt: skip
 
 
 def pretrain_stack(
-    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter
-) -> Pretrained:
+    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
+    keeper: Keeper = NO_KEEPER,
+) -> Pretrained:  # fmt: skip
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
     settings = [of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
@@ -113,10 +123,20 @@ def pretrain_stack(
         source, held_out, _, _ = split_rows(source, fraction, seed)
     result = pretrain(
         source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
-        reporter=reporter,
+        reporter=reporter, keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
+
+
+def _has_likelihood(dbn: Any) -> bool:
+    """Tell whether a network is, or will be, one that has a likelihood."""
+    if dbn.pretraining != "rbm":
+        return False
+    if hasattr(dbn, "stack_"):
+        return has_bound(dbn.stack_)
+    templates = dbn.rbm if isinstance(dbn.rbm, (list, tuple)) else [dbn.rbm]
+    return all(template is None or get_unit(template.hidden).tractable for template in templates)
 
 
 class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -130,7 +150,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     rbm : RBM, list of RBM or None, default=None
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
-        ``visible`` holds for the first layer, and so does ``binarize`` of a single template.
+        ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
     pretraining : {"rbm", "denoising", "none"}, default="rbm"
         ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
         rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
@@ -142,6 +162,12 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
         below as they then are.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
@@ -177,6 +203,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         corruption_level: float = 0.25,
         n_passes: int = 1,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -187,6 +215,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.corruption_level = corruption_level
         self.n_passes = n_passes
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -210,8 +240,11 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         bk = check_backend(self.backend, X)
         source = check_rows(self, X, bk, reset=True, min_rows=2)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
-        seed = run_seed(self.random_state)
-        result = pretrain_stack(self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose))
+        with keeping(self.checkpoint) as keeper:
+            seed = keeper.begin(self.random_state, partial(describe_run, self, source))
+            result = pretrain_stack(
+                self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose), keeper=keeper
+            )
         self.stack_ = result.stack
         self.history_ = result.history
         self._h_states = result.negative_states
@@ -255,7 +288,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         h = bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype)
         return on_device(bk.to_numpy(rows_below(self.stack_, h, bk)), X, bk)
 
-    def sample(self, n_samples: int = 1, *, n_steps: int = 1000, random_state: Any = None) -> Array:
+    def sample(
+        self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None
+    ) -> Array:
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
@@ -263,6 +298,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_samples : int, default=1
         n_steps : int, default=1000
             Gibbs steps from hidden states of the last negative phase.
+        temperature : float, default=1.0
+            The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
         random_state : int, Generator or None
             None: go on with the model's own stream, so that two calls differ.
 
@@ -274,6 +311,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
         check_number("n_steps", n_steps, low=1, integer=True)
+        check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
         if random_state is None:
@@ -283,7 +321,54 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         else:
             rng = bk.rng(stream(run_seed(random_state), "sample"))
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        return sample(self.stack_, states, n_steps, bk, rng)
+        return sample(self.stack_, states, n_steps, bk, rng, temperature=float(temperature))
+
+    @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
+    def score_samples(self, X: Any) -> Array:
+        """Return a lower bound on each row's log-likelihood, in nats, up to the log Z of the top machine.
+
+        Exact for one layer, where it is -F(v). Comparable between rows of one model only; `log_likelihood` takes
+        log Z off.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), float64
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        return unnormalised(self.stack_, check_rows(self, X, bk, reset=False), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
+
+    @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
+    def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
+        """Return a lower bound on the log-likelihood of the rows, with the error that log Z and its own draws bring.
+
+        For one layer it is the log-likelihood itself.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+            0 and 1 for Bernoulli visible units.
+        method : {"auto", "exact", "ais"}, default="auto"
+            How log Z of the top machine is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
+        **ais
+            Passed on to `deepbelief.likelihood.log_likelihood`; ``backend`` is this estimator's.
+
+        Returns
+        -------
+        LogLikelihood
+
+        Raises
+        ------
+        DataError, SettingError
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        return log_likelihood(self.stack_, source, method=method, **({"backend": bk} | ais))
 
     @property
     def _n_features_out(self) -> int:

@@ -17,6 +17,7 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN, check_pretraining, layer_settings
 from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values, class_loss, value_loss
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.hdf5 import ModelFile
@@ -26,11 +27,13 @@ from deepbelief.recurrent import CELLS, RecurrentState, RecurrentWeights, get_ce
 from deepbelief.recurrent.model import NAMES
 from deepbelief.seeds import run_seed
 from deepbelief.stack import Stack
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ESTIMATORS: Mapping[str, type[Any]] = {
     "RBM": RBM,
+    "RBMClassifier": RBMClassifier,
     "DBN": DBN,
     "DBNClassifier": DBNClassifier,
     "DBNRegressor": DBNRegressor,
@@ -43,7 +46,7 @@ ESTIMATORS: Mapping[str, type[Any]] = {
 SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
-DROPPED = {"pretrained": None, "verbose": 0}
+DROPPED = {"pretrained": None, "verbose": 0, "checkpoint": None}
 
 
 def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -53,7 +56,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
 
     Parameters
     ----------
-    estimator : RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
+    estimator : RBM, RBMClassifier, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
     path : str or path
     metadata : mapping, optional
         Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
@@ -88,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    RBM, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
+    RBM, RBMClassifier, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
         It predicts bit for bit what the saved one did, on the same machine and versions.
 
     Raises
@@ -114,12 +117,13 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     common = {"kind": kind, "params": params, "history": estimator.history_, "metadata": metadata}
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
-    if isinstance(estimator, RBM):
+    if isinstance(estimator, (RBM, RBMClassifier)):
         state = asdict(estimator._state)
-        arrays = {k: v for k in ("chains", "activity", "offset") if (v := state.pop(k)) is not None}
+        arrays = {k: v for k in ("chains", "activity", "offset", "log_variance") if (v := state.pop(k)) is not None}
         for one, several in SEVERAL.items():
             arrays |= {f"{one}_{i}": v for i, v in enumerate(state.pop(several))}
         arrays["h_samples"] = estimator.h_samples_
+        arrays |= {"classes": estimator.classes_} if isinstance(estimator, RBMClassifier) else {}
         return ModelFile(
             **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
             attributes=attributes | state | {"draws": estimator._draws},
@@ -213,7 +217,7 @@ def _check_settings(estimator: Any) -> None:
         rbm_settings(estimator)
         check_number("n_components", estimator.n_components, low=1, integer=True)
         return
-    if isinstance(estimator, RecurrentRBM):
+    if isinstance(estimator, (RBMClassifier, RecurrentRBM)):
         estimator._settings()
         return
     layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, list) else 1)
@@ -247,15 +251,16 @@ def _restore(estimator: Any, model: ModelFile) -> None:
     arrays, attributes = dict(model.arrays), model.attributes
     assert model.stack is not None
     estimator.n_features_in_ = _count(attributes, "n_features_in")
-    if estimator.n_features_in_ != model.stack.sizes[0]:
-        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {model.stack.sizes[0]}")
+    n_inputs = model.stack.sizes[0] - (arrays["classes"].size if isinstance(estimator, RBMClassifier) else 0)
+    if estimator.n_features_in_ != n_inputs:
+        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {n_inputs}")
     estimator._seed = _count(attributes, "seed")
     estimator.history_ = [dict(record) for record in model.history]
     if "feature_names_in" in arrays:
         names = estimator.feature_names_in_ = arrays["feature_names_in"].astype(object)
         if names.shape != (estimator.n_features_in_,) or not all(isinstance(name, str) for name in names):
             raise FileFormatError("the file's feature names must be one text for each feature")
-    if isinstance(estimator, RBM):
+    if isinstance(estimator, (RBM, RBMClassifier)):
         _restore_rbm(estimator, model.stack, arrays, attributes)
     elif isinstance(estimator, RecurrentRBM):
         _restore_recurrent(estimator, model.stack, arrays, attributes)
@@ -292,7 +297,9 @@ def _shaped(array: Array, shape: tuple[int | None, ...], dtype: Any) -> Array:
     return array
 
 
-def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> None:
+def _restore_rbm(
+    rbm: RBM | RBMClassifier, stack: Stack, arrays: Mapping[str, Array], attributes: Mapping[str, Any]
+) -> None:
     if len(stack) != 1:
         raise FileFormatError(f"an RBM has one layer, the file holds {len(stack)}")
     weights = rbm.weights_ = stack.layers[0]
@@ -310,11 +317,23 @@ def _restore_rbm(rbm: RBM, stack: Stack, arrays: Mapping[str, Array], attributes
         several("fast") if "fast_0" in arrays else [],
         several("average") if "average_0" in arrays else [],
         _count(attributes, "averaged") if "averaged" in attributes else 0,
+        _shaped(arrays["log_variance"], (weights.n_visible,), dtype) if "log_variance" in arrays else None,
         _count(attributes, "epochs"),
         _count(attributes, "updates"),
     )
     rbm.h_samples_ = _shaped(arrays["h_samples"], rows, dtype)
     rbm._draws = _count(attributes, "draws")
+    if isinstance(rbm, RBMClassifier):
+        rbm.classes_ = _classes(arrays["classes"])
+        if getattr(get_unit(weights.visible), "n_labels", 0) != len(rbm.classes_):
+            raise FileFormatError(f"the file has {len(rbm.classes_)} classes, but {weights.visible} visible units")
+
+
+def _classes(classes: Array) -> Array:
+    """Return the classes of a task, or refuse them."""
+    if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
+        raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
+    return classes
 
 
 def _restore_recurrent(
@@ -357,9 +376,8 @@ def _class_head(clf: DBNClassifier, targets: Any, arrays: Mapping[str, Array]) -
         return head
     n_tasks = sum(name.startswith("classes_") for name in arrays)
     names = [f"classes_{k}" for k in range(max(2, n_tasks))] if several else ["classes"]
-    for classes in (arrays[name] for name in names):
-        if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
-            raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
+    for name in names:
+        _classes(arrays[name])
     if several:
         weights = None if clf.task_weights is None else tuple(map(float, clf.task_weights))
         return Tasks([arrays[name] for name in names], weights)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -18,11 +21,14 @@ from deepbelief.estimators.base import (
     user_level,
     warn_diverged,
 )
+from deepbelief.estimators.generative import GenerativeMixin
+from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.pretraining import pretrain, scaled, transform
+from deepbelief.pretraining import Pretrained, pretrain, scaled, transform
+from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
 from deepbelief.settings import check_binary
@@ -35,7 +41,7 @@ from deepbelief.units import Unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters
@@ -46,8 +52,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else
         Gaussian with each column standardised by its mean and deviation in `fit`.
     hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
-    gradient : {"cd", "pcd"} or GradientEstimator, default="cd"
-        Contrastive divergence (Hinton 2002) or persistent contrastive divergence (Tieleman 2008).
+    gradient : {"cd", "mfcd", "pcd", "fpcd", "pt", "exact"} or GradientEstimator, default="cd"
+        Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman
+        2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a good likelihood; the
+        gradient itself, for at most 16 units on one side. Instances of `deepbelief.gradients` have further settings.
     gibbs_steps : int or tuple of two int, default=1
         Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last.
     n_chains : int or "auto", default="auto"
@@ -65,10 +73,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
         that are neither 0 nor 1, which would swing up.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
-        How the learning rate moves; ``"auto"`` is constant for CD and linear to 0 for PCD.
+        How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.
     momentum : float or "auto", default="auto"
-        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 for PCD, whose chains must keep up
-        with the weights.
+        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 where chains persist, which must
+        keep up with the weights.
     nesterovs_momentum : bool, default=False
     weight_decay : float, default=2e-4
         L2 factor of the weights (not the biases).
@@ -77,6 +85,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         hidden biases. None: no push.
     sparsity_cost : float, default=0.3
         Strength of that push.
+    learn_variance : bool, default=False
+        Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that of the
+        noise, and is a part of the scale in ``weights_``.
     averaging : float, default=0.0
         Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
     batch_size : int or "auto", default="auto"
@@ -88,6 +99,12 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     warm_start : bool, default=False
         `fit` goes on from the weights, velocities and chains of the last `fit`.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
         1 prints a line per epoch.
@@ -123,6 +140,7 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     weights_: Weights
     history_: list[dict[str, Any]]
     _state: LayerState
+    _seed: int
 
     def __init__(
         self,
@@ -142,12 +160,15 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weight_decay: float = 2e-4,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
+        learn_variance: bool = False,
         averaging: float = 0.0,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -166,12 +187,15 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.weight_decay = weight_decay
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
+        self.learn_variance = learn_variance
         self.averaging = averaging
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -202,22 +226,29 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
-        seed = self._seed_of_run(again)
-        held_out = None
-        if self.validation_fraction:
-            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
-            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
-        result = pretrain(
-            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
-            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None,
-        )  # fmt: skip
+        with keeping(self.checkpoint) as keeper:
+            result = self._pretrain(source, settings, bk, keeper, again)
         self.weights_ = result.stack.layers[0]
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
         self.history_ = (self.history_ if again else []) + result.history
         warn_diverged(result.diverged)
         return self
+
+    def _pretrain(
+        self, source: RowSource, settings: RBMSettings, bk: Backend, keeper: Keeper, again: bool
+    ) -> Pretrained:
+        start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
+        seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
+        held_out = None
+        if self.validation_fraction:
+            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
+            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
+        return pretrain(
+            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
+            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
+            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
+        )  # fmt: skip
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
@@ -268,8 +299,9 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
         )
         epoch = self._state.epochs
-        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype)
-        labels = {"phase": "partial_fit"} | ({} if self.binarize is None else {"binarize": self.binarize})
+        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
+        labels: dict[str, Any] = {"phase": "partial_fit"}
+        labels |= {} if self.binarize is None else {"binarize": self.binarize}
         reporter = get_reporter(self.verbose)
         self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), reporter, shuffle=False, **labels)
         self.weights_ = trainer.machine.weights()
@@ -277,10 +309,10 @@ class RBM(ScoredMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.h_samples_ = trainer.negative_states(self._seed)
         warn_diverged(trainer.diverged)
 
-    def _seed_of_run(self, again: bool) -> int:
+    def _seed_of_run(self, again: bool, keeper: Keeper = NO_KEEPER, describe: Any = None) -> int:
+        seed = keeper.begin(self._seed if again else self.random_state, describe)
         if not again:
-            self._seed = run_seed(self.random_state)
-            self._draws = 0
+            self._seed, self._draws = seed, 0
         return self._seed
 
     @property

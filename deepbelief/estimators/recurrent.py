@@ -54,9 +54,12 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Transfor
         ``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.
     truncation : int, default=100
         Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the state that
-        the one before has left. Longer than the dependencies that are to be learned; memory grows with it.
-    gradient : {"cd"} or GradientEstimator, default="cd"
-        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper.
+        the one before has left. What happened longer ago may still be in the state, but nothing teaches the state to
+        keep it: take twice the longest dependency that matters, so that half of those lie within a window, or all of
+        the sequence where it is short. Time per frame does not depend on it, memory grows with it.
+    gradient : {"cd", "mfcd"} or GradientEstimator, default="cd"
+        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper; or its
+        mean-field version. Others have one negative phase for all rows.
     gibbs_steps : int, default=10
         Gibbs steps k for each update.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"

@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import DataError
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
@@ -78,6 +79,12 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights, in the units that the first `fit` standardised to.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    memory_limit : int, str or None, default=None
+        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
+        in windows while they train, and hidden representations lie on the disk.
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
+        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
     random_state : int, Generator, RandomState or None, default=None
 
@@ -147,6 +154,8 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         tol: float = 1e-4,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        memory_limit: int | str | None = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -180,6 +189,8 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         self.tol = tol
         self.warm_start = warm_start
         self.backend = backend
+        self.memory_limit = memory_limit
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 

@@ -80,8 +80,8 @@ class ScoredMixin:
         """
         if not _has_pseudo_likelihood(self):
             return -self.free_energy(X)  # type: ignore[no-any-return]
-        source, _ = self._rows_of(X)
-        parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits) for block in blocks(source)]
+        source, bk = self._rows_of(X)
+        parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits, backend=bk) for block in blocks(source)]
         return np.concatenate(parts)
 
     @available_if(_has_pseudo_likelihood)  # type: ignore[untyped-decorator]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.activations import get_activation
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -22,6 +24,7 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
 from deepbelief.estimators.heads import Head
+from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
@@ -33,7 +36,6 @@ from deepbelief.estimators.tuning import (
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, redrawn, stack_from_layers
 from deepbelief.pretraining import scaled
-from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack
 from deepbelief.training import Record, Reporter, get_reporter
@@ -55,6 +57,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     warm_start: bool
     rbm: Any
     backend: str | Backend
+    checkpoint: str | Path | CheckpointFile | None
     verbose: int | Reporter | Sequence[Reporter]
     random_state: Any
 
@@ -91,25 +94,28 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         DataError, SettingError, BackendError, DivergenceError
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        problem = self._prepare(X, y, sample_weight, bk, reporter)
-        diverged = self._solve(problem, bk, reporter)
+        with keeping(self.checkpoint) as keeper:
+            problem = self._prepare(X, y, sample_weight, bk, reporter, keeper)
+            diverged = self._solve(problem, bk, reporter, keeper)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
         warn_diverged(diverged)
         return self
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter) -> Problem:
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+    ) -> Problem:
         """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
         train = self._read(source, y, sample_weight, again)
+        self._begin(keeper, partial(describe_run, self, source, y, sample_weight), again)
         if again:
             history = self.history_
         else:
-            self._seed, self._epochs = run_seed(self.random_state), 0
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
             self.pretrained_stack_, history = stack_to_tune(
-                self, source, sizes, partial(templates_of, self.rbm), bk, reporter
+                self, source, sizes, partial(templates_of, self.rbm), bk, reporter, keeper
             )
             if self.pretrained is None and self.pretraining == "none" and self.activation != "auto":
                 self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_flags, check_number, check_sizes, user_level
 from deepbelief.estimators.dbn import pretrain_stack
@@ -17,10 +19,11 @@ from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
 from deepbelief.network import Layer
 from deepbelief.optimizers import SGD, get_optimizer
+from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, column_statistics
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, State, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,6 +43,11 @@ class Problem:
     tied: bool = False
 
 
+def _context(stack: Stack, history: list[Record]) -> State:
+    """Return what is needed to come back to fine-tuning."""
+    return {"stack": stack_state(stack), "history": history}
+
+
 SHARED = (
     "solver", "learning_rate_init", "schedule", "momentum", "alpha", "l1", "max_norm", "dropout", "input_dropout",
     "batch_size", "max_iter", "n_iter_no_change", "tol",
@@ -50,14 +58,24 @@ SHARED = (
 class FineTunedMixin:
     """What fine-tuned estimators share: how a problem is solved, and what they show of it."""
 
-    def _solve(self, problem: Problem, bk: Backend, reporter: Reporter) -> str:
+    def _begin(self, keeper: Keeper, describe: Callable[..., Any], again: bool) -> None:
+        """Begin a run: draw its seed, or go on with that of an earlier one."""
+        own = self.__dict__
+        if again:
+            start = [*own["coefs_"], *own["intercepts_"], np.array(own["_epochs"])]
+            keeper.begin(own["_seed"], partial(describe, start=start))
+        else:
+            own["_seed"], own["_epochs"] = keeper.begin(own["random_state"], describe), 0
+
+    def _solve(self, problem: Problem, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER) -> str:
         """Fine-tune, keep weights and history, and return why the run diverged, or nothing."""
         own, n_rows = self.__dict__, problem.train.rows.shape[0]
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
+        keeper.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, settings=problem.settings, bk=bk,
             seed=own["_seed"], validation=problem.validation, reporter=reporter, first_epoch=own["_epochs"],
-            tied=problem.tied,
+            tied=problem.tied, keeper=keeper,
         )  # fmt: skip
         own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
         own["_epochs"] = result.epochs
@@ -102,25 +120,27 @@ def finetune_settings(estimator: Any, **own: Any) -> FineTuneSettings:
     check_number("max_iter", estimator.max_iter, low=1, integer=True, auto=True)
     check_number("validation_fraction", estimator.validation_fraction, low=0, high=1, open_low=True, open_high=True)
     check_number("n_iter_no_change", estimator.n_iter_no_change, low=1, integer=True)
-    return FineTuneSettings(
-        **{name: getattr(estimator, name) for name in SHARED} | {"nesterov": bool(estimator.nesterovs_momentum)} | own
-    )
+    own |= {"nesterov": bool(estimator.nesterovs_momentum), "memory_limit": memory_bytes(estimator.memory_limit)}
+    return FineTuneSettings(**{name: getattr(estimator, name) for name in SHARED} | own)
 
 
 def stack_to_tune(
     estimator: Any, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
-    bk: Backend, reporter: Reporter,
+    bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER,
 ) -> tuple[Stack, list[Record]]:  # fmt: skip
     """Return the stack to start from, pretrained on these rows or given, and the history of pretraining.
 
     ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
     """
+    if (found := keeper.found("finetune")) is not None:
+        return stack_from_state(found.context["stack"]), list(found.context["history"])
     if estimator.pretrained is None:
         wanted = sizes()
         estimator._check_layers(len(wanted))
         result = pretrain_stack(
-            estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter
-        )
+            estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter,
+            keeper=keeper,
+        )  # fmt: skip
         return result.stack, result.history
     column_statistics(source)  # refuses values that are not finite
     stack = given_stack(estimator.pretrained)

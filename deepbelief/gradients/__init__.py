@@ -14,10 +14,11 @@ from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
 from deepbelief.gradients.enumeration import Exact
 from deepbelief.gradients.persistent import FPCD, PCD
 from deepbelief.gradients.tempering import PT
+from deepbelief.gradients.variance import LogVariance
 
 __all__ = [
     "CD", "CORRUPTIONS", "FPCD", "GRADIENTS", "MFCD", "PCD", "PT", "Denoising", "Exact", "Gradient",
-    "GradientEstimator", "PhaseBuffers", "get_gradient",
+    "GradientEstimator", "LogVariance", "PhaseBuffers", "get_gradient",
 ]  # fmt: skip
 
 GRADIENTS: Mapping[str, type[GradientEstimator]] = {

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from deepbelief.backends import Rng
 from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
+from deepbelief.schedules import steps_at
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,11 @@ class CD:
         rng: Rng,
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps from the data."""
-        assert isinstance(self.gibbs_steps, int)
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         v_pos, v_neg, h_pos, h_neg = v[:n_rows], v[n_rows:], h[:n_rows], h[n_rows:]
         states = buffers.space("h_states", n_rows, h.shape[1])
         machine.sample_hidden(v_pos, rng, states, mean=h_pos)
-        for _ in range(self.gibbs_steps - 1):
+        for _ in range(steps_at(self.gibbs_steps) - 1):
             machine.sample_visible(states, rng, v_neg, mean=buffers.space("v_mean", n_rows, v.shape[1]))
             machine.sample_hidden(v_neg, rng, states, mean=h_neg)
         if self.sample_visible:
@@ -88,11 +88,10 @@ class MFCD:
         rng: Rng,
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` mean-field steps from the data."""
-        assert isinstance(self.gibbs_steps, int)
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]
         machine.mean_hidden(v[:n_rows], out=h_pos)
-        for step in range(self.gibbs_steps):
+        for step in range(steps_at(self.gibbs_steps)):
             machine.mean_visible(h_neg if step else h_pos, out=v_neg)
             machine.mean_hidden(v_neg, out=h_neg)
         return buffers.gradient(n_rows, n_rows, batch_size)

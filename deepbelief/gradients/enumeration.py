@@ -7,6 +7,7 @@ from deepbelief.errors import SettingError
 from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.machine import Machine
+from deepbelief.schedules import steps_at
 
 LARGEST_SIDE = 16
 
@@ -49,9 +50,8 @@ class Exact:
         n = n_rows + max(len(states), 0 if chains is None else len(chains))
         v, h = buffers.visible(n), buffers.hidden(n)
         if chains is not None:
-            assert isinstance(self.gibbs_steps, int)
             last = slice(n_rows, n_rows + len(chains))
-            gibbs(machine, buffers, chains, self.gibbs_steps, rng, v[last], h[last])
+            gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[last], h[last])
         machine.mean_hidden(v[:n_rows], out=h[:n_rows])
         v_neg, h_neg = v[n_rows : n_rows + len(states)], h[n_rows : n_rows + len(states)]
         if side == "visible":

@@ -6,6 +6,7 @@ from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
 from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
+from deepbelief.schedules import steps_at
 
 
 def first_chains(machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
@@ -57,11 +58,10 @@ class PCD:
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps of the chains, hidden states that move in place."""
         assert chains is not None
-        assert isinstance(self.gibbs_steps, int)
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
         machine.mean_hidden(v[:n_rows], out=h[:n_rows])
-        gibbs(machine, buffers, chains, self.gibbs_steps, rng, v[n_rows:], h[n_rows:])
+        gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[n_rows:], h[n_rows:])
         return buffers.gradient(n_rows, len(chains), batch_size)
 
 
@@ -111,7 +111,6 @@ class FPCD:
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps of the chains, and let the fast parameters learn from it."""
         assert chains is not None
-        assert isinstance(self.gibbs_steps, int)
         xp = machine.bk.xp
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
@@ -120,7 +119,7 @@ class FPCD:
             buffers.fast = [xp.zeros_like(p) for p in machine.params]
         driven = buffers.constant("driven", machine.copy)
         self._drive(driven, machine, buffers)
-        gibbs(driven, buffers, chains, self.gibbs_steps, rng, v[n_rows:], h[n_rows:])
+        gibbs(driven, buffers, chains, steps_at(self.gibbs_steps), rng, v[n_rows:], h[n_rows:])
         grads = buffers.gradient(n_rows, len(chains), batch_size)
         kept = buffers.constant("kept", lambda: [xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)])
         for room, grad in zip(kept, grads[1:], strict=True):

@@ -10,6 +10,7 @@ from deepbelief.errors import SettingError
 from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains
 from deepbelief.machine import Machine
+from deepbelief.schedules import steps_at
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,10 @@ class PT:
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps and exchanges of the chains, which move in place."""
         assert chains is not None
-        assert isinstance(self.gibbs_steps, int)
         n, n_chains = n_rows + len(chains), len(chains) // self.n_temperatures
         v, h = buffers.visible(n), buffers.hidden(n)
         machine.mean_hidden(v[:n_rows], out=h[:n_rows])
-        for _ in range(self.gibbs_steps):
+        for _ in range(steps_at(self.gibbs_steps)):
             difference = self._step(machine, buffers, chains, v[n_rows:], rng)
             self._exchange(machine, buffers, chains, v[n_rows:], difference, rng)
         last = slice(n_rows, n_rows + n_chains)

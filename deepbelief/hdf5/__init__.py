@@ -64,6 +64,11 @@ Nothing else than this, all of it reached by hard links::
                             (n_visible,), floating, optional: column means of the training rows after scaling
     /pretrained             optional group, like /stack: the layers before fine-tuning
 
+A file of kind ``"Checkpoint"`` is a run between two updates. Its params are the settings of the run; its attributes are
+``state``, ``data`` (by which the rows are known), ``seed``, ``machine`` (what computed it) and ``finished``. In
+``state``, nested objects and lists, an object ``{"array at": NAME}`` stands for the array /arrays/NAME. The checkpoint
+before the last one lies beside it, under the same name with ``.previous`` after it.
+
 Datasets are stored compact, contiguous or in chunks (at most 65536 of them); chunks may pass through
 gzip, shuffle and fletcher32, each once, and no other filter. This library writes contiguous ones without filters,
 and equal content gives equal bytes. A name (kind, array) is a letter or underscore followed by at most
@@ -73,9 +78,25 @@ and declared sizes beyond a memory limit or beyond what the file can hold (defla
 of one); all of that is checked before any array is read.
 """
 
+from deepbelief.hdf5.checkpoint import KIND, last_checkpoint, previous_of, read_checkpoint, write_checkpoint
 from deepbelief.hdf5.envelope import check_writable
 from deepbelief.hdf5.model import FORMAT_VERSION, ModelFile
 from deepbelief.hdf5.reading import describe, read
-from deepbelief.hdf5.writing import write
+from deepbelief.hdf5.writing import versions, write
 
-__all__ = ["FORMAT_VERSION", "ModelFile", "check_writable", "describe", "read", "write"]
+CHECKPOINT = KIND
+
+__all__ = [
+    "CHECKPOINT",
+    "FORMAT_VERSION",
+    "ModelFile",
+    "check_writable",
+    "describe",
+    "last_checkpoint",
+    "previous_of",
+    "read",
+    "read_checkpoint",
+    "versions",
+    "write",
+    "write_checkpoint",
+]

@@ -96,8 +96,8 @@ def _check_version(path: str | os.PathLike[str], block: bytes) -> None:
         )
 
 
-def replace_file(path: str | os.PathLike[str], content: memoryview) -> None:
-    """Put new content at a path, whole or not at all.
+def replace_file(path: str | os.PathLike[str], content: memoryview, *, previous: Path | None = None) -> None:
+    """Put new content at a path, whole or not at all; the old file goes to ``previous`` where that is given.
 
     A symbolic link stays and its target is replaced; the mode is the old file's, or what the umask gives.
 
@@ -109,8 +109,21 @@ def replace_file(path: str | os.PathLike[str], content: memoryview) -> None:
     target, mode = _target(path)
     with _temporary(path, target, mode) as temporary:
         _write_new(temporary, content, mode)
+        if previous is not None and mode is not None:
+            _give_name(target, previous)
         temporary.replace(target)
     _sync_folder(target.parent)
+
+
+def _give_name(file: Path, name: Path) -> None:
+    """Let a file be found under a second name too, or, where there are no hard links, under that name alone."""
+    between = name.with_name(f".{FORMAT}-{secrets.token_hex(8)}.tmp")
+    try:
+        between.hardlink_to(file)
+    except OSError:
+        file.replace(name)
+    else:
+        between.replace(name)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

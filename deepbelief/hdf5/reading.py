@@ -239,7 +239,10 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
 
 def _check_units(spec: str, count: int, where: str) -> None:
     """Refuse unit types that this release does not know, and groups that are not all the units."""
-    groups = getattr(get_unit(spec), "groups", ())
+    unit = get_unit(spec)
+    if getattr(unit, "n_labels", 0) >= count:
+        raise FileFormatError(f"{where} has {count} units, but {unit.spec} labels")
+    groups = getattr(unit, "groups", ())
     if groups and sum(groups) != count:
         raise FileFormatError(f"{where} has {count} units, but groups of {sum(groups)}")
 

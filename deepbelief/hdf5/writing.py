@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -19,7 +20,7 @@ from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, MAX_ATTRIBUTE_
 from deepbelief.stack import Stack
 
 
-def write(path: str | os.PathLike[str], model: ModelFile) -> None:
+def write(path: str | os.PathLike[str], model: ModelFile, *, previous: Path | None = None) -> None:
     """Write a model file, whole or not at all.
 
     The HDF5 part is made in memory, so this needs about as much memory again as the arrays take.
@@ -29,6 +30,8 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
     path : str or path-like
         An existing file is replaced in one step; readers that have it open keep the old one.
     model : ModelFile
+    previous : path, optional
+        Where an existing file goes instead of away.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def write(path: str | os.PathLike[str], model: ModelFile) -> None:
         body = content[USER_BLOCK:]
         content[:USER_BLOCK] = seal(len(body), hashlib.sha256(body).hexdigest())
         body.release()
-        replace_file(path, content)
+        replace_file(path, content, previous=previous)
 
 
 def _write_model(file: h5py.File, model: ModelFile) -> None:
@@ -59,7 +62,7 @@ def _write_model(file: h5py.File, model: ModelFile) -> None:
     _set_text(file, "kind", model.kind)
     for name in ("params", "attributes", "metadata"):
         _write_object(file, name, getattr(model, name))
-    _write_object(file, "versions", _versions())
+    _write_object(file, "versions", versions())
     if not all(isinstance(record, Mapping) for record in model.history):
         raise DataError("history must be a list of dicts")
     _write_json(file, "history", list(model.history), "history")
@@ -152,7 +155,8 @@ def _set_integer(owner: h5py.HLObject, name: str, value: int) -> None:
     owner.attrs.create(name, np.int64(value), dtype="<i8")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that write a file."""
     package = sys.modules[__name__.partition(".")[0]]
     return {
         "deepbelief": getattr(package, "__version__", "unknown"),

@@ -3,7 +3,7 @@
 import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
-from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
+from deepbelief.likelihood.exact import enumerable, exact_samples, log_integral, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
 from deepbelief.stack import Weights
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
 """(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
+Progress = Callable[[int, int], None]
+"""Told after each step of the number of steps done and of all."""
 LEAST_EFFECTIVE = 0.1  # of the runs; with fewer, a handful of runs carries the estimate
 
 
@@ -78,7 +80,7 @@ def default_betas() -> Array:
 
 def ais_log_z(
     model: Any, *, n_runs: int = 100, betas: int | Sequence[float] | None = None, backend: str | Backend = "numpy",
-    random_state: int = 0,
+    random_state: int = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z by annealed importance sampling.
 
@@ -96,6 +98,8 @@ def ais_log_z(
         literature reports with.
     backend : {"numpy", "cupy"} or Backend
     random_state : int
+    progress : callable, optional
+        Called with the number of steps done and that of all.
 
     Returns
     -------
@@ -129,12 +133,12 @@ def ais_log_z(
     bk = get_backend(backend)
     runs, log_z_base = _runs(weights, _positive("n_runs", n_runs), bk, random_state)
     runs.start()
-    return _estimate(log_z_base + bk.to_numpy(runs.anneal(steps)), sign=1)
+    return _estimate(log_z_base + bk.to_numpy(runs.anneal(steps, progress)), sign=1)
 
 
 def reverse_ais_log_z(
     model: Any, X: Any = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
-    backend: str | Backend = "numpy", random_state: int = 0,
+    backend: str | Backend = "numpy", random_state: int = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z from the other side: from samples of the model to the machine without connections.
 
@@ -147,7 +151,7 @@ def reverse_ais_log_z(
     X : array-like of shape (n_rows, n_visible), optional
         Rows to start from, as they enter the machine, where the model cannot be enumerated; ``n_runs`` of them are
         drawn.
-    n_runs, betas, backend, random_state
+    n_runs, betas, backend, random_state, progress
         As in `ais_log_z`.
 
     Returns
@@ -184,7 +188,7 @@ def reverse_ais_log_z(
     bk = get_backend(backend)
     runs, log_z_base = _runs(weights, n, bk, random_state)
     runs.start(start)
-    return _estimate(bk.to_numpy(runs.anneal(steps[::-1])) - log_z_base, sign=-1, exact_start=exact)
+    return _estimate(bk.to_numpy(runs.anneal(steps[::-1], progress)) - log_z_base, sign=-1, exact_start=exact)
 
 
 def check_betas(betas: int | Sequence[float] | None) -> Array:
@@ -221,12 +225,15 @@ class Runs:
     """
 
     def __init__(self, machine: Machine, base_vbias: DeviceArray, n_runs: int, rng: Rng) -> None:
-        self.bk, self.machine, self.base_vbias, self.rng = machine.bk, machine, base_vbias, rng
+        self.bk, self.machine, self.rng = machine.bk, machine, rng
         xp, (n_visible, n_hidden) = self.bk.xp, machine.W.shape
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
-        self._away = machine.vbias - base_vbias
         self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
+        # Log weights are sums of many small differences of large numbers: these are taken in float64.
+        self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
+        self._base_vbias = base_vbias.astype(np.float64)
+        self._away = machine.vbias.astype(np.float64) - self._base_vbias
 
     def start(self, v: Any = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
@@ -234,31 +241,36 @@ class Runs:
             self.v[...] = self.bk.asarray(v, dtype=self.machine.dtype)
             return
         self._v_mean[...] = 0
-        self.machine.visible.sample(self.bk, self._v_mean, self.base_vbias, self.rng, self.v)
+        vbias = self._base_vbias.astype(self.machine.dtype, copy=False)
+        self.machine.visible.sample(self.bk, self._v_mean, vbias, self.rng, self.v)
 
-    def anneal(self, betas: Array) -> DeviceArray:
+    def anneal(self, betas: Array, progress: Progress | None = None) -> DeviceArray:
         """Go from the first beta to the last, and return the log weights of the runs, in float64."""
-        total = self.bk.xp.zeros(len(self.v), np.float64)
-        vbias = self._vbias(float(betas[0]))
-        for before, after in itertools.pairwise(betas.tolist()):
-            self.bk.xp.matmul(self.v, self.machine.W, out=self._x)
+        xp, steps = self.bk.xp, betas.tolist()
+        total = xp.zeros(len(self.v), np.float64)
+        vbias = self._vbias_at(steps[0])
+        for done, (before, after) in enumerate(itertools.pairwise(steps), 1):
+            xp.matmul(self.v, self.machine.W, out=self._x)
             self._x += self.machine.hbias
-            following = self._vbias(after)
-            total += (self._log_p(after, following) - self._log_p(before, vbias)).astype(np.float64)
+            self._exact_v[...] = self.v
+            following = self._vbias_at(after)
+            total += self._log_p(after, following) - self._log_p(before, vbias)
             vbias = following
             self._step(after, vbias)
+            if progress is not None:
+                progress(done, len(steps) - 1)
         return total
 
-    def _vbias(self, beta: float) -> DeviceArray:
+    def _vbias_at(self, beta: float) -> DeviceArray:
         vbias = self._away * beta
-        vbias += self.base_vbias
+        vbias += self._base_vbias
         return vbias
 
     def _log_p(self, beta: float, vbias: DeviceArray) -> DeviceArray:
         """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
-        machine, xp = self.machine, self.bk.xp
-        x = xp.multiply(self._x, beta, out=self._field)
-        return machine.hidden.log_partition(self.bk, x) - machine.visible.energy(self.bk, self.v, vbias)
+        machine, bk = self.machine, self.bk
+        x = bk.xp.multiply(self._x, beta, out=self._exact_x, dtype=np.float64)
+        return machine.hidden.log_partition(bk, x) - machine.visible.energy(bk, self._exact_v, vbias)
 
     def _step(self, beta: float, vbias: DeviceArray) -> None:
         """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
@@ -267,26 +279,23 @@ class Runs:
         machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
         field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
         field *= beta
-        machine.visible.sample(bk, field, vbias, self.rng, self.v)
+        machine.visible.sample(bk, field, vbias.astype(machine.dtype, copy=False), self.rng, self.v)
 
 
 def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
     """Return log Z of machines without connections and hidden biases, one for each row of visible biases."""
     bk = machine.bk
-    # A Gaussian unit's energy is (v - b)**2 / 2, whose integral does not depend on b.
-    x = vbias * float(machine.visible.spec != "gaussian")
-    hidden = machine.hidden.log_partition(bk, bk.xp.zeros((1, machine.W.shape[1]), machine.dtype))
-    return machine.visible.log_partition(bk, x) + hidden
+    hidden = machine.hidden.log_partition(bk, bk.xp.zeros((1, machine.W.shape[1]), vbias.dtype))
+    return log_integral(machine.visible, bk, bk.xp.zeros_like(vbias), vbias) + hidden
 
 
 def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int) -> tuple[Runs, float]:
     """Return the runs for one machine, and log Z of the base: the smoothed marginals of the training rows."""
     machine, mean = Machine(weights, bk), weights.visible_mean
     base = weights.vbias if mean is None else machine.visible.initial_bias(np.asarray(mean, np.float64))
-    host = Machine(weights, get_backend("numpy"), np.float64)
-    log_z = base_partition(host, np.asarray(base, np.float64)[None])
-    vbias = bk.asarray(np.asarray(base, dtype=machine.dtype))
-    return Runs(machine, vbias, n_runs, bk.rng(stream(seed, "annealing"))), float(log_z[0])
+    vbias = bk.asarray(np.asarray(base, np.float64))
+    log_z = base_partition(machine, vbias.reshape(1, -1))
+    return Runs(machine, vbias, n_runs, bk.rng(stream(seed, "annealing"))), float(bk.to_numpy(log_z)[0])
 
 
 def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:

@@ -1,22 +1,24 @@
 """The partition function by enumeration of the smaller side."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import get_backend
+from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng
 from deepbelief.stack import Weights
-from deepbelief.units import get_unit
+from deepbelief.units import Unit, get_unit
 
+DeviceArray = Any
 Array = NDArray[np.float64]
 
 LARGEST_SIDE = 25
-BLOCK_BITS = 12  # states handled at a time: 4,096
+BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
 
 
 def weights_of(model: Any) -> Weights:
@@ -43,12 +45,21 @@ def weights_of(model: Any) -> Weights:
     return weights
 
 
-def double_machine(weights: Weights) -> Machine:
-    """Return the machine in float64 on the host."""
-    return Machine(weights, get_backend("numpy"), np.float64)
+def double_machine(weights: Weights, backend: str | Backend = "numpy") -> Machine:
+    """Return the machine in float64."""
+    return Machine(weights, get_backend(backend), np.float64)
 
 
-def exact_log_z(model: Any) -> float:
+def log_integral(unit: Unit, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+    """Return the log of the sum, or integral, of exp(-E(v) + v field) over the states of units with these biases.
+
+    It is the log partition of the total input less the energy of the state 0, which of a Gaussian unit is b**2 / 2.
+    """
+    rest = unit.energy(bk, bk.xp.zeros_like(bias).reshape(-1, bias.shape[-1]), bias)
+    return unit.log_partition(bk, field + bias) - rest
+
+
+def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
     """Return log Z, the log of the sum of exp(-E) over all states.
 
     The side with fewer units is enumerated, in blocks of bounded memory; Gaussian units are integrated out.
@@ -57,6 +68,7 @@ def exact_log_z(model: Any) -> float:
     ----------
     model : fitted RBM or Weights
         At most 25 Bernoulli units on one side.
+    backend : {"numpy", "cupy"} or Backend
 
     Returns
     -------
@@ -77,7 +89,7 @@ def exact_log_z(model: Any) -> float:
     """
     weights = weights_of(model)
     total = -np.inf
-    for _, log_p in _blocks(weights):
+    for _, log_p in _blocks(weights, get_backend(backend)):
         total = np.logaddexp(total, np.logaddexp.reduce(log_p))
     return float(total)
 
@@ -115,14 +127,13 @@ def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
     """
     weights = weights_of(model)
     machine, rng = double_machine(weights), host_rng(random_state, "exact samples")
-    # Of each block only its total is kept; then the states of the blocks that were drawn are drawn.
-    totals = np.array([np.logaddexp.reduce(log_p) for _, log_p in _blocks(weights)])
-    numbers = rng.choice(len(totals), n_samples, p=np.exp(totals - np.logaddexp.reduce(totals)))
-    found = np.empty((n_samples, _smaller(weights)[1]))
-    for number, (states, log_p) in enumerate(_blocks(weights)):
-        places = np.flatnonzero(numbers == number)
+    found, total = np.empty((n_samples, _smaller(weights)[1])), -np.inf
+    for states, log_p in _blocks(weights, machine.bk):  # one pass: a later block takes over with its share so far
+        block = np.logaddexp.reduce(log_p)
+        total = np.logaddexp(total, block)
+        places = np.flatnonzero(rng.random(n_samples) < np.exp(block - total))
         if places.size:
-            found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - totals[number]))]
+            found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - block))]
     if _smaller(weights)[0] == "visible":
         return found
     stream = machine.bk.rng(np.random.SeedSequence([random_state, 1]))
@@ -146,24 +157,21 @@ def _smaller(weights: Weights) -> tuple[str, int]:
     return side, sides[side]
 
 
-def _blocks(weights: Weights) -> Iterator[tuple[Array, Array]]:
+def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
     """Iterate over blocks of the smaller side's states and the log of their unnormalised probabilities."""
     side, n = _smaller(weights)
-    machine = double_machine(weights)
-    low = min(n, BLOCK_BITS)
+    machine = double_machine(weights, bk)
+    wide = weights.n_visible if side == "hidden" else weights.n_hidden
+    low = min(n, max(0, int(math.log2(BLOCK_BYTES / (8 * wide)))))
     states = np.zeros((2**low, n))
     states[:, :low] = np.arange(2**low)[:, None] >> np.arange(low) & 1
     for high in range(2 ** (n - low)):
         states[:, low:] = high >> np.arange(n - low) & 1
-        yield states, -machine.free_energy(states) if side == "visible" else _hidden_log_p(machine, weights, states)
+        known = bk.asarray(states)
+        log_p = -machine.free_energy(known) if side == "visible" else hidden_log_p(machine, known)
+        yield states, np.asarray(bk.to_numpy(log_p))
 
 
-def _hidden_log_p(machine: Machine, weights: Weights, h: Array) -> Array:
+def hidden_log_p(machine: Machine, h: DeviceArray) -> DeviceArray:
     """Return the log of the sum, or integral, of exp(-E) over the visible states."""
-    field = h @ machine.W.T
-    if weights.visible == "gaussian":
-        # The integral of exp(-(v - b)**2 / 2 + v f) is sqrt(2 pi) exp(b f + f**2 / 2).
-        inner = field @ machine.vbias + 0.5 * np.square(field).sum(axis=1) + 0.5 * weights.n_visible * np.log(2 * np.pi)
-    else:
-        inner = machine.visible.log_partition(machine.bk, field + machine.vbias)
-    return np.asarray(h @ machine.hbias + inner)
+    return h @ machine.hbias + log_integral(machine.visible, machine.bk, h @ machine.W.T, machine.vbias)

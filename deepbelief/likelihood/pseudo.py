@@ -6,16 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
+from deepbelief.likelihood.exact import double_machine
+from deepbelief.machine import Machine
 from deepbelief.stack import Weights
-from deepbelief.units import Softmax, get_unit
+from deepbelief.units import Bernoulli, Softmax, get_unit
 
+DeviceArray = Any
 Array = NDArray[np.float64]
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
+LARGEST = 700.0  # exponents that exp takes without overflow
 
 
-def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, random_state: int = 0) -> Array:
+def pseudo_log_likelihood(
+    weights: Any, X: Any, *, n_bits: int | None = None, random_state: int = 0, backend: str | Backend = "numpy"
+) -> Array:
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 
     Grey levels count as ``v log p + (1 - v) log(1 - p)``; a softmax group is one unit. The result is exact
@@ -30,6 +37,7 @@ def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, ra
         Use only so many visible units, drawn once for all rows, and scale up; None: all.
     random_state : int
         Seed of that draw.
+    backend : {"numpy", "cupy"} or Backend
 
     Returns
     -------
@@ -49,7 +57,7 @@ def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, ra
     """
     weights = getattr(weights, "weights_", weights)
     visible = get_unit(weights.visible)
-    if visible.spec == "gaussian" or weights.hidden != "bernoulli":
+    if not isinstance(visible, (Bernoulli, Softmax)) or weights.hidden != "bernoulli":
         raise SettingError(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}"
@@ -61,35 +69,42 @@ def pseudo_log_likelihood(weights: Any, X: Any, *, n_bits: int | None = None, ra
             raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
         groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
-    X = np.asarray(X)
+    X, machine = np.asarray(X), double_machine(weights, backend)
+    growth = machine.bk.xp.exp(machine.bk.xp.minimum(machine.W, LARGEST))
     rows = max(1, BLOCK_BYTES // (8 * 4 * weights.n_hidden))
-    parts = [_score_block(weights, X[i : i + rows].astype(np.float64), groups) for i in range(0, len(X), rows)]
+    parts = []
+    for start in range(0, len(X), rows):
+        v = machine.bk.asarray(X[start : start + rows], dtype=np.float64)
+        parts.append(np.asarray(machine.bk.to_numpy(_score_block(machine, growth, v, groups))))
     return scale * np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _groups(weights: Weights, visible: Any) -> list[NDArray[np.intp]]:
+def _groups(weights: Weights, visible: Any) -> list[slice]:
     """Return the columns of each visible unit; a Bernoulli unit is one column."""
+    sizes = (1,) * weights.n_visible
     if isinstance(visible, Softmax):
         sizes = visible.groups or (weights.n_visible,)
-        ends = np.cumsum(sizes)
-        return [np.arange(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    return [np.array([i]) for i in range(weights.n_visible)]
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_block(weights: Weights, v: Array, groups: list[NDArray[np.intp]]) -> Array:
-    W, vbias, hbias = (a.astype(np.float64) for a in (weights.W, weights.vbias, weights.hbias))
-    x = v @ W + hbias
-    growth = np.exp(np.minimum(W, 700))
-    score = np.zeros(len(v))
+def _score_block(machine: Machine, growth: DeviceArray, v: DeviceArray, groups: list[slice]) -> DeviceArray:
+    xp, W = machine.bk.xp, machine.W
+    x = v @ W + machine.hbias
+    score = xp.zeros(len(v), np.float64)
     for columns in groups:
         # With o the hidden inputs while this unit is off, switching column i on adds its bias and the sum of
         # softplus(o + W_i) - softplus(o) = log((exp(W_i) + exp(-o)) / (1 + exp(-o))) to -F.
-        decay = np.exp(-np.clip(x - v[:, columns] @ W[columns], -700, 700))
+        off = x - v[:, columns] @ W[columns]
+        decay = xp.exp(xp.maximum(xp.minimum(-off, LARGEST), -LARGEST))
         odds = 1 + decay
-        on = np.stack([vbias[i] + np.log((growth[i] + decay) / odds).sum(axis=1) for i in columns], axis=1)
-        if len(columns) == 1 and weights.visible == "bernoulli":
-            value = v[:, columns[0]]
-            score -= value * np.logaddexp(0, -on[:, 0]) + (1 - value) * np.logaddexp(0, on[:, 0])
+        on = xp.stack([xp.log((growth[i] + decay) / odds).sum(axis=1) for i in range(*columns.indices(len(W)))], axis=1)
+        on += machine.vbias[columns]
+        value = v[:, columns]
+        if machine.visible.spec == "bernoulli":
+            score -= (value * xp.logaddexp(0 * on, -on) + (1 - value) * xp.logaddexp(0 * on, on))[:, 0]
         else:
-            score += ((on - np.logaddexp.reduce(on, axis=1, keepdims=True)) * v[:, columns]).sum(axis=1)
+            top = on.max(axis=1, keepdims=True)
+            total = xp.log(xp.exp(on - top).sum(axis=1, keepdims=True)) + top
+            score += ((on - total) * value).sum(axis=1)
     return score

@@ -1,16 +1,20 @@
-"""The log-likelihood of rows, with the error bar that log Z brings."""
+"""The log-likelihood of rows under a machine or a stack of them, with the error bar that log Z brings."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.likelihood.ais import AISEstimate, ais_log_z
-from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
+from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
+from deepbelief.likelihood.exact import enumerable, exact_log_z, weights_of
 from deepbelief.sources import RowSource, as_source, blocks
-from deepbelief.stack import Weights
+from deepbelief.stack import Stack, Weights
 
 Array = NDArray[np.float64]
 
@@ -19,16 +23,23 @@ METHODS = ("auto", "exact", "ais")
 
 @dataclass(frozen=True, eq=False)
 class LogLikelihood:
-    """Log-likelihoods of rows under an RBM, in nats.
+    """Log-likelihoods of rows, in nats: of an RBM, or lower bounds on those of a deep belief network.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
         By the estimate of log Z.
     low, high : float
-        The mean by log Z's ``high`` and ``low``; equal to the mean where log Z is exact. Quote ``low``.
+        The mean by log Z's ``high`` and ``low``, and 3 standard errors of a bound's draws; equal to the mean where
+        there is nothing to estimate. Quote ``low``.
     log_z : AISEstimate or float
+        Of the top machine.
     method : {"exact", "ais"}
+        How log Z was found.
+    n_layers : int
+        With more than one the values are lower bounds.
+    sampling_error : float
+        Standard error of the mean that the draws of a lower bound bring; 0 for one layer.
     """
 
     rows: Array
@@ -36,6 +47,13 @@ class LogLikelihood:
     high: float
     log_z: AISEstimate | float
     method: str
+    n_layers: int = 1
+    sampling_error: float = 0.0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the values are lower bounds."""
+        return self.n_layers > 1
 
     @property
     def mean(self) -> float:
@@ -49,27 +67,32 @@ class LogLikelihood:
 
     def __str__(self) -> str:
         """Return the mean with its interval and the method."""
-        interval = "" if self.method == "exact" else f" ({self.low:.2f} to {self.high:.2f} at 3 s.d. of Z)"
-        how = "exact" if self.method == "exact" else str(self.log_z)
-        return f"{self.mean:.2f} nats per row{interval}, {len(self.rows)} rows; {how}"
+        interval = "" if self.low == self.high else f" ({self.low:.2f} to {self.high:.2f} at 3 s.d.)"
+        how = "log Z exact" if self.method == "exact" else str(self.log_z)
+        bound = "at least " if self.is_bound else ""
+        return f"{bound}{self.mean:.2f} nats per row{interval}, {len(self.rows)} rows; {how}"
 
 
 def log_likelihood(
-    model: Any, X: Any, *, method: str = "auto", log_z: AISEstimate | float | None = None, **ais: Any
-) -> LogLikelihood:
-    """Return the log-likelihood of rows: -F(v) - log Z.
+    model: Any, X: Any, *, method: str = "auto", log_z: AISEstimate | float | None = None,
+    backend: str | Backend = "numpy", n_vectors: int = N_VECTORS, **ais: Any,
+) -> LogLikelihood:  # fmt: skip
+    """Return the log-likelihood of rows: -F(v) - log Z, or a lower bound on it for a stack of machines.
 
     Parameters
     ----------
-    model : fitted RBM or Weights
+    model : fitted RBM or DBN, Weights or Stack
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood.
     method : {"auto", "exact", "ais"}, default="auto"
         How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
     log_z : AISEstimate or float, optional
         What an earlier call found.
+    backend : {"numpy", "cupy"} or Backend
+    n_vectors : int, default=20
+        Draws of the hidden states behind a lower bound; the same for all rows and calls.
     **ais
-        Passed on to `ais_log_z`: ``n_runs``, ``betas``, ``backend``, ``random_state``.
+        Passed on to `ais_log_z`: ``n_runs``, ``betas``, ``random_state``, ``progress``.
 
     Returns
     -------
@@ -81,7 +104,11 @@ def log_likelihood(
     DataError
         If rows of Bernoulli units are not 0 or 1: binarise them first, and say how.
     SettingError
-        If the units have no likelihood, or the method cannot be used.
+        If the units have no likelihood, the layers are fine-tuned, or the method cannot be used.
+
+    References
+    ----------
+    Salakhutdinov and Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
 
     Examples
     --------
@@ -91,40 +118,83 @@ def log_likelihood(
     >>> found.rows.round(4).tolist()  # -3 ln 2
     [-2.0794, -2.0794, -2.0794]
     """
-    weights = weights_of(model)
+    stack = _stack_of(model)
+    top = weights_of(stack.layers[-1])
     if method not in METHODS:
         raise SettingError(unknown("method", method, METHODS))
+    if not isinstance(n_vectors, Integral) or isinstance(n_vectors, bool) or n_vectors < 1:
+        raise SettingError(f"n_vectors must be an integer of at least 1, got {n_vectors!r}")
+    source = as_source(X)
+    check_rows(stack, source)
     if log_z is None:
-        exact = method == "exact" or (method == "auto" and enumerable(weights))
-        log_z = exact_log_z(weights) if exact else ais_log_z(weights, **ais)
+        exact = method == "exact" or (method == "auto" and enumerable(top))
+        log_z = exact_log_z(top, backend=backend) if exact else ais_log_z(top, backend=backend, **ais)
     known = isinstance(log_z, AISEstimate)
     value = log_z.log_z if isinstance(log_z, AISEstimate) else float(log_z)
-    unnormalised = _log_p(weights, as_source(X))
     low, high = (log_z.high, log_z.low) if isinstance(log_z, AISEstimate) else (value, value)
-    mean = float(unnormalised.mean())
-    return LogLikelihood(unnormalised - value, mean - low, mean - high, log_z, "ais" if known else "exact")
+    draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
+    rows = draws.mean(axis=1)
+    means = draws.mean(axis=0)
+    error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+    mean = float(rows.mean())
+    return LogLikelihood(
+        rows - value, mean - low - 3 * error, mean - high + 3 * error, log_z, "ais" if known else "exact", len(stack),
+        error,
+    )  # fmt: skip
 
 
-def _log_p(weights: Weights, source: RowSource) -> Array:
-    """Return -F of rows, less what scaling does to a density."""
+def _stack_of(model: Any) -> Stack:
+    """Return the layers of a machine or a stack, fitted or bare, after refusing what has no likelihood."""
+    stack = getattr(model, "stack_", model)
+    if not isinstance(stack, Stack):
+        stack = Stack((weights_of(model),))
+    elif len(stack) == 1 and not stack.tuned:
+        weights_of(stack.layers[0])
+    check_bound(stack)
+    return stack
+
+
+def check_rows(stack: Stack, source: RowSource) -> None:
+    """Refuse rows that have no likelihood under the first layer's units.
+
+    Raises
+    ------
+    DataError
+    """
+    weights = stack.layers[0]
     if source.shape[1] != weights.n_visible:
         raise DataError(f"X has {source.shape[1]} features, the model has {weights.n_visible}")
-    machine, start = double_machine(weights), 0
-    found = np.empty(source.shape[0])
+    if "gaussian" in weights.visible:
+        return
+    start = 0
+    for block in blocks(source):
+        wrong = np.argwhere((block != 0) & (block != 1))
+        if len(wrong):
+            row, column = wrong[0]
+            raise DataError(
+                f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of 0 and 1; "
+                "threshold them, or sample them once, and say which"
+            )
+        start += len(block)
+
+
+def unnormalised(
+    stack: Stack, source: RowSource, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
+) -> Array:
+    """Return draws of the log-likelihood of rows plus log Z, in the units of the rows: see `bound_samples`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_vectors), float64
+        One column for a single layer.
+    """
+    parts = [bound_samples(stack, v, n_vectors=n_vectors, backend=backend) for v in _entering(stack.layers[0], source)]
+    scale = stack.layers[0].scale
+    return np.concatenate(parts) - (0.0 if scale is None else float(np.log(scale.astype(np.float64)).sum()))
+
+
+def _entering(weights: Weights, source: RowSource) -> Iterator[Array]:
+    """Iterate over blocks of rows as they enter the first machine, in float64."""
     for block in blocks(source):
         v = np.asarray(block, dtype=np.float64)
-        if weights.visible != "gaussian":
-            wrong = np.argwhere((v != 0) & (v != 1))
-            if len(wrong):
-                row, column = wrong[0]
-                raise DataError(
-                    f"row {start + row}, column {column} is {v[row, column]:g}: a likelihood needs rows of 0 and 1; "
-                    "threshold them, or sample them once, and say which"
-                )
-        shift = 0.0
-        if weights.mean is not None and weights.scale is not None:
-            v = (v - weights.mean) / weights.scale
-            shift = float(np.log(weights.scale.astype(np.float64)).sum())
-        found[start : start + len(v)] = -machine.free_energy(v) - shift
-        start += len(v)
-    return found
+        yield v if weights.mean is None or weights.scale is None else (v - weights.mean) / weights.scale

@@ -12,6 +12,8 @@ from deepbelief.errors import SettingError, unknown
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
 
+CLOSED = 3.0  # initial bias of the gate that holds: a step keeps 95 % of the state
+
 
 class Cell(Protocol):
     """What a cell provides; a new one is one class and one entry in `CELLS`.
@@ -34,6 +36,9 @@ class Cell(Protocol):
 
     def initial(self, n: int, rng: np.random.Generator) -> Array:
         """Return initial recurrent weights of shape (n, n_gates * n)."""
+
+    def initial_bias(self, n: int) -> Array:
+        """Return initial biases of shape (n_gates * n,)."""
 
     def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
         """Write the states after the step into ``out``; ``x`` and ``a`` become what `backward` reads."""
@@ -66,6 +71,10 @@ class Tanh:
         """Return a random rotation."""
         return _orthogonal(n, rng)
 
+    def initial_bias(self, n: int) -> Array:
+        """Return zeros."""
+        return np.zeros(n)
+
     def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
         """Write tanh(x + a)."""
         bk.xp.add(x, a, out=out)
@@ -97,6 +106,10 @@ class GRU:
     def initial(self, n: int, rng: np.random.Generator) -> Array:
         """Return a random rotation for each gate."""
         return np.concatenate([_orthogonal(n, rng) for _ in range(3)], axis=1)
+
+    def initial_bias(self, n: int) -> Array:
+        """Return biases that keep gates nearly closed: from the start, gradients reach back some dozens of steps."""
+        return np.repeat([0.0, CLOSED, 0.0], n)
 
     def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
         """Write (1 - z) c + z before; ``x`` then holds r, z and c."""

@@ -86,8 +86,9 @@ def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) ->
 
     Wuu = kind.initial(n_recurrent, rng).astype(dtype)
     Wvu = rng.normal(0, INPUT_SPREAD, (frame.n_visible, n_inputs)).astype(dtype)
+    ubias = kind.initial_bias(n_recurrent).astype(dtype)
     return RecurrentWeights(
-        frame, zeros(n_recurrent, frame.n_visible), zeros(n_recurrent, frame.n_hidden), Wvu, Wuu, zeros(n_inputs),
+        frame, zeros(n_recurrent, frame.n_visible), zeros(n_recurrent, frame.n_hidden), Wvu, Wuu, ubias,
         zeros(n_recurrent), kind.name,
     )  # fmt: skip
 

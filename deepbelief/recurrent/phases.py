@@ -1,22 +1,24 @@
 """Gradients at the frames' machines: the positive and the negative phase of each frame, with biases of its own."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from deepbelief.backends import Product, Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients import Gradient, GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.gradients import CD, GRADIENTS, MFCD, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 
-DeviceArray = object
+DeviceArray = Any
 
 
 class FrameBuffers(PhaseBuffers):
     """Room for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
 
-    def gradient(self, n_positive: int, n_negative: int, batch_size: int) -> Gradient:
+    def gradient(self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None) -> Gradient:
         """Return the product that is the gradient of W, and the gradients at each frame's biases.
 
-        The chains are those of the frames: of row i of the positive phase is row i of the negative one.
+        The chains are those of the frames: of row i of the positive phase is row i of the negative one, and all weigh
+        the same: there is no ``p``.
         """
         xp, n = self._bk.xp, n_positive
         v, h = self.visible(2 * n), self.hidden(2 * n)
@@ -68,13 +70,13 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> Gradi
     Raises
     ------
     SettingError
-        If its chains persist from update to update, or it trains no model.
+        If its negative phase is one for all rows, or it trains no model.
     """
     estimator = get_gradient(gradient, gibbs_steps)
-    if gradient == "pcd" or type(estimator).__name__ == "PCD":
+    if type(estimator) in set(GRADIENTS.values()) - {CD, MFCD}:
         raise SettingError(
-            "gradient='pcd' keeps its chains between updates, and each frame has a machine of its own: use 'cd' with "
-            "more gibbs_steps"
+            f"gradient={gradient!r} has one negative phase for all rows, and each frame has a machine of its own: use "
+            "'cd' with more gibbs_steps, or 'mfcd'"
         )
     if not estimator.is_model:
         raise SettingError(f"gradient={gradient!r} trains no model of frames: use 'cd'")

@@ -1,6 +1,5 @@
 """Training of a recurrent machine: its settings, and the task that the epoch loop runs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
 from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
 from deepbelief.recurrent.windows import count_updates, make_plan
+from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.training import Record, Reporter, Rows, run_epochs
@@ -100,7 +100,9 @@ class RecurrentTrainer:
         self._space = Workspace(bk, self.model.dtype)
         self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
         self._kept = self._optimizer.start(bk, self.model.params)
-        for own, kept in zip(self._kept, self.state.optimizer, strict=False):
+        # Another optimizer than that of the state starts afresh.
+        same = [a.shape for a in self._kept] == [a.shape for a in self.state.optimizer]
+        for own, kept in zip(self._kept, self.state.optimizer if same else [], strict=False):
             own[...] = bk.asarray(kept) if bk.owns(own) else kept
         self._decays = [settings.weight_decay if p.ndim == 2 else 0.0 for p in self.model.params]
         self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
@@ -122,7 +124,7 @@ class RecurrentTrainer:
     def _key(self) -> tuple[str, ...]:
         return ("recurrent", type(self.settings.gradient).__name__)
 
-    def begin_epoch(self, epoch: int, order: np.ndarray[Any, np.dtype[np.intp]]) -> None:
+    def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Lay the windows of the sequences out, shuffled by sequence; minibatches stay in their order."""
         sequences = np.arange(len(self.lengths))
         if self._shuffle:
@@ -159,7 +161,8 @@ class RecurrentTrainer:
         entering *= self._later[windows]
         entering += xp.multiply(first, model.u0, out=self._space("u0", *entering.shape))
         self._states[lanes] = model.forward(v, entering, self._steps[number])
-        estimator: GradientEstimator = settings_gradient(self.settings)
+        estimator = self.settings.gradient
+        assert not isinstance(estimator, str)  # resolved
         frame = estimator(model.driven(), self._buffers, n, self._per_update, None, rng)
         self._seen[0] += xp.square(frame[1], out=self._space("error", *frame[1].shape)).sum()
         return model.backward(frame, first)
@@ -219,12 +222,6 @@ class RecurrentTrainer:
         return self.model.weights(), replace(self.state, optimizer=[np.array(self.bk.to_numpy(a)) for a in self._kept])
 
 
-def settings_gradient(settings: RecurrentSettings) -> GradientEstimator:
-    """Return the estimator of resolved settings."""
-    assert not isinstance(settings.gradient, str)
-    return settings.gradient
-
-
 def states_before(
     weights: RecurrentWeights, rows: Rows, lengths: Array, bk: Backend, *, truncation: int = 100, lanes: int = 64
 ) -> tuple[Array, Array]:
@@ -249,6 +246,3 @@ def states_before(
         for room, states in zip(found, (model.before, model.after), strict=True):
             room[plan.frames[begin:end]] = bk.to_numpy(states)
     return found[0], found[1]
-
-
-__all__ = ["RecurrentSettings", "RecurrentState", "RecurrentTrainer", "Sequence", "states_before"]

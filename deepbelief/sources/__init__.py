@@ -4,30 +4,37 @@ from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, c
 from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_unit_interval, column_statistics
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import read
+from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
+    JoinedSource,
     RowSource,
     ScaledSource,
     SparseSource,
     SubsetSource,
     as_source,
     blocks,
+    chunk_rows,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
+from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
 
 __all__ = [
     "BINARIZATIONS",
     "SCALES",
     "ArraySource",
     "ColumnStatistics",
+    "ComputedSource",
     "Content",
     "FiniteSource",
     "HDF5Source",
+    "JoinedSource",
     "RowSource",
     "ScaledSource",
     "Scaling",
     "SparseSource",
+    "SpilledSource",
     "SubsetSource",
     "as_source",
     "binarize_rows",
@@ -35,6 +42,10 @@ __all__ = [
     "blocks",
     "check_binarization",
     "check_unit_interval",
+    "chunk_rows",
     "column_statistics",
+    "digest",
+    "fingerprint",
+    "fits_on_disk",
     "read",
 ]

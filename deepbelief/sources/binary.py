@@ -63,7 +63,7 @@ class BinarySource:
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         n, width = self.shape
-        numbers = np.arange(n)[rows] if isinstance(rows, slice) else np.asarray(rows)
+        numbers = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
         if out is None:
             out = np.empty((_count(rows, n), width), self.dtype)
         columns = np.arange(width, dtype=np.uint64)

@@ -105,7 +105,8 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     n = 0
     mean, squares = np.zeros(n_features), np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
-    for block in blocks(source, block_size):
+    large = blocks(source, 8 * block_size)  # reads of a file are better few
+    for block in (rows[i : i + block_size] for rows in large for i in range(0, len(rows), block_size)):
         block_low, block_high = block.min(axis=0), block.max(axis=0)
         if not (np.isfinite(block_low).all() and np.isfinite(block_high).all()):
             _refuse_non_finite(block, n)

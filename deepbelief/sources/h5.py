@@ -10,7 +10,7 @@ from deepbelief.errors import DataError
 from deepbelief.sources.content import Content, check_declared_size, label_vector, table
 from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
 
-IN_MEMORY = 2**30
+IN_MEMORY = 2**28
 """Datasets up to this many bytes are read at once, larger ones as their rows are taken."""
 
 ROW_LIMIT = 2**28

@@ -1,5 +1,6 @@
 """Rows on the host, read by index: the one interface through which every kind of data enters."""
 
+import mmap
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -10,6 +11,9 @@ from deepbelief.errors import DataError
 
 Array = NDArray[np.floating[Any]]
 Rows: TypeAlias = slice | NDArray[np.intp]
+
+
+DENSE = 4  # rows that are read for one that is wanted, at most
 
 
 @runtime_checkable
@@ -97,6 +101,34 @@ def _deliver(values: NDArray[Any], dtype: np.dtype[Any], out: Array | None) -> A
     return out
 
 
+def _map_behind(array: NDArray[Any]) -> Any:
+    """Return the read-only memory map that an array lies in, if it does."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return owner if isinstance(owner, mmap.mmap) else None
+
+
+def _forget(map_: Any, part: NDArray[Any]) -> None:
+    """Let go of the pages of a map that have been copied: they stay with the system, and no longer count as ours.
+
+    Pages of a map that may be written to are left alone: they may hold what is nowhere else.
+    """
+    if part.flags.writeable or not part.flags.c_contiguous or not part.nbytes or not hasattr(map_, "madvise"):
+        return
+    first = part.ctypes.data - np.frombuffer(map_, np.uint8).ctypes.data
+    start = first - first % mmap.PAGESIZE
+    map_.madvise(mmap.MADV_DONTNEED, start, first + part.nbytes - start)
+
+
+def chunk_rows(source: Any) -> int:
+    """Return how many rows of a file are read together at least."""
+    while hasattr(source, "source"):
+        source = source.source
+    chunks = getattr(getattr(source, "dataset", None), "chunks", None)
+    return int(chunks[0]) if chunks else 1
+
+
 class ArraySource:
     """Rows of a dense array or memory map of any real dtype, which is kept and never copied.
 
@@ -119,6 +151,12 @@ class ArraySource:
         # np.take copies the whole array first unless it is C-contiguous, aligned and in native byte order.
         flags = self.array.flags
         self._plain = flags.c_contiguous and flags.aligned and self.array.dtype.isnative
+        self._map = _map_behind(self.array)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the rows are in memory, rather than in a file that is mapped into it."""
+        return self._map is None
 
     def __repr__(self) -> str:
         """Show the shape rather than the values."""
@@ -127,7 +165,10 @@ class ArraySource:
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         if isinstance(rows, slice):
-            return _deliver(self.array[rows], self.dtype, out)
+            found = _deliver(self.array[rows], self.dtype, out)
+            if out is not None and self._map is not None:
+                _forget(self._map, self.array[rows])
+            return found
         rows = _indices(rows, self.shape[0])
         if self._plain and self.array.dtype == self.dtype and (out is None or out.dtype == self.dtype):
             return np.take(self.array, rows, axis=0, out=out, mode="clip")
@@ -202,8 +243,12 @@ class HDF5Source:
                 values: NDArray[Any] = self.dataset[start : max(start, stop)]
                 return values
             rows = np.arange(start, stop, step)
-        # HDF5 selects rows in increasing order only, and each once.
+        # HDF5 selects rows in increasing order only, and each once; many single ones cost more than all between them.
         unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
+        if len(unique) and unique[-1] - unique[0] < DENSE * len(unique):
+            between: NDArray[Any] = self.dataset[unique[0] : unique[-1] + 1]
+            dense: NDArray[Any] = between[unique - unique[0]][back]
+            return dense
         picked: NDArray[Any] = self.dataset[unique][back]
         return picked
 
@@ -272,6 +317,42 @@ class SubsetSource:
         """Return these rows (see `RowSource.take`)."""
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         return self.source.take(picked, out)
+
+
+class JoinedSource:
+    """Rows of two sources side by side.
+
+    Parameters
+    ----------
+    left, right : RowSource
+        Of as many rows; what is taken has the dtype of the left one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> JoinedSource(ArraySource(np.eye(2)), ArraySource(np.array([[5], [6]]))).take(slice(None))
+    array([[1., 0., 5.],
+           [0., 1., 6.]])
+    """
+
+    def __init__(self, left: RowSource, right: RowSource) -> None:
+        if left.shape[0] != right.shape[0]:
+            raise DataError(f"{left.shape[0]} rows cannot be joined with {right.shape[0]}")
+        self.left, self.right = left, right
+        self.shape = (left.shape[0], left.shape[1] + right.shape[1])
+        self.dtype = left.dtype
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        n = self.left.shape[1]
+        out[:, :n], out[:, n:] = self.left.take(rows), self.right.take(rows)
+        return out
 
 
 def as_source(X: Any) -> RowSource:

@@ -1,0 +1,185 @@
+"""Training on a file larger than memory: peak memory, rows per second against rows in memory, and how well it shuffles.
+
+    python stream.py generate [--gb 20] [--file F]   bits in HDF5, a byte each, 784 columns: 3 GB at random, then 0
+    python stream.py memory [--file F]               peak resident memory of a process that trains on it
+    python stream.py rate [--file F]                 rows per second, in turns with rows in memory
+    python stream.py sorted                          MNIST sorted by class in the file against shuffled rows in memory
+
+The file is in /var/tmp unless named. Each result goes into stream.json as soon as it is there.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+from common import HERE, mnist, write
+
+from deepbelief import RBM, DBNClassifier
+from deepbelief.backends import get_backend
+from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.rows import Rows
+from deepbelief.sources import ArraySource, HDF5Source
+from deepbelief.training import Reporter
+from deepbelief.units import get_unit
+
+WIDTH, HIDDEN, BATCH = 784, 500, 100
+LIMIT = "256 MiB"
+WRITTEN = 3 * 10**9  # bytes; the rest is a hole in the file, which reads as 0
+
+
+def keep(**results):
+    """Add results to the file."""
+    path = HERE / "stream.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    old.pop("environment", None)
+    write("stream", old | results)
+
+
+def generate(path, gigabytes):
+    rng = np.random.default_rng(0)
+    n = int(gigabytes * 1e9) // WIDTH
+    block = (rng.random((20_000, WIDTH)) < rng.random(WIDTH)).astype(np.uint8)
+    with h5py.File(path, "w") as file:
+        rows = file.create_dataset("X", (n, WIDTH), np.uint8)
+        for start in range(0, min(n, WRITTEN // WIDTH), len(block)):
+            part = np.roll(block, start // len(block), axis=0)[: n - start]
+            rows[start : start + len(part)] = part
+    print(f"{path}: {n} rows, {path.stat().st_size / 1e9:.1f} GB")
+
+
+class Until(Reporter):
+    """Stops the program when it has trained for some seconds."""
+
+    def __init__(self, seconds):
+        self.seconds, self.updates, self.began = seconds, 0, 0.0
+
+    def update(self, epoch, done, total):
+        self.began = self.began or time.perf_counter()
+        self.updates, self.total = done, total
+        if time.perf_counter() - self.began > self.seconds:
+            raise StopIteration
+
+
+def train_in_a_process(path, seconds):
+    """Train an RBM on the file, and print what it took."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    until, began = Until(seconds), time.perf_counter()
+    with h5py.File(path, "r") as file:
+        with contextlib.suppress(StopIteration):
+            RBM(HIDDEN, batch_size=BATCH, n_iter=1, memory_limit=LIMIT, verbose=until, random_state=0).fit(file["X"])
+        told = {
+            "file_gb": file["X"].size / 1e9,
+            "memory_limit": LIMIT,
+            "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "resident_mib_after_imports": before / 1024,
+            "seconds_before_training": until.began - began,
+            "seconds_of_training": time.perf_counter() - until.began,
+            "rows_trained": until.updates * BATCH,
+            "share_of_an_epoch": until.updates / until.total,
+        }
+    print(json.dumps(told))
+
+
+def memory(path, seconds):
+    command = [sys.executable, __file__, "child", "--file", path, "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    print(told)
+    keep(memory=told)
+
+
+def trainer_of(source, limit):
+    """Return a trainer in its first epoch, and the number of its updates."""
+    bk = get_backend()
+    settings = RBMSettings(batch_size=BATCH, n_iter=1, learning_rate=0.05)
+    unit, mean, scale, visible_mean = choose_visible("bernoulli", ArraySource(source.take(slice(0, 20_000))))
+    settings = settings.resolve(source.shape[0], WIDTH, HIDDEN)
+    hidden = get_unit("bernoulli")
+    weights = initial_weights(HIDDEN, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
+    trainer = LayerTrainer(weights, settings, bk, seed=0, layer=0, horizon=1)
+    rows = Rows(source, bk, np.float32, limit)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(rows)) if rows.windows is None else rows.windows.order(rng)
+    trainer._rows = rows
+    trainer._start_chains()
+    trainer.begin_epoch(0, order)
+    return trainer, get_backend().rng(np.random.SeedSequence(0)), rows
+
+
+def rate(path, rounds, updates):
+    with h5py.File(path, "r") as file:
+        streamed = HDF5Source(file["X"])
+        resident = ArraySource(streamed.take(slice(0, 60_000)))
+        pair = [trainer_of(streamed, 2**28), trainer_of(resident, None)]
+        times = np.zeros((rounds, 2))
+        for i in range(-1, rounds):
+            for which, (trainer, rng, rows) in enumerate(pair):
+                began = time.perf_counter()
+                for j in range((i + 1) * updates, (i + 2) * updates):
+                    start = j * BATCH % (len(rows) // BATCH * BATCH)
+                    trainer.update(start, start + BATCH, 0.0, rng)
+                if i >= 0:
+                    times[i, which] = time.perf_counter() - began
+    ratios = times[:, 1] / times[:, 0]
+    told = {
+        "rows_per_second_from_the_file": float(updates * BATCH / np.median(times[:, 0])),
+        "rows_per_second_in_memory": float(updates * BATCH / np.median(times[:, 1])),
+        "ratio_of_all_rounds": float(times[:, 1].sum() / times[:, 0].sum()),
+        "ratios": ratios.tolist(),
+        "updates_in_a_round": updates,
+    }
+    print(told)
+    keep(rate=told)
+
+
+def sorted_rows(seeds):
+    """Compare held-out errors: windows of rows sorted by class, and a permutation of all."""
+    X, y = mnist()
+    train, held = slice(0, 50_000), slice(50_000, None)
+    order = np.argsort(y[train], kind="stable")
+    results = []
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, h5py.File(Path(folder) / "sorted.h5", "w") as file:
+        file["X"] = X[train][order]
+        for seed in range(seeds):
+            errors = {}
+            for name in ("sorted file", "in memory"):
+                clf = DBNClassifier((200,), rbm=RBM(n_iter=3), max_iter=8, batch_size=100, random_state=seed)
+                if name == "in memory":
+                    clf.fit(X[train], y[train])
+                else:
+                    clf.set_params(memory_limit="32 MiB").fit(file["X"], y[train][order])
+                errors[name] = 100 * (1 - clf.score(X[held], y[held]))
+            results.append(errors)
+            print(seed, errors, flush=True)
+            keep(sorted={"error_in_percent_of_10000_validation_rows": results, "net": "784-200-10", "limit": "32 MiB"})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["generate", "memory", "rate", "sorted", "child"])
+    parser.add_argument("--file", type=Path, default=Path("/var/tmp/deepbelief-stream.h5"))
+    parser.add_argument("--gb", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    match asked.what:
+        case "generate":
+            generate(asked.file, asked.gb)
+        case "memory":
+            memory(asked.file, asked.seconds)
+        case "child":
+            train_in_a_process(asked.file, asked.seconds)
+        case "rate":
+            rate(asked.file, asked.rounds, asked.updates)
+        case "sorted":
+            sorted_rows(asked.seeds)

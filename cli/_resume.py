@@ -1,0 +1,142 @@
+"""Checkpoints of a command's run: where they go, and going on from one with all options as they were."""
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from deepbelief.errors import DataError, SettingError
+
+from ._files import same_file
+from ._options import option, together
+
+checkpoint_options = together(
+    option("--checkpoint", metavar="FILE", help="Keep the state of the run in FILE, to go on from after a crash."),
+    option("--checkpoint-every", metavar="INTERVAL", help="10min, 2h, 3epochs, 500updates.  [default: 5min]"),
+    option("--resume", metavar="FILE", help="Go on from a checkpoint, on the same data with the same options."),
+)
+
+FREE = ("checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force")
+"""Options that may be others when a run goes on."""
+
+
+def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options, with ``--resume`` those of the run that goes on.
+
+    Raises
+    ------
+    DataError, SettingError
+        If there is no checkpoint, or it is of a run with other options than those that were typed.
+    """
+    from deepbelief.hdf5 import last_checkpoint
+
+    path = options["resume"]
+    if path is None:
+        return options
+    if options["checkpoint"] is not None and not _same(options["checkpoint"], path):
+        raise SettingError(f"--resume {path} goes on writing that file: leave --checkpoint {options['checkpoint']} out")
+    found, _ = last_checkpoint(path)
+    if found is None:
+        raise DataError(f"no such checkpoint: {path}")
+    metadata = found.metadata
+    if metadata.get("command") != command:
+        of = metadata.get("command")
+        raise SettingError(
+            f"{path} is a checkpoint of {of}: deepbelief {of} --resume {shlex.quote(path)}"
+            if of in ("pretrain", "finetune")
+            else f"{path} was written by a Python program: the same fit goes on from it"
+        )
+    before: Mapping[str, Any] = metadata["options"]
+    typed = {name: value for name, value in options.items() if _is_typed(name)}
+    other = [
+        f"{_spelled(name)} was {before.get(name)}, is {value}"
+        for name, value in typed.items()
+        if name not in FREE and not _agree(value, before.get(name))
+    ]
+    if other:
+        raise SettingError(f"{path} is of a run with other options: {'; '.join(other)}; leave them out to go on")
+    free = {name: value for name, value in typed.items() if name in FREE}
+    return {**options, **{name: _tuple(value) for name, value in before.items()}, **free, "checkpoint": path}
+
+
+def _is_typed(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, ParameterSource.DEFAULT)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _agree(typed: Any, before: Any) -> bool:
+    if isinstance(typed, str) and isinstance(before, str):
+        return before in (typed, absolute(typed))
+    return bool(_tuple(typed) == _tuple(before))
+
+
+def _spelled(name: str) -> str:
+    parameters = {parameter.name: parameter for parameter in click.get_current_context().command.params}
+    return max(parameters[name].opts, key=len)
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def absolute(spec: str | None) -> str | None:
+    """Return a file (``FILE`` or ``FILE:PART``) by its absolute path, anything else as it is."""
+    if spec is None:
+        return None
+    path, colon, part = spec.rpartition(":")
+    if Path(spec).expanduser().exists():
+        return str(Path(spec).expanduser().resolve())
+    return f"{Path(path).expanduser().resolve()}:{part}" if colon and path and Path(path).exists() else spec
+
+
+def checkpoint_for(
+    command: str, options: Mapping[str, Any], out: str, inputs: Iterable[str | None], **values: Any
+) -> Any:
+    """Return the `CheckpointFile` of a run; without ``--checkpoint`` it is beside ``--out``, written when stopped.
+
+    Parameters
+    ----------
+    command : str
+    options : mapping
+        As typed, or as `recorded` gave them.
+    out : str
+    inputs : iterable of str or None
+        Files that are read, which it must not be.
+    **values
+        Options in the words by which the run finds everything again.
+
+    Raises
+    ------
+    SettingError
+        If there is a checkpoint already, which neither ``--resume`` nor ``--force`` speaks of.
+    """
+    from deepbelief.checkpoints import CheckpointFile, remove
+    from deepbelief.hdf5 import previous_of
+
+    path, every = options["checkpoint"], options["checkpoint_every"]
+    if every is None and path is not None:
+        every = "5 min"
+    path = path or f"{out.removesuffix('.h5')}.ckpt.h5"
+    for given in (*inputs, out):
+        if given is not None and (same_file(path, given) or _same(path, given)):
+            raise SettingError(f"--checkpoint {path} is a file of another purpose here; choose another name")
+    if options["resume"] is None and (os.path.lexists(path) or previous_of(path).exists()):
+        if not options["force"]:
+            raise SettingError(
+                f"{path} is there from a run that was stopped: go on with deepbelief {command} --resume "
+                f"{shlex.quote(path)}, or start anew with --force"
+            )
+        remove(path)
+    kept = {name: value for name, value in options.items() if name not in ("resume", "config", "quiet", "force")}
+    kept |= {name: absolute(kept[name]) for name in ("labels", "data_dir")}
+    kept |= {name: None if kept[name] is None else os.path.realpath(kept[name]) for name in ("log", "checkpoint")}
+    kept |= {"out": os.path.realpath(out), **values}
+    return CheckpointFile(path, every=every, metadata={"command": command, "options": kept})

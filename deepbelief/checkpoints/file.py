@@ -1,0 +1,66 @@
+"""Where checkpoints go, and how often they are written."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepbelief.errors import SettingError
+
+UNITS = {
+    "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "epoch": ("epochs", 1.0),
+    "epochs": ("epochs", 1.0), "update": ("updates", 1.0), "updates": ("updates", 1.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """Where a run keeps its checkpoints, and how often it writes one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The one before the last is kept beside it, under the same name with ``.previous`` after it.
+    every : str, int or None, default="5 min"
+        ``"10 min"``, ``"90 s"``, ``"2 h"``, ``"3 epochs"``, ``"500 updates"``, or a number of epochs. One is also
+        written when a layer, or the run, is done. None: only where Ctrl-C or SIGTERM stops the run.
+    metadata : mapping
+        Plain values of your own that go into the file.
+
+    Examples
+    --------
+    >>> CheckpointFile("run.ckpt.h5", every="10 min").interval
+    ('seconds', 600.0)
+    """
+
+    path: str | Path
+    every: str | int | None = "5 min"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the interval."""
+        if not isinstance(self.path, (str, Path)) or not str(self.path):
+            raise SettingError(f"checkpoint must be a path, a CheckpointFile or None, got {self.path!r}")
+        _ = self.interval
+
+    @property
+    def interval(self) -> tuple[str, float] | None:
+        """What is counted between two checkpoints, and how many of it."""
+        if self.every is None:
+            return None
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(self.every))
+        unit = found and UNITS.get(found[2] or "epochs")
+        if isinstance(self.every, bool) or not found or not unit or float(found[1]) <= 0:
+            raise SettingError(
+                f"a checkpoint is written every '10 min', '90 s', '2 h', '3 epochs' or '500 updates', "
+                f"got {self.every!r}"
+            )
+        return unit[0], float(found[1]) * unit[1]
+
+
+def as_checkpoint_file(checkpoint: Any) -> CheckpointFile | None:
+    """Return what ``checkpoint=`` means."""
+    if checkpoint is None or isinstance(checkpoint, CheckpointFile):
+        return checkpoint
+    return CheckpointFile(checkpoint)

@@ -1,0 +1,269 @@
+"""The keeper of a run: it writes checkpoints between updates, and finds the one that a run goes on from."""
+
+import contextlib
+import platform
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from deepbelief.backends.numpy_backend import NumpyBackend
+from deepbelief.checkpoints.file import as_checkpoint_file
+from deepbelief.checkpoints.lock import locked
+from deepbelief.checkpoints.signals import Signals
+from deepbelief.errors import CheckpointWarning, DataError, Interrupted, SettingError
+from deepbelief.hdf5 import check_writable, last_checkpoint, previous_of, versions, write_checkpoint
+from deepbelief.seeds import run_seed
+from deepbelief.stack import Checkpoint, State
+
+Describe = Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where a run stood.
+
+    Parameters
+    ----------
+    context : mapping
+        What the stage gave to `Keeper.enter`.
+    task : mapping
+        State of the task that was being trained.
+    """
+
+    context: State
+    task: State
+
+
+class Keeper:
+    """Told of a run's progress, to keep what it needs to go on; this one keeps nothing."""
+
+    def begin(self, random_state: Any, describe: Describe) -> int:
+        """Begin a run, or find one to go on with, and return its seed.
+
+        Parameters
+        ----------
+        random_state : int, Generator, RandomState or None
+        describe : callable
+            Returns what must be the same in a run that goes on, as plain values: settings, and data.
+
+        Raises
+        ------
+        SettingError, DataError
+            If there is a checkpoint of another run.
+        """
+        return run_seed(random_state)
+
+    def found(self, stage: str) -> Found | None:
+        """Return where the run stood, if that is in this stage."""
+        return None
+
+    def enter(self, stage: str, context: Callable[[], State]) -> None:
+        """Begin a stage, or a part of one; ``context`` returns what is needed to come back to it."""
+
+    def resume(self) -> State | None:
+        """Return what `after_update` was given where the run stood, once."""
+        return None
+
+    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+        """Keep the state between this update and the next, if it is time to.
+
+        Raises
+        ------
+        Interrupted
+            If a signal has asked the run to stop: after that.
+        """
+
+    def finish(self) -> None:
+        """End a run that has nothing left to do."""
+
+
+NO_KEEPER = Keeper()
+
+
+class FileKeeper(Keeper):
+    """Keeps a run in a file."""
+
+    def __init__(self, file: Any, signals: Signals) -> None:
+        self._file, self._signals = file, signals
+        self._path = str(file.path)
+        self._interval = file.interval
+        self._seed = 0
+        self._settings: Mapping[str, Any] = {}
+        self._data: Mapping[str, Any] = {}
+        self._stage, self._context = "", {}  # type: tuple[str, State]
+        self._found: Checkpoint | None = None
+        self._last: Checkpoint | None = None
+        self._warned = False
+        self._machine = machine()
+        self._start_counting()
+
+    def begin(self, random_state: Any, describe: Describe) -> int:
+        """Begin a run, or find one to go on with."""
+        self._settings, self._data = describe()
+        found, trouble = last_checkpoint(self._path)
+        if found is not None and found.finished and self._differences(found):
+            found = None  # nothing is lost when the next run takes its place
+        if trouble and found is not None:
+            _warn(f"{trouble}; going on from the one before it, {previous_of(self._path)}")
+        if found is None:
+            self._seed = run_seed(random_state)
+            return self._seed
+        if different := self._differences(found):
+            raise different
+        if elsewhere := differences(found.machine, self._machine):
+            _warn(f"{self._path} was written elsewhere, and the last bits may differ: {'; '.join(elsewhere)}")
+        self._found = self._last = found
+        self._seed = found.seed
+        return found.seed
+
+    def _differences(self, found: Checkpoint) -> DataError | SettingError | None:
+        """Return the error of going on from another run's checkpoint."""
+        start_anew = f"go on as it was, or delete {self._path} to start anew"
+        for error, what, was, now in (
+            (DataError, "data", found.data, self._data),
+            (SettingError, "settings", found.settings, self._settings),
+        ):
+            lines = differences(was, now)
+            if lines:
+                return error(f"{self._path} is of a run with other {what}: {'; '.join(lines)}; {start_anew}")
+        return None
+
+    def found(self, stage: str) -> Found | None:
+        """Return where the run stood, if that is in this stage."""
+        if self._found is None or self._found.state["stage"] != stage:
+            return None
+        return Found(self._found.state["context"], self._found.state["phase"]["task"])
+
+    def enter(self, stage: str, context: Callable[[], State]) -> None:
+        """Begin a stage, or a part of one."""
+        self._stage, self._context = stage, context()
+
+    def resume(self) -> State | None:
+        """Return where the run stood, once."""
+        found, self._found = self._found, None
+        return None if found is None else found.state["phase"]
+
+    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+        """Keep the state between this update and the next, if it is time to."""
+        self._updates += 1
+        self._epochs += epoch_done
+        stopped = self._signals.received
+        if stopped or self._is_due(epoch_done, phase_done):
+            written = self._write(state())
+            if stopped:
+                raise self._interrupted(stopped, written)
+
+    def _is_due(self, epoch_done: bool, phase_done: bool) -> bool:
+        if self._interval is None:
+            return False
+        unit, n = self._interval
+        if unit == "seconds":
+            return phase_done or time.monotonic() - self._began >= n
+        return phase_done or (self._updates >= n if unit == "updates" else epoch_done and self._epochs >= n)
+
+    def _start_counting(self) -> None:
+        self._began, self._updates, self._epochs = time.monotonic(), 0, 0
+
+    def _write(self, phase: State) -> bool:
+        """Write a checkpoint; where that fails, training goes on and the old one stays."""
+        state = {"stage": self._stage, "context": self._context, "phase": phase}
+        self._start_counting()
+        return self._put(
+            Checkpoint(state, self._settings, self._data, self._seed, self._machine, dict(self._file.metadata))
+        )
+
+    def _put(self, checkpoint: Checkpoint) -> bool:
+        try:
+            write_checkpoint(self._path, checkpoint)
+        except (DataError, OSError, MemoryError) as error:
+            if not self._warned:
+                _warn(f"no checkpoint: {error or 'not enough memory'}; training goes on")
+            self._warned = True
+            return False
+        self._last = checkpoint
+        return True
+
+    def _interrupted(self, number: int, written: bool) -> Interrupted:
+        name = signal.Signals(number).name
+        if written or self._last is not None:
+            return Interrupted(f"{name}: the run can go on from {self._path}", number, self._path)
+        return Interrupted(f"{name}: no checkpoint could be written to {self._path}", number, "")
+
+    def finish(self) -> None:
+        """Mark the last checkpoint as that of a run that has nothing left to do."""
+        if self._last is not None:
+            self._put(replace(self._last, finished=True))
+
+
+@contextlib.contextmanager
+def keeping(checkpoint: Any) -> Iterator[Keeper]:
+    """Give the keeper that an estimator's ``checkpoint`` asks for.
+
+    Raises
+    ------
+    SettingError
+        If it is none, or another run writes that file.
+    """
+    file = as_checkpoint_file(checkpoint)
+    if file is None:
+        yield NO_KEEPER
+        return
+    check_writable(file.path)
+    with locked(file.path), Signals() as signals:
+        keeper = FileKeeper(file, signals)
+        yield keeper
+        keeper.finish()
+
+
+def machine() -> dict[str, Any]:
+    """Return what the last bits of results hang on."""
+    libraries = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    blas = {
+        f"{pool['internal_api']}": f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}"
+        for pool in libraries
+    }
+    return {**versions(), "processor": platform.machine(), "memory": NumpyBackend().memory(), **blas}
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:
+    """Return a line for each plain value that is not the same.
+
+    Examples
+    --------
+    >>> differences({"rows": 10, "rbm": {"n_iter": 3}}, {"rows": 10, "rbm": {"n_iter": 5}})
+    ['rbm.n_iter was 3, is 5']
+    """
+    found = []
+    for key in dict.fromkeys([*was, *now]):
+        old, new = (values.get(key, "not there") for values in (was, now))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{name}{key}.")
+        elif _plain(old) != _plain(new):
+            found.append(f"{name}{key} was {_short(old)}, is {_short(new)}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a file gives it back."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and value != value:
+        return "nan"
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, CheckpointWarning, stacklevel=2)

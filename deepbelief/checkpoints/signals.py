@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM, heard now and answered between two updates."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Signals:
+    """Remembers the first of these signals; a second one acts at once. Handlers of other programs stay."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Begin to listen, in the main thread only: others cannot."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: usual for number, usual in USUAL.items() if signal.getsignal(number) == usual}
+            for number in self._before:
+                signal.signal(number, self._hear)
+        return self
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        while self._before:
+            signal.signal(*self._before.popitem())

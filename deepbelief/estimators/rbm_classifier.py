@@ -1,0 +1,302 @@
+"""The classification RBM: one machine of rows and their labels, which tells classes apart and draws rows of a class."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from deepbelief.backends import Backend
+from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.estimators.base import (
+    check_backend,
+    check_number,
+    check_rows,
+    check_rows_and_targets,
+    on_device,
+    rbm_settings,
+    user_level,
+    warn_diverged,
+)
+from deepbelief.estimators.generative import next_stream
+from deepbelief.estimators.rbm import RBM
+from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
+from deepbelief.machine import Machine
+from deepbelief.pretraining import pretrain
+from deepbelief.sampling import sample
+from deepbelief.seeds import run_seed
+from deepbelief.sizing import warn_batch_size
+from deepbelief.sources import JoinedSource, RowSource, ScaledSource, as_source
+from deepbelief.stack import Stack, Weights
+from deepbelief.training import BLOCK_ROWS, Rows, get_reporter, split_rows
+from deepbelief.units import Labelled, get_unit, named_unit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class RBMClassifier(ClassifierMixin, BaseEstimator):
+    """Restricted Boltzmann machine of rows and their labels together (classification RBM).
+
+    The label is a softmax group of visible units beside those of the data. The machine is trained as a model of both,
+    so that it can draw rows of a class; p(y | v) is exact, by the free energy of the row with each label.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Number of hidden units.
+    rbm : RBM or None, default=None
+        The settings of training; None means ``RBM()``. Its ``n_components``, ``backend``, ``verbose``,
+        ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    verbose : int, Reporter or list of Reporter, default=0
+        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
+    random_state : int, Generator, RandomState or None, default=None
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    weights_ : Weights
+        Of the machine; its last ``n_classes`` visible units are the labels.
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the last negative phase.
+    history_ : list of dict
+    n_features_in_ : int
+
+    References
+    ----------
+    Larochelle and Bengio, "Classification using discriminative restricted Boltzmann machines", ICML 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from deepbelief import RBM, RBMClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = RBMClassifier(100, rbm=RBM(n_iter=30), random_state=0).fit(X[300:] / 16, y[300:])
+    >>> clf.score(X[:300] / 16, y[:300]) > 0.9
+    True
+    >>> clf.sample([3, 7], n_steps=100).shape
+    (2, 64)
+    """
+
+    weights_: Weights
+    h_samples_: Array
+    history_: list[dict[str, Any]]
+    classes_: Array
+    _state: LayerState
+    _seed: int
+    _draws: int
+
+    def __init__(
+        self,
+        n_components: int = 256,
+        *,
+        rbm: RBM | None = None,
+        backend: str | Backend = "numpy",
+        verbose: Any = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.rbm = rbm
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on rows and their labels.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+            At least two classes.
+
+        Returns
+        -------
+        RBMClassifier
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError, BackendError, DivergenceError
+        """
+        bk = check_backend(self.backend, X)
+        source, y = check_rows_and_targets(self, X, y, bk, reset=True)
+        settings = self._settings()
+        check_classification_targets(y)
+        if y.ndim != 1:
+            raise DataError(f"y must be one column of classes, got shape {y.shape}")
+        classes, numbers = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(f"y has 1 class, {classes[0]!r}: at least 2 classes are needed")
+        warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        seed = run_seed(self.random_state)
+        weights = self._initial(source, numbers, len(classes), settings, seed)
+        joined: RowSource = JoinedSource(source, as_source(np.eye(len(classes), dtype=np.uint8)[numbers]))
+        held_out = None
+        if self._template.validation_fraction:
+            joined, held_out, _, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
+        result = pretrain(
+            joined, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
+            reporter=get_reporter(self.verbose), start=Stack((weights,)),
+        )  # fmt: skip
+        self.classes_ = classes
+        self.weights_ = result.stack.layers[0]
+        self._state = result.states[0]
+        self.h_samples_ = result.negative_states
+        self.history_ = result.history
+        self._seed, self._draws = seed, 0
+        warn_diverged(result.diverged)
+        return self
+
+    @property
+    def _template(self) -> RBM:
+        return RBM() if self.rbm is None else self.rbm
+
+    def _settings(self) -> RBMSettings:
+        """Return the checked settings."""
+        if not isinstance(self._template, RBM):
+            raise SettingError(f"rbm must be an RBM or None, got {self.rbm!r}")
+        check_number("n_components", self.n_components, low=1, integer=True)
+        settings = rbm_settings(self._template)
+        if not get_unit(settings.hidden).tractable:
+            raise SettingError(f"hidden={settings.hidden!r} has no free energy to tell classes by: use 'bernoulli'")
+        return settings
+
+    def _initial(self, source: RowSource, numbers: Array, n_classes: int, settings: RBMSettings, seed: int) -> Weights:
+        """Return weights to start from, for rows with their labels beside them."""
+        visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
+        unit, mean, scale, visible_mean = choose_visible(visible, source)
+        shares = (np.bincount(numbers, minlength=n_classes) + 1) / (len(numbers) + n_classes)
+        means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
+        if mean is not None:
+            mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
+            scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
+        return initial_weights(
+            int(self.n_components), Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
+            seed=seed, layer=0, sparsity_target=settings.sparsity_target,
+        )  # fmt: skip
+
+    def _joint(self, X: Any) -> tuple[Array, Backend]:
+        """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
+        check_is_fitted(self, "weights_")
+        bk = check_backend(self.backend, X)
+        source = check_rows(self, X, bk, reset=False)
+        machine, n = Machine(self.weights_, bk), self.n_features_in_
+        if self.weights_.mean is not None and self.weights_.scale is not None:
+            source = ScaledSource(source, self.weights_.mean[:n], self.weights_.scale[:n])
+        data: Any = machine.visible.data  # type: ignore[attr-defined]
+        found = np.empty((source.shape[0], len(self.classes_)))
+        for start, stop, v in Rows(source, bk, machine.dtype).blocks(BLOCK_ROWS):
+            x = bk.xp.matmul(v, machine.W[:n])
+            x += machine.hbias
+            own = -data.energy(bk, v, machine.vbias[:n])
+            for k in range(len(self.classes_)):
+                log_p = machine.hidden.log_partition(bk, x + machine.W[n + k]) + machine.vbias[n + k] + own
+                found[start:stop, k] = bk.to_numpy(log_p)
+        return found, bk
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return log p(y | v), exactly.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            CuPy if X is.
+        """
+        joint, bk = self._joint(X)
+        return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return p(y | v), exactly.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            CuPy if X is.
+        """
+        joint, bk = self._joint(X)
+        return on_device(np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)), X, bk)
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        joint, _ = self._joint(X)
+        return self.classes_[joint.argmax(axis=1)]  # type: ignore[no-any-return]
+
+    def free_energy(self, X: Any) -> Array:
+        """Return F(v) = -log of the sum of exp(-E(v, y, h)) over labels and hidden states, in nats.
+
+        Levels are comparable between rows of one model only.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        joint, _ = self._joint(X)
+        return -np.logaddexp.reduce(joint, axis=1)  # type: ignore[no-any-return]
+
+    def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Array:
+        """Draw a row of each of these classes, by Gibbs sampling with the label held.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,)
+            Classes.
+        n_steps : int, default=1000
+        temperature : float, default=1.0
+            As in `RBM.sample`.
+        random_state : int, Generator or None
+            None: go on with the model's own stream, so that two calls differ.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Means of the visible units given the last hidden states.
+
+        Raises
+        ------
+        DataError
+            If one is no class of the model.
+        SettingError
+        """
+        check_is_fitted(self, "weights_")
+        check_number("n_steps", n_steps, low=1, integer=True)
+        check_number("temperature", temperature, low=0, open_low=True)
+        wanted = np.atleast_1d(np.asarray(y))
+        for label in wanted.ravel():
+            if wanted.ndim != 1 or label not in self.classes_:
+                raise DataError(unknown("class", label.item(), map(str, self.classes_)))
+        weights, bk = self.weights_, check_backend(self.backend, None)
+        held = np.full((len(wanted), weights.n_visible), np.nan, weights.W.dtype)
+        held[:, self.n_features_in_ :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
+        rng = next_stream(self, bk, "sample", random_state)
+        states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
+        rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=held)
+        return rows[:, : self.n_features_in_]
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare sparse input."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

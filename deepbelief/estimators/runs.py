@@ -1,0 +1,71 @@
+"""By what a run is known again when it goes on from a checkpoint: its settings and its data, as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from deepbelief.sources import RowSource, digest, fingerprint
+from deepbelief.stack import Stack
+
+TOLD_ONLY = ("verbose", "checkpoint")
+OF_TEMPLATES = (
+    "n_components",
+    "backend",
+    "warm_start",
+    "random_state",
+    "memory_limit",
+)  # which a DBN takes no notice of
+
+
+def describe_run(
+    estimator: Any, source: RowSource, targets: Any = None, weights: Any = None, *, start: Sequence[Any] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings and the data of a run; ``start`` are the arrays that a warm start goes on from."""
+    settings = _settings(estimator)
+    if start:
+        settings["start"] = [digest(np.asarray(array)) for array in start]
+    data: dict[str, Any] = fingerprint(source)
+    for name, array in (("targets", targets), ("sample_weight", weights)):
+        if array is not None:
+            data[name] = digest(np.asarray(array))
+    return settings, data
+
+
+def _settings(estimator: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+    params = estimator.get_params(deep=False)
+    return {name: _plain(value) for name, value in params.items() if name not in (*TOLD_ONLY, *without)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting as plain values that are the same in another process."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if isinstance(value, Stack):
+        return [digest(array) for weights in value for array in weights.arrays().values()]
+    if isinstance(value, BaseEstimator):
+        return {"kind": type(value).__name__, **_settings(value, OF_TEMPLATES)}
+    return _known_by_name(value)
+
+
+def _known_by_name(value: Any) -> Any:
+    """Return the name of a function or of a strategy's class, with what the latter is made of."""
+    if isinstance(value, (np.random.Generator, np.random.RandomState)):
+        return None  # it has moved on: the checkpoint has the seed
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"kind": type(value).__name__, **{f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -1,0 +1,92 @@
+"""The lower bound on the log-likelihood of a deep belief network (Salakhutdinov and Murray 2008)."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.errors import SettingError
+from deepbelief.likelihood.exact import double_machine, hidden_log_p
+from deepbelief.machine import Machine
+from deepbelief.seeds import host_rng
+from deepbelief.stack import Stack
+from deepbelief.units import get_unit
+
+DeviceArray = Any
+Array = NDArray[np.float64]
+
+N_VECTORS = 20
+
+
+def has_bound(stack: Stack) -> bool:
+    """Tell whether the layers have a likelihood, or a lower bound on it."""
+    below, top = stack.layers[:-1], stack.layers[-1]
+    tractable = get_unit(top.hidden).tractable and not top.visible == top.hidden == "gaussian"
+    return not stack.tuned and tractable and all(weights.hidden == "bernoulli" for weights in below)
+
+
+def check_bound(stack: Stack) -> None:
+    """Refuse layers that have no likelihood.
+
+    Raises
+    ------
+    SettingError
+    """
+    if stack.tuned:
+        raise SettingError(
+            "a fine-tuned stack is no longer a deep belief network and has no likelihood: use the pretrained one"
+        )
+    if not has_bound(stack):
+        units = " -> ".join((stack.layers[0].visible, *(weights.hidden for weights in stack)))
+        raise SettingError(
+            f"the likelihood of a stack needs Bernoulli hidden units, and on top those of a machine that has one; got "
+            f"{units}"
+        )
+
+
+def bound_samples(
+    stack: Stack, v: Array, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
+) -> Array:  # fmt: skip
+    """Return draws whose mean bounds log p(v) + log Z from below, Z that of the top machine.
+
+    With q the way up, log p(v) is at least E_q[log p(v | h) - F(h) - log q(h | v)] - log Z; within one machine
+    log p(v | h) - log q(h | v) = -F(v) - log p*(h), so that each layer replaces what it thinks of its hidden states by
+    what the layer above thinks of them. Hidden states are drawn by the same uniform numbers for all rows: the result
+    is deterministic, and where q is exact each draw is.
+
+    Parameters
+    ----------
+    stack : Stack
+    v : ndarray of shape (n_rows, n_visible), float64
+        As rows are in the first machine.
+    n_vectors : int, default=20
+        Draws of each layer's states.
+    backend : {"numpy", "cupy"} or Backend
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_vectors), float64
+        One column for a single machine, whose value is exact.
+    """
+    bk = get_backend(backend)
+    machines = [double_machine(weights, bk) for weights in stack]
+    rows = bk.asarray(v)
+    base = -machines[0].free_energy(rows)
+    if len(machines) == 1:
+        return np.asarray(bk.to_numpy(base))[:, None]
+    means = machines[0].mean_hidden(rows)
+    draws = [base + _above(machines, means, s) for s in range(n_vectors)]
+    return np.stack([np.asarray(bk.to_numpy(draw)) for draw in draws], axis=1)
+
+
+def _above(machines: list[Machine], means: DeviceArray, number: int) -> DeviceArray:
+    """Return what the layers above the first add for the draw of this number."""
+    bk, total, h = machines[0].bk, 0.0, None
+    for layer, (below, above) in enumerate(itertools.pairwise(machines)):
+        means = means if h is None else below.mean_hidden(h)
+        uniform = bk.asarray(host_rng(0, layer, number, "lower bound").random(means.shape[1]))
+        h = bk.xp.less(uniform, means).astype(np.float64)
+        total = total - hidden_log_p(below, h) - above.free_energy(h)
+    return total

@@ -1,0 +1,39 @@
+"""By what rows and arrays are known again: their shape and a digest."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.sources.rows import RowSource
+
+WHOLE = 2**28  # rows of up to so many bytes are digested whole
+PARTS, PART_ROWS = 64, 256  # of larger sets, so many blocks of so many rows each
+
+
+def fingerprint(source: RowSource) -> dict[str, Any]:
+    """Return plain values that differ where rows do; of more than 256 MiB blocks at even distances are looked at.
+
+    Examples
+    --------
+    >>> from deepbelief.sources import as_source
+    >>> one, other = (fingerprint(as_source([[0.0, value]])) for value in (1.0, 2.0))
+    >>> one["rows"], one["columns"], one["sha256"] == other["sha256"]
+    (1, 2, False)
+    """
+    n, n_features = source.shape
+    starts: Any = range(0, n, PART_ROWS)
+    if n * n_features * source.dtype.itemsize > WHOLE and n > PARTS * PART_ROWS:
+        starts = np.linspace(0, n - PART_ROWS, PARTS).astype(int).tolist()
+    found = hashlib.sha256()
+    for start in starts:
+        found.update(source.take(slice(start, start + PART_ROWS)).data)
+    return {"rows": n, "columns": n_features, "dtype": source.dtype.name, "sha256": found.hexdigest()}
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's dtype, shape and values, in hexadecimal digits."""
+    found = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    found.update(repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()

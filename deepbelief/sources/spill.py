@@ -1,0 +1,112 @@
+"""Rows that were computed and do not fit: in a file that nobody sees and no crash leaves behind, or computed again."""
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from deepbelief.errors import DataError
+from deepbelief.sources.rows import Array, Rows, RowSource, _deliver, _indices, _text, check_shape
+
+DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
+
+
+def spill_folder() -> str:
+    """Return where rows are spilled: TMPDIR, else /var/tmp, which unlike /tmp is no memory, else what there is."""
+    large = Path("/var/tmp")
+    usable = "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK)
+    return str(large) if usable else tempfile.gettempdir()
+
+
+def fits_on_disk(n_bytes: int) -> bool:
+    """Tell whether so many bytes may be spilled."""
+    return n_bytes <= shutil.disk_usage(spill_folder()).free // DISK_SHARE
+
+
+class SpilledSource:
+    """Rows in a temporary file, appended block by block before the first is taken.
+
+    On POSIX systems the file has no name: it is gone when the process is, whatever ends that.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+
+    Examples
+    --------
+    >>> source = SpilledSource((3, 2), np.float32)
+    >>> source.append(np.arange(6, dtype=np.float32).reshape(3, 2))
+    >>> source.take(np.array([2, 0]))
+    array([[4., 5.],
+           [0., 1.]], dtype=float32)
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
+        self.shape = check_shape(shape)
+        self.dtype = np.dtype(dtype)
+        self._row = self.shape[1] * self.dtype.itemsize
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=spill_folder(), buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def append(self, block: Array) -> None:
+        """Write the next rows; OSError where the disk is full."""
+        left = np.ascontiguousarray(block, self.dtype).data.cast("B")
+        while left:
+            left = left[self._file.write(left) :]
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        index = np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else _indices(rows, self.shape[0])
+        room = np.empty((len(index), self.shape[1]), self.dtype) if out is None or out.dtype != self.dtype else out
+        # Neighbours are read together.
+        ends = np.flatnonzero(np.diff(index) != 1) + 1
+        for start, stop in zip([0, *ends], [*ends, len(index)], strict=True):
+            if stop > start:
+                self._read(int(index[start]), room[start:stop])
+        if out is not None and out is not room:
+            np.copyto(out, room, casting="unsafe")
+        return room if out is None else out
+
+    def _read(self, first: int, room: Array) -> None:
+        view = room.data.cast("B")
+        done = os.preadv(self._file.fileno(), [view], first * self._row)
+        while 0 < done < len(view):
+            more = os.preadv(self._file.fileno(), [view[done:]], first * self._row + done)
+            done = done + more if more else -1
+        if done != len(view):
+            raise DataError("rows that were kept in a temporary file are no longer there")
+
+
+class ComputedSource:
+    """Rows that are computed from those of another source each time that they are read: where there is no room.
+
+    Parameters
+    ----------
+    source : RowSource
+    compute : callable
+        Makes rows of such rows.
+    width : int
+    dtype : numpy dtype
+    """
+
+    def __init__(self, source: RowSource, compute: Callable[[Array], Array], width: int, dtype: Any) -> None:
+        self.below, self._compute = source, compute
+        self.shape, self.dtype = (source.shape[0], width), np.dtype(dtype)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        return _deliver(self._compute(self.below.take(rows)), self.dtype, out)

@@ -1,0 +1,84 @@
+"""Unit types: what a unit's state is, given its total input."""
+
+from collections.abc import Callable
+
+from deepbelief.errors import SettingError, unknown
+from deepbelief.units.labelled import Labelled
+from deepbelief.units.types import Bernoulli, Gaussian, Rectified, Softmax, Unit
+
+__all__ = ["UNITS", "Bernoulli", "Gaussian", "Labelled", "Rectified", "Softmax", "Unit", "get_unit", "named_unit"]
+
+UNITS: dict[str, Callable[..., Unit]] = {
+    "bernoulli": Bernoulli,
+    "gaussian": Gaussian,
+    "rectified": Rectified,
+    "softmax": Softmax,
+    "labelled": Labelled,
+}
+"""Unit types by name: a new one is one class and one entry."""
+
+
+def get_unit(spec: str | Unit) -> Unit:
+    """Return the unit type of this name; an instance is returned as it is.
+
+    Parameters
+    ----------
+    spec : str or Unit
+        ``"bernoulli"``, ``"gaussian"``, ``"rectified"``, ``"softmax:3,3,2"`` with the group sizes, or
+        ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them.
+
+    Raises
+    ------
+    SettingError
+        If there is no such type.
+
+    Examples
+    --------
+    >>> get_unit("softmax:3,3,2").groups
+    (3, 3, 2)
+    """
+    if not isinstance(spec, str):
+        if not hasattr(spec, "log_partition"):
+            raise SettingError(f"a unit type must be one of {', '.join(UNITS)} or an instance, got {spec!r}")
+        return spec
+    name, _, sizes = spec.partition(":")
+    if name not in UNITS or (sizes and name not in ("softmax", "labelled")):
+        raise SettingError(unknown("unit type", spec, UNITS))
+    if name == "labelled":
+        below, _, n_labels = sizes.partition(",")
+        if not n_labels.isdecimal():
+            raise SettingError(f"labels need a type and a number, for instance 'labelled:bernoulli,10', got {spec!r}")
+        return Labelled(get_unit(below), int(n_labels))
+    if not sizes:
+        return UNITS[name]()
+    try:
+        groups = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        groups = (0,)
+    if min(groups) < 1:
+        raise SettingError(f"softmax groups must be positive integers, for instance 'softmax:3,3,2', got {spec!r}")
+    return Softmax(groups)
+
+
+def named_unit(spec: str | Unit) -> Unit:
+    """Return the unit type of this name; refuse an instance that its name does not lead back to.
+
+    Weights and files say which units they are for by name, so that a type of your own must have one.
+
+    Raises
+    ------
+    SettingError
+        If the instance is not what `UNITS` makes of its ``spec``.
+
+    Examples
+    --------
+    >>> named_unit(Softmax((2, 3))).spec
+    'softmax:2,3'
+    """
+    unit = get_unit(spec)
+    if not isinstance(spec, str) and (unit.spec.partition(":")[0] not in UNITS or get_unit(unit.spec) != unit):
+        raise SettingError(
+            f"{unit!r} is not what the name {unit.spec!r} stands for: give your own unit type a spec of its own, and "
+            "enter it in deepbelief.units.UNITS under that name"
+        )
+    return unit

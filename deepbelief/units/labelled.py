@@ -1,0 +1,98 @@
+"""Visible units that are data with a label beside them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import SettingError
+from deepbelief.units.types import Softmax, Unit, dot
+
+DeviceArray = Any
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Visible units of one type, and after them a softmax group of which one is on: the row's label.
+
+    With it a machine models data and labels together (Hinton, Osindero and Teh 2006; Larochelle and Bengio 2008).
+
+    Parameters
+    ----------
+    data : Bernoulli or Gaussian
+        The units before the labels.
+    n_labels : int
+        At least 2.
+    """
+
+    data: Unit
+    n_labels: int
+    activation: str = "identity"  # nothing feeds forward through them: they are visible units
+    standardise: bool = False
+    tractable: bool = True
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.data.spec not in ("bernoulli", "gaussian") or self.n_labels < 2:
+            raise SettingError(
+                "labels go beside Bernoulli or Gaussian visible units, and there are at least 2 of them; got "
+                f"{self.data.spec!r} and {self.n_labels}"
+            )
+
+    @property
+    def spec(self) -> str:
+        """How it is written, for instance ``"labelled:bernoulli,10"``."""
+        return f"labelled:{self.data.spec},{self.n_labels}"
+
+    @property
+    def next_visible(self) -> str:
+        """That of the data."""
+        return self.data.next_visible
+
+    @property
+    def _label(self) -> Softmax:
+        return Softmax((self.n_labels,))
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return the smaller one of both types' rates."""
+        return min(self.rate, self.data.visible_rate(n_units - self.n_labels))
+
+    def check_rows(self, low: Any, high: Any) -> None:
+        """Refuse what either type refuses."""
+        self.data.check_rows(low[: -self.n_labels], high[: -self.n_labels])
+        self._label.check_rows(low[-self.n_labels :], high[-self.n_labels :])
+
+    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the means of the data units and the probabilities of the labels."""
+        # Data units are computed in place, over the labels too, which are then put right: they are few.
+        labels = x[:, -self.n_labels :].copy()
+        self.data.mean(bk, x, bias)
+        x[:, -self.n_labels :] = self._label.mean(bk, labels, bias[..., -self.n_labels :])
+        return x
+
+    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the means, and draw the data units and one label into ``out``."""
+        labels = x[:, -self.n_labels :].copy()
+        self.data.sample(bk, x, bias, rng, out)
+        drawn = bk.xp.empty_like(labels)
+        self._label.sample(bk, labels, bias[..., -self.n_labels :], rng, drawn)
+        x[:, -self.n_labels :] = labels
+        out[:, -self.n_labels :] = drawn
+        return out
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the sum of both parts' energies."""
+        n = -self.n_labels
+        return self.data.energy(bk, v[:, :n], bias[..., :n]) - dot(v[:, n:], bias[..., n:])
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Return the sum over both parts."""
+        n = -self.n_labels
+        return self.data.log_partition(bk, x[:, :n]) + self._label.log_partition(bk, x[:, n:])
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Return the biases of both parts."""
+        n = -self.n_labels
+        return np.concatenate([self.data.initial_bias(mean[:n]), self._label.initial_bias(mean[n:])])

@@ -1,0 +1,405 @@
+"""Checkpoints: a run that stops anywhere and goes on ends as one that never stopped, to the last bit."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_device import FakeDevice
+
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder
+from deepbelief.checkpoints import locked
+from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
+from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint
+from deepbelief.training import Reporter
+
+ROWS = (np.random.default_rng(0).random((45, 12)) > 0.5).astype(np.float32)
+LABELS = np.random.default_rng(1).integers(0, 3, 45)
+NUMBERS = np.random.default_rng(2).random(45).astype(np.float32)
+QUICK = {"n_iter": 2, "batch_size": 30}  # two updates in an epoch, the last one of fifteen rows
+TUNED = {"rbm": RBM(n_iter=1, batch_size=30), "random_state": 3, "max_iter": 3, "batch_size": 30}
+
+
+class Stopped(Exception):
+    pass
+
+
+class Counter(Reporter):
+    n = 0
+
+    def update(self, *_):
+        self.n += 1
+
+
+class StopAfter(Reporter):
+    """Ends the program, as it were, after so many updates."""
+
+    def __init__(self, n):
+        self.left = n
+
+    def update(self, *_):
+        self.left -= 1
+        if not self.left:
+            raise Stopped
+
+
+def values(estimator):
+    """Return all that was learned, by name."""
+    found = {f"{i}{name}": a for i, w in enumerate(stack(estimator)) for name, a in w.arrays().items()}
+    for name in ("coefs_", "intercepts_"):
+        found |= {f"{name}{i}": a for i, a in enumerate(getattr(estimator, name, []))}
+    found |= {name: getattr(estimator, name) for name in ("_h_states", "h_samples_") if hasattr(estimator, name)}
+    if hasattr(estimator, "_state"):
+        found |= {f"velocity{i}": a for i, a in enumerate(estimator._state.velocities)}
+    return found
+
+
+def stack(estimator):
+    return [estimator.weights_] if isinstance(estimator, RBM) else estimator.stack_
+
+
+def assert_same(one, other):
+    ours, theirs = values(one), values(other)
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert array.tobytes() == theirs[name].tobytes(), name
+    without_time = [[{k: v for k, v in r.items() if k != "seconds"} for r in e.history_] for e in (one, other)]
+    assert without_time[0] == without_time[1]
+
+
+class Copies(Reporter):
+    """Copies the checkpoint after each update: what a run would leave behind that is ended there."""
+
+    def __init__(self, path):
+        self.path, self.contents = path, []
+
+    def update(self, *_):
+        self.contents.append(self.path.read_bytes())
+
+
+def stop_everywhere(make, path, *data, n_updates):
+    """Go on from each update of a run, and compare with the run that was not stopped."""
+    copies = Copies(path / "all.h5")
+    whole = make(checkpoint=CheckpointFile(copies.path, every="1 update"), verbose=copies).fit(*data)
+    assert len(copies.contents) == n_updates
+    for n, content in enumerate(copies.contents, start=1):
+        file = CheckpointFile(path / "one.h5", every=None)
+        file.path.write_bytes(content)
+        left = Counter()
+        assert_same(whole, make(checkpoint=file, verbose=left).fit(*data))
+        assert left.n == n_updates - n
+    assert_same(whole, make().fit(*data))
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(request, monkeypatch):
+    """Do not wait for the disk; a kill does not switch it off."""
+    monkeypatch.setattr("deepbelief.hdf5.envelope.os.fsync", lambda handle: None)
+
+
+PRETRAINING = {
+    "cd": {"rbm": RBM(momentum=0.9, **QUICK)},
+    "pcd": {"rbm": RBM(gradient="pcd", momentum=0.5, **QUICK)},
+    "sparse": {"rbm": RBM(sparsity_target=0.1, nesterovs_momentum=True, **QUICK)},
+    "gaussian below": {"rbm": [RBM(visible="gaussian", hidden="rectified", **QUICK), RBM(hidden="gaussian", **QUICK)]},
+    "held out": {"rbm": RBM(validation_fraction=0.2, schedule="cosine", **QUICK)},
+    "centred": {"rbm": RBM(gradient="pcd", centered=True, n_chains=7, gibbs_steps=(1, 3), **QUICK)},
+    "averaged": {"rbm": RBM(averaging=0.6, binarize="resample", **QUICK)},
+    "variance": {"rbm": [RBM(visible="gaussian", learn_variance=True, **QUICK), RBM(**QUICK)]},
+    "fast weights": {"rbm": RBM(gradient="fpcd", **QUICK)},
+    "tempering": {"rbm": RBM(gradient="pt", **QUICK)},
+    "denoising": {"rbm": RBM(**QUICK), "pretraining": "denoising"},
+}
+
+
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_pretraining_stopped_at_every_update(tmp_path, name):
+    settings = {"random_state": 3, "n_passes": 2} | PRETRAINING[name]
+    stop_everywhere(lambda **more: DBN((8, 5), **settings, **more), tmp_path, ROWS, n_updates=2 * 2 * 2 * 2)
+
+
+def test_on_a_device(tmp_path):
+    stop_everywhere(
+        lambda **more: DBN((6,), rbm=RBM(gradient="pcd", **QUICK), backend=FakeDevice(), random_state=3, **more),
+        tmp_path, ROWS, n_updates=4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gradient", ["cd", "pcd"])
+def test_a_machine(tmp_path, gradient):
+    stop_everywhere(
+        lambda **more: RBM(6, gradient=gradient, random_state=3, **QUICK, **more), tmp_path, ROWS, n_updates=4
+    )
+
+
+def test_a_machine_that_goes_on_from_an_earlier_fit(tmp_path):
+    def make(**more):
+        return RBM(6, warm_start=True, random_state=3, **QUICK).fit(ROWS).set_params(**more)
+
+    stop_everywhere(make, tmp_path, ROWS, n_updates=4)
+
+
+FINE_TUNING = {
+    "sgd": {"dropout": 0.3, "input_dropout": 0.1, "l1": 1e-3, "max_norm": 1.0},
+    "adam, stopped early": {"solver": "adam", "dropout": 0.3, "early_stopping": True, "validation_fraction": 0.3},
+    "best epoch": {"learning_rate_init": 2.0, "early_stopping": True, "n_iter_no_change": 1, "max_iter": 6},
+    "halving": {"schedule": "halving", "early_stopping": True, "head_epochs": 1, "solver": "adagrad"},
+    "ramp": {"momentum": "ramp", "activation": "tanh", "n_frozen": 1},
+    "no pretraining": {"pretraining": "none", "solver": "rmsprop"},
+}
+
+
+@pytest.mark.parametrize("name", FINE_TUNING)
+def test_fine_tuning_stopped_at_every_update(tmp_path, name):
+    settings = TUNED | FINE_TUNING[name]
+
+    def make(**more):
+        return DBNClassifier((8, 5), **settings, **more)
+
+    counter = Counter()
+    make(verbose=counter).fit(ROWS, LABELS)
+    stop_everywhere(make, tmp_path, ROWS, LABELS, n_updates=counter.n)
+
+
+def test_a_regressor(tmp_path):
+    stop_everywhere(lambda **more: DBNRegressor((6,), **TUNED, **more), tmp_path, ROWS, NUMBERS, n_updates=2 + 6)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_autoencoder(tmp_path, tied):
+    stop_everywhere(
+        lambda **more: DeepAutoencoder((8, 4), tied=tied, dropout=0.2, **TUNED, **more),
+        tmp_path, ROWS, n_updates=4 + 6,
+    )  # fmt: skip
+
+
+def test_going_on_with_fine_tuning_after_a_warm_start(tmp_path):
+    def make(**more):
+        first = DBNClassifier((6,), warm_start=True, **TUNED).fit(ROWS, LABELS)
+        return first.set_params(**more)
+
+    stop_everywhere(make, tmp_path, ROWS, LABELS, n_updates=6)
+
+
+def explode(position):
+    return 1.0 if position < 0.6 else 1e6
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DivergenceWarning")
+def test_a_run_that_diverges_falls_back_to_the_same_epoch(tmp_path):
+    settings = {"n_iter": 4, "batch_size": 30, "random_state": 3}
+    stop_everywhere(lambda **more: RBM(6, schedule=explode, **settings, **more), tmp_path, ROWS, n_updates=6)
+    settings, counter = TUNED | {"schedule": explode, "max_iter": 4}, Counter()
+    assert "diverged" in DBNClassifier((6,), verbose=counter, **settings).fit(ROWS, LABELS).history_[-1]
+    stop_everywhere(lambda **more: DBNClassifier((6,), **settings, **more), tmp_path, ROWS, LABELS, n_updates=counter.n)
+
+
+def test_a_fresh_seed_is_kept(tmp_path):
+    file = CheckpointFile(tmp_path / "run.h5", every="1 update")
+    settings = {"rbm": RBM(**QUICK), "checkpoint": file}
+    with pytest.raises(Stopped):
+        DBN((5,), verbose=StopAfter(4), **settings).fit(ROWS)
+    seed = read_checkpoint(file.path).seed
+    went_on = DBN((5,), **settings).fit(ROWS)
+    assert_same(went_on, DBN((5,), rbm=RBM(**QUICK), random_state=seed).fit(ROWS))
+
+
+def interrupted(path, n=4, **settings):
+    """Leave a checkpoint of a run behind."""
+    file = CheckpointFile(path / "run.h5", every="1 update")
+    with pytest.raises(Stopped):
+        make(checkpoint=file, verbose=StopAfter(n), **settings).fit(ROWS)
+    return file
+
+
+def make(**settings):
+    return DBN(**{"hidden_layer_sizes": (5, 4), "rbm": RBM(**QUICK), "random_state": 3} | settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [({"rbm": RBM(n_iter=2, batch_size=21)}, "rbm.batch_size was 30, is 21"),
+     ({"random_state": 4}, "random_state was 3, is 4"),
+     ({"hidden_layer_sizes": (5, 3)}, r"hidden_layer_sizes was \[5, 4\], is \[5, 3\]")],
+)  # fmt: skip
+def test_other_settings_are_refused(tmp_path, change, line):
+    file = interrupted(tmp_path)
+    before = file.path.read_bytes()
+    with pytest.raises(SettingError, match=f"other settings: {line}; go on as it was, or delete"):
+        make(checkpoint=file, **change).fit(ROWS)
+    assert file.path.read_bytes() == before
+
+
+def test_other_data_are_refused(tmp_path):
+    file = interrupted(tmp_path)
+    changed = ROWS.copy()
+    changed[44, 11] = 1 - changed[44, 11]
+    with pytest.raises(DataError, match="other data: sha256 was"):
+        make(checkpoint=file).fit(changed)
+    with pytest.raises(DataError, match="other data: rows was 45, is 44"):
+        make(checkpoint=file).fit(ROWS[:-1])
+    path = tmp_path / "labels.h5"
+    file = CheckpointFile(path, every="1 update")
+    with pytest.raises(Stopped):
+        DBNClassifier((5,), checkpoint=file, verbose=StopAfter(8), **TUNED).fit(ROWS, LABELS)
+    with pytest.raises(DataError, match="targets was"):
+        DBNClassifier((5,), checkpoint=file, **TUNED).fit(ROWS, LABELS[::-1])
+
+
+def test_what_is_finished_makes_room_for_another_run(tmp_path):
+    file = CheckpointFile(tmp_path / "run.h5")
+    whole = make(checkpoint=file).fit(ROWS)
+    assert read_checkpoint(file.path).finished
+    assert_same(whole, make(checkpoint=file, verbose=StopAfter(2)).fit(ROWS))  # from the last update on
+    other = make(checkpoint=file, random_state=4).fit(ROWS)
+    assert read_checkpoint(file.path).seed == 4
+    assert_same(other, make(random_state=4).fit(ROWS))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_torn_checkpoint_is_found_and_the_one_before_it_used(tmp_path, damage):
+    file = interrupted(tmp_path, 5)
+    content = bytearray(file.path.read_bytes())
+    if damage == "cut":
+        file.path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        content[-99] ^= 1
+        file.path.write_bytes(content)
+    else:
+        file.path.unlink()
+    with pytest.warns(CheckpointWarning, match=r"run.h5.*; going on from the one before it, .*run.h5.previous"):
+        went_on = make(checkpoint=file).fit(ROWS)
+    assert_same(went_on, make().fit(ROWS))
+
+
+def test_two_generations_are_kept_and_nothing_else(tmp_path):
+    file = interrupted(tmp_path, 5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5", "run.h5.previous"]
+    last, before = read_checkpoint(file.path), read_checkpoint(previous_of(file.path))
+    assert (last.state["phase"]["updates"], before.state["phase"]["updates"]) == (1, 2)
+
+
+def test_where_no_checkpoint_is_whole(tmp_path):
+    file = interrupted(tmp_path, 1)
+    file.path.write_bytes(file.path.read_bytes()[:-1])
+    with pytest.raises(FileFormatError, match=r"damaged.*no whole checkpoint before it"):
+        make(checkpoint=file).fit(ROWS)
+
+
+def test_a_file_that_is_no_checkpoint_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileFormatError, match="not a model file"):
+        make(checkpoint=tmp_path / "notes.txt").fit(ROWS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
+    file = interrupted(tmp_path, 3)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("deepbelief.hdf5.envelope.os.fsync", full)
+    monkeypatch.setattr("deepbelief.checkpoints.keeper.check_writable", lambda path: None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        went_on = make(checkpoint=file).fit(ROWS)
+    assert [str(w.message) for w in told if w.category is CheckpointWarning] == [
+        f"no checkpoint: cannot write {file.path}: No space left on device; the old file is unchanged; training goes on"
+    ]
+    assert_same(went_on, make().fit(ROWS))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_two_runs_on_one_file(tmp_path):
+    pytest.importorskip("fcntl")
+    file = CheckpointFile(tmp_path / "run.h5")
+    with locked(file.path), pytest.raises(SettingError, match="a run that is going on"):
+        make(checkpoint=file).fit(ROWS)
+    make(checkpoint=file).fit(ROWS)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_answered_after_the_update(tmp_path, number, monkeypatch):
+    monkeypatch.setattr("deepbelief.checkpoints.signals.USUAL", {number: signal.getsignal(number)})
+    before = signal.getsignal(number)
+    told = []
+
+    class Killed(Reporter):
+        def update(self, *_):
+            told.append(None)
+            if len(told) == 3:
+                os.kill(os.getpid(), number)
+
+    file = CheckpointFile(tmp_path / "run.h5", every=None)
+    with pytest.raises(Interrupted, match="can go on from") as caught:
+        make(checkpoint=file, verbose=Killed()).fit(ROWS)
+    assert (caught.value.number, caught.value.path) == (number, str(file.path))
+    assert signal.getsignal(number) == before
+    assert len(told) == 3
+    assert read_checkpoint(file.path).state["phase"]["updates"] == 2
+    assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
+
+
+def test_another_machine_is_told_of(tmp_path, monkeypatch):
+    file = interrupted(tmp_path)
+    monkeypatch.setattr("deepbelief.checkpoints.keeper.versions", lambda: {"numpy": "0.9"})
+    with pytest.warns(
+        CheckpointWarning, match="written elsewhere, and the last bits may differ: .*numpy was .*, is 0.9"
+    ):
+        make(checkpoint=file).fit(ROWS)
+
+
+@pytest.mark.parametrize("every", ["often", "0 s", "-1", "3 weeks", True, ""])
+def test_intervals_that_are_none(every):
+    with pytest.raises(SettingError, match="written every '10 min'"):
+        CheckpointFile("run.h5", every=every)
+
+
+@pytest.mark.parametrize(
+    ("every", "written"), [("1 update", 8), ("2 updates", 4), (1, 4), ("2 epochs", 2), ("1 h", 2), ("0.0000001 s", 8)]
+)
+def test_how_often_it_is_written(tmp_path, every, written, monkeypatch):
+    """8 updates in 2 layers of 2 epochs of 2 updates; at the end of each layer in any case."""
+    count = []
+    monkeypatch.setattr("deepbelief.checkpoints.keeper.write_checkpoint", lambda path, it: count.append(it.finished))
+    make(checkpoint=CheckpointFile(tmp_path / "run.h5", every=every)).fit(ROWS)
+    assert count == [False] * written + [True]
+
+
+def test_nothing_but_a_path_is_taken(tmp_path):
+    with pytest.raises(SettingError, match="checkpoint must be a path"):
+        make(checkpoint=3).fit(ROWS)
+    with pytest.raises(DataError, match="there is no folder"):
+        make(checkpoint=tmp_path / "no" / "run.h5").fit(ROWS)
+    assert last_checkpoint(tmp_path / "none.h5") == (None, "")
+
+
+def long_fit(path, gradient):
+    rows = (np.random.default_rng(0).random((600, 12)) > 0.5).astype(np.float32)
+    rbm = RBM(n_iter=15, batch_size=20, gradient=gradient)
+    file = CheckpointFile(path, every="29 updates")
+    clf = DBNClassifier((9, 6), rbm=rbm, dropout=0.2, max_iter=15, batch_size=20, random_state=1, checkpoint=file)
+    return clf.fit(rows, rows[:, 0] > 0.5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("gradient", ["cd", "pcd"])
+def test_kill_9(tmp_path, gradient):
+    """A process that is killed has no time to say goodbye; its lock goes with it."""
+    path = tmp_path / "run.h5"
+    for seconds in (0.1, 0.15, 0.2):
+        child = multiprocessing.get_context("fork").Process(target=long_fit, args=(path, gradient))
+        child.start()
+        child.join(seconds)
+        child.kill()
+        child.join()
+    assert_same(long_fit(path, gradient), long_fit(tmp_path / "whole.h5", gradient))
+    assert not Path(f"{path}.lock").exists()

@@ -1,0 +1,207 @@
+"""Checkpoints from the shell: --checkpoint, --resume, Ctrl-C and SIGTERM."""
+
+import json
+import os
+import signal
+
+import h5py
+import numpy as np
+import pytest
+from cli_runs import TINY, bad, good, put_model, run, snapshot
+
+from deepbelief import load
+from deepbelief.checkpoints import locked
+from deepbelief.cli._progress import PlainReporter
+from deepbelief.hdf5 import read_checkpoint, write_checkpoint
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+FINE = ("--epochs", "3", "--seed", "2")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to work in, where Ctrl-C works as in a shell of one's own."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield tmp_path
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """Return a function that sends this process a signal at an update to come."""
+
+    def at(n, number=signal.SIGTERM):
+        count = iter(range(1, 10**6))
+
+        def update(*_):
+            if next(count) == n:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(PlainReporter, "update", update)
+
+    return at
+
+
+def learned(path):
+    model = load(path)
+    arrays = [*getattr(model, "coefs_", ()), *getattr(model, "intercepts_", ())]
+    return [a.tobytes() for a in arrays] + [a.tobytes() for w in model.stack_ for a in w.arrays().values()]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_pretraining_goes_on(folder, stop, number, code):
+    good("pretrain", *TINY, "--passes", "2", "--out", "whole.h5", "--quiet")
+    stop(12, number)
+    stopped = run("pretrain", *TINY, "--passes", "2", "--out", "part.h5", "--checkpoint", "run.ckpt.h5")
+    assert stopped.exit_code == code
+    assert stopped.stderr.endswith("\nInterrupted: go on with  deepbelief pretrain --resume run.ckpt.h5\n")
+    assert sorted(snapshot(folder)) == ["run.ckpt.h5", "whole.h5"]
+    good("pretrain", "--resume", "run.ckpt.h5")
+    assert learned("part.h5") == learned("whole.h5")
+    assert sorted(snapshot(folder)) == ["part.h5", "whole.h5"]
+
+
+def test_fine_tuning_goes_on(folder, stop):
+    path = put_model(folder, "dbn")
+    good("finetune", path, *FINE, "--dropout", "0.2", "--early-stopping", "--out", "whole.h5", "--quiet")
+    stop(20)
+    words = ("--dropout", "0.2", "--early-stopping", "--checkpoint", "c.h5", "--checkpoint-every", "7updates")
+    assert run("finetune", path.name, *FINE, *words, "--out", "part.h5").exit_code == 143
+    good("finetune", "--resume", "c.h5", "--quiet")
+    assert learned("part.h5") == learned("whole.h5")
+
+
+def test_going_on_with_a_tuned_model_goes_on(folder, stop):
+    path = put_model(folder, "classifier")
+    good("finetune", path, "--epochs", "2", "--out", "whole.h5", "--quiet")
+    stop(9)
+    assert run("finetune", path.name, "--epochs", "2", "--out", "part.h5").exit_code == 143
+    good("finetune", "--resume", "part.ckpt.h5", "--out", "other.h5")
+    assert learned("other.h5") == learned("whole.h5")
+
+
+def test_an_autoencoder_goes_on(folder, stop):
+    words = ("digits", "--autoencoder", "--layers", "12,4", "--limit", "200", "--epochs", "2", "--seed", "1")
+    good("pretrain", *words, "--out", "whole.h5", "--quiet")
+    stop(9)
+    assert run("pretrain", *words, "--out", "part.h5").exit_code == 143
+    good("pretrain", "--resume", "part.ckpt.h5", "--quiet")
+    assert learned("part.h5") == learned("whole.h5")
+
+
+@pytest.fixture
+def stopped(folder, stop):
+    """A run that was stopped without a word about checkpoints."""
+    stop(29)
+    assert run("pretrain", *TINY, "--out", "m.h5", "--log", "m.jsonl").exit_code == 143
+    return folder / "m.ckpt.h5"
+
+
+def test_the_log_goes_on(stopped):
+    good("pretrain", "--resume", "m.ckpt.h5")
+    lines = [json.loads(line) for line in (stopped.parent / "m.jsonl").read_text().splitlines()]
+    assert [(line["layer"], line["epoch"]) for line in lines] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def test_progress_counts_on(stopped):
+    told = good("pretrain", "--resume", "m.ckpt.h5").stderr
+    assert "layer 1/2, 64 -> 12: epoch 1/" not in told
+    assert "layer 1/2, 64 -> 12: epoch 2/2" in told
+
+
+def test_what_is_typed_must_agree(stopped):
+    line = bad("pretrain", "--resume", "m.ckpt.h5", "--layers", "12,9", "--seed", "5")
+    assert line == (
+        "m.ckpt.h5 is of a run with other options: --layers was [12, 8], is (12, 9); --seed was 1, is 5; "
+        "leave them out to go on"
+    )
+    assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(
+        "m.ckpt.h5 is of a run with other options: data"
+    )
+    assert "leave --checkpoint other.h5 out" in bad("pretrain", "--resume", "m.ckpt.h5", "--checkpoint", "other.h5")
+    good("pretrain", *TINY, "--resume", "m.ckpt.h5", "--quiet")
+
+
+def test_a_checkpoint_is_not_overwritten(stopped):
+    before = stopped.read_bytes()
+    assert "go on with deepbelief pretrain --resume m.ckpt.h5, or start anew with --force" in bad(
+        "pretrain", *TINY, "--out", "m.h5"
+    )
+    assert stopped.read_bytes() == before
+    good("pretrain", *TINY, "--out", "m.h5", "--force", "--quiet")
+    assert not stopped.exists()
+
+
+def test_no_such_checkpoint(folder):
+    assert bad("pretrain", "--resume", "none.h5") == "no such checkpoint: none.h5"
+    path = put_model(folder, "dbn")
+    assert (
+        bad("pretrain", "--resume", path.name)
+        == "dbn.h5 is a DBN, not a checkpoint; there is no whole checkpoint before it"
+    )
+    assert "another purpose" in bad("pretrain", *TINY, "--out", "m.h5", "--checkpoint", "m.h5")
+    assert "is written every" in bad("pretrain", *TINY, "--checkpoint-every", "rarely")
+    assert run("finetune").exit_code == 2
+
+
+def test_a_checkpoint_of_something_else(stopped):
+    assert bad("finetune", "--resume", "m.ckpt.h5").startswith(
+        "m.ckpt.h5 is a checkpoint of pretrain: deepbelief pretrain"
+    )
+    found = read_checkpoint(stopped)
+    object.__setattr__(found, "metadata", {})
+    write_checkpoint(stopped, found)
+    assert "written by a Python program" in bad("pretrain", "--resume", "m.ckpt.h5")
+
+
+def test_a_torn_checkpoint(folder, stop):
+    stop(9)
+    words = ("--checkpoint", "c.h5", "--checkpoint-every", "1update")
+    assert run("pretrain", *TINY, "--out", "m.h5", *words).exit_code == 143
+    (folder / "c.h5").write_bytes((folder / "c.h5").read_bytes()[:-1])
+    told = good("pretrain", "--resume", "c.h5", "--quiet").stderr
+    assert told.startswith("Warning: c.h5 is damaged")
+    assert told.endswith("going on from the one before it, c.h5.previous\n")
+    good("pretrain", *TINY, "--out", "whole.h5", "--quiet")
+    assert learned("m.h5") == learned("whole.h5")
+    assert sorted(snapshot(folder)) == ["m.h5", "whole.h5"]
+
+
+def test_a_run_that_goes_on_elsewhere(stopped):
+    pytest.importorskip("fcntl")
+    with locked("m.ckpt.h5"):
+        assert "a run that is going on" in bad("pretrain", "--resume", "m.ckpt.h5")
+    assert "m.ckpt.h5" in snapshot(stopped.parent)
+
+
+def test_what_is_told_of_a_checkpoint(stopped):
+    told = good("info", "m.ckpt.h5").stdout
+    for line in (
+        "kind        Checkpoint",
+        "run         pretrain, pass 1, layer 1, ",
+        "data        200 rows",
+        "seed        1",
+    ):
+        assert line in told
+    assert "next        deepbelief pretrain --resume m.ckpt.h5" in told
+    assert json.loads(good("info", "m.ckpt.h5", "--json").stdout)["layer"] == 1
+
+
+def test_a_file_that_does_not_fit_into_memory(folder, stop, monkeypatch):
+    """Read in windows, stopped, gone on with, encoded block by block."""
+    rows = (np.random.default_rng(0).random((300, 16)) > 0.5).astype(np.uint8)
+    with h5py.File("rows.h5", "w") as file:
+        file["X"] = rows
+    monkeypatch.setattr("deepbelief.sources.h5.IN_MEMORY", 0)
+    monkeypatch.setattr("deepbelief.rows.LEAST_MEMORY", 1)
+    words = ("rows.h5", "--layers", "8,6", "--epochs", "2", "--seed", "1", "--memory-limit", "8kB")
+    good("pretrain", *words, "--out", "whole.h5", "--quiet")
+    stop(40)
+    assert run("pretrain", *words, "--out", "part.h5").exit_code == 143
+    assert "--memory-limit was 8kB, is 9kB" in bad("pretrain", "--resume", "part.ckpt.h5", "--memory-limit", "9kB")
+    good("pretrain", "--resume", "part.ckpt.h5")
+    assert learned("part.h5") == learned("whole.h5")
+    good("encode", "part.h5", "rows.h5", "--out", "codes.npy")
+    assert np.load("codes.npy").shape == (300, 6)
+    assert "memory_limit must be bytes" in bad("pretrain", *words[:-1], "some", "--out", "m.h5")

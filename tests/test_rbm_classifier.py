@@ -1,0 +1,175 @@
+"""The classification RBM: p(y | v) and rows of a class beside sums over every state; what is refused; files."""
+
+import numpy as np
+import pytest
+from exact import energies, gradient, log_z, states, tiny, visible_states
+from scipy import sparse
+from sklearn.datasets import load_digits
+
+from deepbelief import RBM, RBMClassifier, Weights, load, save
+from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.estimators.files import from_model_file, to_model_file
+from deepbelief.gradients import CD, PhaseBuffers
+from deepbelief.likelihood import ais_log_z, exact_log_z, log_likelihood, pseudo_log_likelihood, reverse_ais_log_z
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
+from deepbelief.sources import JoinedSource, as_source
+
+SPEC = "labelled:bernoulli,3"
+
+
+def classifier(weights, labels=("a", "b", "c")):
+    """Return a fitted classifier of 2 bits and 3 classes with these weights."""
+    X = np.array([[0, 1], [1, 0], [1, 1]] * 4, float)
+    clf = RBMClassifier(weights.n_hidden, rbm=RBM(n_iter=1), random_state=0).fit(X, list(labels) * 4)
+    clf.weights_ = weights
+    return clf
+
+
+def joint_log_p(weights, V):
+    """Return log of the unnormalised p(v, y) for every row and label, by the sum over hidden states."""
+    H = states(weights.n_hidden)
+    rows = [np.hstack([V, np.tile(np.eye(3)[k], (len(V), 1))]) for k in range(3)]
+    return np.stack([np.logaddexp.reduce(-energies(weights, both, H), axis=1) for both in rows], axis=1)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return tiny(5, 4, spread=1.2, visible=SPEC)
+
+
+def test_probabilities_of_classes_by_enumeration(weights):
+    clf, V = classifier(weights), states(2)
+    joint = joint_log_p(weights, V)
+    expected = joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
+    np.testing.assert_allclose(clf.predict_log_proba(V), expected, rtol=1e-10)
+    np.testing.assert_allclose(clf.predict_proba(V), np.exp(expected), rtol=1e-10)
+    assert clf.predict(V).tolist() == np.array(["a", "b", "c"])[expected.argmax(axis=1)].tolist()
+    np.testing.assert_allclose(clf.free_energy(V), -np.logaddexp.reduce(joint, axis=1), rtol=1e-10)
+    assert np.ptp(np.exp(expected), axis=0).max() > 0.05  # rows differ in what they are told to be
+
+
+def test_rows_of_a_class_have_their_distribution(weights):
+    """3,000 rows of each class after 60 steps: means within five of their own standard errors."""
+    clf, V = classifier(weights), states(2)
+    for number, label in enumerate("abc"):
+        rows = clf.sample([label] * 3000, n_steps=60, random_state=1)
+        log_p = joint_log_p(weights, V)[:, number]
+        expected = np.exp(log_p - np.logaddexp.reduce(log_p)) @ V
+        error = rows.std(axis=0, ddof=1) / np.sqrt(3000)
+        assert (np.abs(rows.mean(axis=0) - expected) < 5 * error).all()
+
+
+@pytest.mark.parametrize("spec", [SPEC, "labelled:gaussian,3"])
+def test_log_z_of_rows_and_labels(bk, spec):
+    weights = tiny(5, 3, spread=0.8, visible=spec)
+    if spec == SPEC:
+        truth = log_z(weights)
+    else:  # two columns integrated out for each label and hidden state
+        H = states(3)
+        field = H @ weights.W.T
+        data = (field[:, :2] @ weights.vbias[:2]) + (field[:, :2] ** 2 / 2).sum(axis=1) + np.log(2 * np.pi)
+        labels = np.logaddexp.reduce(field[:, 2:] + weights.vbias[2:], axis=1)
+        truth = np.logaddexp.reduce(H @ weights.hbias + data + labels)
+    assert exact_log_z(weights, backend=bk) == pytest.approx(truth, rel=1e-12)
+    for estimate in (ais_log_z, reverse_ais_log_z):
+        found = estimate(weights, n_runs=1000, betas=40, backend=bk)
+        assert abs(found.log_z - truth) < 0.1
+        assert found.low < truth < found.high
+    if spec == SPEC:
+        rows = visible_states(weights)
+        assert np.exp(log_likelihood(weights, rows).rows).sum() == pytest.approx(1)
+        with pytest.raises(SettingError, match="Bernoulli or softmax"):
+            pseudo_log_likelihood(weights, rows)
+
+
+def test_long_chains_approach_the_exact_gradient(bk):
+    weights = tiny(5, 3, spread=0.6, visible=SPEC)
+    rows = visible_states(weights)[[0, 3, 4, 7]]
+    machine = Machine(weights, bk)
+    buffers, total = PhaseBuffers(bk, machine), [0.0] * 3
+    v = np.repeat(rows, 500, axis=0)
+    for draw in range(4):
+        buffers.visible(2 * len(v))[: len(v)] = bk.asarray(v)
+        grads = CD(40, sample_visible=True)(machine, buffers, len(v), len(v), None, bk.rng(stream(draw)))
+        arrays = [grads[0].array(bk.xp), *grads[1:]]
+        total = [t + bk.to_numpy(g) / 4 for t, g in zip(total, arrays, strict=True)]
+    for found, expected in zip(total, gradient(weights, rows), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0.03)
+
+
+def test_digits_are_told_apart_and_drawn(tmp_path):
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    clf = RBMClassifier(60, rbm=RBM(n_iter=20), random_state=0).fit(X[500:], y[500:])
+    assert clf.score(X[:500], y[:500]) > 0.85
+    drawn = clf.sample(np.arange(10), n_steps=200, random_state=0)
+    means = np.stack([X[y == k].mean(axis=0) for k in range(10)])
+    nearest = np.square(drawn[:, None] - means[None]).sum(axis=2).argmin(axis=1)
+    assert (nearest == np.arange(10)).sum() >= 7
+    np.testing.assert_array_equal(
+        clf.sample([3], n_steps=9, random_state=5), clf.sample([3], n_steps=9, random_state=5)
+    )
+    save(clf, tmp_path / "digits.h5")
+    again = load(tmp_path / "digits.h5")
+    np.testing.assert_array_equal(again.predict_log_proba(X), clf.predict_log_proba(X))
+    np.testing.assert_array_equal(again.classes_, clf.classes_)
+    np.testing.assert_array_equal(again.sample([3, 4], n_steps=5), clf.sample([3, 4], n_steps=5))
+    np.testing.assert_allclose(clf.predict_proba(sparse.csr_matrix(X[:50])), clf.predict_proba(X[:50]), rtol=1e-4)
+
+
+def test_columns_of_any_size_are_standardised(fake_device):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    X = 50 + 20 * (np.eye(3)[y] @ rng.normal(size=(3, 4)) * 2 + rng.normal(size=(300, 4)))
+    clf = RBMClassifier(10, rbm=RBM(n_iter=40), random_state=0).fit(X, y)
+    assert clf.weights_.visible == "labelled:gaussian,3"
+    assert clf.score(X, y) > 0.8
+    assert abs(clf.sample([0] * 50, n_steps=50).mean(axis=0) - X[y == 0].mean(axis=0)).max() < 25
+    on_device = RBMClassifier(10, rbm=RBM(n_iter=2), backend=fake_device, random_state=0).fit(X, y)
+    assert type(on_device.weights_.W) is np.ndarray
+    assert type(on_device.predict_proba(X)) is np.ndarray
+    assert type(on_device.sample([1], n_steps=2)) is np.ndarray
+
+
+def test_joined_rows():
+    joined = JoinedSource(as_source(np.eye(3)), as_source(np.arange(3)[:, None]))
+    out = np.empty((2, 4))
+    assert joined.take(np.array([2, 0]), out) is out
+    assert out.tolist() == [[0, 0, 1, 2], [1, 0, 0, 0]]
+    assert joined.take(slice(1, 2)).tolist() == [[0, 1, 0, 1]]
+    with pytest.raises(DataError, match="3 rows cannot be joined with 2"):
+        JoinedSource(as_source(np.eye(3)), as_source(np.eye(2)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "y", "error", "match"),
+    [
+        ({}, [1, 1, 1, 1], DataError, "y has 1 class"),
+        ({}, [0.5, 1.5, 2.5, 0.1], ValueError, "Unknown label type"),
+        ({}, np.eye(4, 2, dtype=int), DataError, "one column of classes"),
+        ({"rbm": RBM(hidden="rectified")}, [0, 1, 0, 1], SettingError, "no free energy to tell classes by"),
+        ({"rbm": RBM(visible="softmax:2,2")}, [0, 1, 0, 1], SettingError, "beside Bernoulli or Gaussian"),
+        ({"rbm": "cd"}, [0, 1, 0, 1], SettingError, "rbm must be an RBM or None"),
+        ({"n_components": 0}, [0, 1, 0, 1], SettingError, "n_components"),
+    ],
+)
+def test_what_cannot_be_fitted(settings, y, error, match):
+    X = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]], float)
+    with pytest.raises(error, match=match):
+        RBMClassifier(**{"n_components": 3, **settings}).fit(X, y)
+
+
+def test_what_cannot_be_drawn_or_read(weights):
+    clf = classifier(weights)
+    with pytest.raises(DataError, match="unknown class 'd': choose one of a, b, c"):
+        clf.sample(["a", "d"])
+    for settings in ({"n_steps": 0}, {"temperature": -1}):
+        with pytest.raises(SettingError, match=next(iter(settings))):
+            clf.sample(["a"], **settings)
+    clf.weights_ = Weights(weights.W, weights.vbias, weights.hbias, "labelled:bernoulli,2")
+    with pytest.raises(FileFormatError, match="3 classes, but labelled:bernoulli,2 visible units"):
+        from_model_file(to_model_file(clf, {}))
+    clf.classes_ = np.array(["b", "a", "c"])
+    with pytest.raises(FileFormatError, match="sorted"):
+        from_model_file(to_model_file(clf, {}))
