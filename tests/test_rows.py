@@ -211,8 +211,8 @@ def test_an_autoencoder_of_a_file(stored):
 
 def test_units_that_are_scaled_and_bits_that_are_drawn(stored, few_at_a_time):
     grey = np.random.default_rng(0).random((200, 12)).astype(np.float32)
-    for settings in ([RBM(hidden="rectified", **QUICK), RBM(**QUICK)], RBM(binarize="sample", **QUICK)):
-        dbn = DBN((8, 5), rbm=settings, random_state=0, memory_limit=4000).fit(stored(grey))
+    for rbm in ([RBM(hidden="rectified", **QUICK), RBM(**QUICK)], RBM(binarize="sample", **QUICK)):
+        dbn = DBN((8, 5), rbm=rbm, random_state=0, memory_limit=4000).fit(stored(grey))
         assert all(np.isfinite(w.W).all() for w in dbn.stack_)
 
 
