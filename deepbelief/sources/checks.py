@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, RowSource, blocks, csr_of
+from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows, csr_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,8 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     n = 0
     mean, squares = np.zeros(n_features), np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
-    large = blocks(source, 8 * block_size)  # reads of a file are better few
+    # A chunk of a file is read, and decompressed, as a whole.
+    large = blocks(source, block_size * min(8, max(1, chunk_rows(source) // block_size)))
     for block in (rows[i : i + block_size] for rows in large for i in range(0, len(rows), block_size)):
         block_low, block_high = block.min(axis=0), block.max(axis=0)
         if not (np.isfinite(block_low).all() and np.isfinite(block_high).all()):
