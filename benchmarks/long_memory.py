@@ -56,10 +56,15 @@ def main():
                 **SETTINGS, cell=options.cell, truncation=truncation, pretrain_recurrent=options.epochs, n_iter=1,
                 random_state=seed,
             ).fit(train[0], lengths=train[1])  # fmt: skip
-            found = {"seed": seed, "truncation": truncation, "accuracy": accuracy(model, *test)}
+            found = {
+                "seed": seed,
+                "truncation": truncation,
+                "epochs": options.epochs,
+                "accuracy": accuracy(model, *test),
+            }
             runs.append(found | {"processor_seconds": time.process_time() - began})
             print(runs[-1], flush=True)
-            write("long_memory", {"settings": SETTINGS, "cell": options.cell, "epochs": options.epochs, "runs": runs})
+            write("long_memory", {"settings": SETTINGS, "cell": options.cell, "runs": runs})
 
 
 if __name__ == "__main__":
