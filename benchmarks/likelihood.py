@@ -104,7 +104,7 @@ def small(options):
 
 
 LARGE = {
-    "sample": {"learning_rate": 0.15, "n_iter": 120},
+    "sample": {"learning_rate": 0.2, "n_iter": 180},
     "resample": {"learning_rate": 0.2, "n_iter": 200},
 }
 
