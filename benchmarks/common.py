@@ -1,37 +1,16 @@
 """What the benchmark scripts share: data, the machine's description, results as JSON, intervals."""
 
 import json
-import os
-import platform
 from pathlib import Path
 
 import numpy as np
-import scipy
-import sklearn
 
-import deepbelief
 from deepbelief.datasets import open as open_data
+from deepbelief.diagnostics.speed import machine as environment
+
+__all__ = ["HERE", "environment", "mnist", "wilson", "write"]
 
 HERE = Path(__file__).resolve().parent
-
-
-def environment():
-    """Describe what the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
-    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
-    return {
-        "cpu": cpu,
-        "vectors": next((f for f in ("amx_tile", "avx512f", "avx2") if f in flags), "unknown"),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-        "deepbelief": deepbelief.__version__,
-    }
 
 
 def mnist(split="train"):

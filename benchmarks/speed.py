@@ -1,93 +1,134 @@
-"""One CD-1 epoch against scikit-learn's BernoulliRBM and against the bare matrix products, interleaved in one run.
+"""Epochs of training beside scikit-learn, PyTorch and the bare matrix products, interleaved in one run.
 
-    python benchmarks/speed.py [--repeats 7] [--epochs 10]
+    python benchmarks/speed.py [--repeats 7] [--epochs 10] [--only NAME] [--quick]
 
-Each time is a whole `fit` divided by its epochs, checks and monitoring included. The floor is the products that
-CD-1 cannot do without, on arrays of the same shapes, written to preallocated arrays.
+Each time is a whole `fit` divided by its epochs, checks and monitoring included. The floor is the products that the
+work cannot do without, on arrays of the same shapes, written to preallocated arrays (`deepbelief.diagnostics.speed`).
+Fine-tuning is compared at equal batches, solver (SGD with Nesterov's momentum), activation and dtype, with the rows
+in memory. Without PyTorch its arm is left out. With more than one BLAS thread the seconds of the calling thread
+leave the others out.
 """
 
 import argparse
-import statistics
-import time
+import importlib.util
+import warnings
 
-import numpy as np
+from clocks import clocked, ratios, summary
 from common import write
-from sklearn.neural_network import BernoulliRBM
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import BernoulliRBM, MLPClassifier
 
-from deepbelief import RBM
+from deepbelief.backends import get_backend
+from deepbelief.diagnostics.speed import Work, floor, interleaved, ours, rows_for
 
-SHAPES = {"784x500, batch 100": (784, 500, 100, 10_000)}
-
-
-def floor(n_visible, n_hidden, batch, rows):
-    """Return a function that does one epoch's matrix products."""
-    rng = np.random.default_rng(0)
-    v = rng.random((2 * batch, n_visible), dtype=np.float32)
-    h = rng.random((2 * batch, n_hidden), dtype=np.float32)
-    W = rng.random((n_visible, n_hidden), dtype=np.float32)
-    hidden, visible, gradient = np.empty_like(h[:batch]), np.empty_like(v[:batch]), np.empty_like(W)
-
-    def epoch():
-        for _ in range(rows // batch):
-            np.matmul(v[:batch], W, out=hidden)
-            np.matmul(h[:batch], W.T, out=visible)
-            np.matmul(v[:batch], W, out=hidden)
-            np.matmul(v.T, h, out=gradient)
-
-    return epoch
+RBMS = {
+    "784x500, batch 100": Work("cd", (784, 500), 100, 10_000),
+    "784x500, batch 32": Work("cd", (784, 500), 32, 6400),
+    "784x500, batch 10": Work("cd", (784, 500), 10, 2000),
+    "1024x4096, batch 256": Work("cd", (1024, 4096), 256, 2560),
+}
+NETS = {"fine-tuning 784-500-250-10, batch 100": Work("finetune", (784, 500, 250, 10), 100, 10_000)}
+RATE, MOMENTUM, ALPHA = 0.1, 0.9, 3e-5
 
 
-def candidates(n_visible, n_hidden, batch, rows, epochs):
-    """Return the things to time, each a function of no arguments and the epochs it does."""
-    rng = np.random.default_rng(1)
-    X = (rng.random((rows, n_visible)) < rng.random(n_visible)).astype(np.float32)
-    ours = {"n_components": n_hidden, "batch_size": batch, "n_iter": epochs, "random_state": 0}
+def rbms(work, epochs):
+    """Return CD-1 and PCD-1 and what they are compared with."""
+    bk, X = get_backend("numpy"), rows_for(work)[0]
+    pcd = Work("pcd", work.sizes, work.batch_size, work.n_rows)
+    settings = {"n_components": work.sizes[1], "batch_size": work.batch_size, "n_iter": epochs, "random_state": 0}
     return {
-        "floor": (floor(n_visible, n_hidden, batch, rows), 1),
-        "deepbelief CD-1": (lambda: RBM(**ours, learning_rate=0.05).fit(X), epochs),
-        "deepbelief PCD-1": (lambda: RBM(**ours, learning_rate=0.05, gradient="pcd").fit(X), epochs),
-        "BernoulliRBM PCD-1": (lambda: BernoulliRBM(**ours, learning_rate=0.05).fit(X), epochs),
+        "floor": clocked(floor(work, bk), 1),
+        "deepbelief CD-1": clocked(ours(work, bk, epochs), epochs),
+        "deepbelief PCD-1": clocked(ours(pcd, bk, epochs), epochs),
+        "BernoulliRBM PCD-1": clocked(lambda: BernoulliRBM(**settings, learning_rate=0.05).fit(X), epochs),
     }
 
 
-def measure(shape, repeats, epochs):
-    """Time all candidates in turn, `repeats` times."""
-    things = candidates(*shape, epochs)
-    times = {name: [] for name in things}
-    for _ in range(repeats + 1):
-        for name, (function, count) in things.items():
-            began = time.perf_counter()
-            function()
-            times[name].append((time.perf_counter() - began) / count)
-    return {name: values[1:] for name, values in times.items()}  # the first round warms up
+def nets(work, epochs):
+    """Return backpropagation and what it is compared with."""
+    X, y = rows_for(work)
+    mlp = MLPClassifier(
+        work.sizes[1:-1], activation="logistic", solver="sgd", learning_rate_init=RATE, momentum=MOMENTUM, alpha=ALPHA,
+        batch_size=work.batch_size, max_iter=epochs, n_iter_no_change=epochs + 1, random_state=0,
+    )  # fmt: skip
+
+    def sklearn():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mlp.fit(X, y)
+
+    things = {
+        "floor": clocked(floor(work, get_backend("numpy")), 1),
+        "deepbelief": clocked(ours(work, "numpy", epochs), epochs),
+        "MLPClassifier": clocked(sklearn, epochs),
+    }
+    if importlib.util.find_spec("torch"):
+        things["PyTorch"] = clocked(torch_fit(work, X, y, epochs), epochs)
+    return things
+
+
+def torch_fit(work, X, y, epochs):
+    """Return the same training in PyTorch, written as its tutorials do, with the rows as tensors in memory."""
+    import torch
+
+    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
+    loss = torch.nn.CrossEntropyLoss()
+
+    def fit():
+        torch.manual_seed(0)
+        layers = []
+        for n_in, n_out in zip(work.sizes, work.sizes[1:], strict=False):
+            layers += [torch.nn.Linear(n_in, n_out), torch.nn.Sigmoid()]
+        net = torch.nn.Sequential(*layers[:-1])
+        optimizer = torch.optim.SGD(net.parameters(), RATE, momentum=MOMENTUM, nesterov=True, weight_decay=ALPHA)
+        for _ in range(epochs):
+            for index in torch.randperm(len(rows)).split(work.batch_size):
+                optimizer.zero_grad()
+                loss(net(rows[index]), labels[index]).backward()
+                optimizer.step()
+
+    return fit
+
+
+def versions():
+    """Return the version of PyTorch and its threads, where it is there."""
+    if not importlib.util.find_spec("torch"):
+        return {"torch": None}
+    import torch
+
+    return {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+
+
+def show(title, work, rows, against):
+    """Print a table of the times as multiples of the floor and of another row's."""
+    print(f"{title}, {work.n_rows} rows{'':6}median s, best s, thread s, as they are / of floor / of {against}")
+    of_floor, of_other = ratios(rows, "floor"), ratios(rows, against)
+    for name, row in rows.items():
+        cells = (f"{row[k]:8.4f}{of_floor[name][k]:7.2f}{of_other[name][k]:6.2f}" for k in row)
+        print(f"{name:20}" + "  |".join(cells), flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--only", default="", help="only the rows whose names contain this")
+    parser.add_argument("--quick", action="store_true", help="one repeat of two epochs; nothing is written")
     options = parser.parse_args()
+    repeats, epochs = (1, 2) if options.quick else (options.repeats, options.epochs)
     results = {}
-    for title, shape in SHAPES.items():
-        times = measure(shape, options.repeats, options.epochs)
-        median = {name: statistics.median(t) for name, t in times.items()}
-        best = {name: min(t) for name, t in times.items()}
-        print(
-            f"{title}, {shape[3]} rows\n{'':22}median s  of floor  of BernoulliRBM   best s  of floor  of BernoulliRBM"
-        )
-        rows = {}
-        for name in times:
-            row = {"median_s": median[name], "best_s": best[name]}
-            for key, values in (("median", median), ("best", best)):
-                row[f"{key}_of_floor"] = values[name] / values["floor"]
-                row[f"{key}_of_bernoulli_rbm"] = values[name] / values["BernoulliRBM PCD-1"]
-            rows[name] = row
-            print(
-                f"{name:22}{row['median_s']:8.3f}{row['median_of_floor']:10.2f}{row['median_of_bernoulli_rbm']:17.2f}"
-                f"{row['best_s']:9.3f}{row['best_of_floor']:10.2f}{row['best_of_bernoulli_rbm']:17.2f}"
-            )
-        results[title] = rows
-    write("speed", {"results": results})
+    for title, work in (RBMS | NETS).items():
+        if options.only not in title:
+            continue
+        few = max(2, epochs // 4) if work.sizes[1] > 1000 else epochs
+        things, against = (rbms, "BernoulliRBM PCD-1") if title in RBMS else (nets, "MLPClassifier")
+        times = interleaved(things(work, few), repeats)
+        rows = {name: summary(values) for name, values in times.items()}
+        show(title, work, rows, against)
+        of_floor, of_other = ratios(rows, "floor"), ratios(rows, against)
+        results[title] = {n: row | {"of_floor": of_floor[n], f"of_{against}": of_other[n]} for n, row in rows.items()}
+        if not options.quick:
+            write("speed", {"settings": vars(options), "versions": versions(), "results": results})
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ class FineTuner:
             index = self.bk.asarray(index)
         rows = self.rows.batch(start, stop, network.input(stop - start))
         target = rows if self._targets is None else self._targets[index]
-        output = network.forward(rows, rng)
+        output = network.forward(rows, rng, self.rows.sparse(start, stop))
         values = network.loss.values(self.bk, output, target)
         delta = network.delta(output, target)
         if self._weights is not None:

@@ -113,6 +113,7 @@ class LayerTrainer:
             seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
             windows=rows.windows,
         )  # fmt: skip
+        del self._rows  # a stack would else keep the rows of all its layers
         if len(history) < len(epochs):
             self._finish_average()  # the run was stopped before its end
         self._keep_variance()
@@ -201,6 +202,7 @@ class LayerTrainer:
             rng.bernoulli(grey, v[:n])
         else:
             self._rows.batch(start, stop, v[:n])
+            self.buffers.sparse = self._rows.sparse(start, stop) if self.spread is None else None
         if self.spread is not None:
             v[:n] *= self.spread.factor
         self.step(n, position, rng)
@@ -392,9 +394,15 @@ class LayerTrainer:
         return self.bk.to_numpy(h).copy()
 
     def represent(self, rows: Rows) -> Rows:
-        """Return the hidden means of these rows: on the device, or where they do not fit spilled to the disk."""
+        """Return the hidden means of these rows: on the device, or where they do not fit spilled to the disk.
+
+        Rows that are themselves such means are used up.
+        """
         machine, factor = self.machine, self._row_factor
-        return rows.mapped(lambda v: machine.mean_hidden(v if factor is None else v * factor), machine.W.shape[1])
+        width = machine.W.shape[1]
+        if factor is not None:
+            return rows.mapped(lambda v: machine.mean_hidden(v * factor), width)
+        return rows.mapped(machine.mean_hidden, width, sparse=True)
 
 
 __all__ = ["LayerState", "LayerTrainer", "RBMSettings", "choose_visible", "initial_weights"]

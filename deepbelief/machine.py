@@ -36,7 +36,8 @@ class Machine:
     """A restricted Boltzmann machine with its parameters on a device.
 
     Rows ``v`` are of shape (n_rows, n_visible), hidden states ``h`` of shape (n_rows, n_hidden), as device
-    arrays of the machine's dtype, already scaled by the layer's ``mean`` and ``scale``.
+    arrays of the machine's dtype, already scaled by the layer's ``mean`` and ``scale``. Hidden states are computed
+    from sparse rows too.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ class Machine:
 
     def mean_hidden(self, v: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return E[h | v]."""
-        return self.hidden.mean(self.bk, self.bk.xp.matmul(v, self.W, out=out), self.hbias)
+        return self.hidden.mean(self.bk, self.bk.matmul(v, self.W, out), self.hbias)
 
     def mean_visible(self, h: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return E[v | h]."""
@@ -112,7 +113,7 @@ class Machine:
 
     def sample_hidden(self, v: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
         """Draw h given v into ``out``; E[h | v] goes into ``mean`` where that is given."""
-        x = self.bk.xp.matmul(v, self.W, out=mean)
+        x = self.bk.matmul(v, self.W, mean)
         return self.hidden.sample(self.bk, x, self.hbias, rng, out)
 
     def sample_visible(self, h: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:

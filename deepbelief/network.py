@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import Activation, get_activation
-from deepbelief.backends import Backend, Product, Rng
+from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
 from deepbelief.stack import Stack
@@ -67,6 +67,7 @@ class Network:
         self._outputs: list[DeviceArray] = []  # of each layer, the input first
         self._passed: list[DeviceArray] = []  # what was passed on: the outputs, or what dropout left of them
         self._masks: list[DeviceArray] = []
+        self._sparse: SparseRows | None = None  # the input in sparse form too, where products with it are faster
 
     @property
     def params(self) -> list[DeviceArray]:
@@ -87,15 +88,17 @@ class Network:
         """Return room for a minibatch."""
         return self._space("x", n_rows, self._Ws[0].shape[0])
 
-    def hidden(self, x: DeviceArray, rng: Rng | None = None) -> DeviceArray:
+    def hidden(self, x: DeviceArray, rng: Rng | None = None, sparse: SparseRows | None = None) -> DeviceArray:
         """Return the top hidden layer's output for these rows, in a buffer that the next call reuses.
 
-        With ``rng`` units are dropped, as in training.
+        With ``rng`` units are dropped, as in training. ``sparse`` are the same rows in sparse form.
         """
         self._outputs, self._passed, self._masks = [x], [], []
         self._drop(x, rng)
+        self._sparse = sparse if self._masks[0] is None else None
         for i, (activation, W, bias) in enumerate(zip(self.activations, self._Ws, self._biases, strict=False)):
-            y = self.bk.xp.matmul(self._passed[-1], W, out=self._space(f"y{i}", len(x), W.shape[1]))
+            rows = self._sparse if self._sparse is not None and not i else self._passed[-1]
+            y = self.bk.matmul(rows, W, self._space(f"y{i}", len(x), W.shape[1]))
             self._outputs.append(activation.forward(self.bk, y, bias))
             self._drop(self._outputs[-1], rng)
         return self._passed[-1]
@@ -118,9 +121,9 @@ class Network:
         self._masks.append(mask)
         self._passed.append(self.bk.xp.multiply(y, mask, out=passed))
 
-    def forward(self, x: DeviceArray, rng: Rng | None = None) -> DeviceArray:
+    def forward(self, x: DeviceArray, rng: Rng | None = None, sparse: SparseRows | None = None) -> DeviceArray:
         """Return the network's output for these rows, in a buffer that the next call reuses."""
-        top = self.hidden(x, rng)
+        top = self.hidden(x, rng, sparse)
         W = self._Ws[-1]
         out = self.bk.xp.matmul(top, W, out=self._space("output", len(x), W.shape[1]))
         return self.loss.predict(self.bk, out, self._biases[-1])
@@ -138,7 +141,10 @@ class Network:
         products: list[DeviceArray | Product] = []
         for i in reversed(range(len(self._Ws))):
             W = self._Ws[i]
-            products.insert(0, Product(self._passed[i], delta, self._room[i]))
+            if self._sparse is not None and not i:
+                products.insert(0, Product(self._passed[0][:0], delta[:0], self._room[0], (self._sparse, delta)))
+            else:
+                products.insert(0, Product(self._passed[i], delta, self._room[i]))
             xp.sum(delta, axis=0, out=self._bias_room[i])
             if i:
                 shape = len(delta), W.shape[0]

@@ -12,10 +12,11 @@ from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
+from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
 from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
 from deepbelief.stack import Stack, State, Weights
-from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows
+from deepbelief.training import Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
@@ -249,9 +250,7 @@ def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | N
     dtype = machines[0].dtype
     out = np.empty((source.shape[0], layers[-1].n_hidden), dtype)
     entering = scaled(source, layers[0])
-    for start in range(0, source.shape[0], BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, source.shape[0])
-        block = bk.asarray(entering.take(slice(start, stop)), dtype=dtype)
+    for start, stop, block in entering_blocks(entering, bk, dtype):
         for i, machine in enumerate(machines):
             if i and layers[i].mean is not None:
                 block = (block - bk.asarray(layers[i].mean)) / bk.asarray(layers[i].scale)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, Sparse, SparseRows
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
 from deepbelief.sources import (
@@ -26,7 +26,9 @@ from deepbelief.sources import (
     SpilledSource,
     binarized,
     chunk_rows,
+    csr_of,
     fits_on_disk,
+    underlying,
 )
 
 DeviceArray = Any
@@ -209,6 +211,18 @@ class WindowReader:
         return room[:filled]
 
 
+def entering_blocks(source: RowSource, bk: Backend, dtype: Any) -> Iterator[tuple[int, int, DeviceArray | SparseRows]]:
+    """Iterate over (start, stop, rows on the device), each read once; sparse rows where products with them pay."""
+    matrix = csr_of(source)
+    sparse = None if matrix is None else bk.sparse(matrix.astype(dtype, copy=False))
+    for start in range(0, source.shape[0], BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, source.shape[0])
+        if sparse is not None and sparse.pays:
+            yield start, stop, sparse.part(start, stop)
+        else:
+            yield start, stop, bk.asarray(source.take(slice(start, stop)), dtype=dtype)
+
+
 def _is_sparse(source: RowSource) -> bool:
     while hasattr(source, "source"):
         source = source.source
@@ -219,7 +233,9 @@ class Rows:
     """Rows on their way to the device, by minibatch.
 
     They are resident on the device where they already are, or where they fit into the limit; else they are read in
-    windows. Sparse rows are never made dense as a whole.
+    windows. Rows in memory that only have to be scaled or converted are not copied for a backend that works in the
+    same memory. Sparse rows are never made dense as a whole: only minibatches are, and where it pays products are made
+    with the sparse rows.
 
     Parameters
     ----------
@@ -228,9 +244,13 @@ class Rows:
     dtype : numpy dtype
     limit : int, optional
         Bytes that rows may take in memory; None: a quarter of what there is.
+    own : bool
+        Nobody else needs the device array: it may be written to.
     """
 
-    def __init__(self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, limit: int | None = None) -> None:
+    def __init__(
+        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, limit: int | None = None, *, own: bool = False
+    ) -> None:
         self.bk = bk
         self.dtype = np.dtype(dtype)
         self.limit = bk.memory() // SHARE if limit is None else limit
@@ -239,31 +259,37 @@ class Rows:
         self._source: RowSource | None = None
         self._resident: DeviceArray = None
         self._order: Any = None
-        row_bytes = self.shape[1] * self.dtype.itemsize
+        self._own = own
+        self._sparse: Sparse | None = None
+        self._shuffled: Sparse | None = None
         if bk.owns(rows):
             self._resident = rows.astype(self.dtype, copy=False)  # type: ignore[union-attr]
-        elif (
-            isinstance(rows, ArraySource)
-            and rows.is_in_memory
-            and bk.owns(rows.array)
-            and rows.array.dtype == self.dtype
-        ):
-            self._resident = bk.asarray(rows.array)
-        elif _is_sparse(rows):
-            self._source = rows
-        elif len(self) * row_bytes <= self.limit:
-            self._resident = bk.asarray(rows.take(slice(0, len(self))), dtype=self.dtype)
         else:
-            self._source = rows
-            self.windows = windows_for(len(self), row_bytes, self.limit, chunk_rows(rows))
-            self._reader = WindowReader(rows, self.windows, bk, self.dtype)
+            self._take_in(rows)
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
 
-    def _is_mine(self, array: Array) -> bool:
-        return self.bk.owns(array) and array.dtype == self.dtype
+    def _take_in(self, source: RowSource) -> None:
+        """Decide where the rows of a source are kept."""
+        bk, below, matrix = self.bk, underlying(source), csr_of(source)
+        here = isinstance(below, ArraySource) and below.is_in_memory and bk.owns(below.array)
+        row_bytes = self.shape[1] * self.dtype.itemsize
+        if here and isinstance(source, ArraySource) and source.array.dtype == self.dtype:
+            self._resident = bk.asarray(source.array)
+        elif matrix is not None:
+            self._source, self._sparse = source, bk.sparse(matrix.astype(self.dtype, copy=False))
+        elif _is_sparse(source):
+            self._source = source
+        elif len(self) * row_bytes > self.limit:
+            self._source = source
+            self.windows = windows_for(len(self), row_bytes, self.limit, chunk_rows(source))
+            self._reader = WindowReader(source, self.windows, bk, self.dtype)
+        elif here:
+            self._source = source  # in this memory already, to be scaled minibatch by minibatch
+        else:
+            self._resident = bk.asarray(source.take(slice(0, len(self))), dtype=self.dtype)
 
     def begin(self, order: Index | WindowedOrder) -> None:
         """Set the order in which `batch` counts rows."""
@@ -272,6 +298,7 @@ class Rows:
             self._reader.begin(order)
         else:
             self._order = order if self._resident is None else self.bk.asarray(order)
+            self._shuffled = None if self._sparse is None else self._sparse.shuffled(self.bk.asarray(order))
 
     def batch(self, start: int, stop: int, out: DeviceArray) -> DeviceArray:
         """Write the rows at these places of the order into ``out``."""
@@ -279,24 +306,36 @@ class Rows:
             return self.bk.take(self._resident, self._order[start:stop], out)
         if self._windowed:
             self._reader.batch(start, stop, out)
+        elif self._shuffled is not None:
+            self._shuffled.part(start, stop).dense(out)
+        elif isinstance(out, np.ndarray):
+            self._source.take(self._order[start:stop], out)  # type: ignore[union-attr]
         else:
             out[...] = self._taken(self._order[start:stop])
         return out
+
+    def sparse(self, start: int, stop: int) -> SparseRows | None:
+        """Return the rows at these places of the order in sparse form; None where dense ones are as fast."""
+        rows = self._shuffled
+        return rows.part(start, stop) if rows is not None and rows.pays else None
 
     def block(self, start: int, stop: int) -> DeviceArray:
         """Return consecutive rows, not to be written to."""
         if self._source is None:
             return self._resident[start:stop]
+        if self._sparse is not None:
+            return self._sparse.part(start, stop).dense(self.bk.xp.empty((stop - start, self.shape[1]), self.dtype))
         return self._taken(slice(start, stop))
 
     def _taken(self, rows: slice | Index) -> DeviceArray:
         return self.bk.asarray(self._source.take(rows), dtype=self.dtype)  # type: ignore[union-attr]
 
-    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[tuple[int, int, DeviceArray]]:
-        """Iterate over (start, stop, rows) from the first to the last row."""
+    def blocks(self, size: int = BLOCK_ROWS, *, sparse: bool = False) -> Iterator[tuple[int, int, DeviceArray]]:
+        """Iterate over (start, stop, rows) from the first to the last; with ``sparse`` as sparse rows where it pays."""
+        kept = self._sparse if sparse and self._sparse is not None and self._sparse.pays else None
         for start in range(0, len(self), size):
             stop = min(start + size, len(self))
-            yield start, stop, self.block(start, stop)
+            yield start, stop, self.block(start, stop) if kept is None else kept.part(start, stop)
 
     def some(self, index: Index) -> DeviceArray:
         """Return a copy of the rows with these numbers."""
@@ -330,15 +369,22 @@ class Rows:
                 block[...] = rng.bernoulli(block, self.bk.xp.empty_like(block))
         return self
 
-    def mapped(self, compute: Callable[[DeviceArray], DeviceArray], width: int) -> "Rows":
-        """Return what a function makes of blocks of rows: on the device, or spilled, or computed when it is read."""
+    def mapped(self, compute: Callable[[DeviceArray], DeviceArray], width: int, *, sparse: bool = False) -> "Rows":
+        """Return what a function makes of blocks of rows: on the device, or spilled, or computed when it is read.
+
+        Where it fits it is written into the memory of rows that are nobody else's. With ``sparse`` the function takes
+        sparse rows too.
+        """
         bk, shape = self.bk, (len(self), width)
         n_bytes = shape[0] * width * self.dtype.itemsize
         if n_bytes <= self.limit:
-            out = bk.xp.empty(shape, self.dtype)
-            for start, stop, block in self.blocks():
-                out[start:stop] = compute(block)
-            return Rows(out, bk, self.dtype, self.limit)
+            own = self._own and self._resident is not None and width <= self.shape[1]
+            out = (
+                self._resident.reshape(-1)[: shape[0] * width].reshape(shape) if own else bk.xp.empty(shape, self.dtype)
+            )
+            for start, stop, block in self.blocks(sparse=sparse):
+                out[start:stop] = compute(block)  # rows before this block are not read any more
+            return Rows(out, bk, self.dtype, self.limit, own=True)
         if fits_on_disk(n_bytes):
             with contextlib.suppress(OSError):  # others may have filled the disk since
                 return Rows(self._spilled(compute, shape), bk, self.dtype, self.limit)

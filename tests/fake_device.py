@@ -287,6 +287,44 @@ class FakeRng:
         self._host.go_to(state)
 
 
+class FakeSparse:
+    """A sparse table whose rows are ordered by device arrays."""
+
+    def __init__(self, host):
+        self._host = host
+        self.pays = host.pays
+
+    def shuffled(self, order):
+        return FakeSparse(self._host.shuffled(_need(order)))
+
+    def part(self, start, stop):
+        return FakeRows(self._host.part(start, stop))
+
+
+class FakeRows:
+    """Sparse rows that only device arrays meet."""
+
+    def __init__(self, host):
+        self._host = host
+        self.shape = host.shape
+
+    def __len__(self):
+        return len(self._host)
+
+    def dense(self, out):
+        self._host.dense(*_kernel(out))
+        return out
+
+    def times(self, W, out=None):
+        if out is None:
+            return device(self._host.times(*_kernel(W)))
+        self._host.times(*_kernel(W, out))
+        return out
+
+    def add_transposed(self, h, out, factor=1):
+        self._host.add_transposed(*_kernel(h, out), factor)
+
+
 class FakeDevice:
     """The backend: NumPy's operations on the raw memory."""
 
@@ -312,6 +350,15 @@ class FakeDevice:
     def owns(self, x):
         return isinstance(x, DeviceArray)
 
+    def sparse(self, matrix):
+        CROSSINGS.append("host to device")
+        return FakeSparse(self._host.sparse(matrix))
+
+    def matmul(self, rows, W, out=None):
+        if isinstance(rows, FakeRows):
+            return rows.times(W, out)
+        return self.xp.matmul(rows, W, out=out)
+
     def rng(self, seed):
         return FakeRng(seed)
 
@@ -328,7 +375,8 @@ class FakeDevice:
         for number in (rate, momentum, decay):
             assert isinstance(number, int | float), "a number from the device would make the host wait"
         if isinstance(grad, Product):
-            host = *_kernel(w, velocity), Product(*_kernel(grad.left, grad.right, grad.out))
+            plus = None if grad.plus is None else (grad.plus[0]._host, *_kernel(grad.plus[1]))
+            host = *_kernel(w, velocity), Product(*_kernel(grad.left, grad.right, grad.out), plus)
         else:
             host = _kernel(w, velocity, grad)
         self._host.momentum_step(*host, rate, momentum, decay, nesterov)

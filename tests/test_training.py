@@ -196,7 +196,7 @@ def test_numpy_rows_are_not_copied():
     assert not np.shares_memory(rows.some(np.arange(23)), array)
 
 
-def test_sparse_rows_are_never_dense_as_a_whole(monkeypatch):
+def test_shifted_sparse_rows_are_never_dense_as_a_whole(monkeypatch):
     source = SparseSource(scipy.sparse.csr_matrix(dense()))
     taken = []
     take = SparseSource.take
@@ -207,7 +207,7 @@ def test_sparse_rows_are_never_dense_as_a_whole(monkeypatch):
         return result
 
     monkeypatch.setattr(SparseSource, "take", spy)
-    rows = Rows(ScaledSource(source, 0.0, 2.0), get_backend(), np.float32)
+    rows = Rows(ScaledSource(source, 1.0, 2.0), get_backend(), np.float32)
     rows.begin(np.arange(23))
     rows.batch(0, 4, np.empty((4, 5), np.float32))
     list(rows.blocks(6))

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepbelief.errors import BackendError, unknown
 
-__all__ = ["BACKENDS", "Backend", "Product", "Rng", "get_backend"]
+__all__ = ["BACKENDS", "Backend", "Product", "Rng", "Sparse", "SparseRows", "get_backend"]
 
 DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
 
@@ -28,15 +28,52 @@ class Product:
     right : array of shape (n_rows, n_out)
     out : array of shape (n_in, n_out)
         Room for the product, where it is wanted as an array.
+    plus : tuple of SparseRows of shape (n, n_in) and array of shape (n, n_out), optional
+        A second such product that is added.
     """
 
     left: DeviceArray
     right: DeviceArray
     out: DeviceArray
+    plus: tuple["SparseRows", DeviceArray] | None = None
 
     def array(self, xp: Any) -> DeviceArray:
         """Multiply out, into ``out``."""
-        return xp.matmul(self.left.T, self.right, out=self.out)
+        out = xp.matmul(self.left.T, self.right, out=self.out)
+        if self.plus is not None:
+            rows, right = self.plus
+            rows.add_transposed(right, out)
+        return out
+
+
+class SparseRows(Protocol):
+    """A few rows on the device of which only what is not 0 is kept."""
+
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def dense(self, out: DeviceArray) -> DeviceArray:
+        """Write the rows into ``out``."""
+
+    def times(self, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
+        """Return the rows times ``W``, in ``out`` where that is given."""
+
+    def add_transposed(self, h: DeviceArray, out: DeviceArray, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
+
+
+class Sparse(Protocol):
+    """A table on the device of which only what is not 0 is kept."""
+
+    pays: bool  # whether it is sparse enough for products with its rows to be faster than with dense ones
+
+    def shuffled(self, order: DeviceArray) -> "Sparse":
+        """Return the rows in this order."""
+
+    def part(self, start: int, stop: int) -> SparseRows:
+        """Return consecutive rows, which may share memory."""
 
 
 class Rng(Protocol):
@@ -73,6 +110,12 @@ class Backend(Protocol):
 
     def owns(self, x: Any) -> bool:
         """Tell whether ``x`` is an array of this backend's device type."""
+
+    def sparse(self, matrix: Any) -> Sparse:
+        """Return a SciPy CSR matrix on the device."""
+
+    def matmul(self, rows: DeviceArray | SparseRows, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
+        """Return ``rows @ W``, in ``out`` where that is given."""
 
     def rng(self, seed: np.random.SeedSequence) -> Rng:
         """Return the random stream of this seed."""

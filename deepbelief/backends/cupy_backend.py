@@ -10,6 +10,7 @@ from deepbelief.backends import Product, kernels
 from deepbelief.errors import BackendError
 
 THREADS = 256
+DENSEST = 0.02  # share of values that are not 0 up to which cuSPARSE is taken to win: not measured
 
 
 def _import_cupy() -> Any:
@@ -63,6 +64,53 @@ class CupyRng:
         self._bits._state[...] = self._backend.asarray(state["memory"])
 
 
+class CupySparse:
+    """A table in compressed form on the device."""
+
+    def __init__(self, matrix: Any, *, pays: bool) -> None:
+        self._matrix = matrix
+        self.pays = pays
+
+    def shuffled(self, order: Any) -> "CupySparse":
+        """Return the rows in this order."""
+        return CupySparse(self._matrix[order], pays=self.pays)
+
+    def part(self, start: int, stop: int) -> "CupyRows":
+        """Return consecutive rows."""
+        return CupyRows(self._matrix[start:stop])
+
+
+class CupyRows:
+    """A few rows in compressed form, multiplied by cuSPARSE."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+        self.shape: tuple[int, int] = matrix.shape
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def dense(self, out: Any) -> Any:
+        """Write the rows into ``out``."""
+        self._matrix.toarray(out=out)
+        return out
+
+    def times(self, W: Any, out: Any = None) -> Any:
+        """Return the rows times ``W``."""
+        product = self._matrix @ W
+        if out is None:
+            return product
+        out[...] = product
+        return out
+
+    def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
+        product = self._matrix.T @ h
+        product *= factor
+        out += product
+
+
 class CupyBackend:
     """CuPy on the current CUDA device."""
 
@@ -90,6 +138,17 @@ class CupyBackend:
     def owns(self, x: Any) -> bool:
         """Tell whether ``x`` is a CuPy array."""
         return isinstance(x, self.xp.ndarray)
+
+    def sparse(self, matrix: Any) -> CupySparse:
+        """Copy a CSR matrix to the device."""
+        on_device = importlib.import_module("cupyx.scipy.sparse").csr_matrix(matrix)
+        return CupySparse(on_device, pays=matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
+
+    def matmul(self, rows: Any, W: Any, out: Any = None) -> Any:
+        """Return ``rows @ W``."""
+        if isinstance(rows, CupyRows):
+            return rows.times(W, out)
+        return self.xp.matmul(rows, W, out=out)
 
     def rng(self, seed: np.random.SeedSequence) -> CupyRng:
         """Return the random stream of this seed."""

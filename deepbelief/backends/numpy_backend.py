@@ -3,12 +3,14 @@
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Product, blas
+from deepbelief.backends.sparse import HostRows, HostSparse
 
 Array = NDArray[Any]
 
@@ -81,6 +83,9 @@ def _step_by_product(
         routines.add(velocity, -momentum, w)
         keep *= 1 - decay  # the decay of what w has just lost
     routines.add_product(grad.left, grad.right, -rate, velocity, keep)
+    if grad.plus is not None:
+        rows, right = grad.plus
+        rows.add_transposed(right, velocity, -rate)
     if decay:
         routines.add(w, -decay, velocity)
     routines.add(velocity, 1 + momentum if nesterov else 1, w)
@@ -123,6 +128,16 @@ class NumpyBackend:
     def owns(self, x: Any) -> bool:
         """Tell whether ``x`` is a NumPy array."""
         return isinstance(x, np.ndarray)
+
+    def sparse(self, matrix: Any) -> HostSparse:
+        """Return a CSR matrix, which is kept and not copied."""
+        return HostSparse(matrix)
+
+    def matmul(self, rows: Any, W: Array, out: Any = None) -> Any:
+        """Return ``rows @ W``."""
+        if isinstance(rows, HostRows):
+            return rows.times(W, out)
+        return np.matmul(rows, W, out=out)
 
     def rng(self, seed: np.random.SeedSequence) -> NumpyRng:
         """Return the random stream of this seed."""
@@ -198,4 +213,7 @@ class NumpyBackend:
 
     def describe(self) -> str:
         """Return the processor's name."""
-        return platform.processor() or platform.machine()
+        info = Path("/proc/cpuinfo")
+        lines = info.read_text().splitlines() if info.exists() else []
+        named = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        return next(named, platform.processor() or platform.machine())

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from deepbelief.backends import Backend, Product, Rng
+from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.machine import Machine, Workspace
 
 DeviceArray = Any
@@ -26,6 +26,8 @@ class PhaseBuffers:
         minibatch. None: nothing is centred. The gradient is then that of W and of the biases of centred units.
     fast : list of arrays or None
         What an estimator adds to the parameters in the negative phase, where it does.
+    sparse : SparseRows or None
+        The minibatch in sparse form too, where products with it are faster.
     """
 
     def __init__(self, bk: Backend, machine: Machine) -> None:
@@ -36,11 +38,16 @@ class PhaseBuffers:
         self.activity: DeviceArray = None
         self.offsets: tuple[DeviceArray, DeviceArray] | None = None
         self.fast: list[DeviceArray] | None = None
+        self.sparse: SparseRows | None = None
         self._constants: dict[Any, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
         """Return room for ``rows`` visible states."""
         return self.space("v", rows, self._machine.W.shape[0])
+
+    def positive(self, n_rows: int) -> DeviceArray | SparseRows:
+        """Return the minibatch, as a product with ``W`` takes it."""
+        return self.visible(n_rows) if self.sparse is None else self.sparse
 
     def hidden(self, rows: int) -> DeviceArray:
         """Return room for ``rows`` hidden states."""
@@ -80,7 +87,11 @@ class PhaseBuffers:
             offset = self.offsets[1]
             offset *= 1 - OFFSET_RATE
             offset += mean
-        return self._machine.statistics(v, h, weight, self.room, self.offsets)
+        product, *biases = self._machine.statistics(v, h, weight, self.room, self.offsets)
+        if self.sparse is not None and self.offsets is None:
+            plus = self.sparse, product.right[:n_positive]
+            product = Product(product.left[n_positive:], product.right[n_positive:], product.out, plus)
+        return product, *biases
 
     def _row_weights(self, n_positive: int, n_negative: int, batch_size: int) -> DeviceArray:
         weight = self._bk.xp.empty((n_positive + n_negative, 1), self._machine.dtype)

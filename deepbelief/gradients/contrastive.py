@@ -42,9 +42,9 @@ class CD:
     ) -> Gradient:
         """Return the gradient after ``gibbs_steps`` steps from the data."""
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
-        v_pos, v_neg, h_pos, h_neg = v[:n_rows], v[n_rows:], h[:n_rows], h[n_rows:]
+        v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]
         states = buffers.space("h_states", n_rows, h.shape[1])
-        machine.sample_hidden(v_pos, rng, states, mean=h_pos)
+        machine.sample_hidden(buffers.positive(n_rows), rng, states, mean=h_pos)
         for _ in range(steps_at(self.gibbs_steps) - 1):
             machine.sample_visible(states, rng, v_neg, mean=buffers.space("v_mean", n_rows, v.shape[1]))
             machine.sample_hidden(v_neg, rng, states, mean=h_neg)
@@ -90,7 +90,7 @@ class MFCD:
         """Return the gradient after ``gibbs_steps`` mean-field steps from the data."""
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]
-        machine.mean_hidden(v[:n_rows], out=h_pos)
+        machine.mean_hidden(buffers.positive(n_rows), out=h_pos)
         for step in range(steps_at(self.gibbs_steps)):
             machine.mean_visible(h_neg if step else h_pos, out=v_neg)
             machine.mean_hidden(v_neg, out=h_neg)

@@ -52,7 +52,7 @@ class Exact:
         if chains is not None:
             last = slice(n_rows, n_rows + len(chains))
             gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[last], h[last])
-        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         v_neg, h_neg = v[n_rows : n_rows + len(states)], h[n_rows : n_rows + len(states)]
         if side == "visible":
             v_neg[...] = states

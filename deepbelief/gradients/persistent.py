@@ -60,7 +60,7 @@ class PCD:
         assert chains is not None
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
-        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[n_rows:], h[n_rows:])
         return buffers.gradient(n_rows, len(chains), batch_size)
 
@@ -114,7 +114,7 @@ class FPCD:
         xp = machine.bk.xp
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
-        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         if buffers.fast is None:
             buffers.fast = [xp.zeros_like(p) for p in machine.params]
         driven = buffers.constant("driven", machine.copy)

@@ -68,7 +68,7 @@ class PT:
         assert chains is not None
         n, n_chains = n_rows + len(chains), len(chains) // self.n_temperatures
         v, h = buffers.visible(n), buffers.hidden(n)
-        machine.mean_hidden(v[:n_rows], out=h[:n_rows])
+        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         for _ in range(steps_at(self.gibbs_steps)):
             difference = self._step(machine, buffers, chains, v[n_rows:], rng)
             self._exchange(machine, buffers, chains, v[n_rows:], difference, rng)

@@ -16,6 +16,8 @@ from deepbelief.sources.rows import (
     as_source,
     blocks,
     chunk_rows,
+    csr_of,
+    underlying,
 )
 from deepbelief.sources.scaling import SCALES, Scaling
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
@@ -44,8 +46,10 @@ __all__ = [
     "check_unit_interval",
     "chunk_rows",
     "column_statistics",
+    "csr_of",
     "digest",
     "fingerprint",
     "fits_on_disk",
     "read",
+    "underlying",
 ]

@@ -209,6 +209,10 @@ class SparseSource:
             return out
         return _deliver(picked.toarray(order="C"), self.dtype, out)
 
+    def csr(self) -> Any:
+        """Return all rows as a CSR matrix."""
+        return self.matrix
+
 
 class HDF5Source:
     """Rows of an HDF5 dataset, read from the file as they are taken.
@@ -293,6 +297,14 @@ class ScaledSource:
         np.divide(out, self.scale, out=out)
         return out
 
+    def csr(self) -> Any:
+        """Return all rows as a CSR matrix; None where they are not sparse, or the mean makes them dense."""
+        matrix = None if self._shifted else csr_of(self.source)
+        if matrix is not None:
+            matrix = matrix.copy()
+            matrix.data /= self.scale[matrix.indices] if self.scale.ndim else self.scale
+        return matrix
+
 
 class SubsetSource:
     """Some rows of another source, in a given order.
@@ -317,6 +329,11 @@ class SubsetSource:
         """Return these rows (see `RowSource.take`)."""
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         return self.source.take(picked, out)
+
+    def csr(self) -> Any:
+        """Return the rows as a CSR matrix; None where they are not sparse."""
+        matrix = csr_of(self.source)
+        return None if matrix is None else matrix[self.indices]
 
 
 class JoinedSource:
@@ -392,6 +409,34 @@ def as_source(X: Any) -> RowSource:
         if isinstance(error, DataError):
             raise
         raise DataError(f"rows cannot be read from a {type(X).__name__}: {error}") from error
+
+
+def csr_of(source: RowSource) -> Any:
+    """Return the rows of a source as a SciPy CSR matrix, not to be written to; None where they are not sparse.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> csr_of(ScaledSource(as_source(scipy.sparse.eye_array(3)), 0, 2)).nnz
+    3
+    >>> csr_of(as_source([[1.0, 0.0]])) is None
+    True
+    """
+    csr = getattr(source, "csr", None)
+    return None if csr is None else csr()
+
+
+def underlying(source: RowSource) -> RowSource:
+    """Return the source that reads the rows, below all that scale or pick them.
+
+    Examples
+    --------
+    >>> underlying(ScaledSource(as_source([[1, 2]]), 0, 2))
+    ArraySource(1 x 2, float32)
+    """
+    while isinstance(source, (ScaledSource, SubsetSource)):
+        source = source.source
+    return source
 
 
 def blocks(source: RowSource, size: int = 1024) -> Iterator[Array]:

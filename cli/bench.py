@@ -1,0 +1,63 @@
+"""``deepbelief bench``: how fast this machine is."""
+
+from typing import Any
+
+import click
+
+from ._options import option
+
+
+@click.command("bench", short_help="Time this machine's backends on standard shapes.")
+@option("--backend", default="all", show_default=True, metavar="NAME", help="numpy, cupy, or all that can be used.")
+@option(
+    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, of which medians are told."
+)
+@option("--quick", is_flag=True, help="A fifth of the rows and two rounds, to see that it works.")
+def command(backend: str, repeats: int, quick: bool) -> None:
+    """Time training, fine-tuning and encoding on standard shapes, as multiples of their matrix products alone.
+
+    The table can be pasted into an issue. Each time is the median of an epoch.
+
+    \b
+    Examples:
+      deepbelief bench
+      deepbelief bench --backend numpy --quick
+    """  # noqa: D301
+    from deepbelief.backends import BACKENDS, get_backend
+    from deepbelief.diagnostics.speed import STANDARD, machine, measure, shortened
+    from deepbelief.errors import BackendError
+
+    from ._text import clean, facts
+
+    names = list(BACKENDS) if backend == "all" else [backend]
+    usable = {}
+    for name in names:
+        try:
+            usable[name] = get_backend(name)
+        except BackendError as error:
+            if backend != "all":
+                raise
+            click.echo(f"{name} is left out: {clean(error)}", err=True)
+    about = machine()
+    facts(
+        [
+            ("processor", f"{about['cpu']} ({about['vectors']}), {about['cores']} cores"),
+            ("BLAS", about["blas"]),
+            ("versions", ", ".join(f"{k} {about[k]}" for k in ("deepbelief", "python", "numpy", "scipy"))),
+        ]
+    )
+    for name, bk in usable.items():
+        device = bk.describe()
+        if device != about["cpu"]:
+            click.echo(f"\n{clean(device)}")
+        click.echo(f"\n{name:<40}{'floor':>11}{'time':>11}{'of floor':>10}{'rows/s':>12}")
+        for title, work in STANDARD.items():
+            timing = measure(
+                title, bk, repeats=min(2, repeats) if quick else repeats, work=shortened(work) if quick else work
+            )
+            click.echo(_line(timing))
+
+
+def _line(timing: Any) -> str:
+    floor, took = (f"{1000 * value:.1f} ms" for value in (timing.floor, timing.seconds))
+    return f"{timing.name:<40}{floor:>11}{took:>11}{timing.of_floor:>10.2f}{timing.n_rows / timing.seconds:>12,.0f}"

@@ -1,0 +1,107 @@
+"""Sparse rows on the processor, by SciPy's own kernels: they add to what is there and allocate nothing."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense  # what its operators call
+from threadpoolctl import threadpool_info
+
+Array = NDArray[Any]
+Compressed = tuple[Array, Array, Array]
+
+# A multiplication with a value that is not 0 takes as long as ten of those in BLAS (AVX-512, one thread).
+DENSEST = 0.1
+
+
+class HostSparse:
+    """Rows in compressed form; parts of them share its memory.
+
+    Parameters
+    ----------
+    matrix : scipy CSR matrix or array of shape (n_rows, n_columns)
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+        self.pays = bool(matrix.nnz * threads <= DENSEST * self.shape[0] * self.shape[1])
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def shuffled(self, order: Array) -> "HostSparse":
+        """Return all rows in this order."""
+        other = object.__new__(HostSparse)
+        other._matrix, other.shape, other.pays = self._matrix[order], (len(order), self.shape[1]), self.pays
+        return other
+
+    def part(self, start: int, stop: int) -> "HostRows":
+        """Return consecutive rows, without a copy."""
+        ends = self._matrix.indptr[start : stop + 1]
+        stored = slice(ends[0], ends[-1])
+        rows = ends - ends[0], self._matrix.indices[stored], self._matrix.data[stored]
+        return HostRows(rows, (stop - start, self.shape[1]))
+
+
+class HostRows:
+    """A few rows in compressed form, to be multiplied.
+
+    Fewer rows than columns are turned into compressed columns first: what is then read and written in no order, the
+    other factor or the result, has as many rows as these, and stays in cache.
+    """
+
+    def __init__(self, rows: Compressed, shape: tuple[int, int]) -> None:
+        self._rows = rows
+        self.shape = shape
+        self._columns: Compressed | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def dense(self, out: Array) -> Array:
+        """Write the rows into ``out``."""
+        out.fill(0)
+        csr_todense(*self.shape, *self._rows, out)
+        return out
+
+    def times(self, W: Array, out: Array | None = None) -> Array:
+        """Return the rows times ``W``."""
+        out = np.empty((len(self), W.shape[1]), W.dtype) if out is None else out
+        out.fill(0)
+        by_columns = self._by_columns()
+        if by_columns is None:
+            csr_matvecs(*self.shape, W.shape[1], *self._rows, W.reshape(-1), _flat(out))
+        else:
+            csc_matvecs(*self.shape, W.shape[1], *by_columns, W.reshape(-1), _flat(out))
+        return out
+
+    def add_transposed(self, h: Array, out: Array, factor: float = 1) -> None:
+        """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
+        n, n_columns = self.shape
+        by_columns = self._by_columns()
+        ends, indices, data = self._rows if by_columns is None else by_columns
+        kernel = csc_matvecs if by_columns is None else csr_matvecs
+        if factor != 1:
+            data = data * factor
+        kernel(n_columns, n, h.shape[1], ends, indices, data, h.reshape(-1), _flat(out))
+
+    def _by_columns(self) -> Compressed | None:
+        n, n_columns = self.shape
+        if n >= n_columns:
+            return None
+        if self._columns is None:
+            ends, indices, data = self._rows
+            self._columns = np.empty(n_columns + 1, ends.dtype), np.empty_like(indices), np.empty_like(data)
+            csr_tocsc(n, n_columns, *self._rows, *self._columns)
+        return self._columns
+
+
+def _flat(out: Array) -> Array:
+    """Return an array as a vector that shares its memory."""
+    flat = out.view()
+    flat.shape = (-1,)  # an error where that would take a copy
+    return flat

@@ -1,0 +1,216 @@
+"""Sparse rows: what is computed with them is what dense rows give, and only minibatches become dense."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from layer_runs import trainer_for
+
+from deepbelief import RBM, DBNClassifier
+from deepbelief.backends import Product, get_backend
+from deepbelief.backends import sparse as sparse_backend
+from deepbelief.backends.sparse import HostRows
+from deepbelief.gradients import GRADIENTS
+from deepbelief.pretraining import transform
+from deepbelief.sources import ScaledSource, SparseSource, SubsetSource, as_source, column_statistics, csr_of
+from deepbelief.stack import Stack
+from deepbelief.training import Reporter, Rows
+
+DTYPES = [np.float32, np.float64]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """With more BLAS threads dense products are faster, and sparse ones pay later."""
+    monkeypatch.setattr(sparse_backend, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 1}])
+
+
+def whole(shape, seed=0, dtype=np.float32):
+    """Whole numbers, whose sums are exact in any order."""
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(dtype)
+
+
+def table(n=60, width=40, density=0.06, dtype=np.float32, seed=1):
+    """A sparse table of whole numbers and its dense twin; some rows and columns are empty."""
+    rng = np.random.default_rng(seed)
+    dense = np.where(rng.random((n, width)) < density, rng.integers(1, 5, (n, width)), 0).astype(dtype)
+    dense[:2], dense[:, -2:] = 0, 0
+    return scipy.sparse.csr_array(dense), dense
+
+
+def sparse_bits(n=60, width=40, density=0.06, dtype=np.float64):
+    matrix, dense = table(n, width, density, dtype)
+    matrix.data[:] = 1
+    return matrix, np.sign(dense)
+
+
+# --- the backends ---
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [7, 40])  # fewer and more columns than rows
+def test_products_of_sparse_rows_are_those_of_dense_ones(bk, dtype, width):
+    matrix, dense = table(width=width, dtype=dtype)
+    order = np.random.default_rng(2).permutation(60)
+    rows, truth = bk.sparse(matrix).shuffled(bk.asarray(order)).part(11, 31), dense[order[11:31]]
+    W, h = whole((width, 3), 3, dtype), whole((20, 3), 4, dtype)
+    assert (len(rows), rows.shape) == (20, (20, width))
+    out = bk.asarray(np.full((20, 3), np.nan, dtype))
+    bk.matmul(rows, bk.asarray(W), out)
+    np.testing.assert_array_equal(bk.to_numpy(out), truth @ W)
+    np.testing.assert_array_equal(bk.to_numpy(bk.matmul(rows, bk.asarray(W))), truth @ W)
+    there = bk.asarray(whole((width, 3), 5, dtype))
+    rows.add_transposed(bk.asarray(h), there)
+    np.testing.assert_array_equal(bk.to_numpy(there), whole((width, 3), 5, dtype) + truth.T @ h)
+    room = bk.asarray(np.full((20, width), np.nan, dtype))
+    np.testing.assert_array_equal(bk.to_numpy(rows.dense(room)), truth)
+    np.testing.assert_array_equal(bk.to_numpy(bk.matmul(bk.asarray(truth), bk.asarray(W))), truth @ W)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_a_step_takes_the_sparse_part_of_a_gradient(bk, nesterov, decay):
+    matrix, dense = table(n=10)
+    left, right, h = whole((6, 40), 1), whole((6, 3), 2), whole((10, 3), 3)
+    results = []
+    for plus in (True, False):
+        w, velocity = (bk.asarray(whole((40, 3), seed)) for seed in (4, 5))
+        if plus:
+            sparse = bk.sparse(matrix).part(0, 10), bk.asarray(h.copy())
+            grad = Product(bk.asarray(left), bk.asarray(right), bk.xp.empty_like(w), sparse)
+        else:
+            grad = bk.asarray(left.T @ right + dense.T @ h)
+        bk.momentum_step(w, velocity, grad, 0.5, 0.5, decay, nesterov)
+        results.append([bk.to_numpy(a) for a in (w, velocity)])
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_the_share_of_zeros_decides_whether_products_pay(bk):
+    assert bk.sparse(table(density=0.01)[0]).pays
+    assert not bk.sparse(table(density=0.5)[0]).pays
+    rows = Rows(SparseSource(table(density=0.5)[0]), bk, np.float32)
+    rows.begin(np.arange(60))
+    assert rows.sparse(0, 10) is None
+
+
+# --- sources ---
+
+
+def test_sources_of_sparse_rows_give_their_matrix():
+    matrix, dense = table()
+    source, index = SparseSource(matrix), np.array([5, 2, 2, 59])
+    np.testing.assert_array_equal(csr_of(source).toarray(), dense)
+    np.testing.assert_array_equal(csr_of(SubsetSource(source, index)).toarray(), dense[index])
+    scale = np.linspace(1, 3, 40).astype(np.float32)
+    np.testing.assert_array_equal(csr_of(ScaledSource(source, 0.0, scale)).toarray(), dense / scale)
+    np.testing.assert_array_equal(source.take(slice(None)), dense)  # the caller's values stay
+    for other in (as_source(dense), ScaledSource(source, 1.0, 2.0), SubsetSource(as_source(dense), index)):
+        assert csr_of(other) is None
+
+
+def test_statistics_of_sparse_columns_are_those_of_dense_ones():
+    matrix, dense = table(dtype=np.float64)
+    dense[:, 3], dense[:, 4] = 7.5, -dense[:, 4]
+    dense[:, 5] = np.random.default_rng(3).normal(1e6, 1, 60)
+    matrix = scipy.sparse.csr_array(dense)
+    sparse, truth = column_statistics(as_source(matrix)), column_statistics(as_source(dense))
+    for name in ("mean", "var", "min", "max"):
+        np.testing.assert_allclose(getattr(sparse, name), getattr(truth, name), rtol=1e-9, atol=1e-15, err_msg=name)
+    assert sparse.var[3] == 0
+    assert sparse.n == 60
+
+
+def test_values_stored_twice_count_once_together():
+    rows, columns, values = np.array([0, 0, 1]), np.array([1, 1, 0]), np.array([2.0, 3.0, 4.0])
+    matrix = scipy.sparse.csr_array((values, columns, np.array([0, 2, 3])), shape=(2, 2))
+    statistics = column_statistics(as_source(matrix))
+    np.testing.assert_array_equal(statistics.max, [4, 5])
+    np.testing.assert_array_equal(statistics.var, [4, 6.25])
+    assert matrix.nnz == len(rows) == 3  # the caller's matrix stays as it was
+
+
+# --- training and use ---
+
+
+class Watched:
+    """Counts what becomes dense, and the products made with sparse rows."""
+
+    def __init__(self, monkeypatch):
+        self.dense, self.products = [], 0
+        dense, times, add = HostRows.dense, HostRows.times, HostRows.add_transposed
+
+        def densified(rows, out):
+            self.dense.append(len(rows))
+            return dense(rows, out)
+
+        def counted(method):
+            def call(rows, *arguments):
+                self.products += 1
+                return method(rows, *arguments)
+
+            return call
+
+        monkeypatch.setattr(HostRows, "dense", densified)
+        monkeypatch.setattr(HostRows, "times", counted(times))
+        monkeypatch.setattr(HostRows, "add_transposed", counted(add))
+
+
+@pytest.mark.parametrize("gradient", [name for name in GRADIENTS if name != "exact"])
+@pytest.mark.parametrize("more", [{}, {"nesterov": True, "sparsity_target": 0.2}, {"gibbs_steps": 2}])
+def test_a_layer_learns_the_same_from_sparse_rows(bk, gradient, more, monkeypatch):
+    matrix, dense = sparse_bits()
+    watched, results = Watched(monkeypatch), []
+    for source in (SparseSource(matrix), as_source(dense)):
+        trainer = trainer_for(bk, dense, gradient=gradient, **more)
+        history = trainer.train(Rows(source, bk, np.float64), None, range(3), Reporter())
+        results.append((trainer.machine.weights().W, history[-1]["reconstruction_error"]))
+        if len(results) == 1:
+            # Per minibatch one product upwards and one for the gradient; only minibatches became dense.
+            uses = 3 if gradient == "fpcd" else 2  # its gradient moves two sets of parameters
+            assert watched.products == 3 * 6 * uses
+            assert max(watched.dense) <= 10
+    assert watched.products == 3 * 6 * uses
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-9)
+
+
+def test_centred_machines_learn_the_same_from_sparse_rows(bk):
+    matrix, dense = sparse_bits()
+    found = []
+    for source in (SparseSource(matrix), as_source(dense)):
+        trainer = trainer_for(bk, dense, centered=True)
+        trainer.train(Rows(source, bk, np.float64), None, range(3), Reporter())
+        found.append(trainer.machine.weights().W)
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_estimators_learn_the_same_from_csr(monkeypatch):
+    matrix, dense = sparse_bits(120)
+    y = np.arange(120) % 3
+    watched = Watched(monkeypatch)
+    settings = {"rbm": RBM(n_iter=3), "max_iter": 3, "random_state": 0}
+    for early_stopping in (False, True):
+        sparse = DBNClassifier((6, 4), early_stopping=early_stopping, **settings).fit(matrix, y)
+        assert watched.products
+        plain = DBNClassifier((6, 4), early_stopping=early_stopping, **settings).fit(dense, y)
+        np.testing.assert_allclose(sparse.coefs_[0], plain.coefs_[0], rtol=1e-8, atol=1e-11)
+        np.testing.assert_allclose(sparse.predict_proba(matrix), plain.predict_proba(dense), rtol=1e-8)
+    assert max(watched.dense) <= 108
+
+
+def test_codes_of_csr_rows_never_become_dense(monkeypatch):
+    matrix, dense = sparse_bits(dtype=np.float32)
+    rbm = RBM(4, n_iter=2, random_state=0).fit(matrix)
+    W = whole((40, 4)) / 8
+    stack = Stack((rbm.weights_,))
+    object.__setattr__(stack.layers[0], "W", W)  # exact sums
+    watched, bk = Watched(monkeypatch), get_backend()
+    codes = transform(stack, SparseSource(matrix), bk)
+    assert watched.dense == []
+    assert watched.products
+    np.testing.assert_array_equal(codes, transform(stack, as_source(dense), bk))
+
+
+def test_rows_that_a_mean_makes_dense_still_train():
+    matrix, dense = table(dtype=np.float64)
+    models = [RBM(4, visible="gaussian", n_iter=2, random_state=0).fit(X) for X in (matrix, dense)]
+    np.testing.assert_allclose(models[0].components_, models[1].components_, rtol=1e-7, atol=1e-9)
