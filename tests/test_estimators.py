@@ -282,7 +282,7 @@ def test_rows_that_cannot_be_used(estimator, bits):
         fitted.transform(broken)
     with pytest.raises(ValueError, match=r"row 7, column 3|NaN"):
         clone(estimator).fit(as_source(broken), y)
-    with pytest.raises(DataError, match="row 7, column 3"):
+    with pytest.raises(DataError, match=r"(row|frame) 7, column 3"):
         fitted.transform(as_source(broken))
     np.testing.assert_array_equal(fitted.transform(as_source(X)), fitted.transform(X))
 
