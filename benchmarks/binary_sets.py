@@ -3,10 +3,10 @@
     python benchmarks/binary_sets.py [--sets nltcs dna mushrooms nips]
 
 The sets of Larochelle and Murray (2011) and Lowd and Davis (2010), `DEEPBELIEF_DATA` naming the folder that holds
-binary-uci/. For each of a grid of settings one RBM is trained by persistent contrastive divergence on the training
-split; size, epochs and weight decay are those of the best validation log-likelihood (log Z by enumeration, else by 100
-runs of 1,000 equal steps of annealing, judged at its low end). The chosen one is trained with three seeds and judged
-on the test split, once, with log Z by enumeration or by the 14,500 temperatures of the literature.
+binary-uci/. For each of a few settings one RBM is trained by centred persistent contrastive divergence on the training
+split; size, epochs and weight decay are those of the best validation log-likelihood, at the low end of its interval.
+The chosen one is trained with three seeds and judged on the test split, once. log Z comes by enumeration where one side
+has at most 25 units, else by 100 runs of annealing along the 14,500 temperatures of the literature.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from deepbelief.likelihood import log_likelihood
 
 SETS = ("nltcs", "mushrooms", "dna", "nips")
 GRID = {
-    "nltcs": ((20, 100), (30, 100), (0.0, 1e-4)),
-    "mushrooms": ((50, 150), (100, 400), (2e-4, 2e-3)),
-    "dna": ((20, 50), (100, 300), (3e-3, 1e-2)),
-    "nips": ((10, 40), (100, 400), (5e-3, 2e-2)),
+    "nltcs": [(20, 100, 0.0), (20, 100, 1e-4), (20, 300, 0.0), (50, 300, 0.0)],
+    "mushrooms": [(20, 400, 2e-4), (20, 1000, 2e-4), (50, 400, 2e-4)],
+    "dna": list(itertools.product((20, 50), (300, 1000), (3e-3, 1e-2))),
+    "nips": list(itertools.product((10, 40), (400, 1500), (5e-3, 2e-2))),
 }
 """Hidden units, epochs and weight decays that are tried."""
 
@@ -58,13 +58,12 @@ def fitted(train, n_hidden, epochs, decay, seed):
 def choose(name, train, valid):
     """Try the grid and return all rows, the best first."""
     rows = []
-    for n_hidden, epochs, decay in itertools.product(*GRID[name]):
-        began = time.perf_counter()
+    for n_hidden, epochs, decay in GRID[name]:
+        began = time.process_time()
         rbm = fitted(train, n_hidden, epochs, decay, 0)
-        exact = name == "nltcs"
-        found = log_likelihood(rbm, valid, method="exact" if exact else "ais", **({} if exact else {"betas": 1000}))
+        found = log_likelihood(rbm, valid)
         row = {"n_hidden": n_hidden, "epochs": epochs, "weight_decay": decay, "valid": found.low}
-        row["seconds"] = time.perf_counter() - began
+        row["seconds"] = time.process_time() - began
         rows.append(row)
         print(f"{name:10}{n_hidden:5}{epochs:6}{decay:9g}{found.low:10.3f}  {row['seconds']:.1f} s", flush=True)
     return sorted(rows, key=lambda row: -row["valid"])
@@ -74,9 +73,9 @@ def judged(name, best, train, test):
     """Train the chosen settings with three seeds and judge each on the test rows."""
     seeds = []
     for seed in range(3):
-        began = time.perf_counter()
+        began = time.process_time()
         rbm = fitted(train, best["n_hidden"], best["epochs"], best["weight_decay"], seed)
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         found = log_likelihood(rbm, test)
         row = {"test": found.mean, "low": found.low, "high": found.high, "method": found.method, "seconds": seconds}
         row["standard_error_over_rows"] = found.standard_error

@@ -23,7 +23,12 @@ from ._text import clean
 
 Metadata = dict[str, Any]
 
-TASKS = {"DBNClassifier": "classifier", "DBNRegressor": "regressor", "DeepAutoencoder": "autoencoder"}
+TASKS = {
+    "DBNClassifier": "classifier",
+    "RBMClassifier": "classifier",
+    "DBNRegressor": "regressor",
+    "DeepAutoencoder": "autoencoder",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +76,12 @@ class Model:
         if self.is_regressor:
             return len(self.estimator.target_mean_)
         classes = self.estimator.classes_
-        return len(classes) if isinstance(classes, list) or self.estimator.loss == "cross_entropy" else 1
+        return len(classes) if isinstance(classes, list) or self.predicts_labels else 1
+
+    @property
+    def predicts_labels(self) -> bool:
+        """Whether it predicts a 0/1 matrix."""
+        return getattr(self.estimator, "loss", None) == "cross_entropy"
 
     @property
     def tuned(self) -> bool:
@@ -85,8 +95,8 @@ class Model:
 
     @property
     def n_features(self) -> int:
-        """Number of inputs."""
-        return self.stack.sizes[0]
+        """Number of inputs; labels that are units beside them do not count."""
+        return getattr(self.estimator, "n_features_in_", self.stack.sizes[0])
 
     @property
     def scaling(self) -> Scaling:

@@ -41,8 +41,7 @@ ONLY_RECURRENT = (
 SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit", "n_chains", "centered", "binarize", "averaging", "learn_variance", "memory_limit", "checkpoint",
-    "checkpoint_every", "resume",
+    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "averaging", "checkpoint", "resume",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 

@@ -58,6 +58,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
 
 def encoder(model: Any, bk: Any) -> Any:
     """Return the function that encodes a block of rows."""
+    from deepbelief.errors import SettingError
     from deepbelief.pretraining import transform
     from deepbelief.sources import as_source
     from deepbelief.stack import Stack
@@ -65,4 +66,6 @@ def encoder(model: Any, bk: Any) -> Any:
     if isinstance(model.estimator, Stack):
         return lambda block: transform(model.estimator, as_source(block), bk)
     estimator = model.estimator.set_params(backend=bk.name)
+    if not hasattr(estimator, "transform"):
+        raise SettingError(f"{model.path} holds a {model.kind}, which has no codes: use predict or sample")
     return lambda block: estimator.transform(as_source(block))

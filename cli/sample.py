@@ -16,6 +16,13 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @click.argument("model")
 @click.option("--n", type=int, default=16, show_default=True, help="Number of rows.")
 @option("--steps", type=int, help="Gibbs steps in the top machine, or for each frame.  [default: 1000; 50 for frames]")
+@click.option(
+    "--temperature",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Below 1 rows are more typical, above 1 more varied.",
+)
 @option("--seed", type=int, help="Repeats the draw exactly; a fresh one is drawn and printed by default.")
 @option(
     "--out",
@@ -26,12 +33,14 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, seed: int | None, out: str | None, shape: Any, backend: str, force: bool
-) -> None:
+    model: str, n: int, steps: int | None, temperature: float, seed: int | None, out: str | None, shape: Any,
+    backend: str, force: bool,
+) -> None:  # fmt: skip
     """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
 
     Rows come in the units of the data that MODEL was trained on. A fine-tuned model is no longer a model of its data;
-    where its file keeps the layers that it had before, these are drawn from. Of a model of sequences the rows are the
+    where its file keeps the layers that it had before, these are drawn from. A classification RBM draws its classes in
+    turn. Of a model of sequences the rows are the
     frames of one sequence, and a picture has time from left to right.
 
     \b
@@ -40,6 +49,7 @@ def command(
       deepbelief sample table.h5 --steps 5000 --seed 1 --out -
     """  # noqa: D301
     from deepbelief.backends import get_backend
+    from deepbelief.errors import SettingError
     from deepbelief.estimators.views import sample_rows
     from deepbelief.seeds import run_seed
 
@@ -55,6 +65,8 @@ def command(
         check_output(out, force=force, inputs=(model,))
     loaded = read_model(model, sequences=True)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
+    if loaded.is_sequences and temperature != 1:
+        raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
     if loaded.is_sequences:
         check_picture(ending)
     else:
@@ -66,7 +78,9 @@ def command(
     if loaded.is_sequences:
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
-        rows = sample_rows(loaded.estimator, n, n_steps=steps, random_state=seed, backend=backend)
+        rows = sample_rows(
+            loaded.estimator, n, n_steps=steps, temperature=temperature, random_state=seed, backend=backend
+        )
     if ending == ".png" and loaded.is_sequences:
         write_picture(out, rows)
     elif ending == ".png":

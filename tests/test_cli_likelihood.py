@@ -8,7 +8,7 @@ from cli_runs import bad, good, put_model
 from exact import log_likelihood as true_log_likelihood
 from exact import tiny
 
-from deepbelief import DBN, RBM, Stack, load, save
+from deepbelief import DBN, RBM, RBMClassifier, Stack, load, save
 from deepbelief.likelihood import log_likelihood
 from deepbelief.sources import as_source, binarized
 
@@ -96,3 +96,24 @@ def test_what_has_no_likelihood(tmp_path, bits):
         (("machine.h5", "bits.npy", "--binarize", "sample"), "--binarize goes with --likelihood"),
     ):
         assert line in bad("evaluate", *args)
+
+
+def test_a_classification_machine_on_the_command_line():
+    """It comes from Python; its classes are told, its rows drawn class by class, and it has no codes."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    X = (X[:300] / 16).astype(np.float32)
+    np.savez("rows.npz", X=X, y=y[:300])
+    clf = RBMClassifier(20, rbm=RBM(n_iter=5), random_state=0).fit(X, y[:300])
+    save(clf, "clf.h5")
+    found = json.loads(good("evaluate", "clf.h5", "rows.npz:X", "--labels", "y", "--json").stdout)
+    assert found["error"] == pytest.approx(1 - clf.score(X, y[:300]))
+    predicted = good("predict", "clf.h5", "rows.npz:X").stdout.split()
+    assert predicted[-300:] == [str(k) for k in clf.predict(X)]
+    good("sample", "clf.h5", "--n", 10, "--steps", 20, "--seed", 3, "--temperature", 0.7, "--out", "drawn.npy")
+    expected = clf.sample(np.arange(10), n_steps=20, temperature=0.7, random_state=3)
+    np.testing.assert_array_equal(np.load("drawn.npy"), expected)
+    assert "RBMClassifier, which has no codes" in bad("encode", "clf.h5", "rows.npz:X")
+    assert "temperature must be a number > 0" in bad("sample", "clf.h5", "--temperature", 0)
+    assert "leaves no model" in bad("evaluate", "clf.h5", "rows.npz:X", "--likelihood")

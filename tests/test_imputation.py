@@ -84,7 +84,7 @@ def test_independent_units_are_filled_in_with_their_means():
 @pytest.mark.parametrize("clamped", [False, True])
 def test_samples_have_the_temperature_and_what_is_held(temperature, clamped, bk):
     """4,000 chains of 60 steps: means within five of their own standard errors of exp(-E / T) by enumeration."""
-    weights = tiny(5, 3, spread=1.2)
+    weights = tiny(5, 3, spread=1.2, seed=5)
     known = known_row("bernoulli") if clamped else np.full(5, np.nan)
     rows = sample(
         Stack((weights,)), np.zeros((4000, 3)), 60, bk, bk.rng(stream(1)), temperature=temperature,
@@ -137,10 +137,10 @@ def test_held_values_come_back_as_given(two_patterns):
     clamp = [1, np.nan, np.nan, 0.5]
     rows = two_patterns.sample(3, n_steps=20, clamp=clamp, random_state=0)
     assert rows[:, [0, 3]].tolist() == [[1, 0.5]] * 3
-    first = np.arange(400) % 2
-    each = two_patterns.sample(400, n_steps=20, clamp=np.stack([first, *[np.full(400, np.nan)] * 3], axis=1))
-    means = [each[first == value].mean(axis=0).round().tolist() for value in (1, 0)]
-    assert means == [[1, 1, 0, 0], [0, 0, 1, 1]]
+    first = np.arange(400) // 200  # a half of the chains
+    each = two_patterns.sample(400, n_steps=300, clamp=np.stack([first, *[np.full(400, np.nan)] * 3], axis=1))
+    means = np.stack([each[first == value].mean(axis=0) for value in (1, 0)])
+    assert np.abs(means - [[1, 1, 0, 0], [0, 0, 1, 1]]).max() < 0.25
     np.testing.assert_array_equal(
         two_patterns.sample(5, n_steps=9, random_state=1), sample_rows(two_patterns, 5, n_steps=9, random_state=1)
     )

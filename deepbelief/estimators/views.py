@@ -77,8 +77,9 @@ def reconstruct(model: Any, X: Any) -> Array:
 
 
 def sample_rows(
-    model: Any, n_samples: int, *, n_steps: int = 1000, random_state: Any = None, backend: str | None = None
-) -> Array:
+    model: Any, n_samples: int, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None,
+    backend: str | None = None,
+) -> Array:  # fmt: skip
     """Draw rows from a model, or from the layers before fine-tuning that it keeps.
 
     Chains start from the hidden states that the model keeps of training, else as `first_states` draws them.
@@ -89,6 +90,8 @@ def sample_rows(
     n_samples : int
     n_steps : int, default=1000
         Gibbs steps in the top machine.
+    temperature : float, default=1.0
+        The top machine's energy is divided by it.
     random_state : int, Generator or None
     backend : str, optional
         Of a `Stack`, which names none itself.
@@ -103,10 +106,13 @@ def sample_rows(
     SettingError
         If only fine-tuned layers are there.
     """
-    if hasattr(model, "sample"):
-        return model.sample(n_samples, n_steps=n_steps, random_state=random_state)  # type: ignore[no-any-return]
     check_number("n_samples", n_samples, low=1, integer=True)
+    if hasattr(model, "sample"):
+        # One that knows classes draws a row of each in turn.
+        asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
+        return model.sample(asked, n_steps=n_steps, temperature=temperature, random_state=random_state)  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
+    check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
     check_generative(stack, getattr(model, "pretraining", "rbm"))
     rng = bk.rng(stream(run_seed(random_state), "sample"))
@@ -114,7 +120,7 @@ def sample_rows(
         states = np.resize(model.h_samples_, (n_samples, stack.sizes[-1]))
     else:
         states = first_states(stack.layers[-1], n_samples, bk, rng)
-    return sample(stack, states, n_steps, bk, rng)
+    return sample(stack, states, n_steps, bk, rng, temperature=float(temperature))
 
 
 def hidden_values(model: Any, X: Any, layer: int) -> Array:

@@ -173,7 +173,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
             row, column = wrong[0]
             raise DataError(
                 f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of 0 and 1; "
-                "threshold them, or sample them once, and say which"
+                "make them so with deepbelief.sources.binarize_rows, thresholded or sampled once, and say which"
             )
         start += len(block)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,7 @@ class SpilledSource:
         self.dtype = np.dtype(dtype)
         self._row = self.shape[1] * self.dtype.itemsize
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=spill_folder(), buffering=0)  # noqa: SIM115
+        self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
 
     def __repr__(self) -> str:
@@ -79,12 +81,13 @@ class SpilledSource:
 
     def _read(self, first: int, room: Array) -> None:
         view = room.data.cast("B")
-        done = os.preadv(self._file.fileno(), [view], first * self._row)
-        while 0 < done < len(view):
-            more = os.preadv(self._file.fileno(), [view[done:]], first * self._row + done)
-            done = done + more if more else -1
-        if done != len(view):
-            raise DataError("rows that were kept in a temporary file are no longer there")
+        with self._lock:  # two threads share the place in the file
+            self._file.seek(first * self._row)
+            while view:
+                n = self._file.readinto(view)  # type: ignore[attr-defined]
+                if not n:
+                    raise DataError("rows that were kept in a temporary file are no longer there")
+                view = view[n:]
 
 
 class ComputedSource:
