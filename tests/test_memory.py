@@ -9,7 +9,7 @@ import scipy.sparse
 from deepbelief import DBN, RBM
 from deepbelief.sources import ArraySource, ScaledSource
 
-N, WIDTH = 4000, 784
+N, WIDTH = 20_000, 128
 DATA = N * WIDTH * 4  # bytes of the rows as float32
 
 
