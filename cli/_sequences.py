@@ -3,16 +3,18 @@
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, SettingError
 
 from ._options import option, together
 from ._text import clean, facts, seconds, size_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 lengths_option = option(
     "--lengths",
@@ -121,7 +123,7 @@ def make_model(options: dict[str, Any], seed: int) -> Any:
     return RecurrentRBM(**{"pretrain_frames": PRETRAIN_FRAMES, **given}, backend=options["backend"], random_state=seed)
 
 
-def read_lengths(name: str | None, data: Any) -> NDArray[np.intp] | None:
+def read_lengths(name: str | None, data: Any) -> "NDArray[np.intp] | None":
     """Return the lengths of the sequences in a data set.
 
     Parameters
@@ -136,6 +138,8 @@ def read_lengths(name: str | None, data: Any) -> NDArray[np.intp] | None:
     DataError
         If there is no such thing, or it does not fit the rows.
     """
+    import numpy as np
+
     from deepbelief.recurrent import check_lengths
     from deepbelief.sources.files import read_vector
 
@@ -155,9 +159,11 @@ def read_lengths(name: str | None, data: Any) -> NDArray[np.intp] | None:
         raise DataError(f"{name}: {error}") from error
 
 
-def select(data: Any, name: str | None, sequences: str | None) -> tuple[Any, NDArray[np.intp]]:
+def select(data: Any, name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
     """Return the data of the sequences that were asked for, and their lengths."""
     from dataclasses import replace
+
+    import numpy as np
 
     from deepbelief.sources import SubsetSource
 
@@ -210,8 +216,10 @@ def evaluate_sequences(model: Any, data: Any, options: dict[str, Any]) -> dict[s
     return scores
 
 
-def expected_accuracy(estimator: Any, frames: NDArray[Any], lengths: NDArray[np.intp]) -> float:
+def expected_accuracy(estimator: Any, frames: "NDArray[Any]", lengths: "NDArray[np.intp]") -> float:
     """Return TP / (TP + FP + FN), each the expectation over the predicted frames; first frames are not predicted."""
+    import numpy as np
+
     p = estimator.predict_next(frames, lengths)
     later = np.ones(len(frames), bool)
     later[np.cumsum(lengths)[:-1]] = False
@@ -235,7 +243,7 @@ def shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
     return rows
 
 
-def write_picture(out: str, frames: NDArray[Any]) -> None:
+def write_picture(out: str, frames: "NDArray[Any]") -> None:
     """Draw a sequence: time from left to right."""
     from deepbelief.plotting import plot_sequence, to_png
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
@@ -36,7 +36,7 @@ from deepbelief.units import Unit, get_unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEstimator):
     """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
 
     Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
@@ -103,7 +104,7 @@ def _refuse(rows: Array, start: int, lengths: Array, error: ValueError | None = 
     ) from error
 
 
-class SequenceModelMixin:
+class SequenceModelMixin(TransformerMixin):
     """What a fitted model says of sequences, for an estimator with ``machine_``."""
 
     machine_: RecurrentWeights

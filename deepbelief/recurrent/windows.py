@@ -89,7 +89,7 @@ def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[
     --------
     >>> plan = make_plan(np.array([5, 2, 3]), 2, 2, [0, 1, 2])
     >>> plan.lanes.tolist(), plan.steps
-    ([0, 1, 2, 0, 2, 0], [[2, 2], [2, 1], [1, 1]])
+    ([0, 1, 0, 2, 0, 2], [[2, 2], [2, 2], [2]])
     """
     n_updates = count_updates(lengths, truncation, batch_size)
     order = np.asarray(order)
