@@ -41,6 +41,7 @@ def rbms(X, epochs):
         torch.manual_seed(0)
         W = 0.01 * torch.randn(WORK.sizes)
         params = BBRBM(W, torch.zeros(WORK.sizes[0]), torch.zeros(WORK.sizes[1]))
+        params.init_grad()
         optimizer = torch.optim.SGD(params.parameters(), lr=RATE, maximize=True)
         chains = params.init_chains(WORK.batch_size)
         with torch.no_grad():
