@@ -66,6 +66,18 @@ def test_products_of_sparse_rows_are_those_of_dense_ones(bk, dtype, width):
     np.testing.assert_array_equal(bk.to_numpy(bk.matmul(bk.asarray(truth), bk.asarray(W))), truth @ W)
 
 
+def test_without_kernels_of_scipy_minibatches_are_dense(monkeypatch):
+    matrix, dense = table(density=0.01)
+    assert get_backend().sparse(matrix).pays
+    monkeypatch.setattr(sparse_backend, "csr_todense", None)
+    rows = get_backend().sparse(matrix)
+    assert not rows.pays
+    np.testing.assert_array_equal(rows.part(11, 31).dense(np.full((20, 40), np.nan, np.float32)), dense[11:31])
+    bits = sparse_bits(density=0.02)
+    thin, thick = (RBM(3, n_iter=2, visible="bernoulli", random_state=0).fit(X) for X in bits)
+    np.testing.assert_allclose(thin.components_, thick.components_, rtol=1e-6)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 def test_a_step_takes_the_sparse_part_of_a_gradient(bk, nesterov, decay):

@@ -4,8 +4,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense  # what its operators call
+from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
+
+try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
+    from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
+except ImportError:
+    csr_todense = None
 
 Array = NDArray[Any]
 Compressed = tuple[Array, Array, Array]
@@ -26,7 +31,8 @@ class HostSparse:
         self._matrix = matrix
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-        self.pays = bool(matrix.nnz * threads <= DENSEST * self.shape[0] * self.shape[1])
+        few = matrix.nnz * threads <= DENSEST * self.shape[0] * self.shape[1]
+        self.pays = bool(few) and csr_todense is not None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -64,6 +70,10 @@ class HostRows:
 
     def dense(self, out: Array) -> Array:
         """Write the rows into ``out``."""
+        if csr_todense is None:
+            ends, indices, data = self._rows
+            out[...] = csr_array((data, indices, ends), shape=self.shape).toarray()
+            return out
         out.fill(0)
         csr_todense(*self.shape, *self._rows, out)
         return out
