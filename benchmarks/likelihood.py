@@ -136,7 +136,7 @@ def large(options):
         keep(f"500 hidden, {options.binarize}", f"seed {seed}", result)
 
 
-TOP = {"gradient": "pcd", "centered": True, "learning_rate": 0.05, "n_iter": 5, "batch_size": 100}
+TOP = {"gradient": "pcd", "centered": True, "learning_rate": 0.05, "n_iter": 30, "batch_size": 100}
 
 
 def dbn(options):
