@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows, csr_of
+from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +101,6 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     >>> column_statistics(as_source([[1.0, 5.0], [3.0, 5.0]])).var.tolist()
     [1.0, 0.0]
     """
-    matrix = csr_of(source)
-    if matrix is not None and np.isfinite(matrix.data).all():
-        return _sparse_statistics(matrix)
     n_features = source.shape[1]
     n = 0
     mean, squares = np.zeros(n_features), np.zeros(n_features)
@@ -130,22 +127,6 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
         np.minimum(low, block_low, out=low)
         np.maximum(high, block_high, out=high)
     return ColumnStatistics(n, mean, squares / n, low, high)
-
-
-def _sparse_statistics(matrix: Any) -> ColumnStatistics:
-    """Return the same from what is stored; each column's zeros come in by their number."""
-    if not matrix.has_canonical_format:
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
-    n, n_features = matrix.shape
-    columns, values = matrix.indices, matrix.data.astype(np.float64)
-    stored = np.bincount(columns, minlength=n_features)
-    mean = np.bincount(columns, values, n_features) / n
-    squares = np.bincount(columns, np.square(values - mean[columns]), n_features) + (n - stored) * mean**2
-    low, high = (np.where(stored < n, 0.0, start) for start in (np.inf, -np.inf))
-    np.minimum.at(low, columns, values)
-    np.maximum.at(high, columns, values)
-    return ColumnStatistics(n, mean, np.where(low == high, 0.0, squares / n), low, high)
 
 
 def check_unit_interval(source: RowSource, block_size: int = 1024) -> None:
