@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._options import (
     Layers,
@@ -76,6 +77,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 @memory_option
 @checkpoint_options
+@cluster_options
 @report_options
 @config_option
 def command(**options: Any) -> None:
@@ -93,6 +95,8 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
       deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
       deepbelief pretrain --resume mnist.ckpt.h5
+      deepbelief pretrain mnist --workers 4
+      deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
@@ -107,6 +111,7 @@ def command(**options: Any) -> None:
     options = recorded("pretrain", options)
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
     check_options(options)
+    clustered = check_cluster(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
@@ -118,12 +123,17 @@ def command(**options: Any) -> None:
     if options["recurrent"]:
         pretrain_sequences(options, seed, data, out, began)
         return
-    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
-    dbn = make_dbn(options, seed, data.rows.shape).set_params(checkpoint=file)
-    dbn = train(dbn, data, options)
+    dbn = make_dbn(options, seed, data.rows.shape)
+    if clustered:
+        with on_cluster(data, options, where) as placed:
+            dbn = train(dbn, placed, options)
+    else:
+        file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+        dbn = train(dbn.set_params(checkpoint=file), data, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
     save(dbn, out, metadata=describe_run(data, seed, where) | marks)
-    remove(file.path)
+    if not clustered:
+        remove(file.path)
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 

@@ -1,17 +1,19 @@
 """Training of one layer: what it keeps from update to update, and the task that the epoch loop runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.gradients import GradientEstimator, LogVariance, PhaseBuffers
+from deepbelief.gradients import GradientEstimator, LogVariance, Persistent, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
+from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
@@ -50,13 +52,13 @@ class LayerTrainer:
 
     def __init__(
         self, weights: Weights, settings: RBMSettings, bk: Backend, *, seed: int, layer: int, horizon: int,
-        state: LayerState | None = None,
+        state: LayerState | None = None, peers: Peers = ALONE,
     ) -> None:  # fmt: skip
         named_unit(settings.hidden)
         self.bk = bk
         self.machine = Machine(weights, bk)
         self.settings = settings
-        self.seed, self.layer, self.horizon = seed, layer, horizon
+        self.seed, self.layer, self.horizon, self.peers = seed, layer, horizon, peers
         self.buffers = PhaseBuffers(bk, self.machine)
         self.optimizer = SGD(settings.nesterov)
         self.velocities = self.optimizer.start(bk, self.machine.params)
@@ -206,6 +208,26 @@ class LayerTrainer:
         if self.spread is not None:
             v[:n] *= self.spread.factor
         self.step(n, position, rng)
+        for _ in range(self.peers.rounds(start, stop, len(self._rows), int(self.settings.batch_size))):
+            self._meet(rng)
+
+    def _meet(self, rng: Rng) -> None:
+        """Take the mean over all peers for what they share; chains, which stay, settle in it."""
+        shared = [*self.machine.params, *(self.velocities if self.peers.velocities else ())]
+        shared += [] if self.buffers.offsets is None else [self.buffers.offsets[1]]
+        shared += [] if self.activity is None else [self.activity]
+        shared += [] if self.spread is None else [self.spread.value]
+        self._take_means(shared)
+        if self.spread is not None:
+            self.spread.set(self.spread.value)
+        if self.chains is not None and self.peers.settling:
+            estimator = cast(Persistent, self.estimator)
+            estimator.settle(self.machine, self.buffers, self.chains, self.peers.settling, rng)
+
+    def _take_means(self, shared: Sequence[DeviceArray]) -> None:
+        means = self.peers.mean([self.bk.to_numpy(array) for array in shared])
+        for array, mean in zip(shared, means, strict=True):
+            array[...] = self.bk.asarray(mean)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
         """Make one update with the first ``n`` rows of the visible buffer."""
@@ -257,7 +279,7 @@ class LayerTrainer:
         record |= seen | {"free_energy_gap": self._free_energy_gap()}
         record |= {"learning_rate": self._rate, "momentum": self._momentum}
         weights = self.machine.weights()
-        reason = self._divergence(weights, error, largest)
+        record, reason = self.peers.judged(record, self._divergence(weights, error, largest))
         if reason:
             self._fall_back(epoch, reason)
             record["diverged"] = self.diverged
@@ -267,8 +289,11 @@ class LayerTrainer:
         return record
 
     def _finish_average(self) -> None:
-        if self.average is not None and self.average.n:
+        if self.average is None:
+            return
+        if self.average.n:
             self.average.finish()
+        self._take_means(self.machine.params)
 
     def _look(self) -> tuple[float, Record]:
         """Return the largest hidden input of the monitored rows, and what the record tells of them.

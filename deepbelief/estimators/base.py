@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
@@ -29,7 +30,9 @@ def is_source(X: Any) -> bool:
 
 
 def streamed(X: Any) -> Any:
-    """Return an HDF5 dataset or a large memory map as the source that reads it bit by bit, anything else as it is."""
+    """Return what is not to be read at once as a source: an HDF5 dataset, a large memory map, a dask array."""
+    if is_dask(X):
+        return Partitioned(X)
     large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP
     return as_source(X) if large or type(X).__module__.startswith("h5py") else X
 

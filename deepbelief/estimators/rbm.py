@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.distributed import Partitioned
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -240,15 +241,21 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     ) -> Pretrained:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
         seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
+        begun: dict[str, Any] = {
+            "reporter": get_reporter(self.verbose), "start": Stack((self.weights_,)) if again else None,
+            "states": [self._state] if again else None, "keeper": keeper,
+            "memory_limit": memory_bytes(self.memory_limit),
+        }  # fmt: skip
+        if isinstance(source, Partitioned):
+            fraction = float(self.validation_fraction)
+            return source.pretrain(
+                [int(self.n_components)], [settings], seed=seed, validation_fraction=fraction, **begun
+            )
         held_out = None
         if self.validation_fraction:
             choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
             source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
-        return pretrain(
-            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
-            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
-        )  # fmt: skip
+        return pretrain(source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out, **begun)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.

@@ -1,0 +1,146 @@
+"""One machine against workers that average: likelihood, reconstruction, rows per second, and what a round costs.
+
+    python cluster.py likelihood [--seeds 5] [--epochs 10]   exact, 20 hidden units, over workers and rate rules
+    python cluster.py wide [--epochs 3]                      reconstruction error and rows per second, 500 hidden
+    python cluster.py round                                  time of a round of two workers against two processes
+    python cluster.py bytes                                  what a round sends, and a model for larger clusters
+
+MNIST thresholded at a half; judged on the last 10,000 training rows (validation), the first 50,000 train. Each row of
+the table goes into cluster.json as soon as it is there.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = str(Path(__file__).resolve().parent)
+sys.path = [entry for entry in sys.path if entry != FOLDER]
+import dask.array as da  # noqa: E402  # would take sparse.py in this folder for a package of that name
+
+sys.path.append(FOLDER)
+from common import HERE, mnist, write  # noqa: E402
+
+from deepbelief import RBM  # noqa: E402
+from deepbelief.distributed import RATE_RULES, Averaging, Partitioned, local_cluster  # noqa: E402
+
+BATCH, RATE, ROUND = 100, 0.05, 100
+
+
+def keep(name, value):
+    path = HERE / "cluster.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    old.pop("environment", None)
+    write("cluster", old | {name: value})
+
+
+def bits():
+    rows = (mnist()[0] >= 0.5).astype(np.float32)
+    return rows[:50_000], rows[50_000:]
+
+
+def on_workers(client, X, n, rule, updates=ROUND):
+    """Return the rows in n parts, each on a worker of its own."""
+    workers = sorted(client.nthreads())
+    parts = np.array_split(X, n)
+    chunks = client.scatter(parts, direct=True)
+    chunks = [client.submit(np.array, c, workers=[w], pure=False) for c, w in zip(chunks, workers, strict=False)]
+    client.gather([client.submit(len, c) for c in chunks])
+    found = [da.from_delayed(c, p.shape, p.dtype) for c, p in zip(chunks, parts, strict=True)]
+    return Partitioned(da.concatenate(found).persist(optimize_graph=False), Averaging(updates, rule), client)
+
+
+def arms():
+    return [(1, "same"), *((n, rule) for n in (2, 4) for rule in RATE_RULES)]
+
+
+def likelihood(seeds, epochs):
+    train, valid = bits()
+    rows = []
+    for seed in range(seeds):
+        for n, rule in arms():
+            with local_cluster(n) as client:
+                rbm = RBM(20, batch_size=BATCH, learning_rate=RATE, n_iter=epochs, random_state=seed)
+                began = time.perf_counter()
+                rbm.fit(on_workers(client, train, n, rule))
+                took = time.perf_counter() - began
+            value = float(rbm.log_likelihood(valid, method="exact").rows.mean())
+            error = rbm.history_[-1]["reconstruction_error"]
+            rows.append({"seed": seed, "workers": n, "rate": rule, "log_likelihood": value, "error": error,
+                         "rows_per_second": len(train) * epochs / took})  # fmt: skip
+            print(rows[-1], flush=True)
+            keep("likelihood", {"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
+
+
+def wide(epochs):
+    train, valid = bits()
+    rows = []
+    for n, rule in arms():
+        with local_cluster(n) as client:
+            rbm = RBM(500, batch_size=BATCH, learning_rate=RATE, n_iter=epochs, random_state=0)
+            began = time.perf_counter()
+            rbm.fit(on_workers(client, train, n, rule))
+            took = time.perf_counter() - began
+        h = 1 / (1 + np.exp(-(valid @ rbm.components_.T + rbm.intercept_hidden_)))
+        back = 1 / (1 + np.exp(-(h @ rbm.components_ + rbm.intercept_visible_)))
+        rows.append({"workers": n, "rate": rule, "error": float(np.square(back - valid).sum(axis=1).mean()),
+                     "rows_per_second": len(train) * epochs / took})  # fmt: skip
+        print(rows[-1], flush=True)
+        keep("wide", {"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
+
+
+def seconds_of_rounds(rbm):
+    return min(record["seconds"] for record in rbm.history_)
+
+
+def round_time(repeats=3):
+    """Two workers that average against two that do not: each alone in one run of its own, both at once."""
+    train, _ = bits()
+    train = train[:20_000]
+    best = {"averaging": np.inf, "independent": np.inf}
+    with local_cluster(2) as client:
+        for _ in range(repeats):
+            for name in best:
+                updates = ROUND if name == "averaging" else 10**6  # one average an epoch
+                rbm = RBM(500, batch_size=BATCH, learning_rate=RATE, n_iter=4, random_state=0)
+                rbm.fit(on_workers(client, train, 2, "same", updates))
+                best[name] = min(best[name], seconds_of_rounds(rbm))
+                print(name, best[name], flush=True)
+    keep("round", {"updates": ROUND, "seconds_of_an_epoch": best, "ratio": best["averaging"] / best["independent"]})
+
+
+def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=5e-4, fan_in=8):
+    """Return the seconds that averaging adds to a round, by this model.
+
+    Means are merged in a tree of this fan-in, each level taking in ``fan_in - 1`` arrays one after another; the result
+    goes out to all by copies that double with each step. A link carries 10 Gbit/s.
+    """
+    levels = int(np.ceil(np.log(max(n_workers, 1)) / np.log(fan_in)))
+    up = levels * ((fan_in - 1) * n_bytes / bandwidth + latency)
+    down = int(np.ceil(np.log2(max(n_workers, 1)))) * (n_bytes / bandwidth + latency)
+    return {"workers": n_workers, "bytes_per_round": 2 * n_workers * n_bytes, "seconds": up + down,
+            "share_of_a_round": (up + down) / (up + down + seconds)}  # fmt: skip
+
+
+def round_bytes():
+    n_bytes = 2 * 4 * (784 * 500 + 784 + 500)  # parameters and velocities in float32
+    seconds = 0.3  # of 100 updates of 784 x 500, batch 100, on one thread
+    keep("bytes", {"per_worker_and_way": n_bytes, "round_seconds": seconds,
+                   "projection": [projected(n, n_bytes, seconds) for n in (10, 100, 1000)]})  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("likelihood", "wide", "round", "bytes"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int)
+    given = parser.parse_args()
+    if given.what == "likelihood":
+        likelihood(given.seeds, given.epochs or 10)
+    elif given.what == "wide":
+        wide(given.epochs or 3)
+    else:
+        {"round": round_time, "bytes": round_bytes}[given.what]()
