@@ -4,6 +4,8 @@ import importlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -271,6 +273,37 @@ def test_a_worker_that_is_killed_costs_its_share():
         rbm = RBM(4, n_iter=6, random_state=0, verbose=Killer()).fit(rows)
         assert len(rbm.history_) == 6
         assert np.isfinite(rbm.components_).all()
+
+
+def test_a_scheduler_that_goes_away_is_told_of_in_time(monkeypatch):
+    """On processes of their own: nothing hangs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, dask = f"tcp://127.0.0.1:{port}", [sys.executable, "-m", "dask"]
+    here = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    scheduler = subprocess.Popen([*dask, "scheduler", "--port", str(port), *here], **quiet)
+    worker = subprocess.Popen([*dask, "worker", address, "--nthreads", "1", *here, "--no-nanny"], **quiet)
+
+    class Killer(Reporter):
+        def record(self, record):
+            scheduler.kill()
+            self.at = time.monotonic()
+
+    killer = Killer()
+    try:
+        monkeypatch.setattr(clusters, "PATIENCE", 5)
+        with connected(address) as client:
+            client.wait_for_workers(1, timeout=15)
+            rows = Partitioned(da.from_array(bits()), client=client)
+            with pytest.raises(ClusterError, match="scheduler"):
+                RBM(4, n_iter=5, random_state=0, verbose=killer).fit(rows)
+        assert time.monotonic() - killer.at < 40
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
 
 
 def test_independent_runs_go_through_joblib(client):

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import time
+from concurrent.futures import CancelledError
 from typing import Any
 
 from deepbelief.distributed import part as worker
@@ -43,6 +44,8 @@ class Coordinator:
             }
             self.client.gather(list(begun.values()))
             return self._rounds()
+        except CancelledError as error:  # what Dask makes of all that waited for a scheduler which is gone
+            raise ClusterError("the scheduler is gone, and with it the run: start both anew") from error
         finally:
             with contextlib.suppress(Exception):
                 self.client.run(worker.end, self.job.key, on_error="ignore")
