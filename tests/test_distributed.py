@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from deepbelief.backends import get_backend
 from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
 from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
-from deepbelief.errors import ClusterError, DataError, DivergenceError, SettingError
+from deepbelief.errors import ClusterError, DataError, DeepBeliefWarning, DivergenceError, SettingError
 from deepbelief.layer import RBMSettings, initial_weights
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
@@ -270,7 +271,9 @@ def test_a_worker_that_is_killed_costs_its_share():
                     os.kill(victim, signal.SIGKILL)
 
         rows = Partitioned(placed(client, bits(), bits(seed=1)), Averaging(updates=2), client)
-        rbm = RBM(4, n_iter=6, random_state=0, verbose=Killer()).fit(rows)
+        with warnings.catch_warnings():  # whether another worker is there in time, whom the lost rows cannot be given
+            warnings.simplefilter("ignore", DeepBeliefWarning)
+            rbm = RBM(4, n_iter=6, random_state=0, verbose=Killer()).fit(rows)
         assert len(rbm.history_) == 6
         assert np.isfinite(rbm.components_).all()
 
@@ -313,3 +316,29 @@ def test_independent_runs_go_through_joblib(client):
         return [(row.rate, row.score) for row in found.rows]
 
     assert scores(backend="dask") == scores(backend="threading")
+
+
+def test_a_worker_that_comes_later_takes_over_a_lost_part(tmp_path):
+    """Of two processes one is killed; its nanny starts another, which joins at the end of an epoch."""
+    X = bits(120)
+    np.save(tmp_path / "rows.npy", X)
+    with local_cluster(2) as client:
+        pids = client.run(os.getpid)
+        victim = pids[sorted(pids)[0]]
+        speaks_for = []
+
+        class Watch(Reporter):
+            def record(self, record):
+                if record["epoch"] == 2:
+                    os.kill(victim, signal.SIGKILL)
+                elif record["epoch"] > 2:
+                    time.sleep(0.3)
+                    busy = client.run(lambda: len(importlib.import_module("deepbelief.distributed.part")._PARTS))
+                    speaks_for.append(sorted(busy.values()))
+                return speaks_for[-3:] == [[1, 1]] * 3
+
+        rows = FileRows(str(tmp_path / "rows.npy"), ArraySource(X), Scaling())
+        network = DBN((5, 4), rbm=RBM(n_iter=60), random_state=0, verbose=Watch())
+        network.fit(Partitioned(rows, Averaging(updates=2), client))
+    assert [1, 1] in speaks_for
+    assert network.history_[-1]["layer"] == 2

@@ -118,6 +118,8 @@ MERGED: Mapping[str, Callable[[Any, Any, float], Any]] = {
     "begin": lambda a, b, share: a,
     "record": lambda a, b, share: a,
     "end": lambda a, b, share: a,
+    "epoch": lambda a, b, share: a,
+    "state": lambda a, b, share: a,
     "done": lambda a, b, share: a,
 }
 """How the same question of two workers becomes one, by kind; ``share`` is the second's share of their rows."""
@@ -133,8 +135,3 @@ def merged(*questions: Question) -> Question:
         value = MERGED[each.kind](total.value, each.value, each.weight / weight)
         total = Question(each.kind, value, weight)
     return total
-
-
-def headline(question: Question) -> tuple[str, Any]:
-    """Return what the coordinator has to know of a question: nothing large."""
-    return question.kind, question.value if question.kind in ("begin", "record") else None

@@ -2,14 +2,16 @@
 
 import contextlib
 import queue
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.checkpoints import Found, Keeper
 from deepbelief.distributed.averaging import Averaging, Question
 from deepbelief.errors import BackendError, DeepBeliefError
 from deepbelief.layer import RBMSettings
@@ -17,7 +19,7 @@ from deepbelief.peers import Peers
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, State
 from deepbelief.training import Record, Reporter, split_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -47,7 +49,8 @@ class _Ended(BaseException):
 class Part:
     """One worker's rows, and the thread that trains on them."""
 
-    def __init__(self, job: Job, number: int, source: RowSource) -> None:
+    def __init__(self, job: Job, number: int, source: RowSource, place: State | None = None) -> None:
+        self.place = place
         self.job, self.number, self.source = job, number, source
         self.backend = worker_backend(job.averaging.backend)
         self._questions: queue.SimpleQueue[Question | BaseException] = queue.SimpleQueue()
@@ -95,7 +98,7 @@ class Part:
             result = pretrain(
                 source, job.sizes, job.settings, bk=self.backend, seed=job.seed, n_passes=job.n_passes,
                 held_out=held_out, reporter=PartReporter(self), start=job.start, states=job.states,
-                memory_limit=job.memory_limit, peers=peers,
+                keeper=PartKeeper(self), memory_limit=job.memory_limit, peers=peers,
             )  # fmt: skip
             self.ask("done", result)
         except _Ended:
@@ -170,6 +173,35 @@ class PartReporter(Reporter):
         self._part.ask("end", None)
 
 
+class PartKeeper(Keeper):
+    """Gives the state at the end of an epoch to a worker that joins then, which begins from it."""
+
+    def __init__(self, part: Part) -> None:
+        self._part, self._place = part, part.place
+        self._context: Callable[[], State] = dict
+
+    def found(self, stage: str) -> Found | None:
+        """Return where the others stand, where this worker has joined them."""
+        return None if self._place is None else Found(self._place["context"], self._place["phase"]["task"])
+
+    def enter(self, stage: str, context: Callable[[], State]) -> None:
+        """Begin a layer's share of a pass."""
+        self._context = context
+
+    def resume(self) -> State | None:
+        """Return the end of the epoch that the others have finished, once; rows are this worker's own."""
+        place, self._place = self._place, None
+        if place is None:
+            return None
+        phase = place["phase"]
+        return {"task": phase["task"], "stream": phase["stream"], "records": phase["records"], "updates": sys.maxsize}
+
+    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+        """Give the state, if the coordinator wants it."""
+        if epoch_done and self._part.ask("epoch", None):
+            self._part.ask("state", {"context": self._context(), "phase": state()})
+
+
 def worker_backend(name: str) -> Backend:
     """Return a worker's backend; ``"auto"`` is CuPy where there is a device."""
     if name == "auto":
@@ -183,9 +215,9 @@ def worker_backend(name: str) -> Backend:
 _PARTS: dict[tuple[str, int], Part] = {}
 
 
-def start(job: Job, number: int, source: RowSource) -> int:
-    """Begin a part on this worker, and return its number of rows; a task."""
-    _PARTS[job.key, number] = Part(job, number, source)
+def start(job: Job, number: int, source: RowSource, state: Question | None = None) -> int:
+    """Begin a part on this worker, or join others that stand at this state, and return its number of rows; a task."""
+    _PARTS[job.key, number] = Part(job, number, source, None if state is None else state.value)
     return int(source.shape[0])
 
 

@@ -11,7 +11,7 @@ from deepbelief import datasets
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.distributed.averaging import Averaging
 from deepbelief.distributed.clusters import check_workers, current_client, library
-from deepbelief.distributed.coordinator import Coordinator, new_key
+from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
 from deepbelief.distributed.part import Job
 from deepbelief.errors import DataError, SettingError
 from deepbelief.layer import RBMSettings
@@ -108,8 +108,8 @@ class ChunkRows:
         np.copyto(out, found, casting="unsafe")
         return out
 
-    def place(self, client: Any, workers: list[str]) -> dict[str, Any]:
-        """Return futures of the rows by worker; chunks that are not computed yet are computed where Dask wants to."""
+    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+        """Return how each worker gets its rows; chunks that are not computed yet are computed where Dask wants to."""
         held = client.persist(self._X)
         chunks = {future.key: future for future in library().futures_of(held)}
         library().wait(list(chunks.values()))
@@ -120,10 +120,7 @@ class ChunkRows:
         for key in keys:
             by_worker.setdefault(min(places[key]), []).append(chunks[key])
         first = sorted(by_worker.items(), key=lambda item: keys.index(item[1][0].key))
-        return {
-            address: client.submit(_joined, *parts, workers=[address], pure=False, retries=0)
-            for address, parts in first
-        }
+        return {address: (_joined, *parts) for address, parts in first}
 
 
 def _joined(*chunks: Any) -> RowSource:
@@ -166,29 +163,23 @@ class FileRows:
         """Return these rows as they are read in this process."""
         return self.rows.take(rows, out)
 
-    def place(self, client: Any, workers: list[str]) -> dict[str, Any]:
-        """Return futures of the rows by worker, in parts of equal size."""
+    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+        """Return how each worker gets its rows, in parts of equal size."""
         n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
         where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}
         folder = None if self.data_dir is None else str(Path(self.data_dir).expanduser().resolve())
         where["data_dir"] = folder
-        found = {
-            address: client.submit(
-                _opened, address, self.spec, self.scale, where, self.shape, i * n // k, (i + 1) * n // k,
-                workers=[address], pure=False, retries=0,
-            )
+        return {
+            address: (_opened, self.spec, self.scale, where, self.shape, i * n // k, (i + 1) * n // k)
             for i, address in enumerate(workers[:k])
-        }  # fmt: skip
-        for future in found.values():
-            if (error := future.exception()) is not None:
-                raise error
-        return found
+        }
 
 
 def _opened(
-    worker: str, spec: str, scale: Scaling, where: dict[str, Any], shape: tuple[int, int], start: int, stop: int
+    spec: str, scale: Scaling, where: dict[str, Any], shape: tuple[int, int], start: int, stop: int
 ) -> RowSource:
     """Open a worker's part of the rows."""
+    worker = library().get_worker().address
     try:
         rows = datasets.open(spec, scale=scale, **where).rows
     except DataError as error:
