@@ -140,7 +140,7 @@ class Coordinator:
             except Exception as error:
                 del self.workers[number]
                 warnings.warn(
-                    f"part {number + 1} of the rows is left out from here on; worker {address} could not take it: {error}",
+                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({error})",
                     DeepBeliefWarning,
                     stacklevel=2,
                 )
