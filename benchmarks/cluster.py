@@ -112,15 +112,15 @@ def round_time(repeats=3):
     keep("round", {"updates": ROUND, "seconds_of_an_epoch": best, "ratio": best["averaging"] / best["independent"]})
 
 
-def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=5e-4, fan_in=8):
+def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=1e-3):
     """Return the seconds that averaging adds to a round, by this model.
 
-    Means are merged in a tree of this fan-in, each level taking in ``fan_in - 1`` arrays one after another; the result
-    goes out to all by copies that double with each step. A link carries 10 Gbit/s.
+    All questions come in over the one link of the coordinator, and are merged as fast as they come; the answer goes to
+    one worker and from there by copies that double with each step; a task costs the scheduler the latency. Links carry
+    10 Gbit/s.
     """
-    levels = int(np.ceil(np.log(max(n_workers, 1)) / np.log(fan_in)))
-    up = levels * ((fan_in - 1) * n_bytes / bandwidth + latency)
-    down = int(np.ceil(np.log2(max(n_workers, 1)))) * (n_bytes / bandwidth + latency)
+    up = n_workers * (n_bytes / bandwidth + latency)
+    down = (1 + int(np.ceil(np.log2(n_workers)))) * (n_bytes / bandwidth + latency)
     return {"workers": n_workers, "bytes_per_round": 2 * n_workers * n_bytes, "seconds": up + down,
             "share_of_a_round": (up + down) / (up + down + seconds)}  # fmt: skip
 
