@@ -21,6 +21,7 @@ from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
 from deepbelief.errors import ClusterError, DataError, DeepBeliefWarning, DivergenceError, SettingError
 from deepbelief.layer import RBMSettings, initial_weights
+from deepbelief.peers import ALONE, Peers
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.settings import choose_visible
@@ -342,3 +343,23 @@ def test_a_worker_that_comes_later_takes_over_a_lost_part(tmp_path):
         network.fit(Partitioned(rows, Averaging(updates=2), client))
     assert [1, 1] in speaks_for
     assert network.history_[-1]["layer"] == 2
+
+
+@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt"])
+def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
+    class AtTheEnd(Peers):
+        def __init__(self, settling):
+            self.settling = settling
+
+        def rounds(self, start, stop, n, batch_size):
+            return int(stop == n)
+
+    def trained(peers):
+        settings = RBMSettings(visible="bernoulli", gradient=gradient, batch_size=10, n_iter=1)
+        return pretrain(ArraySource(bits()), [4], [settings], bk=bk, seed=0, peers=peers)
+
+    still, moved = trained(AtTheEnd(0)), trained(AtTheEnd(3))
+    same(still.stack.layers[0], moved.stack.layers[0])
+    same(trained(ALONE).stack.layers[0], still.stack.layers[0])
+    assert (still.states[0].chains != moved.states[0].chains).any()
+    assert set(np.unique(moved.states[0].chains)) <= {0, 1}
