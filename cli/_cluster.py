@@ -16,7 +16,7 @@ cluster_options = together(
         "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."
     ),
     option("--round", "round_updates", type=int, metavar="N", help="Updates between averages.  [default: 100]"),
-    option("--rate-rule", help="Rate for n workers: same, inverse (1/n), sqrt or linear.  [default: same]"),
+    option("--rate-rule", help="Rate for n workers: sqrt, same, inverse (1/n) or linear.  [default: sqrt]"),
 )
 
 

@@ -29,8 +29,8 @@ class Averaging:
     ----------
     updates : int, default=100
         Updates that a worker makes in a round; an epoch has whole rounds, as many on each worker.
-    rate : {"same", "inverse", "sqrt", "linear"}, default="same"
-        By what the learning rate is multiplied for n workers: 1, 1/n, sqrt n or n.
+    rate : {"sqrt", "same", "inverse", "linear"}, default="sqrt"
+        By what the learning rate is multiplied for n workers: sqrt n, 1, 1/n or n.
     velocities : bool, default=True
         Whether velocities are averaged beside the parameters.
     gibbs_steps : int, default=5
@@ -42,12 +42,12 @@ class Averaging:
 
     Examples
     --------
-    >>> Averaging(rate="sqrt").factor(4)
+    >>> Averaging().factor(4)
     2.0
     """
 
     updates: int = 100
-    rate: str = "same"
+    rate: str = "sqrt"
     velocities: bool = True
     gibbs_steps: int = 5
     backend: str = "auto"

@@ -124,7 +124,8 @@ class ChunkRows:
 
 
 def _joined(*chunks: Any) -> RowSource:
-    return ArraySource(chunks[0] if len(chunks) == 1 else np.concatenate(chunks))
+    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return ArraySource(np.require(whole, requirements=["C", "A"]))  # what came over the wire may lie anyhow
 
 
 @dataclass(frozen=True, eq=False)
