@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from common import HERE, environment
 
-from deepbelief import RBM, RecurrentRBM
+from deepbelief import RBM, RecurrentRBM, save
 from deepbelief.gradients import CD
 from deepbelief.recurrent.sampling import expected_frames
 from deepbelief.seeds import stream
@@ -33,11 +33,11 @@ SETS = {
     },
     "nottingham": {
         "net": COMMON | {"pretrain_frames": 6, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-4},
-        "rounds": 12, "epochs": 2, "patience": 2,
+        "rounds": 8, "epochs": 5, "patience": 2,
     },
 }  # fmt: skip
-QUICK = {"n_runs": 3, "betas": 150}  # on validation frames, to choose the epoch
-FULL = {"n_runs": 10, "betas": 300}
+QUICK = {"n_runs": 3, "betas": 300}  # on validation frames, to choose the epoch
+FULL = {"n_runs": 10, "betas": 1000}
 
 
 def read(name):
@@ -67,7 +67,7 @@ def independent(train, judged):
 def accuracy(model, frames, lengths):
     """Return the expected accuracy of each frame given those before it, the first ones included."""
     bk, _, before, _ = model._states(frames, lengths)
-    p = expected_frames(model.machine_, before, bk, bk.rng(stream(0, "accuracy")), n_chains=10, gibbs_steps=60)
+    p = expected_frames(model.machine_, before, bk, bk.rng(stream(0, "accuracy")), n_chains=10, betas=1000)
     true = float((frames * p).sum())
     return true / float(frames.sum() + p.sum() - true)
 
@@ -114,6 +114,7 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--test-frames", type=int, default=5000, help="of whole sequences drawn at random, for log Z")
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--models", help="folder that the best models are saved in")
     options = parser.parse_args()
     settings, (train_set, valid, test) = SETS[options.set], read(options.set)
     valid = some_sequences(*valid, 1000)
@@ -124,6 +125,8 @@ def main():
     judged, found = some_sequences(*test, options.test_frames), []
     for seed in seeds:
         model, way = train(settings, train_set, valid, seed)
+        if options.models:
+            save(model, f"{options.models}/{options.set}-{seed}.h5")
         began = time.perf_counter()
         score = model.log_likelihood(*judged, **FULL)
         seconds = time.perf_counter() - began

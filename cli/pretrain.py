@@ -48,6 +48,7 @@ machine_options = together(
     option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--l1", type=float, help="L1 factor of an RBM's weights: those not needed become 0."),
     option("--averaging", type=float, help="Average the weights over this share of the run, at its end."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
     option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
@@ -59,7 +60,7 @@ machine_options = together(
 
 RBM_SETTINGS = (
     "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
-    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "learn_variance",
+    "visible", "hidden", "momentum", "weight_decay", "l1", "sparsity_target", "averaging", "learn_variance",
     "validation_fraction",
 )  # fmt: skip
 

@@ -243,12 +243,20 @@ class LayerTrainer:
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self._shift_biases(1)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
+        if settings.l1:
+            self._shrink(self._rate * settings.l1)
         self._shift_biases(-1)
         if self.spread is not None:
             self.spread.step(variance, self._rate)
         if self.average is not None and position >= 1 - settings.averaging:
             self.average.add(self.buffers.room)
         self.state.updates += 1
+
+    def _shrink(self, most: float) -> None:
+        """Move each weight towards 0 by so much, and no further: W less what of it lies within +-most."""
+        W = self.machine.W
+        within = self.bk.xp.maximum(W, -most, out=self.buffers.space("shrunk", *W.shape))
+        W -= self.bk.xp.minimum(within, most, out=within)
 
     def _shift_biases(self, sign: int) -> None:
         """Go over to the biases of centred units, b + W lambda and c + mu W, which a step moves beside W, or back."""

