@@ -15,7 +15,7 @@ from deepbelief.errors import BackendError, DataError, DivergenceWarning, Settin
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
 from deepbelief.schedules import get_schedule, needs_validation
-from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization
+from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization, is_stored
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -29,9 +29,9 @@ def is_source(X: Any) -> bool:
 
 
 def streamed(X: Any) -> Any:
-    """Return an HDF5 dataset or a large memory map as the source that reads it bit by bit, anything else as it is."""
+    """Return an open file's rows or a large memory map as the source that reads it bit by bit, all else as it is."""
     large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP
-    return as_source(X) if large or type(X).__module__.startswith("h5py") else X
+    return as_source(X) if large or is_stored(X) else X
 
 
 def check_backend(backend: str | Backend, X: Any) -> Backend:
