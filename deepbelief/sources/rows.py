@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -227,6 +228,7 @@ class HDF5Source:
         self.shape = check_shape(dataset.shape)
         self.dtype = row_dtype(dataset.dtype)
         self.chunk_rows = dataset.chunks[0] if dataset.chunks else 1
+        self._size = self._size_now()
 
     def __repr__(self) -> str:
         """Show the shape rather than the values."""
@@ -235,9 +237,19 @@ class HDF5Source:
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         try:
-            return _deliver(self._read(rows), self.dtype, out)
+            values = self._read(rows)
         except OSError as error:
             raise DataError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
+        if self._size_now() < self._size:  # HDF5 reads zeros beyond the end of a file
+            raise DataError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
+        return _deliver(values, self.dtype, out)
+
+    def _size_now(self) -> int:
+        """Return the bytes of the file, 0 where it is none of this machine's."""
+        try:
+            return Path(self.dataset.file.filename).stat().st_size
+        except (OSError, TypeError):
+            return 0
 
     def _read(self, rows: Rows) -> NDArray[Any]:
         """Read these rows in the file's own dtype."""
