@@ -1,16 +1,16 @@
 """Training on a file larger than memory: peak memory, rows per second against rows in memory, and how well it shuffles.
 
-    python stream.py generate [--gb 20] [--file F]   bits in HDF5, a byte each, 784 columns: 3 GB at random, then 0
-    python stream.py memory [--file F]               peak resident memory of a process that trains on it
-    python stream.py windows [--file F]              the same of training alone, without the pass over all columns
+    python stream.py generate [--gb 20] [--file F]   bits at random in HDF5, a byte each, 784 columns
+    python stream.py fit [--file F]                  one epoch of an RBM on all of it: peak resident memory, time
+    python stream.py stack [--file F]                two layers, what is between them on the disk and computed again
     python stream.py rate [--file F]                 rows per second, in turns with rows in memory
     python stream.py sorted                          MNIST sorted by class in the file against shuffled rows in memory
 
-The file is in /var/tmp unless named. Each result goes into stream.json as soon as it is there.
+The file is in /var/tmp unless named. Each result goes into stream.json as soon as it is there. `fit` and `stack` run in
+a process of their own whose data may not take more than 1 GiB (RLIMIT_DATA), and tell what was resident at most.
 """
 
 import argparse
-import contextlib
 import json
 import resource
 import subprocess
@@ -23,7 +23,8 @@ import h5py
 import numpy as np
 from common import HERE, mnist, write
 
-from deepbelief import RBM, DBNClassifier
+import deepbelief.rows
+from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.rows import Rows, memory_bytes
@@ -33,7 +34,7 @@ from deepbelief.units import get_unit
 
 WIDTH, HIDDEN, BATCH = 784, 500, 100
 LIMIT = "256 MiB"
-WRITTEN = 3 * 10**9  # bytes; the rest is a hole in the file, which reads as 0
+RESIDENT = 2**30  # bytes that a process may have
 
 
 def keep(**results):
@@ -50,51 +51,55 @@ def generate(path, gigabytes):
     block = (rng.random((20_000, WIDTH)) < rng.random(WIDTH)).astype(np.uint8)
     with h5py.File(path, "w") as file:
         rows = file.create_dataset("X", (n, WIDTH), np.uint8)
-        for start in range(0, min(n, WRITTEN // WIDTH), len(block)):
+        for start in range(0, n, len(block)):
             part = np.roll(block, start // len(block), axis=0)[: n - start]
             rows[start : start + len(part)] = part
     print(f"{path}: {n} rows, {path.stat().st_size / 1e9:.1f} GB")
 
 
-class Until(Reporter):
-    """Stops the program when it has trained for some seconds."""
+class Progress(Reporter):
+    """Notes when training begins, and the updates made."""
 
-    def __init__(self, seconds):
-        self.seconds, self.updates, self.began = seconds, 0, 0.0
+    updates, began = 0, 0.0
 
     def update(self, epoch, done, total):
         self.began = self.began or time.perf_counter()
-        self.updates, self.total = done, total
-        if time.perf_counter() - self.began > self.seconds:
-            raise StopIteration
+        self.updates += 1
 
 
-def train_in_a_process(path, seconds):
-    """Train an RBM on the file, and print what it took."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    until, began = Until(seconds), time.perf_counter()
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def fit_in_a_process(path, how, limit):
+    """Fit what is asked for to the file, and print what it took."""
+    resource.setrlimit(resource.RLIMIT_DATA, (RESIDENT, RESIDENT))
+    if how == "computed":
+        deepbelief.rows.fits_on_disk = lambda n_bytes: False
+    rbm = RBM(HIDDEN, batch_size=BATCH, n_iter=1, memory_limit=limit, random_state=0)
+    model = rbm if how == "rbm" else DBN((HIDDEN, HIDDEN // 2), rbm=rbm, memory_limit=limit, random_state=0)
+    before, progress, began = peak(), Progress(), time.perf_counter()
     with h5py.File(path, "r") as file:
-        with contextlib.suppress(StopIteration):
-            RBM(HIDDEN, batch_size=BATCH, n_iter=1, memory_limit=LIMIT, verbose=until, random_state=0).fit(file["X"])
+        model.set_params(verbose=progress).fit(file["X"])
         told = {
             "file_gb": file["X"].size / 1e9,
-            "memory_limit": LIMIT,
-            "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "resident_mib_after_imports": before / 1024,
-            "seconds_before_training": until.began - began,
-            "seconds_of_training": time.perf_counter() - until.began,
-            "rows_trained": until.updates * BATCH,
-            "share_of_an_epoch": until.updates / until.total,
+            "memory_limit": limit,
+            "resident_mib_at_most": peak(),
+            "resident_mib_after_imports": before,
+            "seconds_before_training": progress.began - began,
+            "seconds": time.perf_counter() - began,
+            "rows_trained": progress.updates * BATCH,
+            "reconstruction_error": [record["reconstruction_error"] for record in model.history_],
         }
     print(json.dumps(told))
 
 
-def memory(path, seconds):
-    command = [sys.executable, __file__, "child", "--file", path, "--seconds", str(seconds)]
+def fit(path, how, limit):
+    command = [sys.executable, __file__, "child", "--file", path, "--how", how, "--limit", limit]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
-    print(told)
-    keep(memory=told)
+    print(how, told)
+    return told
 
 
 def trainer_of(source, limit):
@@ -115,30 +120,11 @@ def trainer_of(source, limit):
     return trainer, get_backend().rng(np.random.SeedSequence(0)), rows
 
 
-def windows(path, updates):
-    """Train on windows of the file without the pass over its columns before, and keep the peak of resident memory."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with h5py.File(path, "r") as file:
-        trainer, rng, rows = trainer_of(HDF5Source(file["X"]), memory_bytes(LIMIT))
-        for j in range(updates):
-            trainer.update(j * BATCH, (j + 1) * BATCH, 0.0, rng)
-        told = {
-            "file_gb": file["X"].size / 1e9,
-            "memory_limit": LIMIT,
-            "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "resident_mib_after_imports": before / 1024,
-            "rows_trained": updates * BATCH,
-            "rows_in_a_window": rows.windows.block * rows.windows.blocks,
-        }
-    print(told)
-    keep(windows=told)
-
-
 def rate(path, rounds, updates):
     with h5py.File(path, "r") as file:
         streamed = HDF5Source(file["X"])
         resident = ArraySource(streamed.take(slice(0, 60_000)))
-        pair = [trainer_of(streamed, 2**28), trainer_of(resident, None)]
+        pair = [trainer_of(streamed, memory_bytes(LIMIT)), trainer_of(resident, None)]
         times, cpu = np.zeros((rounds, 2)), np.zeros((rounds, 2))
         for i in range(-1, rounds):
             for which, (trainer, rng, rows) in enumerate(pair):
@@ -179,31 +165,40 @@ def sorted_rows(seeds):
                     clf.fit(X[train], y[train])
                 else:
                     clf.set_params(memory_limit="32 MiB").fit(file["X"], y[train][order])
-                errors[name] = 100 * (1 - clf.score(X[held], y[held]))
+                errors[name] = round(100 * (1 - clf.score(X[held], y[held])), 2)
             results.append(errors)
             print(seed, errors, flush=True)
-            keep(sorted={"error_in_percent_of_10000_validation_rows": results, "net": "784-200-10", "limit": "32 MiB"})
+            differences = [each["sorted file"] - each["in memory"] for each in results]
+            told = {
+                "error_in_percent_of_10000_validation_rows": results,
+                "mean_difference": float(np.mean(differences)),
+                "standard_error": float(np.std(differences, ddof=1) / len(results) ** 0.5) if seed else None,
+                "net": "784-200-10",
+                "limit": "32 MiB",
+            }
+            keep(sorted=told)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["generate", "memory", "windows", "rate", "sorted", "child"])
+    parser.add_argument("what", choices=["generate", "fit", "stack", "rate", "sorted", "child"])
     parser.add_argument("--file", type=Path, default=Path("/var/tmp/deepbelief-stream.h5"))
     parser.add_argument("--gb", type=float, default=20)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--limit", default=LIMIT)
+    parser.add_argument("--how", choices=["rbm", "spilled", "computed"], default="rbm")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--updates", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=10)
     asked = parser.parse_args()
     match asked.what:
         case "generate":
             generate(asked.file, asked.gb)
-        case "memory":
-            memory(asked.file, asked.seconds)
+        case "fit":
+            keep(fit=fit(asked.file, "rbm", asked.limit))
+        case "stack":
+            keep(stack={how: fit(asked.file, how, asked.limit) for how in ("spilled", "computed")})
         case "child":
-            train_in_a_process(asked.file, asked.seconds)
-        case "windows":
-            windows(asked.file, asked.updates)
+            fit_in_a_process(asked.file, asked.how, asked.limit)
         case "rate":
             rate(asked.file, asked.rounds, asked.updates)
         case "sorted":

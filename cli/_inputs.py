@@ -16,7 +16,7 @@ from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError, SettingError
 from deepbelief.estimators.files import from_model_file
 from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
-from deepbelief.sources.files import format_of, split_spec
+from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.stack import Stack
 
 from ._text import clean
@@ -223,7 +223,7 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
         or (absolute(recorded) == recorded and Path(recorded).is_file())
     ):
         return None
-    if format_of(split_spec(spec)[0]) not in ("text", "npz", "h5"):
+    if format_of(split_spec(spec)[0]) not in LABELLED:
         return None
     if need_labels:
         return str(recorded)

@@ -1,5 +1,6 @@
 """HDF5 files as data: what is read, and what is refused before it is read."""
 
+import os
 import time
 
 import h5py
@@ -194,3 +195,15 @@ def test_rows_and_chunks_beyond_the_limit(path, monkeypatch):
     monkeypatch.setattr(h5_module, "ROW_LIMIT", 150)
     assert "limit of 150 bytes" in refused(f"{path}:wide")
     assert "limit of 150 bytes" in refused(f"{path}:chunky")
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_is_told_of(path):
+    """HDF5 itself makes zeros of what lies beyond the end."""
+    with h5py.File(path, "w") as file:
+        file["X"] = X
+    with h5py.File(path) as file:
+        source = HDF5Source(file["X"])
+        np.testing.assert_array_equal(source.take(slice(20, 30)), X[20:])
+        os.truncate(path, path.stat().st_size - 200)
+        with pytest.raises(DataError, match=r"a\.h5: the file has become shorter while it was read"):
+            source.take(slice(0, 30))

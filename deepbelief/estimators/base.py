@@ -16,7 +16,7 @@ from deepbelief.errors import BackendError, DataError, DivergenceWarning, Settin
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
 from deepbelief.schedules import get_schedule, needs_validation
-from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization
+from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization, is_stored
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -30,11 +30,11 @@ def is_source(X: Any) -> bool:
 
 
 def streamed(X: Any) -> Any:
-    """Return what is not to be read at once as a source: an HDF5 dataset, a large memory map, a dask array."""
+    """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
     if is_dask(X):
         return Partitioned(X)
     large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP
-    return as_source(X) if large or type(X).__module__.startswith("h5py") else X
+    return as_source(X) if large or is_stored(X) else X
 
 
 def check_backend(backend: str | Backend, X: Any) -> Backend:

@@ -1,10 +1,12 @@
-"""Rows in: arrays, sparse matrices, memory maps, HDF5, IDX, CSV and svmlight files behind one interface."""
+"""Rows in: arrays, sparse matrices and files of many kinds behind one interface."""
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
 from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_unit_interval, column_statistics
 from deepbelief.sources.content import Content
+from deepbelief.sources.convert import as_source, is_stored
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
+from deepbelief.sources.parquet import ParquetSource
 from deepbelief.sources.rows import (
     ArraySource,
     HDF5Source,
@@ -13,7 +15,6 @@ from deepbelief.sources.rows import (
     ScaledSource,
     SparseSource,
     SubsetSource,
-    as_source,
     blocks,
     chunk_rows,
     csr_of,
@@ -21,6 +22,7 @@ from deepbelief.sources.rows import (
 )
 from deepbelief.sources.scaling import SCALES, Scaling
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
+from deepbelief.sources.zarr import ZarrSource
 
 __all__ = [
     "BINARIZATIONS",
@@ -32,12 +34,14 @@ __all__ = [
     "FiniteSource",
     "HDF5Source",
     "JoinedSource",
+    "ParquetSource",
     "RowSource",
     "ScaledSource",
     "Scaling",
     "SparseSource",
     "SpilledSource",
     "SubsetSource",
+    "ZarrSource",
     "as_source",
     "binarize_rows",
     "binarized",
@@ -50,6 +54,7 @@ __all__ = [
     "digest",
     "fingerprint",
     "fits_on_disk",
+    "is_stored",
     "read",
     "underlying",
 ]

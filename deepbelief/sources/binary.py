@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from deepbelief.errors import SettingError, unknown
 from deepbelief.seeds import stream
 from deepbelief.sources.checks import check_unit_interval
-from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text, as_source
+from deepbelief.sources.convert import as_source
+from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text
 
 BINARIZATIONS = ("threshold", "sample", "resample")
 """How values in [0, 1] become bits: 1 from a half on, drawn once, or drawn anew in each epoch."""

@@ -16,6 +16,14 @@ MEMORY_LIMIT = 16 * 2**30
 MAX_EXPANSION = 1100
 """No gzip stream expands more than 1,032 times, so a file that declares more than this is not honest."""
 
+IN_MEMORY = 2**28
+"""Tables up to this many bytes are read at once, larger ones as their rows are taken."""
+
+ROW_LIMIT = 2**28
+"""Bytes that one row, or what of a file is decoded at once, may take."""
+
+PREFERRED = ("X", "data")
+
 
 @dataclass(frozen=True, eq=False)
 class Content:
@@ -53,13 +61,26 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
     for length in shape:  # as Python integers: the product may exceed 64 bits
         n_bytes *= int(length)
     limit = MEMORY_LIMIT if limit is None else limit
-    real = path.stat().st_size
+    real = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     if n_bytes > MAX_EXPANSION * real:
         declared = f"declares {size_text(n_bytes)} of data (shape {shape}) but has only {size_text(real)}"
         raise DataError(f"{path}: the file {declared}; it is damaged or not what it says")
     if n_bytes > limit:
         raise DataError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(limit)}; split them")
     return n_bytes
+
+
+def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: str) -> str:
+    """Return the name of the table to read: the one asked for, the only one of two dimensions, or X or data."""
+    if part:
+        return part
+    tables = [name for name, rank in ranks.items() if rank >= 2] or list(ranks)
+    if not tables:
+        raise DataError(f"{path}: the file holds no {things}")
+    preferred = [name for name in PREFERRED if name in ranks]
+    if len(tables) > 1 and not preferred:
+        raise DataError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {', '.join(ranks)}")
+    return (preferred or tables)[0]
 
 
 def table(array: NDArray[Any]) -> NDArray[Any]:

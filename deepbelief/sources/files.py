@@ -11,29 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, DeepBeliefError
-from deepbelief.sources.content import Content, check_declared_size, label_vector, table
-from deepbelief.sources.h5 import ROW_LIMIT, read_h5, read_h5_labels
+from deepbelief.sources.content import ROW_LIMIT, Content, check_declared_size, label_vector, table
+from deepbelief.sources.h5 import read_h5, read_h5_labels
 from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
+from deepbelief.sources.parquet import read_parquet, read_parquet_labels
 from deepbelief.sources.rows import ArraySource, SparseSource, SubsetSource
 from deepbelief.sources.text import read_label_text, read_text
+from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
 
 FORMATS = {
     "npy": (".npy",),
     "npz": (".npz",),
     "text": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
     "h5": (".h5", ".hdf5"),
+    "parquet": (".parquet",),
     "svmlight": (".svmlight", ".svmlight.gz", ".libsvm", ".libsvm.gz", ".svm", ".svm.gz"),
     "idx": (".idx", ".idx.gz"),
 }
 """Format by the end of the file's name; IDX files are also known by their first bytes and MNIST's names."""
 
+IN_PARTS = ("npz", "h5", "zarr")
+"""Formats that hold several arrays, each with a name."""
+
+LABELLED = (*IN_PARTS, "text", "parquet")
+"""Formats in which labels have a name beside the rows."""
+
 PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
 
 
 def format_of(path: Path) -> str:
-    """Return the format of a file: a key of `FORMATS` or ``"folder"``."""
+    """Return the format of a file: a key of `FORMATS`, ``"zarr"`` or ``"folder"``."""
     if path.is_dir():
-        return "folder"
+        return "zarr" if is_zarr(path) else "folder"
     name = path.name.lower()
     for kind, endings in FORMATS.items():
         if name.endswith(endings):
@@ -43,7 +52,8 @@ def format_of(path: Path) -> str:
     if "idx" in name or start in (b"\0\0\x08", b"\0\0\x09", b"\0\0\x0b", b"\0\0\x0c", b"\0\0\x0d", b"\0\0\x0e"):
         return "idx"
     raise DataError(
-        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv .h5 .svmlight, IDX, and folders of IDX files"
+        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv .h5 .parquet .svmlight, IDX, "
+        "Zarr stores, and folders of IDX files"
     )
 
 
@@ -86,10 +96,12 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
     Parameters
     ----------
     spec : str
-        Path of a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.h5``, IDX or svmlight file or of a folder named
-        as MNIST's; ``:PART`` after it names the HDF5 dataset, the npz key, or the split of a folder.
+        Path of a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.h5``, ``.parquet``, IDX or svmlight file, of a Zarr store,
+        or of a folder named as MNIST's; ``:PART`` after it names the HDF5 dataset, the Zarr array, the npz key, or the
+        split of a folder.
     labels : str, optional
-        A file with one label per row; else a column name or index (CSV), or a key (npz, HDF5).
+        A file with one label per row; else a column name or index (CSV), a column name (Parquet), or a key (npz, HDF5,
+        Zarr).
     limit : int, optional
         Keep the first rows only.
     n_features : int, optional
@@ -141,8 +153,8 @@ def read_vector(name: str, data: str) -> NDArray[Any]:
         path, part = found or (split_spec(data)[0], name)
     except DataError as error:
         raise DataError(f"no such file: {name}") from error
-    if found is None and (path.is_dir() or format_of(path) not in ("npz", "h5")):
-        raise DataError(f"no such file: {name} (names of arrays within the data: npz and HDF5 only)")
+    if found is None and format_of(path) not in IN_PARTS:
+        raise DataError(f"no such file: {name} (names of arrays within the data: npz, HDF5 and Zarr only)")
     with _told(path):
         return _read_labels(path, part, -1)
 
@@ -155,7 +167,7 @@ def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
         path, part = split_spec(labels)
     except DataError:
         return None
-    return (path, part) if path.is_file() else None
+    return (path, part) if path.is_file() or is_zarr(path) else None
 
 
 def _check_labels(spec: str, content: Content, labels: str | None) -> None:
@@ -186,12 +198,14 @@ def first_rows(content: Content, limit: int | None) -> Content:
 def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -> Content:
     """Read with the reader that fits."""
     kind = format_of(path)
-    if kind != "folder" and not path.stat().st_size:
+    if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: the file is empty")
-    if part is not None and kind not in ("npz", "h5", "folder"):
+    if part is not None and kind not in (*IN_PARTS, "folder"):
         raise DataError(f"{path}: a {kind} file has no parts, got :{part}")
-    if labels is not None and kind not in ("text", "npz", "h5"):
-        raise DataError(f"no such file of labels: {labels} (names of labels within a file: CSV, npz and HDF5 only)")
+    if labels is not None and kind not in LABELLED:
+        raise DataError(
+            f"no such file of labels: {labels} (names of labels within a file: CSV, Parquet, npz, HDF5 and Zarr only)"
+        )
     match kind:
         case "folder":
             return read_idx_folder(path, part)
@@ -204,6 +218,10 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
             return _read_npz(path, part, labels)
         case "h5":
             return read_h5(path, part, labels)
+        case "zarr":
+            return read_zarr(path, part, labels)
+        case "parquet":
+            return read_parquet(path, labels)
         case "text":
             return read_text(path, labels, limit)
         case _:
@@ -342,9 +360,14 @@ def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
                     return label_vector(_npz_array(path, archive, key), f"{path}:{key}")
             case "h5":
                 return read_h5_labels(path, part)
+            case "zarr":
+                return read_zarr_labels(path, part)
+            case "parquet":
+                return read_parquet_labels(path)
             case "idx":
                 return label_vector(read_idx_array(path), str(path))
             case "text":
                 return read_label_text(path, n_rows)
             case kind:
-                raise DataError(f"{path}: labels come from .npy, .npz, .h5, IDX or one-column .csv files, not a {kind}")
+                kinds = ".npy, .npz, .h5, Zarr, IDX or one-column .csv or .parquet files"
+                raise DataError(f"{path}: labels come from {kinds}, not a {kind}")

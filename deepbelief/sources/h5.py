@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.content import Content, check_declared_size, label_vector, table
+from deepbelief.sources.content import (
+    IN_MEMORY,
+    ROW_LIMIT,
+    Content,
+    check_declared_size,
+    choose_table,
+    label_vector,
+    table,
+)
 from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
 
-IN_MEMORY = 2**28
-"""Datasets up to this many bytes are read at once, larger ones as their rows are taken."""
-
-ROW_LIMIT = 2**28
-"""Bytes that one row, or one chunk of a file, may take."""
-
-PREFERRED = ("X", "data")
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 
 
@@ -85,15 +86,10 @@ def _check_storage(path: Path, dataset: Any) -> None:
 
 
 def _choose(path: Path, file: Any, part: str | None) -> str:
-    """Return the name of the dataset to read: the one asked for, the only one, or the one called X or data."""
+    """Return the name of the dataset to read."""
     if part:
         return part
-    names = _names(path, file)
-    tables = [name for name in names if len(file[name].shape or ()) >= 2] or names
-    preferred = [p for p in PREFERRED if p in names]
-    if len(tables) > 1 and not preferred:
-        raise DataError(f"{path}: the file holds several datasets; write {path}:/NAME with one of: {', '.join(names)}")
-    return (preferred or tables)[0]
+    return choose_table(path, {name: len(file[name].shape or ()) for name in _names(path, file)}, None, "datasets")
 
 
 def read_h5(path: Path, part: str | None = None, labels: str | None = None) -> Content:

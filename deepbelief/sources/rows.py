@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -125,8 +126,7 @@ def chunk_rows(source: Any) -> int:
     """Return how many rows of a file are read together at least."""
     while hasattr(source, "source"):
         source = source.source
-    chunks = getattr(getattr(source, "dataset", None), "chunks", None)
-    return int(chunks[0]) if chunks else 1
+    return int(getattr(source, "chunk_rows", 1))
 
 
 class ArraySource:
@@ -227,6 +227,8 @@ class HDF5Source:
         self.dataset = dataset
         self.shape = check_shape(dataset.shape)
         self.dtype = row_dtype(dataset.dtype)
+        self.chunk_rows = dataset.chunks[0] if dataset.chunks else 1
+        self._size = self._size_now()
 
     def __repr__(self) -> str:
         """Show the shape rather than the values."""
@@ -235,9 +237,19 @@ class HDF5Source:
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows (see `RowSource.take`)."""
         try:
-            return _deliver(self._read(rows), self.dtype, out)
+            values = self._read(rows)
         except OSError as error:
             raise DataError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
+        if self._size_now() < self._size:  # HDF5 reads zeros beyond the end of a file
+            raise DataError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
+        return _deliver(values, self.dtype, out)
+
+    def _size_now(self) -> int:
+        """Return the bytes of the file, 0 where it is none of this machine's."""
+        try:
+            return Path(self.dataset.file.filename).stat().st_size
+        except (OSError, TypeError):
+            return 0
 
     def _read(self, rows: Rows) -> NDArray[Any]:
         """Read these rows in the file's own dtype."""
@@ -372,54 +384,15 @@ class JoinedSource:
         return out
 
 
-def as_source(X: Any) -> RowSource:
-    """Return a row source over an array, a sparse matrix, a memory map, an HDF5 dataset or a row source.
-
-    Parameters
-    ----------
-    X : array-like, scipy sparse matrix, h5py.Dataset or RowSource, of shape (n_rows, n_features)
-
-    Returns
-    -------
-    RowSource
-        `X` itself if it is one.
-
-    Raises
-    ------
-    DataError
-        If `X` is empty, not a table or not of real numbers.
-
-    Examples
-    --------
-    >>> as_source([[1, 2], [3, 4]]).shape
-    (2, 2)
-    """
-    if isinstance(X, np.ndarray):
-        return ArraySource(X)
-    if hasattr(X, "tocsr"):
-        return SparseSource(X)
-    if type(X).__module__.startswith("h5py"):
-        return HDF5Source(X)
-    # Array-likes such as data frames also have shape and take, but another take.
-    if isinstance(X, RowSource) and not hasattr(X, "__array__"):
-        return X
-    try:
-        return ArraySource(np.asarray(X))
-    except (TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"rows cannot be read from a {type(X).__name__}: {error}") from error
-
-
 def csr_of(source: RowSource) -> Any:
     """Return the rows of a source as a SciPy CSR matrix, not to be written to; None where they are not sparse.
 
     Examples
     --------
     >>> import scipy.sparse
-    >>> csr_of(ScaledSource(as_source(scipy.sparse.eye_array(3)), 0, 2)).nnz
+    >>> csr_of(ScaledSource(SparseSource(scipy.sparse.eye_array(3)), 0, 2)).nnz
     3
-    >>> csr_of(as_source([[1.0, 0.0]])) is None
+    >>> csr_of(ArraySource(np.eye(2))) is None
     True
     """
     csr = getattr(source, "csr", None)
@@ -431,7 +404,7 @@ def underlying(source: RowSource) -> RowSource:
 
     Examples
     --------
-    >>> underlying(ScaledSource(as_source([[1, 2]]), 0, 2))
+    >>> underlying(ScaledSource(ArraySource(np.array([[1, 2]])), 0, 2))
     ArraySource(1 x 2, float32)
     """
     while isinstance(source, (ScaledSource, SubsetSource)):

@@ -1,0 +1,73 @@
+"""Rows that a file keeps in bands, each of which is read and decoded as a whole."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.sources.rows import Array, Rows, _indices
+
+AnyArray = NDArray[np.generic]
+
+
+class Bands:
+    """Reads rows by band and keeps the last band: neighbours mostly ask for it again.
+
+    Parameters
+    ----------
+    bounds : sequence of int
+        First row of each band, and the number of rows.
+    read : callable
+        Returns the rows of a band, by its number.
+    name : str
+        What messages call the file.
+
+    Examples
+    --------
+    >>> bands = Bands([0, 2, 3], lambda band: np.array([[[1.0], [2.0]], [[3.0]]][band]), "a file")
+    >>> bands.fill(np.array([2, 0, 2]), np.empty((3, 1))).tolist()
+    [[3.0], [1.0], [3.0]]
+    """
+
+    def __init__(self, bounds: Sequence[int], read: Callable[[int], AnyArray], name: str) -> None:
+        self.bounds: NDArray[np.intp] = np.asarray(bounds, np.intp)
+        self._read, self._name = read, name
+        self._lock = threading.Lock()  # one thread reads ahead while another draws rows to be watched
+        self._last: tuple[int, AnyArray] | None = None
+
+    def fill(self, rows: Rows, out: Array) -> Array:
+        """Write these rows into ``out``, each band read once, and return it."""
+        n = int(self.bounds[-1])
+        index = np.arange(*rows.indices(n), dtype=np.intp) if isinstance(rows, slice) else _indices(rows, n)
+        bands = np.searchsorted(self.bounds, index, side="right") - 1
+        for band in np.unique(bands).tolist():
+            values, first = self._band(band), int(self.bounds[band])
+            if isinstance(rows, slice) and rows.step in (None, 1):
+                start, stop = np.searchsorted(bands, [band, band + 1]).tolist()
+                out[start:stop] = values[index[start] - first : index[stop - 1] + 1 - first]
+            else:
+                places = np.flatnonzero(bands == band)
+                out[places] = values[index[places] - first]
+        return out
+
+    def _band(self, band: int) -> AnyArray:
+        with self._lock:
+            if self._last is None or self._last[0] != band:
+                self._last = None  # not two at a time
+                self._last = band, self._checked(band)
+            return self._last[1]
+
+    def _checked(self, band: int) -> AnyArray:
+        first, end = self.bounds[band : band + 2].tolist()
+        try:
+            values = self._read(band)
+        except DataError:
+            raise
+        except Exception as error:  # what the libraries underneath raise on damaged files has no end
+            lines = (str(error) or type(error).__name__).splitlines()
+            raise DataError(f"{self._name}: rows {first} to {end - 1} cannot be read: {lines[0]}") from error
+        if len(values) != end - first:
+            raise DataError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
+        return values

@@ -1,0 +1,70 @@
+"""Whatever holds rows, as a source of rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError
+from deepbelief.sources.parquet import ParquetSource
+from deepbelief.sources.rows import ArraySource, HDF5Source, RowSource, SparseSource
+from deepbelief.sources.zarr import ZarrSource
+
+STORED: dict[tuple[str, str], Callable[[Any], RowSource]] = {
+    ("h5py", "Dataset"): HDF5Source,
+    ("zarr", "Array"): ZarrSource,
+    ("pyarrow", "ParquetFile"): ParquetSource,
+}
+"""Sources by the package and the name of what they read from: open files, whose packages need not be there."""
+
+
+def _stored(X: Any) -> Callable[[Any], RowSource] | None:
+    """Return the source that reads from an open file; None for anything else."""
+    kind = type(X)
+    return STORED.get((kind.__module__.partition(".")[0], kind.__name__))
+
+
+def is_stored(X: Any) -> bool:
+    """Tell whether rows lie in an open file, from which they are read as they are taken."""
+    return _stored(X) is not None
+
+
+def as_source(X: Any) -> RowSource:
+    """Return a row source over an array, a sparse matrix, a memory map, an open file or a row source.
+
+    Parameters
+    ----------
+    X : array-like, scipy sparse matrix, RowSource, or of an open file
+        h5py.Dataset, zarr.Array or pyarrow.parquet.ParquetFile; of shape (n_rows, n_features).
+
+    Returns
+    -------
+    RowSource
+        `X` itself if it is one.
+
+    Raises
+    ------
+    DataError
+        If `X` is empty, not a table or not of real numbers.
+
+    Examples
+    --------
+    >>> as_source([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    if isinstance(X, np.ndarray):
+        return ArraySource(X)
+    if hasattr(X, "tocsr"):
+        return SparseSource(X)
+    stored = _stored(X)
+    if stored is not None:
+        return stored(X)
+    # Array-likes such as data frames also have shape and take, but another take.
+    if isinstance(X, RowSource) and not hasattr(X, "__array__"):
+        return X
+    try:
+        return ArraySource(np.asarray(X))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"rows cannot be read from a {type(X).__name__}: {error}") from error

@@ -1,0 +1,143 @@
+"""Parquet files as data: columns of numbers, read with the package ``pyarrow`` where it is installed."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, MissingExtraError
+from deepbelief.sources.bands import Bands
+from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, label_vector
+from deepbelief.sources.rows import Array, ArraySource, Rows, _count, _text, check_shape, row_dtype
+
+
+class ParquetSource:
+    """Rows of a Parquet file, read as they are taken, a row group at a time.
+
+    Parameters
+    ----------
+    file : pyarrow.parquet.ParquetFile
+        Every column is a feature: of integers, floats or booleans. The index that pandas has written is left out.
+    without : str, optional
+        A column that is no feature, such as the labels.
+    name : str, optional
+        What messages call the file.
+    """
+
+    def __init__(self, file: Any, without: str | None = None, name: str = "the Parquet file") -> None:
+        self.file, self.name = file, name
+        self.feature_names, self._columns, dtypes = _features(file.schema_arrow, without, name)
+        self.shape = check_shape((file.metadata.num_rows, len(self._columns)))
+        self.dtype = max((row_dtype(dtype) for dtype in dtypes), key=lambda dtype: dtype.itemsize)
+        self.whole = all(dtype.kind in "biu" for dtype in dtypes)
+        lengths = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        self.chunk_rows = max(lengths)
+        n_bytes = self.chunk_rows * self.shape[1] * self.dtype.itemsize
+        if n_bytes > ROW_LIMIT:
+            least = ROW_LIMIT // (self.shape[1] * self.dtype.itemsize)
+            raise DataError(
+                f"{name}: has row groups of {self.chunk_rows} rows, over {ROW_LIMIT >> 20} MiB that are read at once: "
+                f"write it with row_group_size={least} or less"
+            )
+        self._bands = Bands([0, *np.cumsum(lengths).tolist()], self._read, name)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        return self._bands.fill(rows, out)
+
+    def _read(self, group: int) -> Array:
+        columns = self.file.read_row_group(group, use_threads=False).columns
+        values = np.empty((len(columns[0]), self.shape[1]), self.dtype)
+        for j, place in enumerate(self._columns):
+            column = columns[place]
+            if column.null_count:
+                row = int(np.argmax(column.is_null().to_numpy()))
+                row += sum(self.file.metadata.row_group(i).num_rows for i in range(group))
+                raise DataError(
+                    f"{self.name}: row {row} (counted from 0) has no value in column {self.feature_names[j]!r}; "
+                    "all values must be there: impute or drop missing values first"
+                )
+            values[:, j] = column.to_numpy()
+        return values
+
+
+def _index_columns(schema: Any) -> set[str]:
+    """Return the columns in which pandas has written the index of a frame."""
+    return {name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)}
+
+
+def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], list[int], list[np.dtype[Any]]]:
+    """Return names, places and dtypes of the columns that are features."""
+    index = _index_columns(schema) - {without}
+    names, places, dtypes = [], [], []
+    for place, field in enumerate(schema):
+        if field.name == without or field.name in index:
+            continue
+        try:
+            dtype = np.dtype(field.type.to_pandas_dtype())
+        except (NotImplementedError, TypeError):
+            dtype = np.dtype(object)
+        if dtype.kind not in "biuf":
+            raise DataError(
+                f"{name}: column {field.name!r} is of type {field.type}; features must be integers, floats or "
+                "booleans: convert or drop it, or name it as labels"
+            )
+        names.append(field.name)
+        places.append(place)
+        dtypes.append(dtype)
+    twice = [column for column, n in Counter(schema.names).items() if n > 1]
+    if twice:
+        raise DataError(f"{name}: two columns are called {twice[0]!r}; rename one")
+    if not names:
+        raise DataError(f"{name}: there is no column of numbers{' beside the labels' if without else ''}")
+    return names, places, dtypes
+
+
+def _open(path: Path) -> Any:
+    """Open for reading."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("Parquet files need pyarrow: pip install 'deepbelief[parquet]'") from error
+    return pyarrow.parquet.ParquetFile(path)
+
+
+def read_parquet(path: Path, labels: str | None = None) -> Content:
+    """Read rows, and labels where a column of them is named, from a Parquet file."""
+    file = _open(path)
+    found = None if labels is None else _labels(path, file, labels)
+    source = ParquetSource(file, labels, str(path))
+    rows: Any = source
+    if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
+        rows = ArraySource(source.take(slice(0, source.shape[0])))
+        file.close()
+    return Content(rows, found, source.whole, source.feature_names)
+
+
+def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
+    """Read a column of labels: numbers or strings."""
+    names = file.schema_arrow.names
+    if name not in names:
+        raise DataError(f"{path}: no column and no file is called {name!r}; there are: {', '.join(names)}")
+    column = file.read(columns=[name], use_threads=False).column(0)
+    if column.null_count:
+        raise DataError(f"{path}: {column.null_count} labels of {name!r} are missing; write -1 for an unlabelled row")
+    values = column.to_numpy()
+    return label_vector(values.astype(np.str_) if values.dtype.kind == "O" else values, f"{path}:{name}")
+
+
+def read_parquet_labels(path: Path) -> NDArray[Any]:
+    """Read labels from a Parquet file with one column."""
+    file = _open(path)
+    names = [name for name in file.schema_arrow.names if name not in _index_columns(file.schema_arrow)]
+    if len(names) != 1:
+        raise DataError(f"{path}: a file of labels must have one column, it has {len(names)}")
+    return _labels(path, file, names[0])

@@ -1,0 +1,161 @@
+"""Zarr stores as data: folders of chunks, read with the package ``zarr`` where it is installed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError, MissingExtraError
+from deepbelief.sources.bands import Bands
+from deepbelief.sources.content import (
+    IN_MEMORY,
+    ROW_LIMIT,
+    Content,
+    check_declared_size,
+    choose_table,
+    label_vector,
+    table,
+)
+from deepbelief.sources.rows import Array, ArraySource, Rows, _count, _text, check_shape, row_dtype
+
+MARKS = ("zarr.json", ".zarray", ".zgroup")
+"""A folder that holds one of these files is a Zarr store."""
+CODECS = {
+    "bytes",
+    "transpose",
+    "gzip",
+    "zlib",
+    "zstd",
+    "blosc",
+    "lz4",
+    "bz2",
+    "crc32c",
+    "sharding_indexed",
+    "vlen-utf8",
+}
+"""Codecs that are decoded. Others may run what they find: ``pickle`` does."""
+
+
+class ZarrSource:
+    """Rows of a Zarr array, read from the store as they are taken.
+
+    Parameters
+    ----------
+    array : zarr.Array of shape (n_rows, n_features)
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = check_shape(array.shape)
+        self.dtype = row_dtype(array.dtype)
+        _check_codecs(array)
+        n, self.chunk_rows = self.shape[0], int(array.chunks[0])
+        bounds = [*range(0, n, self.chunk_rows), n]
+        self._bands = Bands(bounds, lambda band: array[bounds[band] : bounds[band + 1]], str(array.store_path))
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        return self._bands.fill(rows, out)
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a Zarr store."""
+    return any((path / mark).is_file() for mark in MARKS)
+
+
+def _codecs(metadata: Any) -> Iterator[str]:
+    """Yield the names of all codecs within an array's metadata, of format 2 or 3."""
+    if isinstance(metadata, (list, tuple)):
+        for item in metadata:
+            yield from _codecs(item)
+    elif isinstance(metadata, dict):
+        if name := metadata.get("name", metadata.get("id")):
+            yield str(name)
+        yield from _codecs(list(metadata.get("configuration", {}).values()))
+
+
+def _check_codecs(array: Any) -> None:
+    """Refuse codecs that are not known to be harmless, and chunks that are absurdly large."""
+    metadata = array.metadata.to_dict()
+    for name in _codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]):
+        if name not in CODECS:
+            known = ", ".join(sorted(CODECS))
+            raise DataError(f"{array.store_path}: uses the codec {name!r}; only {known} are read: store it anew")
+    band = int(array.chunks[0]) * int(np.prod(array.shape[1:], dtype=object)) * array.dtype.itemsize
+    if band > ROW_LIMIT:
+        raise DataError(
+            f"{array.store_path}: its chunks have {array.chunks[0]} rows, over {ROW_LIMIT >> 20} MiB that are read at "
+            "once: store it with fewer rows in a chunk"
+        )
+
+
+def _check_files(path: Path) -> None:
+    """Refuse stores whose bytes lie elsewhere."""
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (found := Path(folder) / name).is_symlink():
+                raise DataError(f"{path}: {found.relative_to(path)} is a link, which is not followed; copy what it is")
+
+
+def _open(path: Path) -> Any:
+    """Open for reading."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingExtraError("Zarr stores need zarr: pip install 'deepbelief[zarr]'") from error
+    _check_files(path)
+    return zarr.open(str(path), mode="r")
+
+
+def _arrays(store: Any) -> dict[str, Any]:
+    """Return all arrays of a store by name; that of a store which is an array has none."""
+    if not hasattr(store, "members"):
+        return {"": store}
+    return {name: item for name, item in store.members(max_depth=None) if not hasattr(item, "members")}
+
+
+def _array(path: Path, arrays: dict[str, Any], name: str) -> Any:
+    """Return an array by name, after a look at its codecs and at what it declares."""
+    name = name.strip("/")
+    if name not in arrays:
+        raise DataError(f"{path}: no array {name!r}; there are: {', '.join(arrays) or 'none'}")
+    array = arrays[name]
+    check_declared_size(path, array.shape, array.dtype.itemsize, limit=2**63)
+    _check_codecs(array)
+    return array
+
+
+def read_zarr(path: Path, part: str | None = None, labels: str | None = None) -> Content:
+    """Read rows, and labels where an array of them is named, from a Zarr store."""
+    arrays = _arrays(_open(path))
+    name = choose_table(path, {key: array.ndim for key, array in arrays.items()}, part, "arrays")
+    array = _array(path, arrays, name)
+    row_dtype(array.dtype)
+    whole = array.dtype.kind in "biu"
+    found = None if labels is None else _labels(path, arrays, labels)
+    if array.size * array.dtype.itemsize <= IN_MEMORY:
+        return Content(ArraySource(table(np.asarray(array[...]))), found, whole)
+    return Content(ZarrSource(array), found, whole)
+
+
+def _labels(path: Path, arrays: dict[str, Any], name: str) -> NDArray[Any]:
+    """Read an array of labels: numbers or strings."""
+    array = _array(path, arrays, name)
+    check_declared_size(path, array.shape, array.dtype.itemsize)
+    values = np.asarray(array[...])
+    return label_vector(values.astype(np.str_) if values.dtype.kind == "T" else values, f"{path}:{name}")
+
+
+def read_zarr_labels(path: Path, part: str | None) -> NDArray[Any]:
+    """Read labels from an array of a Zarr store."""
+    arrays = _arrays(_open(path))
+    return _labels(path, arrays, choose_table(path, {key: a.ndim for key, a in arrays.items()}, part, "arrays"))
