@@ -33,10 +33,10 @@ SETS = {
     },
     "nottingham": {
         "net": COMMON | {"pretrain_frames": 6, "batch_size": 8, "learning_rate": 0.001, "weight_decay": 1e-4},
-        "rounds": 8, "epochs": 5, "patience": 2,
+        "rounds": 6, "epochs": 5, "patience": 2,
     },
 }  # fmt: skip
-QUICK = {"n_runs": 3, "betas": 300}  # on validation frames, to choose the epoch
+QUICK = {"n_runs": 5, "betas": 1000}  # on validation frames, to choose the epoch
 FULL = {"n_runs": 10, "betas": 1000}
 
 
