@@ -174,9 +174,7 @@ def main():
     if not found:
         return
     mean, deviation = np.mean(found, axis=0), np.std(found, axis=0, ddof=min(1, len(found) - 1))
-    print(
-        f"mean {mean[0]:.3f} (s.d. {deviation[0]:.2g}), at the threshold {100 * mean[1]:.1f} % ({100 * deviation[1]:.2g})"
-    )
+    print(f"mean {mean[0]:.3f} (s.d. {deviation[0]:.2g}), accuracy {100 * mean[1]:.1f} % ({100 * deviation[1]:.2g})")
 
 
 if __name__ == "__main__":

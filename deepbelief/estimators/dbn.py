@@ -166,7 +166,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The share of values that are corrupted; for Gaussian noise its standard deviation.
     n_passes : int, default=1
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
-        below as they then are.
+        below as they then are. At equal updates more passes gained nothing that was measured
+        (`benchmarks/passes.py`): raise the epochs of the layers first.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
     memory_limit : int, str or None, default=None
         Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
