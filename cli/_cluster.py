@@ -28,10 +28,7 @@ def check_cluster(options: dict[str, Any]) -> bool:
     for name, spelled in (("round_updates", "--round"), ("rate_rule", "--rate-rule")):
         if not asked and options[name] is not None:
             raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
-    for name, spelled in (("checkpoint", "--checkpoint"), ("resume", "--resume"), ("lengths", "--lengths")):
-        if asked and options[name] is not None:
-            raise SettingError(f"{spelled} does not go with --{asked[0]}: runs on a cluster keep no checkpoint")
-    if asked and options["recurrent"]:
+    if asked and (options["recurrent"] or options["lengths"] is not None):
         raise SettingError(f"--recurrent does not go with --{asked[0]}: sequences are trained in this process")
     return bool(asked)
 

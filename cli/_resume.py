@@ -20,7 +20,19 @@ checkpoint_options = together(
     option("--resume", metavar="FILE", help="Go on from a checkpoint, on the same data with the same options."),
 )
 
-FREE = ("checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force")
+FREE = (
+    "checkpoint",
+    "checkpoint_every",
+    "resume",
+    "config",
+    "data_dir",
+    "out",
+    "log",
+    "quiet",
+    "force",
+    "workers",
+    "scheduler",
+)
 """Options that may be others when a run goes on."""
 
 

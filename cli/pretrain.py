@@ -1,5 +1,6 @@
 """``deepbelief pretrain``: train a deep belief network layer by layer and keep it in a file."""
 
+import contextlib
 import shlex
 import time
 import warnings
@@ -125,16 +126,12 @@ def command(**options: Any) -> None:
         pretrain_sequences(options, seed, data, out, began)
         return
     dbn = make_dbn(options, seed, data.rows.shape)
-    if clustered:
-        with on_cluster(data, options, where) as placed:
-            dbn = train(dbn, placed, options)
-    else:
-        file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
-        dbn = train(dbn.set_params(checkpoint=file), data, options)
+    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+    with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
+        dbn = train(dbn.set_params(checkpoint=file), placed, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
     save(dbn, out, metadata=describe_run(data, seed, where) | marks)
-    if not clustered:
-        remove(file.path)
+    remove(file.path)
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 

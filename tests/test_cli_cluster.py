@@ -20,7 +20,6 @@ def test_workers(tmp_path):
         (("--workers", 2, "--scheduler", "tcp://127.0.0.1:1"), "leave one of the two out"),
         (("--round", 5), "--round is a setting of clusters: add --workers or --scheduler"),
         (("--rate-rule", "sqrt"), "--rate-rule is a setting of clusters"),
-        (("--workers", 2, "--checkpoint", "c.h5"), "--checkpoint does not go with --workers"),
         (("--workers", 0), "workers must be an integer >= 1, got 0"),
         (("--workers", 2, "--rate-rule", "lin"), "unknown rate rule 'lin'"),
         (("--scheduler", "nowhere"), "no scheduler answers at nowhere"),

@@ -16,6 +16,7 @@ from joblib import parallel_config
 import deepbelief
 from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
 from deepbelief.backends import get_backend
+from deepbelief.checkpoints import CheckpointFile
 from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
 from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
@@ -202,9 +203,30 @@ def test_rows_that_are_no_table_are_refused():
         Partitioned(da.zeros((3, 2), dtype=complex))
 
 
-def test_a_checkpoint_is_refused(client, tmp_path):
-    with pytest.raises(SettingError, match="keep no checkpoint"):
-        RBM(2, checkpoint=tmp_path / "c.h5").fit(placed(client, bits()))
+@pytest.mark.parametrize(("parts", "gradient"), [(1, "cd"), (1, "pcd"), (3, "cd")])
+def test_a_run_that_stopped_goes_on_to_the_same_bits(client, tmp_path, parts, gradient):
+    """Chains are those of the first part, so that persistent ones go on alike where there is no other."""
+
+    class Stops(Reporter):
+        def record(self, record):
+            if record["epoch"] == 3:
+                raise RuntimeError("enough")
+
+    X = placed(client, *[bits(seed=i) for i in range(parts)])
+    settings = {"gradient": gradient, "n_iter": 6, "random_state": 3, "momentum": 0.5}
+    whole = RBM(4, **settings).fit(X)
+    kept = settings | {"checkpoint": CheckpointFile(tmp_path / "c.h5", every="1 epochs")}
+    with pytest.raises(RuntimeError, match="enough"):
+        RBM(4, verbose=Stops(), **kept).fit(X)
+    epochs = []
+
+    class Hears(Reporter):
+        def record(self, record):
+            epochs.append(record["epoch"])
+
+    resumed = RBM(4, verbose=Hears(), **kept).fit(X)
+    assert epochs == [3, 4, 5, 6]
+    same(whole.weights_, resumed.weights_)
 
 
 def test_no_client(monkeypatch):
@@ -279,8 +301,8 @@ def test_a_worker_that_is_killed_costs_its_share():
         assert np.isfinite(rbm.components_).all()
 
 
-def test_a_scheduler_that_goes_away_is_told_of_in_time(monkeypatch):
-    """On processes of their own: nothing hangs."""
+def test_a_scheduler_that_goes_away_is_told_of_in_time_and_leaves_a_checkpoint(monkeypatch, tmp_path):
+    """On processes of their own: nothing hangs. The run goes on in this process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -301,9 +323,11 @@ def test_a_scheduler_that_goes_away_is_told_of_in_time(monkeypatch):
         with connected(address) as client:
             client.wait_for_workers(1, timeout=15)
             rows = Partitioned(da.from_array(bits()), client=client)
-            with pytest.raises(ClusterError, match="scheduler"):
-                RBM(4, n_iter=5, random_state=0, verbose=killer).fit(rows)
+            rbm = RBM(4, n_iter=5, random_state=0, checkpoint=CheckpointFile(tmp_path / "c.h5", every="1 h"))
+            with pytest.raises(ClusterError, match=r"scheduler is gone.* goes on from its checkpoint"):
+                rbm.set_params(verbose=killer).fit(rows)
         assert time.monotonic() - killer.at < 40
+        same(rbm.set_params(verbose=0).fit(bits()).weights_, RBM(4, n_iter=5, random_state=0).fit(bits()).weights_)
     finally:
         for process in (scheduler, worker):
             process.kill()

@@ -79,6 +79,10 @@ class Keeper:
             If a signal has asked the run to stop: after that.
         """
 
+    def keep(self, state: State) -> bool:
+        """Keep this state at once, whatever the interval; True if that was done."""
+        return False
+
     def finish(self) -> None:
         """End a run that has nothing left to do."""
 
@@ -158,6 +162,10 @@ class FileKeeper(Keeper):
             written = self._write(state())
             if stopped:
                 raise self._interrupted(stopped, written)
+
+    def keep(self, state: State) -> bool:
+        """Keep this state at once."""
+        return self._write(state)
 
     def _is_due(self, epoch_done: bool, phase_done: bool) -> bool:
         if self._interval is None:

@@ -7,6 +7,7 @@ import warnings
 from concurrent.futures import CancelledError
 from typing import Any
 
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.distributed import part as worker
 from deepbelief.distributed.averaging import Question, merged
 from deepbelief.distributed.clusters import PATIENCE, alive, library
@@ -32,10 +33,13 @@ class Coordinator:
     client : distributed.Client
     job : Job
     reporter : Reporter
+    keeper : Keeper
+        Of the state that the first part has at the end of an epoch.
     """
 
-    def __init__(self, client: Any, job: worker.Job, reporter: Reporter) -> None:
-        self.client, self.job, self.reporter = client, job, reporter
+    def __init__(self, client: Any, job: worker.Job, reporter: Reporter, keeper: Keeper = NO_KEEPER) -> None:
+        self.client, self.job, self.reporter, self.keeper = client, job, reporter, keeper
+        self._last: Any = None  # phase that the keeper was shown
         self.workers: dict[int, str] = {}  # address by part
         self._recipes: list[Recipe] = []
         self._orphans: set[int] = set()
@@ -46,13 +50,32 @@ class Coordinator:
         """Pretrain on the rows that these recipes give, by the worker's address."""
         self.workers, self._recipes = dict(enumerate(recipes)), list(recipes.values())
         try:
-            self.client.gather([self._start(number) for number in self.workers])
+            state = self._found()
+            self.client.gather([self._start(number, state) for number in self.workers])
             return self._rounds()
         except CancelledError as error:  # what Dask makes of all that waited for a scheduler which is gone
-            raise ClusterError("the scheduler is gone, and with it the run: start both anew") from error
+            raise ClusterError(f"the scheduler is gone, and with it the run: {self._way_out()}") from error
         finally:
             with contextlib.suppress(Exception):
                 self.client.run(worker.end, self.job.key, on_error="ignore")
+
+    def _found(self) -> Question | None:
+        """Return the state that the run goes on from."""
+        found = self.keeper.found("pretrain")
+        if found is None:
+            return None
+        return Question("state", {"context": found.context, "phase": self.keeper.resume()}, 1.0)
+
+    def _keep(self, value: Any) -> None:
+        self._last = value["phase"]
+        self.keeper.enter("pretrain", lambda: value["context"])
+        self.keeper.after_update(lambda: self._last, epoch_done=True, phase_done=value["phase_done"])
+
+    def _way_out(self) -> str:
+        """Keep what there is, and return what to do."""
+        if self._last is not None and self.keeper.keep(self._last):
+            return "start both anew; the run goes on from its checkpoint, at the end of the last epoch"
+        return "start both anew"
 
     def _start(self, number: int, state: Any = None) -> Any:
         rows = self._submit(self._recipes[number][0], number, *self._recipes[number][1:])
@@ -102,7 +125,7 @@ class Coordinator:
             case "rows":
                 self._rows = question
             case "epoch":
-                return bool(self._orphans and self._idle())
+                return self.keeper is not NO_KEEPER or bool(self._orphans and self._idle())
             case "begin":
                 return self.reporter.begin(question.value)
             case "record":
@@ -110,6 +133,7 @@ class Coordinator:
             case "end":
                 return self.reporter.end()
             case "state":
+                self._keep(question.value)
                 return None
         return question
 
@@ -158,11 +182,7 @@ class Coordinator:
             late = [number for number in self.workers if asked[number].status == "pending"]
             if not late:
                 self._raise_error(asked)
-                futures = [asked[number] for number in sorted(self.workers)]
-                with contextlib.suppress(TimeoutError):
-                    found: list[Question] = self.client.sync(
-                        self.client._gather, futures, direct=True, callback_timeout=self.job.averaging.timeout
-                    )
+                if (found := self._brought([asked[number] for number in sorted(self.workers)])) is not None:
                     return found
                 self._leave_out(self._gone() or list(self.workers))
                 continue
@@ -171,6 +191,21 @@ class Coordinator:
             slow = first is not None and time.monotonic() - first > self.job.averaging.timeout
             if self._sleeps([asked[number] for number in late]):
                 self._leave_out(self._gone() + (late if slow else []))
+
+    def _brought(self, futures: list[Any]) -> list[Question] | None:
+        """Return the results; None if someone who has one is gone, or it takes too long.
+
+        Dask waits for what a dead worker had, so that it is looked from time to time who is there.
+        """
+        patience, began = PATIENCE / 2, time.monotonic()
+        while not self._gone() and time.monotonic() - began < self.job.averaging.timeout:
+            with contextlib.suppress(TimeoutError):
+                found: list[Question] = self.client.sync(
+                    self.client._gather, futures, direct=True, callback_timeout=patience
+                )
+                return found
+            patience *= 2
+        return None
 
     def _raise_error(self, asked: dict[int, Any]) -> None:
         for number in self.workers:
@@ -192,7 +227,7 @@ class Coordinator:
             del self.workers[number]
             self._orphans.add(number)
         if not self.workers:
-            raise ClusterError("all workers are lost, and with them what was trained")
+            raise ClusterError(f"all workers are lost, and with them what was trained: {self._way_out()}")
 
 
 def kind_of(question: Question) -> str:

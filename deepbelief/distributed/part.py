@@ -174,14 +174,14 @@ class PartReporter(Reporter):
 
 
 class PartKeeper(Keeper):
-    """Gives the state at the end of an epoch to a worker that joins then, which begins from it."""
+    """Gives the state at the end of an epoch to whoever begins from it: a worker that joins, or all in a later run."""
 
     def __init__(self, part: Part) -> None:
         self._part, self._place = part, part.place
         self._context: Callable[[], State] = dict
 
     def found(self, stage: str) -> Found | None:
-        """Return where the others stand, where this worker has joined them."""
+        """Return where the others stand whom this worker has joined, or where all stood in an earlier run."""
         return None if self._place is None else Found(self._place["context"], self._place["phase"]["task"])
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:
@@ -199,7 +199,7 @@ class PartKeeper(Keeper):
     def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
         """Give the state, if the coordinator wants it."""
         if epoch_done and self._part.ask("epoch", None):
-            self._part.ask("state", {"context": self._context(), "phase": state()})
+            self._part.ask("state", {"context": self._context(), "phase": state(), "phase_done": phase_done})
 
 
 def worker_backend(name: str) -> Backend:

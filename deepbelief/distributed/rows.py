@@ -13,7 +13,7 @@ from deepbelief.distributed.averaging import Averaging
 from deepbelief.distributed.clusters import check_workers, current_client, library
 from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
 from deepbelief.distributed.part import Job
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
@@ -73,15 +73,13 @@ class Partitioned:
         ------
         ClusterError, DataError, SettingError, DivergenceError
         """
-        if keeper is not NO_KEEPER:
-            raise SettingError("runs on a cluster keep no checkpoint: leave checkpoint out")
         client = current_client() if self.client is None else self.client
         sources = self.placed.place(client, check_workers(client))
         job = Job(
             new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), seed, n_passes, validation_fraction,
             start, states, memory_limit,
         )  # fmt: skip
-        return Coordinator(client, job, reporter or Reporter()).run(sources)
+        return Coordinator(client, job, reporter or Reporter(), keeper).run(sources)
 
 
 class ChunkRows:
@@ -102,7 +100,9 @@ class ChunkRows:
     def take(self, rows: slice | Array, out: Array | None = None) -> Array:
         """Return these rows, brought to this process."""
         client = current_client() if self._client is None else self._client
-        found = client.gather(client.compute(self._X[rows]), direct=True)
+        # Chunk by chunk, so that no worker gets those of others.
+        blocks = client.gather(client.compute(self._X[rows].to_delayed().ravel().tolist()), direct=True)
+        found = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         if out is None:
             return np.ascontiguousarray(found, dtype=self.dtype)
         np.copyto(out, found, casting="unsafe")
@@ -118,7 +118,7 @@ class ChunkRows:
         places = client.who_has(list(chunks.values()))
         by_worker: dict[str, list[Any]] = {}
         for key in keys:
-            by_worker.setdefault(min(places[key]), []).append(chunks[key])
+            by_worker.setdefault(places[key][0], []).append(chunks[key])  # who had it first: others have copies
         first = sorted(by_worker.items(), key=lambda item: keys.index(item[1][0].key))
         return {address: (_joined, *parts) for address, parts in first}
 
