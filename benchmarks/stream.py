@@ -1,13 +1,14 @@
 """Training on a file larger than memory: peak memory, rows per second against rows in memory, and how well it shuffles.
 
-    python stream.py generate [--gb 20] [--file F]   bits at random in HDF5, a byte each, 784 columns
+    python stream.py generate [--gb 20] [--file F]   bits at random, a byte each, 784 columns
     python stream.py fit [--file F]                  one epoch of an RBM on all of it: peak resident memory, time
     python stream.py stack [--file F]                two layers, what is between them on the disk and computed again
     python stream.py rate [--file F]                 rows per second, in turns with rows in memory
     python stream.py sorted                          MNIST sorted by class in the file against shuffled rows in memory
 
-The file is in /var/tmp unless named. Each result goes into stream.json as soon as it is there. `fit` and `stack` run in
-a process of their own whose data may not take more than 1 GiB (RLIMIT_DATA), and tell what was resident at most.
+The file is HDF5 in /var/tmp unless named; F.zarr and F.parquet are of those kinds, compressed as these are by default.
+Each result goes into stream.json as soon as it is there. `fit` and `stack` run in a process of their own whose data may
+not take more than 1 GiB (RLIMIT_DATA), and tell what was resident at most.
 """
 
 import argparse
@@ -28,13 +29,14 @@ from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.rows import Rows, memory_bytes
-from deepbelief.sources import ArraySource, HDF5Source
+from deepbelief.sources import ArraySource, as_source
 from deepbelief.training import Reporter
 from deepbelief.units import get_unit
 
 WIDTH, HIDDEN, BATCH = 784, 500, 100
 LIMIT = "256 MiB"
 RESIDENT = 2**30  # bytes that a process may have
+CHUNK = 5_000  # rows in a chunk of a Zarr store, or a row group of a Parquet file
 
 
 def keep(**results):
@@ -49,12 +51,41 @@ def generate(path, gigabytes):
     rng = np.random.default_rng(0)
     n = int(gigabytes * 1e9) // WIDTH
     block = (rng.random((20_000, WIDTH)) < rng.random(WIDTH)).astype(np.uint8)
-    with h5py.File(path, "w") as file:
-        rows = file.create_dataset("X", (n, WIDTH), np.uint8)
-        for start in range(0, n, len(block)):
-            part = np.roll(block, start // len(block), axis=0)[: n - start]
-            rows[start : start + len(part)] = part
-    print(f"{path}: {n} rows, {path.stat().st_size / 1e9:.1f} GB")
+    parts = ((start, np.roll(block, start // 20_000, axis=0)[: n - start]) for start in range(0, n, 20_000))
+    match path.suffix:
+        case ".parquet":
+            import pyarrow.parquet
+
+            schema = pyarrow.schema([(f"c{j}", pyarrow.uint8()) for j in range(WIDTH)])
+            with pyarrow.parquet.ParquetWriter(path, schema) as file:
+                for _, part in parts:
+                    table = pyarrow.table(list(part.T.copy()), schema=schema)
+                    file.write_table(table, row_group_size=CHUNK)
+        case ".zarr":
+            import zarr
+
+            rows = zarr.create_array(path, shape=(n, WIDTH), chunks=(CHUNK, WIDTH), dtype="u1")
+            for start, part in parts:
+                rows[start : start + len(part)] = part
+        case _:
+            with h5py.File(path, "w") as file:
+                rows = file.create_dataset("X", (n, WIDTH), np.uint8)
+                for start, part in parts:
+                    rows[start : start + len(part)] = part
+    print(f"{path}: {n} rows")
+
+
+def rows_of(path):
+    """Return the rows of a file, to be read from there."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        return as_source(pyarrow.parquet.ParquetFile(path))
+    if path.suffix == ".zarr":
+        import zarr
+
+        return as_source(zarr.open_array(path, mode="r"))
+    return as_source(h5py.File(path)["X"])
 
 
 class Progress(Reporter):
@@ -79,18 +110,18 @@ def fit_in_a_process(path, how, limit):
     rbm = RBM(HIDDEN, batch_size=BATCH, n_iter=1, memory_limit=limit, random_state=0)
     model = rbm if how == "rbm" else DBN((HIDDEN, HIDDEN // 2), rbm=rbm, memory_limit=limit, random_state=0)
     before, progress, began = peak(), Progress(), time.perf_counter()
-    with h5py.File(path, "r") as file:
-        model.set_params(verbose=progress).fit(file["X"])
-        told = {
-            "file_gb": file["X"].size / 1e9,
-            "memory_limit": limit,
-            "resident_mib_at_most": peak(),
-            "resident_mib_after_imports": before,
-            "seconds_before_training": progress.began - began,
-            "seconds": time.perf_counter() - began,
-            "rows_trained": progress.updates * BATCH,
-            "reconstruction_error": [record["reconstruction_error"] for record in model.history_],
-        }
+    rows = rows_of(path)
+    model.set_params(verbose=progress).fit(rows)
+    told = {
+        "gb_of_bytes": rows.shape[0] * rows.shape[1] / 1e9,
+        "memory_limit": limit,
+        "resident_mib_at_most": peak(),
+        "resident_mib_after_imports": before,
+        "seconds_before_training": progress.began - began,
+        "seconds": time.perf_counter() - began,
+        "rows_trained": progress.updates * BATCH,
+        "reconstruction_error": [record["reconstruction_error"] for record in model.history_],
+    }
     print(json.dumps(told))
 
 
@@ -121,20 +152,19 @@ def trainer_of(source, limit):
 
 
 def rate(path, rounds, updates):
-    with h5py.File(path, "r") as file:
-        streamed = HDF5Source(file["X"])
-        resident = ArraySource(streamed.take(slice(0, 60_000)))
-        pair = [trainer_of(streamed, memory_bytes(LIMIT)), trainer_of(resident, None)]
-        times, cpu = np.zeros((rounds, 2)), np.zeros((rounds, 2))
-        for i in range(-1, rounds):
-            for which, (trainer, rng, rows) in enumerate(pair):
-                began, worked = time.perf_counter(), time.process_time()
-                for j in range((i + 1) * updates, (i + 2) * updates):
-                    start = j * BATCH % (len(rows) // BATCH * BATCH)
-                    trainer.update(start, start + BATCH, 0.0, rng)
-                if i >= 0:
-                    times[i, which] = time.perf_counter() - began
-                    cpu[i, which] = time.process_time() - worked
+    streamed = rows_of(path)
+    resident = ArraySource(streamed.take(slice(0, 60_000)))
+    pair = [trainer_of(streamed, memory_bytes(LIMIT)), trainer_of(resident, None)]
+    times, cpu = np.zeros((rounds, 2)), np.zeros((rounds, 2))
+    for i in range(-1, rounds):
+        for which, (trainer, rng, rows) in enumerate(pair):
+            began, worked = time.perf_counter(), time.process_time()
+            for j in range((i + 1) * updates, (i + 2) * updates):
+                start = j * BATCH % (len(rows) // BATCH * BATCH)
+                trainer.update(start, start + BATCH, 0.0, rng)
+            if i >= 0:
+                times[i, which] = time.perf_counter() - began
+                cpu[i, which] = time.process_time() - worked
     ratios = times[:, 1] / times[:, 0]
     told = {
         "rows_per_second_from_the_file": float(updates * BATCH / np.median(times[:, 0])),
@@ -146,7 +176,7 @@ def rate(path, rounds, updates):
         "updates_in_a_round": updates,
     }
     print(told)
-    keep(rate=told)
+    keep(**{f"rate{path.suffix}": told})
 
 
 def sorted_rows(seeds):
@@ -194,7 +224,7 @@ if __name__ == "__main__":
         case "generate":
             generate(asked.file, asked.gb)
         case "fit":
-            keep(fit=fit(asked.file, "rbm", asked.limit))
+            keep(**{f"fit{asked.file.suffix}": fit(asked.file, "rbm", asked.limit)})
         case "stack":
             keep(stack={how: fit(asked.file, how, asked.limit) for how in ("spilled", "computed")})
         case "child":
