@@ -104,7 +104,7 @@ def small(options):
 
 
 LARGE = {
-    "sample": {"learning_rate": 0.2, "n_iter": 180},
+    "sample": {"learning_rate": 0.1, "n_iter": 160, "l1": 1e-4},
     "resample": {"learning_rate": 0.2, "n_iter": 200},
 }
 

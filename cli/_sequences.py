@@ -43,7 +43,7 @@ ONLY_RECURRENT = (
 SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "averaging", "checkpoint", "resume",
+    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "l1", "averaging", "checkpoint", "resume",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._options import (
     Layers,
@@ -47,6 +48,7 @@ machine_options = together(
     option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
     option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
     option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--l1", type=float, help="L1 factor of an RBM's weights: those not needed become 0."),
     option("--averaging", type=float, help="Average the weights over this share of the run, at its end."),
     option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
     option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
@@ -58,7 +60,7 @@ machine_options = together(
 
 RBM_SETTINGS = (
     "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
-    "visible", "hidden", "momentum", "weight_decay", "sparsity_target", "averaging", "learn_variance",
+    "visible", "hidden", "momentum", "weight_decay", "l1", "sparsity_target", "averaging", "learn_variance",
     "validation_fraction",
 )  # fmt: skip
 
@@ -76,13 +78,14 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 @memory_option
 @checkpoint_options
+@cluster_options
 @report_options
 @config_option
 def command(**options: Any) -> None:
     """Train a deep belief network on DATA and save it.
 
-    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), IDX or svmlight
-    file, or a folder of IDX files. Labels are not used here, but left out of the features and found again by the
+    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), .parquet, IDX or
+    svmlight file, a Zarr store, or a folder of IDX files. Labels are not used here, but left out of the features and found again by the
     commands that come after.
 
     \b
@@ -93,6 +96,8 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
       deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
       deepbelief pretrain --resume mnist.ckpt.h5
+      deepbelief pretrain mnist --workers 4
+      deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief import save
@@ -107,6 +112,7 @@ def command(**options: Any) -> None:
     options = recorded("pretrain", options)
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
     check_options(options)
+    clustered = check_cluster(options)
     seed = run_seed(options["seed"])
     get_backend(options["backend"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
@@ -118,12 +124,17 @@ def command(**options: Any) -> None:
     if options["recurrent"]:
         pretrain_sequences(options, seed, data, out, began)
         return
-    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
-    dbn = make_dbn(options, seed, data.rows.shape).set_params(checkpoint=file)
-    dbn = train(dbn, data, options)
+    dbn = make_dbn(options, seed, data.rows.shape)
+    if clustered:
+        with on_cluster(data, options, where) as placed:
+            dbn = train(dbn, placed, options)
+    else:
+        file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+        dbn = train(dbn.set_params(checkpoint=file), data, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
     save(dbn, out, metadata=describe_run(data, seed, where) | marks)
-    remove(file.path)
+    if not clustered:
+        remove(file.path)
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 

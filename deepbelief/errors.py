@@ -33,6 +33,10 @@ class DivergenceError(DeepBeliefError, ArithmeticError):
     """Training diverged and there is no good epoch to fall back on."""
 
 
+class ClusterError(DeepBeliefError, RuntimeError):
+    """A cluster that cannot be reached, or whose workers cannot be used or are lost."""
+
+
 class MissingExtraError(DeepBeliefError, ImportError):
     """A library that only some functions need is not installed."""
 

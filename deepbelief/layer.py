@@ -1,17 +1,19 @@
 """Training of one layer: what it keeps from update to update, and the task that the epoch loop runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.gradients import GradientEstimator, LogVariance, PhaseBuffers
+from deepbelief.gradients import GradientEstimator, LogVariance, Persistent, PhaseBuffers
 from deepbelief.health import idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.optimizers import SGD, Average
+from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import host_rng, stream
@@ -50,13 +52,13 @@ class LayerTrainer:
 
     def __init__(
         self, weights: Weights, settings: RBMSettings, bk: Backend, *, seed: int, layer: int, horizon: int,
-        state: LayerState | None = None,
+        state: LayerState | None = None, peers: Peers = ALONE,
     ) -> None:  # fmt: skip
         named_unit(settings.hidden)
         self.bk = bk
         self.machine = Machine(weights, bk)
         self.settings = settings
-        self.seed, self.layer, self.horizon = seed, layer, horizon
+        self.seed, self.layer, self.horizon, self.peers = seed, layer, horizon, peers
         self.buffers = PhaseBuffers(bk, self.machine)
         self.optimizer = SGD(settings.nesterov)
         self.velocities = self.optimizer.start(bk, self.machine.params)
@@ -206,6 +208,26 @@ class LayerTrainer:
         if self.spread is not None:
             v[:n] *= self.spread.factor
         self.step(n, position, rng)
+        for _ in range(self.peers.rounds(start, stop, len(self._rows), int(self.settings.batch_size))):
+            self._meet(rng)
+
+    def _meet(self, rng: Rng) -> None:
+        """Take the mean over all peers for what they share; chains, which stay, settle in it."""
+        shared = [*self.machine.params, *(self.velocities if self.peers.velocities else ())]
+        shared += [] if self.buffers.offsets is None else [self.buffers.offsets[1]]
+        shared += [] if self.activity is None else [self.activity]
+        shared += [] if self.spread is None else [self.spread.value]
+        self._take_means(shared)
+        if self.spread is not None:
+            self.spread.set(self.spread.value)
+        if self.chains is not None and self.peers.settling:
+            estimator = cast(Persistent, self.estimator)
+            estimator.settle(self.machine, self.buffers, self.chains, self.peers.settling, rng)
+
+    def _take_means(self, shared: Sequence[DeviceArray]) -> None:
+        means = self.peers.mean([self.bk.to_numpy(array) for array in shared])
+        for array, mean in zip(shared, means, strict=True):
+            array[...] = self.bk.asarray(mean)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
         """Make one update with the first ``n`` rows of the visible buffer."""
@@ -221,12 +243,20 @@ class LayerTrainer:
         rates, decays = (self._rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self._shift_biases(1)
         self.optimizer.step(self.bk, self.machine.params, grads, self.velocities, rates, self._momentum, decays)
+        if settings.l1:
+            self._shrink(self._rate * settings.l1)
         self._shift_biases(-1)
         if self.spread is not None:
             self.spread.step(variance, self._rate)
         if self.average is not None and position >= 1 - settings.averaging:
             self.average.add(self.buffers.room)
         self.state.updates += 1
+
+    def _shrink(self, most: float) -> None:
+        """Move each weight towards 0 by so much, and no further: W less what of it lies within +-most."""
+        W = self.machine.W
+        within = self.bk.xp.maximum(W, -most, out=self.buffers.space("shrunk", *W.shape))
+        W -= self.bk.xp.minimum(within, most, out=within)
 
     def _shift_biases(self, sign: int) -> None:
         """Go over to the biases of centred units, b + W lambda and c + mu W, which a step moves beside W, or back."""
@@ -257,7 +287,7 @@ class LayerTrainer:
         record |= seen | {"free_energy_gap": self._free_energy_gap()}
         record |= {"learning_rate": self._rate, "momentum": self._momentum}
         weights = self.machine.weights()
-        reason = self._divergence(weights, error, largest)
+        record, reason = self.peers.judged(record, self._divergence(weights, error, largest))
         if reason:
             self._fall_back(epoch, reason)
             record["diverged"] = self.diverged
@@ -267,8 +297,11 @@ class LayerTrainer:
         return record
 
     def _finish_average(self) -> None:
-        if self.average is not None and self.average.n:
+        if self.average is None:
+            return
+        if self.average.n:
             self.average.finish()
+        self._take_means(self.machine.params)
 
     def _look(self) -> tuple[float, Record]:
         """Return the largest hidden input of the monitored rows, and what the record tells of them.

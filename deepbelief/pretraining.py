@@ -12,6 +12,7 @@ from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
+from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
 from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
@@ -44,7 +45,7 @@ def pretrain(
     source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], *, bk: Backend, seed: int,
     n_passes: int = 1, held_out: RowSource | None = None, reporter: Reporter | None = None,
     start: Stack | None = None, states: Sequence[LayerState] | None = None, keeper: Keeper = NO_KEEPER,
-    memory_limit: int | None = None,
+    memory_limit: int | None = None, peers: Peers = ALONE,
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack layer by layer, in one or more passes.
 
@@ -70,6 +71,8 @@ def pretrain(
         Keeps the run's state, and knows where one that goes on stood.
     memory_limit : int, optional
         Bytes that rows may take in memory; None: a quarter of what there is. More rows are read in windows.
+    peers : Peers
+        Others that train the same stack, each on rows of its own.
 
     Returns
     -------
@@ -86,20 +89,34 @@ def pretrain(
     reporter = reporter or Reporter()
     if source.shape[0] < 2:
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
-    source, drawn, held_out = _binarized(source, held_out, settings[0], seed)
+    own = peers.seed(seed)
+    n_rows = peers.rows(source.shape[0])
+    source, drawn, held_out = _binarized(source, held_out, settings[0], own)
     found = keeper.found("pretrain")
     stood = (0, 0) if found is None else (found.context["pass"], found.context["layer"])
     history: list[Record] = [] if found is None else list(found.context["history"])
-    trainers = [] if found is None else _taken_up(found, settings, source.shape[0], bk, seed)
+    trainers = [] if found is None else _taken_up(found, settings, n_rows, bk, own, peers)
     for number in range(stood[0], n_passes):
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
             if layer:
-                rows, held = _represented(trainers[layer - 1], rows, held, drawn, settings[layer], seed)
+                rows, held = _represented(trainers[layer - 1], rows, held, drawn, settings[layer], own)
             if layer == len(trainers):
                 trainer = _first_pass_trainer(
-                    source, rows, trainers, layer, n_hidden, settings[layer], bk, seed, n_passes, start, states
+                    source,
+                    rows,
+                    n_rows,
+                    trainers,
+                    layer,
+                    n_hidden,
+                    settings[layer],
+                    bk,
+                    seed,
+                    n_passes,
+                    start,
+                    states,
+                    peers,
                 )
                 trainers.append(trainer)
             trainer = trainers[layer]
@@ -166,7 +183,9 @@ def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], 
     return {"pass": number, "layer": layer, "first": first, "layers": others, "history": list(history)}
 
 
-def _taken_up(found: Found, settings: Sequence[RBMSettings], n_rows: int, bk: Backend, seed: int) -> list[LayerTrainer]:
+def _taken_up(
+    found: Found, settings: Sequence[RBMSettings], n_rows: int, bk: Backend, seed: int, peers: Peers
+) -> list[LayerTrainer]:
     """Return the trainers of the layers that a run had reached."""
     states = list(found.context["layers"])
     states.insert(found.context["layer"], found.task)
@@ -174,18 +193,19 @@ def _taken_up(found: Found, settings: Sequence[RBMSettings], n_rows: int, bk: Ba
     for layer, state in enumerate(states):
         weights = Weights(**state["weights"])
         trainer = LayerTrainer(
-            weights, _resolved(settings[layer], weights, n_rows), bk, seed=seed, layer=layer, horizon=state["horizon"],
-            state=LayerState(**state["state"]),
+            weights, _resolved(settings[layer], weights, n_rows, peers), bk, seed=seed, layer=layer,
+            horizon=state["horizon"], state=LayerState(**state["state"]), peers=peers,
         )  # fmt: skip
         trainer.restore(state)
         trainers.append(trainer)
     return trainers
 
 
-def _resolved(settings: RBMSettings, weights: Weights, n_rows: int) -> RBMSettings:
-    return replace(settings, visible=weights.visible).resolve(
+def _resolved(settings: RBMSettings, weights: Weights, n_rows: int, peers: Peers) -> RBMSettings:
+    settings = replace(settings, visible=weights.visible).resolve(
         n_rows, weights.n_visible, weights.n_hidden, weights.visible_mean
     )
+    return replace(settings, learning_rate=peers.rate(float(settings.learning_rate)))
 
 
 def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:
@@ -198,8 +218,8 @@ def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], 
 
 
 def _first_pass_trainer(
-    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, n_hidden: int,
-    settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any,
+    source: RowSource, rows: Rows | None, n_rows: int, trainers: list[LayerTrainer], layer: int, n_hidden: int,
+    settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any, peers: Peers,
 ) -> LayerTrainer:  # fmt: skip
     """Return the trainer of a layer that the first pass has reached; ``rows`` are the hidden means of that below."""
     hidden = named_unit(settings.hidden)
@@ -209,35 +229,38 @@ def _first_pass_trainer(
     if start is not None:
         weights = start.layers[layer]
     else:
-        unit, mean, scale, visible_mean = _visible_of(source, rows, trainers, layer, settings)
+        unit, mean, scale, visible_mean = _visible_of(source, rows, trainers, layer, settings, peers)
         weights = initial_weights(
             n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
             sparsity_target=settings.sparsity_target, is_model=settings.is_model,
         )  # fmt: skip
-    settings = _resolved(settings, weights, source.shape[0])
+    settings = _resolved(settings, weights, n_rows, peers)
     horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
-    return LayerTrainer(weights, settings, bk, seed=seed, layer=layer, horizon=horizon, state=state)
+    return LayerTrainer(
+        weights, settings, bk, seed=peers.seed(seed), layer=layer, horizon=horizon, state=state, peers=peers
+    )
 
 
 def _visible_of(
-    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings
+    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings, peers: Peers
 ) -> tuple[Unit, Any, Any, Any]:
     if layer == 0:
         visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
-        return choose_visible(visible, source)
+        return choose_visible(visible, source, peers)
     means = rows.source()  # type: ignore[union-attr]
-    return visible_above(trainers[-1].machine.hidden, means)
+    return visible_above(trainers[-1].machine.hidden, means, peers)
 
 
-def visible_above(hidden: Unit, means: RowSource) -> tuple[Unit, Any, Any, Any]:
+def visible_above(hidden: Unit, means: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, column means) of a layer trained on these means of hidden units."""
     unit = get_unit(hidden.next_visible)
     if hidden.standardise:
-        _, mean, scale, centred = choose_visible(unit, means)
+        _, mean, scale, centred = choose_visible(unit, means, peers)
         # A unit that is all but dead is no column to be blown up to the others' size: its weights would be huge.
-        deviation = np.sqrt(column_statistics(means).var)
+        deviation = np.sqrt(peers.statistics(column_statistics(means)).var)
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
-    column_means, n = column_statistics(means).mean, means.shape[0]
+    statistics = peers.statistics(column_statistics(means))
+    column_means, n = statistics.mean, statistics.n
     if unit.spec == "bernoulli":
         column_means = (column_means * n + 1) / (n + 2)
     return unit, None, None, column_means.astype(means.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.activations import get_activation
 from deepbelief.errors import SettingError
 from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.peers import ALONE, Peers
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
@@ -38,6 +39,7 @@ class RBMSettings:
     momentum: float | str = "auto"
     nesterov: bool = False
     weight_decay: float = 2e-4
+    l1: float = 0.0
     batch_size: int | str = "auto"
     n_iter: int | str = "auto"
     sparsity_target: float | None = None
@@ -101,7 +103,7 @@ def check_binary(visible: str | Unit, source: RowSource, binarize: str | None) -
     check_unit_interval(source)
 
 
-def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, Any, Any]:
+def choose_visible(visible: str | Unit, source: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
     ``"auto"`` is Bernoulli where all values lie in [0, 1], else Gaussian. Gaussian units standardise each
@@ -112,7 +114,7 @@ def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, A
     DataError
         If a value is not finite or cannot belong to the type; the message names its row and column.
     """
-    statistics = column_statistics(source)
+    statistics = peers.statistics(column_statistics(source))
     if visible == "auto":
         visible = "bernoulli" if _within_unit_interval(statistics) else "gaussian"
     unit = get_unit(visible)
@@ -126,7 +128,7 @@ def choose_visible(visible: str | Unit, source: RowSource) -> tuple[Unit, Any, A
             unit.check_block(block, start)
             start += len(block)
     dtype = source.dtype
-    n = source.shape[0]
+    n = statistics.n
     if unit.spec == "gaussian":
         deviation = np.sqrt(statistics.var)
         # A column that is constant up to rounding has no scale of its own.

@@ -215,7 +215,7 @@ class _Loop:
 
     def _go_to(self, place: State, rng: Rng) -> int:
         """Put task and stream where they stood, and return the number of updates done."""
-        if place["windows"] != self._windows():
+        if "windows" in place and place["windows"] != self._windows():
             was, now = place["windows"] or "no windows", self._windows() or "none"
             raise SettingError(
                 f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "

@@ -31,6 +31,7 @@ ORDER = [
     "sampling",
     "hdf5",
     "checkpoints",
+    "peers",
     "rows",
     "training",
     "tensorboard",

@@ -33,7 +33,7 @@ def test_updates_on_flipped_rows_are_flipped_updates(bk, gradient, nesterov, cen
     for start, data in ((weights, rows), (flipped(weights), 1 - rows)):
         trainer = trainer_for(
             bk, data, weights=start, gradient=gradient, centered=centered, weight_decay=0.05, momentum=0.7,
-            nesterov=nesterov,
+            nesterov=nesterov, l1=0.01,
         )  # fmt: skip
         train(trainer, data, (0, 4))
         ends.append(trainer.machine.weights())
@@ -48,7 +48,15 @@ def test_an_update_is_that_of_centred_parameters(bk):
     rows = bits(10, dtype=np.float64)
     weights = with_means(exact.tiny(6, 4), rows)
     trainer = trainer_for(
-        bk, rows, weights=weights, gradient=Exact(), centered=True, weight_decay=0.5, learning_rate=0.2, momentum=0.0
+        bk,
+        rows,
+        weights=weights,
+        gradient=Exact(),
+        centered=True,
+        weight_decay=0.5,
+        learning_rate=0.2,
+        momentum=0.0,
+        l1=0.4,
     )
     train(trainer, rows, (0, 1))
     after, mu = trainer.machine.weights(), weights.visible_mean
@@ -57,6 +65,8 @@ def test_an_update_is_that_of_centred_parameters(bk):
     W, vbias, hbias = exact.gradient(weights, rows)
     W = W - np.outer(mu, hbias) - np.outer(vbias, offset)
     new = weights.W - 0.2 * (W + 0.5 * weights.W)
+    new = np.sign(new) * np.maximum(np.abs(new) - 0.2 * 0.4, 0)
+    assert 0 < (new == 0).sum() < new.size
     np.testing.assert_allclose(after.W, new, atol=1e-13)
     np.testing.assert_allclose(after.vbias, weights.vbias + weights.W @ offset - 0.2 * vbias - new @ offset, atol=1e-13)
     np.testing.assert_allclose(after.hbias, weights.hbias + mu @ weights.W - 0.2 * hbias - mu @ new, atol=1e-13)

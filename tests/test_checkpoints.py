@@ -108,7 +108,7 @@ PRETRAINING = {
     "gaussian below": {"rbm": [RBM(visible="gaussian", hidden="rectified", **QUICK), RBM(hidden="gaussian", **QUICK)]},
     "held out": {"rbm": RBM(validation_fraction=0.2, schedule="cosine", **QUICK)},
     "centred": {"rbm": RBM(gradient="pcd", centered=True, n_chains=7, gibbs_steps=(1, 3), **QUICK)},
-    "averaged": {"rbm": RBM(averaging=0.6, binarize="resample", **QUICK)},
+    "averaged": {"rbm": RBM(averaging=0.6, l1=1e-3, binarize="resample", **QUICK)},
     "variance": {"rbm": [RBM(visible="gaussian", learn_variance=True, **QUICK), RBM(**QUICK)]},
     "fast weights": {"rbm": RBM(gradient="fpcd", **QUICK)},
     "tempering": {"rbm": RBM(gradient="pt", **QUICK)},

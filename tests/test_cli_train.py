@@ -44,9 +44,9 @@ def test_pretrain_trains_what_python_trains():
 
 def test_pretrain_trains_for_likelihood():
     good("pretrain", *TINY, "--gradient", "pt", "--gibbs-steps", "1-3", "--chains", 7, "--centered", "--binarize",
-         "resample", "--averaging", 0.5)  # fmt: skip
+         "resample", "--averaging", 0.5, "--l1", 1e-3)  # fmt: skip
     rbm = RBM(n_iter=2, gradient="pt", gibbs_steps=(1, 3), n_chains=7, centered=True, binarize="resample",
-              averaging=0.5)  # fmt: skip
+              averaging=0.5, l1=1e-3)  # fmt: skip
     expected = DBN((12, 8), rbm=rbm, random_state=1).fit(rows())
     found = load("digits.h5")
     assert same_stack(found.stack_, expected.stack_)

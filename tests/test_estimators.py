@@ -333,6 +333,7 @@ BAD_RBM = [
     ("schedule", None, "constant, linear, cosine"),
     *[("gibbs_steps", v, NUMBER) for v in (0, 1.5, "auto", True, (0, 3), (1, 2.5), (1, 2, 3), [1])],
     *[("n_chains", v, NUMBER) for v in (0, 1.5, "all", None, True)],
+    *[("l1", v, NUMBER) for v in (-1e-9, np.inf, None)],
     *[("averaging", v, NUMBER) for v in (-0.1, 1.1, "x", None)],
     *[("binarize", v, "threshold, sample, resample") for v in ("smaple", True, 1)],
     *[("learning_rate", v, NUMBER) for v in (0, -1, np.nan, np.inf, "fast", None, True)],

@@ -36,6 +36,7 @@ MODELS = {
         n_chains=7,
         centered=True,
         averaging=0.5,
+        l1=1e-3,
         binarize="sample",
         warm_start=True,
         random_state=0,
@@ -381,7 +382,8 @@ BAD = [
         ("n_components", "x"), ("visible", "bernouli"), ("hidden", 3), ("gradient", "x"), ("gibbs_steps", 0),
         ("learning_rate", -1), ("schedule", "x"), ("schedule", []), ("momentum", 2), ("weight_decay", float("nan")),
         ("batch_size", 0.5), ("n_iter", "x"), ("gibbs_steps", [1, 0]), ("n_chains", 0),
-        ("binarize", "x"), ("averaging", 2), ("validation_fraction", 1), ("warm_start", "x"), ("sparsity_cost", None),
+        ("binarize", "x"), ("l1", -1), ("averaging", 2), ("validation_fraction", 1), ("warm_start", "x"),
+        ("sparsity_cost", None),
     ]],
     *[(kind, name, value) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier") for name, value in [
         ("backend", "x"), ("backend", []), ("verbose", "x"), ("random_state", "x"), ("unknown", 1),

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings
@@ -29,7 +30,9 @@ def is_source(X: Any) -> bool:
 
 
 def streamed(X: Any) -> Any:
-    """Return an open file's rows or a large memory map as the source that reads it bit by bit, all else as it is."""
+    """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
+    if is_dask(X):
+        return Partitioned(X)
     large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP
     return as_source(X) if large or is_stored(X) else X
 
@@ -145,6 +148,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
     check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
     check_number("weight_decay", rbm.weight_decay, low=0)
+    check_number("l1", rbm.l1, low=0)
     check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
     check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
     check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
@@ -158,8 +162,9 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
         learn_variance=bool(rbm.learn_variance),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
-        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), batch_size=rbm.batch_size,
-        n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target, sparsity_cost=float(rbm.sparsity_cost),
+        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), l1=float(rbm.l1),
+        batch_size=rbm.batch_size, n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target,
+        sparsity_cost=float(rbm.sparsity_cost),
     )  # fmt: skip
 
 

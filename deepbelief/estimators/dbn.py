@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.distributed import Partitioned
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
@@ -116,15 +117,20 @@ def pretrain_stack(
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
-    fraction = 0.0 if first is None else first.validation_fraction
+    fraction = 0.0 if first is None else float(first.validation_fraction)
+    run: dict[str, Any] = {
+        "seed": seed, "n_passes": int(estimator.n_passes), "reporter": reporter, "keeper": keeper,
+        "memory_limit": memory_bytes(estimator.memory_limit),
+    }  # fmt: skip
+    if isinstance(source, Partitioned):
+        result = source.pretrain(sizes, settings, validation_fraction=fraction, **run)
+        warn_diverged(result.diverged)
+        return result
     held_out = None
     if fraction:
         choose_visible(settings[0].visible, source)  # an error then names a row of the whole
         source, held_out, _, _ = split_rows(source, fraction, seed)
-    result = pretrain(
-        source, sizes, settings, bk=bk, seed=seed, n_passes=int(estimator.n_passes), held_out=held_out,
-        reporter=reporter, keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
-    )  # fmt: skip
+    result = pretrain(source, sizes, settings, bk=bk, held_out=held_out, **run)
     warn_diverged(result.diverged)
     return result
 
@@ -160,7 +166,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         The share of values that are corrupted; for Gaussian noise its standard deviation.
     n_passes : int, default=1
         Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
-        below as they then are.
+        below as they then are. At equal updates more passes gained nothing that was measured
+        (`benchmarks/passes.py`): raise the epochs of the layers first.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
     memory_limit : int, str or None, default=None
         Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.distributed import Partitioned
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -80,6 +81,10 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     nesterovs_momentum : bool, default=False
     weight_decay : float, default=2e-4
         L2 factor of the weights (not the biases).
+    l1 : float, default=0.0
+        L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and no further
+        (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that weights which the data do not ask for
+        are 0. Where an RBM overfits it gains more than weight_decay does (500 hidden units on MNIST: 1e-4).
     sparsity_target : float, optional
         Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial
         hidden biases. None: no push.
@@ -158,6 +163,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         momentum: float | str = "auto",
         nesterovs_momentum: bool = False,
         weight_decay: float = 2e-4,
+        l1: float = 0.0,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
         learn_variance: bool = False,
@@ -185,6 +191,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.momentum = momentum
         self.nesterovs_momentum = nesterovs_momentum
         self.weight_decay = weight_decay
+        self.l1 = l1
         self.sparsity_target = sparsity_target
         self.sparsity_cost = sparsity_cost
         self.learn_variance = learn_variance
@@ -240,15 +247,21 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     ) -> Pretrained:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
         seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
+        begun: dict[str, Any] = {
+            "reporter": get_reporter(self.verbose), "start": Stack((self.weights_,)) if again else None,
+            "states": [self._state] if again else None, "keeper": keeper,
+            "memory_limit": memory_bytes(self.memory_limit),
+        }  # fmt: skip
+        if isinstance(source, Partitioned):
+            fraction = float(self.validation_fraction)
+            return source.pretrain(
+                [int(self.n_components)], [settings], seed=seed, validation_fraction=fraction, **begun
+            )
         held_out = None
         if self.validation_fraction:
             choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
             source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
-        return pretrain(
-            source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
-            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
-        )  # fmt: skip
+        return pretrain(source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out, **begun)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.

@@ -137,18 +137,21 @@ class SequenceModelMixin(TransformerMixin):
         bk, _, _, after = self._states(X, lengths)
         return on_device(after, X, bk)
 
-    def predict_next(self, X: Any, lengths: Any = None, *, n_chains: int = 10, gibbs_steps: int = 50) -> Any:
+    def predict_next(
+        self, X: Any, lengths: Any = None, *, n_chains: int = 10, betas: int = 100, gibbs_steps: int = 50
+    ) -> Any:
         """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
 
-        Up to 12 hidden units it is exact, else the mean over Gibbs chains; the same call gives the same numbers.
+        Up to 12 hidden units it is exact, else the weighted mean over annealed Gibbs chains; the same call gives the
+        same numbers.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
         lengths : array-like of int, optional
             None: one sequence.
-        n_chains, gibbs_steps : int
-            Chains for each frame, and their steps, of which the first half does not count.
+        n_chains, betas, gibbs_steps : int
+            Chains for each frame, the inverse temperatures that they go through, and their steps after that.
 
         Returns
         -------
@@ -156,10 +159,11 @@ class SequenceModelMixin(TransformerMixin):
             In the units of the data: row t, of frames up to t, is to be compared with frame t + 1. CuPy if X is.
         """
         check_number("n_chains", n_chains, low=1, integer=True)
+        check_number("betas", betas, low=1, integer=True)
         check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
         bk, _, _, after = self._states(X, lengths)
         rng = bk.rng(stream(self._seed, "predict next"))
-        frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, gibbs_steps=gibbs_steps)
+        frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, betas=betas, gibbs_steps=gibbs_steps)
         return on_device(self._in_units_of_data(frames), X, bk)
 
     def _in_units_of_data(self, frames: Array) -> Array:

@@ -8,7 +8,7 @@ comes from. A denoising autoencoder has the same parameters, and its gradient is
 from collections.abc import Mapping
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.gradients.base import Gradient, GradientEstimator, PhaseBuffers
+from deepbelief.gradients.base import Gradient, GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
 from deepbelief.gradients.enumeration import Exact
@@ -18,7 +18,7 @@ from deepbelief.gradients.variance import LogVariance
 
 __all__ = [
     "CD", "CORRUPTIONS", "FPCD", "GRADIENTS", "MFCD", "PCD", "PT", "Denoising", "Exact", "Gradient",
-    "GradientEstimator", "LogVariance", "PhaseBuffers", "get_gradient",
+    "GradientEstimator", "LogVariance", "Persistent", "PhaseBuffers", "get_gradient",
 ]  # fmt: skip
 
 GRADIENTS: Mapping[str, type[GradientEstimator]] = {

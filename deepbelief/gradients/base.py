@@ -137,3 +137,10 @@ class GradientEstimator(Protocol):
         rng: Rng,
     ) -> Gradient:
         """Return the gradient for the minibatch in the first ``n_rows`` rows of the visible buffer."""
+
+
+class Persistent(Protocol):
+    """What an estimator whose chains persist provides beside that."""
+
+    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
+        """Move the chains, in place, by Gibbs steps that nothing learns from; the buffers are scratch space."""

@@ -76,6 +76,11 @@ class PT:
         machine.mean_hidden(v[last], out=h[last])
         return buffers.gradient(n_rows, n_chains, batch_size)
 
+    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
+        """Move the chains by Gibbs steps that nothing learns from."""
+        for _ in range(steps):
+            self._step(machine, buffers, chains, buffers.visible(len(chains)), rng)
+
     def _step(
         self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, v: DeviceArray, rng: Rng
     ) -> DeviceArray:

@@ -89,12 +89,64 @@ def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int
     size = max(1, BLOCK_ROWS // n_runs)
     for start in range(0, n, size):
         part = slice(start, min(start + size, n))
-        log_z[part], variance[part] = _anneal(machine, part, rng, n_runs, steps)
+        _, log_w, base = _anneal(machine, part, rng, n_runs, steps)
+        top = log_w.max(axis=0)
+        w = np.exp(log_w - top)
+        log_z[part] = np.log(w.mean(axis=0)) + top + base
+        variance[part] = w.var(axis=0, ddof=1) / w.mean(axis=0) ** 2 / n_runs if n_runs > 1 else np.inf
     return DrivenLogZ(log_z, variance, f"AIS, {n_runs} runs of {len(steps) - 1} steps for each frame")
 
 
-def _anneal(machine: Machine, part: slice, rng: Rng, n_runs: int, steps: Array) -> tuple[Array, Array]:
-    """Return log Z and its variance for some of the machines."""
+def ais_driven_means(
+    machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300, gibbs_steps: int = 50
+) -> DeviceArray:
+    """Return E[v] of each machine, estimated from annealing runs that go on at the end.
+
+    Chains that start afresh stay in the mode that they find first. Runs of annealing are spread over the modes, and
+    their weights say how much each stands for (Neal 2001, eq. 9): the mean of E[v | h] over the steps that follow is
+    weighted by them.
+
+    Parameters
+    ----------
+    machine : Machine
+        With biases for each row.
+    rng : Rng
+    n_runs : int
+        Of each machine.
+    betas : int or sequence of float
+        As for `deepbelief.likelihood.ais_log_z`.
+    gibbs_steps : int
+        Of each run, at the end.
+
+    Returns
+    -------
+    device array of shape (n_machines, n_visible)
+        In the machine's dtype.
+    """
+    bk, xp, steps = machine.bk, machine.bk.xp, check_betas(betas)
+    n, n_visible = machine.vbias.shape
+    found = xp.empty((n, n_visible), machine.dtype)
+    size = max(1, BLOCK_ROWS // n_runs)
+    for start in range(0, n, size):
+        part = slice(start, min(start + size, n))
+        runs, log_w, _ = _anneal(machine, part, rng, n_runs, steps)
+        w = np.exp(log_w - log_w.max(axis=0))
+        w /= w.sum(axis=0) * gibbs_steps
+        own, v = runs.machine, runs.v
+        mean, total = xp.empty_like(v), xp.zeros_like(v)
+        h = xp.empty(own.hbias.shape, machine.dtype)
+        for _ in range(gibbs_steps):
+            own.sample_hidden(v, rng, h)
+            own.sample_visible(h, rng, v, mean=mean)
+            total += mean
+        total = total.reshape(n_runs, -1, n_visible)
+        total *= bk.asarray(w[:, :, None], dtype=machine.dtype)
+        found[part] = total.sum(axis=0)
+    return found
+
+
+def _anneal(machine: Machine, part: slice, rng: Rng, n_runs: int, steps: Array) -> tuple[Runs, Array, Array]:
+    """Return the runs of some of the machines at their end, the runs' log weights, and log Z of the bases."""
     bk = machine.bk
     vbias, hbias = machine.vbias[part], machine.hbias[part]
     n = len(vbias)
@@ -104,11 +156,7 @@ def _anneal(machine: Machine, part: slice, rng: Rng, n_runs: int, steps: Array) 
     runs = Runs(own, base[each], n * n_runs, rng)
     runs.start()
     log_w = bk.to_numpy(runs.anneal(steps)).reshape(n_runs, n)
-    top = log_w.max(axis=0)
-    w = np.exp(log_w - top)
-    log_z = np.log(w.mean(axis=0)) + top + bk.to_numpy(base_partition(machine, base)).astype(np.float64)
-    spread = w.var(axis=0, ddof=1) / w.mean(axis=0) ** 2 / n_runs if n_runs > 1 else np.full(n, np.inf)
-    return log_z, spread
+    return runs, log_w, bk.to_numpy(base_partition(machine, base)).astype(np.float64)
 
 
 def _base(machine: Machine, n: int, rng: Rng) -> DeviceArray:

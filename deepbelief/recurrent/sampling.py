@@ -6,23 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.likelihood.driven import EXACT_UNITS
+from deepbelief.likelihood.driven import EXACT_UNITS, ais_driven_means
 from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
 
 DeviceArray = Any
 Array = NDArray[Any]
 
-BLOCK_CHAINS = 1024
+BLOCK_FRAMES = 1024
 
 
 def expected_frames(
-    weights: RecurrentWeights, before: Array, bk: Backend, rng: Rng, *, n_chains: int = 10, gibbs_steps: int = 50
-) -> Array:
+    weights: RecurrentWeights, before: Array, bk: Backend, rng: Rng, *, n_chains: int = 10, betas: int = 100,
+    gibbs_steps: int = 50,
+) -> Array:  # fmt: skip
     """Return the expectation of frames, given the states before them.
 
-    Up to 12 hidden units it is exact; else the mean of E[v | h] over Gibbs chains, the first half of whose steps does
-    not count.
+    Up to 12 hidden units it is exact; else the mean of E[v | h] over Gibbs chains that annealed runs start, weighted
+    as these are (`deepbelief.likelihood.driven.ais_driven_means`).
 
     Parameters
     ----------
@@ -30,8 +31,8 @@ def expected_frames(
     before : ndarray of shape (n_frames, n_recurrent)
     bk : Backend
     rng : Rng
-    n_chains, gibbs_steps : int
-        Of each frame.
+    n_chains, betas, gibbs_steps : int
+        Chains of each frame, their inverse temperatures, and their steps at the end.
 
     Returns
     -------
@@ -40,33 +41,15 @@ def expected_frames(
     """
     model, space = RecurrentMachine(weights, bk), Workspace(bk, weights.frame.W.dtype)
     found = np.empty((len(before), weights.frame.n_visible), model.dtype)
-    size = max(1, BLOCK_CHAINS // n_chains)
-    for start in range(0, len(before), size):
-        states = bk.asarray(before[start : start + size], dtype=model.dtype)
+    for start in range(0, len(before), BLOCK_FRAMES):
+        states = bk.asarray(before[start : start + BLOCK_FRAMES], dtype=model.dtype)
         machine = model.driven_by(states, space)
         if weights.frame.n_hidden <= EXACT_UNITS:
             mean = _exact(machine)
         else:
-            mean = _by_chains(machine, n_chains, gibbs_steps, rng)
-        found[start : start + size] = bk.to_numpy(mean)
+            mean = ais_driven_means(machine, rng, n_runs=n_chains, betas=betas, gibbs_steps=gibbs_steps)
+        found[start : start + BLOCK_FRAMES] = bk.to_numpy(mean)
     return found
-
-
-def _by_chains(machine: Machine, n_chains: int, gibbs_steps: int, rng: Rng) -> DeviceArray:
-    """Return the mean of E[v | h] over chains of each row's machine."""
-    bk, xp, n = machine.bk, machine.bk.xp, len(machine.vbias)
-    each = bk.asarray(np.tile(np.arange(n), n_chains))
-    own = machine.with_biases(machine.vbias[each], machine.hbias[each])
-    v, mean, total = (xp.zeros(own.vbias.shape, machine.dtype) for _ in range(3))
-    h = xp.empty(own.hbias.shape, machine.dtype)
-    machine.visible.sample(bk, mean, own.vbias, rng, v)
-    for step in range(gibbs_steps):
-        own.sample_hidden(v, rng, h)
-        own.sample_visible(h, rng, v, mean=mean)
-        if step >= gibbs_steps // 2:
-            total += mean
-    total /= gibbs_steps - gibbs_steps // 2
-    return total.reshape(n_chains, n, -1).mean(axis=0)
 
 
 def _exact(machine: Machine) -> DeviceArray:

@@ -1,0 +1,51 @@
+"""Pretraining on a cluster: one of this machine's processes, or one that is there already."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from deepbelief.errors import SettingError
+
+from ._options import option, together
+from ._resume import absolute
+
+cluster_options = together(
+    option("--workers", type=int, metavar="N", help="Train on N processes of this machine, each on its part of DATA."),
+    option(
+        "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."
+    ),
+    option("--round", "round_updates", type=int, metavar="N", help="Updates between averages.  [default: 100]"),
+    option("--rate-rule", help="Rate for n workers: sqrt, same, inverse (1/n) or linear.  [default: sqrt]"),
+)
+
+
+def check_cluster(options: dict[str, Any]) -> bool:
+    """Tell whether a cluster is asked for, after refusing what does not go with one, or only with one."""
+    asked = [name for name in ("workers", "scheduler") if options[name] is not None]
+    if len(asked) == 2:
+        raise SettingError("--workers starts a cluster and --scheduler names one: leave one of the two out")
+    for name, spelled in (("round_updates", "--round"), ("rate_rule", "--rate-rule")):
+        if not asked and options[name] is not None:
+            raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
+    for name, spelled in (("checkpoint", "--checkpoint"), ("resume", "--resume"), ("lengths", "--lengths")):
+        if asked and options[name] is not None:
+            raise SettingError(f"{spelled} does not go with --{asked[0]}: runs on a cluster keep no checkpoint")
+    if asked and options["recurrent"]:
+        raise SettingError(f"--recurrent does not go with --{asked[0]}: sequences are trained in this process")
+    return bool(asked)
+
+
+@contextlib.contextmanager
+def on_cluster(data: Any, options: dict[str, Any], where: dict[str, Any]) -> Iterator[Any]:
+    """Give the data with rows that the workers of the cluster read."""
+    from deepbelief.distributed import Averaging, FileRows, Partitioned, connected, local_cluster
+
+    given = {"updates": options["round_updates"], "rate": options["rate_rule"]}
+    averaging = Averaging(**{name: value for name, value in given.items() if value is not None})
+    rows = FileRows(
+        data.source_path, data.rows, data.scale, absolute(where["labels"]), where["limit"], where["data_dir"]
+    )
+    workers = options["workers"]
+    with local_cluster(workers) if workers is not None else connected(options["scheduler"]) as client:
+        yield replace(data, rows=Partitioned(rows, averaging, client))

@@ -1,0 +1,20 @@
+"""Pretraining on a cluster of Dask workers, in rounds: each trains on rows of its own, then parameters are averaged.
+
+All workers run the same `deepbelief.pretraining.pretrain` that one alone would. Where it has a question for all -
+column statistics, the mean of the parameters, whether an epoch diverged - the coordinator in this process merges the
+questions of all workers, and lets them go on with the answer. Rows, hidden representations and chains stay where they
+are; parameters come to this process and go back past the scheduler.
+
+A Dask scheduler runs code for whoever reaches its port: open it to nobody but yourself, or use ``tls://``.
+
+References
+----------
+McDonald, Hall and Mann, "Distributed training strategies for the structured perceptron", NAACL 2010 (iterative
+parameter mixing).
+"""
+
+from deepbelief.distributed.averaging import RATE_RULES, Averaging
+from deepbelief.distributed.clusters import connected, local_cluster
+from deepbelief.distributed.rows import FileRows, Partitioned, is_dask
+
+__all__ = ["RATE_RULES", "Averaging", "FileRows", "Partitioned", "connected", "is_dask", "local_cluster"]

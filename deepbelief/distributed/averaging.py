@@ -1,0 +1,137 @@
+"""How workers train together: how often their parameters are averaged, and at what rate each of them learns."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import SettingError, unknown
+from deepbelief.sources import ColumnStatistics
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+RATE_RULES: Mapping[str, Callable[[int], float]] = {
+    "inverse": lambda n: 1 / n,
+    "same": lambda n: 1.0,
+    "sqrt": math.sqrt,
+    "linear": float,
+}
+"""By what the learning rate of one machine is multiplied for n workers, by name."""
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How a cluster trains: in rounds, after each of which the workers go on from the mean of their parameters.
+
+    Parameters
+    ----------
+    updates : int, default=100
+        Updates that a worker makes in a round; an epoch has whole rounds, as many on each worker.
+    rate : {"sqrt", "same", "inverse", "linear"}, default="sqrt"
+        By what the learning rate is multiplied for n workers: sqrt n, 1, 1/n or n.
+    velocities : bool, default=True
+        Whether velocities are averaged beside the parameters.
+    gibbs_steps : int, default=5
+        Steps that persistent chains, which stay on their workers, take after each round without an update.
+    backend : {"auto", "numpy", "cupy"}, default="auto"
+        Of the workers; ``"auto"``: CuPy where a worker has a device.
+    timeout : float, default=300
+        Seconds that the others wait for a worker, after the first has finished, before they go on without it.
+
+    Examples
+    --------
+    >>> Averaging().factor(4)
+    2.0
+    """
+
+    updates: int = 100
+    rate: str = "sqrt"
+    velocities: bool = True
+    gibbs_steps: int = 5
+    backend: str = "auto"
+    timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.rate not in RATE_RULES:
+            raise SettingError(unknown("rate rule", self.rate, RATE_RULES))
+        for name, least in (("updates", 1), ("gibbs_steps", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+                raise SettingError(f"{name} must be an integer >= {least}, got {value!r}")
+        if not isinstance(self.timeout, (int, float)) or not 0 < self.timeout < math.inf:
+            raise SettingError(f"timeout must be a number of seconds > 0, got {self.timeout!r}")
+
+    def factor(self, n_workers: int) -> float:
+        """Return by what the learning rate is multiplied."""
+        return RATE_RULES[self.rate](n_workers)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a worker asks the others; what all have asked is merged into the answer.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `MERGED`.
+    value : object
+    weight : float
+        Rows that it speaks for.
+    """
+
+    kind: str
+    value: Any
+    weight: float
+
+
+def merged_means(a: list[Array], b: list[Array], share: float) -> list[Array]:
+    """Return a + (b - a) share: exactly what they are where both are the same."""
+    return [x + (y - x) * x.dtype.type(share) for x, y in zip(a, b, strict=True)]
+
+
+def merged_statistics(a: ColumnStatistics, b: ColumnStatistics, share: float) -> ColumnStatistics:
+    """Return the statistics of the rows of both (Chan, Golub and LeVeque 1983)."""
+    n, delta = a.n + b.n, b.mean - a.mean
+    weight = b.n / n
+    var = a.var * (1 - weight) + b.var * weight + delta * delta * (weight * (1 - weight))
+    return ColumnStatistics(n, a.mean + delta * weight, var, np.minimum(a.min, b.min), np.maximum(a.max, b.max))
+
+
+def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tuple[dict[str, Any], str]:
+    """Return the mean of what was measured, and why one of the two has diverged, if it has."""
+    (left, why), (right, other) = a, b
+    record = dict(left)
+    for name in ("reconstruction_error", "free_energy_gap", "never_on", "always_on"):
+        if left.get(name) is not None and right.get(name) is not None:
+            record[name] = left[name] + (right[name] - left[name]) * share
+    return record, why or other
+
+
+MERGED: Mapping[str, Callable[[Any, Any, float], Any]] = {
+    "rows": lambda a, b, share: (a[0] + b[0], max(a[1], b[1])),
+    "statistics": merged_statistics,
+    "mean": merged_means,
+    "judged": merged_records,
+    "begin": lambda a, b, share: a,
+    "record": lambda a, b, share: a,
+    "end": lambda a, b, share: a,
+    "epoch": lambda a, b, share: a,
+    "state": lambda a, b, share: a,
+    "done": lambda a, b, share: a,
+}
+"""How the same question of two workers becomes one, by kind; ``share`` is the second's share of their rows."""
+
+
+def merged(*questions: Question) -> Question:
+    """Return the questions of all workers as one."""
+    total = questions[0]
+    for each in questions[1:]:
+        if each.kind != total.kind:
+            raise RuntimeError(f"workers have fallen out of step: {total.kind} and {each.kind}")
+        weight = total.weight + each.weight
+        value = MERGED[each.kind](total.value, each.value, each.weight / weight)
+        total = Question(each.kind, value, weight)
+    return total

@@ -1,0 +1,208 @@
+"""The coordinator of a run: it lets all parts go on at once, and answers what they ask one another."""
+
+import contextlib
+import secrets
+import time
+import warnings
+from concurrent.futures import CancelledError
+from typing import Any
+
+from deepbelief.distributed import part as worker
+from deepbelief.distributed.averaging import Question, merged
+from deepbelief.distributed.clusters import PATIENCE, alive, library
+from deepbelief.errors import ClusterError, DeepBeliefWarning
+from deepbelief.pretraining import Pretrained
+from deepbelief.training import Reporter
+
+Recipe = tuple[Any, ...]
+"""A function that returns a part's rows, and its arguments."""
+
+POLL = 0.5  # seconds between two looks at who is there
+
+
+class Coordinator:
+    """Runs the parts of one job on the workers that hold them.
+
+    Their questions come here, past the scheduler, and the answer goes back by way of one of them. A worker that is lost
+    is left out from the round in which that happens; at the end of an epoch its part goes to a worker that has nothing
+    to do, such as one that came later. Tasks hang on no other task, so that nothing is ever computed twice.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    job : Job
+    reporter : Reporter
+    """
+
+    def __init__(self, client: Any, job: worker.Job, reporter: Reporter) -> None:
+        self.client, self.job, self.reporter = client, job, reporter
+        self.workers: dict[int, str] = {}  # address by part
+        self._recipes: list[Recipe] = []
+        self._orphans: set[int] = set()
+        self._rows: Any = None  # what all parts were told of their rows
+        self._steps: dict[int, int] = {}
+
+    def run(self, recipes: dict[str, Recipe]) -> Pretrained:
+        """Pretrain on the rows that these recipes give, by the worker's address."""
+        self.workers, self._recipes = dict(enumerate(recipes)), list(recipes.values())
+        try:
+            self.client.gather([self._start(number) for number in self.workers])
+            return self._rounds()
+        except CancelledError as error:  # what Dask makes of all that waited for a scheduler which is gone
+            raise ClusterError("the scheduler is gone, and with it the run: start both anew") from error
+        finally:
+            with contextlib.suppress(Exception):
+                self.client.run(worker.end, self.job.key, on_error="ignore")
+
+    def _start(self, number: int, state: Any = None) -> Any:
+        rows = self._submit(self._recipes[number][0], number, *self._recipes[number][1:])
+        self._steps[number] = 0
+        return self._submit(worker.start, number, self.job, number, rows, state)
+
+    def _advance(self, number: int, answer: Any) -> Any:
+        self._steps[number] += 1
+        return self._submit(worker.advance, number, self.job.key, number, self._steps[number] - 1, answer)
+
+    def _submit(self, function: Any, number: int, *args: Any) -> Any:
+        return self.client.submit(function, *args, workers=[self.workers[number]], pure=False, retries=0)
+
+    def _rounds(self) -> Pretrained:
+        answer: Any = None
+        joined: dict[int, Any] = {}
+        while True:
+            placed = self._placed(answer)
+            asked = {number: self._advance(number, placed) for number in self.workers if number not in joined} | joined
+            question = merged(*self._gathered(asked))
+            if question.kind == "done":
+                result: Pretrained = question.value
+                return result
+            joined = self._join(question) if question.kind == "state" else {}
+            answer = self._answer(question)
+
+    def _placed(self, answer: Any) -> Any:
+        """Return what parts are told: on their workers already where it is large, copied from one to the next."""
+        if not isinstance(answer, Question):
+            return answer
+        while True:
+            try:
+                return self.client.scatter(
+                    answer,
+                    workers=list(self.workers.values()),
+                    direct=True,
+                    broadcast=True,
+                    hash=False,
+                    timeout=PATIENCE,
+                )
+            except (OSError, KeyError, TimeoutError, ValueError):
+                self._leave_out(self._gone() or list(self.workers))
+
+    def _answer(self, question: Question) -> Any:
+        """Return what the parts are told: what the reporter says, or what all of them said."""
+        match question.kind:
+            case "rows":
+                self._rows = question
+            case "epoch":
+                return bool(self._orphans and self._idle())
+            case "begin":
+                return self.reporter.begin(question.value)
+            case "record":
+                return bool(self.reporter.record(question.value))
+            case "end":
+                return self.reporter.end()
+            case "state":
+                return None
+        return question
+
+    def _idle(self) -> list[str]:
+        return sorted(alive(self.client) - set(self.workers.values()))
+
+    def _gone(self) -> list[int]:
+        there = alive(self.client)
+        return [number for number, address in self.workers.items() if address not in there]
+
+    def _join(self, state: Question) -> dict[int, Any]:
+        """Let idle workers take over parts that were left, and return the question that each of them waits with.
+
+        They are told what the others were until they ask how the epoch was, as these will next; those that do not come
+        so far in time are left alone.
+        """
+        joined = {}
+        for number, address in zip(sorted(self._orphans), self._idle(), strict=False):
+            self._orphans.remove(number)  # it is offered once
+            self.workers[number] = address
+            deadline = time.monotonic() + self.job.averaging.timeout
+            try:
+                placed = self.client.scatter(state, workers=[address], direct=True, hash=False, timeout=PATIENCE)
+                self._result(self._start(number, placed), deadline)
+                asked, answers = self._advance(number, None), {"rows": self._rows, "begin": None}
+                while (kind := self._result(self.client.submit(kind_of, asked, pure=False), deadline)) in answers:
+                    asked = self._advance(number, answers[kind])
+            except Exception as error:
+                del self.workers[number]
+                warnings.warn(
+                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({error})",
+                    DeepBeliefWarning,
+                    stacklevel=2,
+                )
+            else:
+                joined[number] = asked
+        return joined
+
+    def _result(self, future: Any, deadline: float) -> Any:
+        return future.result(timeout=max(POLL, deadline - time.monotonic()))
+
+    def _gathered(self, asked: dict[int, Any]) -> list[Question]:
+        """Wait for the questions of all parts that are there, and bring them here, past the scheduler."""
+        first = None
+        while True:
+            late = [number for number in self.workers if asked[number].status == "pending"]
+            if not late:
+                self._raise_error(asked)
+                futures = [asked[number] for number in sorted(self.workers)]
+                with contextlib.suppress(TimeoutError):
+                    found: list[Question] = self.client.sync(
+                        self.client._gather, futures, direct=True, callback_timeout=self.job.averaging.timeout
+                    )
+                    return found
+                self._leave_out(self._gone() or list(self.workers))
+                continue
+            if first is None and len(late) < len(self.workers):
+                first = time.monotonic()
+            slow = first is not None and time.monotonic() - first > self.job.averaging.timeout
+            if self._sleeps([asked[number] for number in late]):
+                self._leave_out(self._gone() + (late if slow else []))
+
+    def _raise_error(self, asked: dict[int, Any]) -> None:
+        for number in self.workers:
+            if asked[number].status == "error":
+                raise asked[number].exception()
+            if asked[number].status != "finished":
+                raise CancelledError
+
+    def _sleeps(self, futures: list[Any]) -> bool:
+        """Wait a little; True if that was not enough."""
+        try:
+            library().wait(futures, timeout=POLL)
+        except TimeoutError:
+            return True
+        return False
+
+    def _leave_out(self, lost: list[int]) -> None:
+        for number in set(lost):
+            del self.workers[number]
+            self._orphans.add(number)
+        if not self.workers:
+            raise ClusterError("all workers are lost, and with them what was trained")
+
+
+def kind_of(question: Question) -> str:
+    """Return what kind of question it is; a task."""
+    return question.kind
+
+
+def new_key() -> str:
+    """Return a name for a run that no other has."""
+    return secrets.token_hex(8)
+
+
+__all__ = ["Coordinator", "new_key"]

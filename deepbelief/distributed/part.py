@@ -1,0 +1,232 @@
+"""A worker's part of a run: pretraining in a thread of its own, which asks its peers through the coordinator."""
+
+import contextlib
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.checkpoints import Found, Keeper
+from deepbelief.distributed.averaging import Averaging, Question
+from deepbelief.errors import BackendError, DeepBeliefError
+from deepbelief.layer import RBMSettings
+from deepbelief.peers import Peers
+from deepbelief.pretraining import pretrain
+from deepbelief.seeds import stream
+from deepbelief.sources import ColumnStatistics, RowSource
+from deepbelief.stack import Stack, State
+from deepbelief.training import Record, Reporter, split_rows
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What all workers of a run are told."""
+
+    key: str
+    n_parts: int
+    averaging: Averaging
+    sizes: Sequence[int]
+    settings: Sequence[RBMSettings]
+    seed: int
+    n_passes: int
+    validation_fraction: float
+    start: Stack | None
+    states: Any
+    memory_limit: int | None
+
+
+class _Ended(BaseException):
+    """The coordinator needs this part no longer, or is not heard of any more."""
+
+
+class Part:
+    """One worker's rows, and the thread that trains on them."""
+
+    def __init__(self, job: Job, number: int, source: RowSource, place: State | None = None) -> None:
+        self.place = place
+        self.job, self.number, self.source = job, number, source
+        self.backend = worker_backend(job.averaging.backend)
+        self._questions: queue.SimpleQueue[Question | BaseException] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._step, self._last = -1, Question("begin", None, 1)
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name=f"deepbelief part {number}", daemon=True)
+        self._thread.start()
+
+    def advance(self, step: int, answer: Any) -> Question:
+        """Give the answer to the last question, train on, and return the next question; the same step again repeats it.
+
+        Step 0 answers nothing: it asks for the first question.
+        """
+        if step != self._step:
+            if step:
+                self._answers.put(answer)
+            found = self._questions.get()
+            if isinstance(found, BaseException):
+                raise found
+            self._step, self._last = step, found
+        return self._last
+
+    def ask(self, kind: str, value: Any) -> Any:
+        """Ask the peers, and wait for the answer."""
+        self._questions.put(Question(kind, value, float(self.source.shape[0])))
+        with contextlib.suppress(queue.Empty):
+            answer = self._answers.get(timeout=4 * self.job.averaging.timeout)
+            if not self._ended:
+                return answer
+        raise _Ended
+
+    def end(self) -> None:
+        """Let the thread end where it waits for an answer."""
+        self._ended = True
+        self._answers.put(None)
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        job, peers = self.job, PartPeers(self)
+        try:
+            source, held_out = self.source, None
+            if job.validation_fraction:
+                source, held_out, _, _ = split_rows(source, job.validation_fraction, peers.seed(job.seed))
+            result = pretrain(
+                source, job.sizes, job.settings, bk=self.backend, seed=job.seed, n_passes=job.n_passes,
+                held_out=held_out, reporter=PartReporter(self), start=job.start, states=job.states,
+                keeper=PartKeeper(self), memory_limit=job.memory_limit, peers=peers,
+            )  # fmt: skip
+            self.ask("done", result)
+        except _Ended:
+            pass
+        except DeepBeliefError as error:
+            self._questions.put(type(error)(f"part {self.number + 1} of the rows: {error}"))
+        except Exception as error:
+            self._questions.put(error)
+
+
+class PartPeers(Peers):
+    """The workers of a cluster: each question goes to the coordinator, whose answer is what all have said."""
+
+    def __init__(self, part: Part) -> None:
+        self._part, averaging = part, part.job.averaging
+        self._largest = 0
+        self.velocities = averaging.velocities
+        self.settling = averaging.gibbs_steps if part.job.n_parts > 1 else 0
+
+    def seed(self, seed: int) -> int:
+        """Return the seed of this part's draws; the first has that of the run."""
+        number = self._part.number
+        return int(stream(seed, "part", number).generate_state(1, np.uint64)[0] >> 1) if number else seed
+
+    def rows(self, n: int) -> int:
+        """Return the number of rows of all parts."""
+        total, self._largest = self._part.ask("rows", (n, n))
+        return int(total)
+
+    def rate(self, rate: float) -> float:
+        """Return the learning rate for so many workers."""
+        return rate * self._part.job.averaging.factor(self._part.job.n_parts)
+
+    def statistics(self, own: ColumnStatistics) -> ColumnStatistics:
+        """Return the column statistics of all rows."""
+        found: ColumnStatistics = self._part.ask("statistics", own)
+        return found
+
+    def rounds(self, start: int, stop: int, n: int, batch_size: int) -> int:
+        """Return how many rounds end here: all parts have equally many in an epoch, whatever their numbers of rows."""
+        updates = -(-self._largest // batch_size)
+        rounds = -(-updates // self._part.job.averaging.updates)
+        return rounds * stop // n - rounds * start // n
+
+    def mean(self, own: list[Array]) -> list[Array]:
+        """Return the mean over all parts, weighted by their rows."""
+        found: list[Array] = self._part.ask("mean", own)
+        return found
+
+    def judged(self, record: dict[str, Any], reason: str) -> tuple[dict[str, Any], str]:
+        """Return the record for the rows of all parts."""
+        found: tuple[dict[str, Any], str] = self._part.ask("judged", (record, reason))
+        return found
+
+
+class PartReporter(Reporter):
+    """Lets the coordinator's reporter hear of this run."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    def begin(self, what: Record) -> None:
+        """Begin a layer's share of a pass."""
+        self._part.ask("begin", what)
+
+    def record(self, record: Record) -> bool:
+        """Return whether the coordinator's reporter has had enough."""
+        return bool(self._part.ask("record", record))
+
+    def end(self) -> None:
+        """End the phase."""
+        self._part.ask("end", None)
+
+
+class PartKeeper(Keeper):
+    """Gives the state at the end of an epoch to a worker that joins then, which begins from it."""
+
+    def __init__(self, part: Part) -> None:
+        self._part, self._place = part, part.place
+        self._context: Callable[[], State] = dict
+
+    def found(self, stage: str) -> Found | None:
+        """Return where the others stand, where this worker has joined them."""
+        return None if self._place is None else Found(self._place["context"], self._place["phase"]["task"])
+
+    def enter(self, stage: str, context: Callable[[], State]) -> None:
+        """Begin a layer's share of a pass."""
+        self._context = context
+
+    def resume(self) -> State | None:
+        """Return the end of the epoch that the others have finished, once; rows are this worker's own."""
+        place, self._place = self._place, None
+        if place is None:
+            return None
+        phase = place["phase"]
+        return {"task": phase["task"], "stream": phase["stream"], "records": phase["records"], "updates": sys.maxsize}
+
+    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+        """Give the state, if the coordinator wants it."""
+        if epoch_done and self._part.ask("epoch", None):
+            self._part.ask("state", {"context": self._context(), "phase": state()})
+
+
+def worker_backend(name: str) -> Backend:
+    """Return a worker's backend; ``"auto"`` is CuPy where there is a device."""
+    if name == "auto":
+        try:
+            return get_backend("cupy")
+        except BackendError:
+            return get_backend("numpy")
+    return get_backend(name)
+
+
+_PARTS: dict[tuple[str, int], Part] = {}
+
+
+def start(job: Job, number: int, source: RowSource, state: Question | None = None) -> int:
+    """Begin a part on this worker, or join others that stand at this state, and return its number of rows; a task."""
+    _PARTS[job.key, number] = Part(job, number, source, None if state is None else state.value)
+    return int(source.shape[0])
+
+
+def advance(key: str, number: int, step: int, answer: Any) -> Question:
+    """Go on with a part until its next question; a task."""
+    return _PARTS[key, number].advance(step, answer.value if isinstance(answer, Question) else answer)
+
+
+def end(key: str) -> None:
+    """End what this worker has of a run, and let go of its rows."""
+    for name in [name for name in _PARTS if name[0] == key]:
+        _PARTS.pop(name).end()

@@ -1,0 +1,198 @@
+"""Rows that lie on the workers of a cluster, or in a file that each of them opens for itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepbelief import datasets
+from deepbelief.checkpoints import NO_KEEPER, Keeper
+from deepbelief.distributed.averaging import Averaging
+from deepbelief.distributed.clusters import check_workers, current_client, library
+from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
+from deepbelief.distributed.part import Job
+from deepbelief.errors import DataError, SettingError
+from deepbelief.layer import RBMSettings
+from deepbelief.pretraining import Pretrained
+from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
+from deepbelief.stack import Stack
+from deepbelief.training import Reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Partitioned:
+    """Rows on a cluster, and how the workers that hold them train together: what `fit` takes.
+
+    Pretraining runs where the rows are. What else reads them, as fine-tuning does, brings them to this process.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n_rows, n_features), or FileRows
+    averaging : Averaging, optional
+    client : distributed.Client, optional
+        None: the current one.
+
+    Raises
+    ------
+    DataError
+        If X is no table, or its number of rows is not known.
+
+    Examples
+    --------
+    >>> from deepbelief import RBM
+    >>> from deepbelief.distributed import Averaging, Partitioned
+    >>> def train(X):  # a dask array, beside a distributed.Client
+    ...     return RBM(16).fit(Partitioned(X, Averaging(updates=50)))
+    """
+
+    def __init__(self, X: Any, averaging: Averaging | None = None, client: Any = None) -> None:
+        self.placed = X if isinstance(X, FileRows) else ChunkRows(X, client)
+        self.averaging = averaging or Averaging()
+        self.client = client
+        self.shape, self.dtype = self.placed.shape, self.placed.dtype
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return f"Partitioned({self.shape[0]} x {self.shape[1]}, {self.dtype})"
+
+    def take(self, rows: slice | Array, out: Array | None = None) -> Array:
+        """Return these rows, brought to this process (see `RowSource.take`)."""
+        return self.placed.take(rows, out)
+
+    def pretrain(
+        self, sizes: Sequence[int], settings: Sequence[RBMSettings], *, seed: int, n_passes: int = 1,
+        validation_fraction: float = 0.0, reporter: Reporter | None = None, start: Stack | None = None,
+        states: Any = None, memory_limit: int | None = None, keeper: Keeper = NO_KEEPER,
+    ) -> Pretrained:  # fmt: skip
+        """Pretrain a stack on the workers, as `deepbelief.pretraining.pretrain` does in this process.
+
+        Raises
+        ------
+        ClusterError, DataError, SettingError, DivergenceError
+        """
+        if keeper is not NO_KEEPER:
+            raise SettingError("runs on a cluster keep no checkpoint: leave checkpoint out")
+        client = current_client() if self.client is None else self.client
+        sources = self.placed.place(client, check_workers(client))
+        job = Job(
+            new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), seed, n_passes, validation_fraction,
+            start, states, memory_limit,
+        )  # fmt: skip
+        return Coordinator(client, job, reporter or Reporter()).run(sources)
+
+
+class ChunkRows:
+    """Rows of a dask array, each chunk on the worker that holds it."""
+
+    def __init__(self, X: Any, client: Any = None) -> None:
+        if X.ndim != 2 or any(np.isnan(n) for n in X.shape):
+            raise DataError(
+                f"a dask array of rows has two dimensions of known length, got shape {X.shape}; "
+                "X.compute_chunk_sizes() counts the rows"
+            )
+        if X.dtype.kind not in "biuf":
+            raise DataError(f"rows must be real numbers, got dtype {X.dtype}")
+        self._X, self._client = X.rechunk({1: -1}), client
+        self.shape = (int(X.shape[0]), int(X.shape[1]))
+        self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+
+    def take(self, rows: slice | Array, out: Array | None = None) -> Array:
+        """Return these rows, brought to this process."""
+        client = current_client() if self._client is None else self._client
+        found = client.gather(client.compute(self._X[rows]), direct=True)
+        if out is None:
+            return np.ascontiguousarray(found, dtype=self.dtype)
+        np.copyto(out, found, casting="unsafe")
+        return out
+
+    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+        """Return how each worker gets its rows; chunks that are not computed yet are computed where Dask wants to."""
+        held = client.persist(self._X)
+        chunks = {future.key: future for future in library().futures_of(held)}
+        library().wait(list(chunks.values()))
+        client.gather(client.map(lambda chunk: None, list(chunks.values())))  # what failed is raised here
+        keys = [row[0] for row in held.__dask_keys__()]
+        places = client.who_has(list(chunks.values()))
+        by_worker: dict[str, list[Any]] = {}
+        for key in keys:
+            by_worker.setdefault(min(places[key]), []).append(chunks[key])
+        first = sorted(by_worker.items(), key=lambda item: keys.index(item[1][0].key))
+        return {address: (_joined, *parts) for address, parts in first}
+
+
+def _joined(*chunks: Any) -> RowSource:
+    whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return ArraySource(np.require(whole, requirements=["C", "A"]))  # what came over the wire may lie anyhow
+
+
+@dataclass(frozen=True, eq=False)
+class FileRows:
+    """Rows of a data set by name, of which each worker opens a part of its own.
+
+    Parameters
+    ----------
+    spec : str
+        As `deepbelief.datasets.open` takes it; workers must find the file under the same path.
+    rows : RowSource
+        The same rows as they are read in this process.
+    scale : Scaling
+    labels, data_dir : str, optional
+    limit : int, optional
+    """
+
+    spec: str
+    rows: RowSource
+    scale: Scaling
+    labels: str | None = None
+    limit: int | None = None
+    data_dir: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and number of features."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that `take` gives."""
+        return self.rows.dtype
+
+    def take(self, rows: slice | Array, out: Array | None = None) -> Array:
+        """Return these rows as they are read in this process."""
+        return self.rows.take(rows, out)
+
+    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+        """Return how each worker gets its rows, in parts of equal size."""
+        n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
+        where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}
+        folder = None if self.data_dir is None else str(Path(self.data_dir).expanduser().resolve())
+        where["data_dir"] = folder
+        return {
+            address: (_opened, self.spec, self.scale, where, self.shape, i * n // k, (i + 1) * n // k)
+            for i, address in enumerate(workers[:k])
+        }
+
+
+def _opened(
+    spec: str, scale: Scaling, where: dict[str, Any], shape: tuple[int, int], start: int, stop: int
+) -> RowSource:
+    """Open a worker's part of the rows."""
+    worker = library().get_worker().address
+    try:
+        rows = datasets.open(spec, scale=scale, **where).rows
+    except DataError as error:
+        raise DataError(f"worker {worker} cannot read {spec}: {error}") from error
+    if rows.shape != shape:
+        raise DataError(f"worker {worker} finds {rows.shape} in {spec}, where {shape} was expected: another file?")
+    below = underlying(rows)
+    if isinstance(below, ArraySource) and below.is_in_memory:
+        return ArraySource(np.array(rows.take(slice(start, stop))))  # the rest of the file is not kept
+    return SubsetSource(rows, np.arange(start, stop))
+
+
+def is_dask(X: Any) -> bool:
+    """Tell whether X is a dask array."""
+    return type(X).__module__.startswith("dask.array")
