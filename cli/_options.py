@@ -91,7 +91,7 @@ def together(*decorators: Decorator) -> Decorator:
 
 
 labels_option = option(
-    "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), an npz or HDF5 key, or a file."
+    "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), a key (npz, HDF5, Zarr), or a file."
 )
 limit_option = option("--limit", type=int, metavar="N", help="Use the first N rows only.")
 data_dir_option = option(

@@ -85,9 +85,9 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 def command(**options: Any) -> None:
     """Train a deep belief network on DATA and save it.
 
-    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), IDX or svmlight
-    file, or a folder of IDX files. Labels are not used here, but left out of the features and found again by the
-    commands that come after.
+    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), .parquet, IDX or
+    svmlight file, a Zarr store, or a folder of IDX files. Labels are not used here, but left out of the features and
+    found again by the commands that come after.
 
     \b
     Examples:
