@@ -8,11 +8,10 @@ added to autoencoder.json.
 """
 
 import argparse
-import json
 import time
 
 import numpy as np
-from common import HERE, environment, mnist
+from common import add, mnist
 from sklearn.decomposition import PCA
 
 from deepbelief import RBM, DeepAutoencoder
@@ -55,15 +54,6 @@ def pca_error(n, train, judged):
     return [float(np.square(b - judged).sum(axis=1).mean()) for b in (back, np.clip(back, 0, 1))]
 
 
-def store(name, result):
-    """Add one run to autoencoder.json, in the place of an older one of the same name."""
-    path = HERE / "autoencoder.json"
-    stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    stored["environment"] = environment()
-    stored["runs"][name] = result
-    path.write_text(json.dumps(stored, indent=1, default=list) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=NETS, default="deep")
@@ -79,7 +69,8 @@ def main():
     for seed in map(int, options.seeds.split(",")):
         result = run(net, train, judged, seed)
         errors.append(result["squared_error"])
-        store(f"{title} seed {seed}", {"net": net, "pca": plain, "pca_clipped": clipped, **result})
+        told = {"net": net, "pca": plain, "pca_clipped": clipped, **result}
+        add("autoencoder", "runs", f"{title} seed {seed}", value=told)
         print(
             f"{title} seed {seed}: squared error {result['squared_error']:.4g} (training rows "
             f"{result['squared_error_train']:.4g}), {result['seconds']:.0f} s",

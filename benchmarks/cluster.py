@@ -30,7 +30,7 @@ sys.path = [entry for entry in sys.path if entry != FOLDER]
 import dask.array as da  # noqa: E402  # would take sparse.py in this folder for a package of that name
 
 sys.path.append(FOLDER)
-from common import HERE, mnist, write  # noqa: E402
+from common import HERE, add, mnist  # noqa: E402
 
 from deepbelief import RBM  # noqa: E402
 from deepbelief.distributed import RATE_RULES, Averaging, FileRows, Partitioned, local_cluster  # noqa: E402
@@ -38,13 +38,6 @@ from deepbelief.sources import ArraySource, Scaling  # noqa: E402
 from deepbelief.training import Reporter  # noqa: E402
 
 BATCH, RATE, ROUND = 100, 0.05, 100
-
-
-def keep(name, value):
-    path = HERE / "cluster.json"
-    old = json.loads(path.read_text()) if path.exists() else {}
-    old.pop("environment", None)
-    write("cluster", old | {name: value})
 
 
 def bits():
@@ -82,7 +75,7 @@ def likelihood(seeds, epochs):
             rows.append({"seed": seed, "workers": n, "rate": rule, "log_likelihood": value, "error": error,
                          "rows_per_second": len(train) * epochs / took})  # fmt: skip
             print(rows[-1], flush=True)
-            keep("likelihood", {"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
+            add("cluster", "likelihood", value={"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
 
 
 def test_rows(seeds, epochs):
@@ -97,7 +90,11 @@ def test_rows(seeds, epochs):
             value = float(rbm.log_likelihood(test, method="exact").rows.mean())
             rows.append({"seed": seed, "workers": n, "log_likelihood": value})
             print(rows[-1], flush=True)
-            keep("test", {"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rate": "sqrt", "rows": rows})
+            add(
+                "cluster",
+                "test",
+                value={"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rate": "sqrt", "rows": rows},
+            )
 
 
 class Killer(Reporter):
@@ -137,7 +134,7 @@ def faults(seeds, epochs):
                 rows.append({"seed": seed, "killed": kill, "log_likelihood": value, "seconds": took,
                              "workers_after_epochs": killer.busy, "told": [str(w.message) for w in told]})  # fmt: skip
                 print(rows[-1], flush=True)
-                keep("faults", {"epochs": epochs, "round": 20, "learning_rate": RATE, "rows": rows})
+                add("cluster", "faults", value={"epochs": epochs, "round": 20, "learning_rate": RATE, "rows": rows})
 
 
 def wide(epochs):
@@ -154,7 +151,7 @@ def wide(epochs):
         rows.append({"workers": n, "rate": rule, "error": float(np.square(back - valid).sum(axis=1).mean()),
                      "rows_per_second": len(train) * epochs / took})  # fmt: skip
         print(rows[-1], flush=True)
-        keep("wide", {"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
+        add("cluster", "wide", value={"epochs": epochs, "round": ROUND, "learning_rate": RATE, "rows": rows})
 
 
 def alone(part):
@@ -179,7 +176,11 @@ def round_time(updates, repeats=3):
                     "independent": min(best["independent"], max(client.gather(both)))}  # fmt: skip
             print(best, flush=True)
     ratio = best["averaging"] / best["independent"]
-    keep(f"round of {updates}", {"rounds_in_an_epoch": 200 / updates, "seconds_of_an_epoch": best, "ratio": ratio})
+    add(
+        "cluster",
+        f"round of {updates}",
+        value={"rounds_in_an_epoch": 200 / updates, "seconds_of_an_epoch": best, "ratio": ratio},
+    )
 
 
 def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=1e-3):
@@ -196,10 +197,13 @@ def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=1e-3):
 
 
 def round_bytes():
+    """What a worker sends in a round, whose time is the one that `round` found for workers without peers."""
     n_bytes = 2 * 4 * (784 * 500 + 784 + 500)  # parameters and velocities in float32
-    seconds = 0.3  # of 100 updates of 784 x 500, batch 100, on one thread
-    keep("bytes", {"per_worker_and_way": n_bytes, "round_seconds": seconds,
-                   "projection": [projected(n, n_bytes, seconds) for n in (10, 100, 1000)]})  # fmt: skip
+    measured = json.loads((HERE / "cluster.json").read_text())[f"round of {ROUND}"]
+    seconds = measured["seconds_of_an_epoch"]["independent"] / measured["rounds_in_an_epoch"]
+    projection = [projected(n, n_bytes, seconds) for n in (10, 100, 1000)]
+    print(json.dumps(projection))
+    add("cluster", "bytes", value={"per_worker_and_way": n_bytes, "round_seconds": seconds, "projection": projection})
 
 
 if __name__ == "__main__":

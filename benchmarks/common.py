@@ -8,7 +8,7 @@ import numpy as np
 from deepbelief.datasets import open as open_data
 from deepbelief.diagnostics.speed import machine as environment
 
-__all__ = ["HERE", "environment", "mnist", "wilson", "write"]
+__all__ = ["HERE", "add", "environment", "mnist", "wilson", "write"]
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,5 +30,17 @@ def wilson(errors, n, z=1.96):
 def write(name, results):
     """Write results beside the script, with the machine they were measured on."""
     path = HERE / f"{name}.json"
-    path.write_text(json.dumps({"environment": environment(), **results}, indent=1) + "\n")
+    path.write_text(json.dumps({"environment": environment(), **results}, indent=1, default=repr) + "\n")
     print(f"wrote {path.name}")
+
+
+def add(name, *keys, value):
+    """Put a value where these keys lead to in the results beside the script, which keep what else they hold."""
+    path = HERE / f"{name}.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results.pop("environment", None)
+    inner = results
+    for key in keys[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[keys[-1]] = value
+    write(name, results)

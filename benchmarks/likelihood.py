@@ -16,7 +16,7 @@ import json
 import time
 
 import numpy as np
-from common import HERE, mnist, write
+from common import add, mnist
 
 from deepbelief import RBM, load, save
 from deepbelief.backends import get_backend
@@ -39,14 +39,9 @@ def bars_and_stripes(n=4):
     return np.unique(np.concatenate([bars, stripes]), axis=0)
 
 
-def keep(row, name, result):
-    """Add a result to those in the file."""
-    path = HERE / "likelihood.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    results.pop("environment", None)
-    results.setdefault(row, {})[name] = result
-    write("likelihood", results)
-    print(row, name, json.dumps(result), flush=True)
+def keep(name, key, result):
+    add("likelihood", name, key, value=result)
+    print(name, key, json.dumps(result), flush=True)
 
 
 def fit(n_hidden, X, **settings):

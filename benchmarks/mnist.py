@@ -10,12 +10,11 @@ Results are added to mnist.json.
 """
 
 import argparse
-import json
 import time
 from itertools import pairwise
 
 import numpy as np
-from common import HERE, environment, mnist, wilson
+from common import add, mnist, wilson
 from sklearn.neural_network import MLPClassifier
 
 from deepbelief import DBN, RBM
@@ -135,15 +134,6 @@ def mlp_arm(recipe, X, y, X_test, y_test, seed):
     return {"test_errors": wrong, "epoch": epoch, "validation_error": 1 - max(scores), "seconds": seconds}
 
 
-def store(name, recipe, result):
-    """Add one run to mnist.json, in the place of an older one of the same name."""
-    path = HERE / "mnist.json"
-    stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    stored["environment"] = environment()
-    stored["runs"][name] = {"recipe": recipe, **result}
-    path.write_text(json.dumps(stored, indent=1, default=repr) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=RECIPES, default="small")
@@ -162,7 +152,7 @@ def main():
             result = network_arm(options.arm, recipe, X, y, X_test, y_test, seed)
         low, high = wilson(result["test_errors"], len(y_test))
         errors.append(result["test_errors"] / len(y_test))
-        store(f"{title} {options.arm} seed {seed}", recipe, result)
+        add("mnist", "runs", f"{title} {options.arm} seed {seed}", value={"recipe": recipe, **result})
         print(
             f"{title} {options.arm} seed {seed}: {100 * errors[-1]:.2f} % (95 % interval {100 * low:.2f} to "
             f"{100 * high:.2f}), epoch {result['epoch']}, {result['seconds']:.0f} s",

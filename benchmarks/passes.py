@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import HERE, mnist, write
+from common import add, mnist
 from sklearn.linear_model import LogisticRegression
 
 from deepbelief import DBN, RBM, DBNClassifier
@@ -88,12 +88,7 @@ def pretrained(X, sizes, n_passes, n_iter, seed):
 
 
 def keep(name, key, result):
-    """Add one run to passes.json."""
-    path = HERE / "passes.json"
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    stored.pop("environment", None)
-    stored.setdefault(name, {})[key] = result
-    write("passes", stored)
+    add("passes", name, key, value=result)
     print(name, key, json.dumps(result), flush=True)
 
 

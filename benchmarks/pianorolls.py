@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import HERE, environment
+from common import HERE, add
 
 from deepbelief import RBM, RecurrentRBM, load, save
 from deepbelief.gradients import CD
@@ -116,15 +116,6 @@ def frame_rbm(settings, frames, judged, seed):
     return {"log_likelihood": found.mean, "low": found.low, "high": found.high}
 
 
-def store(name, result):
-    """Add one run to pianorolls.json, in the place of an older one of the same name."""
-    path = HERE / "pianorolls.json"
-    stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    stored["environment"] = environment()
-    stored["runs"][name] = result
-    path.write_text(json.dumps(stored, indent=1, default=list) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=SETS, default="jsb_chorales")
@@ -146,7 +137,7 @@ def main():
             name = f"{options.set} seed {seed}"
             result = json.loads((HERE / "pianorolls.json").read_text())["runs"][name]
             result["accuracy"] = accuracy(load(f"{options.models}/{options.set}-{seed}.h5"), valid, judged)
-            store(name, result)
+            add("pianorolls", "runs", name, value=result)
             print(name, result["accuracy"], flush=True)
             continue
         model, way = train(settings, train_set, valid, seed)
@@ -162,13 +153,13 @@ def main():
             "independent_judged": independent(train_set[0], judged[0]),
             "seconds_annealing": seconds, "seconds_training": sum(w["seconds"] for w in way), "way": way,
         }  # fmt: skip
-        store(f"{options.set} seed {seed}", result)
+        add("pianorolls", "runs", f"{options.set} seed {seed}", value=result)
         print(
             f"{options.set} seed {seed}: {score}; accuracy {result['accuracy']}, {seconds:.0f} s",
             flush=True,
         )
         result["frame_rbm"] = frame_rbm(settings, train_set[0], judged[0], seed)
-        store(f"{options.set} seed {seed}", result)
+        add("pianorolls", "runs", f"{options.set} seed {seed}", value=result)
         print(f"  frame RBM {result['frame_rbm']}, independent columns {result['independent']:.2f}", flush=True)
         found.append([score.mean, result["accuracy"]["at_threshold"]])
     if not found:

@@ -14,7 +14,7 @@ import json
 import time
 
 import numpy as np
-from common import HERE, environment, mnist
+from common import add, mnist
 from few_labels import balanced
 from mnist import errors_of, head_of
 
@@ -87,15 +87,6 @@ def run(arm, recipe, fit, held, judged, seed):
     }
 
 
-def store(name, recipe, result):
-    """Add one run to pretraining.json, in the place of an older one of the same name."""
-    path = HERE / "pretraining.json"
-    stored = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    stored["environment"] = environment()
-    stored["runs"][name] = {"sizes": SIZES, "recipe": recipe, **result}
-    path.write_text(json.dumps(stored, indent=1) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arms", default="none,rbm,denoising")
@@ -110,7 +101,8 @@ def main():
         for seed in map(int, options.seeds.split(",")):
             result = run(arm, ARMS[arm], fit, held, judged, seed)
             if not options.validate:
-                store(f"{arm} seed {seed}", ARMS[arm], result)
+                told = {"sizes": SIZES, "recipe": ARMS[arm], **result}
+                add("pretraining", "runs", f"{arm} seed {seed}", value=told)
             print(arm, "seed", seed, json.dumps(result), flush=True)
             for labels, counts in errors.items():
                 counts.append(100 * result[labels]["errors"] / len(judged[1]))

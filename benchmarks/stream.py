@@ -22,7 +22,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from common import HERE, mnist, write
+from common import add, mnist
 
 import deepbelief.rows
 from deepbelief import DBN, RBM, DBNClassifier
@@ -37,14 +37,6 @@ WIDTH, HIDDEN, BATCH = 784, 500, 100
 LIMIT = "256 MiB"
 RESIDENT = 2**30  # bytes that a process may have
 CHUNK = 5_000  # rows in a chunk of a Zarr store, or a row group of a Parquet file
-
-
-def keep(**results):
-    """Add results to the file."""
-    path = HERE / "stream.json"
-    old = json.loads(path.read_text()) if path.exists() else {}
-    old.pop("environment", None)
-    write("stream", old | results)
 
 
 def generate(path, gigabytes):
@@ -176,7 +168,7 @@ def rate(path, rounds, updates):
         "updates_in_a_round": updates,
     }
     print(told)
-    keep(**{f"rate{path.suffix}": told})
+    add("stream", f"rate{path.suffix}", value=told)
 
 
 def sorted_rows(seeds):
@@ -206,7 +198,7 @@ def sorted_rows(seeds):
                 "net": "784-200-10",
                 "limit": "32 MiB",
             }
-            keep(sorted=told)
+            add("stream", "sorted", value=told)
 
 
 if __name__ == "__main__":
@@ -224,9 +216,10 @@ if __name__ == "__main__":
         case "generate":
             generate(asked.file, asked.gb)
         case "fit":
-            keep(**{f"fit{asked.file.suffix}": fit(asked.file, "rbm", asked.limit)})
+            add("stream", f"fit{asked.file.suffix}", value=fit(asked.file, "rbm", asked.limit))
         case "stack":
-            keep(stack={how: fit(asked.file, how, asked.limit) for how in ("spilled", "computed")})
+            for how in ("spilled", "computed"):
+                add("stream", "stack", how, value=fit(asked.file, how, asked.limit))
         case "child":
             fit_in_a_process(asked.file, asked.how, asked.limit)
         case "rate":

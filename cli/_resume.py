@@ -20,19 +20,10 @@ checkpoint_options = together(
     option("--resume", metavar="FILE", help="Go on from a checkpoint, on the same data with the same options."),
 )
 
+CLUSTERS = ("workers", "scheduler")
 FREE = (
-    "checkpoint",
-    "checkpoint_every",
-    "resume",
-    "config",
-    "data_dir",
-    "out",
-    "log",
-    "quiet",
-    "force",
-    "workers",
-    "scheduler",
-)
+    "checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force", *CLUSTERS,
+)  # fmt: skip
 """Options that may be others when a run goes on."""
 
 
@@ -72,6 +63,8 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     if other:
         raise SettingError(f"{path} is of a run with other options: {'; '.join(other)}; leave them out to go on")
     free = {name: value for name, value in typed.items() if name in FREE}
+    if not free.keys().isdisjoint(CLUSTERS):  # the run goes over from one cluster to another
+        before = {name: value for name, value in before.items() if name not in CLUSTERS}
     return {**options, **{name: _tuple(value) for name, value in before.items()}, **free, "checkpoint": path}
 
 

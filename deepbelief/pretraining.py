@@ -92,44 +92,23 @@ def pretrain(
     own = peers.seed(seed)
     n_rows = peers.rows(source.shape[0])
     source, drawn, held_out = _binarized(source, held_out, settings[0], own)
+    run = _Run(source, drawn, held_out, settings, bk, seed, own, n_rows, n_passes, start, states, memory_limit, peers)
     found = keeper.found("pretrain")
     stood = (0, 0) if found is None else (found.context["pass"], found.context["layer"])
     history: list[Record] = [] if found is None else list(found.context["history"])
-    trainers = [] if found is None else _taken_up(found, settings, n_rows, bk, own, peers)
+    trainers = [] if found is None else run.taken_up(found)
     for number in range(stood[0], n_passes):
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
             if layer:
-                rows, held = _represented(trainers[layer - 1], rows, held, drawn, settings[layer], own)
+                rows, held = run.represented(trainers[layer - 1], rows, held)
             if layer == len(trainers):
-                trainer = _first_pass_trainer(
-                    source,
-                    rows,
-                    n_rows,
-                    trainers,
-                    layer,
-                    n_hidden,
-                    settings[layer],
-                    bk,
-                    seed,
-                    n_passes,
-                    start,
-                    states,
-                    peers,
-                )
-                trainers.append(trainer)
+                trainers.append(run.first_trainer(rows, trainers, n_hidden))
             trainer = trainers[layer]
             done = (number, layer) < stood
             weights = trainer.weights_of_rows() if done else trainer.machine.weights()
-            if layer == 0:
-                rows = Rows(scaled(source, weights), bk, trainer.machine.dtype, memory_limit)
-                held = None
-                if held_out is not None:
-                    held = Rows(scaled(held_out, weights), bk, trainer.machine.dtype, memory_limit)
-            elif weights.mean is not None and weights.scale is not None:
-                rows = rows.standardised(weights.mean, weights.scale)  # type: ignore[union-attr]
-                held = None if held is None else held.standardised(weights.mean, weights.scale)
+            rows, held = run.entering(trainer, weights, rows, held)
             if done:
                 continue
             n_iter = int(trainer.settings.n_iter)
@@ -139,10 +118,109 @@ def pretrain(
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
             reporter.begin(labels | extent | {"first_epoch": first})
             keeper.enter("pretrain", partial(_context, number, layer, first, trainers, history))
-            history += trainer.train(rows, held, range(first, first + n_iter), reporter, keeper=keeper, **labels)  # type: ignore[arg-type]
+            history += trainer.train(rows, held, range(first, first + n_iter), reporter, keeper=keeper, **labels)
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
     return _result(trainers, len(layer_sizes), history, "", seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same from layer to layer, and what it says of each of them."""
+
+    source: RowSource
+    drawn: RowSource
+    held_out: RowSource | None
+    settings: Sequence[RBMSettings]
+    bk: Backend
+    seed: int
+    own_seed: int
+    n_rows: int
+    n_passes: int
+    start: Stack | None
+    states: Sequence[LayerState] | None
+    memory_limit: int | None
+    peers: Peers
+
+    def represented(self, below: LayerTrainer, rows: Any, held: Rows | None) -> tuple[Rows, Rows | None]:
+        """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
+        settings, key = self.settings[below.layer + 1], (self.own_seed, below.layer, "rows")
+        if below.settings.binarize == "resample":  # what is passed on stays what it is
+            if below.layer == 0:
+                rows = Rows(scaled(self.drawn, below.machine.weights()), self.bk, below.machine.dtype, rows.limit)
+            else:
+                rows = rows.binarized("sample", *key, "drawn")
+        rows = below.represent(rows)
+        held = None if held is None else below.represent(held)
+        if settings.binarize is not None:
+            if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
+                raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
+            if settings.binarize != "resample":
+                rows = rows.binarized(settings.binarize, *key, "binarize")
+            if held is not None:
+                held = held.binarized(settings.binarize, *key, "held-out")
+        return rows, held
+
+    def entering(self, trainer: LayerTrainer, weights: Weights, rows: Any, held: Rows | None) -> tuple[Any, Any]:
+        """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
+        if trainer.layer == 0:
+            sources, dtype = (self.source, self.held_out), trainer.machine.dtype
+            return tuple(
+                None if each is None else Rows(scaled(each, weights), self.bk, dtype, self.memory_limit)
+                for each in sources
+            )  # type: ignore[return-value]
+        if weights.mean is None or weights.scale is None:
+            return rows, held
+        return tuple(None if each is None else each.standardised(weights.mean, weights.scale) for each in (rows, held))  # type: ignore[return-value]
+
+    def first_trainer(self, rows: Rows | None, below: list[LayerTrainer], n_hidden: int) -> LayerTrainer:
+        """Return the trainer of the layer above these, which the first pass has reached with these hidden means."""
+        layer = len(below)
+        settings = self.settings[layer]
+        hidden = named_unit(settings.hidden)
+        if hidden.spec.startswith("softmax"):
+            raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
+        state = None if self.states is None else self.states[layer]
+        if self.start is not None:
+            weights = self.start.layers[layer]
+        else:
+            unit, mean, scale, visible_mean = self._visible(rows, below)
+            weights = initial_weights(
+                n_hidden, unit, hidden, mean, scale, visible_mean, seed=self.seed, layer=layer,
+                sparsity_target=settings.sparsity_target, is_model=settings.is_model,
+            )  # fmt: skip
+        n_iter = int(self._resolved(layer, weights).n_iter)
+        return self._trainer(layer, weights, (0 if state is None else state.epochs) + n_iter * self.n_passes, state)
+
+    def taken_up(self, found: Found) -> list[LayerTrainer]:
+        """Return the trainers of the layers that a run had reached."""
+        states = list(found.context["layers"])
+        states.insert(found.context["layer"], found.task)
+        trainers = []
+        for layer, state in enumerate(states):
+            weights, reached = Weights(**state["weights"]), LayerState(**state["state"])
+            trainers.append(self._trainer(layer, weights, state["horizon"], reached))
+            trainers[-1].restore(state)
+        return trainers
+
+    def _trainer(self, layer: int, weights: Weights, horizon: int, state: LayerState | None) -> LayerTrainer:
+        return LayerTrainer(
+            weights, self._resolved(layer, weights), self.bk, seed=self.own_seed, layer=layer, horizon=horizon,
+            state=state, peers=self.peers,
+        )  # fmt: skip
+
+    def _resolved(self, layer: int, weights: Weights) -> RBMSettings:
+        settings = replace(self.settings[layer], visible=weights.visible).resolve(
+            self.n_rows, weights.n_visible, weights.n_hidden, weights.visible_mean
+        )
+        return replace(settings, learning_rate=self.peers.rate(float(settings.learning_rate)))
+
+    def _visible(self, rows: Rows | None, below: list[LayerTrainer]) -> tuple[Unit, Any, Any, Any]:
+        if rows is None:
+            visible = self.settings[0].visible
+            visible = visible if visible == "auto" else named_unit(visible)
+            return choose_visible(visible, self.source, self.peers)
+        return visible_above(below[-1].machine.hidden, rows.source(), self.peers)
 
 
 def _binarized(
@@ -155,57 +233,10 @@ def _binarized(
     return source if settings.binarize == "resample" else drawn, drawn, held_out
 
 
-def _represented(
-    below: LayerTrainer, rows: Any, held: Rows | None, drawn: RowSource, settings: RBMSettings, seed: int
-) -> tuple[Rows, Rows | None]:
-    """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
-    bk, key = below.bk, (seed, below.layer, "rows")
-    if below.settings.binarize == "resample":  # what is passed on stays what it is
-        if below.layer == 0:
-            rows = Rows(scaled(drawn, below.machine.weights()), bk, below.machine.dtype, rows.limit)
-        else:
-            rows = rows.binarized("sample", *key, "drawn")
-    rows = below.represent(rows)
-    held = None if held is None else below.represent(held)
-    if settings.binarize is not None:
-        if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
-            raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
-        if settings.binarize != "resample":
-            rows = rows.binarized(settings.binarize, *key, "binarize")
-        if held is not None:
-            held = held.binarized(settings.binarize, *key, "held-out")
-    return rows, held
-
-
 def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], history: list[Record]) -> State:
     """Return what is needed to come back to a layer's share of a pass, beside the state of its trainer."""
     others = [trainer.snapshot() for i, trainer in enumerate(trainers) if i != layer]
     return {"pass": number, "layer": layer, "first": first, "layers": others, "history": list(history)}
-
-
-def _taken_up(
-    found: Found, settings: Sequence[RBMSettings], n_rows: int, bk: Backend, seed: int, peers: Peers
-) -> list[LayerTrainer]:
-    """Return the trainers of the layers that a run had reached."""
-    states = list(found.context["layers"])
-    states.insert(found.context["layer"], found.task)
-    trainers = []
-    for layer, state in enumerate(states):
-        weights = Weights(**state["weights"])
-        trainer = LayerTrainer(
-            weights, _resolved(settings[layer], weights, n_rows, peers), bk, seed=seed, layer=layer,
-            horizon=state["horizon"], state=LayerState(**state["state"]), peers=peers,
-        )  # fmt: skip
-        trainer.restore(state)
-        trainers.append(trainer)
-    return trainers
-
-
-def _resolved(settings: RBMSettings, weights: Weights, n_rows: int, peers: Peers) -> RBMSettings:
-    settings = replace(settings, visible=weights.visible).resolve(
-        n_rows, weights.n_visible, weights.n_hidden, weights.visible_mean
-    )
-    return replace(settings, learning_rate=peers.rate(float(settings.learning_rate)))
 
 
 def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:
@@ -215,40 +246,6 @@ def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], 
     return Pretrained(
         stack, history, [t.export_state() for t in trainers], trainers[-1].negative_states(seed), diverged
     )
-
-
-def _first_pass_trainer(
-    source: RowSource, rows: Rows | None, n_rows: int, trainers: list[LayerTrainer], layer: int, n_hidden: int,
-    settings: RBMSettings, bk: Backend, seed: int, n_passes: int, start: Stack | None, states: Any, peers: Peers,
-) -> LayerTrainer:  # fmt: skip
-    """Return the trainer of a layer that the first pass has reached; ``rows`` are the hidden means of that below."""
-    hidden = named_unit(settings.hidden)
-    if hidden.spec.startswith("softmax"):
-        raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
-    state = states[layer] if states is not None else None
-    if start is not None:
-        weights = start.layers[layer]
-    else:
-        unit, mean, scale, visible_mean = _visible_of(source, rows, trainers, layer, settings, peers)
-        weights = initial_weights(
-            n_hidden, unit, hidden, mean, scale, visible_mean, seed=seed, layer=layer,
-            sparsity_target=settings.sparsity_target, is_model=settings.is_model,
-        )  # fmt: skip
-    settings = _resolved(settings, weights, n_rows, peers)
-    horizon = (state.epochs if state is not None else 0) + int(settings.n_iter) * n_passes
-    return LayerTrainer(
-        weights, settings, bk, seed=peers.seed(seed), layer=layer, horizon=horizon, state=state, peers=peers
-    )
-
-
-def _visible_of(
-    source: RowSource, rows: Rows | None, trainers: list[LayerTrainer], layer: int, settings: RBMSettings, peers: Peers
-) -> tuple[Unit, Any, Any, Any]:
-    if layer == 0:
-        visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
-        return choose_visible(visible, source, peers)
-    means = rows.source()  # type: ignore[union-attr]
-    return visible_above(trainers[-1].machine.hidden, means, peers)
 
 
 def visible_above(hidden: Unit, means: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:

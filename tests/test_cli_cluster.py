@@ -1,7 +1,12 @@
 """`pretrain` on a cluster, from the shell."""
 
+import os
+import signal
+
 import pytest
-from cli_runs import TINY, bad, good
+from cli_runs import TINY, bad, good, run
+
+from deepbelief.cli._progress import PlainReporter
 
 pytest.importorskip("distributed")
 
@@ -11,6 +16,28 @@ def test_workers(tmp_path):
     told = good("pretrain", *TINY, "--workers", 2, "--round", 3, "--rate-rule", "sqrt", "--out", out)
     assert "64 -> 12 -> 8" in told.output
     assert "64 -> 12 -> 8" in good("info", out).output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5"]
+
+
+def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, monkeypatch):
+    from deepbelief.distributed import clusters
+
+    monkeypatch.chdir(tmp_path)
+
+    def stop(self, record):
+        if (record["layer"], record["epoch"]) == (2, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(PlainReporter, "record", stop)
+        stopped = run("pretrain", *TINY, "--workers", 2, "--out", "d.h5", "--checkpoint", "c.h5")
+    assert stopped.exit_code == 143
+    assert stopped.stderr.endswith("go on with  deepbelief pretrain --resume c.h5\n")
+    assert not (tmp_path / "d.h5").exists()
+    with monkeypatch.context() as hasty:
+        hasty.setattr(clusters, "PATIENCE", 1)
+        assert "no scheduler answers at nowhere" in bad("pretrain", "--resume", "c.h5", "--scheduler", "nowhere")
+    assert "64 -> 12 -> 8" in good("pretrain", "--resume", "c.h5", "--workers", 1).output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5"]
 
 

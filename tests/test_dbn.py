@@ -200,7 +200,7 @@ def test_the_engine_is_given_all_rows(X, monkeypatch):
         given.append(source.shape)
         return pretrain(source, *args, **kwargs)
 
-    monkeypatch.setattr("deepbelief.estimators.dbn.pretrain", spy)
+    monkeypatch.setattr("deepbelief.estimators.base.pretrain", spy)
     DBN((6,), rbm=RBM(n_iter=1)).fit(X)
     DBN((6,), rbm=RBM(n_iter=1, validation_fraction=0.2)).fit(X)
     assert given == [(100, 10), (80, 10)]

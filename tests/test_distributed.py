@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from deepbelief.checkpoints import CheckpointFile
 from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
 from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
+from deepbelief.distributed.coordinator import Coordinator
 from deepbelief.errors import ClusterError, DataError, DeepBeliefWarning, DivergenceError, SettingError
+from deepbelief.hdf5 import last_checkpoint
 from deepbelief.layer import RBMSettings, initial_weights
 from deepbelief.peers import ALONE, Peers
 from deepbelief.pretraining import pretrain
@@ -229,6 +233,82 @@ def test_a_run_that_stopped_goes_on_to_the_same_bits(client, tmp_path, parts, gr
     same(whole.weights_, resumed.weights_)
 
 
+class Counts(Reporter):
+    """Counts updates by epoch; stops the run, as a crash would, when an epoch is told of."""
+
+    def __init__(self, stop=0):
+        self.stop, self.updates = stop, Counter()
+
+    def update(self, epoch, done, total):
+        self.updates[epoch] += 1
+
+    def record(self, record):
+        if record["epoch"] == self.stop:
+            raise RuntimeError("enough")
+
+
+def test_a_run_of_three_parts_goes_on_here_after_the_epoch_that_was_finished(client, tmp_path):
+    parts = [bits(seed=i) for i in range(3)]
+    rbm = RBM(
+        4, n_iter=4, batch_size=10, random_state=3, checkpoint=CheckpointFile(tmp_path / "c.h5", every="1 epochs")
+    )
+    with pytest.raises(RuntimeError, match="enough"):
+        rbm.set_params(verbose=Counts(stop=2)).fit(placed(client, *parts))
+    here = Counts()
+    rbm.set_params(verbose=here).fit(np.concatenate(parts))
+    assert here.updates == {3: 18, 4: 18}
+    assert [record["epoch"] for record in rbm.history_] == [1, 2, 3, 4]
+
+
+def test_a_run_that_stands_in_mid_epoch_does_not_go_over_to_a_cluster(client, tmp_path):
+    class Stops(Reporter):
+        def update(self, epoch, done, total):
+            if (epoch, done) == (2, 4):
+                raise RuntimeError("enough")
+
+    rbm = RBM(
+        4, n_iter=3, batch_size=10, random_state=3, checkpoint=CheckpointFile(tmp_path / "c.h5", every="1 updates")
+    )
+    with pytest.raises(RuntimeError, match="enough"):
+        rbm.set_params(verbose=Stops()).fit(bits())
+    with pytest.raises(SettingError, match="in the middle of an epoch"):
+        rbm.set_params(verbose=0).fit(placed(client, bits()))
+
+
+@pytest.mark.parametrize(("every", "kept"), [("6 updates", 2), ("13 updates", None)])
+def test_intervals_count_the_updates_of_a_worker(client, tmp_path, every, kept):
+    """Six in an epoch: the second is told of when the state of two is written, or none yet."""
+    path = tmp_path / "c.h5"
+    rbm = RBM(4, n_iter=4, batch_size=10, random_state=3, checkpoint=CheckpointFile(path, every=every))
+    with pytest.raises(RuntimeError, match="enough"):
+        rbm.set_params(verbose=Counts(stop=2)).fit(placed(client, bits()))
+    found, _ = last_checkpoint(path)
+    assert kept == (None if found is None else len(found.state["phase"]["records"]) + 1)
+
+
+@pytest.mark.parametrize(("gone", "times"), [([0], 1), ([], 3)])
+def test_results_of_a_worker_that_is_gone_are_not_waited_for(monkeypatch, gone, times):
+    """The fourth attempt has them, if anybody is still there."""
+    asked = []
+
+    class Client:
+        _gather = None
+
+        def sync(self, *_, callback_timeout, **__):
+            asked.append(callback_timeout)
+            if len(asked) <= 3:
+                raise TimeoutError
+            return ["results"]
+
+    job = SimpleNamespace(averaging=Averaging())
+    coordinator = Coordinator(Client(), job, Reporter())
+    monkeypatch.setattr(coordinator, "_gone", lambda: gone)
+    assert coordinator._brought([]) == (None if gone else ["results"])
+    assert len(asked) == (times if gone else times + 1)
+    assert asked[0] < 15
+    assert asked == sorted(asked)
+
+
 def test_no_client(monkeypatch):
     def none(**_):
         raise ValueError("No clients found")
@@ -281,15 +361,17 @@ def listening():
 
 
 def test_a_worker_that_is_killed_costs_its_share():
-    """On processes: the second of two is killed in mid run; the first goes on to the end."""
+    """On processes: the second of two is killed in mid run; the first goes on to the end, and lets Ctrl-C pass."""
     before = listening()
     with local_cluster(2) as client:
         assert {ip for ip, _ in listening() - before} == {"127.0.0.1"}
         pids = client.run(os.getpid)
-        victim = pids[sorted(pids)[1]]
+        survivor, victim = (pids[address] for address in sorted(pids))
 
         class Killer(Reporter):
             def record(self, record):
+                if record["epoch"] == 1:
+                    os.kill(survivor, signal.SIGINT)
                 if record["epoch"] == 2:
                     os.kill(victim, signal.SIGKILL)
 

@@ -70,8 +70,12 @@ class Keeper:
         """Return what `after_update` was given where the run stood, once."""
         return None
 
-    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+    def after_update(
+        self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool, n_updates: int = 1
+    ) -> None:
         """Keep the state between this update and the next, if it is time to.
+
+        ``n_updates`` were made since the last call.
 
         Raises
         ------
@@ -153,9 +157,11 @@ class FileKeeper(Keeper):
         found, self._found = self._found, None
         return None if found is None else found.state["phase"]
 
-    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
+    def after_update(
+        self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool, n_updates: int = 1
+    ) -> None:
         """Keep the state between this update and the next, if it is time to."""
-        self._updates += 1
+        self._updates += n_updates
         self._epochs += epoch_done
         stopped = self._signals.received
         if stopped or self._is_due(epoch_done, phase_done):

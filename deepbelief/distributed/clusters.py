@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,11 +27,16 @@ def library() -> Any:
         raise MissingExtraError("training on a cluster needs Dask: pip install 'deepbelief[dask]'") from error
 
 
+def _ignore_interrupts(plugin: Any, worker: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def local_cluster(n_workers: int) -> Iterator[Any]:
     """Give the client of a cluster of so many processes on this machine, each with one thread.
 
-    It listens on 127.0.0.1 only, and has no dashboard.
+    It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal reaches the workers too, which leave it to
+    this process to end them.
     """
     if not isinstance(n_workers, int) or isinstance(n_workers, bool) or n_workers < 1:
         raise SettingError(f"workers must be an integer >= 1, got {n_workers!r}")
@@ -41,6 +47,7 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
     )  # fmt: skip
     with cluster, distributed.Client(cluster, timeout=PATIENCE) as client:
         client.wait_for_workers(n_workers, timeout=6 * PATIENCE)
+        client.register_plugin(type("Deaf", (distributed.WorkerPlugin,), {"setup": _ignore_interrupts})())
         yield client
 
 

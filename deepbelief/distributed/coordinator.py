@@ -11,7 +11,7 @@ from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.distributed import part as worker
 from deepbelief.distributed.averaging import Question, merged
 from deepbelief.distributed.clusters import PATIENCE, alive, library
-from deepbelief.errors import ClusterError, DeepBeliefWarning
+from deepbelief.errors import ClusterError, DeepBeliefWarning, SettingError
 from deepbelief.pretraining import Pretrained
 from deepbelief.training import Reporter
 
@@ -62,14 +62,21 @@ class Coordinator:
     def _found(self) -> Question | None:
         """Return the state that the run goes on from."""
         found = self.keeper.found("pretrain")
-        if found is None:
+        phase = self.keeper.resume()
+        if found is None or phase is None:
             return None
-        return Question("state", {"context": found.context, "phase": self.keeper.resume()}, 1.0)
+        if phase["updates"] != worker.EPOCH:
+            raise SettingError(
+                "the checkpoint stands in the middle of an epoch, of a run without a cluster: go on without one"
+            )
+        return Question("state", {"context": found.context, "phase": phase}, 1.0)
 
     def _keep(self, value: Any) -> None:
         self._last = value["phase"]
         self.keeper.enter("pretrain", lambda: value["context"])
-        self.keeper.after_update(lambda: self._last, epoch_done=True, phase_done=value["phase_done"])
+        self.keeper.after_update(
+            lambda: self._last, epoch_done=True, phase_done=value["phase_done"], n_updates=value["made"]
+        )
 
     def _way_out(self) -> str:
         """Keep what there is, and return what to do."""
@@ -109,13 +116,9 @@ class Coordinator:
         while True:
             try:
                 return self.client.scatter(
-                    answer,
-                    workers=list(self.workers.values()),
-                    direct=True,
-                    broadcast=True,
-                    hash=False,
+                    answer, workers=list(self.workers.values()), direct=True, broadcast=True, hash=False,
                     timeout=PATIENCE,
-                )
+                )  # fmt: skip
             except (OSError, KeyError, TimeoutError, ValueError):
                 self._leave_out(self._gone() or list(self.workers))
 
@@ -193,19 +196,20 @@ class Coordinator:
                 self._leave_out(self._gone() + (late if slow else []))
 
     def _brought(self, futures: list[Any]) -> list[Question] | None:
-        """Return the results; None if someone who has one is gone, or it takes too long.
+        """Return the results; None if a worker is gone, or it takes too long.
 
-        Dask waits for what a dead worker had, so that it is looked from time to time who is there.
+        Dask waits for what a dead worker had: after some seconds it is looked who is there.
         """
         patience, began = PATIENCE / 2, time.monotonic()
-        while not self._gone() and time.monotonic() - began < self.job.averaging.timeout:
+        while True:
             with contextlib.suppress(TimeoutError):
                 found: list[Question] = self.client.sync(
                     self.client._gather, futures, direct=True, callback_timeout=patience
                 )
                 return found
+            if self._gone() or time.monotonic() - began > self.job.averaging.timeout:
+                return None
             patience *= 2
-        return None
 
     def _raise_error(self, asked: dict[int, Any]) -> None:
         for number in self.workers:

@@ -24,6 +24,8 @@ from deepbelief.training import Record, Reporter, split_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+EPOCH = sys.maxsize  # updates of an epoch that is finished, whoever goes on and with however many rows
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -177,7 +179,7 @@ class PartKeeper(Keeper):
     """Gives the state at the end of an epoch to whoever begins from it: a worker that joins, or all in a later run."""
 
     def __init__(self, part: Part) -> None:
-        self._part, self._place = part, part.place
+        self._part, self._place, self._made = part, part.place, 0
         self._context: Callable[[], State] = dict
 
     def found(self, stage: str) -> Found | None:
@@ -189,17 +191,20 @@ class PartKeeper(Keeper):
         self._context = context
 
     def resume(self) -> State | None:
-        """Return the end of the epoch that the others have finished, once; rows are this worker's own."""
+        """Return the end of the epoch that is finished, once."""
         place, self._place = self._place, None
-        if place is None:
-            return None
-        phase = place["phase"]
-        return {"task": phase["task"], "stream": phase["stream"], "records": phase["records"], "updates": sys.maxsize}
+        return None if place is None else place["phase"]
 
-    def after_update(self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool) -> None:
-        """Give the state, if the coordinator wants it."""
+    def after_update(
+        self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool, n_updates: int = 1
+    ) -> None:
+        """Give the state at the end of an epoch, if the coordinator wants it."""
+        self._made += n_updates
         if epoch_done and self._part.ask("epoch", None):
-            self._part.ask("state", {"context": self._context(), "phase": state(), "phase_done": phase_done})
+            phase = {name: value for name, value in state().items() if name != "windows"} | {"updates": EPOCH}
+            told = {"context": self._context(), "phase": phase, "phase_done": phase_done, "made": self._made}
+            self._part.ask("state", told)
+            self._made = 0
 
 
 def worker_backend(name: str) -> Backend:

@@ -14,9 +14,12 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
-from deepbelief.layer import RBMSettings
+from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.pretraining import Pretrained, pretrain
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization, is_stored
+from deepbelief.stack import Stack
+from deepbelief.training import split_rows
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -201,3 +204,18 @@ def check_flags(estimator: Any, *names: str) -> None:
         value = getattr(estimator, name)
         if not isinstance(value, (bool, np.bool_)):
             raise SettingError(f"{name} must be True or False, got {value!r}")
+
+
+def pretrain_on(
+    source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, *,
+    bk: Backend, seed: int, start: Stack | None = None, **run: Any,
+) -> Pretrained:  # fmt: skip
+    """Pretrain on these rows but for those held out, here or on the cluster that holds them; see `pretrain`."""
+    if isinstance(source, Partitioned):
+        run |= {"validation_fraction": validation_fraction}
+        return source.pretrain(sizes, settings, seed=seed, start=start, **run)
+    held_out = None
+    if validation_fraction:
+        choose_visible(settings[0].visible if start is None else start.layers[0].visible, source)  # its row in an error
+        source, held_out, _, _ = split_rows(source, validation_fraction, seed)
+    return pretrain(source, sizes, settings, bk=bk, seed=seed, held_out=held_out, start=start, **run)

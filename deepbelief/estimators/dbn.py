@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
-from deepbelief.distributed import Partitioned
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
@@ -21,6 +20,7 @@ from deepbelief.estimators.base import (
     check_rows,
     check_sizes,
     on_device,
+    pretrain_on,
     rbm_settings,
     rows_to_use,
     user_level,
@@ -29,15 +29,15 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.runs import describe_run
 from deepbelief.gradients import Denoising
-from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
-from deepbelief.pretraining import Pretrained, pretrain, transform
+from deepbelief.pretraining import Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
-from deepbelief.training import Reporter, get_reporter, split_rows
+from deepbelief.training import Reporter, get_reporter
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -118,19 +118,10 @@ def pretrain_stack(
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else float(first.validation_fraction)
-    run: dict[str, Any] = {
-        "seed": seed, "n_passes": int(estimator.n_passes), "reporter": reporter, "keeper": keeper,
-        "memory_limit": memory_bytes(estimator.memory_limit),
-    }  # fmt: skip
-    if isinstance(source, Partitioned):
-        result = source.pretrain(sizes, settings, validation_fraction=fraction, **run)
-        warn_diverged(result.diverged)
-        return result
-    held_out = None
-    if fraction:
-        choose_visible(settings[0].visible, source)  # an error then names a row of the whole
-        source, held_out, _, _ = split_rows(source, fraction, seed)
-    result = pretrain(source, sizes, settings, bk=bk, held_out=held_out, **run)
+    result = pretrain_on(
+        source, sizes, settings, fraction, bk=bk, seed=seed, n_passes=int(estimator.n_passes), reporter=reporter,
+        keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
+    )  # fmt: skip
     warn_diverged(result.diverged)
     return result
 

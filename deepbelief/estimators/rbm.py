@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
-from deepbelief.distributed import Partitioned
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
     check_rows,
     on_device,
+    pretrain_on,
     rbm_settings,
     user_level,
     warn_diverged,
@@ -28,7 +28,7 @@ from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
-from deepbelief.pretraining import Pretrained, pretrain, scaled, transform
+from deepbelief.pretraining import Pretrained, scaled, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.seeds import run_seed, stream
@@ -36,7 +36,7 @@ from deepbelief.settings import check_binary
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, binarized
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import Reporter, Rows, get_reporter, split_rows
+from deepbelief.training import Reporter, Rows, get_reporter
 from deepbelief.units import Unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -247,21 +247,11 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     ) -> Pretrained:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
         seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
-        begun: dict[str, Any] = {
-            "reporter": get_reporter(self.verbose), "start": Stack((self.weights_,)) if again else None,
-            "states": [self._state] if again else None, "keeper": keeper,
-            "memory_limit": memory_bytes(self.memory_limit),
-        }  # fmt: skip
-        if isinstance(source, Partitioned):
-            fraction = float(self.validation_fraction)
-            return source.pretrain(
-                [int(self.n_components)], [settings], seed=seed, validation_fraction=fraction, **begun
-            )
-        held_out = None
-        if self.validation_fraction:
-            choose_visible(self.weights_.visible if again else settings.visible, source)  # names a row of the whole
-            source, held_out, _, _ = split_rows(source, self.validation_fraction, seed)
-        return pretrain(source, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out, **begun)
+        return pretrain_on(
+            source, [int(self.n_components)], [settings], float(self.validation_fraction), bk=bk, seed=seed,
+            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
+            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
+        )  # fmt: skip
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.

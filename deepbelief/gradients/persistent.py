@@ -28,8 +28,16 @@ def gibbs(
         h[...] = chains
 
 
+class _GibbsChains:
+    """Chains that are moved by Gibbs steps."""
+
+    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
+        """Move the chains by Gibbs steps that nothing learns from."""
+        gibbs(machine, buffers, chains, steps, rng, buffers.visible(len(chains)), buffers.hidden(len(chains)))
+
+
 @dataclass(frozen=True)
-class PCD:
+class PCD(_GibbsChains):
     """Persistent contrastive divergence: the chains go on from update to update (Tieleman 2008).
 
     Parameters
@@ -64,13 +72,9 @@ class PCD:
         gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[n_rows:], h[n_rows:])
         return buffers.gradient(n_rows, len(chains), batch_size)
 
-    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
-        """Move the chains by Gibbs steps that nothing learns from."""
-        gibbs(machine, buffers, chains, steps, rng, buffers.visible(len(chains)), buffers.hidden(len(chains)))
-
 
 @dataclass(frozen=True)
-class FPCD:
+class FPCD(_GibbsChains):
     """Persistent contrastive divergence with fast weights, which drive the chains away from where they are.
 
     The chains move by the parameters plus fast ones, which learn at a rate of their own and decay:
@@ -132,10 +136,6 @@ class FPCD:
         for p, fast, grad in zip(driven.params, buffers.fast, (grads[0], *kept), strict=True):
             machine.bk.momentum_step(p, fast, grad, self.fast_rate, self.fast_decay, 0.0, False)
         return grads
-
-    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
-        """Move the chains by Gibbs steps that nothing learns from."""
-        gibbs(machine, buffers, chains, steps, rng, buffers.visible(len(chains)), buffers.hidden(len(chains)))
 
     def _drive(self, driven: Machine, machine: Machine, buffers: PhaseBuffers) -> None:
         """Write the parameters plus the fast ones; biases of centred units are turned into plain ones."""

@@ -1,7 +1,7 @@
 """log Z of machines that share their weights and differ in their biases: one machine for each frame of a sequence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,10 +86,7 @@ def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int
     """
     steps, n = check_betas(betas), len(machine.vbias)
     log_z, variance = np.empty(n), np.empty(n)
-    size = max(1, BLOCK_ROWS // n_runs)
-    for start in range(0, n, size):
-        part = slice(start, min(start + size, n))
-        _, log_w, base = _anneal(machine, part, rng, n_runs, steps)
+    for part, _, log_w, base in _annealed(machine, rng, n_runs, steps):
         top = log_w.max(axis=0)
         w = np.exp(log_w - top)
         log_z[part] = np.log(w.mean(axis=0)) + top + base
@@ -123,13 +120,9 @@ def ais_driven_means(
     device array of shape (n_machines, n_visible)
         In the machine's dtype.
     """
-    bk, xp, steps = machine.bk, machine.bk.xp, check_betas(betas)
-    n, n_visible = machine.vbias.shape
-    found = xp.empty((n, n_visible), machine.dtype)
-    size = max(1, BLOCK_ROWS // n_runs)
-    for start in range(0, n, size):
-        part = slice(start, min(start + size, n))
-        runs, log_w, _ = _anneal(machine, part, rng, n_runs, steps)
+    bk, xp = machine.bk, machine.bk.xp
+    found = xp.empty(machine.vbias.shape, machine.dtype)
+    for part, runs, log_w, _ in _annealed(machine, rng, n_runs, check_betas(betas)):
         w = np.exp(log_w - log_w.max(axis=0))
         w /= w.sum(axis=0) * gibbs_steps
         own, v = runs.machine, runs.v
@@ -139,24 +132,26 @@ def ais_driven_means(
             own.sample_hidden(v, rng, h)
             own.sample_visible(h, rng, v, mean=mean)
             total += mean
-        total = total.reshape(n_runs, -1, n_visible)
+        total = total.reshape(n_runs, -1, v.shape[1])
         total *= bk.asarray(w[:, :, None], dtype=machine.dtype)
         found[part] = total.sum(axis=0)
     return found
 
 
-def _anneal(machine: Machine, part: slice, rng: Rng, n_runs: int, steps: Array) -> tuple[Runs, Array, Array]:
-    """Return the runs of some of the machines at their end, the runs' log weights, and log Z of the bases."""
-    bk = machine.bk
-    vbias, hbias = machine.vbias[part], machine.hbias[part]
-    n = len(vbias)
-    each = bk.asarray(np.tile(np.arange(n), n_runs))
-    own = machine.with_biases(vbias[each], hbias[each])
-    base = _base(own, n, rng)
-    runs = Runs(own, base[each], n * n_runs, rng)
-    runs.start()
-    log_w = bk.to_numpy(runs.anneal(steps)).reshape(n_runs, n)
-    return runs, log_w, bk.to_numpy(base_partition(machine, base)).astype(np.float64)
+def _annealed(machine: Machine, rng: Rng, n_runs: int, steps: Array) -> Iterator[tuple[slice, Runs, Array, Array]]:
+    """Yield (which machines, their runs at the end, log weights of shape (n_runs, n), log Z of the bases) in blocks."""
+    bk, size = machine.bk, max(1, BLOCK_ROWS // n_runs)
+    for start in range(0, len(machine.vbias), size):
+        part = slice(start, start + size)
+        vbias, hbias = machine.vbias[part], machine.hbias[part]
+        n = len(vbias)
+        each = bk.asarray(np.tile(np.arange(n), n_runs))
+        own = machine.with_biases(vbias[each], hbias[each])
+        base = _base(own, n, rng)
+        runs = Runs(own, base[each], n * n_runs, rng)
+        runs.start()
+        log_w = bk.to_numpy(runs.anneal(steps)).reshape(n_runs, n)
+        yield part, runs, log_w, bk.to_numpy(base_partition(machine, base)).astype(np.float64)
 
 
 def _base(machine: Machine, n: int, rng: Rng) -> DeviceArray:

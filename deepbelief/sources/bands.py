@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, _indices
+from deepbelief.sources.rows import Array, Rows, _count, _indices, _text
 
 AnyArray = NDArray[np.generic]
 
@@ -71,3 +72,21 @@ class Bands:
         if len(values) != end - first:
             raise DataError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
         return values
+
+
+class BandedSource:
+    """A row source over `Bands`."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    _bands: Bands
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        if out is None:
+            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        return self._bands.fill(rows, out)

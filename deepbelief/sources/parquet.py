@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError
-from deepbelief.sources.bands import Bands
+from deepbelief.sources.bands import BandedSource, Bands
 from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, label_vector
-from deepbelief.sources.rows import Array, ArraySource, Rows, _count, _text, check_shape, row_dtype
+from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 
-class ParquetSource:
+class ParquetSource(BandedSource):
     """Rows of a Parquet file, read as they are taken, a row group at a time.
 
     Parameters
@@ -42,16 +42,6 @@ class ParquetSource:
                 f"write it with row_group_size={least} or less"
             )
         self._bands = Bands([0, *np.cumsum(lengths).tolist()], self._read, name)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
-        """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
-        return self._bands.fill(rows, out)
 
     def _read(self, group: int) -> NDArray[Any]:
         columns = self.file.read_row_group(group, use_threads=False).columns

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError
-from deepbelief.sources.bands import Bands
+from deepbelief.sources.bands import BandedSource, Bands
 from deepbelief.sources.content import (
     IN_MEMORY,
     ROW_LIMIT,
@@ -19,27 +19,17 @@ from deepbelief.sources.content import (
     label_vector,
     table,
 )
-from deepbelief.sources.rows import Array, ArraySource, Rows, _count, _text, check_shape, row_dtype
+from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder that holds one of these files is a Zarr store."""
 CODECS = {
-    "bytes",
-    "transpose",
-    "gzip",
-    "zlib",
-    "zstd",
-    "blosc",
-    "lz4",
-    "bz2",
-    "crc32c",
-    "sharding_indexed",
-    "vlen-utf8",
-}
+    "bytes", "transpose", "gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "crc32c", "sharding_indexed", "vlen-utf8",
+}  # fmt: skip
 """Codecs that are decoded. Others may run what they find: ``pickle`` does."""
 
 
-class ZarrSource:
+class ZarrSource(BandedSource):
     """Rows of a Zarr array, read from the store as they are taken.
 
     Parameters
@@ -55,16 +45,6 @@ class ZarrSource:
         n, self.chunk_rows = self.shape[0], int(array.chunks[0])
         bounds = [*range(0, n, self.chunk_rows), n]
         self._bands = Bands(bounds, lambda band: array[bounds[band] : bounds[band + 1]], str(array.store_path))
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
-        """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
-        return self._bands.fill(rows, out)
 
 
 def is_zarr(path: Path) -> bool:
