@@ -43,6 +43,7 @@ def command(backend: str, repeats: int, quick: bool) -> None:
         [
             ("processor", f"{about['cpu']} ({about['vectors']}), {about['cores']} cores"),
             ("BLAS", about["blas"]),
+            ("loops", about["loops"]),
             ("versions", ", ".join(f"{k} {about[k]}" for k in ("deepbelief", "python", "numpy", "scipy"))),
         ]
     )

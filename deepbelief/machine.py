@@ -149,9 +149,11 @@ class Machine:
         xp = self.bk.xp
         negative = -row_weight
         xp.matmul(negative[:, 0], v, out=out[1])
-        xp.matmul(negative[:, 0], h, out=out[2])
-        if offsets is not None:
+        if offsets is None:
+            self.bk.weigh(h, negative, out=out[2])
+        else:
+            xp.matmul(negative[:, 0], h, out=out[2])
             v -= offsets[0]
             h -= offsets[1]
-        h *= negative
+            h *= negative
         return Product(v, h, out[0]), out[1], out[2]

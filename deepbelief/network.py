@@ -141,7 +141,7 @@ class Network:
         products: list[DeviceArray | Product] = []
         for i in reversed(range(len(self._Ws))):
             W = self._Ws[i]
-            if self._sparse is not None and not i:
+            if not i and self._sparse is not None and self._sparse.pays_transposed:
                 products.insert(0, Product(self._passed[0][:0], delta[:0], self._room[0], (self._sparse, delta)))
             else:
                 products.insert(0, Product(self._passed[i], delta, self._room[i]))

@@ -307,6 +307,7 @@ class FakeRows:
     def __init__(self, host):
         self._host = host
         self.shape = host.shape
+        self.pays_transposed = host.pays_transposed
 
     def __len__(self):
         return len(self._host)
@@ -370,6 +371,14 @@ class FakeDevice:
         host = _kernel(x) if bias is None else _kernel(x, bias)
         self._host.sigmoid(*host)
         return x
+
+    def sigmoid_sample(self, x, bias, rng, out):
+        self._host.sigmoid_sample(*_kernel(x, bias), rng._host, *_kernel(out))
+        return out
+
+    def weigh(self, x, weight, out):
+        self._host.weigh(*_kernel(x, weight, out))
+        return out
 
     def momentum_step(self, w, velocity, grad, rate, momentum, decay, nesterov):
         for number in (rate, momentum, decay):

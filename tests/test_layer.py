@@ -291,7 +291,7 @@ def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gr
         tracemalloc.stop()
     # The step's scratch is a block that stays in cache; a lost buffer would be a phase (240 kB) or a gradient (480 kB).
     slack = 130_000
-    assert peaks[0] > 240_000 + slack // 4  # the test can see buffers
+    assert peaks[0] > 240_000  # the test can see buffers
     assert max(peaks[3:]) < max(words, 262_144) + slack, peaks
 
 

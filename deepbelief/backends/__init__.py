@@ -50,6 +50,7 @@ class SparseRows(Protocol):
     """A few rows on the device of which only what is not 0 is kept."""
 
     shape: tuple[int, int]
+    pays_transposed: bool  # whether `add_transposed` is faster than a product with dense rows
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -125,6 +126,12 @@ class Backend(Protocol):
 
     def sigmoid(self, x: DeviceArray, bias: DeviceArray | None = None) -> DeviceArray:
         """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``; the bias is one for all rows, or shaped like ``x``."""
+
+    def sigmoid_sample(self, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Do what `sigmoid` does to ``x``, and write into ``out`` 1 with that probability, else 0."""
+
+    def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the columns' sums into ``out``."""
 
     def momentum_step(
         self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,

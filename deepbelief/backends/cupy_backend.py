@@ -83,6 +83,8 @@ class CupySparse:
 class CupyRows:
     """A few rows in compressed form, multiplied by cuSPARSE."""
 
+    pays_transposed = True
+
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix
         self.shape: tuple[int, int] = matrix.shape
@@ -163,6 +165,16 @@ class CupyBackend:
         pointer, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one bias, or one for each row
         self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(period))
         return x
+
+    def sigmoid_sample(self, x: Any, bias: Any, rng: Any, out: Any) -> Any:
+        """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
+        return rng.bernoulli(self.sigmoid(x, bias), out)
+
+    def weigh(self, x: Any, weight: Any, out: Any) -> Any:
+        """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
+        self.xp.matmul(weight[:, 0], x, out=out)
+        x *= weight
+        return out
 
     def momentum_step(
         self, w: Any, velocity: Any, grad: Any, rate: float, momentum: float, decay: float, nesterov: bool

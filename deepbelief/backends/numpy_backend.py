@@ -2,14 +2,14 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import Product, blas
+from deepbelief.backends import Product, blas, compiled
 from deepbelief.backends.sparse import HostRows, HostSparse
 
 Array = NDArray[Any]
@@ -20,10 +20,10 @@ BLOCK = 65536
 WORDS = 4  # 16-bit words in a draw of the generator
 
 
-def _compare(words: Array, p: Array, low: int, out: Array) -> None:
-    """Write 1 where a word's draw from [0, 1) is below ``p``; ``low``, of 8 bits, are the draws' lowest bits."""
+def _compare(words: Array, p: Array, low: np.float32, out: Array) -> None:
+    """Write 1 where a word's draw from [0, 1) is below ``p``; ``low`` is the draws' lowest part, from 2**15 on."""
     np.copyto(out, words)
-    np.add(out, np.float32(2**15 + low / 2**8), out=out)
+    np.add(out, low, out=out)
     np.multiply(out, np.float32(2.0**-16), out=out)
     np.less(out, p, out=out)
 
@@ -49,12 +49,22 @@ class NumpyRng:
 
     def _bernoulli32(self, p: Array, out: Array) -> Array:
         flat_p, flat_out = p.reshape(-1), out.reshape(-1)
-        for i in range(0, flat_p.size, BLOCK):
-            threshold = flat_p[i : i + BLOCK]
-            draws = self._bits.random_raw(threshold.size // WORDS + 2)
-            words = draws.view(np.int16)[: threshold.size]
-            _compare(words, threshold, int(draws[-1]) >> 56, flat_out[i : i + BLOCK])
+        for start, stop, words, low in self._words(p.size):
+            _compare(words, flat_p[start:stop], low, flat_out[start:stop])
         return out
+
+    def bernoulli_of_sigmoid(self, loops: Any, x: Array, bias: Array, out: Array) -> None:
+        """Do with compiled loops what `NumpyBackend.sigmoid` and `bernoulli` do, with the same draws."""
+        flat_x, flat_out = x.reshape(-1), out.reshape(-1)
+        for start, stop, words, low in self._words(x.size):
+            loops.sample(flat_x, bias, words, low, flat_out, start, stop)
+
+    def _words(self, size: int) -> Iterator[tuple[int, int, Array, np.float32]]:
+        """Yield, for each block, its limits, 16 random bits for each element, and the lowest part of its draws."""
+        for start in range(0, size, BLOCK):
+            n = min(BLOCK, size - start)
+            draws = self._bits.random_raw(n // WORDS + 2)
+            yield start, start + n, draws.view(np.int16)[:n], np.float32(2**15 + (int(draws[-1]) >> 56) / 2**8)
 
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
@@ -94,7 +104,12 @@ def _step_by_product(
 def _step_by_blocks(
     w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
-    """Take one step downhill, block by block."""
+    """Take one step downhill: in one pass, or block by block."""
+    loops = compiled.loops_for(w, velocity, grad)
+    if loops is not None:
+        numbers = (np.float32(number) for number in (rate, momentum, decay, nesterov))
+        loops.momentum_step(w, velocity, grad, *numbers)
+        return
     scratch = np.empty(min(BLOCK, w.size), w.dtype) if decay or nesterov else None
     for i in range(0, w.size, BLOCK):
         part, v, g = w[i : i + BLOCK], velocity[i : i + BLOCK], grad[i : i + BLOCK]
@@ -152,6 +167,10 @@ class NumpyBackend:
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
+        loops = None if bias is None or bias.ndim != 1 else compiled.loops_for(x, bias)
+        if loops is not None:
+            loops.sigmoid(x.reshape(-1), bias)
+            return x
         if bias is not None and bias.ndim == 1:
             np.subtract(-bias, x, out=x)
         else:
@@ -162,6 +181,25 @@ class NumpyBackend:
             np.exp(x, out=x)
             np.add(x, 1, out=x)
             return np.divide(1, x, out=x)  # has wider vectors than np.reciprocal
+
+    def sigmoid_sample(self, x: Array, bias: Array, rng: Any, out: Array) -> Array:
+        """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
+        loops = compiled.loops_for(x, bias, out) if bias.ndim == 1 else None
+        if loops is None:
+            rng.bernoulli(self.sigmoid(x, bias), out)
+        else:
+            rng.bernoulli_of_sigmoid(loops, x, bias, out)
+        return out
+
+    def weigh(self, x: Array, weight: Array, out: Array) -> Array:
+        """Multiply each row of ``x`` by its weight, and return the sums of the columns of that."""
+        loops = compiled.loops_for(x, weight, out)
+        if loops is not None:
+            loops.weigh(x.reshape(-1), weight.reshape(-1), out)
+            return out
+        np.matmul(weight[:, 0], x, out=out)
+        np.multiply(x, weight, out=x)
+        return out
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array | Product, rate: float, momentum: float, decay: float,
@@ -184,6 +222,10 @@ class NumpyBackend:
         """Take one step downhill, block by block."""
         grad = grad.array(np) if isinstance(grad, Product) else grad
         flat = [a.reshape(-1) for a in (w, mean, square, grad)]
+        loops = compiled.loops_for(w, mean, square, grad)
+        if loops is not None:
+            loops.adam_step(*flat, *(np.float32(number) for number in (rate, *betas, epsilon, decay)))
+            return
         scratch = np.empty(min(BLOCK, w.size), w.dtype)
         for i in range(0, w.size, BLOCK):
             part, m, s, g = (a[i : i + BLOCK] for a in flat)

@@ -1,4 +1,4 @@
-"""Sparse rows on the processor, by SciPy's own kernels: they add to what is there and allocate nothing."""
+"""Sparse rows on the processor, by compiled loops or SciPy's own kernels: they add to what is there."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
+
+from deepbelief.backends import compiled
 
 try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
@@ -15,8 +17,11 @@ except ImportError:
 Array = NDArray[Any]
 Compressed = tuple[Array, Array, Array]
 
-# A multiplication with a value that is not 0 takes as long as ten of those in BLAS (AVX-512, one thread).
-DENSEST = 0.1
+# Share of values that are not 0 up to which sparse products, and transposed ones, are faster than those of one BLAS
+# thread (AVX-512): with compiled loops, and with SciPy's kernels.
+DENSEST = {True: (0.22, 0.14), False: (0.1, 0.1)}
+
+CACHED = 2**17  # values that stay in cache
 
 
 class HostSparse:
@@ -31,8 +36,10 @@ class HostSparse:
         self._matrix = matrix
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-        few = matrix.nnz * threads <= DENSEST * self.shape[0] * self.shape[1]
-        self.pays = bool(few) and csr_todense is not None
+        self.pays, self._pays_transposed = (
+            csr_todense is not None and bool(matrix.nnz * threads <= densest * self.shape[0] * self.shape[1])
+            for densest in DENSEST[matrix.dtype == np.float32 and compiled.loops() is not None]
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -41,7 +48,8 @@ class HostSparse:
     def shuffled(self, order: Array) -> "HostSparse":
         """Return all rows in this order."""
         other = object.__new__(HostSparse)
-        other._matrix, other.shape, other.pays = self._matrix[order], (len(order), self.shape[1]), self.pays
+        other._matrix, other.shape = self._matrix[order], (len(order), self.shape[1])
+        other.pays, other._pays_transposed = self.pays, self._pays_transposed
         return other
 
     def part(self, start: int, stop: int) -> "HostRows":
@@ -49,19 +57,20 @@ class HostSparse:
         ends = self._matrix.indptr[start : stop + 1]
         stored = slice(ends[0], ends[-1])
         rows = ends - ends[0], self._matrix.indices[stored], self._matrix.data[stored]
-        return HostRows(rows, (stop - start, self.shape[1]))
+        return HostRows(rows, (stop - start, self.shape[1]), self._pays_transposed)
 
 
 class HostRows:
     """A few rows in compressed form, to be multiplied.
 
-    Fewer rows than columns are turned into compressed columns first: what is then read and written in no order, the
-    other factor or the result, has as many rows as these, and stays in cache.
+    Compressed columns are made first where that keeps in cache what is read and written in no order, the other factor
+    or the result: it then has as many rows as these.
     """
 
-    def __init__(self, rows: Compressed, shape: tuple[int, int]) -> None:
+    def __init__(self, rows: Compressed, shape: tuple[int, int], pays_transposed: bool) -> None:
         self._rows = rows
         self.shape = shape
+        self.pays_transposed = pays_transposed
         self._columns: Compressed | None = None
 
     def __len__(self) -> int:
@@ -82,8 +91,11 @@ class HostRows:
         """Return the rows times ``W``."""
         out = np.empty((len(self), W.shape[1]), W.dtype) if out is None else out
         out.fill(0)
-        by_columns = self._by_columns()
-        if by_columns is None:
+        found = compiled.loops_for(self._rows[2], W, out)
+        by_columns = None if found is not None else self._by_columns()
+        if found is not None:
+            _add_product(found, self._rows, 1, W, out)
+        elif by_columns is None:
             csr_matvecs(*self.shape, W.shape[1], *self._rows, W.reshape(-1), _flat(out))
         else:
             csc_matvecs(*self.shape, W.shape[1], *by_columns, W.reshape(-1), _flat(out))
@@ -92,7 +104,10 @@ class HostRows:
     def add_transposed(self, h: Array, out: Array, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
         n, n_columns = self.shape
-        by_columns = self._by_columns()
+        found, by_columns = compiled.loops_for(self._rows[2], h, out), self._by_columns()
+        if found is not None and by_columns is not None:
+            _add_product(found, by_columns, factor, h, out)
+            return
         ends, indices, data = self._rows if by_columns is None else by_columns
         kernel = csc_matvecs if by_columns is None else csr_matvecs
         if factor != 1:
@@ -108,6 +123,11 @@ class HostRows:
             self._columns = np.empty(n_columns + 1, ends.dtype), np.empty_like(indices), np.empty_like(data)
             csr_tocsc(n, n_columns, *self._rows, *self._columns)
         return self._columns
+
+
+def _add_product(loops: Any, rows: Compressed, factor: float, W: Array, out: Array) -> None:
+    """Add ``factor`` times compressed rows times ``W``."""
+    loops.add_product(*rows, np.float32(factor), W, out, max(1, CACHED // W.shape[1]))
 
 
 def _flat(out: Array) -> Array:

@@ -88,7 +88,7 @@ class PhaseBuffers:
             offset *= 1 - OFFSET_RATE
             offset += mean
         product, *biases = self._machine.statistics(v, h, weight, self.room, self.offsets)
-        if self.sparse is not None and self.offsets is None:
+        if self.sparse is not None and self.sparse.pays_transposed and self.offsets is None:
             plus = self.sparse, product.right[:n_positive]
             product = Product(product.left[n_positive:], product.right[n_positive:], product.out, plus)
         return product, *biases

@@ -99,7 +99,7 @@ class Bernoulli:
 
     def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probability of state 1 and draw states into ``out``."""
-        return rng.bernoulli(bk.sigmoid(x, bias), out)
+        return bk.sigmoid_sample(x, bias, rng, out)
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return -v b."""
