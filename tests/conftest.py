@@ -22,13 +22,18 @@ BACKENDS = [
 ]
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def bk(request):
-    """Each backend; CuPy is skipped where it cannot run, with the reason it gives."""
+def opened(make):
+    """Return a backend; CuPy is skipped where it cannot run, with the reason it gives."""
     try:
-        return request.param()
+        return make()
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def bk(request):
+    """Each backend."""
+    return opened(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -6,16 +6,31 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import BACKENDS as WITHOUT_HOST
+from conftest import opened
 from fake_device import CROSSINGS, FakeDevice
+from host_cuda import cupy_on_host
+from scipy import sparse
 
 from deepbelief.backends import BACKENDS, Product, blas, get_backend, numpy_backend
 from deepbelief.errors import BackendError
+from deepbelief.hdf5.plain import dumps, loads
 from deepbelief.seeds import stream
 
 BLOCK = numpy_backend.BLOCK
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
 SIGMAS = 6.0  # a right generator fails a comparison with probability 2e-9, and there are fewer than 1000
+
+
+@pytest.fixture(scope="module", params=[*WITHOUT_HOST, pytest.param(None, id="cupy-on-host")])
+def bk(request):
+    """Every backend, and CuPy's with its kernels on the processor."""
+    if request.param is not None:
+        yield opened(request.param)
+        return
+    with cupy_on_host() as backend:
+        yield backend
 
 
 def filled(bk, shape, dtype, value=np.nan):
@@ -162,6 +177,67 @@ def test_momentum_step_reaches_every_element(bk, size):
     np.testing.assert_array_equal(bk.to_numpy(w), np.float32(-0.375))
 
 
+# --- both passes over the hidden units ---
+
+
+@pytest.mark.parametrize("bias_shape", [(5,), (40_000, 5)], ids=["for all rows", "for each row"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_sample_draws_with_the_sigmoid_it_leaves(bk, bias_shape, dtype):
+    n = 40_000
+    bias = np.broadcast_to(np.array([-3, -1, 0, 2, 100], dtype), bias_shape).copy()
+    x, out = bk.asarray(np.full((n, 5), 0.5, dtype)), filled(bk, (n, 5), dtype)
+    p = 1 / (1 + np.exp(-0.5 - bias.reshape(-1, 5)[0].astype(np.float64)))
+    result = bk.sigmoid_sample(x, bk.asarray(bias), bk.rng(stream(12)), out)
+    np.testing.assert_allclose(bk.to_numpy(x), np.tile(p, (n, 1)), rtol=20 * np.finfo(dtype).eps)
+    drawn = bk.to_numpy(out)
+    np.testing.assert_array_equal(bk.to_numpy(result), drawn)
+    assert set(np.unique(drawn)) == {0, 1}
+    assert (np.abs(drawn.mean(axis=0, dtype=np.float64) - p) <= SIGMAS * np.sqrt(p * (1 - p) / n)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (100, 33), (257, 4)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weigh_leaves_weighed_rows_and_their_sums(bk, shape, dtype):
+    rng = np.random.default_rng(13)
+    x, weight = rng.normal(size=shape).astype(dtype), rng.normal(size=(shape[0], 1)).astype(dtype)
+    on_device, out = bk.asarray(x.copy()), filled(bk, shape[1:], dtype)
+    result = bk.weigh(on_device, bk.asarray(weight), out)
+    np.testing.assert_array_equal(bk.to_numpy(on_device), x * weight)
+    np.testing.assert_allclose(bk.to_numpy(out), x.T.astype(np.float64) @ weight[:, 0], atol=300 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_is_done_to_empty_arrays(bk, dtype):
+    empty, bias, out = (filled(bk, shape, dtype) for shape in ((0, 3), (3,), (3,)))
+    rng = bk.rng(stream(14))
+    bk.sigmoid(empty, bias)
+    bk.sigmoid_sample(empty, bias, rng, filled(bk, (0, 3), dtype))
+    for draw_from in (rng.uniform, rng.normal):
+        assert draw_from(empty).shape == (0, 3)
+    assert rng.bernoulli(empty, filled(bk, (0, 3), dtype)).shape == (0, 3)
+    np.testing.assert_array_equal(bk.to_numpy(bk.weigh(empty, filled(bk, (0, 1), dtype), out)), 0)
+
+
+# --- sparse rows ---
+
+
+def test_sparse_rows_are_written_and_multiplied(bk):
+    matrix = sparse.random_array((20, 9), density=0.3, rng=np.random.default_rng(15), dtype=np.float32).tocsr()
+    order = np.random.default_rng(16).permutation(20)
+    rows, truth = bk.sparse(matrix).shuffled(bk.asarray(order)).part(3, 14), matrix.toarray()[order[3:14]]
+    np.testing.assert_array_equal(bk.to_numpy(rows.dense(filled(bk, truth.shape, np.float32))), truth)
+    W, h = (np.random.default_rng(17).random(shape, np.float32) for shape in ((9, 4), (11, 4)))
+    there = bk.asarray(np.ones((9, 4), np.float32))
+    rows.add_transposed(bk.asarray(h), there, -0.5)
+    for found, right in (
+        (bk.matmul(rows, bk.asarray(W)), truth @ W),
+        (bk.matmul(rows, bk.asarray(W), filled(bk, (11, 4), np.float32)), truth @ W),
+        (there, 1 - 0.5 * (truth.T @ h)),
+    ):
+        np.testing.assert_allclose(bk.to_numpy(found), right, rtol=1e-5, atol=1e-5)
+
+
 # --- random numbers ---
 
 
@@ -258,6 +334,26 @@ def test_a_stream_goes_on(bk):
     rng = bk.rng(stream(5))
     first, second = (bk.to_numpy(rng.uniform(filled(bk, (50,), np.float32))) for _ in range(2))
     assert (first != second).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_stream_goes_on_from_where_another_stood(bk, dtype):
+    """Its state survives a file, and is no part of the stream that goes on."""
+
+    def numbers(rng):
+        p, found = filled(bk, (7,), dtype, 0.5), []
+        for draw_from in (rng.uniform, rng.normal, lambda out: rng.bernoulli(p, out)):
+            found.append(bk.to_numpy(draw_from(filled(bk, (7,), dtype))))
+        return np.concatenate(found)
+
+    rng, other = bk.rng(stream(5)), bk.rng(stream(6))
+    numbers(rng)
+    state = dumps(rng.state(), "stream")
+    first = numbers(rng)
+    other.go_to(loads(state, "stream"))
+    np.testing.assert_array_equal(numbers(other), first)
+    assert (numbers(other) != first).any()
+    assert dumps(rng.state(), "stream") != state
 
 
 def test_long_draws_do_not_repeat_themselves(bk):

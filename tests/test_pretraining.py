@@ -247,7 +247,7 @@ def test_softmax_rows_train_in_groups(bk):
     rng = np.random.default_rng(0)
     kind = rng.integers(3, size=120)
     rows = np.hstack([np.eye(3)[kind], np.eye(2)[(kind == 1).astype(int)]]).astype(np.float32)
-    weights = run(bk, rows, (4,), visible="softmax:3,2", n_iter=80, learning_rate=0.3).stack.layers[0]
+    weights = run(bk, rows, (4,), visible="softmax:3,2", n_iter=200, learning_rate=0.1).stack.layers[0]
     assert weights.visible == "softmax:3,2"
     independent = -exact.entropy(rows[:, :3]) - exact.entropy(rows[:, 3:])
     ceiling = -exact.entropy(rows)

@@ -9,7 +9,8 @@ import numpy as np
 from deepbelief.backends import Product, kernels
 from deepbelief.errors import BackendError
 
-THREADS = 256
+THREADS = 128  # of a block, each for four elements: a minibatch of 100 x 500 makes 98 blocks, of about 100 processors
+CTYPES = {"f": "float", "d": "double"}
 DENSEST = 0.02  # share of values that are not 0 up to which cuSPARSE is taken to win: not measured
 
 
@@ -30,38 +31,58 @@ def _import_cupy() -> Any:
     return cupy
 
 
+def _compile(cupy: Any) -> Mapping[str, Any]:
+    """Return the kernels by name."""
+    try:
+        module = cupy.RawModule(code=kernels.SOURCE, options=("-std=c++14",), name_expressions=kernels.NAMES)
+        return {name: module.get_function(name) for name in kernels.NAMES}
+    except Exception as error:
+        raise BackendError(
+            f"backend 'cupy' could not compile its kernels ({' '.join(str(error).split())}); install a CUDA toolkit, "
+            "which has the compiler NVRTC, or choose backend 'numpy'"
+        ) from error
+
+
 class CupyRng:
-    """A Philox stream on the device."""
+    """A Philox stream: its key, and the counter of its next draw; all else happens in the kernels.
+
+    Bernoulli draws compare 24 bits of their own with the probability (53 in float64): each has its probability to
+    within 2**-24.
+    """
 
     def __init__(self, backend: "CupyBackend", seed: np.random.SeedSequence) -> None:
-        cupy = backend.xp
-        state = int(seed.generate_state(1, np.uint64)[0])
         self._backend = backend
-        self._bits = cupy.random.Philox4x3210(state)
-        self._generator = cupy.random.Generator(self._bits)
+        self._key = int(seed.generate_state(1, np.uint64)[0])
+        self._counter = 0
+
+    def draws(self, like: Any) -> tuple[np.uint64, np.uint64]:
+        """Return what draws for all elements of ``like`` are made of: the key, and the first of their counters."""
+        first = self._counter
+        self._counter += (like.size + 3) // 4 * (like.dtype.itemsize // 4)  # four words for each counter
+        return np.uint64(self._key), np.uint64(first)
 
     def bernoulli(self, p: Any, out: Any) -> Any:
         """Write 1 with probability ``p``, else 0."""
-        self.uniform(out)
-        self._backend.launch("bernoulli", out, p, out, np.int64(out.size))
+        self._backend.launch("bernoulli", out, p, out, np.int64(out.size), *self.draws(out))
         return out
 
     def uniform(self, out: Any) -> Any:
         """Write draws from U[0, 1)."""
-        return self._generator.random(out.shape, dtype=out.dtype, out=out)
+        self._backend.launch("uniform", out, out, np.int64(out.size), *self.draws(out))
+        return out
 
     def normal(self, out: Any) -> Any:
         """Write draws from N(0, 1)."""
-        out[...] = self._generator.standard_normal(out.shape, dtype=out.dtype)
+        self._backend.launch("normal", out, out, np.int64(out.size), *self.draws(out))
         return out
 
     def state(self) -> Mapping[str, Any]:
-        """Return where the stream stands: the memory of its generators, which CuPy gives no other way to."""
-        return {"memory": self._backend.to_numpy(self._bits._state)}
+        """Return where the stream stands."""
+        return {"key": self._key, "counter": self._counter}
 
     def go_to(self, state: Mapping[str, Any]) -> None:
         """Go on from where a stream stood."""
-        self._bits._state[...] = self._backend.asarray(state["memory"])
+        self._key, self._counter = state["key"], state["counter"]
 
 
 class CupySparse:
@@ -94,8 +115,8 @@ class CupyRows:
         return self.shape[0]
 
     def dense(self, out: Any) -> Any:
-        """Write the rows into ``out``."""
-        self._matrix.toarray(out=out)
+        """Write the rows into ``out``, which CuPy's ``toarray`` takes and leaves as it is."""
+        out[...] = self._matrix.toarray()
         return out
 
     def times(self, W: Any, out: Any = None) -> Any:
@@ -121,13 +142,17 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self.xp: Any = _import_cupy()
-        self._module = self.xp.RawModule(code=kernels.SOURCE, options=("-std=c++14",), name_expressions=kernels.NAMES)
+        self._kernels = _compile(self.xp)
 
     def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
-        """Run one element-wise kernel over ``like``."""
-        ctype = "float" if like.dtype == np.float32 else "double"
-        function = self._module.get_function(f"{kernel}<{ctype}>")
-        function(((like.size + THREADS - 1) // THREADS,), (THREADS,), arguments)
+        """Run an element-wise kernel over ``like``."""
+        per_block = THREADS * kernels.NEIGHBOURS
+        self._launch(kernel, like, (like.size + per_block - 1) // per_block, (THREADS,), arguments)
+
+    def _launch(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
+        """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
+        if blocks:
+            self._kernels[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """Return ``x`` as a C-contiguous device array."""
@@ -162,18 +187,22 @@ class CupyBackend:
 
     def sigmoid(self, x: Any, bias: Any = None) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``."""
-        pointer, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one bias, or one for each row
-        self.launch("sigmoid", x, x, pointer, np.int64(x.size), np.int32(period))
+        bias, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one for all rows, or for each row
+        self.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
 
     def sigmoid_sample(self, x: Any, bias: Any, rng: Any, out: Any) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
-        return rng.bernoulli(self.sigmoid(x, bias), out)
+        n, period = np.int64(x.size), np.int64(bias.size)
+        self.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
+        return out
 
     def weigh(self, x: Any, weight: Any, out: Any) -> Any:
         """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
-        self.xp.matmul(weight[:, 0], x, out=out)
-        x *= weight
+        n_rows, n_columns = x.shape
+        blocks = (n_columns + kernels.COLUMNS - 1) // kernels.COLUMNS
+        arguments = x, weight, out, np.int64(n_rows), np.int64(n_columns)
+        self._launch("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
         return out
 
     def momentum_step(

@@ -1,55 +1,255 @@
 """CUDA sources of the fused operations, as text: they compile in tests on any machine with a compiler.
 
-Each has its NumPy twin in `numpy_backend`, which is its definition.
+Each operation of the backend has its NumPy twin in `numpy_backend`, which is its definition. A thread of an
+element-wise kernel handles four neighbours, and there are as many threads as that takes.
+
+Random draws come from Philox4x32-10, a generator without a state: four random words are a function of a key and a
+counter [1]_. Element ``i`` of float32 takes word ``i % 4`` of counter ``first + i // 4``; element ``i`` of float64
+takes words ``2 * (i % 2)`` and the next of counter ``first + i // 2``. So the host knows what a draw uses up, and no
+element's draw hangs on how the work is shared between threads.
+
+References
+----------
+.. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11.
+"""
+
+NEIGHBOURS = 4  # elements that a thread of an element-wise kernel handles
+COLUMNS, ROWS = 32, 8  # threads of a block of `weigh`: columns are neighbours in memory
+
+COMMON = r"""
+typedef long long Index;  // arrays may have more than 2**31 elements
+
+template <typename T>
+struct alignas(4 * sizeof(T)) Four {
+    T at[4];
+};
+
+__device__ inline Index first_of_four() {
+    return 4 * (blockIdx.x * (Index)blockDim.x + threadIdx.x);
+}
+
+// Whether the four elements from x[i] on are there, and lie where memory is read and written in one piece.
+template <typename T>
+__device__ inline bool in_one_piece(const T* x, const Index i, const Index n) {
+    return i + 4 <= n && (unsigned long long)(x + i) % sizeof(Four<T>) == 0;
+}
+
+template <typename T>
+__device__ inline Four<T> load(const T* x, const Index i, const Index n) {
+    if (in_one_piece(x, i, n)) return *(const Four<T>*)(x + i);
+    Four<T> four = {};
+    for (int k = 0; k < 4; k++)
+        if (i + k < n) four.at[k] = x[i + k];
+    return four;
+}
+
+template <typename T>
+__device__ inline void store(T* x, const Index i, const Index n, const Four<T>& four) {
+    if (in_one_piece(x, i, n)) {
+        *(Four<T>*)(x + i) = four;
+        return;
+    }
+    for (int k = 0; k < 4; k++)
+        if (i + k < n) x[i + k] = four.at[k];
+}
+"""
+
+PHILOX = r"""
+typedef unsigned long long Word64;
+
+// Ten rounds of Philox4x32 turn a counter, in place, into four random words.
+__device__ inline void philox(unsigned* at, unsigned key0, unsigned key1) {
+    for (int round = 0; round < 10; round++) {
+        const Word64 a = (Word64)0xD2511F53u * at[0], b = (Word64)0xCD9E8D57u * at[2];
+        at[0] = (unsigned)(b >> 32) ^ at[1] ^ key0;
+        at[1] = (unsigned)b;
+        at[2] = (unsigned)(a >> 32) ^ at[3] ^ key1;
+        at[3] = (unsigned)a;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+// The random words of the four elements from i on: a word each for float, two for double.
+template <typename T>
+struct Words {
+    unsigned at[sizeof(T)];
+
+    __device__ Words(const Word64 key, const Word64 first, const Index i) {
+        const int counters = sizeof(T) / 4;
+        for (int c = 0; c < counters; c++) {
+            const Word64 counter = first + i / 4 * counters + c;
+            unsigned* four = at + 4 * c;
+            four[0] = (unsigned)counter;
+            four[1] = (unsigned)(counter >> 32);
+            four[2] = four[3] = 0;
+            philox(four, (unsigned)key, (unsigned)(key >> 32));
+        }
+    }
+};
+
+// A draw from [0, 1): the highest 24 or 53 bits.
+__device__ inline float uniform_of(const Words<float>& words, const int k) {
+    return (words.at[k] >> 8) * (1.0f / 16777216);
+}
+__device__ inline double uniform_of(const Words<double>& words, const int k) {
+    const Word64 bits = (Word64)words.at[2 * k + 1] << 32 | words.at[2 * k];
+    return (bits >> 11) * (1.0 / 9007199254740992);
+}
+
+// A draw from (0, 1], for the logarithm: all 32 bits, or the tails of float normals would end at 5.8.
+__device__ inline float positive_of(const Words<float>& words, const int k) {
+    return words.at[k] * (1.0f / 4294967296) + 0.5f / 4294967296;
+}
+__device__ inline double positive_of(const Words<double>& words, const int k) {
+    return 1 - uniform_of(words, k);
+}
+
+// 1 with probability p to within 2**-24, 0 and 1 being certain.
+template <typename T>
+__device__ inline T bernoulli_of(const Words<T>& words, const int k, const T p) {
+    return uniform_of(words, k) < p ? T(1) : T(0);
+}
+"""
+
+DRAWS = r"""
+template <typename T>
+__global__ void bernoulli(const T* p, T* out, const Index n, const Word64 key, const Word64 first) {
+    const Index i = first_of_four();
+    if (i >= n) return;
+    const Words<T> words(key, first, i);
+    Four<T> four = load(p, i, n);
+    for (int k = 0; k < 4; k++) four.at[k] = bernoulli_of(words, k, four.at[k]);
+    store(out, i, n, four);
+}
+
+template <typename T>
+__global__ void uniform(T* out, const Index n, const Word64 key, const Word64 first) {
+    const Index i = first_of_four();
+    if (i >= n) return;
+    const Words<T> words(key, first, i);
+    Four<T> four;
+    for (int k = 0; k < 4; k++) four.at[k] = uniform_of(words, k);
+    store(out, i, n, four);
+}
+
+// Box and Muller: a radius and an angle, in turns, make two draws.
+template <typename T>
+__global__ void normal(T* out, const Index n, const Word64 key, const Word64 first) {
+    const Index i = first_of_four();
+    if (i >= n) return;
+    const Words<T> words(key, first, i);
+    Four<T> four;
+    for (int k = 0; k < 4; k += 2) {
+        const T radius = sqrt(T(-2) * log(positive_of(words, k)));
+        T sine, cosine;
+        sincospi(T(2) * uniform_of(words, k + 1), &sine, &cosine);
+        four.at[k] = radius * cosine;
+        four.at[k + 1] = radius * sine;
+    }
+    store(out, i, n, four);
+}
 """
 
 SIGMOID = r"""
+// Four elements of logistic(x + bias); the bias repeats after `period` elements, and may be no bias.
 template <typename T>
-__global__ void sigmoid(T* x, const T* bias, const long long n, const int period) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+__device__ inline Four<T> logistic(const T* x, const T* bias, const Index i, const Index n, const Index period) {
+    Four<T> four = load(x, i, n);
+    Index j = i % period;
+    for (int k = 0; k < 4; k++) {
+        const T z = four.at[k] + (bias ? bias[j] : T(0));
+        four.at[k] = T(1) / (T(1) + exp(-z));
+        if (++j == period) j = 0;
+    }
+    return four;
+}
+
+template <typename T>
+__global__ void sigmoid(T* x, const T* bias, const Index n, const Index period) {
+    const Index i = first_of_four();
+    if (i < n) store(x, i, n, logistic(x, bias, i, n, period));
+}
+
+template <typename T>
+__global__ void sigmoid_sample(T* x, const T* bias, T* out, const Index n, const Index period, const Word64 key,
+                               const Word64 first) {
+    const Index i = first_of_four();
     if (i >= n) return;
-    T z = x[i] + (bias ? bias[i % period] : T(0));
-    x[i] = T(1) / (T(1) + exp(-z));
+    const Words<T> words(key, first, i);
+    Four<T> four = logistic(x, bias, i, n, period);
+    store(x, i, n, four);
+    for (int k = 0; k < 4; k++) four.at[k] = bernoulli_of(words, k, four.at[k]);
+    store(out, i, n, four);
 }
 """
 
-MOMENTUM_STEP = r"""
+WEIGH = r"""
+// A block takes COLUMNS columns. Its ROWS threads for a column add up every ROWS-th row each, and one of them adds
+// their sums, always in the same order: the same bits in every run. Four rows at a time are on their way from memory.
+template <typename T>
+__global__ void weigh(T* x, const T* weight, T* sums, const Index n_rows, const Index n_columns) {
+    __shared__ T part[ROWS][COLUMNS];
+    const Index column = blockIdx.x * (Index)COLUMNS + threadIdx.x;
+    T sum = 0;
+    if (column < n_columns) {
+        for (Index start = threadIdx.y; start < n_rows; start += 4 * ROWS) {
+            T value[4];
+            for (int k = 0; k < 4; k++) {
+                const Index row = start + k * ROWS;
+                value[k] = row < n_rows ? x[row * n_columns + column] * weight[row] : T(0);
+            }
+            for (int k = 0; k < 4; k++) {
+                const Index row = start + k * ROWS;
+                if (row < n_rows) x[row * n_columns + column] = value[k];
+                sum += value[k];
+            }
+        }
+    }
+    part[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y != 0 || column >= n_columns) return;
+    for (int k = 1; k < ROWS; k++) sum += part[k][threadIdx.x];
+    sums[column] = sum;
+}
+""".replace("ROWS", str(ROWS)).replace("COLUMNS", str(COLUMNS))
+
+STEPS = r"""
 template <typename T>
 __global__ void momentum_step(T* w, T* velocity, const T* grad, const T rate, const T momentum, const T decay,
-                              const int nesterov, const long long n) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+                              const int nesterov, const Index n) {
+    const Index i = first_of_four();
     if (i >= n) return;
-    T step = rate * (grad[i] + decay * w[i]);
-    T v = momentum * velocity[i] - step;
-    velocity[i] = v;
-    w[i] += nesterov ? momentum * v - step : v;
+    Four<T> w4 = load(w, i, n), v4 = load(velocity, i, n);
+    const Four<T> g4 = load(grad, i, n);
+    for (int k = 0; k < 4; k++) {
+        const T step = rate * (g4.at[k] + decay * w4.at[k]);
+        v4.at[k] = momentum * v4.at[k] - step;
+        w4.at[k] += nesterov ? momentum * v4.at[k] - step : v4.at[k];
+    }
+    store(velocity, i, n, v4);
+    store(w, i, n, w4);
 }
-"""
 
-ADAM_STEP = r"""
 template <typename T>
 __global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate, const T beta1, const T beta2,
-                          const T epsilon, const T decay, const long long n) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+                          const T epsilon, const T decay, const Index n) {
+    const Index i = first_of_four();
     if (i >= n) return;
-    T g = grad[i] + decay * w[i];
-    T m = beta1 * mean[i] + (T(1) - beta1) * g;
-    T s = beta2 * square[i] + (T(1) - beta2) * g * g;
-    mean[i] = m;
-    square[i] = s;
-    w[i] -= rate * m / (sqrt(s) + epsilon);
+    Four<T> w4 = load(w, i, n), m4 = load(mean, i, n), s4 = load(square, i, n);
+    const Four<T> g4 = load(grad, i, n);
+    for (int k = 0; k < 4; k++) {
+        const T g = g4.at[k] + decay * w4.at[k];
+        m4.at[k] = beta1 * m4.at[k] + (T(1) - beta1) * g;
+        s4.at[k] = beta2 * s4.at[k] + (T(1) - beta2) * g * g;
+        w4.at[k] -= rate * m4.at[k] / (sqrt(s4.at[k]) + epsilon);
+    }
+    store(mean, i, n, m4);
+    store(square, i, n, s4);
+    store(w, i, n, w4);
 }
 """
 
-BERNOULLI = r"""
-template <typename T>
-__global__ void bernoulli(const T* p, T* out, const long long n) {
-    // `out` holds uniform draws and is replaced by 0 or 1.
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (i < n) out[i] = out[i] < p[i] ? T(1) : T(0);
-}
-"""
-
-SOURCE = SIGMOID + MOMENTUM_STEP + ADAM_STEP + BERNOULLI
-KERNELS = ("sigmoid", "momentum_step", "adam_step", "bernoulli")
+SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + STEPS
+KERNELS = ("bernoulli", "uniform", "normal", "sigmoid", "sigmoid_sample", "weigh", "momentum_step", "adam_step")
 NAMES = tuple(f"{kernel}<{t}>" for kernel in KERNELS for t in ("float", "double"))
