@@ -8,7 +8,7 @@ import pytest
 from fake_device import FakeDevice
 
 import deepbelief
-from deepbelief.backends import get_backend
+from deepbelief.backends import compiled, get_backend
 from deepbelief.errors import BackendError
 
 # A bare checkout, or one beside an installed wheel, has no deepbelief/cli: it lies in cli/.
@@ -29,6 +29,16 @@ def bk(request):
         return request.param()
     except BackendError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def loops(request, monkeypatch):
+    """Element-wise work by compiled loops, and by NumPy alone."""
+    if request.param == "numpy":
+        monkeypatch.setattr(compiled, "loops", lambda: None)
+    elif compiled.loops() is None:
+        pytest.skip("Numba is not installed")
+    return request.param
 
 
 @pytest.fixture(scope="session")

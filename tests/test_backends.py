@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from fake_device import CROSSINGS, FakeDevice
 
-from deepbelief.backends import BACKENDS, Product, blas, get_backend, numpy_backend
+from deepbelief.backends import BACKENDS, Product, blas, compiled, get_backend, numpy_backend
 from deepbelief.errors import BackendError
 from deepbelief.seeds import stream
 
+pytestmark = pytest.mark.usefixtures("loops")
+
+LOOPS = compiled.loops
 BLOCK = numpy_backend.BLOCK
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
@@ -86,6 +89,64 @@ def test_sigmoid_of_nan_is_nan(bk):
     assert np.isnan(bk.to_numpy(bk.sigmoid(filled(bk, (2, 2), np.float32)))).all()
 
 
+@pytest.mark.parametrize("width", [1, 3, 7, 8, 16, 17, 64, 100])
+def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
+    values = np.random.default_rng(5).normal(0, 5, 97).astype(np.float32)
+    x = np.resize(values, (101, width))
+    zero = bk.asarray(np.zeros(width, np.float32))
+    got = bk.to_numpy(bk.sigmoid(bk.asarray(x.copy()), zero))
+    truth = bk.to_numpy(bk.sigmoid(bk.asarray(values.reshape(-1, 1).copy()), bk.asarray(np.zeros(1, np.float32))))
+    np.testing.assert_array_equal(got, np.resize(truth, x.shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)])  # rows that end within a block, too
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bias_of_rows", [False, True])
+def test_sigmoid_sample_draws_what_bernoulli_draws(bk, shape, dtype, bias_of_rows):
+    rng = np.random.default_rng(6)
+    x = rng.normal(0, 3, shape).astype(dtype)
+    bias = rng.normal(size=shape if bias_of_rows else shape[1]).astype(dtype)
+    mean, out = bk.asarray(x.copy()), filled(bk, shape, dtype)
+    result = bk.sigmoid_sample(mean, bk.asarray(bias), bk.rng(stream(3)), out)
+    truth = bk.to_numpy(bk.sigmoid(bk.asarray(x.copy()), bk.asarray(bias)))
+    np.testing.assert_array_equal(bk.to_numpy(mean), truth)
+    drawn = bk.rng(stream(3)).bernoulli(mean, filled(bk, shape, dtype))
+    np.testing.assert_array_equal(bk.to_numpy(out), bk.to_numpy(drawn))
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+
+
+@pytest.mark.skipif(compiled.loops() is None, reason="Numba is not installed")
+def test_compiled_loops_and_numpy_differ_by_rounding_only(monkeypatch):
+    x = np.concatenate([np.linspace(-87, 87, 20_000), np.linspace(-2, 2, 20_000)]).astype(np.float32).reshape(100, 400)
+    results = []
+    for found in (compiled.loops(), None):
+        monkeypatch.setattr(compiled, "loops", lambda found=found: found)
+        results.append(get_backend().sigmoid(x.copy(), np.zeros(400, np.float32)))
+    np.testing.assert_allclose(*results, rtol=4e-7)
+
+
+def test_a_broken_numba_is_as_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepbelief.backends.loops", None)
+    monkeypatch.setattr(compiled, "loops", LOOPS.__wrapped__)
+    assert compiled.loops() is None
+    assert compiled.describe() == "NumPy"
+
+
+# --- sums of weighted rows ---
+
+
+@pytest.mark.parametrize(("n_rows", "width"), [(1, 1), (5, 3), (200, 37), (9, 1000)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weigh_multiplies_rows_and_sums_columns(bk, n_rows, width, dtype):
+    rng = np.random.default_rng(7)
+    x, weight = rng.integers(-8, 9, (n_rows, width)).astype(dtype), rng.integers(-4, 5, (n_rows, 1)).astype(dtype)
+    on_device, out = bk.asarray(x.copy()), filled(bk, width, dtype)
+    result = bk.weigh(on_device, bk.asarray(weight), out)
+    np.testing.assert_array_equal(bk.to_numpy(on_device), x * weight)
+    np.testing.assert_array_equal(bk.to_numpy(out), (x * weight).sum(axis=0))
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+
+
 # --- the optimizer's step ---
 
 
@@ -105,6 +166,26 @@ def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype, rtol):
         bk.momentum_step(*params, bk.asarray(grad.copy()), rate, momentum, decay, nesterov)
     np.testing.assert_allclose(bk.to_numpy(params[0]), truth_w, rtol=rtol, atol=rtol)
     np.testing.assert_allclose(bk.to_numpy(params[1]), truth_v, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("size", [1, 77, BLOCK + 5])
+def test_adam_step_follows_the_formulas(bk, decay, dtype, rtol, size):
+    rate, beta1, beta2, epsilon = 0.05, 0.7, 0.8, 1e-3
+    rng = np.random.default_rng(8)
+    w, mean, grad = (rng.normal(size=size).astype(dtype) for _ in range(3))
+    square = np.square(rng.normal(size=size)).astype(dtype)
+    truth_w, truth_m, truth_s = (a.astype(np.float64) for a in (w, mean, square))
+    state = [bk.asarray(a.copy()) for a in (w, mean, square)]
+    for _ in range(3):
+        g = grad.astype(np.float64) + decay * truth_w
+        truth_m = beta1 * truth_m + (1 - beta1) * g
+        truth_s = beta2 * truth_s + (1 - beta2) * g**2
+        truth_w = truth_w - rate * truth_m / (np.sqrt(truth_s) + epsilon)
+        bk.adam_step(*state, bk.asarray(grad.copy()), rate, (beta1, beta2), epsilon, decay)
+    for got, truth in zip(state, (truth_w, truth_m, truth_s), strict=True):
+        np.testing.assert_allclose(bk.to_numpy(got), truth, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("without_blas", [False, True])

@@ -30,9 +30,7 @@ except RuntimeError:  # no folder to keep it in can be written to
 @_compiled
 def _logistic(z):
     """Return 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127."""
-    x = -z
-    x = TOP if x > TOP else x
-    x = -TOP if x < -TOP else x  # NaN stays what it is
+    x = -TOP if z > TOP else -z  # NaN stays what it is
     n = np.rint(x * LOG2_E)
     r = x - n * LN2_HIGH
     r = r - n * LN2_LOW
