@@ -77,6 +77,14 @@ def sample(x, bias, words, low, out, start, stop):
 
 
 @_compiled
+def round_words(words, out):
+    """Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even."""
+    for i in range(words.size):
+        word = words[i]
+        out[i] = np.uint16((word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@_compiled
 def weigh(x, weight, out):
     """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
     width = out.size

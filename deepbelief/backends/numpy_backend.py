@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Product, blas, compiled
+from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.sparse import HostRows, HostSparse
 
 Array = NDArray[Any]
@@ -84,8 +85,8 @@ class NumpyRng:
 
 
 def _step_by_product(
-    routines: blas.Blas, w: Array, velocity: Array, grad: Product, rate: float, momentum: float, decay: float,
-    nesterov: bool,
+    routines: blas.Blas | Bfloat16Products, w: Array, velocity: Array, grad: Product, rate: float, momentum: float,
+    decay: float, nesterov: bool,
 ) -> None:  # fmt: skip
     """Take one step downhill without multiplying the gradient out."""
     keep = momentum
@@ -126,11 +127,20 @@ def _step_by_blocks(
 
 
 class NumpyBackend:
-    """NumPy on the processor."""
+    """NumPy on the processor.
 
-    name = "numpy"
+    Parameters
+    ----------
+    products : Bfloat16Products, optional
+        What multiplies float32 matrices; None: NumPy does.
+    """
+
     least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
     xp: Any = np
+
+    def __init__(self, products: Bfloat16Products | None = None) -> None:
+        self.name = "numpy" if products is None else "numpy:bfloat16"
+        self._products = products
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
@@ -152,6 +162,8 @@ class NumpyBackend:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)
+        if self._products is not None and self._products.takes(rows, W):
+            return self._products.matmul(rows, W, out)
         return np.matmul(rows, W, out=out)
 
     def rng(self, seed: np.random.SeedSequence) -> NumpyRng:
@@ -207,12 +219,13 @@ class NumpyBackend:
     ) -> None:  # fmt: skip
         """Take one step downhill, within the product where the gradient is one and BLAS is at hand."""
         if isinstance(grad, Product):
-            routines = blas.load(w.dtype.char)
             arrays = w, velocity, grad.left, grad.right
+            reduced = self._products is not None and self._products.takes(*arrays)
+            routines = self._products if reduced else blas.load(w.dtype.char)
             if routines is not None and all(a.flags.c_contiguous and a.dtype == w.dtype for a in arrays):
                 _step_by_product(routines, w, velocity, grad, rate, momentum, rate * decay, nesterov)
                 return
-        grad = grad.array(np) if isinstance(grad, Product) else grad
+        grad = grad.array(self) if isinstance(grad, Product) else grad
         _step_by_blocks(w.reshape(-1), velocity.reshape(-1), grad.reshape(-1), rate, momentum, rate * decay, nesterov)
 
     def adam_step(
@@ -220,7 +233,7 @@ class NumpyBackend:
         epsilon: float, decay: float,
     ) -> None:  # fmt: skip
         """Take one step downhill, block by block."""
-        grad = grad.array(np) if isinstance(grad, Product) else grad
+        grad = grad.array(self) if isinstance(grad, Product) else grad
         flat = [a.reshape(-1) for a in (w, mean, square, grad)]
         loops = compiled.loops_for(w, mean, square, grad)
         if loops is not None:
