@@ -132,6 +132,29 @@ def test_a_broken_numba_is_as_none(monkeypatch):
     assert compiled.describe() == "NumPy"
 
 
+LOOPS_BY_NAME = ["sigmoid", "sample", "weigh", "momentum_step", "adam_step", "round_words", "add_product"]
+
+
+@pytest.mark.skipif(compiled.loops() is None, reason="Numba is not installed")
+@pytest.mark.parametrize("name", LOOPS_BY_NAME)
+@pytest.mark.parametrize("fails", [False, True])
+def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name, fails):
+    def broken(*arrays):
+        if fails:
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(LOOPS(), name, broken)
+    assert LOOPS.__wrapped__() is None
+
+
+@pytest.mark.skipif(compiled.loops() is None, reason="Numba is not installed")
+def test_every_loop_is_tried_out():
+    loops = LOOPS()
+    found = {name for name, f in vars(loops).items() if hasattr(f, "py_func") and not name.startswith("_")}
+    assert found == set(LOOPS_BY_NAME)
+    assert LOOPS.__wrapped__() is loops
+
+
 # --- sums of weighted rows ---
 
 
