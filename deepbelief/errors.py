@@ -70,6 +70,10 @@ class SizingWarning(DeepBeliefWarning):
     """Layer sizes that the sizing guidance advises against."""
 
 
+class PrecisionWarning(DeepBeliefWarning):
+    """Matrix products are made in another precision than was asked for."""
+
+
 class CheckpointWarning(DeepBeliefWarning):
     """A checkpoint that could not be written, or is not quite what it should be."""
 

@@ -183,7 +183,7 @@ class FineTuner:
         xp = self.bk.xp
         for i, (p, g) in enumerate(zip(self.network.params, grads, strict=True)):
             if p.ndim == 2:
-                grads[i] = g.array(xp) if isinstance(g, Product) else g
+                grads[i] = g.array(self.bk) if isinstance(g, Product) else g
                 grads[i] += self.settings.l1 * xp.sign(p)
 
     def _limit_norms(self, rates: list[float]) -> None:

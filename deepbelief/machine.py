@@ -109,7 +109,7 @@ class Machine:
 
     def mean_visible(self, h: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return E[v | h]."""
-        return self.visible.mean(self.bk, self.bk.xp.matmul(h, self.W.T, out=out), self.vbias)
+        return self.visible.mean(self.bk, self.bk.matmul(h, self.W.T, out), self.vbias)
 
     def sample_hidden(self, v: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
         """Draw h given v into ``out``; E[h | v] goes into ``mean`` where that is given."""
@@ -118,7 +118,7 @@ class Machine:
 
     def sample_visible(self, h: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
         """Draw v given h into ``out``; E[v | h] goes into ``mean`` where that is given."""
-        x = self.bk.xp.matmul(h, self.W.T, out=mean)
+        x = self.bk.matmul(h, self.W.T, mean)
         return self.visible.sample(self.bk, x, self.vbias, rng, out)
 
     def free_energy(self, v: DeviceArray) -> DeviceArray:

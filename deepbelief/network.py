@@ -125,7 +125,7 @@ class Network:
         """Return the network's output for these rows, in a buffer that the next call reuses."""
         top = self.hidden(x, rng, sparse)
         W = self._Ws[-1]
-        out = self.bk.xp.matmul(top, W, out=self._space("output", len(x), W.shape[1]))
+        out = self.bk.matmul(top, W, self._space("output", len(x), W.shape[1]))
         return self.loss.predict(self.bk, out, self._biases[-1])
 
     def delta(self, output: DeviceArray, target: DeviceArray) -> DeviceArray:
@@ -148,7 +148,7 @@ class Network:
             xp.sum(delta, axis=0, out=self._bias_room[i])
             if i:
                 shape = len(delta), W.shape[0]
-                grad = xp.matmul(delta, W.T, out=self._space(f"grad{i}", *shape))
+                grad = self.bk.matmul(delta, W.T, self._space(f"grad{i}", *shape))
                 if self._masks[i] is not None:
                     grad *= self._masks[i]
                 room = self._space(f"delta{i}", *shape)
@@ -160,8 +160,8 @@ class Network:
 
     def _both(self, encoder: Product, decoder: Product) -> DeviceArray:
         """Return the gradient of a matrix that is used as it is below and transposed above."""
-        total = encoder.array(self.bk.xp)
-        total += decoder.array(self.bk.xp).T
+        total = encoder.array(self.bk)
+        total += decoder.array(self.bk).T
         return total
 
 

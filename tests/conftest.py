@@ -9,6 +9,7 @@ from fake_device import FakeDevice
 
 import deepbelief
 from deepbelief.backends import get_backend
+from deepbelief.backends import loops as compiled
 from deepbelief.errors import BackendError
 
 # A bare checkout, or one beside an installed wheel, has no deepbelief/cli: it lies in cli/.
@@ -34,6 +35,16 @@ def opened(make):
 def bk(request):
     """Each backend."""
     return opened(request.param)
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def loops(request, monkeypatch):
+    """Element-wise work by compiled loops, and by NumPy alone."""
+    if request.param == "numpy":
+        monkeypatch.setattr(compiled, "load", lambda: None)
+    elif compiled.load() is None:
+        pytest.skip("the loops were not compiled")
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -393,7 +393,7 @@ class FakeDevice:
     def adam_step(self, w, mean, square, grad, rate, betas, epsilon, decay):
         for number in (rate, *betas, epsilon, decay):
             assert isinstance(number, int | float), "a number from the device would make the host wait"
-        grad = grad.array(self.xp) if isinstance(grad, Product) else grad
+        grad = grad.array(self) if isinstance(grad, Product) else grad
         self._host.adam_step(*_kernel(w, mean, square, grad), rate, betas, epsilon, decay)
 
     def memory(self):

@@ -12,7 +12,7 @@ from deepbelief.units import get_unit
 
 def host(bk, grads):
     """Return gradients as NumPy arrays, products multiplied out."""
-    arrays = (g.array(bk.xp) if isinstance(g, Product) else g for g in grads)
+    arrays = (g.array(bk) if isinstance(g, Product) else g for g in grads)
     return [bk.to_numpy(a).copy() for a in arrays]
 
 

@@ -3,6 +3,7 @@
 import importlib
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from fake_device import CROSSINGS, FakeDevice
 from host_cuda import cupy_on_host
 from scipy import sparse
 
-from deepbelief.backends import BACKENDS, Product, blas, get_backend, numpy_backend
+from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
 from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
 from deepbelief.seeds import stream
 
+pytestmark = pytest.mark.usefixtures("loops")
+
+LOAD = loops.load
 BLOCK = numpy_backend.BLOCK
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
@@ -95,10 +99,102 @@ def test_sigmoid_is_the_logistic_function_everywhere(bk, dtype, with_bias):
     rtol = 60 * np.finfo(dtype).eps
     np.testing.assert_allclose(bk.to_numpy(on_device), truth, rtol=rtol, atol=np.finfo(dtype).tiny)
     np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(on_device))
+    assert (bk.to_numpy(result)[total < -800] == 0).all()
 
 
 def test_sigmoid_of_nan_is_nan(bk):
     assert np.isnan(bk.to_numpy(bk.sigmoid(filled(bk, (2, 2), np.float32)))).all()
+
+
+@pytest.mark.parametrize("width", [1, 3, 7, 8, 16, 17, 64, 100])
+def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
+    values = np.random.default_rng(5).normal(0, 5, 97).astype(np.float32)
+    x = np.resize(values, (101, width))
+    zero = bk.asarray(np.zeros(width, np.float32))
+    got = bk.to_numpy(bk.sigmoid(bk.asarray(x.copy()), zero))
+    truth = bk.to_numpy(bk.sigmoid(bk.asarray(values.reshape(-1, 1).copy()), bk.asarray(np.zeros(1, np.float32))))
+    np.testing.assert_array_equal(got, np.resize(truth, x.shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)])  # rows that end within a block, too
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bias_of_rows", [False, True])
+def test_sigmoid_sample_draws_what_bernoulli_draws(bk, shape, dtype, bias_of_rows):
+    rng = np.random.default_rng(6)
+    x = rng.normal(0, 3, shape).astype(dtype)
+    bias = rng.normal(size=shape if bias_of_rows else shape[1]).astype(dtype)
+    mean, out = bk.asarray(x.copy()), filled(bk, shape, dtype)
+    result = bk.sigmoid_sample(mean, bk.asarray(bias), bk.rng(stream(3)), out)
+    truth = bk.to_numpy(bk.sigmoid(bk.asarray(x.copy()), bk.asarray(bias)))
+    np.testing.assert_array_equal(bk.to_numpy(mean), truth)
+    drawn = bk.rng(stream(3)).bernoulli(mean, filled(bk, shape, dtype))
+    np.testing.assert_array_equal(bk.to_numpy(out), bk.to_numpy(drawn))
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+
+
+@pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
+def test_compiled_loops_and_numpy_differ_by_rounding_only(monkeypatch):
+    x = np.concatenate([np.linspace(-87, 87, 20_000), np.linspace(-2, 2, 20_000)]).astype(np.float32).reshape(100, 400)
+    results = []
+    for found in (LOAD(), None):
+        monkeypatch.setattr(loops, "load", lambda found=found: found)
+        results.append(get_backend().sigmoid(x.copy(), np.zeros(400, np.float32)))
+    np.testing.assert_allclose(*results, rtol=4e-7)
+
+
+@pytest.mark.parametrize("spec", [None, SimpleNamespace(origin=None), SimpleNamespace(origin=__file__)])
+def test_without_a_library_numpy_does_the_work(monkeypatch, spec):
+    monkeypatch.setattr(loops.importlib.util, "find_spec", lambda name: spec)
+    assert LOAD.__wrapped__() is None
+    monkeypatch.setattr(loops, "load", lambda: None)
+    assert loops.describe() == "NumPy"
+
+
+def test_a_library_without_the_functions_is_not_used(monkeypatch):
+    other = SimpleNamespace(origin=np._core._multiarray_umath.__file__)
+    monkeypatch.setattr(loops.importlib.util, "find_spec", lambda name: other)
+    assert LOAD.__wrapped__() is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bk, a: bk.sigmoid(a(4, 3), a(2)),
+        lambda bk, a: bk.sigmoid_sample(a(4, 3), a(2), bk.rng(stream(0)), a(4, 3)),
+        lambda bk, a: bk.sigmoid_sample(a(4, 3), a(3), bk.rng(stream(0)), a(2, 3)),
+        lambda bk, a: bk.weigh(a(4, 3), a(2, 1), a(3)),
+        lambda bk, a: bk.weigh(a(4, 3), a(4, 1), a(2)),
+        lambda bk, a: bk.momentum_step(a(4, 3), a(4, 3), a(2, 3), 0.1, 0.5, 0.0, False),
+        lambda bk, a: bk.adam_step(a(4, 3), a(4, 3), a(2, 3), a(4, 3), 0.1, (0.9, 0.9), 1e-8, 0.0),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(call):
+    with pytest.raises(ValueError, match=r"shape|size|broadcast|dimension"):
+        call(get_backend(), lambda *shape: np.zeros(shape, np.float32))
+
+
+@pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
+@pytest.mark.parametrize("name", list(loops.ARGUMENTS))
+def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
+    found = LOAD()
+    assert loops.is_right(found)
+    monkeypatch.setattr(found, f"_{name}", lambda *arguments: None)
+    assert not loops.is_right(found)
+
+
+# --- sums of weighted rows ---
+
+
+@pytest.mark.parametrize(("n_rows", "width"), [(1, 1), (5, 3), (200, 37), (9, 1000)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weigh_multiplies_rows_and_sums_columns(bk, n_rows, width, dtype):
+    rng = np.random.default_rng(7)
+    x, weight = rng.integers(-8, 9, (n_rows, width)).astype(dtype), rng.integers(-4, 5, (n_rows, 1)).astype(dtype)
+    on_device, out = bk.asarray(x.copy()), filled(bk, width, dtype)
+    result = bk.weigh(on_device, bk.asarray(weight), out)
+    np.testing.assert_array_equal(bk.to_numpy(on_device), x * weight)
+    np.testing.assert_array_equal(bk.to_numpy(out), (x * weight).sum(axis=0))
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
 
 
 # --- the optimizer's step ---
@@ -120,6 +216,26 @@ def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype, rtol):
         bk.momentum_step(*params, bk.asarray(grad.copy()), rate, momentum, decay, nesterov)
     np.testing.assert_allclose(bk.to_numpy(params[0]), truth_w, rtol=rtol, atol=rtol)
     np.testing.assert_allclose(bk.to_numpy(params[1]), truth_v, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("size", [1, 77, BLOCK + 5])
+def test_adam_step_follows_the_formulas(bk, decay, dtype, rtol, size):
+    rate, beta1, beta2, epsilon = 0.05, 0.7, 0.8, 1e-3
+    rng = np.random.default_rng(8)
+    w, mean, grad = (rng.normal(size=size).astype(dtype) for _ in range(3))
+    square = np.square(rng.normal(size=size)).astype(dtype)
+    truth_w, truth_m, truth_s = (a.astype(np.float64) for a in (w, mean, square))
+    state = [bk.asarray(a.copy()) for a in (w, mean, square)]
+    for _ in range(3):
+        g = grad.astype(np.float64) + decay * truth_w
+        truth_m = beta1 * truth_m + (1 - beta1) * g
+        truth_s = beta2 * truth_s + (1 - beta2) * g**2
+        truth_w = truth_w - rate * truth_m / (np.sqrt(truth_s) + epsilon)
+        bk.adam_step(*state, bk.asarray(grad.copy()), rate, (beta1, beta2), epsilon, decay)
+    for got, truth in zip(state, (truth_w, truth_m, truth_s), strict=True):
+        np.testing.assert_allclose(bk.to_numpy(got), truth, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("without_blas", [False, True])
@@ -177,34 +293,7 @@ def test_momentum_step_reaches_every_element(bk, size):
     np.testing.assert_array_equal(bk.to_numpy(w), np.float32(-0.375))
 
 
-# --- both passes over the hidden units ---
-
-
-@pytest.mark.parametrize("bias_shape", [(5,), (40_000, 5)], ids=["for all rows", "for each row"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_sigmoid_sample_draws_with_the_sigmoid_it_leaves(bk, bias_shape, dtype):
-    n = 40_000
-    bias = np.broadcast_to(np.array([-3, -1, 0, 2, 100], dtype), bias_shape).copy()
-    x, out = bk.asarray(np.full((n, 5), 0.5, dtype)), filled(bk, (n, 5), dtype)
-    p = 1 / (1 + np.exp(-0.5 - bias.reshape(-1, 5)[0].astype(np.float64)))
-    result = bk.sigmoid_sample(x, bk.asarray(bias), bk.rng(stream(12)), out)
-    np.testing.assert_allclose(bk.to_numpy(x), np.tile(p, (n, 1)), rtol=20 * np.finfo(dtype).eps)
-    drawn = bk.to_numpy(out)
-    np.testing.assert_array_equal(bk.to_numpy(result), drawn)
-    assert set(np.unique(drawn)) == {0, 1}
-    assert (np.abs(drawn.mean(axis=0, dtype=np.float64) - p) <= SIGMAS * np.sqrt(p * (1 - p) / n)).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (100, 33), (257, 4)])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_weigh_leaves_weighed_rows_and_their_sums(bk, shape, dtype):
-    rng = np.random.default_rng(13)
-    x, weight = rng.normal(size=shape).astype(dtype), rng.normal(size=(shape[0], 1)).astype(dtype)
-    on_device, out = bk.asarray(x.copy()), filled(bk, shape[1:], dtype)
-    result = bk.weigh(on_device, bk.asarray(weight), out)
-    np.testing.assert_array_equal(bk.to_numpy(on_device), x * weight)
-    np.testing.assert_allclose(bk.to_numpy(out), x.T.astype(np.float64) @ weight[:, 0], atol=300 * np.finfo(dtype).eps)
-    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
+# --- nothing, and rows that are mostly zeros ---
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -217,9 +306,6 @@ def test_nothing_is_done_to_empty_arrays(bk, dtype):
         assert draw_from(empty).shape == (0, 3)
     assert rng.bernoulli(empty, filled(bk, (0, 3), dtype)).shape == (0, 3)
     np.testing.assert_array_equal(bk.to_numpy(bk.weigh(empty, filled(bk, (0, 1), dtype), out)), 0)
-
-
-# --- sparse rows ---
 
 
 def test_sparse_rows_are_written_and_multiplied(bk):

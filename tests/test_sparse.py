@@ -15,6 +15,8 @@ from deepbelief.sources import ScaledSource, SparseSource, SubsetSource, as_sour
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, Rows
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 DTYPES = [np.float32, np.float64]
 
 
@@ -48,7 +50,9 @@ def sparse_bits(n=60, width=40, density=0.06, dtype=np.float64):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [7, 40])  # fewer and more columns than rows
-def test_products_of_sparse_rows_are_those_of_dense_ones(bk, dtype, width):
+@pytest.mark.parametrize("cached", [1, 24, 10**6])  # the other factor in many blocks, in some and in one
+def test_products_of_sparse_rows_are_those_of_dense_ones(bk, monkeypatch, dtype, width, cached):
+    monkeypatch.setattr(sparse_backend, "CACHED", cached)
     matrix, dense = table(width=width, dtype=dtype)
     order = np.random.default_rng(2).permutation(60)
     rows, truth = bk.sparse(matrix).shuffled(bk.asarray(order)).part(11, 31), dense[order[11:31]]

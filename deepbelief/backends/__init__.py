@@ -5,15 +5,16 @@ must be fused to be fast. The NumPy version of each is its definition; every bac
 one conformance test. Nothing above this folder imports CuPy or asks which backend it has.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from deepbelief.errors import BackendError, unknown
+from deepbelief.errors import BackendError, PrecisionWarning, unknown
 
-__all__ = ["BACKENDS", "Backend", "Product", "Rng", "Sparse", "SparseRows", "get_backend"]
+__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Product", "Rng", "Sparse", "SparseRows", "get_backend"]
 
 DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
 
@@ -37,9 +38,9 @@ class Product:
     out: DeviceArray
     plus: tuple["SparseRows", DeviceArray] | None = None
 
-    def array(self, xp: Any) -> DeviceArray:
+    def array(self, bk: "Backend") -> DeviceArray:
         """Multiply out, into ``out``."""
-        out = xp.matmul(self.left.T, self.right, out=self.out)
+        out = bk.matmul(self.left.T, self.right, self.out)
         if self.plus is not None:
             rows, right = self.plus
             rows.add_transposed(right, out)
@@ -163,35 +164,57 @@ class Backend(Protocol):
         """Return the name of the device, for logs and benchmark tables."""
 
 
-def _numpy() -> Backend:
+def _numpy(precision: str) -> Backend:
+    from deepbelief.backends import bfloat16
     from deepbelief.backends.numpy_backend import NumpyBackend
 
-    return NumpyBackend()
+    products = bfloat16.fast() if precision == "bfloat16" else None
+    if isinstance(products, str):
+        _in_float32(products)
+        products = None
+    return NumpyBackend(products)
 
 
-def _cupy() -> Backend:
+def _cupy(precision: str) -> Backend:
     from deepbelief.backends.cupy_backend import CupyBackend
 
+    if precision == "bfloat16":
+        _in_float32("the cupy backend has none (CUPY_TF32=1 in the environment lets it use tensor cores)")
     return CupyBackend()
 
 
-BACKENDS: Mapping[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": _cupy}
-"""Backends by name: a new one is one file and one entry."""
+def _in_float32(reason: str) -> None:
+    warnings.warn(f"matrix products are made in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
 
 
-def get_backend(backend: str | Backend = "numpy") -> Backend:
+BACKENDS: Mapping[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
+"""Backends by name, each made for a precision: a new one is one file and one entry."""
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def get_backend(backend: str | Backend = "numpy", precision: str | None = None) -> Backend:
     """Return the backend of this name; an instance is returned as it is.
 
     Parameters
     ----------
     backend : {"numpy", "cupy"} or Backend
-        ``"numpy"`` runs everywhere; ``"cupy"`` needs CuPy and a CUDA device.
+        ``"numpy"`` runs everywhere; ``"cupy"`` needs CuPy and a CUDA device. ``"numpy:bfloat16"`` is both arguments in
+        one, for the ``backend`` of estimators and commands.
+    precision : {"float32", "bfloat16"}, optional
+        What the factors of float32 matrix products are rounded to. Weights, statistics and sums stay float32. Where
+        bfloat16 is not faster, or what it takes is not there, a warning says so and products are made in float32.
 
     Raises
     ------
     BackendError
         If the name is unknown, CuPy is not installed, or there is no device. There is never a silent
         fall-back to another backend.
+
+    Warns
+    -----
+    PrecisionWarning
+        If products are made in float32 instead.
 
     Examples
     --------
@@ -202,6 +225,10 @@ def get_backend(backend: str | Backend = "numpy") -> Backend:
         if not hasattr(backend, "xp"):
             raise BackendError(f"backend must be one of {', '.join(BACKENDS)} or a Backend, got {backend!r}")
         return backend
-    if backend not in BACKENDS:
-        raise BackendError(unknown("backend", backend, BACKENDS))
-    return BACKENDS[backend]()
+    name, colon, named = backend.partition(":")
+    if name not in BACKENDS:
+        raise BackendError(unknown("backend", name, BACKENDS))
+    precision = named if colon and precision is None else precision or "float32"
+    if precision not in PRECISIONS:
+        raise BackendError(unknown("precision", precision, PRECISIONS))
+    return BACKENDS[name](precision)

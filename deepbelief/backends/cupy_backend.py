@@ -210,7 +210,7 @@ class CupyBackend:
     ) -> None:
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):
-            grad = grad.array(self.xp)
+            grad = grad.array(self)
         scalar = w.dtype.type
         self.launch(
             "momentum_step", w, w, velocity, grad, scalar(rate), scalar(momentum), scalar(decay), np.int32(nesterov),
@@ -223,7 +223,7 @@ class CupyBackend:
     ) -> None:  # fmt: skip
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):
-            grad = grad.array(self.xp)
+            grad = grad.array(self)
         numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
         self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from deepbelief.backends import compiled
+from deepbelief.backends import loops
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
@@ -243,8 +243,8 @@ def machine() -> dict[str, Any]:
         f"{pool['internal_api']}": f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}"
         for pool in libraries
     }
-    loops = {"loops": compiled.describe()}
-    return {**versions(), "processor": platform.machine(), "memory": NumpyBackend().memory(), **blas, **loops}
+    how = {"processor": platform.machine(), "memory": NumpyBackend().memory(), "loops": loops.describe()}
+    return {**versions(), **how, **blas}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:

@@ -103,7 +103,7 @@ class Denoising:
         delta = self._loss_of(machine).gradient(bk, output, clean, space("delta", *clean.shape))
         delta /= batch_size
         clean[...] = delta  # W meets the codes on its way down and the corrupted rows on its way up
-        above = bk.xp.matmul(delta, machine.W, out=space("above", *code.shape))
+        above = bk.matmul(delta, machine.W, space("above", *code.shape))
         code_delta[...] = get_activation(machine.hidden.activation).backward(
             bk, above, code, space("slope", *code.shape)
         )

@@ -85,9 +85,9 @@ class PT:
         self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, v: DeviceArray, rng: Rng
     ) -> DeviceArray:
         """Take one Gibbs step at each temperature, and return what the model's energy has over that of beta = 0."""
-        xp, space = machine.bk.xp, buffers.space
+        bk, xp, space = machine.bk, machine.bk.xp, buffers.space
         n = len(chains) // self.n_temperatures
-        x = xp.matmul(chains, machine.W.T, out=space("v_mean", *v.shape))
+        x = bk.matmul(chains, machine.W.T, space("v_mean", *v.shape))
         bias = space("v_bias", 1, v.shape[1])[0]
         for i, beta in enumerate(self.betas):
             block = slice(i * n, (i + 1) * n)
@@ -95,8 +95,8 @@ class PT:
             xp.subtract(machine.vbias, machine.base_vbias, out=bias)
             bias *= beta
             bias += machine.base_vbias
-            machine.visible.sample(machine.bk, x[block], bias, rng, v[block])
-        field = xp.matmul(v, machine.W, out=space("h_field", *chains.shape))
+            machine.visible.sample(bk, x[block], bias, rng, v[block])
+        field = bk.matmul(v, machine.W, space("h_field", *chains.shape))
         field += machine.hbias
         x, bias = space("h_states", *chains.shape), buffers.constant("no bias", lambda: xp.zeros_like(machine.hbias))
         for i, beta in enumerate(self.betas):

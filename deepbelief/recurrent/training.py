@@ -171,7 +171,7 @@ class RecurrentTrainer:
         """Shorten the gradient to its largest norm (Pascanu, Mikolov and Bengio 2013), and watch the norm."""
         xp = self.bk.xp
         for i, g in enumerate(grads):
-            grads[i] = g.array(xp) if isinstance(g, Product) else g
+            grads[i] = g.array(self.bk) if isinstance(g, Product) else g
         norm = xp.sqrt(sum(xp.square(g).sum() for g in grads))
         self._seen[1] += norm
         self._seen[2] = xp.maximum(self._seen[2], norm)

@@ -1,0 +1,132 @@
+"""Matrix products of bfloat16 numbers on the processor, by Intel's MKL: 8 significant bits, summed up in float32.
+
+Only processors with AMX multiply such matrices faster than float32 ones; elsewhere MKL takes several times as long.
+"""
+
+import ctypes
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED
+from deepbelief.backends.loops import loops_for
+
+Array = NDArray[Any]
+
+INSTRUCTIONS = "amx_bf16"  # what the processor's list of instructions calls those that make it worth while
+
+
+def rounded(x: Array) -> Array:
+    """Return the bfloat16 numbers nearest to ``x``, ties to even, as their 16 bits; infinities and NaN stay.
+
+    Parameters
+    ----------
+    x : array of shape (m, n)
+        float32, C-contiguous.
+
+    Returns
+    -------
+    array of shape (m, n)
+        uint16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [hex(word) for word in rounded(np.array([[1, 1.004, 3]], np.float32))[0]]
+    ['0x3f80', '0x3f81', '0x4040']
+    """
+    out, found = np.empty(x.shape, np.uint16), loops_for(x)
+    if found is not None:
+        found.round_words(x, out)
+        return out
+    words = x.reshape(-1).view(np.uint32)
+    wide = words >> 16
+    wide &= 1
+    wide += 0x7FFF
+    wide += words
+    wide >>= 16
+    out.reshape(-1)[:] = wide
+    return out
+
+
+class Bfloat16Products:
+    """Products of float32 matrices whose factors are rounded to bfloat16 before they are multiplied.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        MKL.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        flag, real, pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+        gemm, axpy = library.cblas_gemm_bf16bf16f32, library.cblas_saxpy
+        gemm.restype = axpy.restype = None
+        gemm.argtypes = [flag] * 6 + [real, pointer, flag, pointer, flag, real, pointer, flag]
+        axpy.argtypes = [flag, real, pointer, flag, pointer, flag]
+        self._gemm, self._axpy = gemm, axpy
+
+    @staticmethod
+    def takes(*arrays: Any) -> bool:
+        """Tell whether all these are float32 matrices, whole in memory, by rows or by columns."""
+        return all(
+            a.dtype == np.float32 and a.ndim == 2 and a.size and (a.flags.c_contiguous or a.flags.f_contiguous)
+            for a in arrays
+        )
+
+    def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
+        """Return ``left @ right``, in ``out`` where that is given."""
+        room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
+        self._multiply(left, right, 1, room, 0)
+        return room
+
+    def add_product(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
+        """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
+        self._multiply(left.T, right, factor, out, keep)
+
+    def add(self, x: Array, factor: float, out: Array) -> None:
+        """Add ``factor * x`` to ``out``."""
+        self._axpy(x.size, factor, x.ctypes.data, 1, out.ctypes.data, 1)
+
+    def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
+        (m, k), n = left.shape, right.shape[1]
+        a, b = (rounded(x if x.flags.c_contiguous else x.T) for x in (left, right))
+        flags = (AS_IT_IS if x.flags.c_contiguous else TRANSPOSED for x in (left, right))
+        self._gemm(
+            ROW_MAJOR, *flags, m, n, k, factor, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1], keep,
+            out.ctypes.data, n,
+        )  # fmt: skip
+
+
+def _library() -> Path | None:
+    """Return MKL's file, where the package is installed."""
+    try:
+        files = importlib.metadata.files("mkl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = (Path(str(f.locate())) for f in files if f.name.startswith(("libmkl_rt", "mkl_rt")))
+    return next((path.resolve() for path in found if path.exists()), None)
+
+
+@cache
+def load() -> Bfloat16Products | str:
+    """Return the products, whatever the processor; or why there are none."""
+    path = _library()
+    if path is None:
+        return "Intel's MKL is not installed: pip install 'deepbelief[mkl]'"
+    try:
+        return Bfloat16Products(ctypes.CDLL(str(path)))
+    except (OSError, AttributeError) as error:
+        return f"Intel's MKL cannot be used ({error})"
+
+
+def fast() -> Bfloat16Products | str:
+    """Return the products where they are faster than those of float32, or why they are not."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists() or INSTRUCTIONS not in info.read_text().split():
+        return f"this processor multiplies no bfloat16 matrices ({INSTRUCTIONS})"
+    return load()
