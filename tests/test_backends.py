@@ -484,12 +484,26 @@ class Empty(Broken):
                 return 0
 
 
+class WithoutCompiler:
+    """A CuPy with a device, and without what compiles for it."""
+
+    class cuda:
+        class runtime:
+            @staticmethod
+            def getDeviceCount():
+                return 1
+
+    def RawModule(**settings):
+        raise RuntimeError("no libnvrtc\n  was found")
+
+
 @pytest.mark.parametrize(
     ("cupy", "says"),
     [
         (ImportError("no cupy"), r"pip install 'deepbelief\[cuda12\]'"),
         (Broken, "driver too old"),
         (Empty, "no CUDA device"),
+        (WithoutCompiler, r"kernels \(no libnvrtc was found\); install a CUDA toolkit"),
     ],
 )
 def test_cupy_says_what_is_missing(monkeypatch, cupy, says):

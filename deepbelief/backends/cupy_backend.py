@@ -39,7 +39,7 @@ def _compile(cupy: Any) -> Mapping[str, Any]:
     except Exception as error:
         raise BackendError(
             f"backend 'cupy' could not compile its kernels ({' '.join(str(error).split())}); install a CUDA toolkit, "
-            "which has the compiler NVRTC, or choose backend 'numpy'"
+            "which has the compiler NVRTC (from CuPy 14 on: pip install 'cupy-cuda13x[ctk]'), or choose backend 'numpy'"
         ) from error
 
 
