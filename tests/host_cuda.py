@@ -19,7 +19,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fake_device import CROSSINGS, DeviceArray, Namespace, device, raw
-from scipy import sparse
 
 from deepbelief.backends.cupy_backend import CupyBackend
 
@@ -181,31 +180,9 @@ class Cupy(Namespace):
         return a._raw.copy() if isinstance(a, DeviceArray) else np.asarray(a)
 
 
-class SparseMatrix:
-    """`cupyx.scipy.sparse.csr_matrix`, and what its ``T`` is."""
-
-    def __init__(self, matrix):
-        self._host = sparse.csr_matrix(matrix)
-        self.shape = self._host.shape
-
-    def __getitem__(self, key):
-        return SparseMatrix(self._host[raw(key)])
-
-    def __matmul__(self, other):
-        return device(np.asfortranarray(self._host @ raw(other)))
-
-    @property
-    def T(self):
-        return SparseMatrix(self._host.T)
-
-    def toarray(self, order=None, out=None):
-        return device(self._host.toarray(order))  # "out: Not supported", says the reference
-
-
 @contextmanager
 def cupy_on_host():
     """Yield the CuPy backend on top of the stand-in."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "cupy", Cupy())
-        patch.setitem(sys.modules, "cupyx.scipy.sparse", SimpleNamespace(csr_matrix=SparseMatrix))
         yield CupyBackend()

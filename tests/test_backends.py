@@ -308,20 +308,32 @@ def test_nothing_is_done_to_empty_arrays(bk, dtype):
     np.testing.assert_array_equal(bk.to_numpy(bk.weigh(empty, filled(bk, (0, 1), dtype), out)), 0)
 
 
-def test_sparse_rows_are_written_and_multiplied(bk):
-    matrix = sparse.random_array((20, 9), density=0.3, rng=np.random.default_rng(15), dtype=np.float32).tocsr()
-    order = np.random.default_rng(16).permutation(20)
-    rows, truth = bk.sparse(matrix).shuffled(bk.asarray(order)).part(3, 14), matrix.toarray()[order[3:14]]
-    np.testing.assert_array_equal(bk.to_numpy(rows.dense(filled(bk, truth.shape, np.float32))), truth)
-    W, h = (np.random.default_rng(17).random(shape, np.float32) for shape in ((9, 4), (11, 4)))
-    there = bk.asarray(np.ones((9, 4), np.float32))
+@pytest.mark.parametrize(("n_rows", "n_columns", "width"), [(20, 9, 4), (12, 1, 1), (300, 7, 130), (15, 30, 129)])
+@pytest.mark.parametrize("shuffled", [0, 1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sparse_rows_are_written_and_multiplied(bk, n_rows, n_columns, width, shuffled, dtype):
+    rng = np.random.default_rng(15)
+    size = n_rows * n_columns // 4  # some values are stored twice, some are zeros, and none are in order
+    places = rng.integers(n_rows * n_columns, size=size)
+    places = places[np.argsort(places // n_columns, kind="stable")]
+    ends = np.searchsorted(places // n_columns, np.arange(n_rows + 1))
+    values = rng.integers(-2, 3, size).astype(dtype)
+    matrix = sparse.csr_array((values, places % n_columns, ends), shape=(n_rows, n_columns))
+    table, truth = bk.sparse(matrix), matrix.toarray()
+    for order in (rng.permutation(n_rows) for _ in range(shuffled)):
+        table, truth = table.shuffled(bk.asarray(order)), truth[order]
+    rows, truth = table.part(3, n_rows - 2), truth[3:-2]
+    np.testing.assert_array_equal(bk.to_numpy(rows.dense(filled(bk, truth.shape, dtype))), truth)
+    W, h = (rng.integers(-9, 10, shape).astype(dtype) for shape in ((n_columns, width), (len(truth), width)))
+    there = bk.asarray(np.ones((n_columns, width), dtype))
     rows.add_transposed(bk.asarray(h), there, -0.5)
     for found, right in (
         (bk.matmul(rows, bk.asarray(W)), truth @ W),
-        (bk.matmul(rows, bk.asarray(W), filled(bk, (11, 4), np.float32)), truth @ W),
+        (bk.matmul(rows, bk.asarray(W), filled(bk, (len(truth), width), dtype)), truth @ W),
         (there, 1 - 0.5 * (truth.T @ h)),
     ):
-        np.testing.assert_allclose(bk.to_numpy(found), right, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(bk.to_numpy(found), right)
+    assert matrix.nnz == size
 
 
 # --- random numbers ---

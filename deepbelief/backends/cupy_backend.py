@@ -9,9 +9,9 @@ import numpy as np
 from deepbelief.backends import Product, kernels
 from deepbelief.errors import BackendError
 
-THREADS = 128  # of a block, each for four elements: a minibatch of 100 x 500 makes 98 blocks, of about 100 processors
+NOTHING = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
-DENSEST = 0.02  # share of values that are not 0 up to which cuSPARSE is taken to win: not measured
+DENSEST = 0.02  # share of values that are not 0 up to which products with sparse rows are taken to win: not measured
 
 
 def _import_cupy() -> Any:
@@ -86,52 +86,62 @@ class CupyRng:
 
 
 class CupySparse:
-    """A table in compressed form on the device."""
+    """A table in compressed form on the device, of which rows are never moved: kernels find them by their order."""
 
-    def __init__(self, matrix: Any, *, pays: bool) -> None:
-        self._matrix = matrix
+    def __init__(
+        self, backend: "CupyBackend", table: tuple[Any, ...], shape: tuple[int, int], pays: bool, order: Any = NOTHING
+    ) -> None:
+        self._backend = backend
+        self._table = table  # row ends, columns and values
+        self.shape = shape
         self.pays = pays
+        self._order = order
 
     def shuffled(self, order: Any) -> "CupySparse":
         """Return the rows in this order."""
-        return CupySparse(self._matrix[order], pays=self.pays)
+        order = self._backend.asarray(order if self._order is NOTHING else self._order[order], np.int64)
+        return CupySparse(self._backend, self._table, (len(order), self.shape[1]), self.pays, order)
 
     def part(self, start: int, stop: int) -> "CupyRows":
         """Return consecutive rows."""
-        return CupyRows(self._matrix[start:stop])
+        return CupyRows(self._backend, (*self._table, self._order), start, (stop - start, self.shape[1]))
 
 
 class CupyRows:
-    """A few rows in compressed form, multiplied by cuSPARSE."""
+    """A few rows in compressed form, multiplied in the order in which their values lie."""
 
     pays_transposed = True
 
-    def __init__(self, matrix: Any) -> None:
-        self._matrix = matrix
-        self.shape: tuple[int, int] = matrix.shape
+    def __init__(self, backend: "CupyBackend", table: tuple[Any, ...], start: int, shape: tuple[int, int]) -> None:
+        self._backend = backend
+        self._table = table
+        self._start = np.int64(start)
+        self.shape = shape
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
 
     def dense(self, out: Any) -> Any:
-        """Write the rows into ``out``, which CuPy's ``toarray`` takes and leaves as it is."""
-        out[...] = self._matrix.toarray()
+        """Write the rows into ``out``."""
+        arguments = *self._table, out, self._start, np.int64(self.shape[1])
+        self._backend.run("rows_dense", out, len(self), (kernels.THREADS,), arguments)
         return out
 
     def times(self, W: Any, out: Any = None) -> Any:
         """Return the rows times ``W``."""
-        product = self._matrix @ W
-        if out is None:
-            return product
-        out[...] = product
+        n, width = len(self), W.shape[1]
+        out = self._backend.xp.empty((n, width), W.dtype) if out is None else out
+        blocks = n * ((width + kernels.THREADS - 1) // kernels.THREADS)
+        arguments = *self._table, W, out, self._start, np.int64(width)
+        self._backend.run("rows_times", W, blocks, (kernels.THREADS,), arguments)
         return out
 
     def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
-        product = self._matrix.T @ h
-        product *= factor
-        out += product
+        numbers = self._start, np.int64(len(self)), np.int64(h.shape[1]), h.dtype.type(factor)
+        arguments = *self._table, h, out, *numbers
+        self._backend.run("rows_transposed_times", h, self.shape[1], (kernels.THREADS,), arguments)
 
 
 class CupyBackend:
@@ -146,10 +156,10 @@ class CupyBackend:
 
     def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
         """Run an element-wise kernel over ``like``."""
-        per_block = THREADS * kernels.NEIGHBOURS
-        self._launch(kernel, like, (like.size + per_block - 1) // per_block, (THREADS,), arguments)
+        per_block = kernels.THREADS * kernels.NEIGHBOURS
+        self.run(kernel, like, (like.size + per_block - 1) // per_block, (kernels.THREADS,), arguments)
 
-    def _launch(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
+    def run(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
         """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
         if blocks:
             self._kernels[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
@@ -167,9 +177,13 @@ class CupyBackend:
         return isinstance(x, self.xp.ndarray)
 
     def sparse(self, matrix: Any) -> CupySparse:
-        """Copy a CSR matrix to the device."""
-        on_device = importlib.import_module("cupyx.scipy.sparse").csr_matrix(matrix)
-        return CupySparse(on_device, pays=matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
+        """Copy a CSR matrix to the device, values that are stored twice added up."""
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        arrays = (matrix.indptr, np.int64), (matrix.indices, np.int32), (matrix.data, None)
+        table = tuple(self.asarray(array, dtype) for array, dtype in arrays)
+        return CupySparse(self, table, matrix.shape, matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
 
     def matmul(self, rows: Any, W: Any, out: Any = None) -> Any:
         """Return ``rows @ W``."""
@@ -187,7 +201,7 @@ class CupyBackend:
 
     def sigmoid(self, x: Any, bias: Any = None) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``."""
-        bias, period = (np.intp(0), 1) if bias is None else (bias, bias.size)  # one for all rows, or for each row
+        bias, period = (NOTHING, 1) if bias is None else (bias, bias.size)  # one for all rows, or for each row
         self.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
 
@@ -202,7 +216,7 @@ class CupyBackend:
         n_rows, n_columns = x.shape
         blocks = (n_columns + kernels.COLUMNS - 1) // kernels.COLUMNS
         arguments = x, weight, out, np.int64(n_rows), np.int64(n_columns)
-        self._launch("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
+        self.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
         return out
 
     def momentum_step(

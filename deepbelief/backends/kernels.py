@@ -13,6 +13,7 @@ References
 .. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11.
 """
 
+THREADS = 128  # of a block; element-wise, 100 x 500 then make 98 blocks, about one for each processor of a large GPU
 NEIGHBOURS = 4  # elements that a thread of an element-wise kernel handles
 COLUMNS, ROWS = 32, 8  # threads of a block of `weigh`: columns are neighbours in memory
 
@@ -250,6 +251,84 @@ __global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate,
 }
 """
 
-SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + STEPS
-KERNELS = ("bernoulli", "uniform", "normal", "sigmoid", "sigmoid_sample", "weigh", "momentum_step", "adam_step")
+# cuSPARSE would make the products, but the transposed one may differ from run to run, and CuPy's slices of a sparse
+# matrix make the host wait.
+SPARSE = r"""
+// The values of row r, which are sorted by column, lie from ends[r] to ends[r + 1]. Row i of a minibatch is row
+// order[start + i] of the table, or row start + i where there is no order.
+__device__ inline Index row_at(const Index* order, const Index i) {
+    return order ? order[i] : i;
+}
+
+// A block writes a row.
+template <typename T>
+__global__ void rows_dense(const Index* ends, const int* indices, const T* data, const Index* order, T* out,
+                           const Index start, const Index n_columns) {
+    const Index row = row_at(order, start + blockIdx.x);
+    T* to = out + blockIdx.x * n_columns;
+    for (Index j = threadIdx.x; j < n_columns; j += blockDim.x) to[j] = 0;
+    __syncthreads();
+    for (Index k = ends[row] + threadIdx.x; k < ends[row + 1]; k += blockDim.x) to[indices[k]] = data[k];
+}
+
+// A thread makes an element of rows @ W, which is `width` wide; blocks lie side by side until they cover a row.
+template <typename T>
+__global__ void rows_times(const Index* ends, const int* indices, const T* data, const Index* order, const T* W,
+                           T* out, const Index start, const Index width) {
+    const Index blocks = (width + blockDim.x - 1) / blockDim.x;
+    const Index i = blockIdx.x / blocks, j = blockIdx.x % blocks * blockDim.x + threadIdx.x;
+    if (j >= width) return;
+    const Index row = row_at(order, start + i);
+    T sum = 0;
+    for (Index k = ends[row]; k < ends[row + 1]; k++) sum += data[k] * W[indices[k] * width + j];
+    out[i * width + j] = sum;
+}
+
+template <typename T>
+__device__ inline T value_at(const int* indices, const T* data, Index low, const Index end, const int column) {
+    for (Index high = end; low < high;) {
+        const Index middle = low + (high - low) / 2;
+        if (indices[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < end && indices[low] == column ? data[low] : T(0);
+}
+
+// out += factor * rows.T @ h. A block takes a column of the rows: its threads look it up in a row each, one of them
+// lists what was found, in the rows' order, and all add that up.
+template <typename T>
+__global__ void rows_transposed_times(const Index* ends, const int* indices, const T* data, const Index* order,
+                                      const T* h, T* out, const Index start, const Index n_rows, const Index width,
+                                      const T factor) {
+    __shared__ T value[THREADS];
+    __shared__ int from[THREADS], found;
+    for (Index first = 0; first < n_rows; first += THREADS) {
+        const Index i = first + threadIdx.x;
+        const Index row = i < n_rows ? row_at(order, start + i) : -1;
+        value[threadIdx.x] = row < 0 ? T(0) : value_at(indices, data, ends[row], ends[row + 1], (int)blockIdx.x);
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            found = 0;
+            for (int t = 0; t < THREADS; t++) {
+                if (value[t] == 0) continue;
+                value[found] = value[t];
+                from[found++] = t;
+            }
+        }
+        __syncthreads();
+        for (Index j = threadIdx.x; found > 0 && j < width; j += THREADS) {
+            T sum = 0;
+            for (int t = 0; t < found; t++) sum += value[t] * h[(first + from[t]) * width + j];
+            out[blockIdx.x * width + j] += factor * sum;
+        }
+        __syncthreads();
+    }
+}
+""".replace("THREADS", str(THREADS))
+
+SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + STEPS + SPARSE
+ELEMENTWISE = ("bernoulli", "uniform", "normal", "sigmoid", "sigmoid_sample", "momentum_step", "adam_step")
+KERNELS = (*ELEMENTWISE, "weigh", "rows_dense", "rows_times", "rows_transposed_times")
 NAMES = tuple(f"{kernel}<{t}>" for kernel in KERNELS for t in ("float", "double"))
