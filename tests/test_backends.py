@@ -162,15 +162,16 @@ def test_a_library_without_the_functions_is_not_used(monkeypatch):
         lambda bk, a: bk.sigmoid(a(4, 3), a(2)),
         lambda bk, a: bk.sigmoid_sample(a(4, 3), a(2), bk.rng(stream(0)), a(4, 3)),
         lambda bk, a: bk.sigmoid_sample(a(4, 3), a(3), bk.rng(stream(0)), a(2, 3)),
+        lambda bk, a: bk.rng(stream(0)).bernoulli(a(4, 3), a(4, 2)),
         lambda bk, a: bk.weigh(a(4, 3), a(2, 1), a(3)),
         lambda bk, a: bk.weigh(a(4, 3), a(4, 1), a(2)),
         lambda bk, a: bk.momentum_step(a(4, 3), a(4, 3), a(2, 3), 0.1, 0.5, 0.0, False),
         lambda bk, a: bk.adam_step(a(4, 3), a(4, 3), a(2, 3), a(4, 3), 0.1, (0.9, 0.9), 1e-8, 0.0),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(call):
+def test_arrays_that_do_not_fit_are_refused(bk, call):
     with pytest.raises(ValueError, match=r"shape|size|broadcast|dimension"):
-        call(get_backend(), lambda *shape: np.zeros(shape, np.float32))
+        call(bk, lambda *shape: bk.asarray(np.zeros(shape, np.float32)))
 
 
 @pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")

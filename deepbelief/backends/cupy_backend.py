@@ -43,6 +43,12 @@ def _compile(cupy: Any) -> Mapping[str, Any]:
         ) from error
 
 
+def _must(fit: bool, *arrays: Any) -> None:
+    """Refuse arrays of which a kernel would read or write what is beside them."""
+    if not fit:
+        raise ValueError(f"arrays of shapes {', '.join(str(a.shape) for a in arrays)} do not fit together")
+
+
 class CupyRng:
     """A Philox stream: its key, and the counter of its next draw; all else happens in the kernels.
 
@@ -63,6 +69,7 @@ class CupyRng:
 
     def bernoulli(self, p: Any, out: Any) -> Any:
         """Write 1 with probability ``p``, else 0."""
+        _must(p.size == out.size, p, out)
         self._backend.launch("bernoulli", out, p, out, np.int64(out.size), *self.draws(out))
         return out
 
@@ -124,6 +131,7 @@ class CupyRows:
 
     def dense(self, out: Any) -> Any:
         """Write the rows into ``out``."""
+        _must(out.shape == self.shape, self, out)
         arguments = *self._table, out, self._start, np.int64(self.shape[1])
         self._backend.run("rows_dense", out, len(self), (kernels.THREADS,), arguments)
         return out
@@ -132,6 +140,7 @@ class CupyRows:
         """Return the rows times ``W``."""
         n, width = len(self), W.shape[1]
         out = self._backend.xp.empty((n, width), W.dtype) if out is None else out
+        _must(len(W) == self.shape[1] and out.shape == (n, width), self, W, out)
         blocks = n * ((width + kernels.THREADS - 1) // kernels.THREADS)
         arguments = *self._table, W, out, self._start, np.int64(width)
         self._backend.run("rows_times", W, blocks, (kernels.THREADS,), arguments)
@@ -139,6 +148,7 @@ class CupyRows:
 
     def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
+        _must(len(h) == len(self) and out.shape == (self.shape[1], h.shape[1]), self, h, out)
         numbers = self._start, np.int64(len(self)), np.int64(h.shape[1]), h.dtype.type(factor)
         arguments = *self._table, h, out, *numbers
         self._backend.run("rows_transposed_times", h, self.shape[1], (kernels.THREADS,), arguments)
@@ -201,12 +211,17 @@ class CupyBackend:
 
     def sigmoid(self, x: Any, bias: Any = None) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``."""
-        bias, period = (NOTHING, 1) if bias is None else (bias, bias.size)  # one for all rows, or for each row
+        if bias is None:
+            bias, period = NOTHING, 1
+        else:
+            period = bias.size  # one for all rows, or for each row
+            _must(period in (x.shape[-1], x.size), x, bias)
         self.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
 
     def sigmoid_sample(self, x: Any, bias: Any, rng: Any, out: Any) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
+        _must(bias.size in (x.shape[-1], x.size) and out.size == x.size, x, bias, out)
         n, period = np.int64(x.size), np.int64(bias.size)
         self.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
         return out
@@ -214,6 +229,7 @@ class CupyBackend:
     def weigh(self, x: Any, weight: Any, out: Any) -> Any:
         """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
         n_rows, n_columns = x.shape
+        _must(weight.size == n_rows and out.size == n_columns, x, weight, out)
         blocks = (n_columns + kernels.COLUMNS - 1) // kernels.COLUMNS
         arguments = x, weight, out, np.int64(n_rows), np.int64(n_columns)
         self.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
@@ -225,6 +241,7 @@ class CupyBackend:
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):
             grad = grad.array(self)
+        _must(w.size == velocity.size == grad.size, w, velocity, grad)
         scalar = w.dtype.type
         self.launch(
             "momentum_step", w, w, velocity, grad, scalar(rate), scalar(momentum), scalar(decay), np.int32(nesterov),
@@ -238,6 +255,7 @@ class CupyBackend:
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):
             grad = grad.array(self)
+        _must(w.size == mean.size == square.size == grad.size, w, mean, square, grad)
         numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
         self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 

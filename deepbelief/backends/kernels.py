@@ -1,7 +1,7 @@
 """CUDA sources of the fused operations, as text: they compile in tests on any machine with a compiler.
 
-Each operation of the backend has its NumPy twin in `numpy_backend`, which is its definition. A thread of an
-element-wise kernel handles four neighbours, and there are as many threads as that takes.
+Each operation of the backend has its twin in `numpy_backend` or, for rows in compressed form, in `sparse`, which is its
+definition. A thread of an element-wise kernel handles four neighbours, and there are as many threads as that takes.
 
 Random draws come from Philox4x32-10, a generator without a state: four random words are a function of a key and a
 counter [1]_. Element ``i`` of float32 takes word ``i % 4`` of counter ``first + i // 4``; element ``i`` of float64
