@@ -1,9 +1,11 @@
 """The CUDA kernels: they compile as CUDA, and compiled as C++ they do what NumPy does."""
 
 import ctypes
+import mmap
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -244,6 +246,24 @@ def test_kernels_touch_their_arrays_and_nothing_beside_them(kernel, ctype):
         assert (first != values[:, :size]).any(axis=0).all()
         for begin in (9, 10, 11, 13):
             np.testing.assert_array_equal(results(size, begin), first)
+
+
+def at_the_end_of_memory(size, dtype):
+    """Return an array after which comes what cannot be read."""
+    room = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+    after = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(room)) + mmap.PAGESIZE)
+    assert ctypes.CDLL(None).mprotect(after, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    return np.frombuffer(room, dtype, size, mmap.PAGESIZE - size * dtype().itemsize)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no mprotect")
+@pytest.mark.parametrize("kernel", kernels.ELEMENTWISE)
+@pytest.mark.parametrize("ctype", ["float", "double"])
+def test_kernels_read_nothing_beyond_their_arrays(kernel, ctype):
+    """A read ends the whole run of the tests."""
+    for size in (2, 3, 5, 8, 11):
+        arrays = [device(at_the_end_of_memory(size, NUMBERS[ctype])) for _ in range(4)]
+        launcher(kernel, ctype)((2,), (2,), arguments(kernel, ctype, arrays, size))
 
 
 @pytest.mark.parametrize("ctype", ["float", "double"])
