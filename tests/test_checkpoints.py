@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
 from deepbelief.checkpoints import locked
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint
@@ -54,11 +54,16 @@ def values(estimator):
         found |= {f"{name}{i}": a for i, a in enumerate(getattr(estimator, name, []))}
     found |= {name: getattr(estimator, name) for name in ("_h_states", "h_samples_") if hasattr(estimator, name)}
     if hasattr(estimator, "_state"):
-        found |= {f"velocity{i}": a for i, a in enumerate(estimator._state.velocities)}
+        state = estimator._state
+        kept = state.optimizer if isinstance(estimator, RecurrentRBM) else state.velocities
+        found |= {f"velocity{i}": a for i, a in enumerate(kept)}
+        found["counters"] = np.array([state.epochs, state.updates])
     return found
 
 
 def stack(estimator):
+    if isinstance(estimator, RecurrentRBM):
+        return [estimator.machine_.frame, estimator.machine_]
     return [estimator.weights_] if isinstance(estimator, RBM) else estimator.stack_
 
 

@@ -89,7 +89,6 @@ def test_samples_are_the_models_and_a_picture_has_time_from_left_to_right():
     (("--lengths", "offsets", "--sequences", "2:9"), "LAST <= 4"),
     (("--lengths", "offsets", "--sequences", "x"), "FIRST:LAST"),
     (("--lengths", "offsets", "--limit", 9), "--sequences FIRST:LAST"),
-    (("--checkpoint", "c.h5"), "--checkpoint is not for models of sequences"),
     (("--centered",), "--centered is not for models of sequences"),
     (("--passes", 2), "--passes is not for models of sequences"),
     (("--autoencoder",), "--autoencoder is not for models of sequences"),
