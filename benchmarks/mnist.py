@@ -70,11 +70,11 @@ DROPOUT_RECIPES = {
 }
 
 
-def start_layers(arm, recipe, X, seed):
+def start_layers(arm, recipe, X, seed, bk):
     """Return the hidden layers to fine-tune: pretrained on X, or drawn at random."""
     if arm == "pretrained":
         rbm = [RBM(**settings) for settings in recipe["rbm"]]
-        dbn = DBN(recipe["sizes"], rbm=rbm, random_state=seed, **recipe.get("dbn", {})).fit(X)
+        dbn = DBN(recipe["sizes"], rbm=rbm, random_state=seed, backend=bk, **recipe.get("dbn", {})).fit(X)
         return layers_from_stack(dbn.stack_)
     sizes, layers = (X.shape[1], *recipe["sizes"]), []
     for i, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -96,9 +96,9 @@ def errors_of(layers, params, X, y):
     return sum(int((out.argmax(axis=1) != y[a:b]).sum()) for a, b, _, out in outputs(network, as_source(X)))
 
 
-def network_arm(arm, recipe, X, y, X_test, y_test, seed):
-    bk, began = get_backend(), time.perf_counter()
-    layers = start_layers(arm, recipe, X, seed)
+def network_arm(arm, recipe, X, y, X_test, y_test, seed, bk):
+    began = time.perf_counter()
+    layers = start_layers(arm, recipe, X, seed, bk)
     pretrained_at = time.perf_counter()
     max_iter = recipe["finetune"]["max_iter"]
     settings = FineTuneSettings(**recipe["finetune"], n_iter_no_change=max_iter)
@@ -140,16 +140,19 @@ def main():
     parser.add_argument("--dropout", action="store_true")
     parser.add_argument("--arm", choices=("pretrained", "none", "mlp"), default="pretrained")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--backend", default="numpy")
     options = parser.parse_args()
+    bk = get_backend(options.backend)
     X, y = mnist()
     X_test, y_test = mnist("test")
     recipe, errors = (DROPOUT_RECIPES if options.dropout else RECIPES)[options.net], []
     title = "-".join(map(str, (784, *recipe["sizes"], 10))) + " dropout" * options.dropout
+    title += "" if bk.name == "numpy" else f" {bk.name}"
     for seed in map(int, options.seeds.split(",")):
         if options.arm == "mlp":
             result = mlp_arm(recipe, X, y, X_test, y_test, seed)
         else:
-            result = network_arm(options.arm, recipe, X, y, X_test, y_test, seed)
+            result = network_arm(options.arm, recipe, X, y, X_test, y_test, seed, bk)
         low, high = wilson(result["test_errors"], len(y_test))
         errors.append(result["test_errors"] / len(y_test))
         add("mnist", "runs", f"{title} {options.arm} seed {seed}", value={"recipe": recipe, **result})

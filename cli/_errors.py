@@ -64,18 +64,22 @@ def _message(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Show warnings meant for users as one line; a run that diverged is an error here."""
+    """Show warnings meant for users as one line, each once; a run that diverged is an error here."""
+    shown = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = clean(message)
+        if text not in shown:
+            click.echo(f"Warning: {text}", err=True)
+        shown.add(text)
+
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, RuntimeWarning):
             warnings.simplefilter("ignore", category)
         warnings.simplefilter("always", DeepBeliefWarning)
         warnings.simplefilter("error", DivergenceWarning)
-        warnings.showwarning = _show
+        warnings.showwarning = show
         yield
-
-
-def _show(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {clean(message)}", err=True)
 
 
 def _silence_stdout() -> None:

@@ -100,7 +100,10 @@ data_dir_option = option(
 memory_option = option(
     "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
 )
-backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy, or cupy for a GPU.")
+backend_option = click.option(
+    "--backend", default="numpy", show_default=True,
+    help="numpy, cupy for a GPU, or numpy:bfloat16 for products of less precision where the processor has AMX.",
+)  # fmt: skip
 shape_option = click.option(
     "--shape", type=ImageShape(), default="auto", show_default=True,
     help="Height and width of the image that a row is; auto: square from 8,8 on; none: no image.",

@@ -3,18 +3,19 @@
 import importlib
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_device import CROSSINGS, FakeDevice
 
-from deepbelief.backends import BACKENDS, Product, blas, compiled, get_backend, numpy_backend
+from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
 from deepbelief.errors import BackendError
 from deepbelief.seeds import stream
 
 pytestmark = pytest.mark.usefixtures("loops")
 
-LOOPS = compiled.loops
+LOAD = loops.load
 BLOCK = numpy_backend.BLOCK
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
@@ -83,6 +84,7 @@ def test_sigmoid_is_the_logistic_function_everywhere(bk, dtype, with_bias):
     rtol = 60 * np.finfo(dtype).eps
     np.testing.assert_allclose(bk.to_numpy(on_device), truth, rtol=rtol, atol=np.finfo(dtype).tiny)
     np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(on_device))
+    assert (bk.to_numpy(result)[total < -800] == 0).all()
 
 
 def test_sigmoid_of_nan_is_nan(bk):
@@ -115,21 +117,54 @@ def test_sigmoid_sample_draws_what_bernoulli_draws(bk, shape, dtype, bias_of_row
     np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
 
 
-@pytest.mark.skipif(compiled.loops() is None, reason="Numba is not installed")
+@pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
 def test_compiled_loops_and_numpy_differ_by_rounding_only(monkeypatch):
     x = np.concatenate([np.linspace(-87, 87, 20_000), np.linspace(-2, 2, 20_000)]).astype(np.float32).reshape(100, 400)
     results = []
-    for found in (compiled.loops(), None):
-        monkeypatch.setattr(compiled, "loops", lambda found=found: found)
+    for found in (LOAD(), None):
+        monkeypatch.setattr(loops, "load", lambda found=found: found)
         results.append(get_backend().sigmoid(x.copy(), np.zeros(400, np.float32)))
     np.testing.assert_allclose(*results, rtol=4e-7)
 
 
-def test_a_broken_numba_is_as_none(monkeypatch):
-    monkeypatch.setitem(sys.modules, "deepbelief.backends.loops", None)
-    monkeypatch.setattr(compiled, "loops", LOOPS.__wrapped__)
-    assert compiled.loops() is None
-    assert compiled.describe() == "NumPy"
+@pytest.mark.parametrize("spec", [None, SimpleNamespace(origin=None), SimpleNamespace(origin=__file__)])
+def test_without_a_library_numpy_does_the_work(monkeypatch, spec):
+    monkeypatch.setattr(loops.importlib.util, "find_spec", lambda name: spec)
+    assert LOAD.__wrapped__() is None
+    monkeypatch.setattr(loops, "load", lambda: None)
+    assert loops.describe() == "NumPy"
+
+
+def test_a_library_without_the_functions_is_not_used(monkeypatch):
+    other = SimpleNamespace(origin=np._core._multiarray_umath.__file__)
+    monkeypatch.setattr(loops.importlib.util, "find_spec", lambda name: other)
+    assert LOAD.__wrapped__() is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bk, a: bk.sigmoid(a(4, 3), a(2)),
+        lambda bk, a: bk.sigmoid_sample(a(4, 3), a(2), bk.rng(stream(0)), a(4, 3)),
+        lambda bk, a: bk.sigmoid_sample(a(4, 3), a(3), bk.rng(stream(0)), a(2, 3)),
+        lambda bk, a: bk.weigh(a(4, 3), a(2, 1), a(3)),
+        lambda bk, a: bk.weigh(a(4, 3), a(4, 1), a(2)),
+        lambda bk, a: bk.momentum_step(a(4, 3), a(4, 3), a(2, 3), 0.1, 0.5, 0.0, False),
+        lambda bk, a: bk.adam_step(a(4, 3), a(4, 3), a(2, 3), a(4, 3), 0.1, (0.9, 0.9), 1e-8, 0.0),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(call):
+    with pytest.raises(ValueError, match=r"shape|size|broadcast|dimension"):
+        call(get_backend(), lambda *shape: np.zeros(shape, np.float32))
+
+
+@pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
+@pytest.mark.parametrize("name", list(loops.ARGUMENTS))
+def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
+    found = LOAD()
+    assert loops.is_right(found)
+    monkeypatch.setattr(found, f"_{name}", lambda *arguments: None)
+    assert not loops.is_right(found)
 
 
 # --- sums of weighted rows ---

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from cli_runs import good
 
 from deepbelief import RBM
 from deepbelief.backends import Product, bfloat16, get_backend
@@ -166,3 +167,11 @@ def test_the_name_says_the_precision(products, monkeypatch):
 def test_unknown_precisions_are_refused(given):
     with pytest.raises(BackendError, match="precision"):
         get_backend(given)
+
+
+def test_the_shell_is_warned_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(bfloat16, "fast", lambda: "there are none")
+    np.save(tmp_path / "rows.npy", np.eye(8, dtype=np.float32))
+    settings = ("--layers", 4, "--epochs", 1, "--backend", "numpy:bfloat16", "--out", tmp_path / "m.h5")
+    result = good("pretrain", tmp_path / "rows.npy", *settings)
+    assert result.stderr.count("not in bfloat16: there are none") == 1

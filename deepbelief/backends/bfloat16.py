@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import compiled
 from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED
+from deepbelief.backends.loops import loops_for
 
 Array = NDArray[Any]
 
@@ -39,11 +39,11 @@ def rounded(x: Array) -> Array:
     >>> [hex(word) for word in rounded(np.array([[1, 1.004, 3]], np.float32))[0]]
     ['0x3f80', '0x3f81', '0x4040']
     """
-    out, loops = np.empty(x.shape, np.uint16), compiled.loops_for(x)
-    words = x.reshape(-1).view(np.uint32)
-    if loops is not None:
-        loops.round_words(words, out.reshape(-1))
+    out, found = np.empty(x.shape, np.uint16), loops_for(x)
+    if found is not None:
+        found.round_words(x, out)
         return out
+    words = x.reshape(-1).view(np.uint32)
     wide = words >> 16
     wide &= 1
     wide += 0x7FFF

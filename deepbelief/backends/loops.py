@@ -1,146 +1,143 @@
-"""Element-wise work of the NumPy backend in one pass each, compiled by Numba where that is installed.
+"""The loops of loops.c, where they were compiled when the package was installed: element-wise work in one pass.
 
-NumPy goes over an array once for each operation; here a value stays in a register from the product's result to the
-drawn state. Each function has its definition in `numpy_backend`, which does without them where Numba is not
-installed: results then differ by rounding. All arrays are C-contiguous and float32, matrices as vectors; what is
-compiled is kept on the disk. `NUMBA_DISABLE_JIT=1` turns them off.
+All arrays are float32 where nothing else is said, and C-contiguous. Results differ from NumPy's by rounding. The
+functions are called through ctypes, which lets other threads run meanwhile.
 """
 
-import numba
+import ctypes
+import importlib.util
+from functools import cache
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-if getattr(numba.config, "DISABLE_JIT"):  # noqa: B009, Numba sets its settings when it runs
-    raise ImportError("Numba compiles nothing: NUMBA_DISABLE_JIT is set")
+Array = NDArray[Any]
 
-f32, i32 = np.float32, np.int32
-
-LOG2_E = f32(1.44269504)
-LN2_HIGH, LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)  # the first has so few bits that n * LN2_HIGH is exact
-# Minimax polynomial of exp on [-ln(2) / 2, ln(2) / 2], relative error 2e-9.
-C2, C3, C4, C5, C6 = f32(0.49999991), f32(0.16666420), f32(0.041668229), f32(0.0083748568), f32(0.0013836795)
-TOP = f32(88.02969)  # exp of it is 2**127
-
-try:
-    _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-    _compiled(lambda: None)
-except RuntimeError:  # no folder to keep it in can be written to
-    _compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+ARGUMENTS: dict[str, list[Any]] = {
+    "sigmoid": [P, P, N, N],
+    "sample": [P, P, P, F, P, N, N, N],
+    "weigh": [P, P, P, N, N],
+    "momentum_step": [P, P, P, F, F, F, F, N],
+    "adam_step": [P, P, P, P, F, F, F, F, F, N],
+    "round_words": [P, P, N],
+    "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
+    "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
+}
 
 
-@_compiled
-def _logistic(z):
-    """Return 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127."""
-    x = -TOP if z > TOP else -z  # NaN stays what it is
-    n = np.rint(x * LOG2_E)
-    r = x - n * LN2_HIGH
-    r = r - n * LN2_LOW
-    p = C6
-    p = p * r + C5
-    p = p * r + C4
-    p = p * r + C3
-    p = p * r + C2
-    p = p * r + f32(1)
-    p = p * r + f32(1)
-    power = i32((i32(n) + i32(127)) << i32(23)).view(f32)  # 2**n
-    y = f32(1) / (f32(1) + p * power)
-    return f32(0) if z < -TOP else y
+class Loops:
+    """The compiled functions, taking arrays; what each does stands in loops.c."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        for name, types in ARGUMENTS.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = types, None
+            setattr(self, f"_{name}", function)
+
+    _sigmoid: Any
+    _sample: Any
+    _weigh: Any
+    _momentum_step: Any
+    _adam_step: Any
+    _round_words: Any
+    _add_product_32: Any
+    _add_product_64: Any
+
+    def sigmoid(self, x: Array, bias: Array) -> None:
+        """Replace each row of ``x`` by the logistic function of ``x + bias``."""
+        self._sigmoid(_at(x), _at(bias), x.size // bias.size, bias.size)
+
+    def sample(self, x: Array, bias: Array, words: Array, low: float, out: Array, start: int, stop: int) -> None:
+        """Do what `sigmoid` does from ``start`` to ``stop``, and write 1 where a draw is below the result, else 0."""
+        self._sample(_at(x), _at(bias), _at(words), low, _at(out), start, stop, bias.size)
+
+    def weigh(self, x: Array, weight: Array, out: Array) -> None:
+        """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
+        self._weigh(_at(x), _at(weight), _at(out), *x.shape)
+
+    def momentum_step(
+        self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
+    ) -> None:
+        """Take one step downhill."""
+        self._momentum_step(_at(w), _at(velocity), _at(grad), rate, momentum, decay, nesterov, w.size)
+
+    def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
+        """Take one step downhill; the numbers are rate, both betas, epsilon and decay."""
+        self._adam_step(_at(w), _at(mean), _at(square), _at(grad), *numbers, w.size)
+
+    def round_words(self, x: Array, out: Array) -> None:
+        """Write ``x``, rounded to bfloat16, as uint16 words."""
+        self._round_words(_at(x), _at(out), x.size)
+
+    def add_product(
+        self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
+    ) -> None:
+        """Add ``factor`` times compressed rows times ``W`` to ``out``, so many rows of ``W`` at a time."""
+        n_rows, (depth, width) = len(ends) - 1, W.shape
+        ends = ends.astype(indices.dtype, copy=False)
+        places = np.empty(n_rows, indices.dtype)
+        add = self._add_product_32 if indices.itemsize == 4 else self._add_product_64
+        add(
+            _at(ends), _at(indices), _at(data), factor, _at(W), _at(out), _at(places), n_rows, depth, width, block,
+        )  # fmt: skip
 
 
-@_compiled
-def sigmoid(x, bias):
-    """Replace each row of ``x`` by the logistic function of ``x + bias``."""
-    width = bias.size
-    for start in range(0, x.size, width):
-        row = x[start : start + width]
-        for j in range(width):
-            row[j] = _logistic(row[j] + bias[j])
+def _at(x: Array) -> int:
+    return x.ctypes.data
 
 
-@_compiled
-def sample(x, bias, words, low, out, start, stop):
-    """Do what `sigmoid` does from ``start`` to ``stop``, and write 1 where a word's draw is below the result.
-
-    ``words`` are 16 random bits for each of them, ``low`` is the lowest part of every draw, from 2**15 on.
-    """
-    width = bias.size
-    i = start
-    while i < stop:
-        column = i % width
-        n = min(width - column, stop - i)
-        some, shift = x[i : i + n], bias[column : column + n]
-        word, state = words[i - start : i - start + n], out[i : i + n]
-        for j in range(n):
-            p = _logistic(some[j] + shift[j])
-            some[j] = p
-            state[j] = f32(1) if (f32(word[j]) + low) * f32(2.0**-16) < p else f32(0)
-        i += n
+@cache
+def load() -> Loops | None:
+    """Return the loops; None where they were not compiled, or do not compute what they shall on this machine."""
+    spec = importlib.util.find_spec("deepbelief.backends._loops")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        loops = Loops(ctypes.CDLL(spec.origin))
+    except (OSError, AttributeError):
+        return None
+    return loops if is_right(loops) else None
 
 
-@_compiled
-def round_words(words, out):
-    """Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even."""
-    for i in range(words.size):
-        word = words[i]
-        out[i] = np.uint16((word + np.uint32(0x7FFF) + ((word >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+def is_right(loops: Loops) -> bool:
+    """Tell whether each function computes on a few numbers what it shall."""
+    f32 = np.float32
+    x, bias, out = (
+        np.linspace(-3, 3, 38, dtype=f32).reshape(2, 19),
+        np.linspace(-1, 1, 19, dtype=f32),
+        np.empty(38, f32),
+    )
+    one, other, out = x.copy(), x.copy(), np.empty(38, f32)
+    one[0, 9] = other[0, 9] = 0  # and no bias: the draw is as large as the mean
+    mean = 1 / (1 + np.exp(-(one + bias)))
+    loops.sigmoid(one, bias)
+    loops.sample(other, bias, np.zeros(38, np.int16), 2**15, out, 0, 38)
+    right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, one.reshape(-1) > 0.5)]
+    w, velocity, sums = x.copy(), x.copy(), np.empty(19, f32)
+    loops.momentum_step(w, velocity, x, 0.5, 0.25, 0, False)
+    loops.weigh(x.copy(), np.full(2, 2, f32), sums)
+    right += [np.allclose(w, 0.75 * x), np.allclose(sums, 2 * x.sum(axis=0), atol=1e-5)]
+    loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 0, 0, 0)
+    right.append(np.allclose(w, 0.75 * x - np.sign(x)))
+    words = np.empty(38, np.uint16)
+    loops.round_words(x, words)
+    right.append(np.allclose((words.astype(np.uint32) << 16).view(f32), x.reshape(-1), rtol=2**-8))
+    for kind in (np.int32, np.int64):
+        product, columns = np.zeros((1, 19), f32), np.arange(2, dtype=kind)
+        loops.add_product(np.array([0, 2], kind), columns, np.ones(2, f32), 1, x, product, 1)
+        right.append(np.allclose(product, x.sum(axis=0), atol=1e-5))
+    return all(right)
 
 
-@_compiled
-def weigh(x, weight, out):
-    """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
-    width = out.size
-    out[:] = f32(0)
-    for r in range(weight.size):
-        factor, row = weight[r], x[r * width : (r + 1) * width]
-        for j in range(width):
-            y = factor * row[j]
-            row[j] = y
-            out[j] += y
+def loops_for(*arrays: Array) -> Loops | None:
+    """Return the loops where they take these arrays, else None."""
+    if all(a.dtype == np.float32 and a.flags.c_contiguous for a in arrays):
+        return load()
+    return None
 
 
-@_compiled
-def momentum_step(w, velocity, grad, rate, momentum, decay, ahead):
-    """Take one step downhill; ``ahead`` is 1 for Nesterov's momentum, else 0."""
-    for i in range(w.size):
-        step = rate * grad[i] + decay * w[i]
-        v = momentum * velocity[i] - step
-        velocity[i] = v
-        w[i] += ahead * (momentum * v - step) + (f32(1) - ahead) * v
-
-
-@_compiled
-def adam_step(w, mean, square, grad, rate, beta1, beta2, epsilon, decay):
-    """Take one step downhill by the gradient's running mean over its running root mean square."""
-    for i in range(w.size):
-        g = grad[i] + decay * w[i]
-        m = beta1 * mean[i] + (f32(1) - beta1) * g
-        s = beta2 * square[i] + (f32(1) - beta2) * (g * g)
-        mean[i] = m
-        square[i] = s
-        w[i] -= rate * m / (np.sqrt(s) + epsilon)
-
-
-@_compiled
-def add_product(ends, indices, data, factor, W, out, block):
-    """Add ``factor`` times compressed rows times ``W`` to ``out``; both are matrices.
-
-    Goes through so many rows of ``W`` at a time as stay in cache while all of ``out`` meets them, and adds four of
-    them at once, so that ``out`` is read and written a quarter as often.
-    """
-    places = ends[:-1].copy()
-    for top in range(block, W.shape[0] + block, block):
-        for r in range(places.size):
-            k = last = places[r]
-            while last < ends[r + 1] and indices[last] < top:
-                last += 1
-            places[r] = last
-            while k + 4 <= last:
-                a, b, c, d = factor * data[k], factor * data[k + 1], factor * data[k + 2], factor * data[k + 3]
-                at, bt, ct, dt = indices[k], indices[k + 1], indices[k + 2], indices[k + 3]
-                for j in range(W.shape[1]):
-                    out[r, j] += (a * W[at, j] + b * W[bt, j]) + (c * W[ct, j] + d * W[dt, j])
-                k += 4
-            while k < last:
-                a, at = factor * data[k], indices[k]
-                for j in range(W.shape[1]):
-                    out[r, j] += a * W[at, j]
-                k += 1
+def describe() -> str:
+    """Return what does the element-wise work."""
+    return "NumPy" if load() is None else "compiled"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import Product, blas, compiled
+from deepbelief.backends import Product, blas, loops
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.sparse import HostRows, HostSparse
 
@@ -21,10 +21,10 @@ BLOCK = 65536
 WORDS = 4  # 16-bit words in a draw of the generator
 
 
-def _compare(words: Array, p: Array, low: np.float32, out: Array) -> None:
+def _compare(words: Array, p: Array, low: float, out: Array) -> None:
     """Write 1 where a word's draw from [0, 1) is below ``p``; ``low`` is the draws' lowest part, from 2**15 on."""
     np.copyto(out, words)
-    np.add(out, low, out=out)
+    np.add(out, np.float32(low), out=out)
     np.multiply(out, np.float32(2.0**-16), out=out)
     np.less(out, p, out=out)
 
@@ -54,18 +54,17 @@ class NumpyRng:
             _compare(words, flat_p[start:stop], low, flat_out[start:stop])
         return out
 
-    def bernoulli_of_sigmoid(self, loops: Any, x: Array, bias: Array, out: Array) -> None:
+    def bernoulli_of_sigmoid(self, found: loops.Loops, x: Array, bias: Array, out: Array) -> None:
         """Do with compiled loops what `NumpyBackend.sigmoid` and `bernoulli` do, with the same draws."""
-        flat_x, flat_out = x.reshape(-1), out.reshape(-1)
         for start, stop, words, low in self._words(x.size):
-            loops.sample(flat_x, bias, words, low, flat_out, start, stop)
+            found.sample(x, bias, words, low, out, start, stop)
 
-    def _words(self, size: int) -> Iterator[tuple[int, int, Array, np.float32]]:
+    def _words(self, size: int) -> Iterator[tuple[int, int, Array, float]]:
         """Yield, for each block, its limits, 16 random bits for each element, and the lowest part of its draws."""
         for start in range(0, size, BLOCK):
             n = min(BLOCK, size - start)
             draws = self._bits.random_raw(n // WORDS + 2)
-            yield start, start + n, draws.view(np.int16)[:n], np.float32(2**15 + (int(draws[-1]) >> 56) / 2**8)
+            yield start, start + n, draws.view(np.int16)[:n], 2**15 + (int(draws[-1]) >> 56) / 2**8
 
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
@@ -106,10 +105,9 @@ def _step_by_blocks(
     w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
     """Take one step downhill: in one pass, or block by block."""
-    loops = compiled.loops_for(w, velocity, grad)
-    if loops is not None:
-        numbers = (np.float32(number) for number in (rate, momentum, decay, nesterov))
-        loops.momentum_step(w, velocity, grad, *numbers)
+    found = loops.loops_for(w, velocity, grad)
+    if found is not None and w.shape == velocity.shape == grad.shape:
+        found.momentum_step(w, velocity, grad, rate, momentum, decay, nesterov)
         return
     scratch = np.empty(min(BLOCK, w.size), w.dtype) if decay or nesterov else None
     for i in range(0, w.size, BLOCK):
@@ -179,10 +177,11 @@ class NumpyBackend:
 
         NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
         """
-        loops = None if bias is None or bias.ndim != 1 else compiled.loops_for(x, bias)
-        if loops is not None:
-            loops.sigmoid(x.reshape(-1), bias)
-            return x
+        if bias is not None and bias.shape == x.shape[-1:]:
+            found = loops.loops_for(x, bias)
+            if found is not None:
+                found.sigmoid(x, bias)
+                return x
         if bias is not None and bias.ndim == 1:
             np.subtract(-bias, x, out=x)
         else:
@@ -196,18 +195,18 @@ class NumpyBackend:
 
     def sigmoid_sample(self, x: Array, bias: Array, rng: Any, out: Array) -> Array:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
-        loops = compiled.loops_for(x, bias, out) if bias.ndim == 1 else None
-        if loops is None:
+        found = loops.loops_for(x, bias, out) if bias.shape == x.shape[-1:] and out.shape == x.shape else None
+        if found is None:
             rng.bernoulli(self.sigmoid(x, bias), out)
         else:
-            rng.bernoulli_of_sigmoid(loops, x, bias, out)
+            rng.bernoulli_of_sigmoid(found, x, bias, out)
         return out
 
     def weigh(self, x: Array, weight: Array, out: Array) -> Array:
         """Multiply each row of ``x`` by its weight, and return the sums of the columns of that."""
-        loops = compiled.loops_for(x, weight, out)
-        if loops is not None:
-            loops.weigh(x.reshape(-1), weight.reshape(-1), out)
+        found = loops.loops_for(x, weight, out)
+        if found is not None and weight.shape == (len(x), 1) and out.shape == x.shape[1:]:
+            found.weigh(x, weight, out)
             return out
         np.matmul(weight[:, 0], x, out=out)
         np.multiply(x, weight, out=x)
@@ -235,9 +234,9 @@ class NumpyBackend:
         """Take one step downhill, block by block."""
         grad = grad.array(self) if isinstance(grad, Product) else grad
         flat = [a.reshape(-1) for a in (w, mean, square, grad)]
-        loops = compiled.loops_for(w, mean, square, grad)
-        if loops is not None:
-            loops.adam_step(*flat, *(np.float32(number) for number in (rate, *betas, epsilon, decay)))
+        found = loops.loops_for(w, mean, square, grad)
+        if found is not None and w.shape == mean.shape == square.shape == grad.shape:
+            found.adam_step(w, mean, square, grad, rate, *betas, epsilon, decay)
             return
         scratch = np.empty(min(BLOCK, w.size), w.dtype)
         for i in range(0, w.size, BLOCK):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
-from deepbelief.backends import compiled
+from deepbelief.backends import loops
 
 try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
@@ -38,7 +38,7 @@ class HostSparse:
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
         self.pays, self._pays_transposed = (
             csr_todense is not None and bool(matrix.nnz * threads <= densest * self.shape[0] * self.shape[1])
-            for densest in DENSEST[matrix.dtype == np.float32 and compiled.loops() is not None]
+            for densest in DENSEST[matrix.dtype == np.float32 and loops.load() is not None]
         )
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class HostRows:
         """Return the rows times ``W``."""
         out = np.empty((len(self), W.shape[1]), W.dtype) if out is None else out
         out.fill(0)
-        found = compiled.loops_for(self._rows[2], W, out)
+        found = loops.loops_for(self._rows[2], W, out)
         by_columns = None if found is not None else self._by_columns()
         if found is not None:
             _add_product(found, self._rows, 1, W, out)
@@ -104,7 +104,7 @@ class HostRows:
     def add_transposed(self, h: Array, out: Array, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
         n, n_columns = self.shape
-        found, by_columns = compiled.loops_for(self._rows[2], h, out), self._by_columns()
+        found, by_columns = loops.loops_for(self._rows[2], h, out), self._by_columns()
         if found is not None and by_columns is not None:
             _add_product(found, by_columns, factor, h, out)
             return
@@ -125,9 +125,9 @@ class HostRows:
         return self._columns
 
 
-def _add_product(loops: Any, rows: Compressed, factor: float, W: Array, out: Array) -> None:
+def _add_product(found: loops.Loops, rows: Compressed, factor: float, W: Array, out: Array) -> None:
     """Add ``factor`` times compressed rows times ``W``."""
-    loops.add_product(*rows, np.float32(factor), W, out, max(1, CACHED // W.shape[1]))
+    found.add_product(*rows, factor, W, out, max(1, CACHED // W.shape[1]))
 
 
 def _flat(out: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from deepbelief.backends import compiled
+from deepbelief.backends import loops
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
@@ -245,8 +245,8 @@ def machine() -> dict[str, Any]:
         if pool["user_api"] == "blas"
     )
     blas = {f"{name} {i}": text for i, (name, text) in enumerate(libraries, start=1)}
-    loops = {"loops": compiled.describe()}
-    return {**versions(), "processor": platform.machine(), "memory": NumpyBackend().memory(), **blas, **loops}
+    how = {"processor": platform.machine(), "memory": NumpyBackend().memory(), "loops": loops.describe()}
+    return {**versions(), **how, **blas}
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:

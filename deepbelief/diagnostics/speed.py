@@ -20,7 +20,7 @@ import scipy
 import sklearn
 from threadpoolctl import threadpool_info
 
-from deepbelief.backends import Backend, compiled, get_backend
+from deepbelief.backends import Backend, get_backend, loops
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -221,7 +221,7 @@ def machine() -> dict[str, Any]:
         "vectors": next((f for f in ("amx_tile", "avx512f", "avx2") if f in flags), "unknown"),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "blas": "; ".join(blas) or "unknown",
-        "loops": compiled.describe(),
+        "loops": loops.describe(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,

@@ -1,0 +1,159 @@
+/* Element-wise work of the NumPy backend in one pass each, on float32 arrays that are whole in memory.
+
+NumPy goes over an array once for each operation; here a value stays in a register from the product's result to the drawn
+state. Each function has its definition in numpy_backend.py, which does without this file where it could not be compiled.
+Nothing of Python is used: loops.py calls the functions through ctypes, whatever Python's version. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#define EXPORT __declspec(dllexport)
+#define INLINE static __forceinline
+#define restrict __restrict
+#else
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+/* One version for each width of vectors, of which the loader takes the widest that the processor has. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
+#define LOOP EXPORT __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define LOOP EXPORT __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#else
+#define LOOP EXPORT
+#endif
+
+EXPORT void *PyInit__loops(void) { return 0; } /* what Windows' linker looks for in an extension */
+
+#define TOP 88.02969f /* exp of it is 2**127 */
+
+/* 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127; of NaN NaN. */
+INLINE float logistic(float z) {
+    float x = z > TOP ? -TOP : -z;
+    x = z < -TOP ? TOP : x;
+    const float shift = 12582912.0f; /* 1.5 * 2**23: adding it rounds to a whole number */
+    const float n = (x * 1.44269504f + shift) - shift;
+    /* ln(2) in two parts, the first with so few bits that n times it is exact. */
+    float r = x - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    /* Minimax polynomial of exp on [-ln(2) / 2, ln(2) / 2], relative error 2e-9. */
+    float p = 0.0013836795f;
+    p = p * r + 0.0083748568f;
+    p = p * r + 0.041668229f;
+    p = p * r + 0.16666420f;
+    p = p * r + 0.49999991f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
+    float power; /* 2**n */
+    memcpy(&power, &bits, sizeof power);
+    const float y = 1.0f / (1.0f + p * power);
+    return z < -TOP ? 0.0f : y;
+}
+
+/* Replace each row of x by the logistic function of x + bias. */
+LOOP void sigmoid(float *restrict x, const float *restrict bias, int64_t rows, int64_t width) {
+    for (int64_t r = 0; r < rows; r++, x += width)
+        for (int64_t j = 0; j < width; j++) x[j] = logistic(x[j] + bias[j]);
+}
+
+/* Do what sigmoid does from start to stop, and write 1 where a word's draw is below the result. There are 16 random
+   bits for each; low is the lowest part of every draw, from 2**15 on. */
+LOOP void sample(float *restrict x, const float *restrict bias, const int16_t *restrict words, float low,
+                 float *restrict out, int64_t start, int64_t stop, int64_t width) {
+    words -= start;
+    for (int64_t i = start; i < stop;) {
+        const int64_t column = i % width;
+        const int64_t n = width - column < stop - i ? width - column : stop - i;
+        float *restrict some = x + i, *restrict state = out + i;
+        const float *restrict shift = bias + column;
+        const int16_t *restrict word = words + i;
+        for (int64_t j = 0; j < n; j++) {
+            const float p = logistic(some[j] + shift[j]);
+            some[j] = p;
+            state[j] = ((float)word[j] + low) * (1.0f / 65536.0f) < p ? 1.0f : 0.0f;
+        }
+        i += n;
+    }
+}
+
+/* Multiply each row of x by its weight, and write the sums of the columns of that into out. */
+LOOP void weigh(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows, int64_t width) {
+    for (int64_t j = 0; j < width; j++) out[j] = 0.0f;
+    for (int64_t r = 0; r < rows; r++, x += width) {
+        const float factor = weight[r];
+        for (int64_t j = 0; j < width; j++) {
+            const float y = factor * x[j];
+            x[j] = y;
+            out[j] += y;
+        }
+    }
+}
+
+/* Take one step downhill. */
+LOOP void momentum_step(float *restrict w, float *restrict velocity, const float *restrict grad, float rate,
+                        float momentum, float decay, float nesterov, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const float step = rate * grad[i] + decay * w[i];
+        const float v = momentum * velocity[i] - step;
+        velocity[i] = v;
+        w[i] += nesterov != 0.0f ? momentum * v - step : v;
+    }
+}
+
+/* Take one step downhill by the gradient's running mean over its running root mean square. */
+LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
+                    float rate, float beta1, float beta2, float epsilon, float decay, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const float g = grad[i] + decay * w[i];
+        const float m = beta1 * mean[i] + (1.0f - beta1) * g;
+        const float s = beta2 * square[i] + (1.0f - beta2) * (g * g);
+        mean[i] = m;
+        square[i] = s;
+        w[i] -= rate * m / (sqrtf(s) + epsilon);
+    }
+}
+
+/* Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even. */
+LOOP void round_words(const uint32_t *restrict words, uint16_t *restrict out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = (uint16_t)((words[i] + 0x7FFFu + ((words[i] >> 16) & 1u)) >> 16);
+}
+
+/* Add factor times compressed rows times W to out; places has room for one index of each row.
+
+   Goes through so many rows of W at a time as stay in cache while all of out meets them, and adds four of them at once,
+   so that out is read and written a quarter as often. */
+#define ADD_PRODUCT(name, index)                                                                                     \
+    LOOP void name(const index *restrict ends, const index *restrict indices, const float *restrict data,            \
+                   float factor, const float *restrict W, float *restrict out, index *restrict places, int64_t rows, \
+                   int64_t depth, int64_t width, int64_t block) {                                                    \
+        memcpy(places, ends, (size_t)rows * sizeof *places);                                                         \
+        for (int64_t top = block; top < depth + block; top += block)                                                 \
+            for (int64_t r = 0; r < rows; r++) {                                                                     \
+                float *restrict to = out + r * width;                                                                \
+                index k = places[r], last = k;                                                                       \
+                while (last < ends[r + 1] && indices[last] < top) last++;                                            \
+                places[r] = last;                                                                                    \
+                for (; k + 4 <= last; k += 4) {                                                                      \
+                    const float a = factor * data[k], b = factor * data[k + 1];                                      \
+                    const float c = factor * data[k + 2], d = factor * data[k + 3];                                  \
+                    const float *restrict wa = W + indices[k] * width, *restrict wb = W + indices[k + 1] * width;    \
+                    const float *restrict wc = W + indices[k + 2] * width, *restrict wd = W + indices[k + 3] * width; \
+                    for (int64_t j = 0; j < width; j++)                                                              \
+                        to[j] += (a * wa[j] + b * wb[j]) + (c * wc[j] + d * wd[j]);                                  \
+                }                                                                                                    \
+                for (; k < last; k++) {                                                                              \
+                    const float a = factor * data[k];                                                                \
+                    const float *restrict wa = W + indices[k] * width;                                               \
+                    for (int64_t j = 0; j < width; j++) to[j] += a * wa[j];                                          \
+                }                                                                                                    \
+            }                                                                                                        \
+    }
+
+ADD_PRODUCT(add_product_32, int32_t)
+ADD_PRODUCT(add_product_64, int64_t)
