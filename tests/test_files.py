@@ -8,9 +8,12 @@ import pytest
 from sklearn.base import clone
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, hdf5, load, save
+from deepbelief.activations import Tanh
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
-from deepbelief.gradients import CD
+from deepbelief.gradients import CD, PT, Denoising
+from deepbelief.optimizers import SGD
+from deepbelief.schedules import Inverse
 from deepbelief.stack import Stack
 from deepbelief.units import Gaussian
 
@@ -238,13 +241,53 @@ def test_settings_that_are_not_plain_become_what_they_amount_to(data, tmp_path):
     assert load(tmp_path / "model.h5").visible == "gaussian"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gradient": CD(gibbs_steps=(1, 3), sample_visible=True)},
+        {"gradient": Denoising("masking", 0.25), "schedule": Inverse(0.25)},
+        {"gradient": PT(n_temperatures=3), "backend": "numpy:float32"},
+    ],
+)
+def test_strategies_of_the_package_come_back(data, tmp_path, settings):
+    rbm = RBM(3, n_iter=1, visible="bernoulli", **settings)
+    save(rbm.fit(data[0]), tmp_path / "rbm.h5")
+    back = load(tmp_path / "rbm.h5")
+    assert {name: getattr(back, name) for name in settings} == settings
+    assert (back.transform(data[0]) == rbm.transform(data[0])).all()
+    settings.pop("backend", None)
+    clf = DBNClassifier((3,), rbm=RBM(n_iter=1, **settings), solver=SGD(nesterov=True), activation=Tanh(), max_iter=1)
+    save(clf.fit(*data), tmp_path / "clf.h5")
+    back = load(tmp_path / "clf.h5")
+    assert (back.solver, back.activation) == (clf.solver, clf.activation)
+    assert {name: getattr(back.rbm, name) for name in settings} == settings
+    assert (back.predict_proba(data[0]) == clf.predict_proba(data[0])).all()
+
+
+@pytest.mark.parametrize(
+    ("gradient", "says"),
+    [
+        ({"strategy": "Popen", "settings": {"args": "ls"}}, "'Popen'"),
+        ({"strategy": ["CD"], "settings": {}}, "strategy"),
+        ({"strategy": "CD", "settings": {"x": 1}}, "CD has settings"),
+        ({"strategy": "CD", "settings": 3}, "CD has settings"),
+        ({"strategy": "Inverse", "settings": {"tau": 7}}, "tau"),
+        ({"strategy": "SGD", "settings": {}}, "gradient"),
+        ({"strategy": "CD", "settings": {}, "more": 1}, "gradient"),
+    ],
+)
+def test_strategies_in_a_file_come_from_a_fixed_list(files, gradient, says, tmp_path):
+    refuse(changed(files["rbm-pcd-sparse"], "params", gradient=gradient), says, tmp_path)
+
+
 def test_what_a_file_cannot_hold_is_told_before_it_is_written(data, tmp_path, fake_device):
     path = tmp_path / "model.h5"
+    mine = type("CD", (CD,), {})()  # the name alone does not make it the package's
     cases = [
-        (RBM(3, n_iter=1, gradient=CD()), r"RBM\(gradient="),
+        (RBM(3, n_iter=1, gradient=mine), r"RBM\(gradient="),
         (RBM(3, n_iter=1, schedule=lambda position: 1.0), r"RBM\(schedule="),
         (RBM(3, n_iter=1, backend=fake_device), r"RBM\(backend="),
-        (DBN((3,), rbm=RBM(n_iter=1, gradient=CD())), r"RBM\(gradient="),
+        (DBN((3,), rbm=RBM(n_iter=1, gradient=mine)), r"RBM\(gradient="),
     ]
     for estimator, match in cases:
         with pytest.raises(SettingError, match=match):

@@ -14,7 +14,17 @@ import numpy as np
 
 from deepbelief.errors import BackendError, PrecisionWarning, unknown
 
-__all__ = ["BACKENDS", "PRECISIONS", "Backend", "Product", "Rng", "Sparse", "SparseRows", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "Backend",
+    "Product",
+    "Rng",
+    "Sparse",
+    "SparseRows",
+    "get_backend",
+    "is_backend_name",
+]
 
 DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
 
@@ -191,6 +201,20 @@ BACKENDS: Mapping[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cu
 """Backends by name, each made for a precision: a new one is one file and one entry."""
 
 PRECISIONS = ("float32", "bfloat16")
+
+
+def is_backend_name(name: Any) -> bool:
+    """Tell whether this names a backend, with a precision or without.
+
+    Examples
+    --------
+    >>> is_backend_name("numpy:bfloat16"), is_backend_name("torch")
+    (True, False)
+    """
+    if not isinstance(name, str):
+        return False
+    backend, colon, precision = name.partition(":")
+    return backend in BACKENDS and (not colon or precision in PRECISIONS)
 
 
 def get_backend(backend: str | Backend = "numpy", precision: str | None = None) -> Backend:

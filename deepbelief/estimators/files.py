@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief import hdf5
-from deepbelief.backends import BACKENDS, get_backend
+from deepbelief.backends import BACKENDS, get_backend, is_backend_name
 from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
@@ -20,6 +20,7 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
+from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
 from deepbelief.hdf5 import ModelFile
 from deepbelief.layer import LayerState
 from deepbelief.optimizers import get_optimizer
@@ -170,7 +171,7 @@ def _plain(owner: str, name: str, value: Any) -> Any:
         return [_plain(owner, name, v) for v in value]
     if name == "random_state" and value is not None and not isinstance(value, (int, np.integer)):
         return None  # a generator's position is of the past; the seed that it gave is kept beside
-    if name == "backend" and getattr(value, "name", None) in BACKENDS:
+    if name == "backend" and is_backend_name(getattr(value, "name", None)):
         return value.name
     if name in ("visible", "hidden") and not isinstance(value, str):
         return value.spec
@@ -182,6 +183,9 @@ def _plain(owner: str, name: str, value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    strategy = plain_strategy(value, lambda setting: _plain(owner, name, setting))
+    if strategy is not None:
+        return strategy
     raise SettingError(f"{owner}({name}={value!r}) cannot be kept in a file: use one of the names, or a plain value")
 
 
@@ -197,6 +201,8 @@ def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
 
 
 def _revive(value: Any) -> Any:
+    if is_strategy(value):
+        return rebuild_strategy(value, _revive)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -208,7 +214,7 @@ def _revive_templates(value: Any) -> Any:
 
 def _check_settings(estimator: Any) -> None:
     """Refuse what `fit` would refuse."""
-    if estimator.backend not in BACKENDS:
+    if not is_backend_name(estimator.backend):
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
     if not isinstance(estimator.verbose, int):
         raise FileFormatError(f"verbose must be an integer, got {estimator.verbose!r}")

@@ -1,0 +1,62 @@
+"""Gradients, optimizers, activations and schedules of the package as plain values in a file, and back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from deepbelief.activations import ACTIVATIONS
+from deepbelief.errors import FileFormatError
+from deepbelief.gradients import GRADIENTS, Denoising
+from deepbelief.optimizers import OPTIMIZERS
+from deepbelief.schedules import Exponential, Halving, Inverse
+
+KINDS: tuple[type[Any], ...] = (
+    *GRADIENTS.values(), Denoising, *OPTIMIZERS.values(), *ACTIVATIONS.values(), Exponential, Inverse, Halving,
+)  # fmt: skip
+STRATEGIES: Mapping[str, type[Any]] = {kind.__name__: kind for kind in KINDS}
+"""Classes that a file may name; instances of no other are kept."""
+
+KEYS = {"strategy", "settings"}
+
+
+def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> dict[str, Any] | None:
+    """Return a strategy by its name and settings, or None if it is none of the package's own.
+
+    Parameters
+    ----------
+    value : object
+    plain : callable
+        Makes its settings plain.
+    """
+    kind = STRATEGIES.get(type(value).__name__)
+    if kind is None or type(value) is not kind:
+        return None
+    return {"strategy": kind.__name__, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(kind)}}
+
+
+def is_strategy(value: Any) -> bool:
+    """Tell whether a plain value is what `plain_strategy` returns."""
+    return isinstance(value, dict) and set(value) == KEYS
+
+
+def rebuild_strategy(value: Mapping[str, Any], revive: Callable[[Any], Any]) -> Any:
+    """Return the strategy that `plain_strategy` described.
+
+    Raises
+    ------
+    FileFormatError
+        If this release does not know it, or one of its settings.
+
+    Examples
+    --------
+    >>> rebuild_strategy({"strategy": "CD", "settings": {"gibbs_steps": 3}}, lambda value: value).gibbs_steps
+    3
+    """
+    name, settings = value["strategy"], value["settings"]
+    kind = STRATEGIES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise FileFormatError(f"the file holds a strategy {name!r}, which this release does not know")
+    known = {f.name for f in fields(kind)}
+    if not isinstance(settings, dict) or not set(settings) <= known:
+        raise FileFormatError(f"the file's {name} has settings that this release does not know")
+    return kind(**{key: revive(setting) for key, setting in settings.items()})
