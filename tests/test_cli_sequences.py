@@ -90,6 +90,7 @@ def test_samples_are_the_models_and_a_picture_has_time_from_left_to_right():
     (("--lengths", "offsets", "--sequences", "x"), "FIRST:LAST"),
     (("--lengths", "offsets", "--limit", 9), "--sequences FIRST:LAST"),
     (("--centered",), "--centered is not for models of sequences"),
+    (("--memory-limit", "1GiB"), "--memory-limit is not for models of sequences"),
     (("--passes", 2), "--passes is not for models of sequences"),
     (("--autoencoder",), "--autoencoder is not for models of sequences"),
     (("--truncation", 0), "truncation must be an integer >= 1"),
