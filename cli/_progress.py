@@ -19,7 +19,10 @@ MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer ph
 
 
 class Pace:
-    """Where a run stands and how long it will still take; layers cost as their weights."""
+    """Where a run stands and how long it will still take; layers cost as their weights.
+
+    How the phases of a model of sequences compare is not known: of these each is told of by itself.
+    """
 
     def __init__(self, sizes: Sequence[int] = ()) -> None:
         self._costs = [a * b for a, b in itertools.pairwise(sizes)]
@@ -37,6 +40,8 @@ class Pace:
             total = sum(costs) * what["n_passes"]
             self._before = ((what["pass"] - 1) * sum(costs) + sum(costs[: what["layer"] - 1])) / total
             self._share = costs[what["layer"] - 1] / total
+        else:
+            self._began, self._origin = time.perf_counter(), None
 
     def at(self, epoch: int) -> tuple[int, int]:
         """Return the number of an epoch within its phase, from 1, and how many there are."""

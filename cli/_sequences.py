@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ ONLY_RECURRENT = (
 SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "l1", "averaging", "checkpoint", "resume",
+    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "l1", "averaging",
+    "memory_limit",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 
@@ -71,9 +73,12 @@ def check_options(options: dict[str, Any]) -> None:
         raise SettingError(f"{given} is {'not ' if recurrent else ''}for models of sequences: {advice}")
 
 
-def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, began: float) -> None:
-    """Train a `RecurrentRBM`, save it, and say what to do next."""
+def pretrain_sequences(
+    options: dict[str, Any], seed: int, data: Any, out: str, checkpoint: Callable[..., Any], began: float
+) -> None:
+    """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
     from deepbelief import save
+    from deepbelief.checkpoints import remove
 
     from ._inputs import absolute
     from ._progress import reporting
@@ -81,18 +86,21 @@ def pretrain_sequences(options: dict[str, Any], seed: int, data: Any, out: str, 
 
     data, lengths = select(data, options["lengths"], options["sequences"])
     model = make_model(options, seed)
+    chosen = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
+    file = checkpoint(**chosen)
     if not options["quiet"]:
         n_rows, n_features = data.rows.shape
         sizes = f"{n_features} -> {model.n_components}, {model.n_recurrent} recurrent units ({model.cell})"
         click.echo(f"{clean(data.name)}: {len(lengths)} sequences, {n_rows} frames; {sizes}", err=True)
-    with reporting(quiet=options["quiet"], log=options["log"]) as reporter:
-        model.set_params(verbose=reporter).fit(data.rows, lengths=lengths)
-    model.set_params(verbose=0)
+    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    with reporting(**words) as reporter:
+        model.set_params(verbose=reporter, checkpoint=file).fit(data.rows, lengths=lengths)
+    model.set_params(verbose=0, checkpoint=None)
     where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
     metadata = describe_run(data, seed, where)
-    chosen = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     save(model, out, metadata=metadata | {"data": metadata["data"] | chosen})
+    remove(file.path)
     last = model.history_[-1]
     facts(
         [

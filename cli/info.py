@@ -65,7 +65,9 @@ def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
     command = content["metadata"].get("command")
     done = "finished" if values["finished"] else f"{content['stage']}{part}, {content['updates']} updates of the epoch"
     how = f"deepbelief {command} --resume {shlex.quote(file)}" if command else "the same fit, in Python"
-    rows: list[tuple[str, object]] = [("run", done), ("data", f"{values['data'].get('rows')} rows")]
+    n_sequences = values["data"].get("sequences")
+    data = f"{values['data'].get('rows')} rows" + (f", {n_sequences} sequences" if n_sequences else "")
+    rows: list[tuple[str, object]] = [("run", done), ("data", data)]
     rows += [("model", options["out"])] if "out" in options else []
     return [*rows, ("seed", values["seed"]), ("next", how)]
 

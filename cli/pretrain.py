@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,13 @@ def command(**options: Any) -> None:
     data = open_data(options["data"], scale=options["scale"], **where)
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)
+    read = (data.source_path, *inputs)
+    checkpoint = partial(checkpoint_for, "pretrain", options, out, read, data=data.source_path, seed=seed)
     if options["recurrent"]:
-        pretrain_sequences(options, seed, data, out, began)
+        pretrain_sequences(options, seed, data, out, checkpoint, began)
         return
     dbn = make_dbn(options, seed, data.rows.shape)
-    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), data=data.source_path, seed=seed)
+    file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
         dbn = train(dbn.set_params(checkpoint=file), placed, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}

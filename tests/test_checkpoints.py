@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
 from deepbelief.checkpoints import locked
+from deepbelief.checkpoints.keeper import differences, machine
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint
 from deepbelief.training import Reporter
@@ -54,11 +55,16 @@ def values(estimator):
         found |= {f"{name}{i}": a for i, a in enumerate(getattr(estimator, name, []))}
     found |= {name: getattr(estimator, name) for name in ("_h_states", "h_samples_") if hasattr(estimator, name)}
     if hasattr(estimator, "_state"):
-        found |= {f"velocity{i}": a for i, a in enumerate(estimator._state.velocities)}
+        state = estimator._state
+        kept = state.optimizer if isinstance(estimator, RecurrentRBM) else state.velocities
+        found |= {f"velocity{i}": a for i, a in enumerate(kept)}
+        found["counters"] = np.array([state.epochs, state.updates])
     return found
 
 
 def stack(estimator):
+    if isinstance(estimator, RecurrentRBM):
+        return [estimator.machine_.frame, estimator.machine_]
     return [estimator.weights_] if isinstance(estimator, RBM) else estimator.stack_
 
 
@@ -354,6 +360,18 @@ def test_another_machine_is_told_of(tmp_path, monkeypatch):
         CheckpointWarning, match="written elsewhere, and the last bits may differ: .*numpy was .*, is 0.9"
     ):
         make(checkpoint=file).fit(ROWS)
+
+
+def test_two_libraries_of_matrix_products_are_told_apart_in_any_order(monkeypatch):
+    versions = ["0.3.30", "0.3.31"]
+    pools = [{"user_api": "blas", "internal_api": "openblas", "version": v, "num_threads": 1} for v in versions]
+    found = []
+    for several in (pools, pools[::-1], [pools[0], {**pools[1], "num_threads": 2}], [{**pools[0], "version": "0.2"}]):
+        monkeypatch.setattr("deepbelief.checkpoints.keeper.threadpool_info", lambda several=several: several)
+        found.append(machine())
+    assert differences(found[0], found[1]) == []
+    assert differences(found[0], found[2]) == ["openblas 2 was 0.3.31  threads 1, is 0.3.31  threads 2"]
+    assert len(differences(found[0], found[3])) == 2
 
 
 @pytest.mark.parametrize("every", ["often", "0 s", "-1", "3 weeks", True, ""])

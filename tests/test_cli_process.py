@@ -170,6 +170,20 @@ def test_the_time_left_goes_by_the_work(monkeypatch):
     assert pace.left(10) == 0
 
 
+def test_the_time_left_is_that_of_a_phase_where_phases_cannot_be_compared(monkeypatch):
+    """The first one goes on in its last epoch."""
+    from deepbelief.cli import _progress
+
+    clock = iter([0.0, 100.0, 130.0, 200.0, 220.0])
+    monkeypatch.setattr(_progress.time, "perf_counter", lambda: next(clock))
+    pace = _progress.Pace()
+    pace.begin({"phase": "pretrain recurrent", "n_epochs": 2, "first_epoch": 0})
+    assert pace.at(2) == (2, 2)
+    assert pace.left(2) == 0
+    pace.begin({"phase": "recurrent", "n_epochs": 4, "first_epoch": 0})
+    assert pace.left(1) == pytest.approx(20 * 3)
+
+
 def test_going_on_with_fine_tuning_counts_from_one():
     from deepbelief.cli._progress import Pace
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -45,8 +46,9 @@ def stop(monkeypatch):
 
 def learned(path):
     model = load(path)
+    layers = [model.machine_, model.machine_.frame] if hasattr(model, "machine_") else model.stack_
     arrays = [*getattr(model, "coefs_", ()), *getattr(model, "intercepts_", ())]
-    return [a.tobytes() for a in arrays] + [a.tobytes() for w in model.stack_ for a in w.arrays().values()]
+    return [a.tobytes() for a in arrays] + [a.tobytes() for w in layers for a in w.arrays().values()]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -88,6 +90,80 @@ def test_an_autoencoder_goes_on(folder, stop):
     assert run("pretrain", *words, "--out", "part.h5").exit_code == 143
     good("pretrain", "--resume", "part.ckpt.h5", "--quiet")
     assert learned("part.h5") == learned("whole.h5")
+
+
+SONGS = (
+    "songs.npz:roll", "--recurrent", "--lengths", "offsets", "--layers", "5", "--recurrent-units", "4", "--epochs", "2",
+    "--pretrain-frames", "2", "--pretrain-recurrent", "2", "--truncation", "3", "--batch-size", "2", "--seed", "3",
+)  # fmt: skip
+"""Two epochs of three updates on frames, two of six of the recurrent net, two of six of all."""
+
+
+@pytest.fixture
+def songs(folder):
+    """Four sequences in eleven windows."""
+    rows = (np.random.default_rng(0).random((30, 6)) > 0.5).astype(np.uint8)
+    np.savez("songs.npz", roll=rows, offsets=[0, 9, 13, 25, 30], lengths=[9, 4, 12, 5])
+    return rows
+
+
+def logged(path):
+    """Return what a log tells of each epoch, time left out."""
+    records = (json.loads(line) for line in Path(path).read_text().splitlines())
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+
+
+@pytest.mark.parametrize(
+    ("n", "where"),
+    [(1, "pretrain, pass 1, layer 1, 2 updates of the epoch"), (13, "pretrain recurrent, 2 updates of the epoch"),
+     (26, "recurrent, 3 updates of the epoch")],
+)  # fmt: skip
+def test_a_model_of_sequences_goes_on(songs, stop, n, where):
+    good("pretrain", *SONGS, "--out", "whole.h5", "--log", "whole.jsonl", "--quiet")
+    stop(n, signal.SIGINT)
+    stopped = run("pretrain", *SONGS, "--out", "part.h5", "--checkpoint", "c.h5", "--log", "part.jsonl")
+    assert stopped.exit_code == 130
+    assert stopped.stderr.endswith("\nInterrupted: go on with  deepbelief pretrain --resume c.h5\n")
+    assert not Path("part.h5").exists()
+    told = good("info", "c.h5").stdout
+    for line in (f"run         {where}\n", "data        30 rows, 4 sequences\n", "pretrain --resume c.h5\n"):
+        assert line in told
+    assert json.loads(good("info", "c.h5", "--json").stdout)["stage"] == where.split(",")[0]
+    shown = good("pretrain", "--resume", "c.h5").stderr
+    assert ("sequences, 6 -> 5: epoch 1/2" in shown) == (n < 24)
+    assert "sequences, 6 -> 5: epoch 2/2" in shown
+    assert learned("part.h5") == learned("whole.h5")
+    assert logged("part.jsonl") == logged("whole.jsonl")
+    assert not Path("c.h5").exists()
+
+
+def test_sequences_go_on_as_they_were_only(songs, stop):
+    stop(27)
+    assert run("pretrain", *SONGS, "--out", "m.h5").exit_code == 143
+    before = Path("m.ckpt.h5").read_bytes()
+    assert bad("pretrain", "--resume", "m.ckpt.h5", "--truncation", "4", "--lengths", "lengths") == (
+        "m.ckpt.h5 is of a run with other options: --truncation was 3, is 4; --lengths was offsets, is lengths; "
+        "leave them out to go on"
+    )
+    np.savez("songs.npz", roll=songs, offsets=[0, 9, 14, 25, 30])
+    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 is of a run with other data: lengths was")
+    np.savez("songs.npz", roll=1 - songs, offsets=[0, 9, 13, 25, 30])
+    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 is of a run with other data: sha256 was")
+    assert Path("m.ckpt.h5").read_bytes() == before
+    np.savez("songs.npz", roll=songs, offsets=[0, 9, 13, 25, 30])
+    good("pretrain", *SONGS, "--resume", "m.ckpt.h5", "--quiet")
+    good("pretrain", *SONGS, "--out", "whole.h5", "--quiet")
+    assert learned("m.h5") == learned("whole.h5")
+
+
+def test_sequences_go_on_from_another_folder(songs, stop, folder, monkeypatch):
+    np.save("lengths.npy", [9, 4, 12, 5])
+    stop(26)
+    assert run("pretrain", *SONGS, "--lengths", "lengths.npy", "--out", "m.h5").exit_code == 143
+    (folder / "other").mkdir()
+    monkeypatch.chdir(folder / "other")
+    good("pretrain", "--resume", "../m.ckpt.h5", "--quiet")
+    assert load(folder / "m.h5").n_iter_ == 2
 
 
 @pytest.fixture

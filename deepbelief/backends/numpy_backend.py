@@ -133,12 +133,15 @@ class NumpyBackend:
         What multiplies float32 matrices; None: NumPy does.
     """
 
+    name = "numpy"
     least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
     xp: Any = np
 
+    _products: Bfloat16Products | None = None
+
     def __init__(self, products: Bfloat16Products | None = None) -> None:
-        self.name = "numpy" if products is None else "numpy:bfloat16"
-        self._products = products
+        if products is not None:
+            self.name, self._products = "numpy:bfloat16", products
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""

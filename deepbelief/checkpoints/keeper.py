@@ -238,11 +238,13 @@ def keeping(checkpoint: Any) -> Iterator[Keeper]:
 
 def machine() -> dict[str, Any]:
     """Return what the last bits of results hang on."""
-    libraries = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    blas = {
-        f"{pool['internal_api']}": f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}"
-        for pool in libraries
-    }
+    # NumPy and SciPy may bring one each, which are listed in any order.
+    libraries = sorted(
+        (pool["internal_api"], f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}")
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+    blas = {f"{name} {i}": text for i, (name, text) in enumerate(libraries, start=1)}
     how = {"processor": platform.machine(), "memory": NumpyBackend().memory(), "loops": loops.describe()}
     return {**versions(), **how, **blas}
 

@@ -1,15 +1,19 @@
 """The recurrent restricted Boltzmann machine as a scikit-learn estimator of sequences."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
+from deepbelief.checkpoints import CheckpointFile, Found, Keeper, keeping
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import check_backend, check_number, warn_diverged
+from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
@@ -23,14 +27,15 @@ from deepbelief.recurrent import (
     RecurrentWeights,
     get_cell,
     initial_recurrent,
+    recurrent_from_state,
+    recurrent_state,
 )
 from deepbelief.recurrent.cells import Cell
 from deepbelief.recurrent.phases import frame_gradient
 from deepbelief.schedules import Schedule, get_schedule, needs_validation
-from deepbelief.seeds import run_seed
 from deepbelief.sources import RowSource
-from deepbelief.stack import Weights
-from deepbelief.training import Reporter, Rows, get_reporter
+from deepbelief.stack import State, Weights
+from deepbelief.training import Record, Reporter, Rows, get_reporter
 from deepbelief.units import Unit, get_unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,6 +89,10 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
     warm_start : bool, default=False
         `fit` goes on from the weights and velocities of the last `fit`.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
+    checkpoint : str, Path, CheckpointFile or None, default=None
+        A file in which `fit` keeps its state while it trains, that of pretraining included, every five minutes or as a
+        `CheckpointFile` says, and from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a
+        run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
     verbose : int, Reporter or list of Reporter, default=0
     random_state : int, Generator, RandomState or None, default=None
 
@@ -139,6 +148,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         pretrain_recurrent: int = 0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
+        checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: Any = None,
     ) -> None:
@@ -161,6 +171,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         self.pretrain_recurrent = pretrain_recurrent
         self.warm_start = warm_start
         self.backend = backend
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 
@@ -217,17 +228,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         DataError, SettingError, BackendError, DivergenceError
         """
         again = bool(self.warm_start) and hasattr(self, "machine_")
-        settings = self._settings()
-        lengths = lengths_or_targets(X, y, lengths)
-        bk = check_backend(self.backend, X)
-        source, lengths = as_sequences(self, X, lengths, bk, reset=not again, shortest=2)
-        reporter = get_reporter(self.verbose)
-        if again:
-            self._check_sizes()
-        else:
-            self._start(source, lengths, settings, bk, reporter)
-        self._train(source, lengths, settings, bk, reporter)
-        return self
+        return self._fit(X, y, lengths, self._settings(), again, checkpoint=self.checkpoint)
 
     def partial_fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
         """Train on one pass over these sequences, in order; the first call also starts the weights.
@@ -242,17 +243,33 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         RecurrentRBM
             Itself.
         """
-        again = hasattr(self, "machine_")
         settings = replace(self._settings(), n_iter=1, schedule="constant")
+        return self._fit(X, y, lengths, settings, hasattr(self, "machine_"), shuffle=False)
+
+    def _fit(
+        self, X: Any, y: Any, lengths: Any, settings: RecurrentSettings, again: bool, *, checkpoint: Any = None,
+        shuffle: bool = True,
+    ) -> Self:  # fmt: skip
+        """Train from the start, or ``again`` from where the last `fit` ended, and keep what was learned."""
         lengths = lengths_or_targets(X, y, lengths)
         bk = check_backend(self.backend, X)
         source, lengths = as_sequences(self, X, lengths, bk, reset=not again, shortest=2)
-        reporter = get_reporter(self.verbose)
+        reporter, start = get_reporter(self.verbose), []
         if again:
             self._check_sizes()
-        else:
-            self._start(source, lengths, settings, bk, reporter)
-        self._train(source, lengths, settings, bk, reporter, shuffle=False)
+            there = self.machine_.frame.arrays() | self.machine_.arrays()
+            start = [*there.values(), np.array(self._state.epochs)]
+        with keeping(checkpoint) as keeper:
+            describe = partial(describe_run, self, source, lengths=lengths, start=start)
+            seed = keeper.begin(self._seed if again else self.random_state, describe)
+            run = _Run(source, lengths, bk, seed, reporter, keeper)
+            machine, history = (self.machine_, []) if again else self._start(run, settings)
+            state = self._state if again else RecurrentState()
+            machine, state = run.train("recurrent", settings, machine, state, history, shuffle=shuffle)
+        self.machine_, self._state = machine, state
+        self.history_ = (self.history_ if again else []) + history
+        if not again:
+            self._seed, self._draws = seed, 0
         return self
 
     def _check_sizes(self) -> None:
@@ -263,62 +280,40 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
                 "cannot change: set warm_start=False, or clone the estimator"
             )
 
-    def _start(
-        self, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend, reporter: Reporter
-    ) -> None:
-        """Draw the first weights, and pretrain what is asked for."""
-        self._seed, self._draws = run_seed(self.random_state), 0
-        self.history_, self._state = [], RecurrentState()
-        frame = self._frame(source, bk, reporter)
-        machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, self._seed)
+    def _start(self, run: "_Run", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
+        """Return the first weights, after the pretraining that is asked for, and the history of that."""
+        if (found := run.keeper.found("recurrent")) is not None:
+            return _taken_up(found)
+        if (found := run.keeper.found("pretrain recurrent")) is not None:
+            machine, history = _taken_up(found)
+        else:
+            frame, history = self._frame(run)
+            machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, run.seed)
         if self.pretrain_recurrent:
-            alone = replace(settings, gradient=NextFrame(), n_iter=int(self.pretrain_recurrent)).resolve(lengths)
-            trained, _ = self._run(
-                machine, source, lengths, alone, bk, reporter, "pretrain recurrent", RecurrentState()
-            )
-            machine = replace(trained, frame=frame)
-        self.machine_ = machine
+            alone = replace(settings, gradient=NextFrame(), n_iter=int(self.pretrain_recurrent))
+            trained, _ = run.train("pretrain recurrent", alone, machine, RecurrentState(), history)
+            machine = replace(trained, frame=machine.frame)
+        return machine, history
 
-    def _frame(self, source: RowSource, bk: Backend, reporter: Reporter) -> Weights:
-        """Return the weights of the frames' machine, pretrained without time if that is asked for."""
+    def _frame(self, run: "_Run") -> tuple[Weights, list[Record]]:
+        """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
         if self.pretrain_frames:
             rbm = RBMSettings(
                 visible=self.visible, gradient=CD(int(self.gibbs_steps), sample_visible=True),
                 n_iter=int(self.pretrain_frames),
             )  # fmt: skip
-            found = pretrain(source, [int(self.n_components)], [rbm], bk=bk, seed=self._seed, reporter=reporter)
-            self.history_ += found.history
+            found = pretrain(
+                run.source, [int(self.n_components)], [rbm], bk=run.bk, seed=run.seed, reporter=run.reporter,
+                keeper=run.keeper,
+            )  # fmt: skip
             warn_diverged(found.diverged)
-            return found.stack.layers[0]
+            return found.stack.layers[0], found.history
         visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
-        unit, mean, scale, visible_mean = choose_visible(visible, source)
-        return initial_weights(
-            int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=self._seed, layer=0
+        unit, mean, scale, visible_mean = choose_visible(visible, run.source)
+        weights = initial_weights(
+            int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=run.seed, layer=0
         )
-
-    def _train(
-        self, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend, reporter: Reporter, *,
-        shuffle: bool = True,
-    ) -> None:  # fmt: skip
-        self.machine_, self._state = self._run(
-            self.machine_, source, lengths, settings.resolve(lengths), bk, reporter, "recurrent", self._state,
-            shuffle=shuffle,
-        )  # fmt: skip
-
-    def _run(
-        self, machine: RecurrentWeights, source: RowSource, lengths: Array, settings: RecurrentSettings, bk: Backend,
-        reporter: Reporter, phase: str, state: RecurrentState, *, shuffle: bool = True,
-    ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
-        """Train a machine for the epochs of these settings; return it and what the next update reads beside it."""
-        first, n_iter = state.epochs, int(settings.n_iter)
-        trainer = RecurrentTrainer(
-            machine, settings, lengths, bk, seed=self._seed, horizon=first + n_iter, state=state
-        )  # fmt: skip
-        rows = Rows(scaled(source, machine.frame), bk, trainer.model.dtype)
-        reporter.begin({"phase": phase, "n_epochs": first + n_iter, "sizes": machine.frame.W.shape})
-        self.history_ += trainer.train(rows, range(first, first + n_iter), reporter, shuffle=shuffle, phase=phase)
-        warn_diverged(trainer.diverged)
-        return trainer.result()
+        return weights, []
 
     @property
     def components_(self) -> Array:
@@ -353,6 +348,50 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same from phase to phase of a fit."""
+
+    source: RowSource
+    lengths: Array
+    bk: Backend
+    seed: int
+    reporter: Reporter
+    keeper: Keeper
+
+    def train(
+        self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
+        history: list[Record], *, shuffle: bool = True,
+    ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
+        """Train a machine in a phase of this name, which is added to the history.
+
+        Returns the machine, and what its next update reads beside it.
+        """
+        settings = settings.resolve(self.lengths)
+        first, last = state.epochs, state.epochs + int(settings.n_iter)
+        trainer = RecurrentTrainer(
+            machine, settings, self.lengths, self.bk, seed=self.seed, horizon=last, state=state
+        )  # fmt: skip
+        rows = Rows(scaled(self.source, machine.frame), self.bk, trainer.model.dtype)
+        self.keeper.enter(phase, partial(_context, machine, history))
+        self.reporter.begin({"phase": phase, "n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first})
+        history += trainer.train(
+            rows, range(first, last), self.reporter, shuffle=shuffle, keeper=self.keeper, phase=phase
+        )
+        warn_diverged(trainer.diverged)
+        return trainer.result()
+
+
+def _context(machine: RecurrentWeights, history: list[Record]) -> State:
+    """Return what is needed to come back to a phase, beside the state of its trainer."""
+    return {"machine": recurrent_state(machine), "history": list(history)}
+
+
+def _taken_up(found: Found) -> tuple[RecurrentWeights, list[Record]]:
+    """Return what `_context` was made of."""
+    return recurrent_from_state(found.context["machine"]), list(found.context["history"])
 
 
 __all__ = ["RecurrentRBM"]

@@ -22,14 +22,20 @@ OF_TEMPLATES = (
 
 
 def describe_run(
-    estimator: Any, source: RowSource, targets: Any = None, weights: Any = None, *, start: Sequence[Any] = ()
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings and the data of a run; ``start`` are the arrays that a warm start goes on from."""
+    estimator: Any, source: RowSource, targets: Any = None, weights: Any = None, *, lengths: Any = None,
+    start: Sequence[Any] = (),
+) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """Return the settings and the data of a run; ``start`` are the arrays that a warm start goes on from.
+
+    ``lengths`` are those of the sequences that the rows are made of.
+    """
     settings = _settings(estimator)
     if start:
         settings["start"] = [digest(np.asarray(array)) for array in start]
     data: dict[str, Any] = fingerprint(source)
-    for name, array in (("targets", targets), ("sample_weight", weights)):
+    if lengths is not None:
+        data["sequences"] = len(lengths)
+    for name, array in (("lengths", lengths), ("targets", targets), ("sample_weight", weights)):
         if array is not None:
             data[name] = digest(np.asarray(array))
     return settings, data

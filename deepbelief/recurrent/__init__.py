@@ -1,7 +1,13 @@
 """Recurrent restricted Boltzmann machines: models of sequences, trained by truncated backpropagation through time."""
 
 from deepbelief.recurrent.cells import CELLS, get_cell
-from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights, initial_recurrent
+from deepbelief.recurrent.model import (
+    RecurrentMachine,
+    RecurrentWeights,
+    initial_recurrent,
+    recurrent_from_state,
+    recurrent_state,
+)
 from deepbelief.recurrent.phases import NextFrame
 from deepbelief.recurrent.training import RecurrentSettings, RecurrentState, RecurrentTrainer, states_before
 from deepbelief.recurrent.windows import check_lengths, make_plan
@@ -18,5 +24,7 @@ __all__ = [
     "get_cell",
     "initial_recurrent",
     "make_plan",
+    "recurrent_from_state",
+    "recurrent_state",
     "states_before",
 ]

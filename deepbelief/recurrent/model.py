@@ -17,7 +17,7 @@ from deepbelief.errors import DataError
 from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.cells import get_cell
 from deepbelief.seeds import host_rng
-from deepbelief.stack import Weights
+from deepbelief.stack import State, Weights
 
 DeviceArray = Any
 Array = NDArray[np.floating[Any]]
@@ -71,6 +71,16 @@ class RecurrentWeights:
     def arrays(self) -> dict[str, Array]:
         """Return the arrays beside the frames' machine, by name."""
         return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
+
+
+def recurrent_state(weights: RecurrentWeights) -> State:
+    """Return a recurrent machine as nested plain values and arrays."""
+    return {**vars(weights), "frame": dict(vars(weights.frame))}
+
+
+def recurrent_from_state(state: State) -> RecurrentWeights:
+    """Return the machine that `recurrent_state` took apart."""
+    return RecurrentWeights(**{**state, "frame": Weights(**state["frame"])})
 
 
 def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) -> RecurrentWeights:

@@ -6,17 +6,24 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
+from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError
 from deepbelief.gradients import GradientEstimator
 from deepbelief.layer import LARGEST_INPUT
 from deepbelief.machine import Workspace
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
+from deepbelief.recurrent.model import (
+    RecurrentMachine,
+    RecurrentWeights,
+    recurrent_from_state,
+    recurrent_state,
+)
 from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
 from deepbelief.recurrent.windows import count_updates, make_plan
 from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
+from deepbelief.stack import State
 from deepbelief.training import Record, Reporter, Rows, run_epochs
 
 DeviceArray = Any
@@ -111,14 +118,15 @@ class RecurrentTrainer:
         self.diverged = ""
 
     def train(
-        self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, **labels: Any
-    ) -> list[Record]:
+        self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
+        **labels: Any,
+    ) -> list[Record]:  # fmt: skip
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._shuffle, self._labels = rows, shuffle, labels
         # An update is a minibatch of windows: the loop counts those.
         return run_epochs(
             self, self.n_updates, bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=1, seed=self.seed,
-            key=self._key(), reporter=reporter, shuffle=shuffle,
+            key=self._key(), reporter=reporter, shuffle=shuffle, keeper=keeper,
         )  # fmt: skip
 
     def _key(self) -> tuple[str, ...]:
@@ -213,6 +221,26 @@ class RecurrentTrainer:
         self.finished = True
         if self._good is None:
             raise DivergenceError(self.diverged)
+
+    def _moving(self) -> dict[str, list[DeviceArray]]:
+        """Return the arrays that go from update to update, by what they are."""
+        return {
+            "params": self.model.params, "optimizer": self._kept, "states": [self._states], "seen": [self._seen],
+        }  # fmt: skip
+
+    def snapshot(self) -> State:
+        """Return everything that the next update and the end of the epoch read, as host values."""
+        arrays = {name: [np.array(self.bk.to_numpy(a)) for a in several] for name, several in self._moving().items()}
+        good = None if self._good is None else recurrent_state(self._good)
+        return arrays | {"good": good, "rate": self._rate, "updates": self.state.updates}
+
+    def restore(self, state: State) -> None:
+        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        for name, several in self._moving().items():
+            for own, kept in zip(several, state[name], strict=True):
+                own[...] = self.bk.asarray(kept) if self.bk.owns(own) else kept
+        self._good = None if state["good"] is None else recurrent_from_state(state["good"])
+        self._rate, self.state.updates = state["rate"], state["updates"]
 
     def result(self) -> tuple[RecurrentWeights, RecurrentState]:
         """Return the weights to keep, and what the next update reads beside them (afresh after a divergence)."""
