@@ -119,6 +119,32 @@ LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict squ
     }
 }
 
+/* Write, for each column of x, the mean of what its values have over the first one, the sum of squares around that mean,
+   and the least and the largest value. A NaN or an infinity is in the mean, and may be missing in the others. */
+LOOP void column_statistics(const float *restrict x, double *restrict mean, double *restrict squares,
+                            float *restrict low, float *restrict high, int64_t rows, int64_t width) {
+    for (int64_t j = 0; j < width; j++) {
+        mean[j] = squares[j] = 0.0;
+        low[j] = high[j] = x[j];
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const float *restrict row = x + r * width;
+        for (int64_t j = 0; j < width; j++) {
+            mean[j] += (double)row[j] - (double)x[j];
+            low[j] = row[j] < low[j] ? row[j] : low[j];
+            high[j] = row[j] > high[j] ? row[j] : high[j];
+        }
+    }
+    for (int64_t j = 0; j < width; j++) mean[j] /= (double)rows;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *restrict row = x + r * width;
+        for (int64_t j = 0; j < width; j++) {
+            const double rest = ((double)row[j] - (double)x[j]) - mean[j];
+            squares[j] += rest * rest;
+        }
+    }
+}
+
 /* Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even. */
 LOOP void round_words(const uint32_t *restrict words, uint16_t *restrict out, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i] = (uint16_t)((words[i] + 0x7FFFu + ((words[i] >> 16) & 1u)) >> 16);

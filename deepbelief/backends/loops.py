@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "weigh": [P, P, P, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, N],
+    "column_statistics": [P, P, P, P, P, N, N],
     "round_words": [P, P, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
@@ -41,6 +42,7 @@ class Loops:
     _weigh: Any
     _momentum_step: Any
     _adam_step: Any
+    _column_statistics: Any
     _round_words: Any
     _add_product_32: Any
     _add_product_64: Any
@@ -66,6 +68,16 @@ class Loops:
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one step downhill; the numbers are rate, both betas, epsilon and decay."""
         self._adam_step(_at(w), _at(mean), _at(square), _at(grad), *numbers, w.size)
+
+    def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """Return, of each column, the mean beyond the first row, the squares around it, the least and the largest.
+
+        The first two are float64. A value that is not finite is in the mean, and may be missing in the others.
+        """
+        mean, squares = np.empty(x.shape[1]), np.empty(x.shape[1])
+        low, high = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+        self._column_statistics(_at(x), _at(mean), _at(squares), _at(low), _at(high), *x.shape)
+        return mean, squares, low, high
 
     def round_words(self, x: Array, out: Array) -> None:
         """Write ``x``, rounded to bfloat16, as uint16 words."""
@@ -121,6 +133,9 @@ def is_right(loops: Loops) -> bool:
     right += [np.allclose(w, 0.75 * x), np.allclose(sums, 2 * x.sum(axis=0), atol=1e-5)]
     loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 0, 0, 0)
     right.append(np.allclose(w, 0.75 * x - np.sign(x)))
+    mean, squares, low, high = loops.column_statistics(x)
+    right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]
+    right += [np.array_equal(low, x.min(axis=0)), np.array_equal(high, x.max(axis=0))]
     words = np.empty(38, np.uint16)
     loops.round_words(x, words)
     right.append(np.allclose((words.astype(np.uint32) << 16).view(f32), x.reshape(-1), rtol=2**-8))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows
 
@@ -74,6 +75,24 @@ class FiniteSource:
         return block
 
 
+def _of_block(block: Array) -> tuple[Array, Array, Array, Array]:
+    """Return what the columns have over the first row in the mean, squares around that, minimum and maximum.
+
+    Deviations from the first row are exact zeros in constant columns, and small beside any offset. A value that is not
+    finite is in the mean.
+    """
+    found = loops_for(block)
+    if found is not None:
+        return found.column_statistics(block)
+    with np.errstate(invalid="ignore"):
+        rows = np.asarray(block, dtype=np.float64)
+        shifted = rows - rows[0]
+        shift_mean = shifted.mean(axis=0)
+        shifted -= shift_mean
+        squares = np.einsum("ij,ij->j", shifted, shifted)
+    return shift_mean, squares, block.min(axis=0), block.max(axis=0)
+
+
 def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatistics:
     """Return number, mean, variance, minimum and maximum of each column, in one pass.
 
@@ -108,19 +127,12 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     # A chunk of a file is read, and decompressed, as a whole.
     large = blocks(source, block_size * min(8, max(1, chunk_rows(source) // block_size)))
     for block in (rows[i : i + block_size] for rows in large for i in range(0, len(rows), block_size)):
-        block_low, block_high = block.min(axis=0), block.max(axis=0)
-        if not (np.isfinite(block_low).all() and np.isfinite(block_high).all()):
+        shift_mean, block_squares, block_low, block_high = _of_block(block)
+        if not np.isfinite(shift_mean).all() and not np.isfinite(block).all():
             _refuse_non_finite(block, n)
-        rows = np.asarray(block, dtype=np.float64)
-        # Deviations from the first row are exact zeros in constant columns, and small beside any offset.
-        shifted = rows - rows[0]
-        shift_mean = shifted.mean(axis=0)
-        block_mean = rows[0] + shift_mean
-        shifted -= shift_mean
-        block_squares = np.einsum("ij,ij->j", shifted, shifted)
-        total = n + len(rows)
-        delta = block_mean - mean
-        weight = len(rows) / total
+        total = n + len(block)
+        delta = block[0] + shift_mean - mean
+        weight = len(block) / total
         squares += block_squares + delta * (delta * (n * weight))
         mean += delta * weight
         n = total
