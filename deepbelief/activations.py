@@ -53,10 +53,7 @@ class Sigmoid:
 
     def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply by y (1 - y)."""
-        bk.xp.subtract(1, y, out=out)
-        out *= y
-        out *= grad
-        return out
+        return bk.sigmoid_backward(grad, y, out)
 
 
 @dataclass(frozen=True)

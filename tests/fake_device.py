@@ -376,6 +376,12 @@ class FakeDevice:
         self._host.sigmoid_sample(*_kernel(x, bias), rng._host, *_kernel(out))
         return out
 
+    def sigmoid_backward(self, grad, y, out):
+        assert out is not grad
+        assert out is not y
+        self._host.sigmoid_backward(*_kernel(grad, y, out))
+        return out
+
     def weigh(self, x, weight, out):
         self._host.weigh(*_kernel(x, weight, out))
         return out

@@ -163,6 +163,7 @@ def test_a_library_without_the_functions_is_not_used(monkeypatch):
         lambda bk, a: bk.sigmoid_sample(a(4, 3), a(2), bk.rng(stream(0)), a(4, 3)),
         lambda bk, a: bk.sigmoid_sample(a(4, 3), a(3), bk.rng(stream(0)), a(2, 3)),
         lambda bk, a: bk.rng(stream(0)).bernoulli(a(4, 3), a(4, 2)),
+        lambda bk, a: bk.sigmoid_backward(a(4, 3), a(4, 2), a(4, 3)),
         lambda bk, a: bk.weigh(a(4, 3), a(2, 1), a(3)),
         lambda bk, a: bk.weigh(a(4, 3), a(4, 1), a(2)),
         lambda bk, a: bk.momentum_step(a(4, 3), a(4, 3), a(2, 3), 0.1, 0.5, 0.0, False),
@@ -181,6 +182,18 @@ def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
     assert loops.is_right(found)
     monkeypatch.setattr(found, f"_{name}", lambda *arguments: None)
     assert not loops.is_right(found)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (100, 501)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
+    rng = np.random.default_rng(9)
+    grad, y = rng.normal(size=shape).astype(dtype), rng.random(shape).astype(dtype)
+    out = filled(bk, shape, dtype)
+    result = bk.sigmoid_backward(bk.asarray(grad.copy()), bk.asarray(y.copy()), out)
+    truth = grad.astype(np.float64) * y * (1 - y.astype(np.float64))
+    np.testing.assert_allclose(bk.to_numpy(out), truth, rtol=8 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
 
 
 # --- sums of weighted rows ---

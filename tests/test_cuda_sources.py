@@ -287,7 +287,7 @@ def test_arrays_may_be_longer_than_32_bits_count(kernel, ctype):
     values = np.random.default_rng(9).random((4, size - begin)).astype(NUMBERS[ctype])
     long, short = values.copy(), values.copy()
     addresses = [ctypes.c_void_p(row.ctypes.data - begin * row.itemsize) for row in long]
-    if kernel.startswith("sigmoid"):
+    if kernel in ("sigmoid", "sigmoid_sample"):
         addresses[1] = ctypes.c_void_p(long[1].ctypes.data)  # the bias, which repeats after two elements
     given = arguments(kernel, ctype, addresses, size)
     library(kernels.SOURCE)[f"{kernel}_{ctype}"](block, block + 1, threads, 1, *(as_c(value) for value in given))

@@ -141,6 +141,9 @@ class Backend(Protocol):
     def sigmoid_sample(self, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
         """Do what `sigmoid` does to ``x``, and write into ``out`` 1 with that probability, else 0."""
 
+    def sigmoid_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
+
     def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the columns' sums into ``out``."""
 

@@ -226,6 +226,12 @@ class CupyBackend:
         self.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
         return out
 
+    def sigmoid_backward(self, grad: Any, y: Any, out: Any) -> Any:
+        """Write ``(1 - y) * y * grad`` into ``out``."""
+        _must(grad.size == y.size == out.size, grad, y, out)
+        self.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))
+        return out
+
     def weigh(self, x: Any, weight: Any, out: Any) -> Any:
         """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
         n_rows, n_columns = x.shape

@@ -173,6 +173,16 @@ __global__ void sigmoid(T* x, const T* bias, const Index n, const Index period) 
 }
 
 template <typename T>
+__global__ void sigmoid_backward(const T* grad, const T* y, T* out, const Index n) {
+    const Index i = first_of_four();
+    if (i >= n) return;
+    Four<T> four = load(grad, i, n);
+    const Four<T> at = load(y, i, n);
+    for (int k = 0; k < 4; k++) four.at[k] *= (T(1) - at.at[k]) * at.at[k];
+    store(out, i, n, four);
+}
+
+template <typename T>
 __global__ void sigmoid_sample(T* x, const T* bias, T* out, const Index n, const Index period, const Word64 key,
                                const Word64 first) {
     const Index i = first_of_four();
@@ -329,6 +339,8 @@ __global__ void rows_transposed_times(const Index* ends, const int* indices, con
 """.replace("THREADS", str(THREADS))
 
 SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + STEPS + SPARSE
-ELEMENTWISE = ("bernoulli", "uniform", "normal", "sigmoid", "sigmoid_sample", "momentum_step", "adam_step")
+ELEMENTWISE = (
+    "bernoulli", "uniform", "normal", "sigmoid", "sigmoid_backward", "sigmoid_sample", "momentum_step", "adam_step",
+)  # fmt: skip
 KERNELS = (*ELEMENTWISE, "weigh", "rows_dense", "rows_times", "rows_transposed_times")
 NAMES = tuple(f"{kernel}<{t}>" for kernel in KERNELS for t in ("float", "double"))

@@ -82,6 +82,11 @@ LOOP void sample(float *restrict x, const float *restrict bias, const int16_t *r
     }
 }
 
+/* Write the gradient with respect to the logistic function's input, given that to its output y. */
+LOOP void sigmoid_backward(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = (1.0f - y[i]) * y[i] * grad[i];
+}
+
 /* Multiply each row of x by its weight, and write the sums of the columns of that into out. */
 LOOP void weigh(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows, int64_t width) {
     for (int64_t j = 0; j < width; j++) out[j] = 0.0f;

@@ -18,6 +18,7 @@ P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[Any]] = {
     "sigmoid": [P, P, N, N],
     "sample": [P, P, P, F, P, N, N, N],
+    "sigmoid_backward": [P, P, P, N],
     "weigh": [P, P, P, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, N],
@@ -39,6 +40,7 @@ class Loops:
 
     _sigmoid: Any
     _sample: Any
+    _sigmoid_backward: Any
     _weigh: Any
     _momentum_step: Any
     _adam_step: Any
@@ -54,6 +56,10 @@ class Loops:
     def sample(self, x: Array, bias: Array, words: Array, low: float, out: Array, start: int, stop: int) -> None:
         """Do what `sigmoid` does from ``start`` to ``stop``, and write 1 where a draw is below the result, else 0."""
         self._sample(_at(x), _at(bias), _at(words), low, _at(out), start, stop, bias.size)
+
+    def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
+        """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
+        self._sigmoid_backward(_at(grad), _at(y), _at(out), y.size)
 
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
@@ -127,6 +133,9 @@ def is_right(loops: Loops) -> bool:
     loops.sigmoid(one, bias)
     loops.sample(other, bias, np.zeros(38, np.int16), 2**15, out, 0, 38)
     right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, one.reshape(-1) > 0.5)]
+    slope = np.empty_like(x)
+    loops.sigmoid_backward(x, mean, slope)
+    right.append(np.allclose(slope, (1 - mean) * mean * x))
     w, velocity, sums = x.copy(), x.copy(), np.empty(19, f32)
     loops.momentum_step(w, velocity, x, 0.5, 0.25, 0, False)
     loops.weigh(x.copy(), np.full(2, 2, f32), sums)

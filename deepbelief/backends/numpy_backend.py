@@ -205,6 +205,17 @@ class NumpyBackend:
             rng.bernoulli_of_sigmoid(found, x, bias, out)
         return out
 
+    def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> Array:
+        """Return ``grad`` times the slope of the logistic function at its output ``y``."""
+        found = loops.loops_for(grad, y, out)
+        if found is not None and grad.shape == y.shape == out.shape:
+            found.sigmoid_backward(grad, y, out)
+            return out
+        np.subtract(1, y, out=out)
+        out *= y
+        out *= grad
+        return out
+
     def weigh(self, x: Array, weight: Array, out: Array) -> Array:
         """Multiply each row of ``x`` by its weight, and return the sums of the columns of that."""
         found = loops.loops_for(x, weight, out)
