@@ -383,22 +383,32 @@ def test_probabilities_zero_and_one_are_certain(bk, size, dtype):
 
 def test_float32_draws_have_their_probability_exactly(monkeypatch):
     """Over every 16-bit word and every 8 low bits, the ones are p's share of 2**24."""
-    words = np.arange(2**16, dtype=np.uint16)
-
-    class Every:
-        def random_raw(self, n):
-            draws = np.zeros(n, np.uint64)
-            draws.view(np.uint16)[: words.size] = words
-            draws[-1] = np.uint64(self.low) << np.uint64(56)
-            return draws
-
-    rng, every = get_backend("numpy").rng(stream(0)), Every()
-    monkeypatch.setattr(rng, "_bits", every)
+    monkeypatch.setattr(loops, "load", lambda: None)  # which draws the same: see below
+    rng = get_backend("numpy").rng(stream(0))
+    table = np.zeros((1 + 2**16 // numpy_backend.STEP, numpy_backend.LANES), np.uint64)
+    table[1:].view(np.uint16)[...] = np.arange(2**16, dtype=np.uint16).reshape(-1, numpy_backend.STEP)
+    lanes = [SimpleNamespace(random_raw=lambda n, lane=lane: table[:n, lane]) for lane in range(numpy_backend.LANES)]
+    monkeypatch.setattr(rng, "_lanes", lanes)
     for p in np.array([0.0, 2.0**-24, 1e-6, 0.3, 0.5, 1 - 2.0**-24, 1.0], np.float32):
-        ones, out = 0, np.empty(words.size, np.float32)
-        for every.low in range(2**8):
-            ones += int(rng.bernoulli(np.full(words.size, p), out).sum(dtype=np.float64))
+        ones, out = 0, np.empty(2**16, np.float32)
+        for low in range(2**8):
+            table[0, 0] = np.uint64(low) << np.uint64(56)
+            ones += int(rng.bernoulli(np.full(2**16, p), out).sum(dtype=np.float64))
         assert ones == math.ceil(float(p) * 2**24)
+
+
+@pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 4095, 4096, 4097, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77])
+def test_compiled_loops_draw_what_numpy_draws(monkeypatch, size):
+    p = np.random.default_rng(10).random(size).astype(np.float32)
+    results = []
+    for found in (LOAD(), None):
+        monkeypatch.setattr(loops, "load", lambda found=found: found)
+        rng = get_backend("numpy").rng(stream(0, "a"))
+        first, second = (rng.bernoulli(p, np.empty_like(p)).copy() for _ in range(2))
+        results.append((first, second, rng.uniform(np.empty(3))))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("uniform", [0.0, 2.0**-53, 1 - 2.0**-53])

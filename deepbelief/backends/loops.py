@@ -17,7 +17,7 @@ Array = NDArray[Any]
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[Any]] = {
     "sigmoid": [P, P, N, N],
-    "sample": [P, P, P, F, P, N, N, N],
+    "sample": [P, P, P, P, N, N, N],
     "sigmoid_backward": [P, P, P, N],
     "weigh": [P, P, P, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
@@ -53,9 +53,14 @@ class Loops:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
         self._sigmoid(_at(x), _at(bias), x.size // bias.size, bias.size)
 
-    def sample(self, x: Array, bias: Array, words: Array, low: float, out: Array, start: int, stop: int) -> None:
-        """Do what `sigmoid` does from ``start`` to ``stop``, and write 1 where a draw is below the result, else 0."""
-        self._sample(_at(x), _at(bias), _at(words), low, _at(out), start, stop, bias.size)
+    def sample(self, p: Array, bias: Array | None, lanes: Any, out: Array, block: int) -> None:
+        """Write 1 where a draw is below ``p``, else 0, after doing what `sigmoid` does where there is a bias.
+
+        ``lanes`` is a ctypes array of the addresses where the states of NumPy's SFC64 generators lie; what they draw
+        for each ``block`` of values stands in `numpy_backend`.
+        """
+        address, width = (None, 1) if bias is None else (_at(bias), bias.size)
+        self._sample(_at(p), address, lanes, _at(out), p.size, width, block)
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
@@ -122,17 +127,16 @@ def load() -> Loops | None:
 def is_right(loops: Loops) -> bool:
     """Tell whether each function computes on a few numbers what it shall."""
     f32 = np.float32
-    x, bias, out = (
-        np.linspace(-3, 3, 38, dtype=f32).reshape(2, 19),
-        np.linspace(-1, 1, 19, dtype=f32),
-        np.empty(38, f32),
-    )
+    x, bias = np.linspace(-3, 3, 38, dtype=f32).reshape(2, 19), np.linspace(-1, 1, 19, dtype=f32)
     one, other, out = x.copy(), x.copy(), np.empty(38, f32)
-    one[0, 9] = other[0, 9] = 0  # and no bias: the draw is as large as the mean
     mean = 1 / (1 + np.exp(-(one + bias)))
     loops.sigmoid(one, bias)
-    loops.sample(other, bias, np.zeros(38, np.int16), 2**15, out, 0, 38)
-    right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, one.reshape(-1) > 0.5)]
+    lanes, twins = ([np.random.SFC64(i) for i in range(4)] for _ in range(2))
+    loops.sample(other, bias, (P * 4)(*(lane.ctypes.state_address for lane in lanes)), out, 38)
+    words = np.stack([twin.random_raw(4) for twin in twins], axis=1).reshape(-1)
+    draws = (words[4:].view(np.int16)[:38] + f32(2**15 + (int(words[0]) >> 56) / 2**8)) * f32(2.0**-16)
+    right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, draws < one.reshape(-1))]
+    right += [lane.random_raw() == twin.random_raw() for lane, twin in zip(lanes, twins, strict=True)]
     slope = np.empty_like(x)
     loops.sigmoid_backward(x, mean, slope)
     right.append(np.allclose(slope, (1 - mean) * mean * x))

@@ -1,5 +1,6 @@
 """The CPU backend, and the definition of every backend operation."""
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ Array = NDArray[Any]
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
 
-WORDS = 4  # 16-bit words in a draw of the generator
+LANES = 4  # generators side by side: a processor takes their steps at once
+STEP = 4 * LANES  # values for which a step of them has 16 bits each
 
 
 def _compare(words: Array, p: Array, low: float, out: Array) -> None:
@@ -38,8 +40,10 @@ class NumpyRng:
     """
 
     def __init__(self, seed: np.random.SeedSequence) -> None:
-        self._bits = np.random.SFC64(seed)
-        self._generator = np.random.Generator(self._bits)
+        keys = (seed.spawn_key, *((*seed.spawn_key, lane) for lane in range(1, LANES)))
+        self._lanes = [np.random.SFC64(np.random.SeedSequence(seed.entropy, spawn_key=key)) for key in keys]
+        self._addresses = (ctypes.c_void_p * LANES)(*(lane.ctypes.state_address for lane in self._lanes))
+        self._generator = np.random.Generator(self._lanes[0])
 
     def bernoulli(self, p: Array, out: Array) -> Array:
         """Write 1 with probability ``p``, else 0."""
@@ -49,6 +53,10 @@ class NumpyRng:
         return np.less(out, p, out=out)
 
     def _bernoulli32(self, p: Array, out: Array) -> Array:
+        found = loops.loops_for(p, out)
+        if found is not None and p.shape == out.shape:
+            found.sample(p, None, self._addresses, out, BLOCK)
+            return out
         flat_p, flat_out = p.reshape(-1), out.reshape(-1)
         for start, stop, words, low in self._words(p.size):
             _compare(words, flat_p[start:stop], low, flat_out[start:stop])
@@ -56,15 +64,15 @@ class NumpyRng:
 
     def bernoulli_of_sigmoid(self, found: loops.Loops, x: Array, bias: Array, out: Array) -> None:
         """Do with compiled loops what `NumpyBackend.sigmoid` and `bernoulli` do, with the same draws."""
-        for start, stop, words, low in self._words(x.size):
-            found.sample(x, bias, words, low, out, start, stop)
+        found.sample(x, bias, self._addresses, out, BLOCK)
 
     def _words(self, size: int) -> Iterator[tuple[int, int, Array, float]]:
         """Yield, for each block, its limits, 16 random bits for each element, and the lowest part of its draws."""
         for start in range(0, size, BLOCK):
             n = min(BLOCK, size - start)
-            draws = self._bits.random_raw(n // WORDS + 2)
-            yield start, start + n, draws.view(np.int16)[:n], 2**15 + (int(draws[-1]) >> 56) / 2**8
+            steps = 1 + -(-n // STEP)
+            draws = np.stack([lane.random_raw(steps) for lane in self._lanes], axis=1).reshape(-1)
+            yield start, start + n, draws[LANES:].view(np.int16)[:n], 2**15 + (int(draws[0]) >> 56) / 2**8
 
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
@@ -76,11 +84,12 @@ class NumpyRng:
 
     def state(self) -> Mapping[str, Any]:
         """Return where the stream stands."""
-        return self._bits.state
+        return {f"lane_{i}": lane.state for i, lane in enumerate(self._lanes)}
 
     def go_to(self, state: Mapping[str, Any]) -> None:
         """Go on from where a stream stood."""
-        self._bits.state = state  # type: ignore[assignment]
+        for i, lane in enumerate(self._lanes):
+            lane.state = state[f"lane_{i}"]
 
 
 def _step_by_product(
