@@ -67,6 +67,7 @@ class Network:
         self._outputs: list[DeviceArray] = []  # of each layer, the input first
         self._passed: list[DeviceArray] = []  # what was passed on: the outputs, or what dropout left of them
         self._masks: list[DeviceArray] = []
+        self._ones: DeviceArray = bk.xp.ones(0, self.dtype)
         self._sparse: SparseRows | None = None  # the input in sparse form too, where products with it are faster
 
     @property
@@ -138,6 +139,8 @@ class Network:
         Those of the weights are products of what the last `forward` passed on.
         """
         xp = self.bk.xp
+        if len(self._ones) < len(delta):
+            self._ones = xp.ones(len(delta), self.dtype)
         products: list[DeviceArray | Product] = []
         for i in reversed(range(len(self._Ws))):
             W = self._Ws[i]
@@ -145,7 +148,7 @@ class Network:
                 products.insert(0, Product(self._passed[0][:0], delta[:0], self._room[0], (self._sparse, delta)))
             else:
                 products.insert(0, Product(self._passed[i], delta, self._room[i]))
-            xp.sum(delta, axis=0, out=self._bias_room[i])
+            xp.matmul(self._ones[: len(delta)], delta, out=self._bias_room[i])  # a third of the time of a sum
             if i:
                 shape = len(delta), W.shape[0]
                 grad = self.bk.matmul(delta, W.T, self._space(f"grad{i}", *shape))

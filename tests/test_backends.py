@@ -1,5 +1,6 @@
 """Every backend operation against its definition, on every backend."""
 
+import ctypes
 import importlib
 import math
 import sys
@@ -287,6 +288,14 @@ def test_arrays_that_blas_would_misread_are_multiplied_by_numpy(left, right):
     w, velocity = np.zeros((4, 2), np.float32), np.zeros((4, 2), np.float32)
     get_backend("numpy").momentum_step(w, velocity, Product(left, right, np.empty((4, 2))), 1.0, 0.0, 0.0, False)
     np.testing.assert_array_equal(w, -3)
+
+
+@pytest.mark.parametrize("kind", ["writable", "read-only", "empty"])
+def test_an_array_is_handed_on_by_its_address(kind):
+    x = np.arange(0 if kind == "empty" else 12, dtype=np.float32)
+    x.flags.writeable = kind != "read-only"
+    pointer = ctypes.cast(blas.at(x), ctypes.c_void_p).value
+    assert pointer == x.ctypes.data
 
 
 def test_the_blas_that_numpy_brings_is_found():

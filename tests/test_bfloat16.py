@@ -24,8 +24,8 @@ class StandIn:
     """What is called of MKL, by the meaning of its arguments."""
 
     @staticmethod
-    def _matrix(address, shape, kind):
-        size = int(np.prod(shape))
+    def _matrix(pointer, shape, kind):
+        size, address = int(np.prod(shape)), ctypes.cast(pointer, ctypes.c_void_p).value
         return np.frombuffer((kind * size).from_address(address), kind).reshape(shape)
 
     def __init__(self):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED
+from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED, at
 from deepbelief.backends.loops import loops_for
 
 Array = NDArray[Any]
@@ -90,15 +90,14 @@ class Bfloat16Products:
 
     def add(self, x: Array, factor: float, out: Array) -> None:
         """Add ``factor * x`` to ``out``."""
-        self._axpy(x.size, factor, x.ctypes.data, 1, out.ctypes.data, 1)
+        self._axpy(x.size, factor, at(x), 1, at(out), 1)
 
     def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
         (m, k), n = left.shape, right.shape[1]
         a, b = (rounded(x if x.flags.c_contiguous else x.T) for x in (left, right))
         flags = (AS_IT_IS if x.flags.c_contiguous else TRANSPOSED for x in (left, right))
         self._gemm(
-            ROW_MAJOR, *flags, m, n, k, factor, a.ctypes.data, a.shape[1], b.ctypes.data, b.shape[1], keep,
-            out.ctypes.data, n,
+            ROW_MAJOR, *flags, m, n, k, factor, at(a), a.shape[1], at(b), b.shape[1], keep, at(out), n,
         )  # fmt: skip
 
 

@@ -21,6 +21,14 @@ SPELLINGS = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int
 TYPES: dict[str, tuple[str, Any]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
 
 
+def at(x: Array) -> Any:
+    """Return where an array's values lie, as ctypes takes it: in a third of the time of ``x.ctypes.data``."""
+    try:
+        return ctypes.byref(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # it may not be written to, or is empty
+        return x.ctypes.data
+
+
 class Blas:
     """Two routines for arrays of one dtype; all arrays are C-contiguous."""
 
@@ -35,13 +43,13 @@ class Blas:
         """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
         (n, rows), columns = left.shape, right.shape[1]
         self._gemm(
-            ROW_MAJOR, TRANSPOSED, AS_IT_IS, rows, columns, n, factor, left.ctypes.data, rows, right.ctypes.data,
-            columns, keep, out.ctypes.data, columns,
+            ROW_MAJOR, TRANSPOSED, AS_IT_IS, rows, columns, n, factor, at(left), rows, at(right), columns, keep,
+            at(out), columns,
         )  # fmt: skip
 
     def add(self, x: Array, factor: float, out: Array) -> None:
         """Add ``factor * x`` to ``out``."""
-        self._axpy(x.size, factor, x.ctypes.data, 1, out.ctypes.data, 1)
+        self._axpy(x.size, factor, at(x), 1, at(out), 1)
 
 
 @cache
