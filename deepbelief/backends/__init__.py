@@ -214,10 +214,14 @@ def is_backend_name(name: Any) -> bool:
     >>> is_backend_name("numpy:bfloat16"), is_backend_name("torch")
     (True, False)
     """
-    if not isinstance(name, str):
-        return False
+    backend, precision = _parts(name) if isinstance(name, str) else ("", "")
+    return backend in BACKENDS and precision in PRECISIONS
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return backend and precision of a name."""
     backend, colon, precision = name.partition(":")
-    return backend in BACKENDS and (not colon or precision in PRECISIONS)
+    return backend, precision if colon else PRECISIONS[0]
 
 
 def get_backend(backend: str | Backend = "numpy", precision: str | None = None) -> Backend:
@@ -252,10 +256,10 @@ def get_backend(backend: str | Backend = "numpy", precision: str | None = None) 
         if not hasattr(backend, "xp"):
             raise BackendError(f"backend must be one of {', '.join(BACKENDS)} or a Backend, got {backend!r}")
         return backend
-    name, colon, named = backend.partition(":")
+    name, named = _parts(backend)
     if name not in BACKENDS:
         raise BackendError(unknown("backend", name, BACKENDS))
-    precision = named if colon and precision is None else precision or "float32"
+    precision = named if precision is None else precision
     if precision not in PRECISIONS:
         raise BackendError(unknown("precision", precision, PRECISIONS))
     return BACKENDS[name](precision)

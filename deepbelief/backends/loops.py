@@ -38,22 +38,11 @@ class Loops:
         for name, types in ARGUMENTS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = types, None
-            setattr(self, f"_{name}", function)
-
-    _sigmoid: Any
-    _sample: Any
-    _sigmoid_backward: Any
-    _weigh: Any
-    _momentum_step: Any
-    _adam_step: Any
-    _column_statistics: Any
-    _round_words: Any
-    _add_product_32: Any
-    _add_product_64: Any
+        self._c = library
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
-        self._sigmoid(at(x), at(bias), x.size // bias.size, bias.size)
+        self._c.sigmoid(at(x), at(bias), x.size // bias.size, bias.size)
 
     def sample(self, p: Array, bias: Array | None, lanes: Any, out: Array, block: int) -> None:
         """Write 1 where a draw is below ``p``, else 0, after doing what `sigmoid` does where there is a bias.
@@ -62,25 +51,25 @@ class Loops:
         for each ``block`` of values stands in `numpy_backend`.
         """
         address, width = (None, 1) if bias is None else (at(bias), bias.size)
-        self._sample(at(p), address, lanes, at(out), p.size, width, block)
+        self._c.sample(at(p), address, lanes, at(out), p.size, width, block)
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
-        self._sigmoid_backward(at(grad), at(y), at(out), y.size)
+        self._c.sigmoid_backward(at(grad), at(y), at(out), y.size)
 
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
-        self._weigh(at(x), at(weight), at(out), *x.shape)
+        self._c.weigh(at(x), at(weight), at(out), *x.shape)
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
         """Take one step downhill."""
-        self._momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
+        self._c.momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
 
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one step downhill; the numbers are rate, both betas, epsilon and decay."""
-        self._adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
+        self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """Return, of each column, the mean beyond the first row, the squares around it, the least and the largest.
@@ -89,12 +78,12 @@ class Loops:
         """
         mean, squares = np.empty(x.shape[1]), np.empty(x.shape[1])
         low, high = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-        self._column_statistics(at(x), at(mean), at(squares), at(low), at(high), *x.shape)
+        self._c.column_statistics(at(x), at(mean), at(squares), at(low), at(high), *x.shape)
         return mean, squares, low, high
 
     def round_words(self, x: Array, out: Array) -> None:
         """Write ``x``, rounded to bfloat16, as uint16 words."""
-        self._round_words(at(x), at(out), x.size)
+        self._c.round_words(at(x), at(out), x.size)
 
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
@@ -103,7 +92,7 @@ class Loops:
         n_rows, (depth, width) = len(ends) - 1, W.shape
         ends = ends.astype(indices.dtype, copy=False)
         places = np.empty(n_rows, indices.dtype)
-        add = self._add_product_32 if indices.itemsize == 4 else self._add_product_64
+        add = self._c.add_product_32 if indices.itemsize == 4 else self._c.add_product_64
         add(
             at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
         )  # fmt: skip

@@ -254,13 +254,13 @@ class NumpyBackend:
         self, w: Array, mean: Array, square: Array, grad: Array | Product, rate: float, betas: tuple[float, float],
         epsilon: float, decay: float,
     ) -> None:  # fmt: skip
-        """Take one step downhill, block by block."""
+        """Take one step downhill: in one pass, or block by block."""
         grad = grad.array(self) if isinstance(grad, Product) else grad
-        flat = [a.reshape(-1) for a in (w, mean, square, grad)]
         found = loops.loops_for(w, mean, square, grad)
         if found is not None and w.shape == mean.shape == square.shape == grad.shape:
             found.adam_step(w, mean, square, grad, rate, *betas, epsilon, decay)
             return
+        flat = [a.reshape(-1) for a in (w, mean, square, grad)]
         scratch = np.empty(min(BLOCK, w.size), w.dtype)
         for i in range(0, w.size, BLOCK):
             part, m, s, g = (a[i : i + BLOCK] for a in flat)
