@@ -1,10 +1,14 @@
-"""The part of the build that pyproject.toml has no settled words for: loops.c, which is optional."""
+"""The build of loops.c, an optional extension, which pyproject.toml has no stable table for."""
 
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 
 FLAGS = [] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+# loops.c calls no function of Python's, so that one wheel serves all versions. Free-threaded builds have no stable ABI,
+# and setuptools refuses to build a wheel for it there.
+STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
     ext_modules=[
@@ -13,8 +17,8 @@ setup(
             ["deepbelief/backends/loops.c"],
             extra_compile_args=FLAGS,
             optional=True,  # without a compiler the package installs without it
-            py_limited_api=True,  # nothing of Python is used: one wheel for all versions
+            py_limited_api=STABLE_ABI,
         )
     ],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
 )

@@ -1,9 +1,13 @@
 """What is installed is what is on disk, and importing it costs nothing."""
 
+import re
+import runpy
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,3 +93,23 @@ def test_constraints_pin_every_dependency():
     )
     names = {requirement.split(">=")[0].split("[")[0].lower() for requirement in wanted} | {"setuptools"}
     assert names - {"deepbelief"} <= pinned
+
+
+@pytest.mark.parametrize(("free_threaded", "wheel"), [(0, {"py_limited_api": "cp311"}), (1, {})])
+def test_wheels_of_the_stable_abi_are_built_only_where_python_has_one(monkeypatch, free_threaded, wheel):
+    asked = {}
+    setuptools = SimpleNamespace(Extension=lambda *args, **options: options, setup=asked.update)
+    monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    known = sysconfig.get_config_var
+    monkeypatch.setattr(
+        sysconfig, "get_config_var", lambda name: free_threaded if name == "Py_GIL_DISABLED" else known(name)
+    )
+    runpy.run_path(str(ROOT / "setup.py"))
+    assert asked["options"].get("bdist_wheel", {}) == wheel
+    assert [extension["py_limited_api"] for extension in asked["ext_modules"]] == [not free_threaded]
+
+
+def test_the_extension_uses_nothing_of_python():
+    """Otherwise the stable ABI, and the lack of a module definition, would need a second look."""
+    source = (ROOT / "deepbelief" / "backends" / "loops.c").read_text(encoding="utf-8")
+    assert re.findall(r"\bPy\w+", source.replace("Python", "")) == ["PyInit__loops"]
