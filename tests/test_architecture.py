@@ -46,6 +46,7 @@ ORDER = [
     "plotting",
     "__init__",
     "cli",
+    "__main__",
 ]
 RANK = {room: rank for rank, room in enumerate(ORDER)}
 MOST_LINES = 450

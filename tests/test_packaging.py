@@ -113,3 +113,15 @@ def test_the_extension_uses_nothing_of_python():
     """Otherwise the stable ABI, and the lack of a module definition, would need a second look."""
     source = (ROOT / "deepbelief" / "backends" / "loops.c").read_text(encoding="utf-8")
     assert re.findall(r"\bPy\w+", source.replace("Python", "")) == ["PyInit__loops"]
+
+
+def test_python_m_runs_the_command_line():
+    command = [sys.executable, "-m", "deepbelief", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("deepbelief, version ")
+
+
+def test_the_citation_names_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PYPROJECT['project']['version']}\n" in citation
