@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.errors import SettingError
 
 Key = int | str
+RandomState = int | np.random.RandomState | np.random.Generator | None
 
 
 def _word(key: Key) -> int:
@@ -44,13 +45,14 @@ def host_rng(seed: int | Sequence[int], *key: Key) -> np.random.Generator:
     return np.random.default_rng(stream(seed, *key))
 
 
-def run_seed(random_state: int | np.random.RandomState | np.random.Generator | None) -> int:
+def run_seed(random_state: RandomState) -> int:
     """Turn scikit-learn's ``random_state`` into the seed of one run.
 
-    An integer is used as it is; a generator gives its next word; None gives fresh entropy.
+    An integer is used as it is; a generator gives its next number. None stands for NumPy's global generator, as in
+    scikit-learn: it starts from fresh entropy, or where ``np.random.seed`` put it.
     """
     if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+        random_state = np.random.mtrand._rand
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     if isinstance(random_state, np.random.Generator):

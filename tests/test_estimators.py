@@ -1,6 +1,8 @@
 """What all estimators have in common: scikit-learn's own checks, settings, rows of every kind, and host arrays only."""
 
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from sklearn.utils.estimator_checks import check_classifiers_train, check_regres
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
+from deepbelief.estimators.streams import next_stream
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
 
@@ -141,6 +144,41 @@ def test_one_seed_gives_the_same_bits_and_another_gives_others(estimator, bits):
     assert_same_bits(first, again.fit(*bits))
     other = clone(estimator).set_params(random_state=4).fit(*bits)
     assert (other.transform(bits[0]) != first.transform(bits[0])).any()
+
+
+@pytest.mark.parametrize("estimator", {type(e): e for e in [*FITTED, RBMClassifier(6, rbm=SHORT)]}.values())
+def test_without_a_seed_numpys_global_stream_decides(estimator, bits):
+    def fitted(*seed):
+        for s in seed:
+            np.random.seed(s)  # noqa: NPY002
+        return clone(estimator).set_params(random_state=None).fit(*bits)
+
+    first, second, again = fitted(1), fitted(), fitted(1)
+    assert_same_bits(again, first)
+    assert any((a != b).any() for a, b in zip(arrays_of(first), arrays_of(second), strict=True))
+
+
+def test_threads_that_share_a_model_draw_from_different_streams():
+    class Slow:
+        """A model whose counter takes its time, so that threads meet there."""
+
+        _seed, number = 3, 0
+
+        @property
+        def _draws(self):
+            found = self.number
+            time.sleep(0.002)
+            return found
+
+        @_draws.setter
+        def _draws(self, value):
+            self.number = value
+
+    model = Slow()
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda _: next_stream(model, "sample", None).spawn_key, range(16)))
+    assert len(set(keys)) == 16
+    assert next_stream(model, "sample", 5).spawn_key == next_stream(model, "sample", 5).spawn_key
 
 
 @EACH

@@ -113,6 +113,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

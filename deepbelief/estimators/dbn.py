@@ -28,13 +28,13 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, rows_below, sample
-from deepbelief.seeds import run_seed, stream
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, get_reporter
@@ -169,6 +169,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------
@@ -312,12 +313,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
-        if random_state is None:
-            key = ("sample", self._draws)
-            self._draws += 1
-            rng = bk.rng(stream(self._seed, *key))
-        else:
-            rng = bk.rng(stream(run_seed(random_state), "sample"))
+        rng = bk.rng(next_stream(self, "sample", random_state))
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
         return sample(self.stack_, states, n_steps, bk, rng, temperature=float(temperature))
 

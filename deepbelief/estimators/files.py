@@ -218,7 +218,8 @@ def _check_settings(estimator: Any) -> None:
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
     if not isinstance(estimator.verbose, int):
         raise FileFormatError(f"verbose must be an integer, got {estimator.verbose!r}")
-    run_seed(estimator.random_state)
+    if estimator.random_state is not None:  # else NumPy's global stream would move
+        run_seed(estimator.random_state)
     if isinstance(estimator, RBM):
         rbm_settings(estimator)
         check_number("n_components", estimator.n_components, low=1, integer=True)

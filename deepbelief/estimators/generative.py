@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
+from deepbelief.estimators.streams import next_stream
 from deepbelief.sampling import fill_in, sample
-from deepbelief.seeds import run_seed, stream
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.units import Softmax, get_unit
@@ -17,14 +17,6 @@ from deepbelief.units import Softmax, get_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 IMPUTATIONS = ("gibbs", "mean_field")
-
-
-def next_stream(estimator: Any, bk: Backend, purpose: str, random_state: Any) -> Rng:
-    """Return a stream of its own: of the given seed, or the next one of the model's."""
-    if random_state is not None:
-        return bk.rng(stream(run_seed(random_state), purpose))
-    estimator._draws += 1
-    return bk.rng(stream(estimator._seed, purpose, estimator._draws - 1))
 
 
 class GenerativeMixin:
@@ -77,7 +69,7 @@ class GenerativeMixin:
         check_number("temperature", temperature, low=0, open_low=True)
         bk, weights = check_backend(self.backend, None), self.weights_
         held = None if clamp is None else _clamped(clamp, n_samples, weights)
-        rng = next_stream(self, bk, "sample", random_state)
+        rng = bk.rng(next_stream(self, "sample", random_state))
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
         inside = None if held is None else _entering(held, weights)
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
@@ -130,7 +122,7 @@ class GenerativeMixin:
         check_number("burn_in", burn_in, low=0, integer=True)
         bk = check_backend(self.backend, X)
         rows = _with_gaps(self, X, bk)
-        rng = next_stream(self, bk, "impute", random_state) if method == "gibbs" else None
+        rng = bk.rng(next_stream(self, "impute", random_state)) if method == "gibbs" else None
         found = rows.copy()
         for start in range(0, len(rows), BLOCK_ROWS):
             block = found[start : start + BLOCK_ROWS]

@@ -25,13 +25,13 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
+from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.pretraining import Pretrained, scaled, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
-from deepbelief.seeds import run_seed, stream
 from deepbelief.settings import check_binary
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, binarized
@@ -114,6 +114,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
         1 prints a line per epoch.
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------
@@ -386,12 +387,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             Booleans for Bernoulli visible units.
         """
         source, bk = self._rows_of(v)
-        if random_state is None:
-            seed = stream(self._seed, "gibbs", self._draws)
-            self._draws += 1
-        else:
-            seed = stream(run_seed(random_state), "gibbs")
-        machine, rng = Machine(self.weights_, bk), bk.rng(seed)
+        machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
         states = bk.asarray(scaled(source, self.weights_).take(slice(None)), dtype=machine.dtype)
         h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
         out = bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states)))

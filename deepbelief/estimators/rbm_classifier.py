@@ -19,8 +19,8 @@ from deepbelief.estimators.base import (
     user_level,
     warn_diverged,
 )
-from deepbelief.estimators.generative import next_stream
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.streams import next_stream
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
@@ -52,6 +52,7 @@ class RBMClassifier(ClassifierMixin, BaseEstimator):
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------
@@ -290,7 +291,7 @@ class RBMClassifier(ClassifierMixin, BaseEstimator):
         weights, bk = self.weights_, check_backend(self.backend, None)
         held = np.full((len(wanted), weights.n_visible), np.nan, weights.W.dtype)
         held[:, self.n_features_in_ :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
-        rng = next_stream(self, bk, "sample", random_state)
+        rng = bk.rng(next_stream(self, "sample", random_state))
         states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=held)
         return rows[:, : self.n_features_in_]

@@ -95,6 +95,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
     verbose : int, Reporter or list of Reporter, default=0
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

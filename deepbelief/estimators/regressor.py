@@ -87,6 +87,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
     random_state : int, Generator, RandomState or None, default=None
+        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

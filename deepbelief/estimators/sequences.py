@@ -9,11 +9,12 @@ from sklearn.utils.validation import check_is_fitted
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend, check_number, check_rows, is_source, on_device
+from deepbelief.estimators.streams import next_stream
 from deepbelief.pretraining import scaled
 from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
 from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.sampling import expected_frames, sample_sequence
-from deepbelief.seeds import run_seed, stream
+from deepbelief.seeds import stream
 from deepbelief.sources import RowSource, blocks
 from deepbelief.training import Rows
 
@@ -240,10 +241,6 @@ class SequenceModelMixin(TransformerMixin):
         check_number("gibbs_steps", gibbs_steps, low=1, integer=True)
         bk = check_backend(self.backend, prefix)
         state = self.machine_.u0 if prefix is None else self._states(prefix, None)[3][-1]
-        if random_state is None:
-            seed = stream(self._seed, "sample", self._draws)
-            self._draws += 1
-        else:
-            seed = stream(run_seed(random_state), "sample")
-        frames = sample_sequence(self.machine_, n_steps, state, bk, bk.rng(seed), gibbs_steps=gibbs_steps)
+        rng = bk.rng(next_stream(self, "sample", random_state))
+        frames = sample_sequence(self.machine_, n_steps, state, bk, rng, gibbs_steps=gibbs_steps)
         return self._in_units_of_data(frames)

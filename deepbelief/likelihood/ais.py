@@ -15,7 +15,7 @@ from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
 from deepbelief.likelihood.exact import enumerable, exact_samples, log_integral, weights_of
 from deepbelief.machine import Machine
-from deepbelief.seeds import stream
+from deepbelief.seeds import RandomState, run_seed, stream
 from deepbelief.stack import Weights
 
 DeviceArray = Any
@@ -80,7 +80,7 @@ def default_betas() -> Array:
 
 def ais_log_z(
     model: Any, *, n_runs: int = 100, betas: int | Sequence[float] | None = None, backend: str | Backend = "numpy",
-    random_state: int = 0, progress: Progress | None = None,
+    random_state: RandomState = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z by annealed importance sampling.
 
@@ -97,7 +97,7 @@ def ais_log_z(
         Inverse temperatures from 0 to 1, or how many equal steps between them; None: the 14,500 steps that the
         literature reports with.
     backend : {"numpy", "cupy"} or Backend
-    random_state : int
+    random_state : int, Generator, RandomState or None
     progress : callable, optional
         Called with the number of steps done and that of all.
 
@@ -131,14 +131,14 @@ def ais_log_z(
     """
     weights, steps = weights_of(model), check_betas(betas)
     bk = get_backend(backend)
-    runs, log_z_base = _runs(weights, _positive("n_runs", n_runs), bk, random_state)
+    runs, log_z_base = _runs(weights, _positive("n_runs", n_runs), bk, run_seed(random_state))
     runs.start()
     return _estimate(log_z_base + bk.to_numpy(runs.anneal(steps, progress)), sign=1)
 
 
 def reverse_ais_log_z(
     model: Any, X: Any = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
-    backend: str | Backend = "numpy", random_state: int = 0, progress: Progress | None = None,
+    backend: str | Backend = "numpy", random_state: RandomState = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z from the other side: from samples of the model to the machine without connections.
 
@@ -173,20 +173,20 @@ def reverse_ais_log_z(
     >>> abs(reverse_ais_log_z(machine, betas=100).log_z - exact_log_z(machine)) < 0.1
     True
     """
-    weights, steps = weights_of(model), check_betas(betas)
+    weights, steps, seed = weights_of(model), check_betas(betas), run_seed(random_state)
     n = _positive("n_runs", n_runs)
     exact = X is None
     if not exact:
         X = np.asarray(X, dtype=weights.W.dtype)
         if X.ndim != 2 or X.shape[1] != weights.n_visible or not len(X):
             raise DataError(f"X has shape {X.shape}, the machine has {weights.n_visible} visible units")
-        start = X[np.random.default_rng(random_state).integers(0, len(X), n)]
+        start = X[np.random.default_rng(seed).integers(0, len(X), n)]
     elif enumerable(weights):
-        start = exact_samples(weights, n, random_state)
+        start = exact_samples(weights, n, seed)
     else:
         raise SettingError("this model is too large for exact samples: give rows to start from, for instance test rows")
     bk = get_backend(backend)
-    runs, log_z_base = _runs(weights, n, bk, random_state)
+    runs, log_z_base = _runs(weights, n, bk, seed)
     runs.start(start)
     return _estimate(bk.to_numpy(runs.anneal(steps[::-1], progress)) - log_z_base, sign=-1, exact_start=exact)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
-from deepbelief.seeds import host_rng
+from deepbelief.seeds import RandomState, host_rng, run_seed
 from deepbelief.stack import Weights
 from deepbelief.units import Unit, get_unit
 
@@ -99,14 +99,14 @@ def enumerable(weights: Weights) -> bool:
     return min(_sides(weights).values(), default=LARGEST_SIDE + 1) <= LARGEST_SIDE
 
 
-def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
+def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Array:
     """Draw independent visible states from a machine that can be enumerated.
 
     Parameters
     ----------
     model : fitted RBM or Weights
     n_samples : int
-    random_state : int
+    random_state : int, Generator, RandomState or None
 
     Returns
     -------
@@ -126,7 +126,8 @@ def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     weights = weights_of(model)
-    machine, rng = double_machine(weights), host_rng(random_state, "exact samples")
+    machine, seed = double_machine(weights), run_seed(random_state)
+    rng = host_rng(seed, "exact samples")
     found, total = np.empty((n_samples, _smaller(weights)[1])), -np.inf
     for states, log_p in _blocks(weights, machine.bk):  # one pass: a later block takes over with its share so far
         block = np.logaddexp.reduce(log_p)
@@ -136,7 +137,7 @@ def exact_samples(model: Any, n_samples: int, random_state: int = 0) -> Array:
             found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - block))]
     if _smaller(weights)[0] == "visible":
         return found
-    stream = machine.bk.rng(np.random.SeedSequence([random_state, 1]))
+    stream = machine.bk.rng(np.random.SeedSequence([seed, 1]))
     return np.asarray(machine.sample_visible(found, stream, np.empty((n_samples, weights.n_visible))))
 
 

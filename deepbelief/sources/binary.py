@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.seeds import stream
+from deepbelief.seeds import RandomState, run_seed, stream
 from deepbelief.sources.checks import check_unit_interval
 from deepbelief.sources.convert import as_source
 from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text
@@ -85,7 +85,7 @@ def binarized(source: RowSource, binarize: str | None, seed: int, *key: int | st
     return source if binarize is None else BinarySource(source, binarize, seed, *key)
 
 
-def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: int = 0) -> Array:
+def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomState = 0) -> Array:
     """Return rows of 0 and 1 from values in [0, 1], for instance test rows whose likelihood is asked for.
 
     Likelihoods of rows that were binarised in different ways differ by several nats: name the way beside them.
@@ -96,7 +96,7 @@ def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: int = 0)
         Values in [0, 1].
     binarize : {"sample", "threshold"}, default="sample"
         Each value is the probability of a 1, or 1 from a half on.
-    random_state : int, default=0
+    random_state : int, Generator, RandomState or None, default=0
         Seed of the draws; rows are drawn alike wherever and in whatever blocks they are read.
 
     Returns
@@ -123,4 +123,4 @@ def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: int = 0)
         raise SettingError(unknown("binarize", binarize, ("sample", "threshold")))
     source = as_source(X)
     check_unit_interval(source)
-    return BinarySource(source, binarize, random_state).take(slice(None))
+    return BinarySource(source, binarize, run_seed(random_state)).take(slice(None))

@@ -1,0 +1,34 @@
+"""Random streams of fitted estimators: one for each call that draws from a model."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from deepbelief.seeds import run_seed, stream
+
+_NUMBERING = threading.Lock()  # of the module: pickles and clones of an estimator carry no lock
+
+
+def next_stream(estimator: Any, purpose: str, random_state: Any) -> np.random.SeedSequence:
+    """Return the seed of a draw from a fitted model.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        With the seed of its run in ``_seed`` and the number of draws so far in ``_draws``.
+    purpose : str
+        Name of the stream.
+    random_state : int, Generator, RandomState or None
+        None: the next stream of the model's own; threads that share the model get different ones.
+
+    Returns
+    -------
+    numpy.random.SeedSequence
+    """
+    if random_state is not None:
+        return stream(run_seed(random_state), purpose)
+    with _NUMBERING:
+        number = estimator._draws
+        estimator._draws = number + 1
+    return stream(estimator._seed, purpose, number)
