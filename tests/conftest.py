@@ -16,6 +16,17 @@ from deepbelief.errors import BackendError
 if importlib.util.find_spec("deepbelief.cli") is None:
     deepbelief.__path__.append(str(Path(__file__).resolve().parents[1]))
 
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the tests out that need a GPU, unless -m names them."""
+    if "gpu" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
 BACKENDS = [
     pytest.param(lambda: get_backend("numpy"), id="numpy"),
     pytest.param(FakeDevice, id="fake-device"),

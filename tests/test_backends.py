@@ -4,14 +4,16 @@ import ctypes
 import importlib
 import math
 import sys
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import BACKENDS as WITHOUT_HOST
+from conftest import BACKENDS as ANYWHERE
 from conftest import opened
 from fake_device import CROSSINGS, FakeDevice
 from host_cuda import cupy_on_host
+from pairwise import pairwise
 from scipy import sparse
 
 from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
@@ -19,22 +21,32 @@ from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
 from deepbelief.seeds import stream
 
-pytestmark = pytest.mark.usefixtures("loops")
-
 LOAD = loops.load
 BLOCK = numpy_backend.BLOCK
 DTYPES = [np.float32, np.float64]
-SIZES = [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
+ROUNDING = {np.float32: 1e-5, np.float64: 1e-13}  # of a few steps
+SIZES = [1, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
 SIGMAS = 6.0  # a right generator fails a comparison with probability 2e-9, and there are fewer than 1000
 
 
-@pytest.fixture(scope="module", params=[*WITHOUT_HOST, pytest.param(None, id="cupy-on-host")])
+@contextmanager
+def numpy_alone():
+    """Yield NumPy's backend without the compiled loops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "load", lambda: None)
+        yield get_backend("numpy")
+
+
+NUMPY_ALONE = pytest.param(numpy_alone, id="numpy-alone")
+EVERY = [*ANYWHERE, NUMPY_ALONE, pytest.param(cupy_on_host, id="cupy-on-host")]
+ON_NUMPY = pytest.mark.parametrize("bk", [ANYWHERE[0], NUMPY_ALONE], indirect=True)
+
+
+@pytest.fixture(params=EVERY)
 def bk(request):
-    """Every backend, and CuPy's with its kernels on the processor."""
-    if request.param is not None:
-        yield opened(request.param)
-        return
-    with cupy_on_host() as backend:
+    """Every backend: NumPy's with and without the compiled loops, and CuPy's with its kernels on the processor."""
+    made = opened(request.param)
+    with made if hasattr(made, "__enter__") else nullcontext(made) as backend:
         yield backend
 
 
@@ -72,21 +84,33 @@ def test_take_gathers_rows_into_out(bk, dtype):
     np.testing.assert_array_equal(bk.to_numpy(result), rows[index])
 
 
-def test_free_memory_is_a_number_of_bytes(bk):
-    assert isinstance(bk.memory(), int)
-    assert bk.memory() > 0
+def test_memory_is_all_that_the_device_has(monkeypatch):
+    """Not what happens to be free; 1 GiB where the system does not say."""
+    with cupy_on_host() as bk:
+        assert bk.memory() == bk.xp.cuda.runtime.memGetInfo()[1]
+    sizes = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(numpy_backend.os, "sysconf", sizes.__getitem__, raising=False)
+    assert get_backend("numpy").memory() == FakeDevice().memory() == 4_096_000
+    monkeypatch.delattr(numpy_backend.os, "sysconf")
+    assert get_backend("numpy").memory() == 2**30
 
 
-def test_describe_names_the_device(bk):
-    bk.synchronize()
-    assert bk.describe()
+def test_a_backend_is_described_by_the_name_of_its_device(monkeypatch, tmp_path):
+    with cupy_on_host() as bk:
+        assert bk.describe() == "the host"
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: A Processor 3000\nmodel name\t: Another\n")
+    monkeypatch.setattr(numpy_backend, "Path", lambda path: info)
+    assert get_backend("numpy").describe() == "A Processor 3000"
+    info.unlink()
+    monkeypatch.setattr(numpy_backend.platform, "processor", lambda: "arm")
+    assert get_backend("numpy").describe() == "arm"
 
 
 # --- sigmoid ---
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("with_bias", [False, True])
+@pairwise(bk=EVERY, dtype=DTYPES, with_bias=[False, True], indirect=["bk"])
 def test_sigmoid_is_the_logistic_function_everywhere(bk, dtype, with_bias):
     x = np.concatenate([np.linspace(-40, 40, 997), [-1e4, -800, -100, 0, 100, 800, 1e4, -np.inf, np.inf]]).astype(dtype)
     x = np.stack([x, -x])
@@ -107,7 +131,8 @@ def test_sigmoid_of_nan_is_nan(bk):
     assert np.isnan(bk.to_numpy(bk.sigmoid(filled(bk, (2, 2), np.float32)))).all()
 
 
-@pytest.mark.parametrize("width", [1, 3, 7, 8, 16, 17, 64, 100])
+@pytest.mark.parametrize("width", [1, 7, 8, 17, 64, 100])
+@ON_NUMPY
 def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
     values = np.random.default_rng(5).normal(0, 5, 97).astype(np.float32)
     x = np.resize(values, (101, width))
@@ -117,9 +142,14 @@ def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
     np.testing.assert_array_equal(got, np.resize(truth, x.shape))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)])  # rows that end within a block, too
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("bias_of_rows", [False, True])
+# Among the shapes are rows that end within a block.
+@pairwise(
+    bk=EVERY,
+    shape=[(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)],
+    dtype=DTYPES,
+    bias_of_rows=[False, True],
+    indirect=["bk"],
+)
 def test_sigmoid_sample_draws_what_bernoulli_draws(bk, shape, dtype, bias_of_rows):
     rng = np.random.default_rng(6)
     x = rng.normal(0, 3, shape).astype(dtype)
@@ -185,8 +215,7 @@ def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
     assert not loops.is_right(found)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (100, 501)])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pairwise(bk=EVERY, shape=[(1, 1), (3, 7), (100, 501)], dtype=DTYPES, indirect=["bk"])
 def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
     rng = np.random.default_rng(9)
     grad, y = rng.normal(size=shape).astype(dtype), rng.random(shape).astype(dtype)
@@ -200,9 +229,9 @@ def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
 # --- sums of weighted rows ---
 
 
-@pytest.mark.parametrize(("n_rows", "width"), [(1, 1), (5, 3), (200, 37), (9, 1000)])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_weigh_multiplies_rows_and_sums_columns(bk, n_rows, width, dtype):
+@pairwise(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES, indirect=["bk"])
+def test_weigh_multiplies_rows_and_sums_columns(bk, shape, dtype):
+    n_rows, width = shape
     rng = np.random.default_rng(7)
     x, weight = rng.integers(-8, 9, (n_rows, width)).astype(dtype), rng.integers(-4, 5, (n_rows, 1)).astype(dtype)
     on_device, out = bk.asarray(x.copy()), filled(bk, width, dtype)
@@ -215,10 +244,9 @@ def test_weigh_multiplies_rows_and_sums_columns(bk, n_rows, width, dtype):
 # --- the optimizer's step ---
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
-def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype, rtol):
+@pairwise(bk=EVERY, nesterov=[False, True], decay=[0.0, 0.3], dtype=DTYPES, indirect=["bk"])
+def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype):
+    rtol = ROUNDING[dtype]
     rate, momentum = 0.05, 0.7
     rng = np.random.default_rng(3)
     w, velocity, grad = (rng.normal(size=(11, 7)).astype(dtype) for _ in range(3))
@@ -233,10 +261,9 @@ def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype, rtol):
     np.testing.assert_allclose(bk.to_numpy(params[1]), truth_v, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
-@pytest.mark.parametrize("size", [1, 77, BLOCK + 5])
-def test_adam_step_follows_the_formulas(bk, decay, dtype, rtol, size):
+@pairwise(bk=EVERY, decay=[0.0, 0.3], dtype=DTYPES, size=[1, 77, BLOCK + 5], indirect=["bk"])
+def test_adam_step_follows_the_formulas(bk, decay, dtype, size):
+    rtol = ROUNDING[dtype]
     rate, beta1, beta2, epsilon = 0.05, 0.7, 0.8, 1e-3
     rng = np.random.default_rng(8)
     w, mean, grad = (rng.normal(size=size).astype(dtype) for _ in range(3))
@@ -253,11 +280,16 @@ def test_adam_step_follows_the_formulas(bk, decay, dtype, rtol, size):
         np.testing.assert_allclose(bk.to_numpy(got), truth, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("without_blas", [False, True])
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-5), (np.float64, 1e-13)])
-def test_a_step_by_a_product_is_the_step_by_its_array(bk, monkeypatch, nesterov, decay, dtype, rtol, without_blas):
+@pairwise(
+    bk=EVERY,
+    without_blas=[False, True],
+    nesterov=[False, True],
+    decay=[0.0, 0.3],
+    dtype=DTYPES,
+    indirect=["bk"],
+)
+def test_a_step_by_a_product_is_the_step_by_its_array(bk, monkeypatch, nesterov, decay, dtype, without_blas):
+    rtol = ROUNDING[dtype]
     if without_blas:
         monkeypatch.setattr(blas, "load", lambda char: None)
     rng = np.random.default_rng(4)
@@ -331,10 +363,15 @@ def test_nothing_is_done_to_empty_arrays(bk, dtype):
     np.testing.assert_array_equal(bk.to_numpy(bk.weigh(empty, filled(bk, (0, 1), dtype), out)), 0)
 
 
-@pytest.mark.parametrize(("n_rows", "n_columns", "width"), [(20, 9, 4), (12, 1, 1), (300, 7, 130), (15, 30, 129)])
-@pytest.mark.parametrize("shuffled", [0, 1, 2])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_sparse_rows_are_written_and_multiplied(bk, n_rows, n_columns, width, shuffled, dtype):
+@pairwise(
+    bk=EVERY,
+    shape=[(20, 9, 4), (12, 1, 1), (300, 7, 130), (15, 30, 129)],
+    shuffled=[0, 1, 2],
+    dtype=DTYPES,
+    indirect=["bk"],
+)
+def test_sparse_rows_are_written_and_multiplied(bk, shape, shuffled, dtype):
+    n_rows, n_columns, width = shape
     rng = np.random.default_rng(15)
     size = n_rows * n_columns // 4  # some values are stored twice, some are zeros, and none are in order
     places = rng.integers(n_rows * n_columns, size=size)
@@ -382,8 +419,7 @@ def test_bernoulli_draws_have_their_probabilities(bk, dtype):
     assert abs(both - p[3] * p[4]) <= SIGMAS * 0.5 / math.sqrt(n)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pairwise(bk=EVERY, size=SIZES, dtype=DTYPES, indirect=["bk"])
 def test_probabilities_zero_and_one_are_certain(bk, size, dtype):
     for certain in (0.0, 1.0):
         x = draw(bk, "bernoulli", (size,), dtype, p=filled(bk, (size,), dtype, certain))
@@ -451,8 +487,7 @@ def test_normal_draws_have_the_moments_of_the_normal(bk, dtype):
     assert abs((x > 1.959964).mean() - 0.025) <= SIGMAS * math.sqrt(0.025 * 0.975 / n)
 
 
-@pytest.mark.parametrize("method", ["bernoulli", "uniform", "normal"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pairwise(bk=EVERY, method=["bernoulli", "uniform", "normal"], dtype=DTYPES, indirect=["bk"])
 def test_streams_are_their_names(bk, method, dtype):
     def numbers(*key):
         return draw(bk, method, (40, 5), dtype, *key, p=filled(bk, (40, 5), dtype, 0.5))
