@@ -66,71 +66,20 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")
 
 
-def scores(model: Any, data: Any, backend: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the likelihood of rows and what it rests on."""
-    from deepbelief.errors import DataError
-    from deepbelief.likelihood import AISEstimate, log_likelihood
-    from deepbelief.sources import binarized, check_unit_interval
+def measure(model: Any, data: Any, backend: str, given: dict[str, Any]) -> Any:
+    """Return the likelihood of rows as a `deepbelief.evaluation.Density`."""
+    from deepbelief.errors import DataError, GreyLevelError
+    from deepbelief.evaluation import evaluate_likelihood
 
-    rows, seed = data.rows, given["seed"] or 0
-    if given["binarize"] is not None:
-        check_unit_interval(rows)
-        rows = binarized(rows, given["binarize"], seed, "evaluate")
     n_runs = 100 if given["runs"] is None else given["runs"]
     try:
-        found = log_likelihood(
-            model.stack, rows, method=given["method"] or "auto", backend=backend, n_runs=n_runs,
-            betas=given["betas"], random_state=seed, progress=Annealing(),
+        return evaluate_likelihood(
+            model.stack, data.rows, binarize=given["binarize"], method=given["method"] or "auto", backend=backend,
+            n_runs=n_runs, betas=given["betas"], random_state=given["seed"] or 0, progress=Annealing(),
         )  # fmt: skip
-    except DataError as error:
-        if "needs rows of 0 and 1" not in str(error):
-            raise
-        place = str(error).partition(":")[0]
+    except GreyLevelError as error:
         raise DataError(
-            f"{data.source_path}: {place}, a grey level, which has no likelihood: add --binarize sample (each value "
-            "drawn once with itself as probability) or --binarize threshold, and name it beside the result"
+            f"{data.source_path}: row {error.row}, column {error.column} is {error.value:g}, a grey level, which has "
+            "no likelihood: add --binarize sample (each value drawn once with itself as probability) or --binarize "
+            "threshold, and name it beside the result"
         ) from error
-    annealed = found.log_z if isinstance(found.log_z, AISEstimate) else None
-    return {
-        "model": model.path,
-        "data": data.source_path,
-        "rows": rows.shape[0],
-        "sizes": list(model.stack.sizes),
-        "log_likelihood": found.mean,
-        "log_likelihood_interval": [found.low, found.high],
-        "log_likelihood_standard_error": found.standard_error,
-        "lower_bound": found.is_bound,
-        "binarize": given["binarize"],
-        "seed": seed,
-        "method": found.method,
-        "log_z": found.log_z if annealed is None else annealed.log_z,
-        "log_z_interval": None if annealed is None else [annealed.low, annealed.high],
-        "effective_sample_size": None if annealed is None else annealed.effective_sample_size,
-        "runs": None if annealed is None else len(annealed.log_weights),
-    }
-
-
-def shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
-    """Return the likelihood as people read it."""
-    low, high = scores["log_likelihood_interval"]
-    bound = "at least " if scores["lower_bound"] else ""
-    interval = "" if low == high else f", {low:.3f} to {high:.3f} at 3 s.d.: quote {low:.2f}"
-    rows: list[tuple[str, object]] = [
-        ("layers", arrows(scores["sizes"])),
-        ("log-likelihood", f"{bound}{scores['log_likelihood']:.3f} nats per row{interval}"),
-        ("standard error", f"{scores['log_likelihood_standard_error']:.3f}, of these rows as a sample of more"),
-    ]
-    if scores["method"] == "exact":
-        rows.append(("log Z", f"{scores['log_z']:.4f}, by enumeration"))
-    else:
-        z_low, z_high = scores["log_z_interval"]
-        rows.append(("log Z", f"{scores['log_z']:.3f}, {z_low:.3f} to {z_high:.3f}, by annealed importance sampling"))
-        worth = f"{scores['effective_sample_size']:.1f} of {scores['runs']} runs"
-        rows.append(("effective", worth))
-    names = {
-        None: "no: they are 0 and 1, or real values as they are",
-        "threshold": "1 from a half on",
-        "sample": f"drawn once, seed {scores['seed']}",
-    }
-    rows.append(("binarised", names[scores["binarize"]]))
-    return rows

@@ -202,53 +202,21 @@ def _range(sequences: str, n: int) -> tuple[int, int]:
     return first, last
 
 
-def evaluate_sequences(model: Any, data: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model of sequences says of data: log-likelihood and expected accuracy of the next frame."""
-    own = options["data"] is None
-    name = options["lengths"] or model.recorded("lengths", str)
-    chosen = options["sequences"] or (model.recorded("sequences", str) if own else None)
-    data, lengths = select(data, name, chosen)
-    estimator = model.estimator.set_params(backend=options["backend"])
-    found = estimator.log_likelihood(data.rows, lengths)
-    scores: dict[str, Any] = {
-        "model": model.path,
-        "data": data.source_path,
-        "sequences": len(lengths),
-        "frames": data.rows.shape[0],
-        "log_likelihood": found.mean,
-        "log_likelihood_interval": [found.low, found.high],
-        "method": found.method,
-    }
-    if model.stack.layers[0].visible == "bernoulli" and lengths.max() > 1:
-        scores["accuracy"] = expected_accuracy(estimator, data.rows.take(slice(None)), lengths)
-    return scores
+def select_recorded(model: Any, data: Any, own: bool, chosen: tuple[str | None, str | None]) -> tuple[Any, Any]:
+    """Return the data of the sequences to evaluate, and their lengths.
 
-
-def expected_accuracy(estimator: Any, frames: "NDArray[Any]", lengths: "NDArray[np.intp]") -> float:
-    """Return TP / (TP + FP + FN), each the expectation over the predicted frames; first frames are not predicted."""
-    import numpy as np
-
-    p = estimator.predict_next(frames, lengths)
-    later = np.ones(len(frames), bool)
-    later[np.cumsum(lengths)[:-1]] = False
-    later[0] = False
-    seen, expected = frames[later], p[np.flatnonzero(later) - 1]
-    hits = float((seen * expected).sum())
-    return hits / max(float(seen.sum() + expected.sum()) - hits, 1e-12)
-
-
-def shown(scores: dict[str, Any]) -> list[tuple[str, object]]:
-    """Return the scores as people read them."""
-    low, high = scores["log_likelihood_interval"]
-    rows: list[tuple[str, object]] = [
-        ("model", scores["model"]),
-        ("data", f"{scores['data']}, {scores['sequences']} sequences, {scores['frames']} frames"),
-        ("log-likelihood", f"{scores['log_likelihood']:.4f} nats per frame ({low:.4f} to {high:.4f})"),
-        ("log Z", scores["method"]),
-    ]
-    if "accuracy" in scores:
-        rows.append(("accuracy", f"{100 * scores['accuracy']:.2f} % expected of the next frame, TP / (TP + FP + FN)"))
-    return rows
+    Parameters
+    ----------
+    model : Model
+    data : DataSet
+    own : bool
+        Whether these are the recorded data, of which the recorded sequences were trained on.
+    chosen : (lengths, sequences)
+        As typed; None: as recorded.
+    """
+    lengths, sequences = chosen
+    lengths = lengths or model.recorded("lengths", str)
+    return select(data, lengths, sequences or (model.recorded("sequences", str) if own else None))
 
 
 def write_picture(out: str, frames: "NDArray[Any]") -> None:

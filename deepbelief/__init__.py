@@ -23,6 +23,7 @@ _HOMES = {
     "Weights": "deepbelief.stack",
     "suggest_layer_sizes": "deepbelief.sizing",
     "check_layer_sizes": "deepbelief.sizing",
+    "evaluate": "deepbelief.evaluation",
     "rbm_health": "deepbelief.health",
     "gradient_check": "deepbelief.diagnostics",
     "overfit_check": "deepbelief.diagnostics",

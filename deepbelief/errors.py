@@ -6,10 +6,38 @@ Messages are one line: what was given, what is allowed, what to do.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
-class DeepBeliefError(Exception):
+class Structured(Exception):
+    """Base of errors and warnings: a message and, as far as they apply, what it is about as fields.
+
+    Parameters
+    ----------
+    message : str
+        ``{setting}`` stands for the name of the setting, which has other names outside Python.
+    **fields
+        Values of the class's fields, all None by default. Code decides by these and never reads the message.
+    """
+
+    setting: str | None = None
+    value: Any = None
+
+    def __init__(self, message: object = "", **fields: Any) -> None:
+        unknown_names = [name for name in fields if not hasattr(type(self), name)]
+        if unknown_names:
+            raise TypeError(f"{type(self).__name__} has no field {unknown_names[0]!r}")
+        self.template = str(message)
+        vars(self).update(fields)
+        Exception.__init__(self, self.spelled(str))
+
+    def spelled(self, name_of: Callable[[str], str]) -> str:
+        """Return the message with the setting under the name that `name_of` gives it."""
+        return self.template if self.setting is None else self.template.replace("{setting}", name_of(self.setting))
+
+
+class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
 
 
@@ -19,6 +47,13 @@ class BackendError(DeepBeliefError, RuntimeError):
 
 class DataError(DeepBeliefError, ValueError):
     """Rows that cannot be used: wrong shape, not finite, out of range, unreadable."""
+
+    row: int | None = None
+    column: int | None = None
+
+
+class GreyLevelError(DataError):
+    """Rows of Bernoulli units with values other than 0 and 1, which have no likelihood."""
 
 
 class SettingError(DeepBeliefError, ValueError):
@@ -30,7 +65,10 @@ class FileFormatError(DeepBeliefError, ValueError):
 
 
 class DivergenceError(DeepBeliefError, ArithmeticError):
-    """Training diverged and there is no good epoch to fall back on."""
+    """Training diverged and there is no good epoch to fall back on; ``setting`` is its learning rate."""
+
+    layer: int | None = None
+    epoch: int | None = None
 
 
 class ClusterError(DeepBeliefError, RuntimeError):
@@ -58,12 +96,15 @@ class Interrupted(KeyboardInterrupt):
         self.number, self.path = number, path
 
 
-class DeepBeliefWarning(UserWarning):
+class DeepBeliefWarning(Structured, UserWarning):
     """Base of all warnings given on purpose."""
 
 
 class DivergenceWarning(DeepBeliefWarning):
     """Training diverged; the weights of the last good epoch were kept."""
+
+    layer: int | None = None
+    epoch: int | None = None
 
 
 class SizingWarning(DeepBeliefWarning):

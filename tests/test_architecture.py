@@ -42,6 +42,7 @@ ORDER = [
     "recurrent",
     "distributed",
     "estimators",
+    "evaluation",
     "diagnostics",
     "plotting",
     "__init__",

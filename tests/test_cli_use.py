@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import os
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import h5py
 import numpy as np
 import pytest
 from cli_runs import TINY, bad, good, put_model, snapshot
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
@@ -42,20 +39,6 @@ def write_idx(path, array):
     """Write bytes as an IDX file."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
-@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_inverts_the_score_test(counts):
-    from deepbelief.cli._scores import wilson
-
-    wrong, n = counts
-    low, high = wilson(wrong, n)
-    p = wrong / n
-    assert 0 <= low <= p <= high <= 1
-    assert (low == 0, high == 1) == (wrong == 0, wrong == n)
-    for end in (low, high):
-        if 0 < end < 1:  # there the observed rate is 1.96 standard errors away
-            assert abs(p - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), rel=1e-5, abs=1e-12)
 
 
 def test_evaluate_agrees_with_scikit_learn(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import DataError, GreyLevelError, SettingError, unknown
 from deepbelief.likelihood.ais import AISEstimate, ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.exact import enumerable, exact_log_z, weights_of
@@ -171,10 +171,11 @@ def check_rows(stack: Stack, source: RowSource) -> None:
         wrong = np.argwhere((block != 0) & (block != 1))
         if len(wrong):
             row, column = wrong[0]
-            raise DataError(
+            raise GreyLevelError(
                 f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of 0 and 1; "
-                "make them so with deepbelief.sources.binarize_rows, thresholded or sampled once, and say which"
-            )
+                "make them so with deepbelief.sources.binarize_rows, thresholded or sampled once, and say which",
+                row=int(start + row), column=int(column), value=float(block[row, column]),
+            )  # fmt: skip
         start += len(block)
 
 

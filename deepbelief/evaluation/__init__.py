@@ -1,0 +1,258 @@
+"""Evaluation of fitted models of every kind: how good a model is on rows."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.sequences import is_list_of_arrays
+from deepbelief.estimators.views import layers_of
+from deepbelief.evaluation import measures
+from deepbelief.evaluation.measures import expected_accuracy, pca_error, wilson_interval
+from deepbelief.evaluation.results import (
+    Classification,
+    Codes,
+    Columns,
+    Density,
+    Evaluation,
+    Reconstruction,
+    Regression,
+    Sequences,
+)
+from deepbelief.likelihood import log_likelihood
+from deepbelief.recurrent import check_lengths
+from deepbelief.sources import as_source, binarized, check_unit_interval
+
+Array = np.ndarray[Any, np.dtype[Any]]
+MAX_BITS = 16
+
+
+def evaluate(
+    model: Any, X: Any, y: Any = None, *, lengths: Any = None, bits: int | None = None,
+    backend: str | Backend = "numpy",
+) -> Evaluation:  # fmt: skip
+    """Measure how good a fitted model is on rows.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        As the model was given in `fit`.
+    y : array-like of shape (n_rows,) or (n_rows, n_columns), optional
+        Classes of a classifier, targets of a regressor; other models take no notice of them. Rows with the label -1
+        are left out unless -1 is a class.
+    lengths : array-like of int, optional
+        Of the sequences, for a model of sequences; None: one sequence.
+    bits : int, optional
+        Also measure an autoencoder's error when its codes are rounded to this many bits.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+        For a `Stack`; an estimator uses its own.
+
+    Returns
+    -------
+    Classification, Regression, Columns, Reconstruction, Codes or Sequences
+        By the kind of model; each prints well and has ``to_dict()``, ``row_errors`` and ``worst(n)``.
+
+    Raises
+    ------
+    DataError
+        If rows or targets do not fit the model.
+    SettingError
+        If an argument is meant for another kind of model, or the layers no longer reconstruct their input.
+
+    See Also
+    --------
+    evaluate_likelihood : log-likelihood of rows under a generative model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import DBNClassifier
+    >>> X, y = np.repeat(np.eye(2), 10, axis=0), np.repeat([0, 1], 10)
+    >>> model = DBNClassifier((4,), random_state=0).fit(X, y)
+    >>> evaluate(model, X, y).n_wrong
+    0
+    """
+    kind = next((name for name in BY_CAPABILITY if hasattr(model, name)), None)
+    if lengths is not None and kind != "predict_next":
+        raise SettingError(f"`lengths` are for models of sequences, not for a {type(model).__name__}. Leave them out.")
+    if bits is not None and kind != "reconstruction_error":
+        raise SettingError(f"`bits` rounds the codes of an autoencoder, not of a {type(model).__name__}. Leave it out.")
+    if kind is None:
+        return _layers(model, X, get_backend(getattr(model, "backend", backend)))
+    return BY_CAPABILITY[kind](model, X, y, lengths, bits)
+
+
+def evaluate_likelihood(
+    model: Any, X: Any, *, binarize: str | None = None, method: str = "auto", random_state: int = 0,
+    backend: str | Backend = "numpy", **ais: Any,
+) -> Density:  # fmt: skip
+    """Measure the log-likelihood of rows under an RBM, or a lower bound on it under a deep belief network.
+
+    Parameters
+    ----------
+    model : fitted RBM or DBN, Weights or Stack
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+    binarize : {"threshold", "sample"}, optional
+        Make grey levels 0 and 1: from a half on, or drawn once with the level as probability.
+    method : {"auto", "exact", "ais"}, default="auto"
+        How log Z is found.
+    random_state : int, default=0
+        Seed of the draws and of annealing.
+    backend : {"numpy", "cupy"} or Backend, default="numpy"
+    **ais
+        Passed on to `deepbelief.likelihood.ais_log_z`: ``n_runs``, ``betas``, ``progress``.
+
+    Returns
+    -------
+    Density
+
+    Raises
+    ------
+    DataError
+        If rows of Bernoulli units are not 0 or 1 and `binarize` is not given.
+    SettingError
+        If the model has no likelihood.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Stack, Weights
+    >>> stack = Stack((Weights(np.zeros((3, 2)), np.zeros(3), np.zeros(2)),))
+    >>> round(evaluate_likelihood(stack, np.eye(3)).likelihood.mean, 4)  # -3 ln 2
+    -2.0794
+    """
+    rows = as_source(X)
+    if binarize is not None:
+        check_unit_interval(rows)
+        rows = binarized(rows, binarize, random_state, "evaluate")
+    found = log_likelihood(model, rows, method=method, backend=backend, random_state=random_state, **ais)
+    return Density(-found.rows, layers_of(model).sizes, found, binarize, random_state)
+
+
+def _classifier(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
+    y = _targets(model, y)
+    log_p = model.predict_log_proba(X)
+    if isinstance(log_p, list):
+        y = y.reshape(len(y), -1)
+        _check_columns(y, len(log_p))
+        each = zip(model.classes_, log_p, y.T, strict=True)
+        return _columns([_classification(classes, p, column) for classes, p, column in each])
+    if y.ndim == 2 and y.shape[1] > 1:  # a 0/1 matrix of labels
+        p = np.asarray(model.predict_proba(X), np.float64)
+        _check_columns(y, p.shape[1])
+        with np.errstate(divide="ignore"):
+            each = zip(np.log1p(-p).T, np.log(p).T, y.T, strict=True)
+        return _columns([_classification(np.arange(2), np.column_stack([no, yes]), column) for no, yes, column in each])
+    return _classification(model.classes_, log_p, y.ravel())
+
+
+def _classification(classes: Array, log_p: Any, labels: Array) -> Classification:
+    """Compare log-probabilities with labels; rows labelled -1 are left out unless that is a class."""
+    if classes.dtype.kind in "US" and labels.dtype.kind not in "US":
+        labels = labels.astype(str)
+    known = np.ones(len(labels), bool)
+    if labels.dtype.kind in "iuf" and -1 not in classes:
+        known = labels != -1
+    if not known.any():
+        raise DataError("no row has a label: there is nothing to compare with")
+    foreign = ~np.isin(labels[known], classes)
+    if foreign.any():
+        shown = ", ".join(str(c) for c in classes[:12])
+        raise DataError(f"label {labels[known][foreign][0]} is not one of the model's classes {shown}")
+    log_p = np.asarray(log_p, np.float64)
+    truth, predicted = np.searchsorted(classes, labels[known]), log_p.argmax(axis=1)
+    errors = np.full(len(labels), np.nan)
+    errors[known] = -log_p[known, truth]
+    confusion = measures.confusion_table(truth, predicted[known], len(classes))
+    return Classification(
+        errors, classes, confusion, float(errors[known].mean()), int((~known).sum()), classes[predicted]
+    )
+
+
+def _regressor(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
+    y = _targets(model, y).astype(np.float64)
+    predicted = np.asarray(model.predict(X), np.float64).reshape(len(y), -1)
+    y = y.reshape(len(y), -1)
+    _check_columns(y, predicted.shape[1])
+    return _columns([_regression(p, column) for p, column in zip(predicted.T, y.T, strict=True)])
+
+
+def _regression(predicted: Array, y: Array) -> Regression:
+    squared = np.square(predicted - y)
+    mean, variance = float(squared.mean()), float(y.var())
+    return Regression(squared, math.sqrt(mean), 1 - mean / variance if variance else None)
+
+
+def _columns(found: list[Any]) -> Evaluation:
+    """Return the only result, or all of them as one."""
+    if len(found) == 1:
+        return found[0]  # type: ignore[no-any-return]
+    return Columns(np.nansum([each.row_errors for each in found], axis=0), tuple(found))
+
+
+def _targets(model: Any, y: Any) -> Array:
+    if y is None:
+        raise DataError(f"`y` must be given to evaluate a {type(model).__name__}, got None. Pass the true labels.")
+    return np.asarray(y)
+
+
+def _check_columns(y: Array, expected: int) -> None:
+    if y.ndim != 2 or y.shape[1] != expected:
+        raise DataError(f"`y` must have {expected} columns as the model predicts, got {y.shape[-1]}")
+
+
+def _autoencoder(model: Any, X: Any, y: Any, lengths: Any, bits: int | None) -> Codes:
+    if bits is not None and not 1 <= bits <= MAX_BITS:
+        raise SettingError(f"`bits` must be an integer from 1 to {MAX_BITS}, got {bits!r}")
+    rows, sizes = as_source(X), model.stack_.sizes
+    errors, cross = measures.code_errors(model, rows)
+    rounded = None if bits is None else measures.rounded_error(model, rows, bits)
+    n_bits = bits or 8 * model.coefs_[0].dtype.itemsize
+    return Codes(
+        errors, sizes, float(errors.mean()), cross, pca_error(rows, sizes[-1]), bits, rounded,
+        measures.stored_bytes(rows), -(-sizes[-1] * n_bits // 8),
+    )  # fmt: skip
+
+
+def _layers(model: Any, X: Any, bk: Backend) -> Reconstruction:
+    stack, rows = layers_of(model), as_source(X)
+    if stack.tuned:
+        raise SettingError(
+            "fine-tuned layers without a head no longer reconstruct their input: evaluate the whole model"
+        )
+    if rows.shape[1] != stack.sizes[0]:
+        raise DataError(f"X has {rows.shape[1]} features, the model expects {stack.sizes[0]}")
+    errors = measures.reconstruction_errors(stack, rows, bk)
+    pseudo, n = measures.first_layer_pseudo_likelihood(stack, rows) or (None, None)
+    return Reconstruction(errors[-1], stack.sizes, tuple(errors.mean(axis=1).tolist()), pseudo, n)
+
+
+def _sequences(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Sequences:
+    found = model.log_likelihood(X, lengths)
+    if is_list_of_arrays(X):
+        X, lengths = np.concatenate(X), [len(each) for each in X]
+    frames = as_source(X)
+    lengths = check_lengths(lengths, frames.shape[0])
+    accuracy = None
+    if model.machine_.frame.visible == "bernoulli" and lengths.max() > 1:
+        rows = frames.take(slice(None))
+        accuracy = expected_accuracy(np.asarray(model.predict_next(rows, lengths)), rows, lengths)
+    return Sequences(-found.frames, len(lengths), found, accuracy)
+
+
+BY_CAPABILITY: Mapping[str, Callable[..., Evaluation]] = {
+    "predict_next": _sequences,
+    "predict_log_proba": _classifier,
+    "predict": _regressor,
+    "reconstruction_error": _autoencoder,
+}
+"""Evaluations by the method that a model must have for them; the first that it has decides."""
+
+__all__ = [
+    "Classification", "Codes", "Columns", "Density", "Evaluation", "Reconstruction", "Regression", "Sequences",
+    "evaluate", "evaluate_likelihood", "expected_accuracy", "pca_error", "wilson_interval",
+]  # fmt: skip

@@ -1,0 +1,177 @@
+"""Measures of error: intervals, confusion tables, reconstructions through each depth, PCA, and rounded codes."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.losses import CrossEntropy
+from deepbelief.machine import Machine
+from deepbelief.pretraining import scaled
+from deepbelief.rows import BLOCK_ROWS
+from deepbelief.sources import RowSource, blocks
+from deepbelief.stack import Stack
+from deepbelief.units import get_unit
+
+Array = NDArray[Any]
+NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+MAX_PSEUDO_ROWS = 500  # a row's pseudo-likelihood costs a Gibbs step for each visible unit
+MAX_PCA_COLUMNS = 4096  # PCA needs a matrix of this width squared
+
+
+def wilson_interval(wrong: int, n: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of an error rate.
+
+    References
+    ----------
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(10, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.055, 0.174)
+    """
+    p, z2 = wrong / n, NORMAL_95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return 0.0 if wrong == 0 else middle - half, 1.0 if wrong == n else middle + half
+
+
+def confusion_table(truth: Array, predicted: Array, n_classes: int) -> NDArray[np.int64]:
+    """Return how many rows of class i were predicted as class j, both given by number."""
+    table = np.zeros((n_classes, n_classes), np.int64)
+    np.add.at(table, (truth, predicted), 1)
+    return table
+
+
+def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
+    """Return the squared error of each row, summed over inputs, after going through 1, 2 ... layers and back.
+
+    Returns
+    -------
+    ndarray of shape (n_layers, n_rows), float64
+        Gaussian inputs are in standard deviations of the training rows.
+    """
+    machines = [Machine(weights, bk) for weights in stack]
+    source = scaled(rows, stack.layers[0])
+    errors = np.zeros((len(machines), source.shape[0]))
+    for start in range(0, source.shape[0], BLOCK_ROWS):
+        v = bk.asarray(source.take(slice(start, start + BLOCK_ROWS)), dtype=machines[0].dtype)
+        h = v
+        for i, machine in enumerate(machines):
+            if i and stack.layers[i].mean is not None:
+                h = (h - bk.asarray(stack.layers[i].mean)) / bk.asarray(stack.layers[i].scale)
+            h = machine.mean_hidden(h)
+            squared = bk.xp.square(_down(stack, machines, h, i) - v).sum(axis=1)
+            errors[i, start : start + BLOCK_ROWS] = bk.to_numpy(squared)
+    return errors
+
+
+def _down(stack: Stack, machines: list[Machine], h: Any, top: int) -> Any:
+    for i in range(top, -1, -1):
+        h = machines[i].mean_visible(h)
+        weights = stack.layers[i]
+        if i and weights.mean is not None:
+            h = h * machines[i].bk.asarray(weights.scale) + machines[i].bk.asarray(weights.mean)
+    return h
+
+
+def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float, int] | None:
+    """Return the mean pseudo-log-likelihood of the first layer and the number of rows that it was taken over.
+
+    None where the units have none.
+    """
+    weights = stack.layers[0]
+    if weights.hidden != "bernoulli" or get_unit(weights.visible).spec == "gaussian":
+        return None
+    n = min(rows.shape[0], MAX_PSEUDO_ROWS)
+    index = np.linspace(0, rows.shape[0] - 1, n).round().astype(np.intp)
+    return float(pseudo_log_likelihood(weights, scaled(rows, weights).take(index)).mean()), n
+
+
+def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]:
+    """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row."""
+    squared, cross = np.zeros(rows.shape[0]), 0.0
+    bk, entropy, start = get_backend(), CrossEntropy(), 0
+    probabilities = autoencoder.pretrained_stack_.layers[0].visible == "bernoulli"
+    for block in blocks(rows, BLOCK_ROWS):
+        block = np.asarray(block, autoencoder.coefs_[0].dtype)
+        back = autoencoder.inverse_transform(autoencoder.transform(block))
+        squared[start : start + len(block)] = np.square(back - block).sum(axis=1, dtype=np.float64)
+        start += len(block)
+        if probabilities:
+            cross += float(entropy.values(bk, back, block).sum(dtype=np.float64))
+    return squared, cross / rows.shape[0] if probabilities else None
+
+
+def pca_error(rows: RowSource, n_components: int) -> float | None:
+    """Return the mean squared error per row of PCA fitted to these very rows: the least of any linear code.
+
+    It is the sum of the eigenvalues of the covariance that are left out. None where there are too many columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief.sources import as_source
+    >>> round(pca_error(as_source(np.eye(3)), 1), 6)
+    0.333333
+    """
+    n, width = rows.shape
+    if width > MAX_PCA_COLUMNS:
+        return None
+    first = np.asarray(rows.take(slice(0, 1)), np.float64)
+    total, products = np.zeros(width), np.zeros((width, width))
+    for block in blocks(rows, BLOCK_ROWS):
+        moved = np.asarray(block, np.float64) - first  # a common offset would swamp the products
+        total += moved.sum(axis=0)
+        products += moved.T @ moved
+    covariance = products / n - np.outer(total, total) / n**2
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    return float(np.maximum(eigenvalues[: max(width - n_components, 0)], 0).sum())
+
+
+def rounded_error(autoencoder: Any, rows: RowSource, bits: int) -> float:
+    """Return the mean squared error per row when each unit's codes are rounded to ``2**bits`` even steps."""
+    low, high = np.inf, -np.inf
+    for block in blocks(rows, BLOCK_ROWS):
+        codes = autoencoder.transform(block)
+        low, high = np.minimum(low, codes.min(axis=0)), np.maximum(high, codes.max(axis=0))
+    step = np.where(high > low, (high - low) / (2**bits - 1), 1)
+    squared = 0.0
+    for block in blocks(rows, BLOCK_ROWS):
+        block = np.asarray(block, autoencoder.coefs_[0].dtype)
+        codes = np.rint((autoencoder.transform(block) - low) / step) * step + low
+        squared += float(np.square(autoencoder.inverse_transform(codes) - block).sum(dtype=np.float64))
+    return squared / rows.shape[0]
+
+
+def stored_bytes(rows: RowSource) -> int:
+    """Return the size in bytes of a row where it is stored, before scaling."""
+    inner: Any = rows
+    for held in ("source", "array", "matrix", "dataset"):
+        while hasattr(inner, held):
+            inner = getattr(inner, held)
+    return int(rows.shape[1] * np.dtype(inner.dtype).itemsize)
+
+
+def expected_accuracy(predicted: Array, frames: Array, lengths: Array) -> float:
+    """Return TP / (TP + FP + FN) of predicted next frames, each in expectation; first frames are not predicted.
+
+    Parameters
+    ----------
+    predicted : ndarray of shape (n_frames, n_features)
+        Row t is the expectation of frame t + 1.
+    frames : ndarray of shape (n_frames, n_features)
+    lengths : ndarray of int
+        Of the sequences.
+    """
+    later = np.ones(len(frames), bool)
+    later[np.cumsum(lengths)[:-1]] = False
+    later[0] = False
+    seen, expected = frames[later], predicted[np.flatnonzero(later) - 1]
+    hits = float((seen * expected).sum())
+    return hits / max(float(seen.sum() + expected.sum()) - hits, 1e-12)
