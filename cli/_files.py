@@ -2,13 +2,10 @@
 
 import contextlib
 import os
-import secrets
-import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
 
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import SettingError
 
 
 def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), option: str = "--out") -> None:
@@ -51,39 +48,3 @@ def same_file(path: str, given: str) -> bool:
             if name and Path(path).samefile(Path(name).expanduser()):
                 return True
     return False
-
-
-@contextlib.contextmanager
-def replacing(path: str) -> Iterator[Path]:
-    """Give a temporary name in the same folder; move it to the path when the body has written it.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written; an old file is then as it was.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".deepbelief-{secrets.token_hex(8)}.tmp")
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        yield temporary
-        _sync(temporary)
-        temporary.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-        raise
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        _flush(file)
-
-
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

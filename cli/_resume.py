@@ -124,16 +124,18 @@ def checkpoint_for(
         If there is a checkpoint already, which neither ``--resume`` nor ``--force`` speaks of.
     """
     from deepbelief.checkpoints import CheckpointFile, remove
-    from deepbelief.hdf5 import previous_of
+    from deepbelief.hdf5 import check_replaceable, previous_of
 
     path, every = options["checkpoint"], options["checkpoint_every"]
     if every is None and path is not None:
         every = "5 min"
     path = path or f"{out.removesuffix('.h5')}.ckpt.h5"
-    for given in (*inputs, out):
-        if given is not None and (same_file(path, given) or _same(path, given)):
-            raise SettingError(f"--checkpoint {path} is a file of another purpose here; choose another name")
-    if options["resume"] is None and (os.path.lexists(path) or previous_of(path).exists()):
+    for mine in (path, str(previous_of(path))):
+        for given in (*inputs, out, options["log"]):
+            if given is not None and (same_file(mine, given) or _same(mine, given)):
+                raise SettingError(f"--checkpoint {path} is a file of another purpose here; choose another name")
+    check_replaceable(path)
+    if options["resume"] is None and (Path(path).exists() or previous_of(path).exists()):
         if not options["force"]:
             raise SettingError(
                 f"{path} is there from a run that was stopped: go on with deepbelief {command} --resume "

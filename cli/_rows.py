@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import SettingError, unknown
 
-from ._files import replacing
-
 Array = NDArray[Any]
 STDOUT = "-"
 
@@ -100,6 +98,8 @@ def writing(path: str, *, shape: tuple[int, ...], dtype: Any, header: Sequence[s
     if path == STDOUT:
         yield CsvWriter(sys.stdout, header)
         return
+    from deepbelief.hdf5 import replacing
+
     with replacing(path) as temporary:
         match check_format(path, (".csv", ".npy", ".h5")):
             case ".csv":

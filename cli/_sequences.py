@@ -221,9 +221,8 @@ def select_recorded(model: Any, data: Any, own: bool, chosen: tuple[str | None, 
 
 def write_picture(out: str, frames: "NDArray[Any]") -> None:
     """Draw a sequence: time from left to right."""
+    from deepbelief.hdf5 import replacing
     from deepbelief.plotting import plot_sequence, to_png
-
-    from ._files import replacing
 
     picture = to_png(plot_sequence(frames))
     with replacing(out) as temporary:

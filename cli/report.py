@@ -80,7 +80,8 @@ def open_rows(model: Any, data: str | None, where: dict[str, Any]) -> tuple[Any,
 
 def write(out: str, model: Any, content: Any, opened: Any, missing: str, shape: Any) -> None:
     """Draw the page and write it."""
-    from ._files import replacing
+    from deepbelief.hdf5 import replacing
+
     from ._page import page
     from ._sections import Report
 

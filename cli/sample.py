@@ -143,9 +143,8 @@ def check_image(model: Any, shape: Any) -> None:
 
 def write_image(out: str, rows: Any, shape: Any) -> None:
     """Write all rows as one picture."""
+    from deepbelief.hdf5 import replacing
     from deepbelief.plotting import plot_rows, to_png
-
-    from ._files import replacing
 
     picture = to_png(plot_rows(rows, shape=shape))
     with replacing(out) as temporary:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from fake_device import FakeDevice
 
-from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM
-from deepbelief.checkpoints import locked
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, save
+from deepbelief.checkpoints import locked, remove
 from deepbelief.checkpoints.keeper import differences, machine
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
-from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint
+from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint, write_checkpoint
+from deepbelief.stack import Checkpoint
 from deepbelief.training import Reporter
 
 ROWS = (np.random.default_rng(0).random((45, 12)) > 0.5).astype(np.float32)
@@ -104,7 +105,7 @@ def stop_everywhere(make, path, *data, n_updates):
 @pytest.fixture(autouse=True)
 def quick_disk(request, monkeypatch):
     """Do not wait for the disk; a kill does not switch it off."""
-    monkeypatch.setattr("deepbelief.hdf5.envelope.os.fsync", lambda handle: None)
+    monkeypatch.setattr("deepbelief.hdf5.replacement.os.fsync", lambda handle: None)
 
 
 PRETRAINING = {
@@ -282,6 +283,24 @@ def test_a_torn_checkpoint_is_found_and_the_one_before_it_used(tmp_path, damage)
     assert_same(went_on, make().fit(ROWS))
 
 
+def test_a_kill_while_a_damaged_checkpoint_is_replaced_leaves_the_one_before_it(tmp_path, monkeypatch):
+    file = interrupted(tmp_path, 5)
+    file.path.write_bytes(file.path.read_bytes()[:-99])
+    before = previous_of(file.path).read_bytes()
+    rename = Path.replace
+
+    def killed(self, target):
+        if Path(target) == file.path:
+            raise Stopped
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.warns(CheckpointWarning, match="the one before it"), pytest.raises(Stopped):
+            make(checkpoint=file).fit(ROWS)
+    assert previous_of(file.path).read_bytes() == before
+
+
 def test_two_generations_are_kept_and_nothing_else(tmp_path):
     file = interrupted(tmp_path, 5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5", "run.h5.previous"]
@@ -296,11 +315,78 @@ def test_where_no_checkpoint_is_whole(tmp_path):
         make(checkpoint=file).fit(ROWS)
 
 
-def test_a_file_that_is_no_checkpoint_is_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileFormatError, match="not a model file"):
-        make(checkpoint=tmp_path / "notes.txt").fit(ROWS)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+def another_file(path, kind):
+    """Put something at a path that is not a checkpoint."""
+    match kind:
+        case "text":
+            path.write_text("mine")
+        case "model":
+            save(RBM(2, n_iter=1).fit(ROWS), path)
+        case "damaged model":
+            save(RBM(2, n_iter=1).fit(ROWS), path)
+            path.write_bytes(path.read_bytes()[:-9])
+        case "empty":
+            path.touch()
+        case "link":
+            path.with_name("target").write_text("mine")
+            path.symlink_to("target")
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+
+
+def left(path):
+    """Return all that is in a folder."""
+    return {p.name: p.read_bytes() if p.is_file() else os.lstat(p).st_mode for p in path.iterdir()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links")
+@pytest.mark.parametrize("name", ["run.h5", "run.h5.previous", "run.h5.lock"])
+@pytest.mark.parametrize("kind", ["text", "model", "damaged model", "empty", "link", "folder", "pipe"])
+def test_another_file_is_never_replaced_or_removed(tmp_path, kind, name):
+    another_file(tmp_path / name, kind)
+    if name == "run.h5.lock" and kind == "empty":
+        return  # what a killed run leaves
+    before, path = left(tmp_path), tmp_path / "run.h5"
+    with pytest.raises((FileFormatError, DataError, SettingError), match=r"is not a checkpoint|regular file|lock"):
+        make(checkpoint=CheckpointFile(path, every="1 update")).fit(ROWS)
+    with pytest.raises((FileFormatError, DataError, SettingError)):
+        remove(path)
+    if name != "run.h5.lock":
+        with pytest.raises((FileFormatError, DataError)):
+            write_checkpoint(path, Checkpoint({}, {}, {}, 0))
+    assert left(tmp_path) == before
+
+
+def test_a_file_put_there_during_the_run_stays(tmp_path):
+    class Replaced(Reporter):
+        def update(self, *_):
+            (tmp_path / "run.h5").write_text("mine")
+
+    with pytest.warns(CheckpointWarning, match="is not a checkpoint of deepbelief and is left as it is"):
+        make(checkpoint=CheckpointFile(tmp_path / "run.h5", every="1 update"), verbose=Replaced()).fit(ROWS)
+    assert (tmp_path / "run.h5").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links")
+def test_a_checkpoint_behind_a_symbolic_link(tmp_path):
+    """Both generations lie where the link points; the link stays."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "run.h5").symlink_to("far/real.h5")
+    file = interrupted(tmp_path, 5)
+    assert sorted(p.name for p in (tmp_path / "far").iterdir()) == ["real.h5", "real.h5.previous"]
+    assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
+    remove(file.path)
+    assert [*(tmp_path / "far").iterdir()] == []
+    assert file.path.is_symlink()
+
+
+def test_an_empty_file_that_a_power_failure_left(tmp_path):
+    file = interrupted(tmp_path, 5)
+    file.path.write_bytes(b"")
+    with pytest.warns(CheckpointWarning, match="is empty; going on from the one before it"):
+        assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
@@ -310,7 +396,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("deepbelief.hdf5.envelope.os.fsync", full)
+    monkeypatch.setattr("deepbelief.hdf5.replacement.os.fsync", full)
     monkeypatch.setattr("deepbelief.checkpoints.keeper.check_writable", lambda path: None)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -386,7 +472,9 @@ def test_intervals_that_are_none(every):
 def test_how_often_it_is_written(tmp_path, every, written, monkeypatch):
     """8 updates in 2 layers of 2 epochs of 2 updates; at the end of each layer in any case."""
     count = []
-    monkeypatch.setattr("deepbelief.checkpoints.keeper.write_checkpoint", lambda path, it: count.append(it.finished))
+    monkeypatch.setattr(
+        "deepbelief.checkpoints.keeper.write_checkpoint", lambda path, it, **_: count.append(it.finished)
+    )
     make(checkpoint=CheckpointFile(tmp_path / "run.h5", every=every)).fit(ROWS)
     assert count == [False] * written + [True]
 

@@ -211,14 +211,27 @@ def test_a_checkpoint_is_not_overwritten(stopped):
 
 def test_no_such_checkpoint(folder):
     assert bad("pretrain", "--resume", "none.h5") == "no such checkpoint: none.h5"
-    path = put_model(folder, "dbn")
-    assert (
-        bad("pretrain", "--resume", path.name)
-        == "dbn.h5 is a DBN, not a checkpoint; there is no whole checkpoint before it"
-    )
     assert "another purpose" in bad("pretrain", *TINY, "--out", "m.h5", "--checkpoint", "m.h5")
     assert "is written every" in bad("pretrain", *TINY, "--checkpoint-every", "rarely")
     assert run("finetune").exit_code == 2
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("name", ["thesis.txt", "dbn.h5", "m.ckpt.h5"])
+def test_another_file_is_no_checkpoint(folder, name, force):
+    """Given by name, or there by chance where the checkpoint of --out m.h5 lies."""
+    put_model(folder, "dbn")
+    Path("thesis.txt").write_text("mine")
+    Path("m.ckpt.h5").write_text("mine")
+    before = snapshot(folder)
+    given = () if name == "m.ckpt.h5" else ("--checkpoint", name)
+    says = f"{name} is not a checkpoint of deepbelief and is left as it is: choose another name"
+    assert bad("pretrain", *TINY, "--out", "m.h5", *given, *force) == says
+    assert bad("finetune", "dbn.h5", *FINE, "--out", "m.h5", *given, *force) in (
+        says, f"--checkpoint {name} is a file of another purpose here; choose another name"
+    )  # fmt: skip
+    assert bad("pretrain", "--resume", name, *force) == says
+    assert snapshot(folder) == before
 
 
 def test_a_checkpoint_of_something_else(stopped):

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deepbelief.errors import DataError, FileFormatError
-from deepbelief.hdf5 import ModelFile, check_writable, describe, envelope, read, reading, write
+from deepbelief.hdf5 import ModelFile, check_writable, describe, envelope, read, reading, replacing, write
+from deepbelief.hdf5 import leftovers as leftover_names
 from deepbelief.stack import Stack, Weights
 
 DATA = Path(__file__).parent / "data"
@@ -412,6 +413,52 @@ def test_check_writable_leaves_nothing_behind(path):
     check_writable(path)
     assert_same(small(), read(path))
     assert leftovers(path.parent) == []
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from deepbelief.hdf5 import ModelFile, replacing, write
+
+    def killed(*_):
+        print(flush=True)
+        sys.stdin.read(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.replace = killed
+    if sys.argv[2] == "write":
+        write(sys.argv[1], ModelFile("RBM", {}))
+    with replacing(sys.argv[1]):
+        pass
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.parametrize("way", ["write", "replacing"])
+def test_the_temporary_files_of_killed_processes_are_removed(path, way):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(path), way]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as run:
+        run.stdout.readline()
+        (left,) = leftovers(path.parent)
+        check_writable(path)
+        assert leftovers(path.parent) == [left]  # its process lives
+        run.stdin.close()
+        run.wait()
+    assert leftovers(path.parent) == [left]
+    host, pid, start = left.split("-")[1:4]
+    elsewhere = left.replace(host, "0" * 12)
+    other = [elsewhere, left.replace(".tmp", ".h5"), ".deepbelief-mine.tmp", "notes.tmp"]
+    reused = left.replace(f"-{pid}-{start}-", f"-{os.getpid()}-1-")
+    ours = left.replace(f"-{pid}-{start}-", f"-{os.getpid()}-{leftover_names._start_of(os.getpid())}-")
+    for name in (*other, reused, ours):
+        path.with_name(name).touch()
+    with replacing(path) as temporary:
+        temporary.write_text("x")
+        kept = {*other, ours, temporary.name, *([] if Path("/proc/self/stat").exists() else [reused])}
+        assert set(leftovers(path.parent)) == kept
+    path.with_name(left).touch()
+    write(path, small())
+    assert not path.with_name(left).exists()
 
 
 def deep(n):

@@ -17,8 +17,8 @@ from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
 from deepbelief.checkpoints.signals import Signals
-from deepbelief.errors import CheckpointWarning, DataError, Interrupted, SettingError
-from deepbelief.hdf5 import check_writable, last_checkpoint, previous_of, versions, write_checkpoint
+from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
+from deepbelief.hdf5 import check_replaceable, check_writable, last_checkpoint, previous_of, versions, write_checkpoint
 from deepbelief.seeds import run_seed
 from deepbelief.stack import Checkpoint, State
 
@@ -108,7 +108,7 @@ class FileKeeper(Keeper):
         self._stage, self._context = "", {}  # type: tuple[str, State]
         self._found: Checkpoint | None = None
         self._last: Checkpoint | None = None
-        self._warned = False
+        self._warned = self._damaged = False
         self._machine = machine()
         self._start_counting()
 
@@ -116,6 +116,7 @@ class FileKeeper(Keeper):
         """Begin a run, or find one to go on with."""
         self._settings, self._data = describe()
         found, trouble = last_checkpoint(self._path)
+        self._damaged = bool(trouble)
         if found is not None and found.finished and self._differences(found):
             found = None  # nothing is lost when the next run takes its place
         if trouble and found is not None:
@@ -195,13 +196,13 @@ class FileKeeper(Keeper):
 
     def _put(self, checkpoint: Checkpoint) -> bool:
         try:
-            write_checkpoint(self._path, checkpoint)
-        except (DataError, OSError, MemoryError) as error:
+            write_checkpoint(self._path, checkpoint, damaged=self._damaged)
+        except (DataError, FileFormatError, OSError, MemoryError) as error:
             if not self._warned:
                 _warn(f"no checkpoint: {error or 'not enough memory'}; training goes on")
             self._warned = True
             return False
-        self._last = checkpoint
+        self._last, self._damaged = checkpoint, False
         return True
 
     def _interrupted(self, number: int, written: bool) -> Interrupted:
@@ -223,12 +224,15 @@ def keeping(checkpoint: Any) -> Iterator[Keeper]:
     Raises
     ------
     SettingError
-        If it is none, or another run writes that file.
+        If it is not one, or another run writes that file.
+    FileFormatError
+        If there is a file that is not a checkpoint.
     """
     file = as_checkpoint_file(checkpoint)
     if file is None:
         yield NO_KEEPER
         return
+    check_replaceable(file.path)
     check_writable(file.path)
     with locked(file.path), Signals() as signals:
         keeper = FileKeeper(file, signals)

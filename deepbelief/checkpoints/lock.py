@@ -3,11 +3,14 @@
 import contextlib
 import importlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from deepbelief.errors import DataError, SettingError
-from deepbelief.hdf5 import previous_of
+from deepbelief.hdf5 import check_replaceable, previous_of
+
+MARK = b"deepbelief lock\n"  # content of a lock file, by which others are told apart
 
 
 def _lock_of(path: str | os.PathLike[str]) -> Path:
@@ -16,12 +19,12 @@ def _lock_of(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the lock of a checkpoint file, ``PATH.lock``, which goes with it.
+    """Hold the lock of a checkpoint file, ``PATH.lock``, which is removed with it.
 
     Raises
     ------
     SettingError
-        If another run holds it.
+        If another run holds it, or another file has that name.
     DataError
         If the folder cannot be written to.
     """
@@ -43,12 +46,17 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
 def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
     while True:
         try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+            raise DataError(f"cannot write {lock}: {error.strerror or error}") from error
+        if not _is_lock(handle):
+            os.close(handle)
+            raise SettingError(f"{lock} is another file, where the lock of {path} would be: choose another name")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[attr-defined]
             if os.path.samestat(os.fstat(handle), lock.stat()):
+                with contextlib.suppress(OSError):  # a full disk: an empty file is a lock too
+                    os.pwrite(handle, MARK, 0)
                 return handle
         except BlockingIOError:
             os.close(handle)
@@ -62,8 +70,22 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         os.close(handle)
 
 
+def _is_lock(handle: int) -> bool:
+    """Tell whether a file is a lock of this package, or empty."""
+    return stat.S_ISREG(os.fstat(handle).st_mode) and os.pread(handle, len(MARK) + 1, 0) in (MARK, b"")
+
+
 def remove(path: str | os.PathLike[str]) -> None:
-    """Take away a checkpoint and the one before it; SettingError if a run is writing it."""
+    """Remove a checkpoint and the one before it; a symbolic link to it stays.
+
+    Raises
+    ------
+    SettingError
+        If a run is writing it.
+    FileFormatError, DataError
+        If one of them is another file, which is not a checkpoint; nothing is then removed.
+    """
+    check_replaceable(path)
     with locked(path):
-        for file in (Path(path), previous_of(path)):
+        for file in (Path(os.path.realpath(path)), previous_of(path)):
             file.unlink(missing_ok=True)

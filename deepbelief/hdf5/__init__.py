@@ -78,10 +78,18 @@ and declared sizes beyond a memory limit or beyond what the file can hold (defla
 of one); all of that is checked before any array is read.
 """
 
-from deepbelief.hdf5.checkpoint import KIND, last_checkpoint, previous_of, read_checkpoint, write_checkpoint
-from deepbelief.hdf5.envelope import check_writable
+from deepbelief.hdf5.checkpoint import (
+    KIND,
+    check_replaceable,
+    is_checkpoint,
+    last_checkpoint,
+    previous_of,
+    read_checkpoint,
+    write_checkpoint,
+)
 from deepbelief.hdf5.model import FORMAT_VERSION, ModelFile
 from deepbelief.hdf5.reading import describe, read
+from deepbelief.hdf5.replacement import check_writable, replacing
 from deepbelief.hdf5.writing import versions, write
 
 CHECKPOINT = KIND
@@ -90,12 +98,15 @@ __all__ = [
     "CHECKPOINT",
     "FORMAT_VERSION",
     "ModelFile",
+    "check_replaceable",
     "check_writable",
     "describe",
+    "is_checkpoint",
     "last_checkpoint",
     "previous_of",
     "read",
     "read_checkpoint",
+    "replacing",
     "versions",
     "write",
     "write_checkpoint",

@@ -1,6 +1,7 @@
 """Checkpoints as model files of kind ``"Checkpoint"``, of which the last two are kept."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileFormatError
+from deepbelief.hdf5.envelope import MAGIC, open_regular
 from deepbelief.hdf5.model import ModelFile
 from deepbelief.hdf5.reading import read
 from deepbelief.hdf5.writing import write
@@ -18,19 +20,64 @@ KIND = "Checkpoint"
 ARRAY = "array at"  # an object with this one key stands for an array of the file
 
 
+_HEAD = 8192  # bytes in which the kind of every checkpoint stands, at offset 1472 today
+_IS_KIND = re.compile(rb"kind\0{4}.{16}" + KIND.encode() + rb"\0", re.DOTALL)
+
+
 def previous_of(path: str | os.PathLike[str]) -> Path:
-    """Return where the checkpoint before the last one lies."""
-    return Path(f"{os.fspath(path)}.previous")
+    """Return the path of the checkpoint before the last one, beside the file that a symbolic link points to."""
+    return Path(f"{os.path.realpath(path) if Path(path).is_symlink() else os.fspath(path)}.previous")
 
 
-def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; the one that was there stays beside it, under `previous_of`.
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a checkpoint, whole or damaged, by its first bytes.
 
     Raises
     ------
     DataError
-        When it cannot be written; what was there is unchanged.
+        If it cannot be read.
     """
+    with open_regular(path) as file:
+        head = file.read(_HEAD)
+    return head.startswith(MAGIC) and _IS_KIND.search(head) is not None
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse a path where a checkpoint, or the one before it, would take the place of any other file.
+
+    Raises
+    ------
+    FileFormatError
+        If there is another file.
+    DataError
+        If there is something that cannot be read, such as a folder.
+    """
+    previous = previous_of(path)
+    for file in (Path(path), previous):
+        # An empty file beside an older checkpoint is what a power failure makes of a checkpoint.
+        torn = file != previous and file.is_file() and not file.stat().st_size and previous.is_file()
+        if file.exists() and not torn and not is_checkpoint(file):
+            raise FileFormatError(f"{file} is not a checkpoint of deepbelief and is left as it is: choose another name")
+
+
+def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, damaged: bool = False) -> None:
+    """Write a checkpoint, whole or not at all; the one that was there stays beside it, under `previous_of`.
+
+    Parameters
+    ----------
+    path : str or path-like
+    checkpoint : Checkpoint
+    damaged : bool
+        Whether the file that is there is damaged: it is then replaced, and the one before it stays.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written; the old file is then unchanged.
+    FileFormatError
+        If another file, not a checkpoint, is there.
+    """
+    check_replaceable(path)
     arrays: dict[str, NDArray[Any]] = {}
     state = _take_apart(checkpoint.state, "state", arrays)
     attributes = {
@@ -38,7 +85,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
         "finished": checkpoint.finished,
     }  # fmt: skip
     model = ModelFile(KIND, checkpoint.settings, arrays=arrays, attributes=attributes, metadata=checkpoint.metadata)
-    write(path, model, previous=previous_of(path))
+    write(path, model, previous=None if damaged else previous_of(path))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -68,10 +115,11 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
     Raises
     ------
     DataError, FileFormatError
-        When there is one that cannot be used, and none before it.
+        If there is one that cannot be used and none before it, or another file that is not a checkpoint.
     """
+    check_replaceable(path)
     previous = previous_of(path)
-    if not (os.path.lexists(path) or previous.exists()):
+    if not (Path(path).exists() or previous.exists()):
         return None, ""
     try:
         return read_checkpoint(path), ""

@@ -1,0 +1,151 @@
+"""Replacement of a file in one step: a temporary file in the same folder, synced and renamed."""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepbelief.errors import DataError
+from deepbelief.hdf5.envelope import cannot
+from deepbelief.hdf5.leftovers import remove_leftovers, temporary_name
+
+PROBE = b"\0" * 4096  # bytes that a test of a folder writes: a full disk takes an empty file
+
+
+def replace_file(path: str | os.PathLike[str], content: memoryview, *, previous: Path | None = None) -> None:
+    """Put new content at a path, whole or not at all; the old file goes to ``previous`` where that is given.
+
+    A symbolic link stays and its target is replaced. The mode is the old file's, or what the umask gives.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written; the old file is then unchanged.
+    """
+    target, mode = _target(path)
+    if previous is None:  # else a checkpoint of a run, which looked at its start
+        remove_leftovers(target.parent)
+    with _temporary(path, target, mode) as temporary:
+        _write_new(temporary, content, mode)
+        if previous is not None and mode is not None:
+            _give_name(target, previous)
+        temporary.replace(target)
+    sync_folder(target.parent)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary file in the folder of the path; rename it to the path once the body has written it.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written; the old file is then unchanged.
+    """
+    target, mode = _target(path)
+    remove_leftovers(target.parent)
+    with _temporary(path, target, mode) as temporary:
+        _write_new(temporary, memoryview(b""), mode)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Check before long work that a file can be written at a path; the probe is removed again.
+
+    Temporary files that killed processes left in the folder are removed.
+
+    Raises
+    ------
+    DataError
+        If the folder does not exist or cannot be written to, or the path is not a regular file.
+
+    Examples
+    --------
+    >>> check_writable("no/such/folder/model.h5")
+    Traceback (most recent call last):
+    deepbelief.errors.DataError: cannot write no/such/folder/model.h5: there is no folder ...
+    """
+    target, mode = _target(path)
+    remove_leftovers(target.parent)
+    with _temporary(path, target, mode) as temporary:
+        _write_new(temporary, memoryview(PROBE), mode)
+        temporary.unlink()
+
+
+def _give_name(file: Path, name: Path) -> None:
+    """Give a file a second name, or, where there are no hard links, that name instead of its own."""
+    between = temporary_name(name)
+    try:
+        between.hardlink_to(file)
+    except OSError:
+        file.replace(name)
+    else:
+        between.replace(name)
+
+
+def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """Return the file to replace, behind symbolic links, and the mode of the old one."""
+    try:
+        target = Path(os.path.realpath(path))
+        folder, mode = target.parent.is_dir(), None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            mode = target.lstat().st_mode
+    except (OSError, ValueError) as error:
+        raise cannot("write", path, error) from error
+    if not folder:
+        raise DataError(f"cannot write {path}: there is no folder {target.parent}")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise DataError(f"cannot write {path}: not a regular file")
+    return target, mode
+
+
+@contextmanager
+def _temporary(path: str | os.PathLike[str], target: Path, mode: int | None) -> Iterator[Path]:
+    """Yield a name in the folder of the target; the file is removed if anything goes wrong."""
+    temporary = temporary_name(target)
+    try:
+        yield temporary
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) or _is_write_error(error):
+            kept = "" if mode is None else "; the old file is unchanged"
+            raise cannot("write", path, error, kept) from error
+        raise
+
+
+def _is_write_error(error: BaseException) -> bool:
+    """Tell whether this is HDF5's error for a full disk, which h5py raises as a RuntimeError."""
+    return isinstance(error, RuntimeError) and any(
+        os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
+    )
+
+
+def _write_new(path: Path, content: memoryview, mode: int | None) -> None:
+    """Write a new file and sync it to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666 if mode is None else 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        if mode is not None:
+            path.chmod(stat.S_IMODE(mode))
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system can; the file is whole either way."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
