@@ -261,7 +261,7 @@ def check_values(model: Model, statistics: ColumnStatistics) -> None:
             DataWarning,
             stacklevel=2,
         )
-    if model.stack.layers[0].visible == "bernoulli" and kind != "minmax" and (low < 0 or high > 1):
+    if model.stack.layers[0].visible_unit.enumerable and kind != "minmax" and (low < 0 or high > 1):
         warnings.warn(
             f"values from {low:.4g} to {high:.4g} where {model.path} was trained on 0 to 1: "
             "scale these data as those were",

@@ -212,7 +212,7 @@ def rbm_health(rbm: Any, X: Any) -> Health:
         rows = Machine(weights, bk).mean_hidden(rows)
         records = [{**r, "never_on": None} for r in rbm.history_ if r.get("layer", 1) == number]
         own = list(findings(records, number))
-        if weights.hidden == "bernoulli":
+        if weights.hidden_unit.unit_interval:
             own.insert(1, Finding(number, *_idle_found(*(float(share) for share in idle_shares(bk, rows)))))
         found += own
     return Health(tuple(found))

@@ -320,7 +320,7 @@ class LayerTrainer:
             rest /= self.spread.factor
         error = xp.square(rest).sum(axis=1).mean()
         ratio = update_ratio(self.bk, self.velocities[0], machine.W)
-        shares = idle_shares(self.bk, h) if machine.hidden.spec == "bernoulli" else ()
+        shares = idle_shares(self.bk, h) if machine.hidden.unit_interval else ()
         # One transfer for all of them.
         numbers = [
             float(n)
@@ -344,7 +344,7 @@ class LayerTrainer:
         # What is no model starts from wide weights and may well need its time.
         if self.estimator.is_model and error > 2 * self._baseline + 0.01 * weights.n_visible:
             return f"rows are reconstructed worse ({error:.4g}) than by their column means ({self._baseline:.4g})"
-        if weights.visible == weights.hidden == "gaussian" and np.linalg.norm(weights.W, 2) >= 1:
+        if weights.is_quadratic and np.linalg.norm(weights.W, 2) >= 1:
             return "Gaussian-Gaussian weights reached spectral norm 1, where the energy has no minimum"
         return ""
 

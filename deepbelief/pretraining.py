@@ -153,7 +153,7 @@ class _Run:
         rows = below.represent(rows)
         held = None if held is None else below.represent(held)
         if settings.binarize is not None:
-            if get_unit(below.machine.hidden.next_visible).spec != "bernoulli":
+            if not get_unit(below.machine.hidden.next_visible).enumerable:
                 raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
             if settings.binarize != "resample":
                 rows = rows.binarized(settings.binarize, *key, "binarize")
@@ -178,8 +178,10 @@ class _Run:
         layer = len(below)
         settings = self.settings[layer]
         hidden = named_unit(settings.hidden)
-        if hidden.spec.startswith("softmax"):
-            raise SettingError("softmax units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'")
+        if not hidden.can_be_hidden:
+            raise SettingError(
+                f"{hidden.spec} units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'"
+            )
         state = None if self.states is None else self.states[layer]
         if self.start is not None:
             weights = self.start.layers[layer]
@@ -251,14 +253,14 @@ def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], 
 def visible_above(hidden: Unit, means: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, column means) of a layer trained on these means of hidden units."""
     unit = get_unit(hidden.next_visible)
-    if hidden.standardise:
+    if hidden.scaled_above:
         _, mean, scale, centred = choose_visible(unit, means, peers)
         # A unit that is all but dead is no column to be blown up to the others' size: its weights would be huge.
         deviation = np.sqrt(peers.statistics(column_statistics(means)).var)
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     statistics = peers.statistics(column_statistics(means))
     column_means, n = statistics.mean, statistics.n
-    if unit.spec == "bernoulli":
+    if unit.unit_interval:
         column_means = (column_means * n + 1) / (n + 2)
     return unit, None, None, column_means.astype(means.dtype)
 

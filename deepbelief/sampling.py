@@ -115,7 +115,7 @@ def at_temperature(weights: Weights, temperature: float) -> Weights:
     """
     if temperature == 1:
         return weights
-    if "gaussian" in weights.visible or weights.hidden in ("gaussian", "rectified"):
+    if not (weights.visible_unit.discrete and weights.hidden_unit.discrete):
         raise SettingError(
             f"temperature={temperature:g} needs Bernoulli or softmax units on both sides, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}: use temperature=1"

@@ -11,15 +11,15 @@ from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.peers import ALONE, Peers
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
-from deepbelief.sources import ColumnStatistics, RowSource, blocks, check_unit_interval, column_statistics
+from deepbelief.sources import RowSource, check_domain, column_statistics
 from deepbelief.stack import Weights
-from deepbelief.units import Softmax, Unit, get_unit
+from deepbelief.units import Unit, get_unit
 
-ROUNDING = 1e-6
 # The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
 # error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
 # Many more hidden than visible units do so too: 256 on the 13 columns of wine, at a rate of 0.05 but not of 0.03.
 LARGEST_GAIN = 16.0
+AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
 USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
 
 
@@ -58,8 +58,8 @@ class RBMSettings:
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
-        if self.learn_variance and (visible.spec != "gaussian" or not hidden.tractable or not gradient.is_model):
-            kind = visible.spec if visible.spec != "gaussian" else hidden.spec
+        if self.learn_variance and not (visible.learns_variance and hidden.tractable and gradient.is_model):
+            kind = hidden.spec if visible.learns_variance else visible.spec
             raise SettingError(
                 f"learn_variance=True is for RBMs of Gaussian visible units and hidden units with an energy, got {kind}"
             )
@@ -70,8 +70,9 @@ class RBMSettings:
         if rate == "auto":
             active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
             rate = min(visible.visible_rate(n_visible), hidden.rate)
-            rate *= min(1.0, LARGEST_GAIN / (active * _slope(visible, visible_mean)))
-            if visible.spec == "bernoulli":
+            slope = None if visible_mean is None else visible.mean_slope(visible_mean)
+            rate *= min(1.0, LARGEST_GAIN / (active * (USUAL_SLOPE if slope is None else slope + 1e-12)))
+            if visible.enumerable:
                 rate *= min(1.0, 4 * n_visible / n_hidden)
         schedule = gradient.schedule if self.schedule == "auto" else self.schedule
         momentum = gradient.momentum if self.momentum == "auto" else self.momentum
@@ -82,25 +83,13 @@ class RBMSettings:
         )  # fmt: skip
 
 
-def _within_unit_interval(statistics: ColumnStatistics) -> bool:
-    """Tell whether all values lie in [0, 1], up to the rounding of whoever scaled them."""
-    return bool(statistics.min.min() >= -ROUNDING and statistics.max.max() <= 1 + ROUNDING)
-
-
-def _slope(visible: Unit, mean: np.ndarray[Any, Any] | None) -> float:
-    """Return the mean slope of Bernoulli visible units at their column means."""
-    if visible.spec != "bernoulli" or mean is None:
-        return USUAL_SLOPE
-    return float(np.mean(mean * (1 - mean))) + 1e-12
-
-
 def check_binary(visible: str | Unit, source: RowSource, binarize: str | None) -> None:
     """Refuse rows that cannot be taken as probabilities, where they are to be binarised."""
     if binarize is None:
         return
-    if visible != "auto" and get_unit(visible).spec != "bernoulli":
+    if visible != "auto" and not get_unit(visible).enumerable:
         raise SettingError(f"binarize={binarize!r} needs Bernoulli visible units, got visible={visible!r}")
-    check_unit_interval(source)
+    check_domain(source, get_unit(AUTOMATIC[0]))
 
 
 def choose_visible(visible: str | Unit, source: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
@@ -116,20 +105,14 @@ def choose_visible(visible: str | Unit, source: RowSource, peers: Peers = ALONE)
     """
     statistics = peers.statistics(column_statistics(source))
     if visible == "auto":
-        visible = "bernoulli" if _within_unit_interval(statistics) else "gaussian"
+        visible = next(name for name in AUTOMATIC if get_unit(name).admits(statistics.min, statistics.max))
     unit = get_unit(visible)
-    if unit.spec == "bernoulli" and not _within_unit_interval(statistics):
-        check_unit_interval(source)  # names the row and the column
-    elif unit.spec != "bernoulli":
-        unit.check_rows(statistics.min, statistics.max)
-    if isinstance(unit, Softmax):
-        start = 0
-        for block in blocks(source):
-            unit.check_block(block, start)
-            start += len(block)
+    unit.check_visible(len(statistics.min))
+    if not unit.admits(statistics.min, statistics.max):
+        check_domain(source, unit)  # names the row and the column
     dtype = source.dtype
     n = statistics.n
-    if unit.spec == "gaussian":
+    if unit.standardises:
         deviation = np.sqrt(statistics.var)
         # A column that is constant up to rounding has no scale of its own.
         constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(statistics.mean))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
+from deepbelief.units import Unit, get_unit, smaller_side
 
 Array = NDArray[np.floating[Any]]
 State = Mapping[str, Any]
@@ -66,6 +67,35 @@ class Weights:
     def n_hidden(self) -> int:
         """Number of hidden units."""
         return int(self.W.shape[1])
+
+    @property
+    def visible_unit(self) -> Unit:
+        """Type of the visible units."""
+        return get_unit(self.visible)
+
+    @property
+    def hidden_unit(self) -> Unit:
+        """Type of the hidden units."""
+        return get_unit(self.hidden)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the energy is quadratic in both sides: it has a minimum only while W is small."""
+        return self.visible_unit.quadratic and self.hidden_unit.quadratic
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether rows have a likelihood: both sides have an energy that can be summed over one of them."""
+        return self.visible_unit.tractable and self.hidden_unit.tractable and not self.is_quadratic
+
+    @property
+    def has_pseudo_likelihood(self) -> bool:
+        """Whether rows have a pseudo-likelihood."""
+        return self.visible_unit.has_pseudo_likelihood and self.hidden_unit.enumerable
+
+    def smaller_side(self, limit: int) -> tuple[str, int] | None:
+        """Return the side with fewer enumerable units, and their number; None if it exceeds the limit."""
+        return smaller_side(self.visible_unit, self.hidden_unit, (self.n_visible, self.n_hidden), limit)
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays that are present, by name."""

@@ -150,12 +150,41 @@ def super_calls(root: Path) -> list[str]:
     ]
 
 
+UNIT_NAMES = {"bernoulli", "gaussian", "rectified", "softmax", "labelled"}
+UNIT_TYPES = {"Bernoulli", "Gaussian", "Rectified", "Softmax", "Labelled"}
+
+
+def unit_comparisons(root: Path) -> list[str]:
+    """Return the places outside units/ that ask a unit for its name or class, and not for a capability."""
+    found = []
+    for room, path, tree in modules(root):
+        for node in ast.walk(tree) if room != "units" else ():
+            asked: list[ast.expr] = []
+            if isinstance(node, ast.Compare):
+                asked = [node.left, *node.comparators]
+            elif isinstance(node, ast.MatchValue):
+                asked = [node.value]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".startswith", ".endswith")):
+                asked = node.args
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}:
+                asked = node.args[1:]
+            parts = [part for each in asked for part in (each.elts if hasattr(each, "elts") else [each])]
+            values = {part.value.partition(":")[0] for part in parts if _is_text(part)}
+            if values & UNIT_NAMES or {ast.unparse(p).rpartition(".")[2] for p in parts} & UNIT_TYPES:
+                found.append(f"{where(path, node.lineno, root)}: {room} compares with a unit type")
+    return found
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def long_files(root: Path) -> list[str]:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for _, path, _ in modules(root)}
     return [f"{path.relative_to(root)}: {n} lines" for path, n in lengths.items() if n > MOST_LINES]
 
 
-CHECKS = [unknown_rooms, upward_imports, foreign_imports, super_calls, long_files]
+CHECKS = [unknown_rooms, upward_imports, foreign_imports, super_calls, unit_comparisons, long_files]
 Check = Callable[[Path], list[str]]
 
 
@@ -178,7 +207,8 @@ ALLOWED = {
     "deepbelief/plotting/axes.py": "def f():\n    from matplotlib.figure import Figure\n",
     "deepbelief/datasets.py": "def digits():\n    from sklearn.datasets import load_digits\n",
     "deepbelief/estimators/rbm.py": "import sklearn\nfrom .base import B\nclass R(B):\n    def f(self): super().f()\n",
-    "deepbelief/estimators/base.py": "from ..machine import Machine\n",
+    "deepbelief/estimators/base.py": "from ..machine import Machine\nunit = 'bernoulli' if Machine else 'gaussian'\n",
+    "deepbelief/units/types.py": "def f(u):\n    return u.spec == 'bernoulli'\n",
     "cli/__init__.py": "import click\nfrom rich import print\nfrom deepbelief import RBM\nfrom .pretrain import main\n",
     "cli/pretrain.py": "from deepbelief.estimators import DBN\nfrom . import main\n",
 }
@@ -210,6 +240,11 @@ VIOLATIONS = [
     (foreign_imports, "deepbelief/estimators/rbm.py", "import cupyx.scipy"),
     (foreign_imports, "cli/bench.py", "def f():\n    import cupy"),
     (super_calls, "deepbelief/optimizers.py", "class A(B):\n    def f(self):\n        return super().f()"),
+    (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return u.visible == 'gaussian'"),
+    (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return u.visible in ('gaussian', 'bernoulli')"),
+    (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return 'softmax' in u.visible"),
+    (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return u.spec.startswith('softmax')"),
+    (unit_comparisons, "cli/report.py", "def f(u):\n    return isinstance(u, (int, units.Softmax))"),
     (long_files, "cli/report.py", "x = 1\n" * (MOST_LINES + 1)),
 ]
 

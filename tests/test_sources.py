@@ -1,6 +1,7 @@
 """Rows by index, one pass over them, and scaling."""
 
 import json
+from functools import partial
 
 import h5py
 import numpy as np
@@ -20,9 +21,10 @@ from deepbelief.sources import (
     SubsetSource,
     as_source,
     blocks,
-    check_unit_interval,
+    check_domain,
     column_statistics,
 )
+from deepbelief.units import Bernoulli
 
 N, D = 23, 5
 RNG = np.random.default_rng(0)
@@ -215,24 +217,24 @@ def test_statistics_of_float32_are_summed_in_float64():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("check", [column_statistics, check_unit_interval])
+@pytest.mark.parametrize("check", [column_statistics, partial(check_domain, unit=Bernoulli())])
 @pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_matrix])
 def test_values_that_are_not_finite_are_named(value, check, convert):
     data = np.zeros((9, 4), np.float32)
     data[7, 2] = value
     data[8, 0] = np.nan
     with pytest.raises(DataError, match=f"row 7, column 2 .*counted from 0.* {value}"):
-        check(as_source(convert(data)), 3)
+        check(as_source(convert(data)), block_size=3)
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, 300])
 def test_values_outside_the_unit_interval_are_named(value):
     data = RNG.random((9, 4))
     data[0, 0], data[0, 1] = 0, 1
-    check_unit_interval(as_source(data), 4)
+    check_domain(as_source(data), Bernoulli(), 4)
     data[5, 3] = value
     with pytest.raises(DataError, match=f"row 5, column 3 .*{value:g}.*minmax.*gaussian"):
-        check_unit_interval(as_source(data), 4)
+        check_domain(as_source(data), Bernoulli(), 4)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_minmax_ends_exactly_at_0_and_1():
     data[:, 3] = 7
     scaling = Scaling.fit(as_source(data), "minmax")
     rows = scaling.apply(as_source(data)).take(slice(None))
-    check_unit_interval(as_source(rows))
+    check_domain(as_source(rows), Bernoulli())
     assert (rows[:, 3] == 0).all()
     varied = np.delete(rows, 3, axis=1)
     assert (varied.min(0) == 0).all()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
 from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, Softmax, get_unit
 
@@ -216,23 +216,33 @@ def test_initial_biases_give_the_column_means(bk, spec):
 # --- what is refused ---
 
 
-@pytest.mark.parametrize("low_high", [(-0.1, 1.0), (0.0, 1.5)])
-@pytest.mark.parametrize("spec", ["bernoulli", "softmax"])
-def test_rows_outside_the_unit_interval_are_refused(spec, low_high):
-    low, high = (np.array([x, 0.5]) for x in low_high)
-    with pytest.raises(DataError, match=r"need values in \[0, 1\]"):
-        get_unit(spec).check_rows(low, high)
-    get_unit(spec).check_rows(np.zeros(2), np.ones(2))
-    Gaussian().check_rows(low, high)
+@pytest.mark.parametrize(
+    ("spec", "rows", "place"),
+    [
+        ("bernoulli", [[0, 1], [0.5, 0.5]], None),
+        ("bernoulli", [[0, 1 + 1e-7], [-1e-7, np.nan]], None),
+        ("bernoulli", [[0, 1], [0, 1.01]], (1, 1)),
+        ("bernoulli", [[np.nan, -0.1], [7, 1]], (0, 1)),
+        ("gaussian", [[-3, 1e9]], None),
+        ("softmax:2", [[0, 1], [0.4, 0.6], [np.nan, np.nan]], None),
+        ("softmax:2", [[0.5, 0.5], [2, -1]], (1, 0)),
+        ("softmax:1,2", [[1, 0, 1], [1, 1, 1]], (1, 1)),
+        ("labelled:gaussian,2", [[9, 0, 1], [9, 1, 0]], None),
+        ("labelled:bernoulli,2", [[1, 0, 1], [9, 1, 1]], (1, 0)),
+        ("labelled:bernoulli,2", [[1, 1, 1], [9, 0, 1]], (0, 1)),
+    ],
+)
+def test_a_value_that_does_not_belong_is_found(spec, rows, place):
+    unit, rows = get_unit(spec), np.array(rows, float)
+    found = unit.foreign(rows)
+    assert (None if found is None else found[:2]) == place
+    assert place is None or not unit.admits(np.nanmin(rows, axis=0), np.nanmax(rows, axis=0))
 
 
-def test_rows_of_softmax_groups_must_sum_to_one():
-    good, bad = [1, 0, 0, 1, 0], [1, 0, 1, 1, 0]
-    Softmax((2, 3)).check_block(np.array([good, good]), 0)
-    with pytest.raises(DataError, match="row 101, softmax group 1 sums to 2, must sum to 1"):
-        Softmax((2, 3)).check_block(np.array([good, bad]), 100)
+def test_groups_must_fit_the_columns():
+    assert "sums to 2" in Softmax((2, 3)).foreign(np.array([[1.0, 0, 1, 1, 0]])).detail
     with pytest.raises(SettingError, match="2,3 sum to 5, not to 6 columns"):
-        Softmax((2, 3)).check_rows(np.zeros(6), np.ones(6))
+        Softmax((2, 3)).check_visible(6)
 
 
 def test_rectified_units_have_no_energy(bk):
@@ -240,7 +250,7 @@ def test_rectified_units_have_no_energy(bk):
     for refused in (
         lambda: Rectified().log_partition(bk, x),
         lambda: Rectified().energy(bk, x, x[0]),
-        lambda: Rectified().check_rows(np.zeros(2), np.ones(2)),
+        lambda: Rectified().check_visible(2),
         lambda: Rectified().initial_bias(np.zeros(2)),
     ):
         with pytest.raises(SettingError, match="rectified"):
@@ -287,4 +297,20 @@ def test_the_next_layer_can_take_this_layers_means(bk, spec):
     following = get_unit(unit.next_visible)
     x, bias = inputs()
     means = mean(bk, unit, x, bias)
-    following.check_rows(means.min(axis=0), means.max(axis=0))
+    assert following.foreign(means) is None
+
+
+@pytest.mark.parametrize("spec", TRACTABLE)
+def test_the_integral_is_the_partition_of_the_input_without_the_energy_of_the_state_0(bk, spec):
+    unit, (field, bias) = get_unit(spec), (bk.asarray(a) for a in inputs())
+    expected = unit.log_partition(bk, field + bias) - unit.energy(bk, 0 * field, bias)
+    found = unit.log_integral(bk, field, bias)
+    np.testing.assert_allclose(bk.to_numpy(found), bk.to_numpy(expected), rtol=1e-12)
+
+
+def test_a_unit_type_that_lacks_something_is_refused_by_its_name():
+    class Half:
+        spec, log_partition = "half", None
+
+    with pytest.raises(SettingError, match=r"Half must define activation, next_visible, .*enumerable"):
+        get_unit(Half())

@@ -116,8 +116,7 @@ class PretrainRun:
         machine = self._trainer.machine
         if self._by_likelihood:
             weights = machine.weights()
-            groups = get_unit(weights.visible).spec.count(",") + 1 if "softmax" in weights.visible else None
-            n_bits = None if groups is not None else min(HELD_BITS, weights.n_visible)
+            n_bits = min(HELD_BITS, weights.n_visible) if weights.visible_unit.enumerable else None
             return pseudo_log_likelihood(weights, self._held, n_bits=n_bits)
         bk = machine.bk
         v = bk.asarray(self._held, dtype=machine.dtype)
@@ -127,7 +126,7 @@ class PretrainRun:
 
 def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
     """Tell whether a layer is a model whose held-out pseudo-likelihood can be computed."""
-    return settings.is_model and weights.hidden == "bernoulli" and weights.visible != "gaussian"
+    return settings.is_model and weights.has_pseudo_likelihood
 
 
 def pretraining_plan(own: Any, X: Any, bk: Backend, seed: int) -> Plan:

@@ -35,7 +35,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.units import get_unit
+from deepbelief.units import Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -306,25 +306,23 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
     def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
         templates = code_templates(self.rbm, n_layers, self.code)
-        self._check_tied(any(get_unit(template.hidden).standardise for template in templates[:-1]))
-        self._loss_for(choose_visible(templates[0].visible, source)[0].spec)
+        self._check_tied(any(get_unit(template.hidden).scaled_above for template in templates[:-1]))
+        self._loss_for(choose_visible(templates[0].visible, source)[0])
         return templates
 
     def _loss(self) -> Loss:
         """Return the loss with the outputs that the stack's data ask for."""
-        return self._loss_for(self._first.visible)
+        return self._loss_for(self._first.visible_unit)
 
-    def _loss_for(self, visible: str) -> Loss:
+    def _loss_for(self, visible: Unit) -> Loss:
         if not isinstance(self.loss, str):
             return self.loss
-        if visible not in ("bernoulli", "gaussian"):
-            raise SettingError(f"an autoencoder's data are Bernoulli or Gaussian units, the stack's are {visible}")
-        name = self.loss
-        if name == "auto":
-            name = "cross_entropy" if visible == "bernoulli" else "squared_error"
+        if not visible.reconstruction_loss:
+            raise SettingError(f"an autoencoder's data are Bernoulli or Gaussian units, the stack's are {visible.spec}")
+        name = visible.reconstruction_loss if self.loss == "auto" else self.loss
         if name == "squared_error":
-            return SquaredError("sigmoid" if visible == "bernoulli" else "identity")
-        if visible != "bernoulli":
+            return SquaredError(visible.activation)
+        if not visible.unit_interval:
             raise SettingError("loss='cross_entropy' is for data in [0, 1]: use loss='squared_error' for real values")
         return get_loss(name)
 

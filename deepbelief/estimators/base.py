@@ -158,7 +158,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     check_number("sparsity_cost", rbm.sparsity_cost, low=0)
     if rbm.sparsity_target is not None:
         check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
-        if get_unit(rbm.hidden).spec != "bernoulli":
+        if not get_unit(rbm.hidden).enumerable:
             raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
     return RBMSettings(
         visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,

@@ -12,7 +12,6 @@ from deepbelief.estimators.streams import next_stream
 from deepbelief.sampling import fill_in, sample
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.units import Softmax, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -173,12 +172,11 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
 
 def _check_groups(rows: Array, weights: Weights, name: str) -> None:
     """Refuse softmax groups of which some values are missing and some are not."""
-    unit = get_unit(weights.visible)
-    if not isinstance(unit, Softmax):
+    sizes = weights.visible_unit.group_sizes(weights.n_visible)
+    if len(sizes) == weights.n_visible:  # each column is a unit
         return
     missing = np.isnan(rows)
-    starts = np.cumsum([0, *(unit.groups or (weights.n_visible,))[:-1]])
-    share = np.add.reduceat(missing.astype(float), starts, axis=1) / np.array(unit.groups or (weights.n_visible,))
+    share = np.add.reduceat(missing.astype(float), np.cumsum([0, *sizes[:-1]]), axis=1) / np.array(sizes)
     wrong = np.argwhere((share > 0) & (share < 1))
     if len(wrong):
         raise DataError(

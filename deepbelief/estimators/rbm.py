@@ -393,7 +393,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         out = bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states)))
         if self.weights_.mean is not None:
             out = out * self.weights_.scale + self.weights_.mean
-        if self.weights_.visible == "bernoulli":
+        if self.weights_.visible_unit.enumerable:
             out = out.astype(bool)
         return on_device(out, v, bk)
 

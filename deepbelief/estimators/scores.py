@@ -25,9 +25,9 @@ def _tractable(rbm: Any) -> bool:
 
 
 def _has_pseudo_likelihood(rbm: Any) -> bool:
-    if not hasattr(rbm, "weights_"):
-        return bool(rbm.hidden == "bernoulli" and rbm.visible != "gaussian")
-    return bool(rbm.weights_.hidden == "bernoulli" and rbm.weights_.visible != "gaussian")
+    if hasattr(rbm, "weights_"):
+        return bool(rbm.weights_.has_pseudo_likelihood)
+    return get_unit(rbm.hidden).enumerable and (rbm.visible == "auto" or get_unit(rbm.visible).has_pseudo_likelihood)
 
 
 class ScoredMixin:

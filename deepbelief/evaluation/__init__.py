@@ -24,7 +24,8 @@ from deepbelief.evaluation.results import (
 )
 from deepbelief.likelihood import log_likelihood
 from deepbelief.recurrent import check_lengths
-from deepbelief.sources import as_source, binarized, check_unit_interval
+from deepbelief.sources import as_source, binarized, check_domain
+from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MAX_BITS = 16
@@ -127,7 +128,7 @@ def evaluate_likelihood(
     """
     rows = as_source(X)
     if binarize is not None:
-        check_unit_interval(rows)
+        check_domain(rows, get_unit("bernoulli"))
         rows = binarized(rows, binarize, random_state, "evaluate")
     found = log_likelihood(model, rows, method=method, backend=backend, random_state=random_state, **ais)
     return Density(-found.rows, layers_of(model).sizes, found, binarize, random_state)
@@ -238,7 +239,7 @@ def _sequences(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Sequences
     frames = as_source(X)
     lengths = check_lengths(lengths, frames.shape[0])
     accuracy = None
-    if model.machine_.frame.visible == "bernoulli" and lengths.max() > 1:
+    if model.machine_.frame.visible_unit.enumerable and lengths.max() > 1:
         rows = frames.take(slice(None))
         accuracy = expected_accuracy(np.asarray(model.predict_next(rows, lengths)), rows, lengths)
     return Sequences(-found.frames, len(lengths), found, accuracy)

@@ -14,7 +14,6 @@ from deepbelief.pretraining import scaled
 from deepbelief.rows import BLOCK_ROWS
 from deepbelief.sources import RowSource, blocks
 from deepbelief.stack import Stack
-from deepbelief.units import get_unit
 
 Array = NDArray[Any]
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
@@ -86,7 +85,7 @@ def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float,
     None where the units have none.
     """
     weights = stack.layers[0]
-    if weights.hidden != "bernoulli" or get_unit(weights.visible).spec == "gaussian":
+    if not weights.has_pseudo_likelihood:
         return None
     n = min(rows.shape[0], MAX_PSEUDO_ROWS)
     index = np.linspace(0, rows.shape[0] - 1, n).round().astype(np.intp)
@@ -97,7 +96,7 @@ def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]
     """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row."""
     squared, cross = np.zeros(rows.shape[0]), 0.0
     bk, entropy, start = get_backend(), CrossEntropy(), 0
-    probabilities = autoencoder.pretrained_stack_.layers[0].visible == "bernoulli"
+    probabilities = autoencoder.pretrained_stack_.layers[0].visible_unit.unit_interval
     for block in blocks(rows, BLOCK_ROWS):
         block = np.asarray(block, autoencoder.coefs_[0].dtype)
         back = autoencoder.inverse_transform(autoencoder.transform(block))

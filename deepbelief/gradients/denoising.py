@@ -6,7 +6,7 @@ from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import SettingError, unknown
 from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
-from deepbelief.losses import CrossEntropy, Loss, SquaredError, get_loss
+from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.machine import Machine, Workspace
 
 
@@ -62,7 +62,7 @@ class Denoising:
         """Check the settings."""
         if self.corruption not in CORRUPTIONS:
             raise SettingError(unknown("corruption", self.corruption, CORRUPTIONS))
-        if not 0 <= self.level < (float("inf") if self.corruption == "gaussian" else 1):
+        if not 0 <= self.level < (float("inf") if CORRUPTIONS[self.corruption] is _add_noise else 1):
             raise SettingError(f"level must be at least 0, and below 1 for {self.corruption}, got {self.level!r}")
         if self.loss != "auto":
             get_loss(self.loss)
@@ -72,17 +72,16 @@ class Denoising:
         return
 
     def _loss_of(self, machine: Machine) -> Loss:
-        bernoulli = machine.visible.spec == "bernoulli"
         if not isinstance(self.loss, str):
             return self.loss
-        if machine.visible.spec not in ("bernoulli", "gaussian"):
-            raise SettingError(f"denoising needs Bernoulli or Gaussian visible units, got {machine.visible.spec}")
-        if not bernoulli and (self.loss == "cross_entropy" or self.corruption == "salt_and_pepper"):
+        visible = machine.visible
+        if not visible.reconstruction_loss:
+            raise SettingError(f"denoising needs Bernoulli or Gaussian visible units, got {visible.spec}")
+        if not visible.unit_interval and (self.loss == "cross_entropy" or self.corruption == "salt_and_pepper"):
             given = "loss='cross_entropy'" if self.loss == "cross_entropy" else "corruption='salt_and_pepper'"
             raise SettingError(f"{given} is for data in [0, 1]; real values take squared_error, masking or gaussian")
-        if bernoulli and self.loss != "squared_error":
-            return CrossEntropy()
-        return SquaredError("sigmoid" if bernoulli else "identity")
+        name = visible.reconstruction_loss if self.loss == "auto" else self.loss
+        return SquaredError(visible.activation) if name == "squared_error" else get_loss(name)
 
     def __call__(
         self,

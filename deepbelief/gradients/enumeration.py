@@ -8,6 +8,7 @@ from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.units import smaller_side
 
 LARGEST_SIDE = 16
 
@@ -61,8 +62,7 @@ class Exact:
         else:
             h_neg[...] = states
             field = xp.matmul(h_neg, machine.W.T, out=v_neg)
-            # Of Gaussian units the integral is this but for a factor, the same for all states.
-            log_p = h_neg @ machine.hbias + machine.visible.log_partition(bk, field + machine.vbias)
+            log_p = h_neg @ machine.hbias + machine.visible.log_integral(bk, field, machine.vbias)
             machine.visible.mean(bk, field, machine.vbias)
         p = xp.exp(log_p - log_p.max())
         p /= p.sum()
@@ -74,15 +74,13 @@ def _side(machine: Machine) -> tuple[str, int]:
     n_visible, n_hidden = machine.W.shape
     if not (machine.visible.tractable and machine.hidden.tractable):
         raise SettingError("gradient='exact' needs units with an energy: rectified ones have none")
-    sides = {"hidden": n_hidden} if machine.hidden.spec == "bernoulli" else {}
-    sides |= {"visible": n_visible} if machine.visible.spec == "bernoulli" else {}
-    side = min(sides, key=lambda name: sides[name], default="")
-    if not side or sides[side] > LARGEST_SIDE:
+    side = smaller_side(machine.visible, machine.hidden, (n_visible, n_hidden), LARGEST_SIDE)
+    if side is None:
         raise SettingError(
             f"gradient='exact' needs at most {LARGEST_SIDE} Bernoulli units on one side, got {n_visible} visible and "
             f"{n_hidden} hidden units: use 'pt' or 'pcd'"
         )
-    return side, sides[side]
+    return side
 
 
 def _states(machine: Machine, n_units: int) -> DeviceArray:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
-from deepbelief.likelihood.exact import enumerable, exact_samples, log_integral, weights_of
+from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
 from deepbelief.stack import Weights
@@ -286,7 +286,7 @@ def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
     """Return log Z of machines without connections and hidden biases, one for each row of visible biases."""
     bk = machine.bk
     hidden = machine.hidden.log_partition(bk, bk.xp.zeros((1, machine.W.shape[1]), vbias.dtype))
-    return log_integral(machine.visible, bk, bk.xp.zeros_like(vbias), vbias) + hidden
+    return machine.visible.log_integral(bk, bk.xp.zeros_like(vbias), vbias) + hidden
 
 
 def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int) -> tuple[Runs, float]:

@@ -12,7 +12,6 @@ from deepbelief.likelihood.exact import double_machine, hidden_log_p
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng
 from deepbelief.stack import Stack
-from deepbelief.units import get_unit
 
 DeviceArray = Any
 Array = NDArray[np.float64]
@@ -23,8 +22,7 @@ N_VECTORS = 20
 def has_bound(stack: Stack) -> bool:
     """Tell whether the layers have a likelihood, or a lower bound on it."""
     below, top = stack.layers[:-1], stack.layers[-1]
-    tractable = get_unit(top.hidden).tractable and not top.visible == top.hidden == "gaussian"
-    return not stack.tuned and tractable and all(weights.hidden == "bernoulli" for weights in below)
+    return not stack.tuned and top.has_likelihood and all(weights.hidden_unit.enumerable for weights in below)
 
 
 def check_bound(stack: Stack) -> None:

@@ -1,6 +1,5 @@
 """log Z of machines that share their weights and differ in their biases: one machine for each frame of a sequence."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +46,7 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
         If there are more than 12 hidden units, or they are not Bernoulli units.
     """
     bk, xp, n = machine.bk, machine.bk.xp, machine.W.shape[1]
-    if n > EXACT_UNITS or machine.hidden.spec != "bernoulli":
+    if n > EXACT_UNITS or not machine.hidden.enumerable:
         raise SettingError(
             f"{n} {machine.hidden.spec} hidden units cannot be enumerated for each frame: at most {EXACT_UNITS} "
             "Bernoulli units can; use method='ais'"
@@ -56,13 +55,7 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
     field = h @ machine.W.T
     found = np.empty(len(machine.vbias))
     for i in range(len(found)):
-        x = field + machine.vbias[i]
-        if machine.visible.spec == "gaussian":
-            inner = field @ machine.vbias[i] + 0.5 * xp.square(field).sum(axis=1)
-            inner += 0.5 * math.log(2 * math.pi) * field.shape[1]
-        else:
-            inner = machine.visible.log_partition(bk, x)
-        log_p = inner + h @ machine.hbias[i]
+        log_p = machine.visible.log_integral(bk, field, machine.vbias[i]) + h @ machine.hbias[i]
         top = log_p.max()
         found[i] = float(bk.to_numpy(xp.log(xp.exp(log_p - top).sum()) + top))
     return DrivenLogZ(found, np.zeros(len(found)), f"exact, over the states of {n} hidden units")
@@ -167,6 +160,6 @@ def _base(machine: Machine, n: int, rng: Rng) -> DeviceArray:
             total += mean
     total /= WARM_UP - WARM_UP // 2
     seen = bk.to_numpy(total).astype(np.float64).reshape(-1, n, total.shape[1]).mean(axis=0)
-    if machine.visible.spec != "gaussian":
+    if machine.visible.unit_interval:
         seen = (seen + SMOOTHING) / (1 + 2 * SMOOTHING)
     return bk.asarray(machine.visible.initial_bias(seen).astype(machine.dtype))

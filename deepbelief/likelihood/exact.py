@@ -12,7 +12,7 @@ from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, host_rng, run_seed
 from deepbelief.stack import Weights
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import get_unit
 
 DeviceArray = Any
 Array = NDArray[np.float64]
@@ -35,7 +35,7 @@ def weights_of(model: Any) -> Weights:
     for unit in (weights.visible, weights.hidden):
         if not get_unit(unit).tractable:
             raise SettingError(f"{unit} units have no energy, and so no likelihood: watch reconstruction instead")
-    if weights.visible == weights.hidden == "gaussian":
+    if weights.is_quadratic:
         raise SettingError(
             "a machine of Gaussian units on both sides has no likelihood here: use Bernoulli hidden units"
         )
@@ -48,15 +48,6 @@ def weights_of(model: Any) -> Weights:
 def double_machine(weights: Weights, backend: str | Backend = "numpy") -> Machine:
     """Return the machine in float64."""
     return Machine(weights, get_backend(backend), np.float64)
-
-
-def log_integral(unit: Unit, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-    """Return the log of the sum, or integral, of exp(-E(v) + v field) over the states of units with these biases.
-
-    It is the log partition of the total input less the energy of the state 0, which of a Gaussian unit is b**2 / 2.
-    """
-    rest = unit.energy(bk, bk.xp.zeros_like(bias).reshape(-1, bias.shape[-1]), bias)
-    return unit.log_partition(bk, field + bias) - rest
 
 
 def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
@@ -96,7 +87,7 @@ def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
 
 def enumerable(weights: Weights) -> bool:
     """Tell whether one side is small enough for `exact_log_z`."""
-    return min(_sides(weights).values(), default=LARGEST_SIDE + 1) <= LARGEST_SIDE
+    return weights.smaller_side(LARGEST_SIDE) is not None
 
 
 def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Array:
@@ -141,21 +132,14 @@ def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> 
     return np.asarray(machine.sample_visible(found, stream, np.empty((n_samples, weights.n_visible))))
 
 
-def _sides(weights: Weights) -> dict[str, int]:
-    """Return the number of units of each side that can be enumerated."""
-    sides = {"hidden": weights.n_hidden} if weights.hidden == "bernoulli" else {}
-    return sides | ({"visible": weights.n_visible} if weights.visible == "bernoulli" else {})
-
-
 def _smaller(weights: Weights) -> tuple[str, int]:
-    sides = _sides(weights)
-    side = min(sides, key=lambda name: sides[name], default="")
-    if not side or sides[side] > LARGEST_SIDE:
+    side = weights.smaller_side(LARGEST_SIDE)
+    if side is None:
         raise SettingError(
             f"{weights.n_visible} visible and {weights.n_hidden} hidden units: one side needs at most {LARGEST_SIDE} "
             "Bernoulli units to be enumerated; estimate log Z with ais_log_z"
         )
-    return side, sides[side]
+    return side
 
 
 def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
@@ -175,4 +159,4 @@ def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
 
 def hidden_log_p(machine: Machine, h: DeviceArray) -> DeviceArray:
     """Return the log of the sum, or integral, of exp(-E) over the visible states."""
-    return h @ machine.hbias + log_integral(machine.visible, machine.bk, h @ machine.W.T, machine.vbias)
+    return h @ machine.hbias + machine.visible.log_integral(machine.bk, h @ machine.W.T, machine.vbias)

@@ -11,7 +11,6 @@ from deepbelief.errors import SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.stack import Weights
-from deepbelief.units import Bernoulli, Softmax, get_unit
 
 DeviceArray = Any
 Array = NDArray[np.float64]
@@ -56,13 +55,12 @@ def pseudo_log_likelihood(
     [-2.0794, -2.0794, -2.0794]
     """
     weights = getattr(weights, "weights_", weights)
-    visible = get_unit(weights.visible)
-    if not isinstance(visible, (Bernoulli, Softmax)) or weights.hidden != "bernoulli":
+    if not weights.has_pseudo_likelihood:
         raise SettingError(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}"
         )
-    groups = _groups(weights, visible)
+    groups = _groups(weights)
     scale = 1.0
     if n_bits is not None:
         if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
@@ -79,11 +77,9 @@ def pseudo_log_likelihood(
     return scale * np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _groups(weights: Weights, visible: Any) -> list[slice]:
+def _groups(weights: Weights) -> list[slice]:
     """Return the columns of each visible unit; a Bernoulli unit is one column."""
-    sizes = (1,) * weights.n_visible
-    if isinstance(visible, Softmax):
-        sizes = visible.groups or (weights.n_visible,)
+    sizes = weights.visible_unit.group_sizes(weights.n_visible)
     ends = np.cumsum(sizes).tolist()
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
@@ -101,7 +97,7 @@ def _score_block(machine: Machine, growth: DeviceArray, v: DeviceArray, groups: 
         on = xp.stack([xp.log((growth[i] + decay) / odds).sum(axis=1) for i in range(*columns.indices(len(W)))], axis=1)
         on += machine.vbias[columns]
         value = v[:, columns]
-        if machine.visible.spec == "bernoulli":
+        if machine.visible.enumerable:
             score -= (value * xp.logaddexp(0 * on, -on) + (1 - value) * xp.logaddexp(0 * on, on))[:, 0]
         else:
             top = on.max(axis=1, keepdims=True)

@@ -164,7 +164,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
     weights = stack.layers[0]
     if source.shape[1] != weights.n_visible:
         raise DataError(f"X has {source.shape[1]} features, the model has {weights.n_visible}")
-    if "gaussian" in weights.visible:
+    if not weights.visible_unit.discrete:
         return
     start = 0
     for block in blocks(source):

@@ -88,7 +88,7 @@ def frame_log_likelihood(
 
 def _check_binary(weights: RecurrentWeights, v: NDArray[Any], start: int) -> None:
     """Refuse grey levels, which have no likelihood."""
-    if weights.frame.visible == "gaussian":
+    if not weights.frame.visible_unit.discrete:
         return
     wrong = np.argwhere((v != 0) & (v != 1))
     if len(wrong):

@@ -59,10 +59,7 @@ def _exact(machine: Machine) -> DeviceArray:
     field = h @ machine.W.T
     found = xp.empty(machine.vbias.shape, machine.dtype)
     for i in range(len(found)):
-        if machine.visible.spec == "gaussian":
-            log_p = h @ machine.hbias[i] + field @ machine.vbias[i] + 0.5 * xp.square(field).sum(axis=1)
-        else:
-            log_p = h @ machine.hbias[i] + machine.visible.log_partition(bk, field + machine.vbias[i])
+        log_p = h @ machine.hbias[i] + machine.visible.log_integral(bk, field, machine.vbias[i])
         p = xp.exp(log_p - log_p.max())
         mean = machine.visible.mean(bk, field.copy(), machine.vbias[i])
         found[i] = (p @ mean) / p.sum()

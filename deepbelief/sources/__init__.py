@@ -1,7 +1,7 @@
 """Rows in: arrays, sparse matrices and files of many kinds behind one interface."""
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
-from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_unit_interval, column_statistics
+from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_domain, column_statistics, refuse_foreign
 from deepbelief.sources.content import Content
 from deepbelief.sources.convert import as_source, is_stored
 from deepbelief.sources.files import read
@@ -47,7 +47,7 @@ __all__ = [
     "binarized",
     "blocks",
     "check_binarization",
-    "check_unit_interval",
+    "check_domain",
     "chunk_rows",
     "column_statistics",
     "csr_of",
@@ -56,5 +56,6 @@ __all__ = [
     "fits_on_disk",
     "is_stored",
     "read",
+    "refuse_foreign",
     "underlying",
 ]

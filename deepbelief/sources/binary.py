@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.seeds import RandomState, run_seed, stream
-from deepbelief.sources.checks import check_unit_interval
+from deepbelief.sources.checks import check_domain
 from deepbelief.sources.convert import as_source
 from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text
+from deepbelief.units import get_unit
 
 BINARIZATIONS = ("threshold", "sample", "resample")
 """How values in [0, 1] become bits: 1 from a half on, drawn once, or drawn anew in each epoch."""
@@ -122,5 +123,5 @@ def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomSt
     if binarize not in ("sample", "threshold"):
         raise SettingError(unknown("binarize", binarize, ("sample", "threshold")))
     source = as_source(X)
-    check_unit_interval(source)
+    check_domain(source, get_unit("bernoulli"))
     return BinarySource(source, binarize, run_seed(random_state)).take(slice(None))

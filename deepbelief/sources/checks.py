@@ -1,7 +1,7 @@
 """One pass over the rows: column statistics, finiteness, and the unit interval."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows
+from deepbelief.units import Foreign, Unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +142,13 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     return ColumnStatistics(n, mean, squares / n, low, high)
 
 
-def check_unit_interval(source: RowSource, block_size: int = 1024) -> None:
-    """Raise DataError unless every value lies in [0, 1].
+def check_domain(source: RowSource, unit: Unit, block_size: int = 1024) -> None:
+    """Raise DataError unless every value belongs to a unit type.
 
     Parameters
     ----------
     source : RowSource
+    unit : Unit
     block_size : int
         Rows that are in memory at once.
 
@@ -157,14 +159,18 @@ def check_unit_interval(source: RowSource, block_size: int = 1024) -> None:
     """
     start = 0
     for block in blocks(source, block_size):
-        # The negated form is true for NaN as well.
-        if not (block.min() >= 0 and block.max() <= 1):
-            if not np.isfinite(block).all():
-                _refuse_non_finite(block, start)
-            row, column = _first((block < 0) | (block > 1))
-            value: Any = block[row, column]
-            raise DataError(
-                f"row {start + row}, column {column} (both counted from 0) is {value:g}, outside [0, 1] as Bernoulli "
-                "units need; scale the columns (MinMaxScaler, --scale minmax or 255) or use visible='gaussian'"
-            )
+        if not np.isfinite(block).all():
+            _refuse_non_finite(block, start)
+        found = unit.foreign(block)
+        if found is not None:
+            refuse_foreign(unit, found, start + found.row, block[found.row, found.column])
         start += len(block)
+
+
+def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any) -> NoReturn:
+    """Raise the DataError of a value that does not belong to a unit type."""
+    detail = f", {found.detail}" if found.detail else ""
+    raise DataError(
+        f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: "
+        "scale the columns (MinMaxScaler, --scale minmax or 255) or use visible='gaussian'"
+    )

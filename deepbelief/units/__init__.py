@@ -3,10 +3,26 @@
 from collections.abc import Callable
 
 from deepbelief.errors import SettingError, unknown
+from deepbelief.units.base import Foreign, Unit
+from deepbelief.units.bernoulli import Bernoulli
+from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
-from deepbelief.units.types import Bernoulli, Gaussian, Rectified, Softmax, Unit
+from deepbelief.units.rectified import Rectified
+from deepbelief.units.softmax import Softmax
 
-__all__ = ["UNITS", "Bernoulli", "Gaussian", "Labelled", "Rectified", "Softmax", "Unit", "get_unit", "named_unit"]
+__all__ = [
+    "UNITS",
+    "Bernoulli",
+    "Foreign",
+    "Gaussian",
+    "Labelled",
+    "Rectified",
+    "Softmax",
+    "Unit",
+    "get_unit",
+    "named_unit",
+    "smaller_side",
+]
 
 UNITS: dict[str, Callable[..., Unit]] = {
     "bernoulli": Bernoulli,
@@ -16,6 +32,10 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "labelled": Labelled,
 }
 """Unit types by name: a new one is one class and one entry."""
+
+
+REQUIRED = tuple(name for name in vars(Unit) if not name.startswith("_"))
+"""Names that every unit type has."""
 
 
 def get_unit(spec: str | Unit) -> Unit:
@@ -38,8 +58,11 @@ def get_unit(spec: str | Unit) -> Unit:
     (3, 3, 2)
     """
     if not isinstance(spec, str):
-        if not hasattr(spec, "log_partition"):
+        missing = [name for name in REQUIRED if not hasattr(spec, name)]
+        if "log_partition" in missing or "spec" in missing:
             raise SettingError(f"a unit type must be one of {', '.join(UNITS)} or an instance, got {spec!r}")
+        if missing:
+            raise SettingError(f"the unit type {type(spec).__name__} must define {', '.join(missing)}")
         return spec
     name, _, sizes = spec.partition(":")
     if name not in UNITS or (sizes and name not in ("softmax", "labelled")):
@@ -58,6 +81,28 @@ def get_unit(spec: str | Unit) -> Unit:
     if min(groups) < 1:
         raise SettingError(f"softmax groups must be positive integers, for instance 'softmax:3,3,2', got {spec!r}")
     return Softmax(groups)
+
+
+def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int) -> tuple[str, int] | None:
+    """Return the side of a machine with fewer enumerable units, and their number; None if it exceeds the limit.
+
+    Parameters
+    ----------
+    visible, hidden : Unit
+    shape : tuple of int
+        (n_visible, n_hidden).
+    limit : int
+        Largest number of units.
+
+    Examples
+    --------
+    >>> smaller_side(Gaussian(), Bernoulli(), (2, 5), 16)
+    ('hidden', 5)
+    """
+    sides = {"hidden": (hidden, shape[1]), "visible": (visible, shape[0])}
+    sizes = {name: size for name, (unit, size) in sides.items() if unit.enumerable and size <= limit}
+    side = min(sizes, key=lambda name: sizes[name], default=None)
+    return None if side is None else (side, sizes[side])
 
 
 def named_unit(spec: str | Unit) -> Unit:

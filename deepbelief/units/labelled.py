@@ -7,9 +7,8 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.types import Softmax, Unit, dot
-
-DeviceArray = Any
+from deepbelief.units.base import DeviceArray, Foreign, Unit, dot
+from deepbelief.units.softmax import Softmax
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,19 @@ class Labelled:
     data: Unit
     n_labels: int
     activation: str = "identity"  # nothing feeds forward through them: they are visible units
-    standardise: bool = False
+    scaled_above: bool = False
     tractable: bool = True
+    can_be_hidden: bool = False
+    enumerable: bool = False
+    standardises: bool = False
+    learns_variance: bool = False
+    has_pseudo_likelihood: bool = False
+    reconstruction_loss: str = ""
     rate: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.data.spec not in ("bernoulli", "gaussian") or self.n_labels < 2:
+        if not self.data.reconstruction_loss or self.n_labels < 2:
             raise SettingError(
                 "labels go beside Bernoulli or Gaussian visible units, and there are at least 2 of them; got "
                 f"{self.data.spec!r} and {self.n_labels}"
@@ -52,6 +57,21 @@ class Labelled:
         return self.data.next_visible
 
     @property
+    def discrete(self) -> bool:
+        """That of the data."""
+        return self.data.discrete
+
+    @property
+    def unit_interval(self) -> bool:
+        """That of the data."""
+        return self.data.unit_interval
+
+    @property
+    def quadratic(self) -> bool:
+        """That of the data."""
+        return self.data.quadratic
+
+    @property
     def _label(self) -> Softmax:
         return Softmax((self.n_labels,))
 
@@ -59,10 +79,36 @@ class Labelled:
         """Return the smaller one of both types' rates."""
         return min(self.rate, self.data.visible_rate(n_units - self.n_labels))
 
-    def check_rows(self, low: Any, high: Any) -> None:
-        """Refuse what either type refuses."""
-        self.data.check_rows(low[: -self.n_labels], high[: -self.n_labels])
-        self._label.check_rows(low[-self.n_labels :], high[-self.n_labels :])
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return None."""
+        return None
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return those of the data, and the labels as one unit."""
+        return (*self.data.group_sizes(n_columns - self.n_labels), self.n_labels)
+
+    @property
+    def domain(self) -> str:
+        """That of the data, and that of the labels."""
+        return f"{self.data.domain}; labels take values in [0, 1] that sum to 1"
+
+    def check_visible(self, n_columns: int) -> None:
+        """Refuse a number that leaves no column for the data."""
+        if n_columns <= self.n_labels:
+            raise SettingError(f"{self.n_labels} labels need columns of data beside them, got {n_columns} columns")
+        self.data.check_visible(n_columns - self.n_labels)
+
+    def admits(self, low: Any, high: Any) -> bool:
+        """Return False: the labels' sums have to be looked at."""
+        return False
+
+    def foreign(self, block: Any) -> Foreign | None:
+        """Return the place of the first value that either type refuses."""
+        n = block.shape[1] - self.n_labels
+        found, label = self.data.foreign(block[:, :n]), self._label.foreign(block[:, n:])
+        if label is not None and (found is None or label.row < found.row):
+            return label._replace(column=n + label.column)
+        return found
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means of the data units and the probabilities of the labels."""
@@ -91,6 +137,12 @@ class Labelled:
         """Return the sum over both parts."""
         n = -self.n_labels
         return self.data.log_partition(bk, x[:, :n]) + self._label.log_partition(bk, x[:, n:])
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the sum over both parts."""
+        n = -self.n_labels
+        data = self.data.log_integral(bk, field[:, :n], bias[..., :n])
+        return data + self._label.log_integral(bk, field[:, n:], bias[..., n:])
 
     def initial_bias(self, mean: Any) -> Any:
         """Return the biases of both parts."""

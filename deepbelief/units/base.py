@@ -1,0 +1,142 @@
+"""The interface of a unit type, and what several of them share.
+
+A unit type is a stateless strategy. ``x`` is always the total input with the bias added, an array of
+shape (n_rows, n_units) on the device, and is overwritten where a method says so.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+
+DeviceArray = Any
+
+ROUNDING = 1e-6  # by which values scaled to [0, 1] elsewhere may lie outside it
+SUM_TOLERANCE = 1e-3  # by which the values of a softmax group may miss the sum 1
+
+
+class Foreign(NamedTuple):
+    """The place of a value that does not belong to a unit type, and what is wrong beside the value."""
+
+    row: int
+    column: int
+    detail: str = ""
+
+
+class Unit(Protocol):
+    """What a unit type provides; a new one is one class and one entry in `UNITS`."""
+
+    @property
+    def spec(self) -> str:
+        """How it is written in settings and files; `get_unit` reads it back."""
+
+    @property
+    def activation(self) -> str:
+        """The activation that computes its mean in a feed-forward network."""
+
+    @property
+    def next_visible(self) -> str:
+        """The visible type of a layer trained on its means."""
+
+    @property
+    def scaled_above(self) -> bool:
+        """Whether that next layer scales its inputs to zero mean and unit variance."""
+
+    @property
+    def tractable(self) -> bool:
+        """Whether it has an energy, and a machine of such units a free energy."""
+
+    @property
+    def can_be_hidden(self) -> bool:
+        """Whether it may stand on the hidden side."""
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether its units are independent of each other given the input, with the states 0 and 1."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its states are 0 and 1; likelihoods then are probabilities, not densities."""
+
+    @property
+    def unit_interval(self) -> bool:
+        """Whether its means are probabilities."""
+
+    @property
+    def standardises(self) -> bool:
+        """Whether a visible layer of such units standardises the columns of its training rows."""
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether a visible layer of such units can learn their variances."""
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether its log partition is quadratic: two such sides have an energy only while W is small."""
+
+    @property
+    def has_pseudo_likelihood(self) -> bool:
+        """Whether visible units have a pseudo-likelihood: each has finitely many states."""
+
+    @property
+    def reconstruction_loss(self) -> str:
+        """Name of the loss that compares its means with data; empty where there is none."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate to start from, as hidden units."""
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return the learning rate to start from, as visible units."""
+
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return the average slope of the mean's function at these column means; None where it has no bound."""
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return the number of columns of each unit, left to right."""
+
+    @property
+    def domain(self) -> str:
+        """The values that it takes, in words."""
+
+    def check_visible(self, n_columns: int) -> None:
+        """Raise where it cannot be the type of that many visible units."""
+
+    def admits(self, low: Any, high: Any) -> bool:
+        """Tell whether column minima and maxima show that all values belong to this type."""
+
+    def foreign(self, block: Any) -> Foreign | None:
+        """Return the place of the first finite value that does not belong to this type; None: all do."""
+
+    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` (without bias) by the mean of the unit's state."""
+
+    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the mean and write a draw of the state into ``out``."""
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the energy of a state without connections, shape (n_rows,)."""
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Return the log of the sum (or integral) over the unit's states, shape (n_rows,)."""
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the log of the sum (or integral) of exp(-E(v) + v field) over the states, shape (n_rows,)."""
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Return visible biases that give these (smoothed) column means when W = 0."""
+
+
+def outside(block: Any) -> Foreign | None:
+    """Return the place of the first value that lies outside [0, 1] by more than rounding."""
+    if block.size and block.min() >= -ROUNDING and block.max() <= 1 + ROUNDING:
+        return None
+    wrong = (block < -ROUNDING) | (block > 1 + ROUNDING)
+    row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+    return Foreign(int(row), int(column)) if wrong.any() else None
+
+
+def dot(v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+    """Return v b for each row; ``bias`` is one for all rows, or one for each."""
+    return v @ bias if bias.ndim == 1 else (v * bias).sum(axis=1)

@@ -1,0 +1,85 @@
+"""Binary units."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.units.base import ROUNDING, DeviceArray, Foreign, dot, outside
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """States 0 and 1."""
+
+    spec: str = "bernoulli"
+    activation: str = "sigmoid"
+    next_visible: str = "bernoulli"
+    scaled_above: bool = False
+    tractable: bool = True
+    can_be_hidden: bool = True
+    enumerable: bool = True
+    discrete: bool = True
+    unit_interval: bool = True
+    standardises: bool = False
+    learns_variance: bool = False
+    quadratic: bool = False
+    has_pseudo_likelihood: bool = True
+    reconstruction_loss: str = "cross_entropy"
+    rate: float = 0.1
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return 0.1."""
+        return self.rate
+
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return the mean of p (1 - p)."""
+        return float(np.mean(mean * (1 - mean)))
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return 1 for each column."""
+        return (1,) * n_columns
+
+    domain: str = "Bernoulli units take values in [0, 1]"
+
+    def check_visible(self, n_columns: int) -> None:
+        """Accept any number."""
+
+    def admits(self, low: Any, high: Any) -> bool:
+        """Tell whether all columns lie in [0, 1]."""
+        return bool(low.min() >= -ROUNDING and high.max() <= 1 + ROUNDING)
+
+    def foreign(self, block: Any) -> Foreign | None:
+        """Return the place of the first value outside [0, 1]."""
+        return outside(block)
+
+    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the probability of state 1."""
+        return bk.sigmoid(x, bias)
+
+    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the probability of state 1 and draw states into ``out``."""
+        return bk.sigmoid_sample(x, bias, rng, out)
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return -v b."""
+        return -dot(v, bias)
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Return the sum of softplus(x); NumPy's logaddexp takes ten times as long."""
+        xp = bk.xp
+        small = xp.abs(x)
+        xp.negative(small, out=small)
+        xp.exp(small, out=small)
+        xp.log1p(small, out=small)
+        small += xp.maximum(x, 0)
+        return small.sum(axis=1)
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the log partition of the total input: the state 0 has the energy 0."""
+        return self.log_partition(bk, field + bias)
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Return the logit of the means."""
+        return np.log(mean) - np.log1p(-mean)

@@ -1,0 +1,90 @@
+"""Noisy rectified linear hidden units."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import SettingError
+from deepbelief.units.base import DeviceArray, Foreign
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """Noisy rectified linear hidden units (Nair & Hinton 2010): max(0, x + N(0, sigmoid(x))).
+
+    They are the conditional of no tractable energy: no free energy, no likelihood.
+    """
+
+    spec: str = "rectified"
+    activation: str = "relu"
+    next_visible: str = "gaussian"
+    scaled_above: bool = True
+    tractable: bool = False
+    can_be_hidden: bool = True
+    enumerable: bool = False
+    discrete: bool = False
+    unit_interval: bool = False
+    standardises: bool = False
+    learns_variance: bool = False
+    quadratic: bool = False
+    has_pseudo_likelihood: bool = False
+    reconstruction_loss: str = ""
+    rate: float = 0.001
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return the rate of the hidden units."""
+        return self.rate
+
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return None."""
+        return None
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return 1 for each column."""
+        return (1,) * n_columns
+
+    domain: str = "rectified units take no data"
+
+    def check_visible(self, n_columns: int) -> None:
+        """Refuse: rectified units are hidden units."""
+        raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")
+
+    def admits(self, low: Any, high: Any) -> bool:
+        """Return False: rectified units are hidden units."""
+        return False
+
+    def foreign(self, block: Any) -> Foreign | None:
+        """Return the first place: rectified units are hidden units."""
+        return Foreign(0, 0)
+
+    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by max(0, x + bias), what the unit passes on."""
+        x += bias
+        return bk.xp.maximum(x, 0, out=x)
+
+    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Draw max(0, x + noise) into ``out`` and replace ``x`` by max(0, x)."""
+        x += bias
+        rng.normal(out)
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2, through xp: two temporaries, only for this unit type.
+        out *= bk.xp.sqrt(0.5 + 0.5 * bk.xp.tanh(0.5 * x))
+        out += x
+        bk.xp.maximum(out, 0, out=out)
+        bk.xp.maximum(x, 0, out=x)
+        return out
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Refuse: there is no energy."""
+        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Refuse: there is no energy."""
+        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Refuse: there is no energy."""
+        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Refuse: rectified units are hidden units."""
+        raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")

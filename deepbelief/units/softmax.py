@@ -1,0 +1,134 @@
+"""Categorical visible units, in groups."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import Backend, Rng
+from deepbelief.errors import SettingError
+from deepbelief.units.base import SUM_TOLERANCE, DeviceArray, Foreign, dot, outside
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Visible units in groups, in each of which exactly one is on.
+
+    Parameters
+    ----------
+    groups : tuple of int
+        Sizes of the groups, left to right; together all visible units. Empty: one group of all.
+    """
+
+    groups: tuple[int, ...] = ()
+    activation: str = "softmax"
+    next_visible: str = "bernoulli"
+    scaled_above: bool = False
+    tractable: bool = True
+    can_be_hidden: bool = False
+    enumerable: bool = False
+    discrete: bool = True
+    unit_interval: bool = True
+    standardises: bool = False
+    learns_variance: bool = False
+    quadratic: bool = False
+    has_pseudo_likelihood: bool = True
+    reconstruction_loss: str = ""
+    rate: float = 0.1
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return 0.1."""
+        return self.rate
+
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return None."""
+        return None
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return the sizes of the groups."""
+        sizes = self.groups or (n_columns,)
+        if sum(sizes) != n_columns:
+            raise SettingError(
+                f"softmax groups {','.join(map(str, sizes))} sum to {sum(sizes)}, not to {n_columns} columns"
+            )
+        return sizes
+
+    @property
+    def spec(self) -> str:
+        """How it is written, for instance ``"softmax:3,3,2"``."""
+        return "softmax:" + ",".join(map(str, self.groups)) if self.groups else "softmax"
+
+    def _slices(self, n_units: int) -> list[slice]:
+        sizes = self.group_sizes(n_units)
+        ends = np.cumsum(sizes)
+        return [slice(int(end) - size, int(end)) for end, size in zip(ends, sizes, strict=True)]
+
+    domain: str = "softmax units take values in [0, 1] that sum to 1 in each group"
+
+    def check_visible(self, n_columns: int) -> None:
+        """Refuse groups that do not fit."""
+        self.group_sizes(n_columns)
+
+    def admits(self, low: Any, high: Any) -> bool:
+        """Return False: the sums have to be looked at."""
+        return False
+
+    def foreign(self, block: Any) -> Foreign | None:
+        """Return the place of the first value outside [0, 1], or the first column of a group with another sum than 1.
+
+        Groups that are missing (NaN) belong.
+        """
+        found = outside(block)
+        for s in self._slices(block.shape[1]) if found is None else ():
+            wrong = np.flatnonzero(np.abs(block[:, s].sum(axis=1) - 1) > SUM_TOLERANCE)
+            if wrong.size and (found is None or wrong[0] < found.row):
+                total = block[wrong[0], s].sum()
+                found = Foreign(int(wrong[0]), s.start, f"its softmax group of {s.stop - s.start} sums to {total:g}")
+        return found
+
+    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the probabilities within each group."""
+        x += bias
+        for s in self._slices(x.shape[1]):
+            part = x[:, s]
+            part -= part.max(axis=1, keepdims=True)
+            bk.xp.exp(part, out=part)
+            part /= part.sum(axis=1, keepdims=True)
+        return x
+
+    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by probabilities and draw one unit of each group into ``out`` (Gumbel-max)."""
+        xp = bk.xp
+        rng.uniform(out)
+        tiny = xp.finfo(x.dtype).tiny
+        noise = -xp.log(-xp.log(xp.maximum(out, tiny)))
+        noise += x
+        noise += bias
+        self.mean(bk, x, bias)
+        out[...] = 0
+        rows = xp.arange(len(x))
+        for s in self._slices(x.shape[1]):
+            out[rows, s.start + noise[:, s].argmax(axis=1)] = 1
+        return out
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return -v b."""
+        return -dot(v, bias)
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Return the log-sum-exp of each group, summed over groups."""
+        xp = bk.xp
+        parts = [x[:, s] for s in self._slices(x.shape[1])]
+        tops = [part.max(axis=1, keepdims=True) for part in parts]
+        return sum(
+            (xp.log(xp.exp(part - top).sum(axis=1)) + top[:, 0] for part, top in zip(parts, tops, strict=True)),
+            start=xp.zeros(len(x), x.dtype),
+        )
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the log partition of the total input."""
+        return self.log_partition(bk, field + bias)
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Return the log of the means."""
+        return np.log(mean)
