@@ -16,6 +16,7 @@ setup(
             "deepbelief.backends._loops",
             ["deepbelief/backends/loops.c"],
             extra_compile_args=FLAGS,
+            libraries=[] if sys.platform == "win32" else ["m"],
             optional=True,  # without a compiler the package installs without it
             py_limited_api=STABLE_ABI,
         )

@@ -386,6 +386,10 @@ class FakeDevice:
         self._host.weigh(*_kernel(x, weight, out))
         return out
 
+    def log_odds(self, x, v, W, out):
+        self._host.log_odds(*_kernel(x, v, W, out))
+        return out
+
     def momentum_step(self, w, velocity, grad, rate, momentum, decay, nesterov):
         for number in (rate, momentum, decay):
             assert isinstance(number, int | float), "a number from the device would make the host wait"

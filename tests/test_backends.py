@@ -229,6 +229,23 @@ def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
 # --- sums of weighted rows ---
 
 
+@pairwise(
+    bk=EVERY, shape=[(1, 1, 1), (7, 3, 15), (3, 5, 16), (4, 6, 301)], size=[0.0, 0.01, 3.0, 60.0, 339.0, 5000.0],
+    kind=["bits", "grey"], indirect=["bk"],
+)  # fmt: skip
+def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
+    n_rows, n_units, width = shape
+    rng = np.random.default_rng(width)
+    v = rng.random((n_rows, n_units))
+    v = np.where(rng.random(v.shape) < 0.5, v.round(), v) if kind == "grey" else v.round()
+    W, x = size * rng.uniform(-1, 1, (n_units, width)), (size + 3) * rng.uniform(-1, 1, (n_rows, width))
+    off = (x[:, None] - v[:, :, None] * W).astype(np.longdouble)
+    truth = (np.logaddexp(0, off + W) - np.logaddexp(0, off)).sum(axis=2)
+    out = filled(bk, v.shape, np.float64)
+    assert bk.log_odds(*map(bk.asarray, (x, v, W)), out) is out
+    np.testing.assert_allclose(bk.to_numpy(out), truth.astype(float), rtol=1e-12, atol=1e-13 * width * max(1, size))
+
+
 @pairwise(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES, indirect=["bk"])
 def test_weigh_multiplies_rows_and_sums_columns(bk, shape, dtype):
     n_rows, width = shape

@@ -110,6 +110,18 @@ def test_large_weights_of_either_sign_stay_exact():
     assert np.isfinite(pseudo_log_likelihood(weights, v * 1e5)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1.0, 200.0, 800.0, 5000.0])
+def test_weights_of_any_size_have_the_conditionals_of_enumeration(size, dtype):
+    weights = tiny(6, 3, spread=1.5)
+    weights = Weights(*((size * a).astype(dtype) for a in (weights.W, weights.vbias, weights.hbias)))
+    v = np.array(list(itertools.product([0.0, 1.0], repeat=6)))
+    exact = Weights(*(a.astype(np.float64) for a in (weights.W, weights.vbias, weights.hbias)))
+    logs = [conditional(exact, v, [i])[np.arange(len(v)), v[:, i].astype(int)] for i in range(6)]
+    assert np.abs(logs).max() > size / 2
+    np.testing.assert_allclose(pseudo_log_likelihood(weights, v), np.sum(logs, axis=0), rtol=1e-9, atol=1e-9)
+
+
 def test_rows_are_scored_in_blocks_without_a_seam(bernoulli, monkeypatch):
     v = np.random.default_rng(3).random((50, 5))
     whole = pseudo_log_likelihood(bernoulli, v)

@@ -147,6 +147,22 @@ class Backend(Protocol):
     def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the columns' sums into ``out``."""
 
+    def log_odds(self, x: DeviceArray, v: DeviceArray, W: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others.
+
+        Parameters
+        ----------
+        x : array of shape (n_rows, n_hidden)
+            Hidden inputs of the rows.
+        v : array of shape (n_rows, n_units)
+            States of the units asked about, as they count in ``x``.
+        W : array of shape (n_units, n_hidden)
+            Their weights.
+        out : array of shape (n_rows, n_units)
+            The sum over hidden units of ``softplus(o + W) - softplus(o)``, with ``o = x - v W`` the hidden inputs
+            while the unit is off.
+        """
+
     def momentum_step(
         self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,
         decay: float, nesterov: bool,

@@ -241,6 +241,18 @@ class CupyBackend:
         self.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
         return out
 
+    def log_odds(self, x: Any, v: Any, W: Any, out: Any) -> Any:
+        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
+        (n_rows, width), n_units = x.shape, len(W)
+        _must(v.shape == out.shape == (n_rows, n_units) and W.shape[1] == width, x, v, W, out)
+        columns, values = (self.xp.ascontiguousarray(a.T) for a in (x, v))  # neighbours in memory are rows
+        found = self.xp.empty_like(values)
+        blocks = (found.size + kernels.THREADS - 1) // kernels.THREADS
+        numbers = np.int64(n_rows), np.int64(n_units), np.int64(width)
+        self.run("log_odds", x, blocks, (kernels.THREADS,), (columns, values, W, found, *numbers))
+        out[...] = found.T
+        return out
+
     def momentum_step(
         self, w: Any, velocity: Any, grad: Any, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:

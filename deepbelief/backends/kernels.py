@@ -261,6 +261,25 @@ __global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate,
 }
 """
 
+LOG_ODDS = r"""
+// A thread makes one value of out, of shape (n_units, n_rows): x is of shape (width, n_rows), v shaped like out.
+template <typename T>
+__global__ void log_odds(const T* x, const T* v, const T* W, T* out, const Index n_rows, const Index n_units,
+                         const Index width) {
+    const Index at = blockIdx.x * (Index)blockDim.x + threadIdx.x;
+    if (at >= n_rows * n_units) return;
+    const T* w = W + at / n_rows * width;
+    const T value = v[at];
+    T sum = 0;
+    for (Index j = 0; j < width; j++) {
+        const T off = x[j * n_rows + at % n_rows] - value * w[j], on = off + w[j];
+        const T above = exp(on > 0 ? -on : on), below = exp(off > 0 ? -off : off);
+        sum += (on > 0 ? on : T(0)) - (off > 0 ? off : T(0)) + log((1 + above) / (1 + below));
+    }
+    out[at] = sum;
+}
+"""
+
 # cuSPARSE would make the products, but the transposed one may differ from run to run, and CuPy's slices of a sparse
 # matrix make the host wait.
 SPARSE = r"""
@@ -338,9 +357,9 @@ __global__ void rows_transposed_times(const Index* ends, const int* indices, con
 }
 """.replace("THREADS", str(THREADS))
 
-SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + STEPS + SPARSE
+SOURCE = COMMON + PHILOX + DRAWS + SIGMOID + WEIGH + LOG_ODDS + STEPS + SPARSE
 ELEMENTWISE = (
     "bernoulli", "uniform", "normal", "sigmoid", "sigmoid_backward", "sigmoid_sample", "momentum_step", "adam_step",
 )  # fmt: skip
-KERNELS = (*ELEMENTWISE, "weigh", "rows_dense", "rows_times", "rows_transposed_times")
+KERNELS = (*ELEMENTWISE, "weigh", "log_odds", "rows_dense", "rows_times", "rows_transposed_times")
 NAMES = tuple(f"{kernel}<{t}>" for kernel in KERNELS for t in ("float", "double"))

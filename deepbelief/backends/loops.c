@@ -163,6 +163,144 @@ LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict squ
     }
 }
 
+/* exp(x) for |x| of at most 708, to a few units of the last place. */
+INLINE double exponential(double x) {
+    const double shift = 6755399441055744.0; /* 1.5 * 2**52: adding it rounds to a whole number, in the lowest bits */
+    const double shifted = x * 1.4426950408889634 + shift;
+    const double n = shifted - shift;
+    /* ln(2) in two parts, the first with so few bits that n times it is exact. */
+    double r = x - n * 0.693147180369123816490;
+    r = r - n * 1.90821492927058770002e-10;
+    /* Taylor series on [-ln(2) / 2, ln(2) / 2], relative error 6e-15. */
+    double p = 1.0 / 39916800;
+    p = p * r + 1.0 / 3628800;
+    p = p * r + 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
+    double power; /* 2**n */
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+#define WIDE 16 /* products side by side: a processor multiplies them at once */
+
+/* Products as fractions in [1, 2) and powers of two, so that factors never add up to an overflow. */
+typedef struct {
+    double fraction[WIDE];
+    uint64_t power[WIDE]; /* each fold adds 1023 too many */
+    int64_t folds;
+} Products;
+
+INLINE void empty_products(Products *all) {
+    for (int l = 0; l < WIDE; l++) {
+        all->fraction[l] = 1.0;
+        all->power[l] = 0;
+    }
+    all->folds = 0;
+}
+
+INLINE void fold(Products *all) {
+    for (int l = 0; l < WIDE; l++) {
+        uint64_t bits;
+        memcpy(&bits, &all->fraction[l], sizeof bits);
+        all->power[l] += bits >> 52;
+        bits = (bits & 0xFFFFFFFFFFFFFull) | 0x3FF0000000000000ull;
+        memcpy(&all->fraction[l], &bits, sizeof bits);
+    }
+    all->folds++;
+}
+
+INLINE double log_of(const Products *all) {
+    double fraction = 1.0;
+    uint64_t power = 0;
+    for (int l = 0; l < WIDE; l++) {
+        fraction *= all->fraction[l];
+        power += all->power[l];
+    }
+    return log(fraction) + 0.6931471805599453 * (double)((int64_t)power - 1023 * WIDE * all->folds);
+}
+
+/* log of the product of rest + share * growth over hidden units. So many steps make no overflow. */
+INLINE double log_product(const double *restrict rest, const double *restrict share, const double *restrict growth,
+                          int64_t width, int64_t steps) {
+    Products all;
+    empty_products(&all);
+    int64_t j = 0;
+    while (j + WIDE <= width) {
+        const int64_t left = (width - j) / WIDE, n = left < steps ? left : steps;
+        for (int64_t s = 0; s < n; s++, j += WIDE)
+            for (int l = 0; l < WIDE; l++) all.fraction[l] *= rest[j + l] + share[j + l] * growth[j + l];
+        fold(&all);
+    }
+    for (int l = 0; j + l < width; l++) all.fraction[l] *= rest[j + l] + share[j + l] * growth[j + l];
+    fold(&all);
+    return log_of(&all);
+}
+
+/* log of the product of (off + on exp((1 - v) W)) / (off + on exp(-v W)) over hidden units. */
+INLINE double log_ratio(const double *restrict off, const double *restrict on, const double *restrict growth,
+                        const double *restrict W, double v, int64_t width, int64_t steps) {
+    Products above, below;
+    empty_products(&above);
+    empty_products(&below);
+    int64_t j = 0;
+    while (j < width) {
+        const int64_t n = width - j < steps * WIDE ? width - j : steps * WIDE;
+        int64_t k = j;
+        for (; k + WIDE <= j + n; k += WIDE)
+            for (int l = 0; l < WIDE; l++) {
+                const double share = on[k + l] * exponential(-v * W[k + l]);
+                above.fraction[l] *= off[k + l] + share * growth[k + l];
+                below.fraction[l] *= off[k + l] + share;
+            }
+        for (int l = 0; k + l < j + n; l++) {
+            const double share = on[k + l] * exponential(-v * W[k + l]);
+            above.fraction[l] *= off[k + l] + share * growth[k + l];
+            below.fraction[l] *= off[k + l] + share;
+        }
+        j += n;
+        fold(&above);
+        fold(&below);
+    }
+    return log_of(&above) - log_of(&below);
+}
+
+/* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
+   of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
+   of a product, which needs one logarithm in all. growth is exp(W), sums are those of the rows of W; off and on have
+   room for a row of x. */
+LOOP void log_odds(const double *restrict x, const double *restrict v, const double *restrict W,
+                   const double *restrict growth, const double *restrict sums, double *restrict off,
+                   double *restrict on, double *restrict out, int64_t rows, int64_t visible, int64_t width,
+                   int64_t steps) {
+    for (int64_t r = 0; r < rows; r++, x += width, v += visible, out += visible) {
+        for (int64_t j = 0; j < width; j++) {
+            const double decay = exponential(-x[j]);
+            on[j] = 1.0 / (1.0 + decay);
+            off[j] = decay / (1.0 + decay);
+        }
+        for (int64_t i = 0; i < visible; i++) {
+            const double *restrict grown = growth + i * width;
+            if (v[i] == 0.0)
+                out[i] = log_product(off, on, grown, width, steps);
+            else if (v[i] == 1.0)
+                out[i] = sums[i] - log_product(on, off, grown, width, steps);
+            else
+                out[i] = log_ratio(off, on, grown, W + i * width, v[i], width, steps);
+        }
+    }
+}
+
 /* Write, for each column of x, the mean of what its values have over the first one, the sum of squares around that mean,
    and the least and the largest value. A NaN or an infinity is in the mean, and may be missing in the others. */
 LOOP void column_statistics(const float *restrict x, double *restrict mean, double *restrict squares,

@@ -16,6 +16,7 @@ from deepbelief.backends.blas import at
 
 Array = NDArray[Any]
 
+LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[Any]] = {
     "sigmoid": [P, P, N, N],
@@ -24,6 +25,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "weigh": [P, P, P, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, N],
+    "log_odds": [P, P, P, P, P, P, P, P, N, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "round_words": [P, P, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -70,6 +72,17 @@ class Loops:
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one step downhill; the numbers are rate, both betas, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
+
+    def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> None:
+        """Write what hidden units add to the log-odds of each visible unit; all arrays are float64.
+
+        No value of ``x`` or ``W`` is beyond `LARGEST_EXPONENT` in size, and ``v`` lies in [0, 1].
+        """
+        off, on = np.empty((2, x.shape[1]))
+        largest = float(np.abs(W).max(initial=0.0))
+        steps = int(2 * LARGEST_EXPONENT / max(largest, 1e-3))  # a factor has at most the size of exp(largest)
+        arrays = (x, v, W, np.exp(W), W.sum(axis=1), off, on, out)
+        self._c.log_odds(*map(at, arrays), *v.shape, x.shape[1], steps)
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """Return, of each column, the mean beyond the first row, the squares around it, the least and the largest.
@@ -133,6 +146,10 @@ def is_right(loops: Loops) -> bool:
     right += [np.allclose(w, 0.75 * x), np.allclose(sums, 2 * x.sum(axis=0), atol=1e-5)]
     loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 0, 0, 0)
     right.append(np.allclose(w, 0.75 * x - np.sign(x)))
+    double, v, odds = x.astype(np.float64), np.array([[0, 0.25], [1, 0]]), np.empty((2, 2))
+    loops.log_odds(double, v, double, odds)
+    off = double[:, None] - v[:, :, None] * double
+    right.append(np.allclose(odds, (np.logaddexp(0, off + double) - np.logaddexp(0, off)).sum(axis=2)))
     mean, squares, low, high = loops.column_statistics(x)
     right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]
     right += [np.array_equal(low, x.min(axis=0)), np.array_equal(high, x.max(axis=0))]
@@ -146,9 +163,9 @@ def is_right(loops: Loops) -> bool:
     return all(right)
 
 
-def loops_for(*arrays: Array) -> Loops | None:
-    """Return the loops where they take these arrays, else None."""
-    if all(a.dtype == np.float32 and a.flags.c_contiguous for a in arrays):
+def loops_for(*arrays: Array, dtype: Any = np.float32) -> Loops | None:
+    """Return the loops where they take these arrays, of this type, else None."""
+    if all(a.dtype == dtype and a.flags.c_contiguous for a in arrays):
         return load()
     return None
 

@@ -235,6 +235,28 @@ class NumpyBackend:
         np.multiply(x, weight, out=x)
         return out
 
+    def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
+        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
+        found = loops.loops_for(x, v, W, out, dtype=np.float64)
+        small = found is not None and all(np.abs(a).max(initial=0) <= loops.LARGEST_EXPONENT for a in (x, W))
+        if found is not None and small and ((v >= 0) & (v <= 1)).all():
+            found.log_odds(x, v, W, out)
+            return out
+        for i, weights in enumerate(W):
+            off = x - v[:, i : i + 1] * weights
+            on = off + weights
+            # softplus(z) is max(z, 0) + log(1 + exp(-|z|)): nothing overflows, and one logarithm does for both.
+            rise = np.maximum(on, 0)
+            rise -= np.maximum(off, 0)
+            for z in (on, off):
+                np.negative(np.abs(z, out=z), out=z)
+                np.exp(z, out=z)
+                z += 1
+            on /= off
+            rise += np.log(on, out=on)
+            rise.sum(axis=1, out=out[:, i])
+        return out
+
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array | Product, rate: float, momentum: float, decay: float,
         nesterov: bool,

@@ -16,7 +16,6 @@ DeviceArray = Any
 Array = NDArray[np.float64]
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
-LARGEST = 700.0  # exponents that exp takes without overflow
 
 
 def pseudo_log_likelihood(
@@ -61,6 +60,7 @@ def pseudo_log_likelihood(
             f"visible={weights.visible!r}, hidden={weights.hidden!r}"
         )
     groups = _groups(weights)
+    score = _score_bits if weights.visible_unit.enumerable else _score_groups
     scale = 1.0
     if n_bits is not None:
         if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
@@ -68,12 +68,11 @@ def pseudo_log_likelihood(
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
         groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
     X, machine = np.asarray(X), double_machine(weights, backend)
-    growth = machine.bk.xp.exp(machine.bk.xp.minimum(machine.W, LARGEST))
-    rows = max(1, BLOCK_BYTES // (8 * 4 * weights.n_hidden))
+    rows = max(1, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape)))
     parts = []
     for start in range(0, len(X), rows):
         v = machine.bk.asarray(X[start : start + rows], dtype=np.float64)
-        parts.append(np.asarray(machine.bk.to_numpy(_score_block(machine, growth, v, groups))))
+        parts.append(np.asarray(machine.bk.to_numpy(score(machine, v, groups))))
     return scale * np.concatenate(parts) if parts else np.zeros(0)
 
 
@@ -84,23 +83,29 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_block(machine: Machine, growth: DeviceArray, v: DeviceArray, groups: list[slice]) -> DeviceArray:
-    xp, W = machine.bk.xp, machine.W
+def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice]) -> DeviceArray:
+    """Return the scores of rows of Bernoulli units, of which these columns count."""
+    bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
+    x += machine.hbias
+    if len(groups) < len(W):
+        columns = bk.asarray(np.array([group.start for group in groups]))
+        v, W, vbias = xp.take(v, columns, axis=1), W[columns], vbias[columns]
+    on = bk.log_odds(x, v, W, xp.empty_like(v))
+    on += vbias
+    return -(v * xp.logaddexp(0 * on, -on) + (1 - v) * xp.logaddexp(0 * on, on)).sum(axis=1)
+
+
+def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice]) -> DeviceArray:
+    """Return the scores of rows of softmax groups, of which these count."""
+    bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     score = xp.zeros(len(v), np.float64)
     for columns in groups:
-        # With o the hidden inputs while this unit is off, switching column i on adds its bias and the sum of
-        # softplus(o + W_i) - softplus(o) = log((exp(W_i) + exp(-o)) / (1 + exp(-o))) to -F.
-        off = x - v[:, columns] @ W[columns]
-        decay = xp.exp(xp.maximum(xp.minimum(-off, LARGEST), -LARGEST))
-        odds = 1 + decay
-        on = xp.stack([xp.log((growth[i] + decay) / odds).sum(axis=1) for i in range(*columns.indices(len(W)))], axis=1)
+        value = v[:, columns].copy()
+        off = x - value @ W[columns]
+        on = bk.log_odds(off, 0 * value, W[columns], xp.empty_like(value))
         on += machine.vbias[columns]
-        value = v[:, columns]
-        if machine.visible.enumerable:
-            score -= (value * xp.logaddexp(0 * on, -on) + (1 - value) * xp.logaddexp(0 * on, on))[:, 0]
-        else:
-            top = on.max(axis=1, keepdims=True)
-            total = xp.log(xp.exp(on - top).sum(axis=1, keepdims=True)) + top
-            score += ((on - total) * value).sum(axis=1)
+        top = on.max(axis=1, keepdims=True)
+        total = xp.log(xp.exp(on - top).sum(axis=1, keepdims=True)) + top
+        score += ((on - total) * value).sum(axis=1)
     return score
