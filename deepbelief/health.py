@@ -10,8 +10,9 @@ import numpy as np
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.machine import Machine
+from deepbelief.machine import Layers
 from deepbelief.sources import as_source
+from deepbelief.stack import Stack
 
 DeviceArray = Any
 Record = Mapping[str, Any]
@@ -206,10 +207,8 @@ def rbm_health(rbm: Any, X: Any) -> Health:
         raise DataError(f"X has {source.shape[1]} features, the model has {layers[0].n_visible}")
     rows = source.take(slice(0, min(ROWS, source.shape[0]))).astype(layers[0].W.dtype)
     bk, found = get_backend("numpy"), []
-    for number, weights in enumerate(layers, 1):
-        if weights.mean is not None:
-            rows = (rows - weights.mean) / weights.scale
-        rows = Machine(weights, bk).mean_hidden(rows)
+    means = Layers(Stack(tuple(layers)), bk).up(layers[0].enter(rows))  # type: ignore[arg-type]
+    for number, (weights, rows) in enumerate(zip(layers, means, strict=True), 1):
         records = [{**r, "never_on": None} for r in rbm.history_ if r.get("layer", 1) == number]
         own = list(findings(records, number))
         if weights.hidden_unit.unit_interval:

@@ -1,5 +1,6 @@
 """One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.stack import Weights
+from deepbelief.stack import Stack, Weights
 from deepbelief.units import get_unit
 
 DeviceArray = Any
@@ -70,6 +71,18 @@ class Machine:
         other = copy(self)
         other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
         return other
+
+    def enter(self, v: DeviceArray) -> DeviceArray:
+        """Return device rows in the units of the data as they enter the machine."""
+        if self._host.mean is None or self._host.scale is None:
+            return v
+        return (v - self.bk.asarray(self._host.mean)) / self.bk.asarray(self._host.scale)
+
+    def leave(self, v: DeviceArray) -> DeviceArray:
+        """Return device rows of the machine in the units of the data."""
+        if self._host.mean is None or self._host.scale is None:
+            return v
+        return v * self.bk.asarray(self._host.scale) + self.bk.asarray(self._host.mean)
 
     def rescale(self, factor: Any) -> None:
         """Let rows enter divided by this host vector beside their scale; the parameters stay."""
@@ -157,3 +170,34 @@ class Machine:
             h -= offsets[1]
             h *= negative
         return Product(v, h, out[0]), out[1], out[2]
+
+
+class Layers:
+    """The machines of a stack on a device, gone through upwards and downwards by their means.
+
+    Parameters
+    ----------
+    stack : Stack
+    bk : Backend
+    dtype : numpy dtype, optional
+        As for `Machine`.
+    """
+
+    def __init__(self, stack: Stack, bk: Backend, dtype: Any = None) -> None:
+        self.machines = [Machine(weights, bk, dtype) for weights in stack]
+
+    def up(self, v: DeviceArray) -> Iterator[DeviceArray]:
+        """Yield the hidden means of each layer; ``v`` are rows as they enter the first, sparse or dense."""
+        for i, machine in enumerate(self.machines):
+            v = machine.mean_hidden(machine.enter(v) if i else v)
+            yield v
+
+    def down(self, h: DeviceArray, n_layers: int | None = None) -> DeviceArray:
+        """Return the visible means, as rows enter the first layer, below hidden states of the top layer.
+
+        With ``n_layers`` the states are those of the last of so many layers.
+        """
+        for i in reversed(range(len(self.machines) if n_layers is None else n_layers)):
+            h = self.machines[i].mean_visible(h)
+            h = self.machines[i].leave(h) if i else h
+        return h

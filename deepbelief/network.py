@@ -183,14 +183,11 @@ def unroll(stack: Stack) -> tuple[list[Layer], tuple[Array, Array]]:
     hidden = layers_from_stack(stack)
     head: tuple[Array, Array] | None = None
     for i, weights in reversed(list(enumerate(stack.layers))):
-        W, bias = np.ascontiguousarray(weights.W.T), weights.vbias
-        if i and weights.mean is not None:
-            W = W * weights.scale  # type: ignore[operator]
-            bias = bias * weights.scale + weights.mean  # type: ignore[operator]
         if i:
-            hidden.append(Layer(W, bias, get_activation(get_unit(weights.visible).activation)))
+            W, bias = weights.folded_down()
+            hidden.append(Layer(W, bias, get_activation(weights.visible_unit.activation)))
         else:
-            head = W, bias
+            head = np.ascontiguousarray(weights.W.T), weights.vbias
     assert head is not None
     return hidden, head
 
@@ -205,10 +202,7 @@ def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> li
     """
     layers = []
     for i, weights in enumerate(stack.layers):
-        W, bias = weights.W, weights.hbias
-        if i and weights.mean is not None:
-            W = W / weights.scale[:, None]  # type: ignore[index]
-            bias = bias - weights.mean @ W
+        W, bias = weights.folded() if i else (weights.W, weights.hbias)
         own = get_unit(weights.hidden).activation
         chosen = get_activation(own if isinstance(activation, str) and activation == "auto" else activation)
         if chosen.name == "tanh" and own == "sigmoid":

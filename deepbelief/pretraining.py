@@ -11,7 +11,7 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
-from deepbelief.machine import Machine
+from deepbelief.machine import Layers
 from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
@@ -267,17 +267,12 @@ def visible_above(hidden: Unit, means: RowSource, peers: Peers = ALONE) -> tuple
 
 def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> np.ndarray[Any, Any]:
     """Return the hidden means of a stack's top layer (or of its first ``n_layers``) as a NumPy array."""
-    layers = stack.layers[:n_layers]
-    machines = [Machine(w, bk) for w in layers]
-    dtype = machines[0].dtype
-    out = np.empty((source.shape[0], layers[-1].n_hidden), dtype)
-    entering = scaled(source, layers[0])
-    for start, stop, block in entering_blocks(entering, bk, dtype):
-        for i, machine in enumerate(machines):
-            if i and layers[i].mean is not None:
-                block = (block - bk.asarray(layers[i].mean)) / bk.asarray(layers[i].scale)
-            block = machine.mean_hidden(block)
-        out[start:stop] = bk.to_numpy(block)
+    weights = stack.layers[:n_layers]
+    layers, dtype = Layers(Stack(weights), bk), weights[0].W.dtype
+    out = np.empty((source.shape[0], weights[-1].n_hidden), dtype)
+    for start, stop, block in entering_blocks(scaled(source, weights[0]), bk, dtype):
+        *_, top = layers.up(block)
+        out[start:stop] = bk.to_numpy(top)
     return out
 
 

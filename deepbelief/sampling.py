@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.machine import Machine
+from deepbelief.machine import Layers, Machine
 from deepbelief.stack import Stack, Weights
 
 DeviceArray = Any
@@ -29,11 +29,8 @@ def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
     -------
     device array of shape (n_rows, n_features)
     """
-    for weights in reversed(stack.layers):
-        h = Machine(weights, bk).mean_visible(h)
-        if weights.mean is not None:
-            h = h * bk.asarray(weights.scale) + bk.asarray(weights.mean)
-    return h
+    layers = Layers(stack, bk)
+    return layers.machines[0].leave(layers.down(h))
 
 
 def first_states(weights: Weights, n_chains: int, bk: Backend, rng: Rng) -> Array:

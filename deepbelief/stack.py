@@ -68,6 +68,28 @@ class Weights:
         """Number of hidden units."""
         return int(self.W.shape[1])
 
+    def enter(self, rows: Any) -> Any:
+        """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``."""
+        return rows if self.mean is None or self.scale is None else (rows - self.mean) / self.scale
+
+    def leave(self, rows: Any) -> Any:
+        """Return rows of the machine in the units of the data: ``rows * scale + mean``."""
+        return rows if self.mean is None or self.scale is None else rows * self.scale + self.mean
+
+    def folded(self) -> tuple[Array, Array]:
+        """Return W and hidden biases that take rows in the units of the data."""
+        if self.mean is None or self.scale is None:
+            return self.W, self.hbias
+        W = self.W / self.scale[:, None]
+        return W, self.hbias - self.mean @ W
+
+    def folded_down(self) -> tuple[Array, Array]:
+        """Return the transposed W and visible biases that give rows in the units of the data, from linear units."""
+        W = np.ascontiguousarray(self.W.T)
+        if self.mean is None or self.scale is None:
+            return W, self.vbias
+        return W * self.scale, self.vbias * self.scale + self.mean
+
     @property
     def visible_unit(self) -> Unit:
         """Type of the visible units."""

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from layer_runs import host
 
 from deepbelief.errors import SettingError
-from deepbelief.machine import Machine, Workspace
+from deepbelief.machine import Layers, Machine, Workspace
 from deepbelief.seeds import stream
-from deepbelief.stack import Weights
+from deepbelief.stack import Stack, Weights
 
 KINDS = ["bernoulli", "gaussian", "softmax:2,3"]
 
@@ -200,3 +200,23 @@ def test_a_workspace_reuses_its_memory(bk):
     space("b", 4, 3)[...] = 1
     np.testing.assert_array_equal(bk.to_numpy(space("a", 10, 3)), np.full((10, 3), 7))
     assert space("a", 12, 3).shape == (12, 3)
+
+
+def test_layers_go_up_and_down_through_the_scalings_between_them(bk):
+    rng = np.random.default_rng(1)
+    scaling = {"mean": rng.normal(size=3), "scale": rng.uniform(1, 2, 3)}
+    below = Weights(rng.normal(size=(5, 3)), rng.normal(size=5), rng.normal(size=3), "gaussian", "rectified")
+    above = Weights(rng.normal(size=(3, 2)), rng.normal(size=3), rng.normal(size=2), "gaussian", **scaling)
+    v, layers = rng.normal(size=(7, 5)), Layers(Stack((below, above)), bk)
+    first = np.maximum(v @ below.W + below.hbias, 0)
+    second = 1 / (1 + np.exp(-((first - above.mean) / above.scale @ above.W + above.hbias)))
+    for found, expected in zip(layers.up(bk.asarray(v)), (first, second), strict=True):
+        np.testing.assert_allclose(bk.to_numpy(found), expected, rtol=1e-12)
+    back = (second @ above.W.T + above.vbias) * above.scale + above.mean
+    np.testing.assert_allclose(bk.to_numpy(layers.down(bk.asarray(second))), back @ below.W.T + below.vbias, rtol=1e-12)
+    np.testing.assert_allclose(
+        bk.to_numpy(layers.down(bk.asarray(first), 1)), first @ below.W.T + below.vbias, rtol=1e-12
+    )
+    np.testing.assert_allclose(above.leave(above.enter(first)), first, rtol=1e-12)
+    W, bias = above.folded()
+    np.testing.assert_allclose(first @ W + bias, above.enter(first) @ above.W + above.hbias, rtol=1e-12)

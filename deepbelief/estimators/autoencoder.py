@@ -386,19 +386,14 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         network = self._decoder(bk)
         out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
         for start, stop, _, output in outputs(network, as_source(codes)):
-            out[start:stop] = self._in_units(bk.to_numpy(output))
+            out[start:stop] = self._first.leave(bk.to_numpy(output))
         return on_device(out, X, bk)
-
-    def _in_units(self, rows: Array) -> Array:
-        """Return rows as they left the network in the units of the data."""
-        mean, scale = self._first.mean, self._first.scale
-        return rows if mean is None or scale is None else rows * scale + mean
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""
         network = self._autoencoder(bk)
         for start, stop, rows, output in outputs(network, scaled(source, self._first)):
-            yield start, stop, self._in_units(bk.to_numpy(rows)), self._in_units(bk.to_numpy(output))
+            yield start, stop, self._first.leave(bk.to_numpy(rows)), self._first.leave(bk.to_numpy(output))
 
     def reconstruction_error(self, X: Any) -> Array:
         """Return the squared error of each row's reconstruction, summed over columns, in the units of the data.

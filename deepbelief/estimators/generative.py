@@ -70,7 +70,7 @@ class GenerativeMixin:
         held = None if clamp is None else _clamped(clamp, n_samples, weights)
         rng = bk.rng(next_stream(self, "sample", random_state))
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
-        inside = None if held is None else _entering(held, weights)
+        inside = None if held is None else weights.enter(held)
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
         return rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
 
@@ -127,18 +127,10 @@ class GenerativeMixin:
             block = found[start : start + BLOCK_ROWS]
             missing = np.isnan(block)
             filled = fill_in(
-                self.weights_, _entering(block, self.weights_), bk, rng, n_steps=int(n_steps), burn_in=int(burn_in)
+                self.weights_, self.weights_.enter(block), bk, rng, n_steps=int(n_steps), burn_in=int(burn_in)
             )
-            block[missing] = _leaving(filled, self.weights_)[missing]
+            block[missing] = self.weights_.leave(filled)[missing]
         return on_device(found, X, bk)
-
-
-def _entering(rows: Array, weights: Weights) -> Array:
-    return rows if weights.mean is None or weights.scale is None else (rows - weights.mean) / weights.scale
-
-
-def _leaving(rows: Array, weights: Weights) -> Array:
-    return rows if weights.mean is None or weights.scale is None else rows * weights.scale + weights.mean
 
 
 def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:

@@ -390,9 +390,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
         states = bk.asarray(scaled(source, self.weights_).take(slice(None)), dtype=machine.dtype)
         h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
-        out = bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states)))
-        if self.weights_.mean is not None:
-            out = out * self.weights_.scale + self.weights_.mean
+        out = self.weights_.leave(bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states))))
         if self.weights_.visible_unit.enumerable:
             out = out.astype(bool)
         return on_device(out, v, bk)

@@ -165,11 +165,7 @@ class SequenceModelMixin(TransformerMixin):
         bk, _, _, after = self._states(X, lengths)
         rng = bk.rng(stream(self._seed, "predict next"))
         frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, betas=betas, gibbs_steps=gibbs_steps)
-        return on_device(self._in_units_of_data(frames), X, bk)
-
-    def _in_units_of_data(self, frames: Array) -> Array:
-        frame = self.machine_.frame
-        return frames if frame.mean is None or frame.scale is None else frames * frame.scale + frame.mean
+        return on_device(self.machine_.frame.leave(frames), X, bk)
 
     def log_likelihood(self, X: Any, lengths: Any = None, *, method: str = "auto", **ais: Any) -> FrameLogLikelihood:
         """Return the log-likelihood of each frame given those before it, with the error that log Z brings.
@@ -243,4 +239,4 @@ class SequenceModelMixin(TransformerMixin):
         state = self.machine_.u0 if prefix is None else self._states(prefix, None)[3][-1]
         rng = bk.rng(next_stream(self, "sample", random_state))
         frames = sample_sequence(self.machine_, n_steps, state, bk, rng, gibbs_steps=gibbs_steps)
-        return self._in_units_of_data(frames)
+        return np.asarray(self.machine_.frame.leave(frames))

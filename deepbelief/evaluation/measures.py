@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deepbelief.backends import Backend, get_backend
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.losses import CrossEntropy
-from deepbelief.machine import Machine
+from deepbelief.machine import Layers
 from deepbelief.pretraining import scaled
 from deepbelief.rows import BLOCK_ROWS
 from deepbelief.sources import RowSource, blocks
@@ -55,28 +55,14 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
     ndarray of shape (n_layers, n_rows), float64
         Gaussian inputs are in standard deviations of the training rows.
     """
-    machines = [Machine(weights, bk) for weights in stack]
-    source = scaled(rows, stack.layers[0])
-    errors = np.zeros((len(machines), source.shape[0]))
+    layers, source = Layers(stack, bk), scaled(rows, stack.layers[0])
+    errors = np.zeros((len(stack), source.shape[0]))
     for start in range(0, source.shape[0], BLOCK_ROWS):
-        v = bk.asarray(source.take(slice(start, start + BLOCK_ROWS)), dtype=machines[0].dtype)
-        h = v
-        for i, machine in enumerate(machines):
-            if i and stack.layers[i].mean is not None:
-                h = (h - bk.asarray(stack.layers[i].mean)) / bk.asarray(stack.layers[i].scale)
-            h = machine.mean_hidden(h)
-            squared = bk.xp.square(_down(stack, machines, h, i) - v).sum(axis=1)
+        v = bk.asarray(source.take(slice(start, start + BLOCK_ROWS)), dtype=stack.layers[0].W.dtype)
+        for i, h in enumerate(layers.up(v)):
+            squared = bk.xp.square(layers.down(h, i + 1) - v).sum(axis=1)
             errors[i, start : start + BLOCK_ROWS] = bk.to_numpy(squared)
     return errors
-
-
-def _down(stack: Stack, machines: list[Machine], h: Any, top: int) -> Any:
-    for i in range(top, -1, -1):
-        h = machines[i].mean_visible(h)
-        weights = stack.layers[i]
-        if i and weights.mean is not None:
-            h = h * machines[i].bk.asarray(weights.scale) + machines[i].bk.asarray(weights.mean)
-    return h
 
 
 def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float, int] | None:

@@ -197,5 +197,4 @@ def unnormalised(
 def _entering(weights: Weights, source: RowSource) -> Iterator[Array]:
     """Iterate over blocks of rows as they enter the first machine, in float64."""
     for block in blocks(source):
-        v = np.asarray(block, dtype=np.float64)
-        yield v if weights.mean is None or weights.scale is None else (v - weights.mean) / weights.scale
+        yield weights.enter(np.asarray(block, dtype=np.float64))

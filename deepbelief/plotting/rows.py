@@ -46,8 +46,7 @@ def _take(X: Any, n: int) -> tuple[Any, Array]:
 
 def _units(model: Any, rows: Array) -> Array:
     """Return rows of a table as they enter the first layer, where columns of different kinds are alike."""
-    first = layers_of(model).layers[0]
-    return rows if first.mean is None or first.scale is None else (rows - first.mean) / first.scale
+    return np.asarray(layers_of(model).layers[0].enter(rows))
 
 
 def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto") -> "Axes":
