@@ -8,6 +8,7 @@ name of a run and the digest of what it learned; ``--only TEXT`` runs those with
 """
 
 import argparse
+import contextlib
 import hashlib
 import tempfile
 import warnings
@@ -65,10 +66,8 @@ def resumed(make: Callable[[], Any], *data: Any, at: int = 13) -> Any:
     """Return a model whose run was stopped and went on from its checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         file = CheckpointFile(Path(folder) / "run.h5", every="1 updates")
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             make().set_params(checkpoint=file, verbose=Stop(at)).fit(*data)
-        except KeyboardInterrupt:
-            pass
         return make().set_params(checkpoint=file).fit(*data)
 
 

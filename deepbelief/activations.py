@@ -108,7 +108,7 @@ class HardTanh:
 
 @dataclass(frozen=True)
 class Softsign:
-    """x / (1 + |x|): tanh with heavier tails (Glorot and Bengio 2010)."""
+    """``x / (1 + |x|)``: tanh with heavier tails (Glorot and Bengio 2010)."""
 
     name: str = "softsign"
     rate: float = 0.1
@@ -118,13 +118,13 @@ class Softsign:
         return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by z / (1 + |z|) with z = x + bias."""
+        """Replace ``x`` by ``z / (1 + |z|)`` with z = x + bias."""
         x += bias
         x /= 1 + bk.xp.abs(x)
         return x
 
     def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Multiply by (1 - |y|)**2."""
+        """Multiply by ``(1 - |y|)**2``."""
         bk.xp.abs(y, out=out)
         bk.xp.subtract(1, out, out=out)
         out *= out

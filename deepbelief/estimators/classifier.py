@@ -76,7 +76,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its
         alpha by the batch size.)
     l1 : float, default=0.0
-        L1 factor of the weights: l1 sum |W| is added to the mean loss.
+        L1 factor of the weights: ``l1 * sum(|W|)`` is added to the mean loss.
     max_norm : float or None, default=None
         The norm of the weights into each unit is kept within this.
     dropout : float or list of float, default=0.0

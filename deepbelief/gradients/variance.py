@@ -12,7 +12,7 @@ LEAST = math.log(1e-4)  # of the rows' own variance: a column that is constant w
 class LogVariance:
     """The logarithm of the variances, learned in the scale in which rows enter the machine.
 
-    A machine with E = |v - b|^2 / 2 sigma^2 - (v / sigma^2) W h - c h is one of unit variance that rows enter as
+    A machine with ``E = |v - b|^2 / 2 sigma^2 - (v / sigma^2) W h - c h`` is one of unit variance that rows enter as
     v / sigma, with W / sigma and b / sigma; log p(v) is then less by the sum of log sigma. With the latter weights
     held, log Z does not depend on sigma, so that the gradient needs no samples:
     d(-log p) / d(log sigma^2) = (1 - E[u (u - b - W h) | v]) / 2 for the entering row u.

@@ -1,0 +1,245 @@
+"""Write the documentation's page of measured results from the JSON beside this script.
+
+``python tables_to_docs.py`` writes ``docs/measured.md``; ``--check`` tells whether it is up to date.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "measured.md"
+TEST_ROWS = 10_000  # of MNIST
+
+
+def read(name: str) -> Any:
+    """Return the results of one script."""
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """Return the machine that a result comes from, in words."""
+    parts = [str(environment[key]) for key in ("cpu", "vectors") if environment.get(key)]
+    return f"{', '.join(parts)}, {environment['cores']} core{'s' if environment['cores'] != 1 else ''}"
+
+
+def spread(values: Iterable[float], digits: int, unit: str = "") -> str:
+    """Return the mean of some runs, and their standard deviation where there are several."""
+    values = list(values)
+    mean = f"{statistics.mean(values):.{digits}f}{unit}"
+    if len(values) < 2:
+        return f"{mean} (one seed)"
+    return f"{mean} (s.d. {statistics.stdev(values):.{digits}f}, {len(values)} seeds)"
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def by_seed(runs: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return runs named 'NAME seed N' or 'NAME, seed N' by their names."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for name, run in runs.items():
+        found[name.rpartition("seed ")[0].rstrip(" ,")].append(run)
+    return found
+
+
+def percent(errors: Iterable[float]) -> str:
+    """Return an error rate over MNIST's test rows."""
+    return spread([100 * n / TEST_ROWS for n in errors], 2, " %")
+
+
+def mnist() -> str:
+    """Test errors with all labels."""
+    arms = {"pretrained": "pretrained", "none": "without pretraining", "mlp": "`MLPClassifier`"}
+    rows = []
+    for name, runs in by_seed(read("mnist")["runs"]).items():
+        net, arm = name.rsplit(" ", 1) if name.rsplit(" ", 1)[-1] in arms else (name, "pretrained")
+        rows.append([net, arms[arm], percent(run["test_errors"] for run in runs)])
+    return table(["network", "", "test error"], rows)
+
+
+def few_labels() -> str:
+    """Test errors with few labels, mean over class-balanced draws."""
+    rows = []
+    for recipe, found in read("few_labels")["recipes"].items():
+        for labels, arms in sorted(found["test_error_of_each_draw"].items(), key=lambda item: int(item[0])):
+            for arm, errors in arms.items():
+                each = [100 * e for e in errors]
+                error = statistics.stdev(each) / len(each) ** 0.5
+                rows.append(
+                    [labels, recipe, arm, f"{statistics.mean(each):.2f} % (s.e. {error:.2f}, {len(each)} draws)"]
+                )
+    return table(["labels", "recipe", "", "test error"], sorted(rows, key=lambda row: (int(row[0]), row[1])))
+
+
+def pretraining() -> str:
+    """The same fine-tuning after three kinds of pretraining."""
+    rows = [
+        [name, percent(run["all"]["errors"] for run in runs), percent(run["few"]["errors"] for run in runs)]
+        for name, runs in by_seed(read("pretraining")["runs"]).items()
+    ]
+    return table(["pretraining of 784-500-500-500-10", "50,000 labels", "1,000 labels"], rows)
+
+
+def autoencoder() -> str:
+    """Squared errors of reconstructions."""
+    rows = []
+    for name, runs in by_seed(read("autoencoder")["runs"]).items():
+        best = spread([run["squared_error"] for run in runs], 3)
+        rows.append([name, best, f"{runs[0]['pca']:.3f}", f"{runs[0]['pca_clipped']:.3f}"])
+    return table(["network and code", "squared error per test image", "PCA", "PCA clipped to [0, 1]"], rows)
+
+
+def likelihood() -> str:
+    """Log-likelihoods of machines with a known or estimated log Z."""
+    found = read("likelihood")
+    bars = [[name, f"{runs[0]['below_the_bound']:.2f}"] for name, runs in by_seed(found["bars-and-stripes"]).items()]
+    small = [
+        [name, spread([run["test"] for run in runs], 2)]
+        for name, runs in by_seed(found["16 hidden, thresholded"]).items()
+    ]
+    return (
+        "Bars-and-Stripes 4 x 4, nats of the summed log-likelihood below its bound of -102.04, exact:\n\n"
+        + table(["gradient", "nats below the bound"], bars)
+        + "\n\nMNIST at a threshold, 16 hidden units, nats per test row, exact:\n\n"
+        + table(["training", "log-likelihood"], small)
+    )
+
+
+def binary_sets() -> str:
+    """Held-out log-likelihoods of binary sets."""
+    rows = []
+    for name, found in read("binary_sets")["results"].items():
+        seeds = found["seeds"]
+        values = [seed.get("test", seed.get("log_likelihood")) for seed in seeds]
+        rows.append([name, spread(values, 2), f"{found['floor']:.2f}"])
+    return table(["set", "RBM, nats per test row", "independent columns"], rows)
+
+
+def imputation() -> str:
+    """Missing pixels."""
+    found = read("imputation")
+    rows = [
+        [name, f"{result['squared_error']:.2f} (s.e. {result['standard_error']:.2f})"]
+        for name, result in found["results"].items()
+    ]
+    return table([f"MNIST, {100 * found['missing']:.0f} % of the pixels missing", "squared error per row"], rows)
+
+
+def outliers() -> str:
+    """Outliers among digits."""
+    rows = [[name, f"{result['roc_auc']:.3f}"] for name, result in read("outliers")["results"].items()]
+    return table(["score", "ROC-AUC, mean of 10 classes"], rows)
+
+
+def pianorolls() -> str:
+    """Polyphonic music."""
+    rows = [
+        [name, spread([run["log_likelihood"] for run in runs], 2), f"{min(run['low'] for run in runs):.2f}"]
+        for name, runs in by_seed(read("pianorolls")["runs"]).items()
+    ]
+    return table(["set", "nats per test frame", "lowest end of the AIS intervals"], rows)
+
+
+def speed() -> str:
+    """Time of an epoch beside its matrix products alone."""
+    rows = []
+    for shape, arms in read("speed")["results"].items():
+        for arm, times in arms.items():
+            others = [
+                f"{value['median_s']:.2f} {key.replace('_', ' ')}" for key, value in times.items() if "of_" in key
+            ]
+            rows.append([shape, arm, f"{1000 * times['median_s']:.1f} ms", "; ".join(others)])
+    return table(["case", "", "median", "ratio of medians"], rows)
+
+
+def peers() -> str:
+    """An epoch beside other packages."""
+    rows = [[name, f"{r['of_ours']['median_s']:.2f}"] for name, r in read("peers")["results"].items()]
+    return table(["784 x 500, batch 100, float32", "time as a multiple of deepbelief's"], rows)
+
+
+def defaults() -> str:
+    """Estimators without a setting."""
+    results = read("defaults")["results"]
+    arms = list(next(iter(results.values())))
+    rows = [
+        [name, *(f"{100 * statistics.mean(found[arm]['test_error']):.2f}" if arm in found else "" for arm in arms)]
+        for name, found in results.items()
+    ]
+    return table(["test error in %", *(f"`{arm}`" for arm in arms)], rows)
+
+
+def targets() -> str:
+    """Regression."""
+    rows = [
+        [data, f"`{arm}`", f"{statistics.mean(values['r2']):.3f}"]
+        for data, arms in read("targets")["regression"].items()
+        for arm, values in arms.items()
+    ]
+    return table(["data", "", "R2, mean of 10 splits"], rows)
+
+
+def memory() -> str:
+    """Peak memory of training."""
+    rows = [[name, f"{result['of_data']:.2f}"] for name, result in read("memory")["results"].items()]
+    return table(["`fit` on 60,000 x 784 rows", "peak as a multiple of the rows in float32"], rows)
+
+
+SECTIONS = {
+    "mnist": "MNIST, all labels",
+    "pretraining": "Does pretraining help?",
+    "few_labels": "MNIST, few labels",
+    "autoencoder": "MNIST through a narrow code",
+    "likelihood": "Likelihoods",
+    "binary_sets": "Binary sets",
+    "imputation": "Missing values",
+    "outliers": "Outliers",
+    "pianorolls": "Polyphonic music",
+    "defaults": "Defaults",
+    "targets": "Regression",
+    "speed": "Speed",
+    "peers": "Speed beside other packages",
+    "memory": "Memory",
+}
+INTRODUCTION = """# Measured
+
+Every number here is computed from the JSON that a script in `benchmarks/` wrote; `benchmarks/README.md` has the
+protocols and what was tried on the way. Means are over seeds, with their standard deviation. This page is generated:
+`python benchmarks/tables_to_docs.py`.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [INTRODUCTION]
+    for name, title in SECTIONS.items():
+        if not (HERE / f"{name}.json").is_file():
+            continue
+        environment = read(name).get("environment")
+        where = f" {machine(environment)}." if environment else ""
+        parts.append(f"## {title}\n\n`python {name}.py`.{where}\n\n{globals()[name]()}\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the page is out of date")
+    text = page()
+    if parser.parse_args().check:
+        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text)
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Settings of the documentation site: ``python -m sphinx -W docs build/docs``."""
+
+import inspect
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # an editable install needs no help; a bare checkout does
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+
+import deepbelief  # noqa: E402
+from deepbelief.cli import cli  # noqa: E402
+
+project = "deepbelief"
+author = "deepbelief developers"
+copyright = "2026, deepbelief developers"
+version = release = deepbelief.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["build", "examples", "**/README.*"]
+default_role = "py:obj"  # a link where the name is documented, else code
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "pydata_sphinx_theme"
+html_title = "deepbelief"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navbar_align": "left",
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+mathjax_path = "mathjax/tex-mml-chtml.js"
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the numpydoc sections say it in words
+numpydoc_show_class_members = True
+numpydoc_show_inherited_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 3600,
+    "within_subsection_order": "FileNameSortKey",
+    "remove_config_comments": True,
+    "image_scrapers": ("matplotlib",),
+    "plot_gallery": os.environ.get("DEEPBELIEF_DOCS_GALLERY", "1") == "1",
+}
+suppress_warnings = ["config.cache"]
+
+# Pages that follow from the code: one for each command, and the names that each module makes public.
+MODULES = {
+    "Estimators and functions": ["deepbelief"],
+    "Likelihood": ["deepbelief.likelihood"],
+    "Building blocks": [
+        "deepbelief.units",
+        "deepbelief.gradients",
+        "deepbelief.activations",
+        "deepbelief.losses",
+        "deepbelief.optimizers",
+        "deepbelief.schedules",
+        "deepbelief.backends",
+    ],
+    "Data": ["deepbelief.sources", "deepbelief.datasets"],
+    "Diagnostics and pictures": ["deepbelief.diagnostics", "deepbelief.plotting", "deepbelief.tensorboard"],
+    "Files and runs": ["deepbelief.checkpoints", "deepbelief.hdf5", "deepbelief.distributed"],
+    "Errors and warnings": ["deepbelief.errors"],
+}
+
+
+def public_names(module: str) -> list[str]:
+    """Return the names that a module lists, else those of the classes and functions that it defines."""
+    found = import_module(module)
+    listed = getattr(found, "__all__", None)
+    if listed is None:
+        listed = [
+            name
+            for name, value in vars(found).items()
+            if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module
+        ]
+    return sorted(
+        name for name in listed if inspect.isclass(getattr(found, name)) or inspect.isroutine(getattr(found, name))
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Write a page that follows from the code, if it changed: Sphinx then rebuilds only what it must."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def write_commands() -> None:
+    """Write a page for each command."""
+    names = cli.list_commands(None)
+    lines = ["Commands", "========", "", "Every command prints this text with ``--help``.", "", ".. toctree::", ""]
+    write(HERE / "commands" / "index.rst", "\n".join([*lines, *(f"   {name}" for name in names), ""]))
+    for name in names:
+        title = f"deepbelief {name}"
+        text = [title, "=" * len(title), "", f".. click:: deepbelief.cli.{name}:command", f"   :prog: {title}", ""]
+        write(HERE / "commands" / f"{name}.rst", "\n".join(text))
+
+
+def write_api() -> None:
+    """Write the index of public names, from which autosummary makes a page for each."""
+    lines = ["API", "===", ""]
+    seen: set[int] = set()
+    for title, modules in MODULES.items():
+        lines += [title, "-" * len(title), ""]
+        for module in modules:
+            names = [name for name in public_names(module) if id(getattr(import_module(module), name)) not in seen]
+            seen.update(id(getattr(import_module(module), name)) for name in names)
+            if module != "deepbelief":
+                lines += [f"``{module}``", "^" * (len(module) + 4), ""]
+            lines += [".. autosummary::", "   :toctree: generated", "   :nosignatures:", ""]
+            lines += [*(f"   {module}.{name}" for name in names), ""]
+    write(HERE / "api" / "index.rst", "\n".join(lines))
+
+
+write_commands()
+write_api()
+
+
+def without_foreign_labels(app, what, name, obj, options, lines) -> None:
+    """Turn references to labels of scikit-learn's site, in docstrings inherited from it, into text."""
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r":(?:ref|term):`([^`<]+?)\s*(?:<[^`]*>)?`", r"\1", line)
+
+
+def setup(app) -> None:
+    """Connect the hook; Sphinx calls this."""
+    app.connect("autodoc-process-docstring", without_foreign_labels)
