@@ -30,8 +30,8 @@ def gradient_check(
     """Compare the gradient that training follows with central finite differences, in float64.
 
     Of a network it is the gradient of the mean loss and the penalties, ``alpha / 2 * sum(W**2) + l1 * sum(abs(W))``,
-    taken from an update of the engine; dropout drops the same units in every evaluation. Of an `RBM`, and of each layer of a
-    `DBN`, it is that of the mean free energy of the rows less that of rows that the machine makes up, made of
+    taken from an update of the engine; dropout drops the same units in every evaluation. Of an `RBM`, and of each layer
+    of a `DBN`, it is that of the mean free energy of the rows minus that of rows sampled from the machine, computed by
     `Machine.statistics`: it checks a unit type's mean and energy against its log-partition.
 
     The model is not changed. One that is fitted is checked at its weights, another where `fit` would start
