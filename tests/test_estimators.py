@@ -339,6 +339,17 @@ def test_a_search_over_the_learning_rate_of_pretraining(bits):
     assert lone.best_params_["learning_rate"] == 0.1
 
 
+@pytest.mark.parametrize("cls", [DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier])
+@pytest.mark.parametrize(
+    ("rbm", "fix"), [(None, r"got None\. Pass rbm=RBM\(\)"), ([RBM(), RBM()], "got a list. Give one")]
+)
+def test_settings_of_a_template_that_is_not_there_are_one_clear_line(cls, rbm, fix, bits):
+    model = cls(rbm=rbm)
+    with pytest.raises(SettingError, match=rf"`rbm__learning_rate` needs one RBM as `rbm`, {fix}"):
+        model.set_params(rbm__learning_rate=0.1)
+    assert model.set_params(rbm=RBM(), rbm__learning_rate=0.1).rbm.learning_rate == 0.1
+
+
 def test_sizes_are_warned_of_once_and_only_where_the_user_gave_them(recwarn):
     X, y = np.random.default_rng(0).random((40, 200)), np.arange(40) % 2
     short = {"rbm": RBM(n_iter=1), "random_state": 0}

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from exact import tiny
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import BernoulliRBM
 
-from deepbelief import RBM
+from deepbelief import DBN, RBM
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.gradients import CD
@@ -282,17 +283,66 @@ def test_tabular_columns_are_standardised_and_constant_ones_kept():
     np.testing.assert_array_equal(rbm.transform(rows[:1]), rbm.transform(rows)[:1])
 
 
-def test_scores_are_there_where_they_mean_something(X):
-    bernoulli = RBM(3, n_iter=1).fit(X)
-    gaussian = RBM(3, n_iter=1, visible="gaussian").fit(X)
-    rectified = RBM(3, n_iter=1, hidden="rectified").fit(X)
-    assert hasattr(bernoulli, "score")
-    assert not hasattr(gaussian, "score")
-    np.testing.assert_array_equal(gaussian.score_samples(X), -gaussian.free_energy(X))
-    for method in ("score", "score_samples", "free_energy"):
-        assert not hasattr(rectified, method)
-    groups = RBM(3, n_iter=1, visible="softmax:4,4").fit(np.tile(np.eye(4), (10, 2)))
-    assert groups.score_samples(np.tile(np.eye(4), (1, 2))).shape == (4,)
+PAIRS = [
+    {"visible": visible, "hidden": hidden}
+    for visible in ("bernoulli", "gaussian", "softmax:4,4", "auto")
+    for hidden in ("bernoulli", "gaussian", "rectified")
+]
+
+
+@pytest.mark.parametrize("units", PAIRS, ids=lambda units: "-".join(units.values()))
+def test_every_machine_has_the_same_scores_before_and_after_fit(units):
+    rows = np.tile(np.eye(4), (10, 2))
+    rbm = RBM(3, n_iter=1, random_state=0, **units)
+    methods = [name for name in ("score", "score_samples", "free_energy") if hasattr(rbm, name)]
+    assert methods == (["score"] if units["hidden"] == "rectified" else ["score", "score_samples", "free_energy"])
+    rbm.fit(rows)
+    assert [name for name in ("score", "score_samples", "free_energy") if hasattr(rbm, name)] == methods
+    assert np.isfinite(rbm.score(rows))
+    if "score_samples" in methods and units["hidden"] == "gaussian":
+        np.testing.assert_array_equal(rbm.score_samples(rows), -rbm.free_energy(rows))
+
+
+@pytest.mark.parametrize("visible", ["gaussian", "bernoulli"])
+def test_machines_without_a_pseudo_likelihood_are_scored_by_the_variance_explained(visible):
+    rng = np.random.default_rng(0)
+    rows = rng.random((60, 3)) @ rng.normal(size=(3, 5)) * [1, 10, 100, 1e-3, 0] + 7  # the last column is constant
+    rows = (rows - rows.min()) / np.ptp(rows) if visible == "bernoulli" else rows
+    rbm = RBM(4, visible=visible, hidden="rectified" if visible == "bernoulli" else "bernoulli", n_iter=5)
+    w = rbm.set_params(random_state=0).fit(rows[:40]).weights_
+    mean, scale = (0, 1) if w.mean is None else (w.mean, w.scale)
+    x = (rows[40:] - mean) / scale @ w.W + w.hbias
+    h = np.maximum(x, 0) if visible == "bernoulli" else 1 / (1 + np.exp(-x))
+    v = h @ w.W.T + w.vbias
+    back = 1 / (1 + np.exp(-v)) if visible == "bernoulli" else v * scale + mean
+    missed, variance = ((back - rows[40:]) ** 2).mean(axis=0), rows[40:].var(axis=0)
+    share = (missed[:4] / variance[:4]).mean() if visible == "gaussian" else missed[:4].sum() / variance.sum()
+    assert rbm.score(rows[40:]) == pytest.approx(1 - share, rel=1e-9)
+    with pytest.raises(DataError, match="all alike"):
+        rbm.score(rows[:1])
+
+
+def test_a_search_over_real_values_finds_the_rate_that_learns():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6)) * 50 + rng.normal(size=(150, 6))
+    search = GridSearchCV(RBM(8, n_iter=10, random_state=0), {"learning_rate": [1e-6, 0.02]}, cv=3).fit(rows)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_params_ == {"learning_rate": 0.02}
+
+
+@pytest.mark.parametrize("hidden", ["bernoulli", "rectified"])
+def test_rows_are_reconstructed_in_the_units_of_the_data(hidden, bk):
+    rows = np.random.default_rng(0).normal([100, -5, 0], [10, 0.1, 1], (30, 3))
+    rbm = RBM(4, hidden=hidden, n_iter=3, random_state=0, backend=bk).fit(rows)
+    h, w = rbm.transform(rows), rbm.weights_
+    back = (h @ w.W.T + w.vbias) * w.scale + w.mean
+    np.testing.assert_allclose(rbm.inverse_transform(h), back, rtol=1e-9)
+    np.testing.assert_allclose(rbm.reconstruction_error(rows), ((back - rows) ** 2).sum(axis=1), rtol=1e-7)
+    dbn = DBN((4,), rbm=RBM(hidden=hidden, n_iter=3), random_state=0).fit(rows)
+    np.testing.assert_array_equal(dbn.inverse_transform(h), rbm.set_params(backend="numpy").inverse_transform(h))
+    np.testing.assert_array_equal(dbn.reconstruction_error(rows), rbm.reconstruction_error(rows))
+    with pytest.raises(DataError, match="3 columns"):
+        rbm.inverse_transform(rows)
 
 
 def test_free_energy_is_minus_the_log_of_the_sum_over_hidden_states(X):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
@@ -16,7 +16,9 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
 from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
@@ -59,7 +61,9 @@ def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) ->
     return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
 
 
-class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DeepAutoencoder(
+    ReconstructionErrorMixin, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
+):
     """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
 
     Parameters
@@ -395,29 +399,8 @@ class DeepAutoencoder(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Transform
         for start, stop, rows, output in outputs(network, scaled(source, self._first)):
             yield start, stop, self._first.leave(bk.to_numpy(rows)), self._first.leave(bk.to_numpy(output))
 
-    def reconstruction_error(self, X: Any) -> Array:
-        """Return the squared error of each row's reconstruction, summed over columns, in the units of the data.
-
-        Rows unlike those of training have large errors: the error is an anomaly score too.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
-        check_is_fitted(self, "coefs_")
-        bk = check_backend(self.backend, X)
-        source = rows_to_use(self, X, bk)
-        errors = np.empty(source.shape[0], self.coefs_[0].dtype)
-        for start, stop, rows, output in self._reconstructions(source, bk):
-            errors[start:stop] = np.square(output - rows).sum(axis=1)
-        return errors
-
     def score(self, X: Any, y: Any = None) -> float:
-        """Return less the mean of `reconstruction_error`: larger is better.
+        """Return the negative mean of `reconstruction_error`: larger is better.
 
         Parameters
         ----------

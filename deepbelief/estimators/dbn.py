@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -27,16 +27,19 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.gradients import Denoising
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
 from deepbelief.rows import memory_bytes
-from deepbelief.sampling import check_generative, rows_below, sample
+from deepbelief.sampling import check_generative, sample
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
+from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.units import get_unit
 
@@ -136,7 +139,7 @@ def _has_likelihood(dbn: Any) -> bool:
     return all(template is None or get_unit(template.hidden).tractable for template in templates)
 
 
-class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
     Parameters
@@ -267,25 +270,8 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
-    def inverse_transform(self, X: Any) -> Any:
-        """Return rows from top-layer states, layer by layer through the means of the visible units.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_top)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_features)
-            In the units of the data.
-        """
-        check_is_fitted(self, "stack_")
-        bk = check_backend(self.backend, X)
-        codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
-        if codes.shape[1] != self.stack_.sizes[-1]:
-            raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {self.stack_.sizes[-1]} units")
-        h = bk.asarray(codes, dtype=self.stack_.layers[0].W.dtype)
-        return on_device(bk.to_numpy(rows_below(self.stack_, h, bk)), X, bk)
+    def _generative_stack(self) -> Stack:
+        return self.stack_
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None

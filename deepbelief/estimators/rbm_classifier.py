@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +21,7 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
@@ -35,7 +36,7 @@ from deepbelief.units import Labelled, get_unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RBMClassifier(ClassifierMixin, BaseEstimator):
+class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
     The label is a softmax group of visible units beside those of the data. The machine is trained as a model of both,

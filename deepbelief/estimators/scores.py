@@ -8,11 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.estimators.base import check_backend, rows_to_use
+from deepbelief.estimators.reconstruction import LayerReconstructionMixin, explained_variance
 from deepbelief.likelihood import LogLikelihood, log_likelihood, pseudo_log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.pretraining import scaled
 from deepbelief.sources import RowSource, blocks
-from deepbelief.stack import Weights
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Rows
 from deepbelief.units import get_unit
 
@@ -24,17 +25,14 @@ def _tractable(rbm: Any) -> bool:
     return get_unit(hidden).tractable
 
 
-def _has_pseudo_likelihood(rbm: Any) -> bool:
-    if hasattr(rbm, "weights_"):
-        return bool(rbm.weights_.has_pseudo_likelihood)
-    return get_unit(rbm.hidden).enumerable and (rbm.visible == "auto" or get_unit(rbm.visible).has_pseudo_likelihood)
-
-
-class ScoredMixin:
+class ScoredMixin(LayerReconstructionMixin):
     """Scores of rows, for an estimator with ``weights_``."""
 
     weights_: Weights
     backend: str | Backend
+
+    def _generative_stack(self) -> Stack:
+        return Stack((self.weights_,))
 
     def _rows_of(self, X: Any) -> tuple[RowSource, Backend]:
         check_is_fitted(self, "weights_")
@@ -65,8 +63,13 @@ class ScoredMixin:
     def score_samples(self, X: Any, n_bits: int | None = None) -> Array:
         """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
 
-        It is the expectation of scikit-learn's random one-bit number, exact and deterministic. Gaussian visible
-        units have none: there it is -F(v), comparable between rows of one model only.
+        It is the sum over units i of ``v_i log p_i + (1 - v_i) log(1 - p_i)``, where ``p_i`` is the probability that
+        unit i is on given the values of all others, grey ones as they are; a softmax group is one unit. On rows of 0
+        and 1 it is exactly the expectation of the random number that ``BernoulliRBM.score_samples`` returns. On grey
+        rows it is not: scikit-learn compares a row's free energy with that after ``v_i`` has become ``1 - v_i``.
+
+        Machines without a pseudo-likelihood (Gaussian visible or hidden units) return -F(v) instead, which is
+        comparable between rows of one model only.
 
         Parameters
         ----------
@@ -78,26 +81,44 @@ class ScoredMixin:
         -------
         ndarray of shape (n_rows,)
         """
-        if not _has_pseudo_likelihood(self):
+        if not self.weights_.has_pseudo_likelihood:
             return -self.free_energy(X)  # type: ignore[no-any-return]
         source, bk = self._rows_of(X)
         parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits, backend=bk) for block in blocks(source)]
         return np.concatenate(parts)
 
-    @available_if(_has_pseudo_likelihood)  # type: ignore[untyped-decorator]
     def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean pseudo-log-likelihood of the rows, comparable between models.
+        """Return how well the model fits the rows: larger is better, comparable between models of the same units.
+
+        With Bernoulli or softmax visible units and Bernoulli hidden units it is the mean of `score_samples`, in nats.
+        Other machines have no pseudo-likelihood; theirs is the share of the rows' variance that reconstructions by
+        the means of hidden and visible units explain: at most 1, and 0 for the column means. Gaussian columns count
+        in units of their own deviation. To search by the likelihood of a machine with at most 25 Bernoulli hidden
+        units instead, pass ``scoring=lambda rbm, X, y=None: rbm.log_likelihood(X).mean``.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
 
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from deepbelief import RBM
+        >>> X = load_wine().data
+        >>> 0 < RBM(16, random_state=0).fit(X[::2]).score(X[1::2]) < 1
+        True
         """
-        return float(np.mean(self.score_samples(X)))
+        if self.weights_.has_pseudo_likelihood:
+            return float(np.mean(self.score_samples(X)))
+        source, bk = self._rows_of(X)
+        return explained_variance(
+            source, self._reconstructions(source, bk), by_column=self.weights_.visible_unit.standardises
+        )
 
     def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return the log-likelihood of the rows, with the error that log Z brings.

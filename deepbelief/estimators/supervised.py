@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.activations import get_activation
@@ -25,6 +25,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.dbn import layer_sizes, templates_of
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
@@ -43,7 +44,7 @@ from deepbelief.training import Record, Reporter, get_reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):
     """Fitting, features and outputs of an estimator that learns targets; it says by `_read` what these are."""
 
     hidden_layer_sizes: Sequence[int] | str
