@@ -2,10 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+import secrets
+import shlex
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from deepbelief.errors import SettingError
+import click
+
+from deepbelief.errors import DataError, SettingError
 
 
 def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), option: str = "--out") -> None:
@@ -31,12 +37,15 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), o
 def check_outputs(
     out: str | None, log: str | None, *, force: bool, inputs: Iterable[str | None], resumed: bool = False
 ) -> None:
-    """Check the files of a run, as far as their names are known; the log of one that goes on is there."""
+    """Check the files of a run, as far as their names are known; a resumed run appends to its log."""
+    from ._progress import is_log
+
     inputs = tuple(inputs)
     if out is not None:
         check_output(out, force=force, inputs=inputs)
     if log is not None:
-        check_output(log, force=force or resumed, inputs=(*inputs, out), option="--log")
+        appended = resumed and Path(log).is_file() and is_log(log)
+        check_output(log, force=force or appended, inputs=(*inputs, out), option="--log")
     if log is not None and out is not None and os.path.realpath(log) == os.path.realpath(out):
         raise SettingError(f"--log and --out are both {out}; choose two names")
 
@@ -48,3 +57,39 @@ def same_file(path: str, given: str) -> bool:
             if name and Path(path).samefile(Path(name).expanduser()):
                 return True
     return False
+
+
+def save_model(estimator: Any, out: str, metadata: Mapping[str, Any], checkpoint: str) -> None:
+    """Save a trained model and remove the run's checkpoint; a model that cannot be written to its place is kept.
+
+    Raises
+    ------
+    DataError
+        If ``out`` cannot be written; it says where the model is instead: beside the checkpoint or in the folder for
+        temporary files.
+    """
+    from deepbelief import save
+    from deepbelief.checkpoints import remove
+
+    try:
+        save(estimator, out, metadata=metadata)
+    except DataError as error:
+        raise DataError(f"{error}; {_kept(estimator, out, metadata, checkpoint)}") from error
+    remove(checkpoint)
+
+
+def _kept(estimator: Any, out: str, metadata: Mapping[str, Any], checkpoint: str) -> str:
+    """Save a model in another folder and return the words for where it is."""
+    from deepbelief import save
+
+    name = f"{Path(out).name.removesuffix('.h5')}-{secrets.token_hex(4)}.h5"
+    for folder in (Path(os.path.realpath(checkpoint)).parent, Path(tempfile.gettempdir())):
+        try:
+            save(estimator, folder / name, metadata=metadata)
+        except (DataError, OSError):
+            continue
+        return f"the trained model is in {folder / name}"
+    if not Path(checkpoint).exists():
+        return "no other folder takes the trained model, which is lost"
+    command = click.get_current_context().info_name
+    return f"when there is room, deepbelief {command} --resume {shlex.quote(checkpoint)} writes the trained model"

@@ -2,14 +2,18 @@
 
 import contextlib
 import itertools
+import json
+import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from deepbelief.errors import LogWarning
 from deepbelief.training import Record, Reporter
 
 from ._text import arrows, as_json, seconds
@@ -101,31 +105,63 @@ class PlainReporter(Reporter):
         if n > MOST_LINES and number not in (1, n) and number * 10 // n == (number - 1) * 10 // n:
             return
         left = self._pace.left(record["epoch"])
-        click.echo(
-            f"{self._pace.title()}: epoch {number}/{n}, {scores(record)}, {seconds(record['seconds'])}, "
-            f"{seconds(left)} left",
-            err=True,
-        )
+        with contextlib.suppress(OSError):  # a full disk, or a reader that has ended, does not end the run
+            click.echo(
+                f"{self._pace.title()}: epoch {number}/{n}, {scores(record)}, {seconds(record['seconds'])}, "
+                f"{seconds(left)} left",
+                err=True,
+            )
 
 
 class LogReporter(Reporter):
-    """One JSON object per epoch in a file, made when the first epoch has ended."""
+    """One JSON object per epoch in a file, made when the first epoch has ended.
 
-    def __init__(self, path: str, mode: str = "w") -> None:
-        self._path, self._mode = Path(path), mode
-        self._file: IO[str] | None = None
+    A line is written whole or not at all: where that fails, as on a full disk, it warns once and training continues.
+    """
+
+    def __init__(self, path: str, *, append: bool = False) -> None:
+        self._path, self._append = Path(path), append
+        self._file: IO[bytes] | None = None
+        self._warned = False
 
     def record(self, record: Record) -> None:
         """Write the record."""
-        if self._file is None:
-            self._file = self._path.open(self._mode, encoding="utf-8")
-        self._file.write(as_json(record) + "\n")
-        self._file.flush()
+        try:
+            if self._file is None:
+                self._file = self._path.open("ab" if self._append else "wb", buffering=0)
+            self._write(self._file, f"{as_json(record)}\n".encode())
+        except OSError as error:
+            if not self._warned:
+                reason = error.strerror or error
+                warnings.warn(f"no log: cannot write {self._path}: {reason}; training continues", LogWarning, 2)
+            self._warned = True
+
+    def _write(self, file: IO[bytes], line: bytes) -> None:
+        before = os.fstat(file.fileno()).st_size
+        try:
+            while line:
+                line = line[file.write(line) :]
+        except OSError:
+            file.truncate(before)
+            file.seek(before)
+            raise
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+def is_log(path: str) -> bool:
+    """Tell whether a file is a log of this reporter, or empty."""
+    with Path(path).open("rb") as file:
+        line = file.readline(1 << 20)
+    try:
+        record = json.loads(line) if line else {"epoch": 0}
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "epoch" in record
 
 
 class Reporters(Reporter):
@@ -158,7 +194,7 @@ def reporting(*, quiet: bool, log: str | None, sizes: Sequence[int] = (), resume
         if not quiet:
             reporters.append(_display(sizes, stack))
         if log is not None:
-            reporters.append(logger := LogReporter(log, "a" if resumed else "w"))
+            reporters.append(logger := LogReporter(log, append=resumed))
             stack.callback(logger.close)
         yield Reporters(reporters)
 

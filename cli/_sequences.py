@@ -77,9 +77,7 @@ def pretrain_sequences(
     options: dict[str, Any], seed: int, data: Any, out: str, checkpoint: Callable[..., Any], began: float
 ) -> None:
     """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
-    from deepbelief import save
-    from deepbelief.checkpoints import remove
-
+    from ._files import save_model
     from ._inputs import absolute
     from ._progress import reporting
     from .pretrain import describe_run
@@ -99,8 +97,7 @@ def pretrain_sequences(
     where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
     metadata = describe_run(data, seed, where)
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    save(model, out, metadata=metadata | {"data": metadata["data"] | chosen})
-    remove(file.path)
+    save_model(model, out, metadata | {"data": metadata["data"] | chosen}, str(file.path))
     last = model.history_[-1]
     facts(
         [

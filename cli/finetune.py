@@ -80,11 +80,9 @@ def command(**options: Any) -> None:
     """  # noqa: D301
     from sklearn.base import is_regressor
 
-    from deepbelief import save
     from deepbelief.backends import get_backend
-    from deepbelief.checkpoints import remove
 
-    from ._files import check_outputs
+    from ._files import check_outputs, save_model
     from ._inputs import data_for, read_model
 
     began = time.perf_counter()
@@ -111,8 +109,7 @@ def command(**options: Any) -> None:
     estimator.set_params(checkpoint=file)
     train(estimator, data, labelled, options)
     estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
-    save(estimator, out, metadata=describe_run(model, data, origin, estimator._seed))
-    remove(file.path)
+    save_model(estimator, out, describe_run(model, data, origin, estimator._seed), str(file.path))
     report(estimator, estimator.history_[epochs_before:], data, out, time.perf_counter() - began)
 
 

@@ -102,13 +102,11 @@ def command(**options: Any) -> None:
       deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
-    from deepbelief import save
     from deepbelief.backends import get_backend
-    from deepbelief.checkpoints import remove
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
-    from ._files import check_outputs
+    from ._files import check_outputs, save_model
 
     began = time.perf_counter()
     options = recorded("pretrain", options)
@@ -133,8 +131,7 @@ def command(**options: Any) -> None:
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
         dbn = train(dbn.set_params(checkpoint=file), placed, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
-    save(dbn, out, metadata=describe_run(data, seed, where) | marks)
-    remove(file.path)
+    save_model(dbn, out, describe_run(data, seed, where) | marks, str(file.path))
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
 

@@ -119,6 +119,10 @@ class CheckpointWarning(DeepBeliefWarning):
     """A checkpoint that could not be written, or is not quite what it should be."""
 
 
+class LogWarning(DeepBeliefWarning):
+    """A log or event file that cannot be written; training continues."""
+
+
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
 

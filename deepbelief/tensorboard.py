@@ -3,10 +3,11 @@
 import os
 import secrets
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import LogWarning, SettingError
 from deepbelief.training import Record, Reporter
 
 
@@ -25,6 +26,11 @@ class TensorBoard(Reporter):
     SettingError
         After the first epoch, if tensorboardX is not installed.
 
+    Warns
+    -----
+    LogWarning
+        Once, if the events cannot be written, for instance on a full disk; training continues.
+
     Examples
     --------
     >>> from deepbelief import RBM
@@ -34,6 +40,7 @@ class TensorBoard(Reporter):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = folder
         self._writer: Any = None
+        self._warned = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: copies open their own."""
@@ -52,7 +59,13 @@ class TensorBoard(Reporter):
 
     def record(self, record: Record) -> None:
         """Write the numbers of an epoch."""
-        self._writer = self._writer or self._open()
+        try:
+            self._writer = self._writer or self._open()
+            self._write(record)
+        except OSError as error:
+            self._warn(error)
+
+    def _write(self, record: Record) -> None:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
@@ -63,8 +76,17 @@ class TensorBoard(Reporter):
                 self._writer.write_event(Event(wall_time=time.time(), step=record["epoch"], summary=summary))
         self._writer.flush()
 
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            reason = error.strerror or error
+            warnings.warn(f"no events in {self.folder}: {reason}; training continues", LogWarning, stacklevel=2)
+        self._warned = True
+
     def end(self) -> None:
         """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+        except OSError as error:
+            self._warn(error)

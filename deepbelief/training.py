@@ -1,5 +1,6 @@
 """Minibatches, and the one epoch loop that trains machines and networks alike."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ class PrintReporter(Reporter):
     def record(self, record: Record) -> None:
         """Print the record."""
         shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items() if v is not None)
-        print("  ".join(shown))  # noqa: T201
+        with contextlib.suppress(OSError):  # a full disk, or a reader that has ended, does not end the run
+            print("  ".join(shown))  # noqa: T201
 
 
 def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporter:

@@ -1,19 +1,26 @@
 """Bad input from the shell: one line on stderr, exit code 1, and no file changed."""
 
 import gzip
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, put_model, run, snapshot
+from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
 from sklearn.datasets import load_digits
 
-from deepbelief import DBN, save
+from deepbelief import DBN, load, save
+from deepbelief.cli._files import check_outputs
+from deepbelief.cli._progress import LogReporter, PlainReporter
+from deepbelief.errors import SettingError
+from deepbelief.hdf5.replacement import PROBE
 
 
 @pytest.fixture(autouse=True)
@@ -267,12 +274,89 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, command, monkeypatch):
     real = os.fsync
 
     def full(handle):
-        if os.fstat(handle).st_size:  # not the trial before the work
+        if os.fstat(handle).st_size != len(PROBE):  # not the trial before the work
             raise OSError(28, "No space left on device")
         real(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    assert "No space left on device" in bad(*words, "--out", name, "--force")
+    assert f"cannot write {name}: No space left on device; the old file" in bad(*words, "--out", name, "--force")
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_model_that_cannot_be_written_to_its_place_is_kept(tmp_path, command, monkeypatch, beside):
+    """The folder of --out goes away during the run: the model is beside the checkpoint or in the temporary folder."""
+    words = (*using(command, tmp_path), "--seed", "1")
+    for name in ("out", "kept", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(PlainReporter, "record", lambda *_: shutil.rmtree("out", ignore_errors=True))
+    given = ("--checkpoint", "kept/run.h5") if beside else ()
+    line = bad(*words, "--out", "out/m.h5", *given)
+    where = tmp_path / ("kept" if beside else "temporary")
+    (found,) = (p for p in where.iterdir() if p.name.startswith("m-"))
+    assert f"cannot write out/m.h5: there is no folder {tmp_path / 'out'}; the trained model is in {found}" in line
+    good(*words, "--out", "m.h5")
+    for name, array in stack_arrays(found).items():
+        np.testing.assert_array_equal(array, stack_arrays("m.h5")[name])
+
+
+def stack_arrays(path):
+    return {f"{i}{name}": a for i, w in enumerate(load(path).stack_) for name, a in w.arrays().items()}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of processes")
+def test_a_model_that_fits_nowhere_stays_in_the_checkpoint(tmp_path):
+    import resource
+
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)), "cwd": tmp_path}
+    words = ("pretrain", "digits", "--limit", "60", "--layers", "30", "--epochs", "1", "--seed", "1")
+    done = process(*words, "--out", "m.h5", "--log", "m.log", **limit)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: cannot write m.h5: File too large; no other folder takes the trained model, which is lost"
+    )
+    assert len((tmp_path / "m.log").read_text().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["m.log"]
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_log_that_cannot_be_written_is_told_once(tmp_path, command, monkeypatch):
+    """A full disk takes part of a line; room is found later; the run goes on."""
+    words = using(command, tmp_path)
+    real, room = LogReporter._write, iter([False, False, True, True, True])
+
+    class Full:
+        def __init__(self, file, room):
+            self.file, self.room = file, room
+
+        def write(self, line):
+            if self.room:
+                return self.file.write(line)
+            if len(line) < 20:
+                raise OSError(28, "No space left on device")
+            return self.file.write(line[:-10])
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    monkeypatch.setattr(LogReporter, "_write", lambda self, file, line: real(self, Full(file, next(room)), line))
+    told = good(*words, "--out", "m.h5", "--log", "m.log", "--quiet", "--epochs", "2" if command == "pretrain" else "4")
+    warned = [line for line in told.stderr.splitlines() if line.startswith("Warning")]
+    assert warned == ["Warning: no log: cannot write m.log: No space left on device; training continues"]
+    written = [json.loads(line) for line in Path("m.log").read_text().splitlines()]
+    assert [line["epoch"] for line in written] == ([1, 2] if command == "pretrain" else [3, 4])
+
+
+def test_a_resumed_run_appends_to_its_own_log_only(tmp_path):
+    Path("thesis.txt").write_text("mine")
+    before = snapshot(tmp_path)
+    with pytest.raises(SettingError, match="exists; choose another --log"):
+        check_outputs(None, "thesis.txt", force=False, inputs=(), resumed=True)
+    Path("m.log").write_text('{"epoch": 1}\n')
+    check_outputs(None, "m.log", force=False, inputs=(), resumed=True)
+    Path("m.log").unlink()
     assert snapshot(tmp_path) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from deepbelief import DBN, RBM, DBNClassifier
-from deepbelief.errors import SettingError
+from deepbelief.errors import LogWarning, SettingError
 from deepbelief.tensorboard import TensorBoard
 
 
@@ -54,6 +54,16 @@ def test_copies_write_files_of_their_own(tmp_path):
     RBM(3, verbose=TensorBoard(tmp_path)).partial_fit(X)
     assert len(list(tmp_path.iterdir())) == 3
     assert {tag.split("/")[0] for tag, _ in events(tmp_path)} == {"layer1", "partial_fit"}
+
+
+def test_a_full_disk_is_told_once(tmp_path):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "file").touch()
+    X = np.random.default_rng(0).random((20, 6))
+    with pytest.warns(LogWarning, match="no events in .*file/run: Not a directory; training continues") as told:
+        rbm = RBM(3, n_iter=4, verbose=TensorBoard(tmp_path / "file" / "run")).fit(X)
+    assert len(told) == 1
+    assert len(rbm.history_) == 4
 
 
 def test_the_missing_package_is_named(tmp_path, monkeypatch):
