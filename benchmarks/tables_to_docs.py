@@ -1,6 +1,6 @@
 """Write the documentation's page of measured results from the JSON beside this script.
 
-``python tables_to_docs.py`` writes ``docs/measured.md``; ``--check`` tells whether it is up to date.
+``python tables_to_docs.py`` writes ``docs/reference/measured.md``; ``--check`` tells whether it is up to date.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "measured.md"
+PAGE = HERE.parent / "docs" / "reference" / "measured.md"
 TEST_ROWS = 10_000  # of MNIST
 
 

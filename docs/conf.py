@@ -148,6 +148,16 @@ def without_foreign_labels(app, what, name, obj, options, lines) -> None:
         lines[i] = re.sub(r":(?:ref|term):`([^`<]+?)\s*(?:<[^`]*>)?`", r"\1", line)
 
 
+def examples_as_code(app, ctx, lines) -> None:
+    """Set the examples of a command's help as code."""
+    for i, line in enumerate(lines):
+        if line.lstrip("| ").rstrip() == "Examples:":
+            commands = [text.lstrip("| ").rstrip() for text in lines[i + 1 :]]
+            lines[i:] = ["Examples:", "", ".. code-block:: sh", "", *(f"   {c}" for c in commands), ""]
+            break
+
+
 def setup(app) -> None:
     """Connect the hook; Sphinx calls this."""
     app.connect("autodoc-process-docstring", without_foreign_labels)
+    app.connect("sphinx-click-process-description", examples_as_code)
