@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -11,11 +10,31 @@ from typing import Any
 
 import click
 
-from deepbelief.errors import DeepBeliefError, DeepBeliefWarning, DivergenceWarning, Interrupted
+from deepbelief.errors import (
+    DeepBeliefError,
+    DeepBeliefWarning,
+    DivergenceError,
+    DivergenceWarning,
+    Interrupted,
+    Structured,
+)
 
 from ._text import clean
 
 BAD_INPUT, INTERRUPTED = 1, 130
+OTHER_NAMES = {
+    "n_iter": ("epochs",),
+    "max_iter": ("epochs",),
+    "learning_rate": ("learning_rate_init", "rates"),
+    "learning_rate_init": ("learning_rate", "rates"),
+    "gibbs_steps": ("steps",),
+    "n_steps": ("steps",),
+    "n_samples": ("n",),
+    "n_runs": ("runs",),
+    "n_components": ("hidden_layer_sizes",),
+    "random_state": ("seed",),
+}
+"""Parameters of commands that stand for a setting of another name."""
 
 
 @contextlib.contextmanager
@@ -35,7 +54,7 @@ def reported() -> Iterator[None]:
         click.echo("Interrupted: the output file is as it was", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except (DeepBeliefError, DivergenceWarning, OSError, MemoryError) as error:
-        click.echo(f"Error: {_message(error)}", err=True)
+        click.echo(f"Error: {clean(_message(error))}", err=True)
         if isinstance(error, OSError):
             _silence_stdout()
         raise click.exceptions.Exit(BAD_INPUT) from None
@@ -53,13 +72,24 @@ def _message(error: BaseException) -> str:
         return "not enough memory: use --limit, fewer units or a smaller --batch-size"
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename is not None else ""
-        return clean(f"{name}{error.strerror or error}")
-    text = clean(error)
-    if isinstance(error, DivergenceWarning) or "diverged in epoch" in text:
-        # Here nothing is kept, and the setting is an option.
-        text = re.sub("; the weights of the last good epoch were kept$", "", text)
-        text = re.sub(r"\blearning_rate(_init)?=", "--learning-rate ", text) + "; nothing was written"
-    return text
+        return f"{name}{error.strerror or error}"
+    if isinstance(error, DivergenceWarning) and error.error is not None:  # nothing is kept here
+        error = error.error
+    text = error.spelled(option_of) if isinstance(error, Structured) else str(error)
+    return f"{text}; nothing was written" if isinstance(error, DivergenceError) else text
+
+
+def option_of(setting: str) -> str:
+    """Return the option of the running command that stands for a setting; its name where there is none."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or not isinstance(ctx.command, click.Group) or ctx.invoked_subcommand is None:
+        return setting
+    command = ctx.command.get_command(ctx, ctx.invoked_subcommand)
+    parameters = {p.name: p for p in command.params} if command is not None else {}
+    for name in (setting, *OTHER_NAMES.get(setting, ())):
+        if name in parameters:
+            return max(parameters[name].opts, key=len)
+    return setting
 
 
 @contextlib.contextmanager
@@ -68,7 +98,7 @@ def _one_line_warnings() -> Iterator[None]:
     shown = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = clean(message)
+        text = clean(message.spelled(option_of) if isinstance(message, Structured) else message)
         if text not in shown:
             click.echo(f"Warning: {text}", err=True)
         shown.add(text)

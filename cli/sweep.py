@@ -1,7 +1,6 @@
 """``deepbelief sweep``: which learning rates diverge, which are too slow, which one to use."""
 
 import contextlib
-import re
 import shlex
 import sys
 import time
@@ -129,11 +128,9 @@ def _report(result: Any, options: dict[str, Any], seed: int, took: float) -> Non
         line = "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(f"{line}{notes}")
     click.echo()
-    advice = re.sub(r"\blearning_rate(_init)?=", "--learning-rate ", result.advice)
-    advice = re.sub(r"\brefine=", "--refine ", advice)
     shown = [
         ("score", f"{result.metric}, larger is better"),
-        ("advice", advice),
+        ("advice", result.advice_for(lambda name: "--refine" if name == "refine" else "--learning-rate")),
         ("seed", seed),
         ("time", seconds(took)),
     ]

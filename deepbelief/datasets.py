@@ -109,7 +109,7 @@ def open(
     ((100, 784), array([0, 1, 2]), 'none')
     """
     if limit is not None and limit < 1:
-        raise SettingError(f"limit must be at least 1, got {limit}")
+        raise SettingError(f"{{setting}} must be at least 1, got {limit}", setting="limit", value=limit)
     base, colon, split = spec.partition(":")
     if base in BUILTIN:
         content = _builtin(base, split if colon else None, labels, data_dir)

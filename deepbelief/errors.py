@@ -10,18 +10,35 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
+def spelled(template: str, settings: Iterable[str], name_of: Callable[[str], str] = str) -> str:
+    """Return a text in which each ``{NAME}`` of these settings stands under the name that `name_of` gives it."""
+    for name in settings:
+        template = template.replace(f"{{{name}}}", name_of(name))
+    return template
+
+
 class Structured(Exception):
     """Base of errors and warnings: a message and, as far as they apply, what it is about as fields.
 
     Parameters
     ----------
     message : str
-        ``{setting}`` stands for the name of the setting, which has other names outside Python.
+        ``{setting}`` stands for the name of the field `setting`, and ``{NAME}`` for each NAME of `settings`: the
+        command line has other names for them.
     **fields
-        Values of the class's fields, all None by default. Code decides by these and never reads the message.
+        Values of the class's fields, None by default. Code decides by these and never reads the message.
+
+    Examples
+    --------
+    >>> error = SettingError("{setting} must be an integer >= 1, got 0", setting="n_iter", value=0)
+    >>> str(error)
+    'n_iter must be an integer >= 1, got 0'
+    >>> error.spelled({"n_iter": "--epochs"}.get)
+    '--epochs must be an integer >= 1, got 0'
     """
 
     setting: str | None = None
+    settings: tuple[str, ...] = ()
     value: Any = None
 
     def __init__(self, message: object = "", **fields: Any) -> None:
@@ -33,8 +50,9 @@ class Structured(Exception):
         Exception.__init__(self, self.spelled(str))
 
     def spelled(self, name_of: Callable[[str], str]) -> str:
-        """Return the message with the setting under the name that `name_of` gives it."""
-        return self.template if self.setting is None else self.template.replace("{setting}", name_of(self.setting))
+        """Return the message with its settings under the names that `name_of` gives them."""
+        text = spelled(self.template, self.settings, name_of)
+        return text if self.setting is None else text.replace("{setting}", name_of(self.setting))
 
 
 class DeepBeliefError(Structured):
@@ -50,6 +68,13 @@ class DataError(DeepBeliefError, ValueError):
 
     row: int | None = None
     column: int | None = None
+
+
+class ClassesError(DataError):
+    """Targets with other classes than those that a model was fitted to."""
+
+    expected: str | None = None
+    given: str | None = None
 
 
 class GreyLevelError(DataError):
@@ -101,10 +126,9 @@ class DeepBeliefWarning(Structured, UserWarning):
 
 
 class DivergenceWarning(DeepBeliefWarning):
-    """Training diverged; the weights of the last good epoch were kept."""
+    """Training diverged; the weights of the last good epoch were kept. ``error`` has the fields."""
 
-    layer: int | None = None
-    epoch: int | None = None
+    error: DivergenceError | None = None
 
 
 class SizingWarning(DeepBeliefWarning):

@@ -115,7 +115,7 @@ class FineTuned:
     params: list[Array]
     history: list[Record]
     epochs: int
-    diverged: str = ""
+    diverged: DivergenceError | None = None
 
 
 class FineTuner:
@@ -128,7 +128,7 @@ class FineTuner:
         self.network = network
         self.settings = settings
         self.finished = False
-        self.diverged = ""
+        self.diverged: DivergenceError | None = None
         self.rows = Rows(train.rows, bk, network.dtype, settings.memory_limit)
         self._targets: DeviceArray = None if train.targets is None else bk.asarray(train.targets)
         weights = train.mean_one()
@@ -223,7 +223,7 @@ class FineTuner:
         largest = max(float(np.abs(p).max()) for p in params)
         if not (np.isfinite(loss) and largest <= LARGEST_INPUT):
             self._fall_back(epoch, largest)
-            return record | {"diverged": self.diverged}
+            return record | {"diverged": str(self.diverged)}
         if self._validation is None:
             self._good = params
         else:
@@ -249,13 +249,13 @@ class FineTuner:
     def _fall_back(self, epoch: int, largest: float) -> None:
         rate = float(self.settings.learning_rate_init)
         reason = f"weights reached {largest:.3g}" if np.isfinite(largest) else "weights are no longer finite"
-        self.diverged = (
-            f"fine-tuning diverged in epoch {epoch + 1}: {reason}; "
-            f"try learning_rate_init={rate / 10:.3g} (it was {rate:.3g})"
-        )
+        self.diverged = DivergenceError(
+            f"fine-tuning diverged in epoch {epoch + 1}: {reason}; try {{setting}}={rate / 10:.3g} (it was {rate:.3g})",
+            setting="learning_rate_init", value=rate, epoch=epoch + 1,
+        )  # fmt: skip
         self.finished = True
         if self._good is None and self._best is None:
-            raise DivergenceError(self.diverged)
+            raise self.diverged
 
     def snapshot(self) -> State:
         """Return everything that the next update and the end of the epoch read."""

@@ -88,7 +88,7 @@ class LayerTrainer:
         self._row_factor: DeviceArray = None  # between rows as they were scaled before training and as they are now
         self.good: Weights | None = weights if self.state.epochs else None
         self._good_variance: DeviceArray = None if self.spread is None else self.spread.value.copy()
-        self.diverged = ""
+        self.diverged: DivergenceError | None = None
         self._rate = 0.0
         self._largest = 0  # rows in the largest minibatch of these epochs
 
@@ -290,7 +290,7 @@ class LayerTrainer:
         record, reason = self.peers.judged(record, self._divergence(weights, error, largest))
         if reason:
             self._fall_back(epoch, reason)
-            record["diverged"] = self.diverged
+            record["diverged"] = str(self.diverged)
         else:
             self.good = weights
             self._good_variance = None if self.spread is None else self.spread.value.copy()
@@ -350,13 +350,14 @@ class LayerTrainer:
 
     def _fall_back(self, epoch: int, reason: str) -> None:
         rate = float(self.settings.learning_rate)
-        self.diverged = (
-            f"layer {self.layer + 1} diverged in epoch {epoch + 1}: {reason}; try learning_rate={rate / 10:.3g} "
-            f"(it was {rate:.3g})"
-        )
+        self.diverged = DivergenceError(
+            f"layer {self.layer + 1} diverged in epoch {epoch + 1}: {reason}; try {{setting}}={rate / 10:.3g} "
+            f"(it was {rate:.3g})",
+            setting="learning_rate", value=rate, layer=self.layer + 1, epoch=epoch + 1,
+        )  # fmt: skip
         self.finished = True
         if self.good is None:
-            raise DivergenceError(self.diverged)
+            raise self.diverged
         for param, kept in zip(self.machine.params, (self.good.W, self.good.vbias, self.good.hbias), strict=True):
             param[...] = self.bk.asarray(kept)
         # Velocities and chains have diverged too: a later run must not start from them.

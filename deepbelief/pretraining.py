@@ -31,7 +31,7 @@ class Pretrained:
     history: list[Record]
     states: list[LayerState]
     negative_states: np.ndarray[Any, Any]
-    diverged: str = ""
+    diverged: DivergenceError | None = None
 
 
 def scaled(source: RowSource, weights: Weights) -> RowSource:
@@ -121,7 +121,7 @@ def pretrain(
             history += trainer.train(rows, held, range(first, first + n_iter), reporter, keeper=keeper, **labels)
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
-    return _result(trainers, len(layer_sizes), history, "", seed)
+    return _result(trainers, len(layer_sizes), history, None, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,9 +241,11 @@ def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], 
     return {"pass": number, "layer": layer, "first": first, "layers": others, "history": list(history)}
 
 
-def _result(trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: str, seed: int) -> Pretrained:
-    if len(trainers) < n_layers:
-        raise DivergenceError(diverged)
+def _result(
+    trainers: list[LayerTrainer], n_layers: int, history: list[Record], diverged: DivergenceError | None, seed: int
+) -> Pretrained:
+    if diverged is not None and len(trainers) < n_layers:
+        raise diverged
     stack = Stack(tuple(t.machine.weights() for t in trainers))
     return Pretrained(
         stack, history, [t.export_state() for t in trainers], trainers[-1].negative_states(seed), diverged

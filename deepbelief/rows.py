@@ -60,7 +60,10 @@ def memory_bytes(limit: int | str | None) -> int | None:
     unit = UNITS.get(found[2].lower()) if found else None
     n_bytes = int(float(found[1]) * unit) if found and unit else 0
     if isinstance(limit, bool) or n_bytes < LEAST_MEMORY:
-        raise SettingError(f"memory_limit must be bytes, or '512 MiB', '2 GB' ..., at least 1 MiB, got {limit!r}")
+        raise SettingError(
+            f"{{setting}} must be bytes, or '512 MiB', '2 GB' ..., at least 1 MiB, got {limit!r}",
+            setting="memory_limit", value=limit,
+        )  # fmt: skip
     return n_bytes
 
 

@@ -344,4 +344,4 @@ def _positive(name: str, value: Any) -> int:
             number = 0
         if number > 0:
             return number
-    raise SettingError(f"{name} must be an integer of at least 1, got {value!r}")
+    raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)

@@ -383,7 +383,7 @@ def test_a_run_that_diverges(tmp_path, command):
         words = (*words, "--activation", "relu", "--learning-rate", "1e30")
     line = bad(*words, "--out", "model.h5", "--force")
     assert "diverged in epoch" in line
-    assert "try --learning-rate " in line
+    assert "try --learning-rate=" in line
     assert line.endswith("nothing was written")
     assert snapshot(tmp_path) == before
 
@@ -398,7 +398,7 @@ def test_a_run_that_diverges_late_is_an_error_too(tmp_path, monkeypatch):
         lambda self, *a: "of late" if self.state.epochs == 2 and self.layer else real(self, *a),
     )
     line = bad("pretrain", *TINY)
-    assert line.startswith("layer 2 diverged in epoch 2: of late; try --learning-rate 0.01")
+    assert line.startswith("layer 2 diverged in epoch 2: of late; try --learning-rate=0.01")
     assert "kept" not in line
     assert snapshot(tmp_path) == {}
 
@@ -410,18 +410,18 @@ SETTINGS = [
     (("--schedule", "cosin"), "did you mean 'cosine'?"),
     (("--backend", "nunpy"), "did you mean 'numpy'?"),
     (("--scale", "256"), "255"),
-    (("--layers", "0"), "positive"),
+    (("--layers", "0"), "--layers must be positive"),
     (("--layers", "5,-1"), "positive"),
-    (("--epochs", "0"), "n_iter"),
-    (("--passes", "0"), "n_passes"),
-    (("--learning-rate", "-1"), "learning_rate"),
-    (("--learning-rate", "nan"), "learning_rate"),
-    (("--batch-size", "0"), "batch_size"),
-    (("--momentum", "1"), "momentum"),
-    (("--seed", "-1"), "random_state"),
-    (("--limit", "0"), "limit"),
-    (("--sparsity-target", "2"), "sparsity_target"),
-    (("--validation-fraction", "1"), "validation_fraction"),
+    (("--epochs", "0"), "--epochs must be"),
+    (("--passes", "0"), "--passes must be"),
+    (("--learning-rate", "-1"), "--learning-rate must be"),
+    (("--learning-rate", "nan"), "--learning-rate must be"),
+    (("--batch-size", "0"), "--batch-size must be"),
+    (("--momentum", "1"), "--momentum must be"),
+    (("--seed", "-1"), "--seed must be"),
+    (("--limit", "0"), "--limit must be"),
+    (("--sparsity-target", "2"), "--sparsity-target must be"),
+    (("--validation-fraction", "1"), "--validation-fraction must be"),
 ]
 
 
@@ -437,9 +437,19 @@ def test_settings_of_fine_tuning_out_of_bounds(tmp_path):
     path = put_model(tmp_path, "dbn")
     before = snapshot(tmp_path)
     assert "did you mean 'sigmoid'?" in bad("finetune", path, "--activation", "sigmod")
-    assert "alpha" in bad("finetune", path, "--alpha", "-1")
-    assert "max_iter" in bad("finetune", path, "--epochs", "0")
+    assert "--alpha must be" in bad("finetune", path, "--alpha", "-1")
+    assert "--epochs must be" in bad("finetune", path, "--epochs", "0")
     assert snapshot(tmp_path) == before
+
+
+def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):
+    path = put_model(tmp_path, "dbn")
+    assert "--n must be an integer >= 1, got 0" in bad("sample", path, "--n", "0")
+    assert "--steps must be an integer >= 1, got 0" in bad("sample", path, "--steps", "0")
+    assert "--epochs must be an integer >= 1" in bad("sweep", "digits", "--limit", 50, "--epochs", "0", "--quiet")
+    assert "--rates must be different numbers" in bad("sweep", "digits", "--rates", "0.1,-1")
+    ais = ("--likelihood", "--binarize", "sample", "--method", "ais", "--limit", "9")
+    assert "--runs must be an integer of at least 1, got 0" in bad("evaluate", path, *ais, "--runs", "0")
 
 
 def test_cupy_without_cupy(tmp_path, monkeypatch):

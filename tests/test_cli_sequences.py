@@ -93,7 +93,7 @@ def test_samples_are_the_models_and_a_picture_has_time_from_left_to_right():
     (("--memory-limit", "1GiB"), "--memory-limit is not for models of sequences"),
     (("--passes", 2), "--passes is not for models of sequences"),
     (("--autoencoder",), "--autoencoder is not for models of sequences"),
-    (("--truncation", 0), "truncation must be an integer >= 1"),
+    (("--truncation", 0), "--truncation must be an integer >= 1"),
     (("--cell", "gur"), "did you mean 'gru'"),
     (("--layers", "5,4"), "one layer of hidden units"),
 ])  # fmt: skip

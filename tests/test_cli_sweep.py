@@ -34,7 +34,7 @@ def test_the_table_tells_of_each_rate_and_recommends_one(tmp_path, monkeypatch):
     assert rows[0.1] == ("good", 40, "<- best")
     assert rows[1e-9] == ("too slow", 4, "stopped early")
     assert "pseudo-log-likelihood of held-out rows" in result.stdout
-    assert "advice  Use --learning-rate 0.1" in result.stdout
+    assert "advice  Use --learning-rate=0.1" in result.stdout
     assert "next    deepbelief pretrain digits --learning-rate 0.1" in result.stdout
     assert "seed    1" in result.stdout
     assert snapshot(tmp_path) == {}
@@ -87,8 +87,8 @@ def test_where_no_rate_is_good_none_comes_next():
         (("--rates", "0.1,0"), "got 0.0"),
         (("--rates", "0.1,-1"), "got -1.0"),
         (("--rates", "nan"), "got nan"),
-        (("--refine", "-1"), "refine must be an integer >= 0"),
-        (("--jobs", "0"), "n_jobs must be an integer other than 0"),
+        (("--refine", "-1"), "--refine must be an integer >= 0"),
+        (("--jobs", "0"), "--jobs must be an integer other than 0"),
         (("--limit", "9"), "at least 10 rows.*got 9"),
         (("--gradient", "cdd"), "unknown gradient.*cdd.*cd"),
         (("--backend", "cuda"), "backend"),

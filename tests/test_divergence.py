@@ -1,5 +1,7 @@
 """Runs that diverge: what they say, and what they leave behind."""
 
+import pickle
+
 import exact
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, ra
     with pytest.raises(DivergenceError, match=r"layer 1 diverged in epoch 1: .*; try learning_rate=") as caught:
         train(trainer, rows, (0, 4))
     assert f"(it was {rate:.3g})" in str(caught.value)
+    error = pickle.loads(pickle.dumps(caught.value))  # as it comes from a worker
+    assert (error.layer, error.epoch, error.setting, error.value) == (1, 1, "learning_rate", rate)
+    assert f"try --learning-rate={rate / 10:.3g}" in error.spelled({"learning_rate": "--learning-rate"}.get)
 
 
 @pytest.mark.parametrize("gradient", ESTIMATORS)

@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 from deepbelief.backends import Backend
 from deepbelief.diagnostics.differences import GradientCheck, compare
 from deepbelief.diagnostics.objectives import NetworkObjective, machine_objectives
-from deepbelief.errors import DataError, SettingError, SizingWarning
+from deepbelief.errors import ClassesError, DataError, SettingError, SizingWarning
 from deepbelief.estimators.base import check_backend, check_number, is_source
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -100,11 +100,10 @@ def _network_objective(own: Any, X: Any, y: Any, bk: Backend, seed: int, rng: np
     own.warm_start = hasattr(own, "coefs_")  # a fitted model is checked as it is
     try:
         problem = own._prepare(X, y, None, bk, Reporter())
-    except DataError as error:
-        if "warm_start goes on with classes" not in str(error):
-            raise
-        text = str(error).replace("warm_start goes on with classes", "the model is fitted to classes")
-        raise DataError(f"{text}: give rows of every class") from error
+    except ClassesError as error:
+        raise DataError(
+            f"the model is fitted to classes {error.expected}, y has {error.given}: give rows of every class"
+        ) from error
     return NetworkObjective(problem, bk, seed, rng)
 
 

@@ -213,17 +213,17 @@ def _fix_sizes(own: Any, X: Any, y: Any) -> None:
         ).hidden_layer_sizes
 
 
-def _train(problem: Problem, max_iter: int, losses: _Losses, bk: Backend, seed: int) -> str:
-    """Fine-tune until the loss is low enough; return why that diverged, or nothing."""
+def _train(problem: Problem, max_iter: int, losses: _Losses, bk: Backend, seed: int) -> DivergenceError | None:
+    """Fine-tune until the loss is low enough; return why that diverged, or None."""
     try:
         return finetune(
             problem.hidden, problem.head, problem.loss, problem.train, tied=problem.tied, bk=bk, seed=seed,
             settings=replace(problem.settings, max_iter=max_iter), reporter=losses,
         ).diverged  # fmt: skip
     except _Enough:
-        return ""
+        return None
     except DivergenceError as error:
-        return str(error)
+        return error
 
 
 def _threshold(problem: Problem, bk: Backend) -> float:
@@ -245,7 +245,7 @@ def _mean_loss(loss: Loss, output: Array, target: Array, bk: Backend) -> float:
     return float(bk.to_numpy(values).mean(dtype=np.float64))
 
 
-def _advice(ok: bool, diverged: str, curve: tuple[float, ...], train: Labelled) -> str:
+def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...], train: Labelled) -> str:
     """Return what to do next."""
     if ok:
         return (

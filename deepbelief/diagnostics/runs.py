@@ -37,7 +37,7 @@ class Run(Protocol):
     n_epochs: int
     epochs: int
     seconds: float
-    diverged: str
+    diverged: DivergenceError | None
     finished: bool  # before its last epoch, by early stopping
     score: float  # larger is better
     gain: float  # in the loss or score of held-out rows since the start
@@ -71,7 +71,8 @@ class PretrainRun:
     def __init__(
         self, rate: float, weights: Weights, settings: RBMSettings, rows: RowSource, held: Array, bk: Backend, seed: int
     ) -> None:
-        self.rate, self.epochs, self.seconds, self.diverged, self.finished = rate, 0, 0.0, "", False
+        self.rate, self.epochs, self.seconds, self.finished = rate, 0, 0.0, False
+        self.diverged: DivergenceError | None = None
         self.reporter = Reporter()
         settings = replace(settings, visible=weights.visible, learning_rate=rate).resolve(
             rows.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean
@@ -91,7 +92,7 @@ class PretrainRun:
             self._trainer.train(self._rows, None, range(self.epochs, stop), self.reporter)
             self.diverged = self._trainer.diverged
         except DivergenceError as error:
-            self.diverged = str(error)
+            self.diverged = error
         self.epochs = self._trainer.state.epochs
         if not self.diverged:
             self._scores = self._judge()
@@ -165,7 +166,8 @@ class FinetuneRun:
     """Fine-tuning from a stack that all runs share."""
 
     def __init__(self, rate: float, problem: Any, early_stopping: bool, bk: Backend, seed: int) -> None:
-        self.rate, self.epochs, self.seconds, self.diverged, self.finished = rate, 0, 0.0, "", False
+        self.rate, self.epochs, self.seconds, self.finished = rate, 0, 0.0, False
+        self.diverged: DivergenceError | None = None
         self.reporter = Reporter()
         settings: FineTuneSettings = replace(problem.settings, learning_rate_init=rate)
         if not early_stopping:
@@ -200,7 +202,7 @@ class FinetuneRun:
                     self._take(record["validation_loss"], record["validation_score"])
         except DivergenceError as error:
             self.epochs += 1
-            self.diverged = str(error)
+            self.diverged = error
         self.seconds += time.perf_counter() - began
         return self
 

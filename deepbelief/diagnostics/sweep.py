@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from deepbelief.diagnostics.gradients import check_model, private_copy
 from deepbelief.diagnostics.runs import Plan, Run, finetuning_plan, pretraining_plan
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, spelled
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -77,15 +77,24 @@ class LearningRateSweep:
         What the rate is called: ``"learning_rate"`` or, of fine-tuning, ``"learning_rate_init"``.
     metric : str
         What the scores are.
-    advice : str
-        What to do next.
+    template : str
+        What to do next, with ``{NAME}`` for the names of settings.
     """
 
     best_rate: float | None
     rows: tuple[SweepRow, ...]
     setting: str
     metric: str
-    advice: str
+    template: str
+
+    @property
+    def advice(self) -> str:
+        """What to do next."""
+        return self.advice_for(str)
+
+    def advice_for(self, name_of: Callable[[str], str]) -> str:
+        """Return what to do next, with settings under the names that `name_of` gives them."""
+        return spelled(self.template, (self.setting, "refine"), name_of)
 
     def __repr__(self) -> str:
         """Return the table and the advice."""
@@ -169,7 +178,9 @@ def learning_rate_sweep(
     checked = check_rates(rates)
     check_number("refine", refine, low=0, integer=True)
     if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
-        raise SettingError(f"n_jobs must be an integer other than 0, or None, got {n_jobs!r}")
+        raise SettingError(
+            f"{{setting}} must be an integer other than 0, or None, got {n_jobs!r}", setting="n_jobs", value=n_jobs
+        )
     check_model(model, y, "learning_rate_sweep", machines=True)
     if _num_samples(X) < LEAST_ROWS:
         raise DataError(f"a sweep needs at least {LEAST_ROWS} rows, to hold some out, got {_num_samples(X)}: add rows")
@@ -187,18 +198,18 @@ def learning_rate_sweep(
 
 def check_rates(rates: Any) -> list[float]:
     """Return the rates as floats, or refuse them."""
-    allowed = "rates must be different numbers above 0, for instance (0.1, 0.001)"
+    allowed = "{setting} must be different numbers above 0, for instance (0.1, 0.001)"
     if isinstance(rates, str) or not hasattr(rates, "__iter__"):
-        raise SettingError(f"{allowed}, got {rates!r}")
+        raise SettingError(f"{allowed}, got {rates!r}", setting="rates", value=rates)
     given = list(rates)
     if not given:
-        raise SettingError(f"{allowed}, got none")
+        raise SettingError(f"{allowed}, got none", setting="rates", value=rates)
     for rate in given:
         number = isinstance(rate, numbers.Real) and not isinstance(rate, (bool, np.bool_))
         if not number or not 0 < float(rate) < math.inf:
-            raise SettingError(f"{allowed}, got {rate!r}")
+            raise SettingError(f"{allowed}, got {rate!r}", setting="rates", value=rate)
         if given.count(rate) > 1:
-            raise SettingError(f"{allowed}, got {rate!r} {given.count(rate)} times")
+            raise SettingError(f"{allowed}, got {rate!r} {given.count(rate)} times", setting="rates", value=rate)
     return [float(rate) for rate in given]
 
 
@@ -388,9 +399,9 @@ def _advice(rows: Sequence[SweepRow], best: float | None, plan: Plan) -> str:
         slow = next(row for row in rows if row.verdict != "diverged")
         return f"No rate is good: try some between those that diverged and {slow.rate:.3g}."
     where = f" for {plan.where}" if plan.where else ""
-    text = f"Use {plan.setting}={best:.4g}{where}."
+    text = f"Use {{{plan.setting}}}={best:.4g}{where}."
     if len(rows) > 1 and best == top.rate and rows[1].verdict != "good":
         return f"{text} It is the largest one tried: {best * 3:.3g} may be better still."
     if len(rows) > 1 and best == bottom.rate:
         return f"{text} It is the smallest one tried: {best / 3:.3g} may be better still."
-    return f"{text} refine=4 would look closer around it."
+    return f"{text} {{refine}}=4 would look closer around it."

@@ -39,7 +39,9 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
     this process to end them.
     """
     if not isinstance(n_workers, int) or isinstance(n_workers, bool) or n_workers < 1:
-        raise SettingError(f"workers must be an integer >= 1, got {n_workers!r}")
+        raise SettingError(
+            f"{{setting}} must be an integer >= 1, got {n_workers!r}", setting="workers", value=n_workers
+        )
     distributed = library()
     cluster = distributed.LocalCluster(
         n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.distributed import Partitioned, is_dask
-from deepbelief.errors import BackendError, DataError, DivergenceWarning, SettingError
+from deepbelief.errors import BackendError, DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain
@@ -121,7 +121,9 @@ def check_number(
         bounds = f"{'>' if open_low else '>='} {low:g}"
         if np.isfinite(high):
             bounds += f" and {'<' if open_high else '<='} {high:g}"
-        raise SettingError(f"{name} must be {word} {bounds}{' or auto' if auto else ''}, got {value!r}")
+        raise SettingError(
+            f"{{setting}} must be {word} {bounds}{' or auto' if auto else ''}, got {value!r}", setting=name, value=value
+        )
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:
@@ -130,7 +132,9 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
     good = isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) and len(values) > 0
     if not good or not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s > 0 for s in values):
         raise SettingError(
-            f"hidden_layer_sizes must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}"
+            f"{{setting}} must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}",
+            setting="hidden_layer_sizes",
+            value=sizes,
         )
     return tuple(int(s) for s in values)
 
@@ -142,7 +146,10 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     get_unit(rbm.hidden)
     get_gradient(rbm.gradient, 1)
     if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
-        raise SettingError(f"schedule={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear")
+        raise SettingError(
+                f"{{setting}}={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear",
+                setting="schedule", value=rbm.schedule,
+            )  # fmt: skip
     check_flags(rbm, "nesterovs_momentum", "warm_start", "centered", "learn_variance")
     steps = check_steps(rbm.gibbs_steps)
     check_binarization(rbm.binarize)
@@ -159,7 +166,10 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     if rbm.sparsity_target is not None:
         check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
         if not get_unit(rbm.hidden).enumerable:
-            raise SettingError(f"sparsity_target needs hidden='bernoulli', got {rbm.hidden!r}")
+            raise SettingError(
+                f"{{setting}} needs {{hidden}}='bernoulli', got {rbm.hidden!r}",
+                setting="sparsity_target", settings=("hidden",), value=rbm.sparsity_target,
+            )  # fmt: skip
     return RBMSettings(
         visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
@@ -178,16 +188,19 @@ def check_steps(steps: Any) -> int | tuple[int, int]:
             check_number("gibbs_steps", each, low=1, integer=True)
         return int(steps[0]), int(steps[1])
     if isinstance(steps, (tuple, list)):
-        raise SettingError(f"gibbs_steps must be a number, or that of the first and the last epoch, got {steps!r}")
+        raise SettingError(
+            f"{{setting}} must be a number, or that of the first and the last epoch, got {steps!r}",
+            setting="gibbs_steps", value=steps,
+        )  # fmt: skip
     check_number("gibbs_steps", steps, low=1, integer=True)
     return int(steps)
 
 
-def warn_diverged(message: str) -> None:
+def warn_diverged(error: DivergenceError | None) -> None:
     """Warn that training stopped at the last good epoch."""
-    if message:
-        warning = f"{message}; the weights of the last good epoch were kept"
-        warnings.warn(warning, DivergenceWarning, stacklevel=user_level())
+    if error is not None:
+        warning = DivergenceWarning(f"{error}; the weights of the last good epoch were kept", error=error)
+        warnings.warn(warning, stacklevel=user_level())
 
 
 def user_level() -> int:
@@ -203,7 +216,7 @@ def check_flags(estimator: Any, *names: str) -> None:
     for name in names:
         value = getattr(estimator, name)
         if not isinstance(value, (bool, np.bool_)):
-            raise SettingError(f"{name} must be True or False, got {value!r}")
+            raise SettingError(f"{{setting}} must be True or False, got {value!r}", setting=name, value=value)
 
 
 def pretrain_on(

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile
-from deepbelief.errors import DataError
+from deepbelief.errors import ClassesError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
@@ -243,7 +243,10 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         """Return the labelled rows with class numbers, or 0/1 labels, and weights."""
         head, targets, known = class_head(y, self.loss, self.unlabeled, self.task_weights)
         if again and not same_classes(head.classes, self.classes_):
-            raise DataError(f"warm_start goes on with classes {_told(self.classes_)}, y has {_told(head.classes)}")
+            expected, given = _told(self.classes_), _told(head.classes)
+            raise ClassesError(
+                f"warm_start goes on with classes {expected}, y has {given}", expected=expected, given=given
+            )
         self._head, self.classes_, self.n_unlabeled_ = head, head.classes, int((~known).sum())
         weights = row_weights(y, known, sample_weight, self.class_weight, targets >= 0)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))

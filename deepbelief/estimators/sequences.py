@@ -61,8 +61,7 @@ def as_sequences(
     try:
         source = check_rows(estimator, X, bk, reset=reset, min_rows=shortest)
     except ValueError as error:
-        if "NaN" in str(error) or "infinity" in str(error):
-            _name_place(_table(X), lengths, error)
+        _name_place(_table(X), lengths, error)
         raise
     lengths = check_lengths(lengths, source.shape[0], shortest=shortest)
     if is_source(X):

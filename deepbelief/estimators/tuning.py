@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Keeper
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_flags, check_number, check_sizes, user_level
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
@@ -67,8 +67,10 @@ class FineTunedMixin:
         else:
             own["_seed"], own["_epochs"] = keeper.begin(own["random_state"], describe), 0
 
-    def _solve(self, problem: Problem, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER) -> str:
-        """Fine-tune, keep weights and history, and return why the run diverged, or nothing."""
+    def _solve(
+        self, problem: Problem, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+    ) -> DivergenceError | None:
+        """Fine-tune, keep weights and history, and return why the run diverged, or None."""
         own, n_rows = self.__dict__, problem.train.rows.shape[0]
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
         keeper.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))

@@ -205,7 +205,7 @@ def check_betas(betas: int | Sequence[float] | None) -> Array:
 
 def _positive(name: str, value: Any) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise SettingError(f"{name} must be an integer of at least 1, got {value!r}")
+        raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)
     return int(value)
 
 

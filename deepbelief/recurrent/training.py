@@ -115,7 +115,7 @@ class RecurrentTrainer:
         self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
         self._seen = bk.xp.zeros(3, self.model.dtype)  # sum of squared errors, sum and largest of gradient norms
         self._good: RecurrentWeights | None = weights if self.state.epochs else None
-        self.diverged = ""
+        self.diverged: DivergenceError | None = None
 
     def train(
         self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
@@ -200,7 +200,7 @@ class RecurrentTrainer:
         size = max(float(np.abs(a).max()) for a in (*weights.arrays().values(), weights.frame.W, weights.frame.vbias))
         if not (np.isfinite(squares) and np.isfinite(largest) and size <= LARGEST_INPUT):
             self._fall_back(epoch, largest)
-            return record | {"diverged": self.diverged}
+            return record | {"diverged": str(self.diverged)}
         self._good = weights
         return record
 
@@ -208,19 +208,18 @@ class RecurrentTrainer:
         """Say what happened and what to try; keep the weights of the last good epoch."""
         clip, rate = self.settings.max_grad_norm, float(self.settings.learning_rate)
         if clip is None:
-            advice = (
-                f"clip them with max_grad_norm={CLIPPING:g}, or try learning_rate={rate / 10:.3g} (it was {rate:.3g})"
-            )
+            advice = f"clip them with {{max_grad_norm}}={CLIPPING:g}, or try "
         else:
-            advice = (
-                f"try max_grad_norm={clip / 10:.3g} (it was {clip:.3g}) or learning_rate={rate / 10:.3g} "
-                f"(it was {rate:.3g})"
-            )
+            advice = f"try {{max_grad_norm}}={clip / 10:.3g} (it was {clip:.3g}) or "
+        advice += f"{{setting}}={rate / 10:.3g} (it was {rate:.3g})"
         reached = f"reached a norm of {largest:.3g}" if np.isfinite(largest) else "are no longer finite"
-        self.diverged = f"training diverged in epoch {epoch + 1}: gradients {reached}; {advice}"
+        self.diverged = DivergenceError(
+            f"training diverged in epoch {epoch + 1}: gradients {reached}; {advice}",
+            setting="learning_rate", settings=("max_grad_norm",), value=rate, epoch=epoch + 1,
+        )  # fmt: skip
         self.finished = True
         if self._good is None:
-            raise DivergenceError(self.diverged)
+            raise self.diverged
 
     def _moving(self) -> dict[str, list[DeviceArray]]:
         """Return the arrays that go from update to update, by what they are."""
