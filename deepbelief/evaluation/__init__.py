@@ -80,7 +80,7 @@ def evaluate(
     kind = next((name for name in BY_CAPABILITY if hasattr(model, name)), None)
     if lengths is not None and kind != "predict_next":
         raise SettingError(f"`lengths` are for models of sequences, not for a {type(model).__name__}. Leave them out.")
-    if bits is not None and kind != "reconstruction_error":
+    if bits is not None and kind != "coefs_":
         raise SettingError(f"`bits` rounds the codes of an autoencoder, not of a {type(model).__name__}. Leave it out.")
     if kind is None:
         return _layers(model, X, get_backend(getattr(model, "backend", backend)))
@@ -249,9 +249,9 @@ BY_CAPABILITY: Mapping[str, Callable[..., Evaluation]] = {
     "predict_next": _sequences,
     "predict_log_proba": _classifier,
     "predict": _regressor,
-    "reconstruction_error": _autoencoder,
+    "coefs_": _autoencoder,
 }
-"""Evaluations by the method that a model must have for them; the first that it has decides."""
+"""Evaluations by the attribute that a fitted model must have for them; the first that it has decides."""
 
 __all__ = [
     "Classification", "Codes", "Columns", "Density", "Evaluation", "Reconstruction", "Regression", "Sequences",
