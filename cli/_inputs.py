@@ -17,6 +17,7 @@ from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileForma
 from deepbelief.estimators.files import from_model_file
 from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
 from deepbelief.sources.files import LABELLED, format_of, split_spec
+from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
 
 from ._text import clean
@@ -281,8 +282,19 @@ def _numbers(data: DataSet) -> NDArray[Any]:
     """Return the labels as real values."""
     labels = _labels(data)
     if labels.dtype.kind not in "iuf":
-        raise DataError(f"{data.name}: a regressor learns numbers, and the label of row 0 is {clean(labels[0])!r}")
+        raise DataError(f"{data.name}: a regressor learns numbers, and {_first_word(labels)}")
+    missing = np.flatnonzero(np.isnan(labels.astype(np.float64)))
+    if len(missing):
+        raise DataError(f"{data.name}: a regressor needs a label in each row, and row {missing[0]} (from 0) has none")
     return labels.astype(np.float64)
+
+
+def _first_word(labels: NDArray[Any]) -> str:
+    """Return a sentence on the first label that is not written as a number."""
+    for row, label in enumerate(labels):
+        if label is not None and not is_number(str(label)):
+            return f"the label of row {row} (from 0) is {clean(label)!r}"
+    return "these labels are texts"
 
 
 def classes_of(data: DataSet) -> NDArray[Any]:
@@ -290,10 +302,13 @@ def classes_of(data: DataSet) -> NDArray[Any]:
     labels = _labels(data)
     if labels.dtype.kind != "f":
         return labels
-    broken = np.flatnonzero(labels != np.rint(labels))
+    known = ~np.isnan(labels)
+    broken = np.flatnonzero(known & ((labels != np.rint(labels)) | (np.abs(labels) > MAX_EXACT)))
     if len(broken):
         raise DataError(
             f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is no class; "
             "finetune --regression learns numbers"
         )
-    return labels.astype(np.int64)
+    if known.all():
+        return labels.astype(np.int64)
+    return np.array([int(label) if there else None for label, there in zip(labels, known, strict=True)], object)

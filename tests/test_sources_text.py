@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import deepbelief.sources.text as text_module
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, DataWarning
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def rows_of(dataset):
 
 number = st.one_of(st.integers(-300, 300), st.floats(-1e6, 1e6, width=32))
 word = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=6).map(
-    lambda s: "n" + s
+    lambda s: "name" + s
 )
 
 
@@ -111,7 +111,17 @@ def test_headers_and_labels(text, labels, header, expected, opened):
         ("3,x\n1,2\n", "line 1, column 2: 'x' is not a number"),  # no header: its row would be lost without a word
         ("3,,5\n1,2,3\n", "line 1, column 2: the cell is empty"),
         ("1,5;2,5\n", "line 1, column 2: '5;2' is not a number"),
-        (",0,1\n0,2,3\n", "line 1, column 1: the cell is empty"),
+        (",0,1\n0,1,0\n", "line 1, column 1: the cell is empty"),
+        ("5.1,3.5,n/a\n4.9,3.0,1.4\n", "line 1, column 3: 'n/a' is not a number"),
+        ("n/a,1,2\n3,4,5\n", "line 1, column 1: 'n/a' is not a number"),
+        ("x1,x2,3\n1,2,3\n", "line 1, column 1: 'x1' is not a number; if these are the labels, name the column"),
+        ("x,0,1\n1,0,1\n", "line 1, column 1: 'x' is not a number"),
+        ("a,b,a\n1,2,3\n", "two columns are called 'a'; rename one"),
+        ("a,,b\n1,2,3\n", "column 2 has no name in the header"),
+        ("a,b,\n1,2,\n", "the lines end in a delimiter: column 3 is empty"),
+        ('a,b\n1,"2\n', "line 2 leaves a quote open"),
+        ('a,b\n1,"' + "9" * 140_000 + '"\n', "line 2 cannot be split into cells: field larger"),
+        ("a,b\n1," + "9" * 140_000 + "\n", "line 2, column 2 ('b'): the value is 9999"),
         ("5.1,3.5,setosa\n", "line 1, column 3: 'setosa' is not a number; if these are the labels"),
         ("a,b\n1,2\n\n3,1_0\n", "line 4, column 2 ('b'): '1_0' is not a number"),
         ("1,2\n3,\n", "line 2, column 2: the cell is empty"),
@@ -141,6 +151,57 @@ def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypat
     assert words in str(error.value)
     assert "a.csv" in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (",a,b\n0,1,2\n1,1,2\n", ["a", "b"]),
+        ("Unnamed: 0,a,b\n7,1,2\n3,1,2\n", ["a", "b"]),
+        ('"","a","b"\n"Mazda",1,2\n"Fiat",1,2\n', ["a", "b"]),
+        (",0,1\n0,1,2\n1,1,2\n", ["0", "1"]),
+    ],
+)
+def test_the_index_of_a_frame_is_left_out_and_told(text, names, opened):
+    with pytest.warns(DataWarning, match="column 1 .*index"):
+        dataset = opened(text)
+    assert dataset.feature_names == names
+    np.testing.assert_array_equal(rows_of(dataset), [[1, 2], [1, 2]])
+
+
+def test_a_header_that_counts_is_told(opened):
+    with pytest.warns(DataWarning, match="counts from 0 to 4"):
+        assert opened("0,1,2,3,4\n5,6,7,8,9\n").feature_names == list("01234")
+
+
+def test_blank_lines_end_somewhere(opened, monkeypatch):
+    monkeypatch.setattr(text_module, "MAX_BLANK", 50)
+    with pytest.raises(DataError, match="line 52 ends 50 blank lines"):
+        opened("1\n" + "\n" * 60)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["7", "-1"], np.array([7, -1])),
+        (["7", "007"], np.array(["7", "007"])),
+        (["10", "1_0"], np.array(["10", "1_0"])),
+        (["1", "18446744073709551615"], np.array(["1", "18446744073709551615"])),
+        (["9007199254740993", "9007199254740992", "0.5"], np.array(["9007199254740993", "9007199254740992", "0.5"])),
+        (["1.5", "-2e3"], np.array([1.5, -2000])),
+        (["1", "01.5"], np.array(["1", "01.5"])),
+        (["", "1"], np.array([np.nan, 1])),
+        (["1", "n/a", "2"], np.array([1, np.nan, 2])),
+        (["", "a"], np.array([None, "a"], object)),
+    ],
+)
+def test_labels_are_numbers_only_where_each_is_written_as_one(cells, expected, opened, tmp_path):
+    found = opened("x,y\n" + "".join(f"1,{cell}\n" for cell in cells), labels="y").labels
+    (tmp_path / "y.csv").write_text("name\n" + "\n".join(cells))
+    for labels in (found, opened("1\n" * len(cells), labels=str(tmp_path / "y.csv")).labels):
+        assert labels.dtype.kind == expected.dtype.kind
+        np.testing.assert_array_equal(labels, expected)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +210,6 @@ def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypat
         ("z", "no column and no file is called 'z'; the first line has: a, b"),
         ("2", "no column 2: there are 2"),
         ("-3", "no column -3"),
-        ("a", "line 3, column 1 ('a'): the label is empty"),
     ],
 )
 def test_labels_that_are_not_there(labels, words, opened):
@@ -198,7 +258,8 @@ def test_a_file_of_labels(text, expected, opened, tmp_path):
         ("1\n2\n", "has 3 rows but there are 2 labels in .*y.csv"),
         ("1\n2\n3\n4\n5\n", "has 3 rows but there are 5 labels"),
         ("1,2\n", "one column"),
-        ("1\nnan\n2\n", "label 1 .* is nan"),
+        ("1\n1e999\n2\n", "label 1 .* is inf"),
+        ("y\n\n\n\n", "there are 1 labels"),
     ],
 )
 def test_a_bad_file_of_labels(text, words, opened, tmp_path):

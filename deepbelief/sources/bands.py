@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
+from deepbelief.sources.content import reason_text
 from deepbelief.sources.rows import Array, Rows, _count, _indices, _text
 
 AnyArray = NDArray[np.generic]
@@ -67,8 +68,7 @@ class Bands:
         except DataError:
             raise
         except Exception as error:  # what the libraries underneath raise on damaged files has no end
-            lines = (str(error) or type(error).__name__).splitlines()
-            raise DataError(f"{self._name}: rows {first} to {end - 1} cannot be read: {lines[0]}") from error
+            raise DataError(f"{self._name}: rows {first} to {end - 1} cannot be read: {reason_text(error)}") from error
         if len(values) != end - first:
             raise DataError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
         return values

@@ -1,10 +1,11 @@
 """What every reader gives back, and the checks that every file goes through."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
@@ -22,6 +23,9 @@ IN_MEMORY = 2**28
 ROW_LIMIT = 2**28
 """Bytes that one row, or what of a file is decoded at once, may take."""
 
+LONGEST_REASON = 200
+"""Characters of another library's message that an error repeats."""
+
 PREFERRED = ("X", "data")
 
 
@@ -37,12 +41,15 @@ class Content:
     whole : bool
         True where the values are integers, by dtype or as written in a text file.
     feature_names : list of str or None
+    label_name : str or None
+        Name of the column that the labels come from, where it has one.
     """
 
     rows: RowSource
     labels: NDArray[Any] | None = None
     whole: bool = False
     feature_names: list[str] | None = None
+    label_name: str | None = None
 
 
 def size_text(n_bytes: int) -> str:
@@ -53,6 +60,19 @@ def size_text(n_bytes: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.3g} TB"
+
+
+def reason_text(error: BaseException) -> str:
+    """Return the first line of what another library says, cut where it is long."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
+
+
+def names_text(names: Iterable[str], most: int = 8) -> str:
+    """Return names as a message lists them: the first ones, cut where they are long."""
+    shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in itertools.islice(names, most + 1)]
+    return ", ".join([*shown[:most], *(["..."] if len(shown) > most else [])]) or "none"
 
 
 def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit: int | None = None) -> int:
@@ -79,7 +99,7 @@ def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: st
         raise DataError(f"{path}: the file holds no {things}")
     preferred = [name for name in PREFERRED if name in ranks]
     if len(tables) > 1 and not preferred:
-        raise DataError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {', '.join(ranks)}")
+        raise DataError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {names_text(ranks)}")
     return (preferred or tables)[0]
 
 
@@ -87,37 +107,3 @@ def table(array: NDArray[Any]) -> NDArray[Any]:
     """Return images and the like as one row each: shape (n, ...) becomes (n, n_features)."""
     row_dtype(array.dtype)
     return array.reshape(len(array), -1) if array.ndim > 2 and array.size else array
-
-
-def label_vector(values: Any, origin: str) -> NDArray[Any]:
-    """Return labels as a vector of int64, float64 or str, or raise DataError."""
-    labels = np.asarray(values)
-    if labels.ndim == 2 and 1 in labels.shape:
-        labels = labels.ravel()
-    if labels.ndim != 1:
-        raise DataError(f"{origin}: labels must be one per row, got shape {labels.shape}")
-    kind = labels.dtype.kind
-    if kind in "biu":
-        return labels.astype(np.int64)
-    if kind == "f":
-        if not np.isfinite(labels).all():
-            bad = int(np.argmin(np.isfinite(labels)))
-            raise DataError(f"{origin}: label {bad} (counted from 0) is {labels[bad]}; write -1 for an unlabelled row")
-        return labels.astype(np.float64)
-    if kind == "S":
-        return np.char.decode(labels, "utf-8")
-    if kind == "U":
-        return labels
-    raise DataError(f"{origin}: labels must be integers, floats or strings, got dtype {labels.dtype}")
-
-
-def parse_labels(cells: list[str], origin: str) -> NDArray[Any]:
-    """Return labels written as text: integers if all are, else floats if all are, else strings."""
-    for convert in (int, float):
-        try:
-            return label_vector([convert(cell) for cell in cells], origin)
-        except DataError:
-            raise
-        except (ValueError, OverflowError):
-            continue
-    return np.array([cell.strip() for cell in cells])

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, DeepBeliefError
-from deepbelief.sources.content import ROW_LIMIT, Content, check_declared_size, label_vector, table
+from deepbelief.sources.content import ROW_LIMIT, Content, check_declared_size, names_text, reason_text, table
 from deepbelief.sources.h5 import read_h5, read_h5_labels
 from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
+from deepbelief.sources.label_values import MAX_EXACT, label_vector
 from deepbelief.sources.parquet import read_parquet, read_parquet_labels
 from deepbelief.sources.rows import ArraySource, SparseSource, SubsetSource
 from deepbelief.sources.text import read_label_text, read_text
@@ -83,11 +84,10 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: the data do not fit into memory") from error
     except EOFError as error:
         raise DataError(f"{path}: the file is cut off: it ends before its compressed data do") from error
-    except DeepBeliefError:
+    except (DeepBeliefError, Warning):  # a warning is raised where the filters say so
         raise
     except Exception as error:  # what the libraries underneath raise on damaged files has no end
-        lines = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
-        raise DataError(f"{path}: cannot be read: {lines[0]}") from error
+        raise DataError(f"{path}: cannot be read: {reason_text(error)}") from error
 
 
 def read(spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None) -> Content:
@@ -192,7 +192,7 @@ def first_rows(content: Content, limit: int | None) -> Content:
     else:
         rows = SubsetSource(rows, np.arange(limit))
     labels = None if content.labels is None else content.labels[:limit]
-    return Content(rows, labels, content.whole, content.feature_names)
+    return replace(content, rows=rows, labels=labels)
 
 
 def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -> Content:
@@ -254,7 +254,7 @@ def _open_npz(path: Path) -> Iterator[Any]:
 
 def _npz_key(path: Path, keys: list[str], part: str | None) -> str:
     """Return the key to read: the one asked for, the only one, or the one called X or data."""
-    listed = ", ".join(keys) or "none"
+    listed = names_text(keys)
     if part is not None:
         if part not in keys:
             raise DataError(f"{path}: no array {part!r}; there are: {listed}")
@@ -285,7 +285,7 @@ def _read_npz(path: Path, part: str | None, labels: str | None) -> Content:
         found = None
         if labels is not None:
             if labels not in keys:
-                raise DataError(f"{path}: no file and no array is called {labels!r}; there are: {', '.join(keys)}")
+                raise DataError(f"{path}: no file and no array is called {labels!r}; there are: {names_text(keys)}")
             found = label_vector(_npz_array(path, archive, labels), f"{path}:{labels}")
         if part is None and {"format", "data", "shape"} <= set(keys):
             for key in keys:
@@ -328,7 +328,7 @@ def _read_svmlight(path: Path) -> Content:
 
 def _integers(labels: NDArray[Any]) -> NDArray[Any]:
     """Return labels as integers where all of them are whole."""
-    whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+    whole = bool((labels == np.rint(labels)).all()) and bool((np.abs(labels) <= MAX_EXACT).all())
     return labels.astype(np.int64) if whole else labels
 
 
@@ -344,8 +344,9 @@ def _svmlight_error(path: Path, error: ValueError) -> DataError:
                 try:
                     load_svmlight_file(io.BytesIO(line), dtype=np.float32)
                 except ValueError as reason:
-                    return DataError(f"{path}: line {number} is not svmlight (LABEL INDEX:VALUE ...): {reason}")
-    return DataError(f"{path}: not an svmlight file: {error}")
+                    what = "is not svmlight (LABEL INDEX:VALUE ...)"
+                    return DataError(f"{path}: line {number} {what}: {reason_text(reason)}")
+    return DataError(f"{path}: not an svmlight file: {reason_text(error)}")
 
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:

@@ -13,9 +13,10 @@ from deepbelief.sources.content import (
     Content,
     check_declared_size,
     choose_table,
-    label_vector,
+    names_text,
     table,
 )
+from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
@@ -54,12 +55,12 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     for part in filter(None, name.split("/")):
         link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
         if link is None:
-            raise DataError(f"{path}: no dataset {name!r}; there are: {', '.join(_names(path, file))}")
+            raise DataError(f"{path}: no dataset {name!r}; there are: {names_text(_names(path, file))}")
         if not isinstance(link, h5py.HardLink):
             raise DataError(f"{path}: {name!r} is a soft or external link, not followed; name the dataset itself")
         item = item[part]
     if not isinstance(item, h5py.Dataset):
-        raise DataError(f"{path}: {name or '/'!r} is not a dataset; there are: {', '.join(_names(path, file))}")
+        raise DataError(f"{path}: {name or '/'!r} is not a dataset; there are: {names_text(_names(path, file))}")
     _check_storage(path, item)
     return item
 
@@ -117,7 +118,7 @@ def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
     dataset = _dataset(path, file, name)
     check_declared_size(path, dataset.shape, dataset.dtype.itemsize)
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return label_vector(np.array(dataset.asstr()[()], dtype=np.str_), f"{path}:{name}")
+        return text_labels(np.ravel(dataset.asstr()[()]).tolist(), f"{path}:{name}")
     return label_vector(dataset[()], f"{path}:{name}")
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.sources.content import Content, check_declared_size, label_vector, size_text, table
+from deepbelief.sources.content import Content, check_declared_size, size_text, table
+from deepbelief.sources.label_values import label_vector
 from deepbelief.sources.rows import ArraySource
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

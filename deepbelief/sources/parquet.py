@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError
 from deepbelief.sources.bands import BandedSource, Bands
-from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, label_vector
+from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, names_text
+from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 
@@ -51,7 +52,7 @@ class ParquetSource(BandedSource):
                 row = int(np.argmax(column.is_null().to_numpy()))
                 row += sum(self.file.metadata.row_group(i).num_rows for i in range(group))
                 raise DataError(
-                    f"{self.name}: row {row} (counted from 0) has no value in column {self.feature_names[j]!r}; "
+                    f"{self.name}: row {row} (counted from 0) has no value in column {self.feature_names[j][:40]!r}; "
                     "all values must be there: impute or drop missing values first"
                 )
         return _rows_of(np.array([column.to_numpy() for column in columns]))
@@ -82,8 +83,9 @@ def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], l
         except (NotImplementedError, TypeError):
             dtype = np.dtype(object)
         if dtype.kind not in "biuf":
+            kind = str(field.type)[:40]
             raise DataError(
-                f"{name}: column {field.name!r} is of type {field.type}; features must be integers, floats or "
+                f"{name}: column {field.name[:40]!r} is of type {kind}; features must be integers, floats or "
                 "booleans: convert or drop it, or name it as labels"
             )
         names.append(field.name)
@@ -91,7 +93,7 @@ def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], l
         dtypes.append(dtype)
     twice = [column for column, n in Counter(schema.names).items() if n > 1]
     if twice:
-        raise DataError(f"{name}: two columns are called {twice[0]!r}; rename one")
+        raise DataError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
     if not names:
         raise DataError(f"{name}: there is no column of numbers{' beside the labels' if without else ''}")
     return names, places, dtypes
@@ -115,19 +117,22 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
     if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
         rows = ArraySource(source.take(slice(0, source.shape[0])))
         file.close()
-    return Content(rows, found, source.whole, source.feature_names)
+    return Content(rows, found, source.whole, source.feature_names, labels)
 
 
 def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
     """Read a column of labels: numbers or strings."""
     names = file.schema_arrow.names
     if name not in names:
-        raise DataError(f"{path}: no column and no file is called {name!r}; there are: {', '.join(names)}")
+        raise DataError(f"{path}: no column and no file is called {name!r}; there are: {names_text(names)}")
+    import pyarrow
+
     column = file.read(columns=[name], use_threads=False).column(0)
-    if column.null_count:
-        raise DataError(f"{path}: {column.null_count} labels of {name!r} are missing; write -1 for an unlabelled row")
-    values = column.to_numpy()
-    return label_vector(values.astype(np.str_) if values.dtype.kind == "O" else values, f"{path}:{name}")
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
+        return text_labels(column.to_pylist(), f"{path}:{name}")
+    return label_vector(column.to_numpy(), f"{path}:{name}")
 
 
 def read_parquet_labels(path: Path) -> NDArray[Any]:

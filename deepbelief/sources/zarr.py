@@ -16,9 +16,10 @@ from deepbelief.sources.content import (
     Content,
     check_declared_size,
     choose_table,
-    label_vector,
+    names_text,
     table,
 )
+from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -107,7 +108,7 @@ def _array(path: Path, arrays: dict[str, Any], name: str) -> Any:
     """Return an array by name, after a look at its codecs and at what it declares."""
     name = name.strip("/")
     if name not in arrays:
-        raise DataError(f"{path}: no array {name!r}; there are: {', '.join(arrays) or 'none'}")
+        raise DataError(f"{path}: no array {name!r}; there are: {names_text(arrays)}")
     array = arrays[name]
     check_declared_size(path, array.shape, array.dtype.itemsize, limit=2**63)
     _check_codecs(array)
@@ -132,7 +133,9 @@ def _labels(path: Path, arrays: dict[str, Any], name: str) -> NDArray[Any]:
     array = _array(path, arrays, name)
     check_declared_size(path, array.shape, array.dtype.itemsize)
     values = np.asarray(array[...])
-    return label_vector(values.astype(np.str_) if values.dtype.kind == "T" else values, f"{path}:{name}")
+    if values.dtype.kind == "T":
+        return text_labels(values.ravel().tolist(), f"{path}:{name}")
+    return label_vector(values, f"{path}:{name}")
 
 
 def read_zarr_labels(path: Path, part: str | None) -> NDArray[Any]:

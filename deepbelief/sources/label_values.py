@@ -1,0 +1,124 @@
+"""Labels as they are read: integers, floats or strings, with a mark for rows that have none.
+
+A row without a label has NaN among numbers and None among strings (an object array). Written labels are numbers only
+where each of them is the canonical spelling of one, so that ``007`` and ``7``, or two integers beyond 64 bits, stay
+different classes.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+
+MAX_LABEL = 1000
+"""Characters of one label: an array of strings takes as many for each row as the longest has."""
+
+MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "nil", "."})
+"""Words, in lower case, that stand for a missing value."""
+
+MAX_EXACT = 2**53
+"""Integers up to this size are exact as float64."""
+
+_INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INT64 = np.iinfo(np.int64)
+
+
+def label_vector(values: Any, origin: str) -> NDArray[Any]:
+    """Return labels as a vector of int64, float64 or str, or raise DataError.
+
+    Unsigned integers beyond int64 become strings. NaN marks a row without a label.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,), (n, 1) or (1, n)
+    origin : str
+        Name of the file in messages.
+
+    Examples
+    --------
+    >>> label_vector(np.array([3, 2**64 - 1], np.uint64), "y.npy").tolist()
+    ['3', '18446744073709551615']
+    """
+    labels = np.asarray(values)
+    if labels.ndim == 2 and 1 in labels.shape:
+        labels = labels.ravel()
+    if labels.ndim != 1:
+        raise DataError(f"{origin}: labels must be one per row, got shape {labels.shape}")
+    kind = labels.dtype.kind
+    if kind == "u" and labels.size and int(labels.max()) > _INT64.max:
+        return labels.astype(np.str_)
+    if kind in "biu":
+        return labels.astype(np.int64)
+    if kind == "f":
+        if np.isinf(labels).any():
+            bad = int(np.argmax(np.isinf(labels)))
+            raise DataError(f"{origin}: label {bad} (counted from 0) is {labels[bad]}; leave it empty if it is unknown")
+        return labels.astype(np.float64)
+    if kind in "SU" and labels.dtype.itemsize > (4 if kind == "U" else 1) * MAX_LABEL:
+        raise DataError(f"{origin}: the longest label has more than {MAX_LABEL} characters; is it the right part?")
+    if kind == "S":
+        return np.char.decode(labels, "utf-8")
+    if kind == "U":
+        return labels
+    raise DataError(f"{origin}: labels must be integers, floats or strings, got dtype {labels.dtype}")
+
+
+def parse_labels(cells: Sequence[str], origin: str) -> NDArray[Any]:
+    """Return written labels: integers if all are canonical integers, else floats if all are numbers, else strings.
+
+    Empty cells are rows without a label; so are the words of `MISSING` among numbers.
+
+    Examples
+    --------
+    >>> parse_labels(["1", "02"], "y.csv").tolist()
+    ['1', '02']
+    >>> parse_labels(["1", ""], "y.csv").tolist()
+    [1.0, nan]
+    >>> parse_labels(["a", ""], "y.csv").tolist()
+    ['a', None]
+    """
+    words = [cell.strip() for cell in cells]
+    known = {word for word in words if word}
+    if not known:
+        raise DataError(f"{origin}: no row has a label: all cells are empty")
+    numbers = {word for word in known if word.lower() not in MISSING}
+    if numbers and all(map(_is_int64, numbers)):
+        return _integers(words, numbers, origin)
+    if numbers and all(map(is_number, numbers)):
+        return label_vector(np.array([float(word) if word in numbers else np.nan for word in words]), origin)
+    return text_labels([word or None for word in words], origin)
+
+
+def _integers(words: list[str], numbers: set[str], origin: str) -> NDArray[Any]:
+    """Return canonical integers as int64; as floats with NaN where some rows have none."""
+    if all(word in numbers for word in words):
+        return np.array([int(word) for word in words], np.int64)
+    if any(abs(int(word)) > MAX_EXACT for word in numbers):  # as floats some would be the same
+        return text_labels([word if word in numbers else None for word in words], origin)
+    return np.array([int(word) if word in numbers else np.nan for word in words])
+
+
+def _is_int64(word: str) -> bool:
+    """Tell whether a word is the canonical spelling of an integer of 64 bits."""
+    return bool(_INTEGER.fullmatch(word)) and len(word) <= 20 and _INT64.min <= int(word) <= _INT64.max
+
+
+def is_number(word: str) -> bool:
+    """Tell whether a word is a number that float64 keeps apart from its neighbours."""
+    if not _FLOAT.fullmatch(word):
+        return False
+    return not _INTEGER.fullmatch(word) or (_is_int64(word) and abs(int(word)) <= MAX_EXACT)
+
+
+def text_labels(values: Sequence[str | None], origin: str) -> NDArray[Any]:
+    """Return strings as an array: of str, or of objects where None stands for rows without a label."""
+    longest = max((len(value) for value in values if value), default=0)
+    if longest > MAX_LABEL:
+        raise DataError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
+    missing = any(value is None for value in values)
+    return np.array(values, dtype=object if missing else np.str_)
