@@ -133,7 +133,7 @@ LABELS = {
     "unlabelled": (np.full(60, -1), "1 class"),
     "too few": (np.arange(59) % 2, "59 labels"),
     "measurements": (np.linspace(0, 1, 60), "no class"),
-    "nan": (np.where(np.arange(60) == 3, np.nan, 1.0), "label 3"),
+    "infinite": (np.where(np.arange(60) == 3, np.inf, 1.0), "label 3"),
 }
 
 
