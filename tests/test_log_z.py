@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from exact import log_likelihood as true_log_likelihood
-from exact import log_z, states, tiny
+from exact import log_z, states, tiny, visible_states
 
 from deepbelief import RBM, Weights
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
@@ -122,10 +122,64 @@ def test_published_betas():
 
 def test_few_runs_that_carry_all_are_told():
     weights = tiny(12, 8, spread=4.0)
-    with pytest.warns(DeepBeliefWarning, match="100 runs of annealing are worth"):
+    with pytest.warns(DeepBeliefWarning) as caught:
         estimate = ais_log_z(weights, n_runs=100, betas=1)
+    assert str(caught[0].message).startswith("100 runs of annealing are worth")
     assert estimate.effective_sample_size < 10
     assert "runs worth" in str(estimate)
+
+
+def two_modes(other, n_visible=20, n_hidden=30):
+    """Return a machine of a mode near 0, where annealing starts, and one at 1 with exp(other) times its weight."""
+    W = np.zeros((n_visible, n_hidden))
+    W[:, 0] = 6.0
+    hbias = np.zeros(n_hidden)
+    hbias[0] = other - n_visible * 3.0
+    return Weights(W, np.full(n_visible, -3.0), hbias)
+
+
+@pytest.mark.parametrize("other", [0.0, 1.0, 5.0])
+def test_a_mode_that_annealing_misses_from_one_start_is_found_from_another(other, bk):
+    weights = two_modes(other)
+    truth = 20 * np.log1p(np.exp(-3)) + np.logaddexp(0, other) + 29 * np.log(2)
+    assert exact_log_z(weights) == pytest.approx(truth, rel=1e-12)
+    with pytest.warns(DeepBeliefWarning, match="annealing missed a mode"):
+        estimate = ais_log_z(weights, betas=400, backend=bk)
+    assert estimate.low <= truth <= estimate.high
+    assert abs(estimate.log_z - truth) < 0.3
+    assert "disagree" in str(estimate)
+
+
+def test_different_rows_are_not_more_probable_than_1_together():
+    """From the base of even odds too, runs miss a mode of a single row; the rows themselves show it."""
+    weights = Weights(np.full((40, 30), 0.0), np.full(40, -9.0), np.zeros(30), visible_mean=np.full(40, 1e-4))
+    weights.W[:, 0], weights.hbias[0] = np.where(np.arange(40) < 20, 300.0, -300.0), -5800.0
+    V = np.array([np.zeros(40), np.arange(40) < 20, np.zeros(40)], float)
+    truth = np.logaddexp(40 * np.log1p(np.exp(-9)), 200.0 - 180.0) + 29 * np.log(2)
+    with pytest.warns(DeepBeliefWarning, match="2 different rows have a probability above 1"):
+        found = log_likelihood(weights, V, betas=100)
+    assert found.log_z.high == pytest.approx(truth, abs=1e-3)
+    assert found.rows[1] == pytest.approx(0, abs=1e-3)
+    assert not found.log_z.agrees
+
+
+@pytest.mark.parametrize(
+    ("visible", "n_visible"),
+    [("softmax:3,4,2", 9), ("softmax:1,5", 6), ("softmax", 7), ("labelled:bernoulli,3", 7), ("bernoulli", 8)],
+)
+def test_discrete_visible_units_are_enumerated_beside_many_hidden_ones(visible, n_visible, monkeypatch):
+    weights = tiny(n_visible, 40, visible=visible)
+    V = visible_states(weights)
+    minus_energy = V @ weights.vbias + np.logaddexp(0, V @ weights.W + weights.hbias).sum(axis=1)
+    truth = np.logaddexp.reduce(minus_energy)
+    found = log_likelihood(weights, V)
+    assert found.method == "exact"
+    assert found.log_z == pytest.approx(truth, rel=1e-12)
+    assert np.exp(found.rows).sum() == pytest.approx(1)
+    monkeypatch.setattr("deepbelief.likelihood.exact.BLOCK_BYTES", 8 * 40 * 3)  # a few states at a time
+    assert exact_log_z(weights) == pytest.approx(truth, rel=1e-12)
+    drawn = exact_samples(weights, 500)
+    assert (drawn[:, None] == V[None]).all(axis=2).any(axis=1).all()
 
 
 def test_reverse_from_rows_says_that_it_is_an_indication():

@@ -1,5 +1,6 @@
 """The partition function by enumeration of the smaller side."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +13,12 @@ from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, host_rng, run_seed
 from deepbelief.stack import Weights
-from deepbelief.units import get_unit
+from deepbelief.units import Unit, get_unit
 
 DeviceArray = Any
 Array = NDArray[np.float64]
 
-LARGEST_SIDE = 25
+LARGEST_SIDE = 25  # Bernoulli units; of other discrete units as many states as these have
 BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
 
 
@@ -58,7 +59,7 @@ def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
     Parameters
     ----------
     model : fitted RBM or Weights
-        At most 25 Bernoulli units on one side.
+        At most 25 Bernoulli units on one side, or discrete visible units with no more states (2**25).
     backend : {"numpy", "cupy"} or Backend
 
     Returns
@@ -87,7 +88,7 @@ def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
 
 def enumerable(weights: Weights) -> bool:
     """Tell whether one side is small enough for `exact_log_z`."""
-    return weights.smaller_side(LARGEST_SIDE) is not None
+    return _smaller_side(weights) is not None
 
 
 def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Array:
@@ -119,21 +120,48 @@ def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> 
     weights = weights_of(model)
     machine, seed = double_machine(weights), run_seed(random_state)
     rng = host_rng(seed, "exact samples")
-    found, total = np.empty((n_samples, _smaller(weights)[1])), -np.inf
+    side, choices = _smaller(weights)
+    found, total = np.empty((n_samples, sum(c.shape[1] for c in choices))), -np.inf
     for states, log_p in _blocks(weights, machine.bk):  # one pass: a later block takes over with its share so far
         block = np.logaddexp.reduce(log_p)
         total = np.logaddexp(total, block)
         places = np.flatnonzero(rng.random(n_samples) < np.exp(block - total))
         if places.size:
             found[places] = states[rng.choice(len(states), places.size, p=np.exp(log_p - block))]
-    if _smaller(weights)[0] == "visible":
+    if side == "visible":
         return found
     stream = machine.bk.rng(np.random.SeedSequence([seed, 1]))
     return np.asarray(machine.sample_visible(found, stream, np.empty((n_samples, weights.n_visible))))
 
 
-def _smaller(weights: Weights) -> tuple[str, int]:
-    side = weights.smaller_side(LARGEST_SIDE)
+def _choices(unit: Unit, n_columns: int) -> list[Array] | None:
+    """Return the states of each unit that occupies these columns; None where they are too many."""
+    sizes = unit.group_sizes(n_columns)
+    if not unit.discrete or len(sizes) > LARGEST_SIDE:
+        return None
+    choices = [np.eye(size) for size in sizes]
+    for i in np.flatnonzero(np.array(sizes) == 1):
+        off = np.concatenate([np.zeros(1) if k == i else group[0] for k, group in enumerate(choices)])
+        if unit.foreign(off[None]) is None:  # a softmax unit of one column is always on
+            choices[i] = np.array([[0.0], [1.0]])
+    return choices
+
+
+def _smaller_side(weights: Weights) -> tuple[str, list[Array]] | None:
+    """Return the side with fewer states, and the states of each of its units; None if both have too many."""
+    sides = {"hidden": (weights.hidden_unit, weights.n_hidden), "visible": (weights.visible_unit, weights.n_visible)}
+    found = None
+    fewest = float(LARGEST_SIDE)
+    for side, (unit, n) in sides.items():
+        choices = _choices(unit, n)
+        size = math.inf if choices is None else sum(math.log2(len(c)) for c in choices)
+        if size <= fewest:
+            found, fewest = (side, choices or []), size
+    return found
+
+
+def _smaller(weights: Weights) -> tuple[str, list[Array]]:
+    side = _smaller_side(weights)
     if side is None:
         raise SettingError(
             f"{weights.n_visible} visible and {weights.n_hidden} hidden units: one side needs at most {LARGEST_SIDE} "
@@ -142,16 +170,27 @@ def _smaller(weights: Weights) -> tuple[str, int]:
     return side
 
 
+def _table(choices: list[Array]) -> Array:
+    """Return every combination of the states of these units, that of the first unit changing fastest."""
+    table = np.zeros((1, 0))
+    for states in choices:
+        table = np.hstack([np.tile(table, (len(states), 1)), np.repeat(states, len(table), axis=0)])
+    return table
+
+
 def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
     """Iterate over blocks of the smaller side's states and the log of their unnormalised probabilities."""
-    side, n = _smaller(weights)
+    side, choices = _smaller(weights)
     machine = double_machine(weights, bk)
     wide = weights.n_visible if side == "hidden" else weights.n_hidden
-    low = min(n, max(0, int(math.log2(BLOCK_BYTES / (8 * wide)))))
-    states = np.zeros((2**low, n))
-    states[:, :low] = np.arange(2**low)[:, None] >> np.arange(low) & 1
-    for high in range(2 ** (n - low)):
-        states[:, low:] = high >> np.arange(n - low) & 1
+    counts = np.cumprod([1.0, *map(len, choices)])
+    n_low = int(np.searchsorted(counts, BLOCK_BYTES / (8 * wide), side="right")) - 1
+    low, high = choices[: max(0, n_low)], choices[max(0, n_low) :]
+    table = _table(low)
+    states = np.zeros((len(table), sum(c.shape[1] for c in choices)))
+    states[:, : table.shape[1]] = table
+    for combination in itertools.product(*reversed(high)):
+        states[:, table.shape[1] :] = np.concatenate([*reversed(combination), np.zeros(0)])
         known = bk.asarray(states)
         log_p = -machine.free_energy(known) if side == "visible" else hidden_log_p(machine, known)
         yield states, np.asarray(bk.to_numpy(log_p))

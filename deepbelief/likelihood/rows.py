@@ -1,7 +1,8 @@
 """The log-likelihood of rows under a machine or a stack of them, with the error bar that log Z brings."""
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, GreyLevelError, SettingError, unknown
+from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, SettingError, unknown
 from deepbelief.likelihood.ais import AISEstimate, ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.exact import enumerable, exact_log_z, weights_of
@@ -85,7 +86,8 @@ def log_likelihood(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood.
     method : {"auto", "exact", "ais"}, default="auto"
-        How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
+        How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units, or no more
+        discrete states than these have.
     log_z : AISEstimate or float, optional
         What an earlier call found.
     backend : {"numpy", "cupy"} or Backend
@@ -129,10 +131,12 @@ def log_likelihood(
     if log_z is None:
         exact = method == "exact" or (method == "auto" and enumerable(top))
         log_z = exact_log_z(top, backend=backend) if exact else ais_log_z(top, backend=backend, **ais)
+    draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
     known = isinstance(log_z, AISEstimate)
+    if isinstance(log_z, AISEstimate) and len(stack) == 1 and top.visible_unit.discrete:
+        log_z = _at_least(log_z, source, draws[:, 0])
     value = log_z.log_z if isinstance(log_z, AISEstimate) else float(log_z)
     low, high = (log_z.high, log_z.low) if isinstance(log_z, AISEstimate) else (value, value)
-    draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
     rows = draws.mean(axis=1)
     means = draws.mean(axis=0)
     error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
@@ -141,6 +145,28 @@ def log_likelihood(
         rows - value, mean - low - 3 * error, mean - high + 3 * error, log_z, "ais" if known else "exact", len(stack),
         error,
     )  # fmt: skip
+
+
+def _at_least(log_z: AISEstimate, source: RowSource, log_p: Array) -> AISEstimate:
+    """Return the estimate of log Z, or what different rows alone add to Z where that lies beyond it."""
+    if np.logaddexp.reduce(log_p) <= log_z.high:
+        return log_z
+    different: dict[bytes, float] = {}
+    start = 0
+    for block in blocks(source):
+        bits = np.packbits(np.asarray(block) != 0, axis=1)
+        different.update((row.tobytes(), log_p[start + i]) for i, row in enumerate(bits))
+        start += len(bits)
+    known = float(np.logaddexp.reduce(list(different.values())))
+    if known <= log_z.high:
+        return log_z
+    warnings.warn(
+        f"annealing missed a mode of the model: by its log Z = {log_z.log_z:.2f} these {len(different)} different rows "
+        f"have a probability above 1; log Z is at least {known:.2f}, which is taken",
+        DeepBeliefWarning,
+        stacklevel=3,
+    )
+    return replace(log_z, log_z=known, high=known, agrees=False)
 
 
 def _stack_of(model: Any) -> Stack:
