@@ -91,7 +91,7 @@ def test_what_has_no_likelihood(tmp_path, bits):
         ((tuned, "--likelihood"), "fine-tuned, which leaves no model of the data"),
         (("machine.h5", "bits.npy", "--likelihood", "--method", "aiss"), "did you mean 'ais'"),
         (("machine.h5", "bits.npy", "--likelihood", "--binarize", "resample"), "choose one of threshold, sample"),
-        (("machine.h5", "bits.npy", "--likelihood", "--runs", 0, "--method", "ais"), "n_runs must be"),
+        (("machine.h5", "bits.npy", "--likelihood", "--runs", 0, "--method", "ais"), "--runs must be"),
         (("machine.h5", "bits.npy", "--likelihood", "--betas", 0, "--method", "ais"), "betas"),
         (("machine.h5", "bits.npy", "--binarize", "sample"), "--binarize goes with --likelihood"),
     ):
