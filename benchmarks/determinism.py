@@ -136,7 +136,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "recurrent": lambda: RecurrentRBM(5, 4, n_iter=3, pretrain_frames=2, pretrain_recurrent=2, random_state=0).fit(
         BITS, lengths=LENGTHS
     ),
-    "recurrent lstm": lambda: RecurrentRBM(5, 4, cell="lstm", n_iter=3, random_state=0).fit(REAL, lengths=LENGTHS),
+    "recurrent gru": lambda: RecurrentRBM(5, 4, cell="gru", n_iter=3, random_state=0).fit(REAL, lengths=LENGTHS),
 }
 
 
@@ -144,7 +144,7 @@ def digest(model: Any) -> str:
     """Return the hash of all that a model has learned, its history without the seconds, and its outputs."""
     found = hashlib.sha256()
     learned = {name: value for name, value in vars(model).items() if name.endswith("_") and name != "n_iter_"}
-    rows = {10: GREY, 7: CODES}[model.n_features_in_]
+    rows = CODES if model.n_features_in_ == 7 else BITS if isinstance(model, RecurrentRBM) else GREY
     for name in ("transform", "predict", "score_samples"):
         if hasattr(model, name):
             learned[name] = getattr(model, name)(rows)
