@@ -9,8 +9,8 @@ import numpy as np
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.layer import LARGEST_INPUT
 from deepbelief.losses import Loss
+from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.rows import Index, WindowedOrder
@@ -221,7 +221,7 @@ class FineTuner:
         record |= {"learning_rate": self._rate, **network.loss.measures(loss)}
         params = network.host_params()
         largest = max(float(np.abs(p).max()) for p in params)
-        if not (np.isfinite(loss) and largest <= LARGEST_INPUT):
+        if not (np.isfinite(loss) and largest <= MAX_HIDDEN_INPUT):
             self._fall_back(epoch, largest)
             return record | {"diverged": str(self.diverged)}
         if self._validation is None:

@@ -56,6 +56,7 @@ class Machine:
         self.hidden = get_unit(weights.hidden)
         self._host = weights
         self._base_vbias: DeviceArray = None
+        self.visible_mean: DeviceArray = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
         # Copies: the parameters move in place and must not move the caller's values.
         self.W, self.vbias, self.hbias = (
             bk.asarray(a.astype(self.dtype, copy=True)) for a in (weights.W, weights.vbias, weights.hbias)

@@ -1,7 +1,7 @@
 """Optimizers: how a gradient moves parameters. They subtract: every gradient is of something to minimise."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -55,35 +55,9 @@ class SGD:
         for p, g, velocity, rate, decay in zip(params, grads, state, rates, decays, strict=True):
             bk.momentum_step(p, velocity, g, rate, momentum, decay, self.nesterov)
 
-
-class Average:
-    """The mean of parameters over updates (Polyak and Juditsky 1992).
-
-    Parameters
-    ----------
-    bk : Backend
-    params : sequence of arrays
-    """
-
-    def __init__(self, bk: Backend, params: Sequence[DeviceArray]) -> None:
-        self._bk = bk
-        self.params = params
-        self.mean = [bk.xp.zeros_like(p) for p in params]
-        self.n = 0
-
-    def add(self, scratch: Sequence[DeviceArray]) -> None:
-        """Take the parameters as they are into the mean; ``scratch`` is room of their shapes."""
-        self.n += 1
-        for p, mean, room in zip(self.params, self.mean, scratch, strict=True):
-            mean *= 1 - 1 / self.n
-            self._bk.xp.multiply(p, 1 / self.n, out=room)
-            mean += room
-
-    def finish(self) -> None:
-        """Put the mean in the parameters' place, and begin again."""
-        for p, mean in zip(self.params, self.mean, strict=True):
-            p[...] = mean
-        self.n = 0
+    def velocity(self, state: Sequence[DeviceArray]) -> DeviceArray:
+        """Return the last change of the first parameter."""
+        return state[0]
 
 
 def _moments(bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
@@ -196,7 +170,7 @@ class Adam:
         _adaptive_step(bk, params, grads, state, rates, (momentum, self.beta2), self.epsilon * root, decays)
 
 
-OPTIMIZERS: Mapping[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}
 """Optimizers by name: a new one is one class and one entry."""
 
 

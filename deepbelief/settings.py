@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import get_activation
+from deepbelief.components import Component, chosen_components
 from deepbelief.errors import SettingError
 from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.peers import ALONE, Peers
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
@@ -46,6 +48,13 @@ class RBMSettings:
     sparsity_cost: float = 0.3
     averaging: float = 0.0
     learn_variance: bool = False
+    solver: str | Optimizer = "sgd"
+    components: tuple[Component, ...] = ()
+
+    @property
+    def all_components(self) -> tuple[Component, ...]:
+        """Components that the settings ask for, and those that are given."""
+        return chosen_components(self)
 
     @property
     def is_model(self) -> bool:
@@ -58,16 +67,18 @@ class RBMSettings:
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
-        if self.learn_variance and not (visible.learns_variance and hidden.tractable and gradient.is_model):
-            kind = hidden.spec if visible.learns_variance else visible.spec
-            raise SettingError(
-                f"learn_variance=True is for RBMs of Gaussian visible units and hidden units with an energy, got {kind}"
-            )
+        for component in self.all_components:
+            if component.needs_model and not gradient.is_model:
+                raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")
+            component.check(visible, hidden, gradient)
+        solver = get_optimizer(self.solver, nesterov=self.nesterov)
         batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
         updates = -(-n_rows // batch_size)
         n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
         rate = self.learning_rate
-        if rate == "auto":
+        if rate == "auto" and solver.rate is not None:
+            rate = solver.rate
+        elif rate == "auto":
             active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
             rate = min(visible.visible_rate(n_visible), hidden.rate)
             slope = None if visible_mean is None else visible.mean_slope(visible_mean)
@@ -79,7 +90,7 @@ class RBMSettings:
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
             n_chains=batch_size if self.n_chains == "auto" else int(self.n_chains), learning_rate=float(rate),
-            schedule=get_schedule(schedule), momentum=momentum,
+            schedule=get_schedule(schedule), momentum=momentum, solver=solver,
         )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_each_epoch_has_its_own_bits(bk, monkeypatch):
 
     monkeypatch.setattr(LayerTrainer, "step", watched)
     trainer = trainer_for(bk, X, binarize="resample")
-    monitored = bk.to_numpy(train(trainer, X, (0, 2)) and trainer._monitor)
+    monitored = bk.to_numpy(train(trainer, X, (0, 2)) and trainer.monitor.rows)
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
     for bits in (first, second, monitored):
         assert set(np.unique(bits)) == {0, 1}

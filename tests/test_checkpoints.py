@@ -57,8 +57,8 @@ def values(estimator):
     found |= {name: getattr(estimator, name) for name in ("_h_states", "h_samples_") if hasattr(estimator, name)}
     if hasattr(estimator, "_state"):
         state = estimator._state
-        kept = state.optimizer if isinstance(estimator, RecurrentRBM) else state.velocities
-        found |= {f"velocity{i}": a for i, a in enumerate(kept)}
+        owners = {"optimizer": dict(enumerate(state.optimizer))} if hasattr(state, "optimizer") else state.arrays
+        found |= {f"{owner}.{name}": a for owner, own in owners.items() for name, a in own.items()}
         found["counters"] = np.array([state.epochs, state.updates])
     return found
 
@@ -485,6 +485,16 @@ def test_nothing_but_a_path_is_taken(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
         make(checkpoint=tmp_path / "no" / "run.h5").fit(ROWS)
     assert last_checkpoint(tmp_path / "none.h5") == (None, "")
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, monkeypatch):
+    file = CheckpointFile(tmp_path / "run.h5", every="1 update")
+    with monkeypatch.context() as patch:
+        patch.setattr("deepbelief.hdf5.checkpoint.LAYOUT", 1)
+        make(checkpoint=file).fit(ROWS)
+    with pytest.raises(FileFormatError, match=r"run\.h5 is a checkpoint of another version of deepbelief") as caught:
+        make(checkpoint=file).fit(ROWS)
+    assert "\n" not in str(caught.value)
 
 
 def long_fit(path, gradient):

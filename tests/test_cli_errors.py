@@ -389,14 +389,15 @@ def test_a_run_that_diverges(tmp_path, command):
 
 
 def test_a_run_that_diverges_late_is_an_error_too(tmp_path, monkeypatch):
-    from deepbelief.layer import LayerTrainer
+    from deepbelief.monitor import Monitor
 
-    real = LayerTrainer._divergence
-    monkeypatch.setattr(
-        LayerTrainer,
-        "_divergence",
-        lambda self, *a: "of late" if self.state.epochs == 2 and self.layer else real(self, *a),
-    )
+    looks = []
+
+    def diverged(self, *arguments, is_model):
+        looks.append(self)
+        return "of late" if looks.count(self) == 2 and self.machine is not looks[0].machine else ""
+
+    monkeypatch.setattr(Monitor, "divergence", diverged)
     line = bad("pretrain", *TINY)
     assert line.startswith("layer 2 diverged in epoch 2: of late; try --learning-rate=0.01")
     assert "kept" not in line

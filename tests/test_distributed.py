@@ -467,5 +467,5 @@ def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
     still, moved = trained(AtTheEnd(0)), trained(AtTheEnd(3))
     same(still.stack.layers[0], moved.stack.layers[0])
     same(trained(ALONE).stack.layers[0], still.stack.layers[0])
-    assert (still.states[0].chains != moved.states[0].chains).any()
-    assert set(np.unique(moved.states[0].chains)) <= {0, 1}
+    assert (still.states[0].arrays["gradient"]["chains"] != moved.states[0].arrays["gradient"]["chains"]).any()
+    assert set(np.unique(moved.states[0].arrays["gradient"]["chains"])) <= {0, 1}

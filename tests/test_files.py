@@ -216,16 +216,19 @@ def test_a_bare_stack_and_metadata(data, tmp_path):
 def test_a_model_for_likelihood_goes_on_from_its_file(data, tmp_path):
     rbm = fit("rbm-fpcd", data)
     save(rbm, tmp_path / "model.h5")
-    assert {"fast_0", "fast_1", "fast_2", "offset", "chains"} <= set(hdf5.read(tmp_path / "model.h5").arrays)
+    names = {"gradient.chains", "gradient.fast_W", "centring.offset", "averaging.n"}
+    assert {f"state.{name}" for name in names} <= set(hdf5.read(tmp_path / "model.h5").arrays)
     back = load(tmp_path / "model.h5")
     for each in (rbm, back):
         each.fit(data[0])
     np.testing.assert_array_equal(rbm.components_, back.components_)
     model = to_model_file(rbm, {})
-    for name, match in (("offset", "where float64 .5,. belongs"), ("fast_1", "where float64 .10,. belongs")):
-        refuse(changed(model, "arrays", **{name: np.zeros(3)}), match, tmp_path)
-    refuse(without(model, "arrays", "fast_2"), "lacks 'fast_2'", tmp_path)
-    refuse(changed(model, "attributes", averaged=-1), "averaged", tmp_path)
+    for name, size in (("centring.offset", 5), ("gradient.fast_vbias", 10)):
+        refuse(changed(model, "arrays", **{f"state.{name}": np.zeros(3)}), f"where float64 .{size},. belongs", tmp_path)
+    refuse(without(model, "arrays", "state.gradient.fast_W"), "lacks 'state.gradient.fast_W'", tmp_path)
+    refuse(changed(model, "arrays", **{"state.averaging.n": np.array([-1])}), "negative number in n", tmp_path)
+    for names in (3, {"gradient": 3}, ["gradient"]):
+        refuse(changed(model, "attributes", state=names), "must list the names", tmp_path)
 
 
 def test_settings_that_are_not_plain_become_what_they_amount_to(data, tmp_path):
@@ -350,8 +353,7 @@ def test_counters_that_do_not_count(files, kind, name, tmp_path):
 def test_arrays_that_do_not_belong(files, tmp_path):
     for model in files.values():
         for name, array in model.arrays.items():
-            if name not in ("chains", "activity"):
-                refuse(without(model, "arrays", name), f"lacks '{name}'", tmp_path)
+            refuse(without(model, "arrays", name), f"lacks '{name}'", tmp_path)
             wrong = [array[:0], array.reshape(1, *array.shape), np.zeros(3, dtype="U2")]
             if not name.startswith("classes"):
                 wrong += [array.astype(np.float32), array[..., :-1], np.zeros(array.shape, int)]

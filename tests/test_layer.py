@@ -149,7 +149,7 @@ def test_rows_that_do_not_fit_the_type_are_refused():
     rows[7, 2] = np.nan
     with pytest.raises(DataError, match=r"row 7.*column 2"):
         choose_visible("auto", ArraySource(rows))
-    with pytest.raises(DataError, match="row 0, softmax group 0 sums to"):
+    with pytest.raises(DataError, match=r"row 0, column 0 .* its softmax group of 2 sums to 2"):
         choose_visible("softmax:2,4", ArraySource(np.ones((5, 6), np.float32)))
 
 
@@ -241,7 +241,7 @@ def test_the_last_weights_are_averaged(bk, stop_after):
     for name, arrays in zip(("W", "vbias", "hbias"), zip(*last, strict=True), strict=True):
         np.testing.assert_allclose(getattr(after, name), np.mean(arrays, axis=0), rtol=1e-12)
     assert np.abs(after.W - last[-1][0]).max() > 1e-4
-    assert trainer.export_state().averaged == 0
+    assert trainer.export_state().arrays["averaging"]["n"] == 0
 
 
 @pytest.mark.parametrize("gradient", ESTIMATORS)
@@ -353,14 +353,10 @@ def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     trainer = trainer_for(fake_device, rows, gradient=gradient, sparsity_target=0.1)
     train(trainer, rows, (0, 1))
     state = trainer.export_state()
-    arrays = [
-        *state.velocities,
-        state.activity,
-        trainer.negative_states(0),
-        *trainer.machine.weights().arrays().values(),
-    ]
-    if gradient in PERSISTENT:
-        arrays.append(state.chains)
+    arrays = [trainer.negative_states(0), *trainer.machine.weights().arrays().values()]
+    arrays += [array for own in state.arrays.values() for array in own.values()]
+    assert {"optimizer", "gradient", "sparsity"} == set(state.arrays)
+    assert ("chains" in state.arrays["gradient"]) == (gradient in PERSISTENT)
     assert all(type(a) is np.ndarray for a in arrays)
     assert isinstance(state, LayerState)
 

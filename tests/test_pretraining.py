@@ -106,7 +106,7 @@ def test_sparse_rows_may_be_standardised(bk):
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_nothing_but_numpy_comes_back(bk, gradient):
     result = run(bk, bits(), gradient=gradient, sparsity_target=0.1)
-    states = [a for s in result.states for a in (*s.velocities, s.activity, s.chains) if a is not None]
+    states = [array for s in result.states for own in s.arrays.values() for array in own.values()]
     for array in (*arrays(result), *states, result.negative_states):
         assert type(array) is np.ndarray
     assert all(isinstance(s, LayerState) for s in result.states)
@@ -126,8 +126,8 @@ def test_for_one_layer_passes_are_epochs(bk, gradient, visible):
     assert_same(once, thrice)
     assert [r["pass"] for r in thrice.history] == [1, 1, 2, 2, 3, 3]
     assert [r["epoch"] for r in thrice.history] == [1, 2, 3, 4, 5, 6]
-    for a, b in zip(once.states[0].velocities, thrice.states[0].velocities, strict=True):
-        np.testing.assert_array_equal(a, b)
+    for name, array in once.states[0].arrays["optimizer"].items():
+        np.testing.assert_array_equal(array, thrice.states[0].arrays["optimizer"][name])
     np.testing.assert_array_equal(once.negative_states, thrice.negative_states)
 
 

@@ -142,9 +142,9 @@ class Exact:
     gibbs_steps, schedule, momentum, is_model = 1, "constant", "auto", True
 
     def start(self, machine, n_chains, rng):
-        return None
+        return {}
 
-    def __call__(self, machine, buffers, n_rows, batch_size, chains, rng):
+    def __call__(self, machine, buffers, n_rows, batch_size, state, rng):
         bk = machine.bk
         V = bk.to_numpy(buffers.visible(2 * n_rows)[:n_rows])
         W, vbias, hbias = (bk.to_numpy(a) for a in machine.params)

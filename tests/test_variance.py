@@ -6,8 +6,9 @@ import pytest
 from layer_runs import bits, train, trainer_for
 
 from deepbelief import DBN, RBM, load, save
+from deepbelief.components import LearnedVariance, TrainingStep
 from deepbelief.errors import SettingError
-from deepbelief.gradients import LogVariance, PhaseBuffers
+from deepbelief.gradients import PhaseBuffers
 from deepbelief.likelihood import log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.pretraining import transform
@@ -27,22 +28,24 @@ def test_the_gradient_is_that_of_the_exact_likelihood(bk, share):
     """Finite differences of log p(v) = -F(v / sigma) - log Z - sum of log sigma, W / sigma and b / sigma held."""
     weights = exact.tiny(5, 3, visible="gaussian", spread=0.4)
     rows = np.random.default_rng(0).normal(0.3, 1.2, (6, 5))
-    machine = Machine(weights, bk)
-    spread, buffers = LogVariance(machine), PhaseBuffers(bk, machine)
+    machine, learned = Machine(weights, bk), LearnedVariance()
+    step = TrainingStep(machine, PhaseBuffers(bk, machine), int(6 / share))
+    step.n_rows, step.rate = 6, 0.1
+    state = learned.start(step)
     at = np.linspace(-1, 0.5, 5)
-    spread.set(bk.asarray(at))
-    buffers.visible(6)[...] = bk.asarray(rows) * spread.factor
-    got = bk.to_numpy(spread.gradient(machine, buffers, 6, int(6 / share)))
+    state["log_variance"][...] = bk.asarray(at)
+    u = step.phases.visible(6)
+    u[...] = bk.asarray(rows)
+    learned.enter(step, state, u)
+    learned.before_gradient(step, state)
+    learned.after_step(step, state)
+    got = (at - bk.to_numpy(state["log_variance"])) / 0.1
 
     def loss(log_variance):
         return -exact.log_likelihood(weights, rows * np.exp(-log_variance / 2)) + log_variance.sum() / 2
 
     slopes = [(loss(at + step) - loss(at - step)) / 2e-6 for step in 1e-6 * np.eye(5)]
     np.testing.assert_allclose(got, share * np.array(slopes), atol=1e-8)
-    before = got.copy()
-    spread.step(spread.gradient(machine, buffers, 6, int(6 / share)), 0.1)
-    np.testing.assert_allclose(bk.to_numpy(spread.value), at - 0.1 * before, rtol=1e-12)
-    np.testing.assert_allclose(bk.to_numpy(spread.factor), np.exp(-bk.to_numpy(spread.value) / 2), rtol=1e-12)
 
 
 def test_variances_become_those_of_the_noise():
@@ -91,28 +94,33 @@ def test_a_run_goes_on_bit_for_bit(bk):
     start = whole.machine.weights()
     history = train(whole, X, (0, 4))
     half = trainer_for(bk, X, **settings)
-    keep, half._keep_variance = half._keep_variance, lambda: None  # as a checkpoint between two updates finds it
+    call = half.parts.call
+    half.parts.call = lambda hook, *a: None if hook == "end" else call(hook, *a)  # as between two updates
     train(half, X, (0, 2))
     state = half.export_state()
-    assert np.abs(state.log_variance).min() > 1e-4
+    log_variance = state.arrays["variance"]["log_variance"]
+    assert np.abs(log_variance).min() > 1e-4
     rest = trainer_for(bk, X, weights=half.machine.weights(), state=state, **settings)
     assert train(rest, X, (2, 4))[-1]["reconstruction_error"] == history[-1]["reconstruction_error"]
     for a, b in zip(rest.machine.weights().arrays().values(), whole.machine.weights().arrays().values(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert whole.export_state().log_variance is None
+    assert whole.export_state().arrays["variance"]["merged"] == 1
     assert np.abs(whole.machine.weights().scale / start.scale - 1).min() > 1e-4
-    keep()
+    call("end")
     np.testing.assert_allclose(
-        half.machine.weights().scale, start.scale * np.exp(state.log_variance / 2), rtol=1e-6
+        half.machine.weights().scale, start.scale * np.exp(log_variance / 2), rtol=1e-6
     )  # fmt: skip
 
 
 def test_a_constant_column_has_a_variance_left(bk):
-    X = np.column_stack([noisy(60), np.full(60, 7.0)])
-    trainer = trainer_for(bk, X, visible="gaussian", learn_variance=True, learning_rate=1.0, weight_decay=0.0)
+    trainer = trainer_for(bk, noisy(60), visible="gaussian", learn_variance=True)
+    trainer.buffers.visible(10)[...] = 0  # what is left of a constant column once it is scaled
+    trainer.now.n_rows, trainer.now.rate = 10, 1.0
     for _ in range(50):
-        trainer.spread.step(bk.asarray(np.full(4, 0.5)), 1.0)
-    np.testing.assert_allclose(bk.to_numpy(trainer.spread.factor), 100, rtol=1e-5)
+        trainer.parts.call("before_gradient")
+        trainer.parts.call("after_step")
+    entered = bk.to_numpy(trainer.parts.entered(bk.xp.ones((1, 3))))
+    np.testing.assert_allclose(entered, 100, rtol=1e-5)
 
 
 def test_variances_are_learned_of_gaussian_units_only():

@@ -11,10 +11,12 @@ from scipy import sparse
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.components import check_components
 from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import BackendError, DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import Pretrained, pretrain
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization, is_stored
@@ -165,11 +167,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     check_number("sparsity_cost", rbm.sparsity_cost, low=0)
     if rbm.sparsity_target is not None:
         check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
-        if not get_unit(rbm.hidden).enumerable:
-            raise SettingError(
-                f"{{setting}} needs {{hidden}}='bernoulli', got {rbm.hidden!r}",
-                setting="sparsity_target", settings=("hidden",), value=rbm.sparsity_target,
-            )  # fmt: skip
+    get_optimizer(rbm.solver, nesterov=False)
     return RBMSettings(
         visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
@@ -177,7 +175,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
         nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), l1=float(rbm.l1),
         batch_size=rbm.batch_size, n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target,
-        sparsity_cost=float(rbm.sparsity_cost),
+        sparsity_cost=float(rbm.sparsity_cost), solver=rbm.solver, components=check_components(rbm.components),
     )  # fmt: skip
 
 

@@ -106,6 +106,7 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
         settings, gradient=denoising, centered=False, learn_variance=False,
+        components=tuple(each for each in settings.components if not each.needs_model),
         n_iter=0 if estimator.pretraining == "none" else settings.n_iter,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 import itertools
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,11 @@ from deepbelief.estimators.dbn import DBN, check_pretraining, layer_settings
 from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values, class_loss, value_loss
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_classifier import RBMClassifier
+from deepbelief.estimators.rbm_state import plain_state, state_from_file
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
 from deepbelief.hdf5 import ModelFile
-from deepbelief.layer import LayerState
 from deepbelief.optimizers import get_optimizer
 from deepbelief.recurrent import CELLS, RecurrentState, RecurrentWeights, get_cell
 from deepbelief.recurrent.model import NAMES
@@ -42,9 +41,6 @@ ESTIMATORS: Mapping[str, type[Any]] = {
     "RecurrentRBM": RecurrentRBM,
 }
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
-
-# Fields of a layer's state that hold one array for each parameter, by the name of one of them.
-SEVERAL = {"velocity": "velocities", "fast": "fast", "average": "average"}
 
 # Settings that are not plain values are stored as what they amount to once a model is fitted.
 DROPPED = {"pretrained": None, "verbose": 0, "checkpoint": None}
@@ -119,15 +115,12 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     attributes = {"seed": estimator._seed, "n_features_in": estimator.n_features_in_}
     if isinstance(estimator, (RBM, RBMClassifier)):
-        state = asdict(estimator._state)
-        arrays = {k: v for k in ("chains", "activity", "offset", "log_variance") if (v := state.pop(k)) is not None}
-        for one, several in SEVERAL.items():
-            arrays |= {f"{one}_{i}": v for i, v in enumerate(state.pop(several))}
+        arrays, progress = plain_state(estimator._state)
         arrays["h_samples"] = estimator.h_samples_
         arrays |= {"classes": estimator.classes_} if isinstance(estimator, RBMClassifier) else {}
         return ModelFile(
             **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
-            attributes=attributes | state | {"draws": estimator._draws},
+            attributes=attributes | progress | {"draws": estimator._draws},
         )  # fmt: skip
     if isinstance(estimator, RecurrentRBM):
         machine, kept = estimator.machine_, estimator._state
@@ -203,7 +196,7 @@ def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
 def _revive(value: Any) -> Any:
     if is_strategy(value):
         return rebuild_strategy(value, _revive)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_revive(item) for item in value) if isinstance(value, list) else value
 
 
 def _revive_templates(value: Any) -> Any:
@@ -310,24 +303,11 @@ def _restore_rbm(
     if len(stack) != 1:
         raise FileFormatError(f"an RBM has one layer, the file holds {len(stack)}")
     weights = rbm.weights_ = stack.layers[0]
-    shapes = (weights.W.shape, weights.vbias.shape, weights.hbias.shape)
+    settings = rbm._settings() if isinstance(rbm, RBMClassifier) else rbm_settings(rbm)
+    for name in ("epochs", "updates", *(("averaged",) if "averaged" in attributes else ())):
+        _count(attributes, name)
+    rbm._state = state_from_file(arrays, attributes, weights, settings)
     rows, dtype = (None, weights.n_hidden), weights.W.dtype
-
-    def several(name: str) -> list[Array]:
-        return [_shaped(arrays[f"{name}_{i}"], shape, dtype) for i, shape in enumerate(shapes)]
-
-    rbm._state = LayerState(
-        several("velocity"),
-        _shaped(arrays["chains"], rows, dtype) if "chains" in arrays else None,
-        _shaped(arrays["activity"], (weights.n_hidden,), dtype) if "activity" in arrays else None,
-        _shaped(arrays["offset"], (weights.n_hidden,), dtype) if "offset" in arrays else None,
-        several("fast") if "fast_0" in arrays else [],
-        several("average") if "average_0" in arrays else [],
-        _count(attributes, "averaged") if "averaged" in attributes else 0,
-        _shaped(arrays["log_variance"], (weights.n_visible,), dtype) if "log_variance" in arrays else None,
-        _count(attributes, "epochs"),
-        _count(attributes, "updates"),
-    )
     rbm.h_samples_ = _shaped(arrays["h_samples"], rows, dtype)
     rbm._draws = _count(attributes, "draws")
     if isinstance(rbm, RBMClassifier):

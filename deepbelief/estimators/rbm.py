@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.components import Component
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -29,6 +30,7 @@ from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
+from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import Pretrained, scaled, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
@@ -95,6 +97,11 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         noise, and is a part of the scale in ``weights_``.
     averaging : float, default=0.0
         Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
+    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
+        How gradients move the weights. With solvers other than ``"sgd"``, ``learning_rate="auto"`` is their own.
+    components : list of Component or str, optional
+        Further parts of the training: instances of subclasses of `deepbelief.components.Component`, or their names in
+        `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be saved.
     batch_size : int or "auto", default="auto"
         ``"auto"``: a fiftieth of the rows, between 10 and 100.
     n_iter : int or "auto", default="auto"
@@ -169,6 +176,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         sparsity_cost: float = 0.3,
         learn_variance: bool = False,
         averaging: float = 0.0,
+        solver: str | Optimizer = "sgd",
+        components: Sequence[str | Component] | None = None,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
         validation_fraction: float = 0.0,
@@ -197,6 +206,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.sparsity_cost = sparsity_cost
         self.learn_variance = learn_variance
         self.averaging = averaging
+        self.solver = solver
+        self.components = components
         self.batch_size = batch_size
         self.n_iter = n_iter
         self.validation_fraction = validation_fraction

@@ -5,18 +5,20 @@ from dataclasses import fields
 from typing import Any
 
 from deepbelief.activations import ACTIVATIONS
+from deepbelief.components import COMPONENTS
 from deepbelief.errors import FileFormatError
 from deepbelief.gradients import GRADIENTS, Denoising
 from deepbelief.optimizers import OPTIMIZERS
-from deepbelief.schedules import Exponential, Halving, Inverse
-
-KINDS: tuple[type[Any], ...] = (
-    *GRADIENTS.values(), Denoising, *OPTIMIZERS.values(), *ACTIVATIONS.values(), Exponential, Inverse, Halving,
-)  # fmt: skip
-STRATEGIES: Mapping[str, type[Any]] = {kind.__name__: kind for kind in KINDS}
-"""Classes that a file may name; instances of no other are kept."""
+from deepbelief.schedules import SCHEDULES
 
 KEYS = {"strategy", "settings"}
+
+
+def strategies() -> dict[str, type[Any]]:
+    """Return the classes that a file may name: those in the registries. Instances of others cannot be saved."""
+    registries: tuple[Mapping[str, Any], ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, SCHEDULES, COMPONENTS)
+    found = [kind for registry in registries for kind in registry.values() if isinstance(kind, type)]
+    return {kind.__name__: kind for kind in (*found, Denoising)}
 
 
 def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> dict[str, Any] | None:
@@ -28,7 +30,7 @@ def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> dict[str, Any] | 
     plain : callable
         Makes its settings plain.
     """
-    kind = STRATEGIES.get(type(value).__name__)
+    kind = strategies().get(type(value).__name__)
     if kind is None or type(value) is not kind:
         return None
     return {"strategy": kind.__name__, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(kind)}}
@@ -53,9 +55,11 @@ def rebuild_strategy(value: Mapping[str, Any], revive: Callable[[Any], Any]) -> 
     3
     """
     name, settings = value["strategy"], value["settings"]
-    kind = STRATEGIES.get(name) if isinstance(name, str) else None
+    kind = strategies().get(name) if isinstance(name, str) else None
     if kind is None:
-        raise FileFormatError(f"the file holds a strategy {name!r}, which this release does not know")
+        raise FileFormatError(
+            f"the file holds a strategy {name!r}, which this release does not know: register the class before loading"
+        )
     known = {f.name for f in fields(kind)}
     if not isinstance(settings, dict) or not set(settings) <= known:
         raise FileFormatError(f"the file's {name} has settings that this release does not know")

@@ -1,27 +1,37 @@
-"""What moves a layer's weights: estimates of the gradient of -log p(v), and that of a denoising autoencoder.
+"""Estimates of the gradient of -log p(v), and the gradient of a denoising autoencoder.
 
 For a restricted Boltzmann machine the gradient is the mean of dE/dparams over the data (positive phase) less its
 mean over the model (negative phase). The positive phase is exact; the estimators differ in where the negative phase
 comes from. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
 """
 
-from collections.abc import Mapping
-
 from deepbelief.errors import SettingError, unknown
-from deepbelief.gradients.base import Gradient, GradientEstimator, Persistent, PhaseBuffers
+from deepbelief.gradients.base import Arrays, Gradient, GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
 from deepbelief.gradients.enumeration import Exact
 from deepbelief.gradients.persistent import FPCD, PCD
 from deepbelief.gradients.tempering import PT
-from deepbelief.gradients.variance import LogVariance
 
 __all__ = [
-    "CD", "CORRUPTIONS", "FPCD", "GRADIENTS", "MFCD", "PCD", "PT", "Denoising", "Exact", "Gradient",
-    "GradientEstimator", "LogVariance", "Persistent", "PhaseBuffers", "get_gradient",
+    "CD",
+    "CORRUPTIONS",
+    "FPCD",
+    "GRADIENTS",
+    "MFCD",
+    "PCD",
+    "PT",
+    "Arrays",
+    "Denoising",
+    "Exact",
+    "Gradient",
+    "GradientEstimator",
+    "Persistent",
+    "PhaseBuffers",
+    "get_gradient",
 ]  # fmt: skip
 
-GRADIENTS: Mapping[str, type[GradientEstimator]] = {
+GRADIENTS: dict[str, type[GradientEstimator]] = {
     "cd": CD,
     "mfcd": MFCD,
     "pcd": PCD,

@@ -1,31 +1,32 @@
-"""What gradient estimators share: their protocol, and the room in which a minibatch meets its negative phase."""
+"""Interface of gradient estimators, and the buffers of the positive and the negative phase."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.machine import Machine, Workspace
 
 DeviceArray = Any
+Arrays = dict[str, DeviceArray]
 Gradient = tuple[DeviceArray | Product, DeviceArray, DeviceArray]
-
-OFFSET_RATE = 0.01  # of the running mean of the hidden units (Melchior, Fischer and Wiskott 2016)
 
 
 class PhaseBuffers:
-    """Room for one minibatch and its negative phase, side by side so that one product gives the gradient.
+    """Buffers of a minibatch and its negative phase, side by side so that one product gives the gradient.
 
-    The first ``n_positive`` rows of ``v`` and ``h`` are the positive phase, those that follow the negative one.
+    The first ``n_positive`` rows of ``v`` and ``h`` are the positive phase, the rows after them the negative phase.
 
     Attributes
     ----------
-    activity : array of shape (n_hidden,) or None
-        Set to an array to be told the hidden units' means over the minibatch.
+    space : Workspace
+        Named scratch arrays.
+    grad_buffers : tuple of arrays
+        One array for each parameter, in which the gradient is returned.
+    observers : list of callables
+        Called with the hidden means of the positive phase, before they enter the gradient.
     offsets : tuple of arrays of shape (n_visible,) and (n_hidden,), or None
-        What units are centred by: the data's mean, and the running mean of the hidden units, which moves with each
-        minibatch. None: nothing is centred. The gradient is then that of W and of the biases of centred units.
-    fast : list of arrays or None
-        What an estimator adds to the parameters in the negative phase, where it does.
+        Subtracted from visible and hidden units in the product. The gradient is then with respect to W and the biases
+        of centred units. None: units are not centred.
     sparse : SparseRows or None
         The minibatch in sparse form too, where products with it are faster.
     """
@@ -34,15 +35,14 @@ class PhaseBuffers:
         self._bk = bk
         self._machine = machine
         self.space = Workspace(bk, machine.dtype)
-        self.room: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
-        self.activity: DeviceArray = None
+        self.grad_buffers: Gradient = tuple(bk.xp.empty_like(p) for p in machine.params)
+        self.observers: list[Callable[[DeviceArray], None]] = []
         self.offsets: tuple[DeviceArray, DeviceArray] | None = None
-        self.fast: list[DeviceArray] | None = None
         self.sparse: SparseRows | None = None
         self._constants: dict[Any, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
-        """Return room for ``rows`` visible states."""
+        """Return the buffer of ``rows`` visible states."""
         return self.space("v", rows, self._machine.W.shape[0])
 
     def positive(self, n_rows: int) -> DeviceArray | SparseRows:
@@ -50,7 +50,7 @@ class PhaseBuffers:
         return self.visible(n_rows) if self.sparse is None else self.sparse
 
     def hidden(self, rows: int) -> DeviceArray:
-        """Return room for ``rows`` hidden states."""
+        """Return the buffer of ``rows`` hidden states."""
         return self.space("h", rows, self._machine.W.shape[1])
 
     def constant(self, key: Any, make: Callable[[], DeviceArray]) -> DeviceArray:
@@ -79,19 +79,17 @@ class PhaseBuffers:
         )
         if p is not None:
             xp.multiply(p, -n_positive / batch_size, out=weight[n_positive:, 0])
-        if self.activity is not None:
-            xp.mean(h[:n_positive], axis=0, out=self.activity)
-        if self.offsets is not None:
-            mean = xp.mean(h[:n_positive], axis=0, out=self.space("hidden mean", 1, h.shape[1])[0])
-            mean *= OFFSET_RATE
-            offset = self.offsets[1]
-            offset *= 1 - OFFSET_RATE
-            offset += mean
-        product, *biases = self._machine.statistics(v, h, weight, self.room, self.offsets)
+        self.observe(h[:n_positive])
+        product, *biases = self._machine.statistics(v, h, weight, self.grad_buffers, self.offsets)
         if self.sparse is not None and self.sparse.pays_transposed and self.offsets is None:
             plus = self.sparse, product.right[:n_positive]
             product = Product(product.left[n_positive:], product.right[n_positive:], product.out, plus)
         return product, *biases
+
+    def observe(self, h: DeviceArray) -> None:
+        """Show the hidden means of the minibatch to the observers."""
+        for observer in self.observers:
+            observer(h)
 
     def _row_weights(self, n_positive: int, n_negative: int, batch_size: int) -> DeviceArray:
         weight = self._bk.xp.empty((n_positive + n_negative, 1), self._machine.dtype)
@@ -106,41 +104,46 @@ class PhaseBuffers:
 
 
 class GradientEstimator(Protocol):
-    """What an estimator provides; a new one is one class and one entry in `GRADIENTS`."""
+    """Interface of gradient estimators; a new estimator is one class and one entry in `GRADIENTS`.
+
+    An estimator is a frozen value. Arrays that persist between updates, such as Markov chains, are its state: `start`
+    makes it, each call may change it in place, and checkpoints and model files keep it.
+    """
 
     @property
     def gibbs_steps(self) -> int | tuple[int, int]:
-        """Number of Gibbs steps for each update, or that of the first and of the last epoch."""
+        """Number of Gibbs steps of each update, or in the first and in the last epoch."""
 
     @property
     def schedule(self) -> str:
-        """Learning-rate schedule where none is asked for."""
+        """Learning-rate schedule of ``schedule="auto"``."""
 
     @property
     def momentum(self) -> float | str:
-        """Momentum where none is asked for; ``"auto"`` is that of the schedule."""
+        """Momentum of ``momentum="auto"``; ``"auto"`` follows `deepbelief.schedules.momentum_at`."""
 
     @property
     def is_model(self) -> bool:
-        """Whether it trains a model of the data, which can be sampled from."""
+        """Whether the layer is trained as a model of the data, which can be sampled from."""
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray | None:
-        """Return hidden states of the Markov chains that persist between updates (the model's come first), or None."""
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return the state before the first update, by name; an empty dict if nothing persists.
+
+        The array named ``"chains"``, if there is one, holds hidden states of Markov chains of which the first
+        ``n_chains`` rows are samples of the model.
+        """
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient for the minibatch in the first ``n_rows`` rows of the visible buffer."""
 
 
 class Persistent(Protocol):
-    """What an estimator whose chains persist provides beside that."""
+    """Interface of estimators with persistent chains, beside that of all estimators."""
 
-    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
-        """Move the chains, in place, by Gibbs steps that nothing learns from; the buffers are scratch space."""
+    def equilibrate(
+        self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
+    ) -> None:
+        """Move the chains in place by Gibbs steps, without a gradient; the buffers are scratch space."""

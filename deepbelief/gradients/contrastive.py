@@ -1,9 +1,10 @@
 """Gradient estimators whose chains start at the data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
-from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
 
@@ -27,19 +28,14 @@ class CD:
     momentum: float | str = "auto"
     is_model: bool = True
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
-        """Return None: nothing persists."""
-        return
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return an empty state."""
+        return {}
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient after ``gibbs_steps`` steps from the data."""
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]
@@ -74,19 +70,14 @@ class MFCD:
     momentum: float | str = "auto"
     is_model: bool = True
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
-        """Return None: nothing persists."""
-        return
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return an empty state."""
+        return {}
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient after ``gibbs_steps`` mean-field steps from the data."""
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         v_neg, h_pos, h_neg = v[n_rows:], h[:n_rows], h[n_rows:]

@@ -1,11 +1,12 @@
-"""Denoising autoencoders: what moves a layer that is no model of its data."""
+"""Gradient of a denoising autoencoder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import SettingError, unknown
-from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.machine import Machine, Workspace
 
@@ -67,9 +68,9 @@ class Denoising:
         if self.loss != "auto":
             get_loss(self.loss)
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
-        """Return None: nothing persists."""
-        return
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return an empty state."""
+        return {}
 
     def _loss_of(self, machine: Machine) -> Loss:
         if not isinstance(self.loss, str):
@@ -84,14 +85,9 @@ class Denoising:
         return SquaredError(visible.activation) if name == "squared_error" else get_loss(name)
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient of the reconstruction loss; both uses of W go into one product."""
         bk, space = machine.bk, buffers.space
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
@@ -106,8 +102,7 @@ class Denoising:
         code_delta[...] = get_activation(machine.hidden.activation).backward(
             bk, above, code, space("slope", *code.shape)
         )
-        if buffers.activity is not None:
-            bk.xp.mean(code, axis=0, out=buffers.activity)
-        bk.xp.sum(delta, axis=0, out=buffers.room[1])
-        bk.xp.sum(code_delta, axis=0, out=buffers.room[2])
-        return Product(v, h, buffers.room[0]), buffers.room[1], buffers.room[2]
+        buffers.observe(code)
+        bk.xp.sum(delta, axis=0, out=buffers.grad_buffers[1])
+        bk.xp.sum(code_delta, axis=0, out=buffers.grad_buffers[2])
+        return Product(v, h, buffers.grad_buffers[0]), buffers.grad_buffers[1], buffers.grad_buffers[2]

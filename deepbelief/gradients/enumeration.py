@@ -1,10 +1,11 @@
 """The exact gradient of machines small enough to go through all states of one side."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
@@ -30,29 +31,24 @@ class Exact:
     momentum: float | str = "auto"
     is_model: bool = True
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Refuse machines that are too large, and return hidden states drawn from the hidden biases."""
         _side(machine)
-        return first_chains(machine, n_chains, rng)
+        return {"chains": first_chains(machine, n_chains, rng)}
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient."""
         xp, bk = machine.bk.xp, machine.bk
         side, n_units = _side(machine)
         states = buffers.constant("states", lambda: _states(machine, n_units))
-        n = n_rows + max(len(states), 0 if chains is None else len(chains))
+        chains = state["chains"]
+        n = n_rows + max(len(states), len(chains))
         v, h = buffers.visible(n), buffers.hidden(n)
-        if chains is not None:
-            last = slice(n_rows, n_rows + len(chains))
-            gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[last], h[last])
+        last = slice(n_rows, n_rows + len(chains))
+        gibbs(machine, buffers, chains, steps_at(self.gibbs_steps), rng, v[last], h[last])
         machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
         v_neg, h_neg = v[n_rows : n_rows + len(states)], h[n_rows : n_rows + len(states)]
         if side == "visible":

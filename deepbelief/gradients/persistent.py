@@ -1,12 +1,15 @@
-"""Gradient estimators whose chains go on from update to update."""
+"""Gradient estimators with persistent Markov chains."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+
+FAST = ("fast_W", "fast_vbias", "fast_hbias")
 
 
 def first_chains(machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
@@ -31,8 +34,11 @@ def gibbs(
 class _GibbsChains:
     """Chains that are moved by Gibbs steps."""
 
-    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
-        """Move the chains by Gibbs steps that nothing learns from."""
+    def equilibrate(
+        self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
+    ) -> None:
+        """Move the chains by Gibbs steps without a gradient."""
+        chains = state["chains"]
         gibbs(machine, buffers, chains, steps, rng, buffers.visible(len(chains)), buffers.hidden(len(chains)))
 
 
@@ -51,21 +57,16 @@ class PCD(_GibbsChains):
     momentum: float | str = 0.0  # the chains must keep up with the weights: at 0.9 hidden units die
     is_model: bool = True
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
-        return first_chains(machine, n_chains, rng)
+        return {"chains": first_chains(machine, n_chains, rng)}
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient after ``gibbs_steps`` steps of the chains, hidden states that move in place."""
-        assert chains is not None
+        chains = state["chains"]
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
         machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
@@ -104,46 +105,40 @@ class FPCD(_GibbsChains):
         if not 0 <= self.fast_decay < 1:
             raise SettingError(f"fast_decay must be a number >= 0 and < 1, got {self.fast_decay!r}")
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
-        """Return hidden states drawn from the machine's hidden biases, as if W were 0."""
-        return first_chains(machine, n_chains, rng)
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return hidden states drawn from the machine's hidden biases, as if W were 0, and fast parameters of 0."""
+        fast = (machine.bk.xp.zeros_like(p) for p in machine.params)
+        return {"chains": first_chains(machine, n_chains, rng)} | dict(zip(FAST, fast, strict=True))
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient after ``gibbs_steps`` steps of the chains, and let the fast parameters learn from it."""
-        assert chains is not None
+        chains = state["chains"]
         xp = machine.bk.xp
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
         machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
-        if buffers.fast is None:
-            buffers.fast = [xp.zeros_like(p) for p in machine.params]
+        fast = [state[name] for name in FAST]
         driven = buffers.constant("driven", machine.copy)
-        self._drive(driven, machine, buffers)
+        self._drive(driven, machine, buffers, fast)
         gibbs(driven, buffers, chains, steps_at(self.gibbs_steps), rng, v[n_rows:], h[n_rows:])
         grads = buffers.gradient(n_rows, len(chains), batch_size)
         kept = buffers.constant("kept", lambda: [xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)])
         for room, grad in zip(kept, grads[1:], strict=True):
             room[...] = grad  # a step uses its gradient up
         # The driven parameters are scratch space here: they are made anew in the next call.
-        for p, fast, grad in zip(driven.params, buffers.fast, (grads[0], *kept), strict=True):
-            machine.bk.momentum_step(p, fast, grad, self.fast_rate, self.fast_decay, 0.0, False)
+        for p, velocity, grad in zip(driven.params, fast, (grads[0], *kept), strict=True):
+            machine.bk.momentum_step(p, velocity, grad, self.fast_rate, self.fast_decay, 0.0, False)
         return grads
 
-    def _drive(self, driven: Machine, machine: Machine, buffers: PhaseBuffers) -> None:
-        """Write the parameters plus the fast ones; biases of centred units are turned into plain ones."""
-        assert buffers.fast is not None
+    def _drive(self, driven: Machine, machine: Machine, buffers: PhaseBuffers, fast: Sequence[DeviceArray]) -> None:
+        """Write the parameters plus the fast ones; biases of centred units become plain ones."""
         xp = machine.bk.xp
-        for p, slow, fast in zip(driven.params, machine.params, buffers.fast, strict=True):
-            xp.add(slow, fast, out=p)
+        for p, slow, added in zip(driven.params, machine.params, fast, strict=True):
+            xp.add(slow, added, out=p)
         if buffers.offsets is not None:
             visible, hidden = buffers.offsets
-            driven.vbias -= buffers.fast[0] @ hidden
-            driven.hbias -= visible @ buffers.fast[0]
+            driven.vbias -= fast[0] @ hidden
+            driven.hbias -= visible @ fast[0]

@@ -1,5 +1,6 @@
 """Parallel tempering: chains at several temperatures, which exchange their states."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.base import DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
@@ -48,24 +49,19 @@ class PT:
         """Inverse temperatures, from the model's to that of independent units."""
         return np.linspace(1.0, 0.0, self.n_temperatures).tolist()  # type: ignore[no-any-return]
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> DeviceArray:
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return hidden states for all temperatures, the model's first, drawn from the hidden biases."""
         if not machine.hidden.enumerable:
             raise SettingError(f"gradient='pt' needs Bernoulli hidden units, got {machine.hidden.spec}: use 'pcd'")
         machine.base_vbias  # noqa: B018  # brought to the device before the first update
-        return first_chains(machine, n_chains * self.n_temperatures, rng)
+        return {"chains": first_chains(machine, n_chains * self.n_temperatures, rng)}
 
     def __call__(
-        self,
-        machine: Machine,
-        buffers: PhaseBuffers,
-        n_rows: int,
-        batch_size: int,
-        chains: DeviceArray | None,
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
-    ) -> Gradient:
+    ) -> Gradient:  # fmt: skip
         """Return the gradient after ``gibbs_steps`` steps and exchanges of the chains, which move in place."""
-        assert chains is not None
+        chains = state["chains"]
         n, n_chains = n_rows + len(chains), len(chains) // self.n_temperatures
         v, h = buffers.visible(n), buffers.hidden(n)
         machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
@@ -76,8 +72,11 @@ class PT:
         machine.mean_hidden(v[last], out=h[last])
         return buffers.gradient(n_rows, n_chains, batch_size)
 
-    def settle(self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, steps: int, rng: Rng) -> None:
-        """Move the chains by Gibbs steps that nothing learns from."""
+    def equilibrate(
+        self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
+    ) -> None:
+        """Move the chains by Gibbs steps without a gradient."""
+        chains = state["chains"]
         for _ in range(steps):
             self._step(machine, buffers, chains, buffers.visible(len(chains)), rng)
 

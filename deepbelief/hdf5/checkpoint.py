@@ -17,6 +17,7 @@ from deepbelief.hdf5.writing import write
 from deepbelief.stack import Checkpoint
 
 KIND = "Checkpoint"
+LAYOUT = 2  # of a run's state; raised by each change that an older checkpoint cannot be read with
 ARRAY = "array at"  # an object with this one key stands for an array of the file
 
 
@@ -82,7 +83,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, da
     state = _take_apart(checkpoint.state, "state", arrays)
     attributes = {
         "state": state, "data": checkpoint.data, "seed": checkpoint.seed, "machine": checkpoint.machine,
-        "finished": checkpoint.finished,
+        "finished": checkpoint.finished, "layout": LAYOUT,
     }  # fmt: skip
     model = ModelFile(KIND, checkpoint.settings, arrays=arrays, attributes=attributes, metadata=checkpoint.metadata)
     write(path, model, previous=None if damaged else previous_of(path))
@@ -102,6 +103,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if model.kind != KIND:
         raise FileFormatError(f"{path} is a {model.kind}, not a checkpoint")
     values = dict(model.attributes)
+    if values.pop("layout", 1) != LAYOUT:
+        raise FileFormatError(
+            f"{path} is a checkpoint of another version of deepbelief, which this one cannot resume: finish the run "
+            "with that version, or delete the file to start anew"
+        )
     try:
         state = _put_together(values.pop("state"), model.arrays)
         return Checkpoint(state, model.params, metadata=model.metadata, **values)

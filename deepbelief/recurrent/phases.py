@@ -5,7 +5,7 @@ from typing import Any
 
 from deepbelief.backends import Product, Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients import CD, GRADIENTS, MFCD, Gradient, GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.gradients import CD, GRADIENTS, MFCD, Arrays, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 
 DeviceArray = Any
@@ -28,7 +28,7 @@ class FrameBuffers(PhaseBuffers):
             difference /= batch_size
         h[:n] /= -batch_size
         h[n:] /= batch_size
-        return Product(v, h, self.room[0]), dv, dh
+        return Product(v, h, self.grad_buffers[0]), dv, dh
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class NextFrame:
     momentum: float | str = "auto"
     is_model: bool = False
 
-    def start(self, machine: Machine, n_chains: int, rng: Rng) -> None:
-        """Return None: nothing persists."""
-        return
+    def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
+        """Return an empty state."""
+        return {}
 
     def __call__(
-        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, chains: object, rng: Rng
+        self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: object, rng: Rng
     ) -> Gradient:
         """Return the gradient at the visible biases; the others are 0."""
         v, bk = buffers.visible(2 * n_rows), machine.bk
@@ -59,7 +59,7 @@ class NextFrame:
         dv /= batch_size
         dh = buffers.space("dh", n_rows, machine.W.shape[1])
         dh.fill(0)
-        dW = buffers.room[0]
+        dW = buffers.grad_buffers[0]
         dW.fill(0)  # type: ignore[union-attr]
         return dW, dv, dh
 

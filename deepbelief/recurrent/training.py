@@ -9,8 +9,8 @@ from deepbelief.backends import Backend, Product, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError
 from deepbelief.gradients import GradientEstimator
-from deepbelief.layer import LARGEST_INPUT
 from deepbelief.machine import Workspace
+from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recurrent.model import (
     RecurrentMachine,
@@ -171,7 +171,7 @@ class RecurrentTrainer:
         self._states[lanes] = model.forward(v, entering, self._steps[number])
         estimator = self.settings.gradient
         assert not isinstance(estimator, str)  # resolved
-        frame = estimator(model.driven(), self._buffers, n, self._per_update, None, rng)
+        frame = estimator(model.driven(), self._buffers, n, self._per_update, {}, rng)
         self._seen[0] += xp.square(frame[1], out=self._space("error", *frame[1].shape)).sum()
         return model.backward(frame, first)
 
@@ -198,7 +198,7 @@ class RecurrentTrainer:
         record |= {"learning_rate": self._rate}
         weights = self.model.weights()
         size = max(float(np.abs(a).max()) for a in (*weights.arrays().values(), weights.frame.W, weights.frame.vbias))
-        if not (np.isfinite(squares) and np.isfinite(largest) and size <= LARGEST_INPUT):
+        if not (np.isfinite(squares) and np.isfinite(largest) and size <= MAX_HIDDEN_INPUT):
             self._fall_back(epoch, largest)
             return record | {"diverged": str(self.diverged)}
         self._good = weights

@@ -1,0 +1,80 @@
+"""Components: optional parts of the training of a restricted Boltzmann machine, by name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from deepbelief.components.averaging import Averaging
+from deepbelief.components.base import Component, TrainingStep
+from deepbelief.components.centring import Centring
+from deepbelief.components.l1 import L1
+from deepbelief.components.parts import Parts
+from deepbelief.components.resampling import Resampling
+from deepbelief.components.sparsity import Sparsity
+from deepbelief.components.variance import LearnedVariance
+from deepbelief.errors import SettingError, unknown
+
+COMPONENTS: dict[str, type[Component]] = {
+    "sparsity": Sparsity,
+    "l1": L1,
+    "resampling": Resampling,
+    "centring": Centring,
+    "variance": LearnedVariance,
+    "averaging": Averaging,
+}
+"""Components by name: a new one is one class and one entry. Model files hold instances of these classes only."""
+
+
+def get_component(component: str | Component) -> Component:
+    """Return the component of this name with its default settings; an instance as it is.
+
+    Examples
+    --------
+    >>> get_component("centring")
+    Centring()
+    """
+    if isinstance(component, Component):
+        return component
+    if not isinstance(component, str) or component not in COMPONENTS:
+        raise SettingError(unknown("component", component, COMPONENTS))
+    try:
+        return COMPONENTS[component]()
+    except TypeError as error:
+        raise SettingError(f"component {component!r} has settings without a default: give an instance") from error
+
+
+def chosen_components(settings: Any) -> tuple[Component, ...]:
+    """Return the components that a layer's settings ask for, and those given as ``components``.
+
+    Raises
+    ------
+    SettingError
+        If two of them have the same name.
+    """
+    asked = (kind.of(settings) for kind in COMPONENTS.values())
+    found = (*(each for each in asked if each is not None), *settings.components)
+    names = [each.name for each in found]
+    for name in names:
+        if not name or names.count(name) > 1 or name in {"optimizer", "gradient"}:
+            raise SettingError(f"components need a name each, different from the others': got {name!r} in {names}")
+    return found
+
+
+def check_components(components: Sequence[str | Component] | None) -> tuple[Component, ...]:
+    """Return what the setting ``components`` lists.
+
+    Raises
+    ------
+    SettingError
+        If it is not a list of names or components.
+    """
+    if components is None:
+        return ()
+    if not isinstance(components, (list, tuple)):
+        raise SettingError(f"components must be a list of names or Component instances, got {components!r}")
+    return tuple(get_component(each) for each in components)
+
+
+__all__ = [
+    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Parts", "Resampling", "Sparsity",
+    "TrainingStep", "check_components", "chosen_components", "get_component",
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""Interface of components: optional parts of the training of a restricted Boltzmann machine."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+from deepbelief.backends import Rng
+from deepbelief.gradients import Arrays, Gradient, GradientEstimator, PhaseBuffers
+from deepbelief.machine import Machine
+from deepbelief.units import Unit
+
+DeviceArray = Any
+
+
+class TrainingStep:
+    """The machine in training and its current update, as components see them.
+
+    Attributes
+    ----------
+    machine : Machine
+    phases : PhaseBuffers
+        ``phases.visible(n_rows)`` is the minibatch until the gradient has been computed; ``phases.space`` gives
+        scratch arrays, which keep their memory from update to update.
+    n_rows, batch_size : int
+        Rows in this minibatch and in a full one.
+    rate, momentum : float
+        Learning rate and momentum of this update.
+    position : float
+        Share of the whole run that is done, from 0 to 1.
+    """
+
+    def __init__(self, machine: Machine, phases: PhaseBuffers, batch_size: int) -> None:
+        self.machine = machine
+        self.phases = phases
+        self.batch_size = batch_size
+        self.n_rows = 0
+        self.rate = 0.0
+        self.momentum = 0.0
+        self.position = 0.0
+
+
+class Component:
+    """Base of components; a new component is one class and one entry in `COMPONENTS`.
+
+    A component is a frozen value: its fields are settings. The arrays that it keeps between updates are its state, a
+    dict which `start` makes and which every other hook may change in place. Checkpoints, model files and clusters
+    handle that state by its names, so that nothing else needs to be written. Each hook does nothing unless a component
+    defines it, and only defined hooks cost time.
+
+    Components act in ascending `order`, and in the order in which they were given where that is equal.
+
+    Attributes
+    ----------
+    name : str
+        Key of the state; unique among the components of a layer.
+    order : int
+        0; above 0 for components that must act after all changes of the gradient and the weights.
+    needs_model : bool
+        True if it makes sense only for gradients of a model of the data, not for denoising autoencoders.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> from deepbelief.components import Component
+    >>> @dataclass(frozen=True)
+    ... class Clip(Component):
+    ...     largest: float = 0.1
+    ...     name = "clip"
+    ...
+    ...     def adjust(self, step, state, grads):
+    ...         xp = step.machine.bk.xp
+    ...         for grad in grads[1:]:
+    ...             xp.clip(grad, -self.largest, self.largest, out=grad)
+    >>> RBM(4, components=[Clip()], n_iter=1, random_state=0).fit(np.eye(8)).n_iter_
+    1
+    """
+
+    name: ClassVar[str] = ""
+    order: ClassVar[int] = 0
+    needs_model: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, settings: Any) -> Self | None:
+        """Return the component that a layer's settings ask for; None if they do not."""
+        return None
+
+    def check(self, visible: Unit, hidden: Unit, gradient: GradientEstimator) -> None:
+        """Raise SettingError if the component cannot be used with these unit types and this gradient."""
+
+    def start(self, step: TrainingStep) -> Arrays:
+        """Return the state before the first update: device arrays, or NumPy arrays of counters."""
+        return {}
+
+    def begin(self, step: TrainingStep, state: Arrays) -> None:
+        """Begin training on rows that enter by the scale of the machine's weights."""
+
+    def draw(self, step: TrainingStep, state: Arrays, rows: DeviceArray, rng: Rng) -> None:
+        """Replace the rows of a minibatch by random ones, in place; monitored rows are replaced once."""
+
+    def enter(self, step: TrainingStep, state: Arrays, rows: DeviceArray) -> None:
+        """Map rows as they enter the machine, in place."""
+
+    def leave(self, step: TrainingStep, state: Arrays, difference: DeviceArray) -> None:
+        """Map differences of entered rows back to the scale of the rows, in place."""
+
+    def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
+        """See the hidden means of the minibatch, which must not be changed."""
+
+    def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
+        """See the minibatch before the gradient is computed, which uses its buffer up."""
+
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
+        """Change the gradients of W, vbias and hbias in place, before the optimizer uses them.
+
+        The gradient of W may be a `Product` that is not multiplied out.
+        """
+
+    def after_step(self, step: TrainingStep, state: Arrays) -> None:
+        """Act after the optimizer has moved the parameters."""
+
+    def end_epoch(self, step: TrainingStep, state: Arrays) -> None:
+        """Act after an epoch that has not diverged."""
+
+    def finish(self, step: TrainingStep, state: Arrays) -> None:
+        """Act at the end of the run, before its last epoch is judged, or after it was stopped."""
+
+    def end(self, step: TrainingStep, state: Arrays) -> None:
+        """End training on these rows."""
+
+    def reset(self, step: TrainingStep, state: Arrays) -> None:
+        """Recover from a divergence: the machine has the weights of the last good epoch again."""
+
+    def shared(self, state: Arrays) -> Sequence[str]:
+        """Return the names of the arrays that workers of a cluster average."""
+        return ()

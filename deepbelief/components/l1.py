@@ -1,0 +1,33 @@
+"""L1 penalty of the weights by soft thresholding."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from deepbelief.components.base import Component, TrainingStep
+from deepbelief.gradients import Arrays
+
+
+@dataclass(frozen=True)
+class L1(Component):
+    """Move each weight towards 0 after each update by the learning rate times a factor, and not beyond 0.
+
+    Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009, eq. 1.5.
+
+    Parameters
+    ----------
+    factor : float
+    """
+
+    factor: float
+    name: ClassVar[str] = "l1"
+
+    @classmethod
+    def of(cls, settings: Any) -> Self | None:
+        """Return the component of ``l1``."""
+        return cls(settings.l1) if settings.l1 else None
+
+    def after_step(self, step: TrainingStep, state: Arrays) -> None:
+        """Subtract from W the part of it that lies within the threshold."""
+        xp, W, threshold = step.machine.bk.xp, step.machine.W, step.rate * self.factor
+        within = xp.maximum(W, -threshold, out=step.phases.space("within threshold", *W.shape))
+        W -= xp.minimum(within, threshold, out=within)

@@ -1,0 +1,58 @@
+"""The components of one layer, with their state."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from deepbelief.components.base import Component, TrainingStep
+from deepbelief.gradients import Arrays
+
+DeviceArray = Any
+Hook = Callable[..., None]
+
+
+class Parts:
+    """Runs the hooks of some components, each with its own state.
+
+    Parameters
+    ----------
+    components : sequence of Component
+    step : TrainingStep
+    """
+
+    def __init__(self, components: Sequence[Component], step: TrainingStep) -> None:
+        self.components = sorted(components, key=lambda component: component.order)
+        self._step = step
+        self.state: dict[str, Arrays] = {each.name: dict(each.start(step)) for each in self.components}
+        self._hooks: dict[str, list[tuple[Hook, Arrays]]] = {}
+        if self.has("observe"):
+            step.phases.observers.append(lambda h: self.call("observe", h))
+
+    def _defined(self, hook: str) -> list[tuple[Hook, Arrays]]:
+        """Return the components' own versions of a hook, each with its state."""
+        if hook not in self._hooks:
+            own = (c for c in self.components if getattr(type(c), hook) is not getattr(Component, hook))
+            self._hooks[hook] = [(getattr(c, hook), self.state[c.name]) for c in own]
+        return self._hooks[hook]
+
+    def has(self, hook: str) -> bool:
+        """Return whether a component defines this hook."""
+        return bool(self._defined(hook))
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of all components that define it."""
+        for function, state in self._defined(hook):
+            function(self._step, state, *arguments)
+
+    def entered(self, rows: DeviceArray) -> DeviceArray:
+        """Return rows as they enter the machine; those given stay."""
+        if not self.has("enter"):
+            return rows
+        rows = rows.copy()
+        self.call("enter", rows)
+        return rows
+
+    def shared(self) -> Iterator[DeviceArray]:
+        """Iterate over the arrays that workers of a cluster average."""
+        for component in self.components:
+            state = self.state[component.name]
+            yield from (state[name] for name in component.shared(state))

@@ -1,0 +1,67 @@
+"""Sparsity target of the hidden units."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from deepbelief.components.base import Component, TrainingStep
+from deepbelief.errors import SettingError
+from deepbelief.gradients import Arrays, Gradient, GradientEstimator
+from deepbelief.units import Unit
+
+ACTIVITY_DECAY = 0.95  # of the running mean of the hidden units, per update
+
+
+@dataclass(frozen=True)
+class Sparsity(Component):
+    """Push each hidden bias so that the running mean of its unit nears a target.
+
+    Hinton, "A practical guide to training restricted Boltzmann machines", 2010, section 11.
+
+    Parameters
+    ----------
+    target : float
+        Mean activity, between 0 and 1.
+    cost : float
+        Factor of the difference between running mean and target, which is added to the gradient.
+    """
+
+    target: float
+    cost: float = 0.3
+    name: ClassVar[str] = "sparsity"
+
+    @classmethod
+    def of(cls, settings: Any) -> Self | None:
+        """Return the component of ``sparsity_target`` and ``sparsity_cost``."""
+        return None if settings.sparsity_target is None else cls(settings.sparsity_target, settings.sparsity_cost)
+
+    def check(self, visible: Unit, hidden: Unit, gradient: GradientEstimator) -> None:
+        """Refuse hidden units that are not Bernoulli."""
+        if not hidden.enumerable:
+            raise SettingError(
+                f"{{setting}} needs {{hidden}}='bernoulli', got {hidden.spec!r}",
+                setting="sparsity_target", settings=("hidden",), value=self.target,
+            )  # fmt: skip
+
+    def start(self, step: TrainingStep) -> Arrays:
+        """Return running means at the target."""
+        return {"activity": step.machine.bk.xp.full_like(step.machine.hbias, self.target)}
+
+    def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
+        """Move the running means."""
+        activity = state["activity"]
+        mean = step.machine.bk.xp.mean(h, axis=0, out=step.phases.space("mean activity", 1, h.shape[1])[0])
+        mean *= 1 - ACTIVITY_DECAY
+        activity *= ACTIVITY_DECAY
+        activity += mean
+
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
+        """Add the difference from the target to the gradient of the hidden biases."""
+        hbias = grads[2]
+        excess = step.phases.space("excess activity", 1, len(hbias))[0]
+        step.machine.bk.xp.subtract(state["activity"], self.target, out=excess)
+        excess *= self.cost
+        hbias += excess
+
+    def shared(self, state: Arrays) -> tuple[str, ...]:
+        """Return the running means."""
+        return ("activity",)

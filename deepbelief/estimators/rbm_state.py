@@ -1,0 +1,109 @@
+"""Training state of an RBM in a model file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import get_backend
+from deepbelief.errors import FileFormatError
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
+from deepbelief.stack import Weights
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Shape = tuple[int | None, ...]
+
+PARAMETERS = ("W", "vbias", "hbias")
+# Names in files of the first releases, each with its owner and name today.
+FORMER = {
+    "chains": ("gradient", "chains"), "activity": ("sparsity", "activity"), "offset": ("centring", "offset"),
+    "log_variance": ("variance", "log_variance"),
+    **{f"velocity_{i}": ("optimizer", f"{i}") for i in range(3)},
+    **{f"fast_{i}": ("gradient", f"fast_{name}") for i, name in enumerate(PARAMETERS)},
+    **{f"average_{i}": ("averaging", name) for i, name in enumerate(PARAMETERS)},
+}  # fmt: skip
+
+
+def _key(owner: str, name: str) -> str:
+    return f"state.{owner}.{name}"
+
+
+def plain_state(state: LayerState) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the arrays of a state by their names in a file, and its attributes."""
+    names = {owner: list(own) for owner, own in state.arrays.items()}
+    arrays = {_key(owner, name): state.arrays[owner][name] for owner in names for name in names[owner]}
+    return arrays, {"epochs": state.epochs, "updates": state.updates, "state": names}
+
+
+def state_from_file(
+    arrays: Mapping[str, Array], attributes: Mapping[str, Any], weights: Weights, settings: RBMSettings
+) -> LayerState:
+    """Return the state that a file holds, checked against the state that training would start with.
+
+    Raises
+    ------
+    FileFormatError
+        If an array has another shape or dtype.
+    KeyError
+        If one is missing.
+    """
+    names = attributes.get("state")
+    found = _former_state(arrays, attributes) if names is None else _state(arrays, names)
+    for owner, own in _expected(weights, settings).items():
+        for name, (shape, dtype) in own.items():
+            kept = found.get(owner, {}).get(name)
+            if kept is not None and not _agrees(kept, shape, dtype):
+                raise FileFormatError(
+                    f"the file's {owner} state has {name} of {kept.dtype} {kept.shape} where {dtype} {shape} belongs"
+                )
+            if kept is not None and np.issubdtype(dtype, np.integer) and (kept < 0).any():
+                raise FileFormatError(f"the file's {owner} state has a negative number in {name}")
+    return LayerState(found, attributes["epochs"], attributes["updates"])
+
+
+def _state(arrays: Mapping[str, Array], names: Any) -> dict[str, dict[str, Array]]:
+    """Return the arrays with these names, by owner."""
+    if not isinstance(names, dict) or not all(isinstance(own, list) for own in names.values()):
+        raise FileFormatError(f"the file's state must list the names of its arrays, got {names!r:.60}")
+    return {owner: {str(name): arrays[_key(owner, name)] for name in own} for owner, own in names.items()}
+
+
+def _former_state(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
+    """Return the state in a file of the first releases."""
+    found: dict[str, dict[str, Array]] = {"optimizer": {str(i): arrays[f"velocity_{i}"] for i in range(3)}}
+    for key, (owner, name) in FORMER.items():
+        if key in arrays:
+            found.setdefault(owner, {})[name] = arrays[key]
+    if "averaging" in found:
+        found["averaging"]["n"] = np.array([attributes["averaged"]], np.int64)
+    if "variance" in found:
+        found["variance"] |= {
+            "last_good": found["variance"]["log_variance"].copy(), "merged": np.zeros(1, np.int64)
+        }  # fmt: skip
+    return found
+
+
+def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tuple[Shape, Any]]]:
+    """Return shape and dtype of each array of a started state; None stands for a number that grows with the chains."""
+    shapes = []
+    for n_chains in (1, 2):
+        resolved = replace(settings, visible=weights.visible, n_chains=n_chains).resolve(
+            100, weights.n_visible, weights.n_hidden, weights.visible_mean
+        )
+        trainer = LayerTrainer(weights, resolved, get_backend("numpy"), seed=0, layer=0, horizon=1)
+        shapes.append(trainer.arrays)
+    return {
+        owner: {name: (_common(array.shape, shapes[1][owner][name].shape), array.dtype) for name, array in own.items()}
+        for owner, own in shapes[0].items()
+    }
+
+
+def _common(a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
+    return tuple(m if m == n else None for m, n in zip(a, b, strict=True))
+
+
+def _agrees(array: Array, shape: Shape, dtype: Any) -> bool:
+    """Return whether an array has this dtype and shape; None stands for any number but 0."""
+    same = array.dtype == dtype and array.ndim == len(shape)
+    return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))

@@ -1,0 +1,108 @@
+"""Monitoring of a layer's training: errors and signs of divergence on rows that stay the same."""
+
+from typing import Any
+
+import numpy as np
+
+from deepbelief.components import Parts
+from deepbelief.health import idle_shares, update_ratio
+from deepbelief.machine import Machine
+from deepbelief.rows import Rows
+from deepbelief.seeds import host_rng, stream
+from deepbelief.stack import Weights
+from deepbelief.training import Record
+
+DeviceArray = Any
+
+MAX_ROWS = 1000  # that are monitored
+MAX_HIDDEN_INPUT = 1e4  # beyond this a run has diverged
+
+
+class Monitor:
+    """Judges fixed rows after each epoch of a layer.
+
+    Parameters
+    ----------
+    machine : Machine
+    parts : Parts
+        Components of its training, which may change how rows enter.
+    rows : Rows
+        Training rows.
+    held_out : Rows or None
+    seed, layer : int
+        Name of the random streams that choose the rows.
+    """
+
+    def __init__(
+        self, machine: Machine, parts: Parts, rows: Rows, held_out: Rows | None, *, seed: int, layer: int
+    ) -> None:
+        self.machine, self._parts, self._bk = machine, parts, machine.bk
+        self._key = seed, layer
+        n = len(rows)
+        size = min(MAX_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
+        self.rows = self._fixed(rows, size, "monitor")
+        # By their own means, or by those that the layer was started with, whichever is further: the rows of a
+        # `partial_fit` may be alike. A handful of rows says nothing.
+        known = machine.visible_mean
+        centres = [self.rows.mean(axis=0)] + ([] if known is None else [known])
+        distances = [self._bk.xp.square(self.rows - centre).sum(axis=1).mean() for centre in centres]
+        far = max(float(self._bk.to_numpy(distance)) for distance in distances)
+        self._baseline = far if size >= 10 else float("inf")
+        self._held_out = self._compared = None
+        if held_out is not None and machine.hidden.tractable:
+            size = min(MAX_ROWS, len(held_out), n)
+            self._held_out = held_out.some(np.arange(size))
+            self._compared = self._fixed(rows, size, "compared")
+
+    def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
+        """Return rows that stay the same; rows that training draws anew are drawn once."""
+        found = rows.drawn(size, host_rng(*self._key, name))
+        if self._parts.has("draw"):
+            self._parts.call("draw", found, self._bk.rng(stream(*self._key, name, "binarize")))
+        return found
+
+    def look(self, velocity: DeviceArray | None) -> tuple[float, Record]:
+        """Return the largest hidden input of the monitored rows, and their entries of an epoch's record.
+
+        Those are the summed squared error per row, the size of the last update where its velocity is given, and the
+        shares of hidden units that are alike for all rows (of Bernoulli units only).
+        """
+        xp, machine = self._bk.xp, self.machine
+        rows = self._parts.entered(self.rows)
+        x = rows @ machine.W
+        found = {"largest": xp.abs(x + machine.hbias).max()}
+        h = machine.hidden.mean(self._bk, x, machine.hbias)
+        rest = machine.mean_visible(h) - rows
+        self._parts.call("leave", rest)
+        found["reconstruction_error"] = error = xp.square(rest).sum(axis=1).mean()
+        if velocity is not None:
+            found["update_ratio"] = update_ratio(self._bk, velocity, machine.W)
+        if machine.hidden.unit_interval:
+            found["never_on"], found["always_on"] = idle_shares(self._bk, h)
+        # One transfer for all of them.
+        stacked = self._bk.to_numpy(xp.stack([each.astype(error.dtype) for each in found.values()]))
+        numbers = dict(zip(found, map(float, stacked), strict=True))
+        largest = numbers.pop("largest")
+        names = ("reconstruction_error", "update_ratio", "never_on", "always_on")
+        return largest, dict.fromkeys(names) | numbers | {"free_energy_gap": self._free_energy_gap()}
+
+    def _free_energy_gap(self) -> float | None:
+        if self._held_out is None:
+            return None
+        held_out, compared = (
+            self.machine.free_energy(self._parts.entered(v)) for v in (self._held_out, self._compared)
+        )
+        return float(self._bk.to_numpy(held_out.mean() - compared.mean()))
+
+    def divergence(self, weights: Weights, error: float, largest: float, *, is_model: bool) -> str:
+        """Return the reason why the run has diverged; an empty string if it has not."""
+        if not all(np.isfinite(a).all() for a in (weights.W, weights.vbias, weights.hbias)) or not np.isfinite(error):
+            return "weights are no longer finite"
+        if largest > MAX_HIDDEN_INPUT:
+            return f"hidden inputs reached {largest:.3g}"
+        # Denoising layers start from larger weights and need longer to settle.
+        if is_model and error > 2 * self._baseline + 0.01 * weights.n_visible:
+            return f"rows are reconstructed worse ({error:.4g}) than by their column means ({self._baseline:.4g})"
+        if weights.is_quadratic and np.linalg.norm(weights.W, 2) >= 1:
+            return "Gaussian-Gaussian weights reached spectral norm 1, where the energy has no minimum"
+        return ""
