@@ -6,6 +6,7 @@ Messages are one line: what was given, what is allowed, what to do.
 """
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -149,6 +150,14 @@ class LogWarning(DeepBeliefWarning):
 
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
+
+
+def user_level() -> int:
+    """Return the `stacklevel` of a warning that is about the line which called this package, or scikit-learn's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("deepbelief."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def unknown(what: str, given: object, allowed: Iterable[str]) -> str:

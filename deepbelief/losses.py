@@ -20,7 +20,9 @@ class Loss(Protocol):
     ``"values"``.
     """
 
-    targets: ClassVar[str]
+    @property
+    def targets(self) -> str:
+        """Return what the outputs are compared with."""
 
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace the head's input ``x`` (without bias) by its output."""
@@ -137,6 +139,45 @@ class TaskSoftmaxNLL:
 
 
 _SOFTMAX = SoftmaxNLL()
+
+
+@dataclass(frozen=True)
+class MissingTargets:
+    """A loss in which missing targets, which are NaN, add neither loss nor gradient.
+
+    Parameters
+    ----------
+    loss : Loss
+        Of labels or values, and 0 where output and target are both 0.
+    """
+
+    loss: Loss
+
+    @property
+    def targets(self) -> str:
+        """Return those of the loss."""
+        return self.loss.targets
+
+    def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the outputs of the loss."""
+        return self.loss.predict(bk, x, bias)
+
+    def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
+        """Return the loss of each row's present targets."""
+        missing = target != target
+        return self.loss.values(bk, bk.xp.where(missing, 0, output), bk.xp.where(missing, 0, target))
+
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray | None:
+        """Return None: the loss is what is compared."""
+        return None
+
+    def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Return the gradient of the loss, 0 where the target is missing."""
+        return self.loss.gradient(bk, output, bk.xp.where(target != target, output, target), out)
+
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return those of the loss."""
+        return self.loss.measures(loss)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ class Reporter:
     def begin(self, what: Record) -> None:
         """Begin a layer's share of a pass, or fine-tuning; ``what`` says which."""
 
+    def note(self, text: str) -> None:
+        """Take a line about the data, before training."""
+
     def update(self, epoch: int, done: int, total: int) -> None:
         """Count an update of an epoch."""
 
@@ -62,6 +65,11 @@ class Reporters(Reporter):
         for reporter in self._reporters:
             reporter.begin(what)
 
+    def note(self, text: str) -> None:
+        """Tell all of them."""
+        for reporter in self._reporters:
+            reporter.note(text)
+
     def update(self, epoch: int, done: int, total: int) -> None:
         """Tell all of them."""
         for reporter in self._reporters:
@@ -80,6 +88,10 @@ class Reporters(Reporter):
 
 class PrintReporter(Reporter):
     """Prints one line per epoch."""
+
+    def note(self, text: str) -> None:
+        """Print the line."""
+        print(text)  # noqa: T201
 
     def record(self, record: Record) -> None:
         """Print the record."""

@@ -6,9 +6,9 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.model_selection import cross_val_score, train_test_split
 
-from deepbelief import DBN, RBM, DBNClassifier, save
+from deepbelief import DBN, RBM, DBNClassifier, RBMClassifier, save
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
+from deepbelief.errors import DataError, DataWarning, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.estimators import tuning
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.network import layers_from_stack, stack_from_layers
@@ -106,7 +106,12 @@ def test_fine_tuning_starts_from_the_pretrained_stack_with_an_empty_head(data, s
         ([-1, 1, -1, 1], "auto", [1, 1, 1, 1]),  # an ordinary binary problem
         ([-1, 5, 5, 5], "auto", [1, 1, 1, 1]),
         ([-1, -1, -1, -1], "auto", [1, 1, 1, 1]),
-        (["a", "-1", "b", "a"], "auto", [1, 1, 1, 1]),  # texts have no mark of their own
+        (["a", "-1", "b", "a"], "auto", [1, 0, 1, 1]),  # the same mark as text
+        (["-1", "a", "a", "-1"], "auto", [1, 1, 1, 1]),
+        (["a", "-1", " ", "b"], None, [1, 1, 0, 1]),  # an empty text never is a label
+        ([0, np.nan, 0, 1], "auto", [1, 0, 1, 1]),
+        ([0, np.nan, -1, 1], None, [1, 0, 1, 1]),
+        ([np.nan, 1, -1, 1], "auto", [0, 1, 1, 1]),  # what is missing is no other label
         ([True, False, True, True], "auto", [1, 1, 1, 1]),
         ([0, 1, -1, 1], None, [1, 1, 1, 1]),
         ([-1, 1, -1, 1], -1, [0, 1, 0, 1]),
@@ -117,10 +122,82 @@ def test_fine_tuning_starts_from_the_pretrained_stack_with_an_empty_head(data, s
     ],
 )
 def test_what_marks_unlabelled_rows(y, unlabeled, known):
-    for labels in (np.array(y), np.array(y, dtype=object) if isinstance(y[0], str) else np.array(y)):
+    for labels in (np.array(y), np.array(y, dtype=object)):
         found = labelled_rows(labels, unlabeled)
         assert found.dtype == bool
         np.testing.assert_array_equal(found, np.array(known, bool))
+
+
+def with_missing(kind):
+    """Return labels of four classes in which every third is missing, and those that remain."""
+    pd = pytest.importorskip("pandas")
+    y = np.arange(120) % 4
+    gone = np.arange(120) % 3 == 0
+    words = np.array(["w", "x", "y", "z"])[y]
+    huge = [2**63 + 5 * c for c in range(4)]
+    made = {
+        "float NaN": lambda: np.where(gone, np.nan, y),
+        "list of None": lambda: [None if g else int(c) for g, c in zip(gone, y, strict=True)],
+        "huge and None": lambda: [None if g else huge[c] for g, c in zip(gone, y, strict=True)],
+        "object -1": lambda: np.where(gone, -1, y).astype(object),
+        "texts and -1": lambda: [-1 if g else c for g, c in zip(gone, words.tolist(), strict=True)],
+        "texts and '-1'": lambda: np.where(gone, "-1", words),
+        "texts and NaN": lambda: np.array([np.nan if g else c for g, c in zip(gone, words, strict=True)], object),
+        "empty texts": lambda: np.where(gone, "", words),
+        "Int64": lambda: pd.Series(np.where(gone, -7, y)).replace(-7, pd.NA).astype("Int64"),
+        "boolean": lambda: pd.Series(
+            [pd.NA if g else bool(c % 2) for g, c in zip(gone, y, strict=True)], dtype="boolean"
+        ),
+        "string": lambda: pd.Series([pd.NA if g else c for g, c in zip(gone, words, strict=True)], dtype="string"),
+        "category": lambda: pd.Series([None if g else c for g, c in zip(gone, words, strict=True)], dtype="category"),
+        "masked": lambda: np.ma.array(y, mask=gone),
+    }
+    known = np.array(huge, np.uint64)[y] if "huge" in kind else y % 2 == 1 if kind == "boolean" else y
+    text = any(word in kind for word in ("text", "string", "category"))
+    return made[kind](), (words if text else known)[~gone], ~gone
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["float NaN", "list of None", "huge and None", "object -1", "texts and -1", "texts and '-1'", "texts and NaN",
+     "empty texts", "Int64", "boolean", "string", "category", "masked"],
+)  # fmt: skip
+@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
+def test_missing_labels_of_every_kind_are_left_out(data, stack, kind, make):
+    y, known, index = with_missing(kind)
+    X = data[0]
+    lines = []
+
+    class Notes(Reporter):
+        def note(self, text):
+            lines.append(text)
+
+    settings = {"max_iter": 1, "pretrained": stack} if make is DBNClassifier else {"rbm": SHORT["rbm"]}
+    clf = make(random_state=0, verbose=Notes(), **settings).fit(X, y)
+    assert clf.n_unlabeled_ == 40
+    assert len(lines) == 1
+    assert "40 of 120 rows" in lines[0]
+    assert clf.classes_.tolist() == np.unique(known).tolist()
+    assert clf.score(X, y) == pytest.approx((clf.predict(X[index]) == known).mean())
+    alone = make(random_state=0, **settings).fit(X[index], known)
+    np.testing.assert_array_equal(clf.predict_proba(X[:5]), alone.predict_proba(X[:5]))
+
+
+@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
+@pytest.mark.parametrize("text", [False, True])
+def test_a_class_of_minus_one_is_asked_about(data, make, text):
+    X, y = data[0], np.arange(120) % 3 - 1
+    y = y.astype(str) if text else y
+    settings = {"max_iter": 1} if make is DBNClassifier else {}
+    settings |= {"rbm": SHORT["rbm"], "random_state": 0}
+    with pytest.warns(DataWarning, match=r"its 40 rows labelled -1 were taken as unlabelled: pass unlabeled=None"):
+        clf = make(**settings).fit(X, y)
+    assert clf.classes_.astype(int).tolist() == [0, 1]
+    assert clf.n_unlabeled_ == 40
+    assert make(unlabeled=-1, **settings).fit(X, y).n_unlabeled_ == 40
+    kept = make(unlabeled=None, **settings).fit(X, y)
+    assert kept.classes_.astype(int).tolist() == [-1, 0, 1]
+    assert kept.score(X, y) == pytest.approx((kept.predict(X) == y).mean())
 
 
 @pytest.mark.parametrize("mark", [-1, 7, "?"])
@@ -150,8 +227,10 @@ def test_labels_that_cannot_be_used(data):
         (np.full(120, 3), {}, "at least 2 classes, got 1"),
         (np.where(y, 3, -1), {"unlabeled": -1}, "at least 2 classes, got 1"),
         (y + 0.5, {}, "Unknown label type: continuous"),
-        (np.where(y, y, np.nan), {}, "NaN"),
-        (np.where(y, y, np.nan), {"unlabeled": np.nan}, "NaN"),
+        (np.where(y, y, np.inf), {}, "infinity"),
+        (np.full(120, np.nan), {}, "every row is unlabelled.*DBN"),
+        ([1, "a"] * 60, {}, "y must be numbers or texts, got both, such as 1 and 'a'"),
+        ([3 + 1j, 4 + 2j] * 60, {}, "unknown|Complex"),
         (y[:-1], {}, "inconsistent|119"),
         (np.stack([y, y], axis=-1)[:, None], {}, "dim 3"),
     ]

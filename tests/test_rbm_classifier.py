@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from deepbelief import RBM, RBMClassifier, Weights, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import from_model_file, to_model_file
+from deepbelief.estimators.rbm_classifier import repeated
 from deepbelief.gradients import CD, PhaseBuffers
 from deepbelief.likelihood import ais_log_z, exact_log_z, log_likelihood, pseudo_log_likelihood, reverse_ais_log_z
 from deepbelief.machine import Machine
@@ -173,3 +174,19 @@ def test_what_cannot_be_drawn_or_read(weights):
     clf.classes_ = np.array(["b", "a", "c"])
     with pytest.raises(FileFormatError, match="sorted"):
         from_model_file(to_model_file(clf, {}))
+
+
+def test_class_weight_is_the_row_given_again_and_finds_rare_classes():
+    weights, numbers = np.array([1.0, 1, 1, 1, 2.5, 2.5]), np.array([0, 0, 0, 0, 1, 1])
+    assert np.bincount(repeated(weights, numbers, 0)).tolist() in ([1, 1, 1, 1, 3, 2], [1, 1, 1, 1, 2, 3])
+    assert len(repeated(np.array([1e-6, 1, 1, 1]), np.array([0, 1, 1, 1]), 0)) in (40, 41)
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [600, 12])
+    X = (rng.random((612, 16)) < np.where(y[:, None] == np.arange(16) % 2, 0.7, 0.3)).astype(float)
+    test_y = np.repeat([0, 1], 200)
+    test_X = (rng.random((400, 16)) < np.where(test_y[:, None] == np.arange(16) % 2, 0.7, 0.3)).astype(float)
+    fits = [RBMClassifier(16, rbm=RBM(n_iter=10), class_weight=w, random_state=0).fit(X, y) for w in (None, "balanced")]
+    plain, balanced = ((fit.predict(test_X)[200:] == 1).mean() for fit in fits)
+    assert plain < 0.5 < 0.7 < balanced
+    twice = RBMClassifier(4, rbm=RBM(n_iter=1), class_weight={0: 1, 1: 2}, random_state=0).fit(X, y)
+    assert twice.weights_.visible_mean[-1] == pytest.approx((24 + 1) / (624 + 2))

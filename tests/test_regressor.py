@@ -251,7 +251,7 @@ def test_targets_that_cannot_be_used(data, monkeypatch):
     cases = [
         (np.where(y > 0, "a", "b"), "must be numbers.*DBNClassifier|could not convert"),
         (np.where(y > 0, "a", "b").astype(object), "must be numbers.*DBNClassifier|could not convert"),
-        (np.where(y > 0, y, np.nan), "NaN"),
+        (np.full(160, np.nan), "every row is without a target"),
         (np.where(y > 0, y, np.inf), "infinity|inf"),
         (np.where(y > 0, 1.7e308, 1.0), "divide them|infinity"),
         (y[:-1], "inconsistent|159"),
@@ -266,3 +266,39 @@ def test_targets_that_cannot_be_used(data, monkeypatch):
             assert "KeyError" not in str(caught.value)
     with pytest.raises(ValueError, match=r"are 0|non-zero"):
         DBNRegressor((6,), **SHORT).fit(X, y, sample_weight=np.zeros(160))
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_missing_targets_count_for_nothing(data, stack, missing):
+    X, y = data
+    gone = np.random.default_rng(1).random(160) < 0.4
+    marked = (
+        np.where(gone, missing, y) if missing is not None else [None if g else v for g, v in zip(gone, y, strict=True)]
+    )
+    model = DBNRegressor(pretrained=stack, **SHORT).fit(X, marked)
+    alone = DBNRegressor(pretrained=stack, **SHORT).fit(X[~gone], y[~gone])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+    assert model.n_unlabeled_ == gone.sum()
+    assert model.score(X, marked) == pytest.approx(r2_score(y[~gone], model.predict(X[~gone])))
+    with pytest.raises(DataError, match=r"every row is without a target.*DBN"):
+        DBNRegressor(pretrained=stack, **SHORT).fit(X, [None] * 160)
+
+
+def test_a_missing_target_beside_present_ones_adds_no_gradient(data, bk):
+    X, y = data
+    Y = both(y)
+    gone = np.random.default_rng(1).random(Y.shape) < 0.3
+    head = value_head(np.where(gone, np.nan, Y), "auto", None)
+    np.testing.assert_allclose(head.mean, [Y[~gone[:, k], k].mean() for k in range(2)])
+    np.testing.assert_allclose(head.scale, [Y[~gone[:, k], k].std() for k in range(2)])
+    target, output = bk.asarray(head.encode(np.where(gone, np.nan, Y))), bk.asarray(np.ones(Y.shape))
+    away = np.where(gone, 0, 1 - head.encode(Y))
+    np.testing.assert_allclose(bk.to_numpy(head.loss.values(bk, output, target)), (away**2).sum(axis=1))
+    grad = head.loss.gradient(bk, output, target, bk.asarray(np.zeros(Y.shape)))
+    np.testing.assert_allclose(bk.to_numpy(grad), 2 * away)
+    rmse = head.loss.measures(float((away**2).sum(axis=1).mean()))["rmse"]
+    assert rmse == pytest.approx(np.sqrt((away[~gone] ** 2).mean()))
+    model = DBNRegressor((12,), max_iter=30, random_state=0).fit(X, np.where(gone, np.nan, Y))
+    truth = [r2_score(Y[~gone[:, k], k], model.predict(X)[~gone[:, k], k]) for k in range(2)]
+    assert model.score(X, np.where(gone, np.nan, Y)) == pytest.approx(np.mean(truth))
+    assert truth[0] > 0.3

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.activations import get_activation
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, DataWarning, SettingError
 from deepbelief.estimators import tuning
 from deepbelief.estimators.heads import Labels, class_head
 from deepbelief.estimators.labels import row_weights
@@ -171,6 +171,52 @@ def test_tasks_learn_predict_and_score(data):
         clf.score(X, np.column_stack([y[:, 0], np.full(N, -1)]))
 
 
+def test_missing_labels_of_tasks_and_of_a_0_1_matrix_count_for_nothing(data, stack):
+    X, y = data
+    gone = np.random.default_rng(3).random(y.shape) < 0.5
+    none = gone.all(axis=1)
+    for marked in (
+        np.where(gone, np.nan, y),
+        np.where(gone, None, y.astype(object)),
+        np.where(gone, "", y.astype(str)),
+    ):
+        clf = DBNClassifier(pretrained=stack, **SHORT).fit(X, marked)
+        assert clf.n_unlabeled_ == none.sum() > 0
+        assert [len(c) for c in clf.classes_] == [4, 2]
+        right = clf.predict(X).astype(int) == y
+        assert clf.score(X, marked) == pytest.approx(np.mean([right[~gone[:, k], k].mean() for k in range(2)]))
+    bits = (y > 0).astype(float)
+    for mark, unlabeled in ((np.nan, "auto"), (-1, "auto"), (7, 7)):
+        marked = np.where(gone, mark, bits)
+        clf = DBNClassifier(pretrained=stack, loss="cross_entropy", unlabeled=unlabeled, **SHORT).fit(X, marked)
+        assert clf.n_unlabeled_ == none.sum()
+        agree = ((clf.predict(X) == bits) | gone).all(axis=1)
+        assert clf.score(X, marked) == pytest.approx(agree[~none].mean())
+    with pytest.raises(DataError, match=r"needs a y of 0 and 1, and -1 for missing labels, got -1"):
+        DBNClassifier(pretrained=stack, loss="cross_entropy", unlabeled=None).fit(X, np.where(gone, -1, bits))
+
+
+def test_tasks_of_numbers_and_of_words_keep_their_types(data):
+    X, y = data
+    mixed = np.empty(y.shape, object)
+    mixed[:, 0], mixed[:, 1] = y[:, 0], np.array(["no", "yes"])[y[:, 1]]
+    clf = DBNClassifier((12,), **SHORT).fit(X, mixed)
+    assert clf.score(X, mixed) == np.mean([(clf.predict(X)[:, k] == mixed[:, k]).mean() for k in range(2)]) > 0.7
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_one_hot_classes_are_not_taken_for_tasks_without_a_word(data, stack, classes):
+    X, y = data
+    one_hot = np.eye(4)[y[:, 0]][:, :classes]
+    one_hot[5] = 0
+    if classes == 3:  # a quarter of the rows has none: independent columns look like that
+        DBNClassifier(pretrained=stack, **SHORT).fit(X, one_hot)
+        return
+    with pytest.warns(DataWarning, match=r"119 of 120 rows have a single 1; 1 rows, .* row 5 .* y.argmax\(axis=1\)"):
+        DBNClassifier(pretrained=stack, **SHORT).fit(X, one_hot)
+    DBNClassifier(pretrained=stack, loss="cross_entropy", **SHORT).fit(X, one_hot)
+
+
 def test_words_are_classes_of_tasks_too(data):
     X, y = data
     words = np.array(list("wxyz"))[y]
@@ -296,7 +342,7 @@ def test_losses_and_targets_that_do_not_go_together_are_refused_before_training(
     X, y = data
     labels = labels_of(y)
     cases = [
-        ({}, y + 0.5, "Unknown label type: continuous-multioutput.*DBNRegressor"),
+        ({}, y + 0.5, "Unknown label type: continuous.*DBNRegressor"),
         ({}, y[:, 0] + 0.5, "Unknown label type: continuous.*DBNRegressor"),
         ({"loss": "softmax_nll"}, y[:, 0] / 7, "softmax_nll.*DBNRegressor"),
         ({"loss": "squared_error"}, y[:, 0], "softmax_nll.*cross_entropy"),

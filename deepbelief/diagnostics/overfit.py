@@ -14,7 +14,7 @@ from deepbelief.diagnostics.gradients import check_model, private_copy
 from deepbelief.errors import DataError, DivergenceError, SizingWarning
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_backend, check_number, is_source
-from deepbelief.estimators.labels import labelled_rows
+from deepbelief.estimators.labels import as_labels, known_labels, labelled_rows
 from deepbelief.estimators.tuning import Problem
 from deepbelief.finetuning import Labelled, finetune
 from deepbelief.losses import Loss
@@ -167,10 +167,11 @@ def _subset(own: Any, X: Any, y: Any, n_rows: int, seed: int) -> Array:
     order = host_rng(seed, "overfit").permutation(n)
     places = np.arange(n)
     if y is not None and is_classifier(own):
-        labels = np.asarray(y)
+        labels = np.asarray(as_labels(y))
         if labels.ndim == 1:
             order = order[labelled_rows(labels, own.unlabeled)[order]]
-        _, classes = np.unique(labels[order], axis=0, return_inverse=True)
+        chosen = known_labels(labels[order]) if labels.ndim == 1 else labels[order]
+        _, classes = np.unique(chosen, axis=0 if chosen.dtype != object else None, return_inverse=True)
         classes = classes.ravel()
         if n_rows < (n_classes := len(np.unique(classes))) and labels.ndim == 1:
             raise DataError(f"n_rows={n_rows} is too few for {n_classes} classes: use n_rows={n_classes} or more")

@@ -1,7 +1,6 @@
 """What the estimators share: checking settings and rows, and handing rows to the engine."""
 
 import numbers
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +12,8 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from deepbelief.backends import Backend, get_backend
 from deepbelief.components import check_components
 from deepbelief.distributed import Partitioned, is_dask
-from deepbelief.errors import BackendError, DataError, DivergenceError, DivergenceWarning, SettingError
+from deepbelief.errors import BackendError, DataError, DivergenceError, DivergenceWarning, SettingError, user_level
+from deepbelief.estimators.labels import as_labels, filled
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.optimizers import get_optimizer
@@ -71,25 +71,34 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
-    """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector."""
-    X = streamed(X)
+    """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector.
+
+    Missing labels or targets stay in y, see `deepbelief.estimators.labels`.
+    """
+    X, y = streamed(X), as_labels(y)
+    checked = filled(y)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=2)
         if y is None:
             raise DataError(f"{type(estimator).__name__} needs targets: y is None")
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-        if len(y) != X.shape[0]:
-            raise DataError(f"X has {X.shape[0]} rows but y has {len(y)}")
+        checked = check_array(checked, ensure_2d=False, dtype=None, input_name="y")
+        if len(checked) != X.shape[0]:
+            raise DataError(f"X has {X.shape[0]} rows but y has {len(checked)}")
     else:
         if bk.owns(X) and not isinstance(X, np.ndarray):
             X = bk.to_numpy(X)
-        X, y = validate_data(
-            estimator, X, y, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2, multi_output=True
-        )
+        X, checked = validate_data(
+            estimator, X, checked, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2,
+            multi_output=True,
+        )  # fmt: skip
         X = as_source(X)
-    if sparse.issparse(y):
+    if sparse.issparse(checked):
         raise DataError("y is sparse: give an array, for instance y.toarray()")
-    return X, y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
+    y = y if isinstance(y, np.ndarray) else checked
+    if checked.ndim == 2 and checked.shape[1] > 1:
+        return X, y
+    column_or_1d(checked, warn=True)
+    return X, y.ravel()
 
 
 def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: int) -> None:
@@ -199,14 +208,6 @@ def warn_diverged(error: DivergenceError | None) -> None:
     if error is not None:
         warning = DivergenceWarning(f"{error}; the weights of the last good epoch were kept", error=error)
         warnings.warn(warning, stacklevel=user_level())
-
-
-def user_level() -> int:
-    """Return the `stacklevel` of a warning that is about the line which called this package, or scikit-learn's."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("deepbelief."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def check_flags(estimator: Any, *names: str) -> None:

@@ -14,7 +14,7 @@ from deepbelief.errors import ClassesError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
-from deepbelief.estimators.labels import row_weights
+from deepbelief.estimators.labels import row_weights, warn_doubts
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.finetuning import FineTuneSettings, Labelled
@@ -99,8 +99,10 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Rows count by their class. With several columns of y the weights of each are multiplied, as in scikit-learn;
         a list has one setting for each.
     unlabeled : "auto", None or label, default="auto"
-        What marks rows without a label. ``"auto"``: -1, where at least two other labels are present. With several
-        tasks this holds for each: a label that is missing counts for nothing, the row's other labels do.
+        The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty text), which
+        never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other labels are present;
+        None: no mark. Rows without a label are pretrained on only. With several columns of y this holds for each: a
+        label that is missing counts for nothing, the row's other labels do.
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
@@ -131,7 +133,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     n_iter_ : int
         Fine-tuning epochs done.
     n_unlabeled_ : int
-        Rows that had no label at all.
+        Number of rows that had no label at all.
     n_features_in_ : int
 
     Examples
@@ -247,6 +249,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
             raise ClassesError(
                 f"warm_start goes on with classes {expected}, y has {given}", expected=expected, given=given
             )
+        warn_doubts(y, head.classes, self.unlabeled, head.targets)
         self._head, self.classes_, self.n_unlabeled_ = head, head.classes, int((~known).sum())
         weights = row_weights(y, known, sample_weight, self.class_weight, targets >= 0)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
@@ -292,18 +295,24 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         return [log(p) for p in probabilities] if isinstance(probabilities, list) else log(probabilities)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; with several tasks the mean of theirs, each over the rows with a label for it.
+        """Return the accuracy on the rows with a label; with several tasks the mean of theirs.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,) or (n_rows, n_columns)
-            For a 0/1 matrix a row counts as right if all its labels are.
+            Missing labels are left out, and the mark of unlabelled rows (see ``unlabeled``) unless it is one of
+            ``classes_``. For a 0/1 matrix a row counts as right if all its labels are.
         sample_weight : array-like of shape (n_rows,), optional
 
         Returns
         -------
         float
+
+        Raises
+        ------
+        DataError
+            If no row has a label.
         """
         predicted = self.predict(X)
         predicted = check_backend(self.backend, X).to_numpy(predicted)

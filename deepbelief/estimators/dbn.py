@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, unknown, user_level
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -23,7 +23,6 @@ from deepbelief.estimators.base import (
     pretrain_on,
     rbm_settings,
     rows_to_use,
-    user_level,
     warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM

@@ -117,7 +117,8 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     if isinstance(estimator, (RBM, RBMClassifier)):
         arrays, progress = plain_state(estimator._state)
         arrays["h_samples"] = estimator.h_samples_
-        arrays |= {"classes": estimator.classes_} if isinstance(estimator, RBMClassifier) else {}
+        if isinstance(estimator, RBMClassifier):
+            arrays["classes"], attributes["n_unlabeled"] = estimator.classes_, estimator.n_unlabeled_
         return ModelFile(
             **common, stack=Stack((estimator.weights_,)), arrays=arrays | names,
             attributes=attributes | progress | {"draws": estimator._draws},
@@ -144,6 +145,7 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
         attributes |= {"n_unlabeled": estimator.n_unlabeled_, "targets": estimator._head.targets}
     if isinstance(estimator, DBNRegressor):
         arrays |= {"target_mean": estimator.target_mean_, "target_scale": estimator.target_scale_}
+        attributes |= {"n_unlabeled": estimator.n_unlabeled_}
     return ModelFile(
         **common, stack=estimator.stack_, pretrained=estimator.pretrained_stack_, arrays=arrays | names,
         attributes=attributes,
@@ -312,6 +314,7 @@ def _restore_rbm(
     rbm._draws = _count(attributes, "draws")
     if isinstance(rbm, RBMClassifier):
         rbm.classes_ = _classes(arrays["classes"])
+        rbm.n_unlabeled_ = _count({"n_unlabeled": 0, **attributes}, "n_unlabeled")
         if getattr(get_unit(weights.visible), "n_labels", 0) != len(rbm.classes_):
             raise FileFormatError(f"the file has {len(rbm.classes_)} classes, but {weights.visible} visible units")
 
@@ -378,6 +381,7 @@ def _restore_regressor(regressor: DBNRegressor, model: ModelFile, arrays: Mappin
     if not (scale > 0).all():
         raise FileFormatError("the file's scale of the targets must be > 0")
     regressor._keep(Values(mean, scale, value_loss(regressor.loss)))
+    regressor.n_unlabeled_ = _count({"n_unlabeled": 0, **model.attributes}, "n_unlabeled")
     _restore_network(regressor, model, arrays, (*model.stack.sizes, len(mean)))
 
 

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from sklearn.metrics import accuracy_score
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_number
-from deepbelief.estimators.labels import labelled_rows
-from deepbelief.losses import Loss, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
+from deepbelief.estimators.labels import (
+    as_labels,
+    check_classes,
+    known_labels,
+    labelled_rows,
+    missing_labels,
+    rows_to_compare,
+    share_right,
+)
+from deepbelief.losses import Loss, MissingTargets, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,8 +85,8 @@ class OneClass:
         return self.classes[output.argmax(axis=1)]  # type: ignore[no-any-return]
 
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
-        """Return the share of rows that are right."""
-        return float(accuracy_score(y, predicted, sample_weight=weights))
+        """Return the share of the rows with a label that are right."""
+        return share_right(y, predicted, self.classes, unlabeled, weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,20 +124,20 @@ class Tasks:
     def predict(self, output: Array) -> Array:
         """Return the most probable class of each task."""
         each = zip(self.classes, self.probabilities(output), strict=True)
-        return np.column_stack([classes[p.argmax(axis=1)] for classes, p in each])
+        columns = [classes[p.argmax(axis=1)] for classes, p in each]
+        if len({column.dtype.kind in "US" for column in columns}) > 1:  # texts beside numbers
+            columns = [column.astype(object) for column in columns]
+        return np.column_stack(columns)
 
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
-        y = np.asarray(y)
+        y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:
             raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
-        mark, found = (-1 if isinstance(unlabeled, str) and unlabeled == "auto" else unlabeled), []
-        for k, classes in enumerate(self.classes):
-            known = np.ones(len(y), bool) if mark is None or mark in classes else y[:, k] != mark
-            if not known.any():
-                raise DataError(f"task {k} (column {k} of y, from 0) has no label: there is nothing to compare with")
-            right, counted = predicted[known, k] == y[known, k], None if weights is None else np.asarray(weights)[known]
-            found.append(np.average(right, weights=counted))
+        found = [
+            share_right(y[:, k], predicted[:, k], classes, unlabeled, weights, f"task {k} (column {k} of y, from 0)")
+            for k, classes in enumerate(self.classes)
+        ]
         return float(np.mean(found))
 
 
@@ -158,8 +164,16 @@ class Labels:
         return (output > 0.5).astype(np.int64)
 
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
-        """Return the share of rows that have all labels right."""
-        return float(accuracy_score(y, predicted, sample_weight=weights))
+        """Return the share of the rows with a label that have all of theirs right."""
+        y = np.asarray(as_labels(y))
+        if y.shape != predicted.shape:
+            raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
+        known = rows_to_compare(y, self.classes, unlabeled)
+        some = known.any(axis=1)
+        if not some.any():
+            raise DataError("y has no label: there is nothing to compare with")
+        right = ((predicted == y) | ~known).all(axis=1)
+        return float(np.average(right[some], weights=None if weights is None else np.asarray(weights)[some]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,13 +183,15 @@ class Values:
     mean: Array
     scale: Array
     own_loss: Loss | None = None
+    n_present: float | None = None  # mean number of targets of a row, where some are missing
     by_class: ClassVar[bool] = False
 
     @property
     def loss(self) -> Loss:
         """Return the squared error, whose RMSE is in the target's unit, or in s.d.s where there are several."""
-        unit = float(self.scale[0]) if self.n_outputs == 1 else self.n_outputs**-0.5
-        return SquaredError(rmse_unit=unit) if self.own_loss is None else self.own_loss
+        unit = float(self.scale[0]) if self.n_outputs == 1 else (self.n_present or self.n_outputs) ** -0.5
+        loss = SquaredError(rmse_unit=unit) if self.own_loss is None else self.own_loss
+        return loss if self.n_present is None else MissingTargets(loss)
 
     @property
     def n_outputs(self) -> int:
@@ -264,16 +280,15 @@ def class_head(y: Array, loss: str | Loss, unlabeled: Any, task_weights: Any) ->
     if task_weights is not None and (y.ndim == 1 or chosen.targets == "labels"):
         raise SettingError("task_weights are for tasks: a y of several columns and loss='softmax_nll'")
     if chosen.targets == "labels":
-        return _labels(y, loss, chosen)
-    _check_classes(y)
+        return _labels(y, loss, chosen, unlabeled)
     if y.ndim == 1:
         known = labelled_rows(y, unlabeled)
         if not known.any():
             raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
-        classes, numbers = np.unique(y[known], return_inverse=True)
-        return OneClass(classes, chosen), numbers.astype(np.intp), known
+        classes, places = np.unique(check_classes(y[known]), return_inverse=True)
+        return OneClass(classes, chosen), places.astype(np.intp), known
     if not isinstance(loss, str):
-        raise SettingError(f"loss={loss!r} knows one task: use loss='softmax_nll' for a y of {y.shape[1]} columns")
+        raise SettingError(f"loss={loss!r} supports a single task: use loss='softmax_nll' for {y.shape[1]} columns")
     return _tasks(y, unlabeled, task_weights)
 
 
@@ -282,44 +297,46 @@ def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Arra
     classes = []
     for k, column in enumerate(y.T):
         known = labelled_rows(column, unlabeled)
-        found, targets[known, k] = np.unique(column[known], return_inverse=True)
+        found, targets[known, k] = np.unique(check_classes(column[known]), return_inverse=True)
         classes.append(found)
     head = Tasks(classes, None if task_weights is None else tuple(map(float, task_weights)))
     labelled: Array = np.asarray((targets >= 0).any(axis=1))
     return head, targets[labelled], labelled
 
 
-def _labels(y: Array, loss: str | Loss, chosen: Loss) -> tuple[ClassHead, Array, Array]:
+def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: Any) -> tuple[ClassHead, Array, Array]:
     if y.ndim == 1:
         raise DataError(
             f"loss={loss!r} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "
             "use loss='softmax_nll' for one class per row"
         )
-    foreign = y[~np.isin(y, (0, 1))] if y.dtype.kind in "biuf" else y.ravel()
+    present = rows_to_compare(y, np.arange(2), unlabeled)
+    labels = known_labels(y[present])
+    foreign = labels[~np.isin(labels, (0, 1))] if labels.dtype.kind in "biuf" else labels
     if len(foreign):
         raise DataError(
-            f"loss={loss!r} needs a y of 0 and 1 only, got {foreign.tolist()[0]!r}: use loss='softmax_nll' for classes "
-            "in columns, where -1 may mark a missing label, or DBNRegressor for real values"
+            f"loss={loss!r} needs a y of 0 and 1, and -1 for missing labels, got {foreign.tolist()[0]!r}: "
+            "use loss='softmax_nll' for classes in columns, or DBNRegressor for real values"
         )
-    return Labels(y.shape[1], chosen), y.astype(np.float64), np.ones(len(y), bool)
-
-
-def _check_classes(y: Array) -> None:
-    try:
-        check_classification_targets(y)
-    except ValueError:
-        raise DataError(
-            f"Unknown label type: {type_of_target(y)}: loss='softmax_nll' needs classes in y; "
-            "use DBNRegressor (squared error) for real values"
-        ) from None
+    targets = np.full(y.shape, np.nan)
+    targets[present] = labels
+    known = np.asarray(present.any(axis=1))
+    if not known.any():
+        raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
+    targets = targets[known]
+    return Labels(y.shape[1], MissingTargets(chosen) if np.isnan(targets).any() else chosen), targets, known
 
 
 def as_numbers(y: Array) -> Array:
-    """Return real values as numbers, or refuse them."""
-    try:
-        numbers: Array = y.astype(np.float64) if y.dtype.kind == "O" else y
-    except (TypeError, ValueError):
-        numbers = y
+    """Return real values as numbers, missing ones as NaN, or refuse them."""
+    numbers = y
+    if y.dtype.kind == "O":
+        try:
+            numbers = np.full(y.shape, np.nan)
+            present = ~missing_labels(y)
+            numbers[present] = y[present].astype(np.float64)
+        except (TypeError, ValueError):
+            numbers = y
     if numbers.dtype.kind not in "biuf":
         raise DataError(f"y must be numbers, got dtype {y.dtype}: use DBNClassifier for classes")
     return numbers
@@ -332,13 +349,27 @@ def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
         columns, weights = columns[weights > 0], weights[weights > 0]
         if not len(weights):
             raise DataError("the weights of all rows are 0: give some rows a weight > 0")
-    constant: Array = columns.min(axis=0) == columns.max(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.where(constant, columns[0], np.average(columns, axis=0, weights=weights))
-        away = columns - mean
-        # Deviations are squared as shares of the largest: neither huge nor tiny units overflow.
-        largest = np.where(constant, 1.0, np.abs(away).max(axis=0))
-        scale = np.where(constant, 1.0, largest * np.sqrt(np.average((away / largest) ** 2, axis=0, weights=weights)))
+    present = ~np.isnan(columns)
+    for k in np.flatnonzero(~present.any(axis=0)):
+        raise DataError(f"column {k} of y (from 0) has no target of a row with a weight > 0: leave it out")
+    each = [
+        _mean_and_scale(column[known], None if weights is None else weights[known])
+        for column, known in zip(columns.T, present.T, strict=True)
+    ]
+    mean, scale = np.array(each).T
     if not np.isfinite([mean, scale]).all():
         raise DataError("y has values too large to take their mean and s.d.: divide them by a number first")
-    return Values(mean, scale, value_loss(loss))
+    n_present = None if present.all() else float(np.average(present.sum(axis=1), weights=weights))
+    return Values(mean, scale, value_loss(loss), n_present)
+
+
+def _mean_and_scale(values: Array, weights: Array | None) -> tuple[float, float]:
+    """Return the weighted mean and s.d. of a column's targets; scale 1 where they are all equal."""
+    if values.min() == values.max():
+        return float(values[0]), 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.average(values, weights=weights)
+        away = values - mean
+        # Deviations are squared as shares of the largest: neither huge nor tiny units overflow.
+        largest = np.abs(away).max()
+        return float(mean), float(largest * np.sqrt(np.average((away / largest) ** 2, weights=weights)))

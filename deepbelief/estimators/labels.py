@@ -1,5 +1,13 @@
-"""Labels of classifiers: which rows have one, and how much each row weighs."""
+"""Labels and targets: which rows have one, and how much each row weighs.
 
+One rule holds for every estimator and for the command line. A missing value (None, NaN, NaT, ``pandas.NA``, an empty
+text) never is a label. With ``unlabeled="auto"``, -1 (a number or the text "-1") marks a missing label too where at
+least two other labels are present; any other value of ``unlabeled`` is the mark in place of -1, and None means that
+there is no mark besides missing values.
+"""
+
+import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,25 +15,251 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MARK = -1
+ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is taken for one-hot classes
+MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
+
+
+def is_auto(unlabeled: Any) -> bool:
+    """Return whether the mark of unlabelled rows is to be found in the labels."""
+    return isinstance(unlabeled, str) and unlabeled == "auto"
+
+
+def as_labels(y: Any) -> Any:
+    """Return labels or targets as an array in which `missing_labels` finds the missing ones.
+
+    Lists and nullable pandas columns become arrays of objects where a plain array would hide what is missing, and
+    masked values become None. What is neither is left to the checks that follow.
+    """
+    if isinstance(y, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(y), None, y.data.astype(object)) if np.ma.is_masked(y) else y.data
+    if isinstance(y, (list, tuple)):
+        values = np.asarray(y, dtype=object)
+        if all(isinstance(value, str) for value in values.ravel()):
+            return np.asarray(y)
+        return _numbers_where_possible(values)
+    if isinstance(y, np.ndarray):
+        return _numbers_where_possible(y)
+    if hasattr(y, "__array__") and hasattr(y, "iloc"):
+        return _numbers_where_possible(np.asarray(y))
+    return y
+
+
+def _numbers_where_possible(y: Array) -> Array:
+    """Return an array of objects without missing values as one of numbers, if all of them are."""
+    if y.dtype != object or not y.size:
+        return y
+    values = y.ravel().tolist()
+    if not all(isinstance(value, (numbers.Real, np.bool_)) for value in values):  # NaN is a Real too
+        return y
+    if all(isinstance(value, (bool, np.bool_)) for value in values):
+        return y.astype(bool)
+    whole = [int(value) for value in values if isinstance(value, (numbers.Integral, np.bool_))]
+    if len(whole) < len(values):
+        return y if any(abs(value) > MAX_EXACT for value in whole) else y.astype(np.float64)
+    low, high = min(whole), max(whole)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return y.astype(dtype)
+    return y
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, (str, bytes)):
+        return not value.strip()
+    try:
+        return bool(value != value)  # NaN and NaT
+    except TypeError:  # pandas.NA is neither
+        return True
+
+
+def missing_labels(y: Array) -> Array:
+    """Return a mask, of the shape of ``y``, of the labels that are missing."""
+    kind = y.dtype.kind
+    if kind == "f":
+        return np.isnan(y)
+    if kind in "mM":
+        return np.isnat(y)
+    if kind in "US":
+        return np.asarray(np.char.str_len(np.char.strip(y)) == 0)
+    if kind == "O":
+        return np.fromiter(map(_is_missing, y.ravel()), bool, y.size).reshape(y.shape)
+    return np.zeros(y.shape, bool)
+
+
+def filled(y: Any) -> Any:
+    """Return labels with a present label in place of each missing one, for checks that know no missing labels."""
+    if not isinstance(y, np.ndarray) or not (missing := missing_labels(y)).any():
+        return y
+    if missing.all():
+        return np.zeros(y.shape)
+    y = y.copy()
+    y[missing] = y[~missing][0]
+    return y
+
+
+def known_labels(y: Array) -> Array:
+    """Return labels none of which is missing as numbers or texts.
+
+    Raises
+    ------
+    DataError
+        If they are both.
+    """
+    y = _numbers_where_possible(y)
+    if y.dtype == object and len({isinstance(value, (str, bytes)) for value in y.tolist()}) > 1:
+        text = next(value for value in y.tolist() if isinstance(value, (str, bytes)))
+        other = next(value for value in y.tolist() if not isinstance(value, (str, bytes)))
+        raise DataError(f"y must be numbers or texts, got both, such as {other!r} and {text!r}: make all of them texts")
+    return y
+
+
+def check_classes(y: Array) -> Array:
+    """Return labels, none of which is missing, as classes.
+
+    Raises
+    ------
+    DataError
+        If they are real values, or neither numbers nor texts.
+    """
+    y = known_labels(y)
+    whole = y.dtype.kind in "biuUSmM" or (y.dtype.kind == "f" and bool((y == np.rint(y)).all()))
+    if not whole and not (y.dtype == object and all(isinstance(v, (str, bytes, numbers.Integral)) for v in y.tolist())):
+        kind = "continuous" if y.dtype.kind == "f" else "unknown"
+        raise DataError(
+            f"Unknown label type: {kind}: loss='softmax_nll' needs classes in y, whole numbers or texts, got {y.tolist()[0]!r}; "
+            "use DBNRegressor for real values"
+        )
+    return y
+
+
+def _equal(y: Array, mark: Any) -> Array:
+    """Return a mask of the labels that are this value, or its text."""
+    kind = y.dtype.kind
+    if kind in "US":
+        texts = np.char.decode(y, "utf-8", "replace") if kind == "S" else y
+        return np.asarray(np.char.strip(texts) == str(mark).strip())
+    if kind == "O":
+        text = str(mark).strip()
+        same = (
+            value.strip() == text if isinstance(value, str) else not _is_missing(value) and bool(value == mark)
+            for value in y.ravel()
+        )
+        return np.fromiter(same, bool, y.size).reshape(y.shape)
+    if isinstance(mark, (str, bytes)):
+        return np.zeros(y.shape, bool)
+    return np.asarray(y == mark)
+
 
 def labelled_rows(y: Array, unlabeled: Any) -> Array:
-    """Return a mask of the labelled rows.
-
-    ``"auto"``: -1 marks unlabelled rows where at least two other labels are present, so that {-1, 1} stays
-    an ordinary binary problem; None: every row is labelled; any other value is itself the mark.
-    """
+    """Return a mask of the labelled rows, by the rule that heads this module."""
+    known: Array = ~missing_labels(y)
     if unlabeled is None:
-        return np.ones(len(y), bool)
-    if not (isinstance(unlabeled, str) and unlabeled == "auto"):
-        return np.asarray(y != unlabeled)
-    if y.dtype.kind not in "iuf":
-        return np.ones(len(y), bool)
-    known = y != -1
-    return known if len(np.unique(y[known])) >= 2 else np.ones(len(y), bool)
+        return known
+    if not is_auto(unlabeled):
+        return known & ~_equal(y, unlabeled)
+    unmarked = known & ~_equal(y, MARK)
+    others = y[unmarked]
+    n_others = len(set(others.tolist())) if others.dtype == object else len(np.unique(others))
+    return unmarked if n_others >= 2 else known
+
+
+def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes") -> None:
+    """Warn of a -1 that was taken for a mark beside 0 and 1, and of one-hot classes that were taken for tasks.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    classes : ndarray, or a list of them
+        As found in ``y``.
+    unlabeled : "auto", None or label
+    targets : {"classes", "tasks", "labels"}
+    """
+    if targets == "labels":  # 0/1, where -1 is no class and several columns are meant
+        return
+    columns = [("y", y, classes)] if targets == "classes" else zip(_column_names(y), y.T, classes, strict=True)
+    doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]
+    doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, classes)) else []
+    for doubt in doubts:
+        warnings.warn(doubt, DataWarning, stacklevel=user_level())
+
+
+def _column_names(y: Array) -> list[str]:
+    return [f"column {k} of y (from 0)" for k in range(y.shape[1])]
+
+
+def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: Any) -> str:
+    if not is_auto(unlabeled) or sorted(map(str, classes.tolist())) not in (["0", "1"], ["0.0", "1.0"]):
+        return ""
+    n_marked = int(_equal(y, MARK).sum())
+    if not n_marked:
+        return ""
+    return (
+        f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were taken as unlabelled: "
+        "pass unlabeled=None if -1 is a class, or unlabeled=-1 if it is not"
+    )
+
+
+def _doubt_of_tasks(y: Array, classes: list[Array]) -> str:
+    if y.dtype.kind not in "biuf" or not all(np.array_equal(found, (0, 1)) for found in classes):
+        return ""
+    ones = (y == 1).sum(axis=1)
+    n_one, none = int((ones == 1).sum()), np.flatnonzero(ones == 0)
+    if n_one < ONE_HOT * len(y):
+        return ""
+    without = f"; {len(none)} rows, the first of them row {none[0]} (from 0), have none" if len(none) else ""
+    return (
+        f"y looks like one-hot classes, since {n_one} of {len(y)} rows have a single 1{without}: its {y.shape[1]} "
+        "columns are learned as separate tasks. For one class per row pass y.argmax(axis=1), with -1 for rows without "
+        "a class; for any number of labels per row loss='cross_entropy'"
+    )
+
+
+def rows_to_compare(y: Array, classes: Array, unlabeled: Any) -> Array:
+    """Return a mask of the rows whose labels a prediction can be compared with.
+
+    A label that is missing cannot, nor the mark of unlabelled rows, unless that is one of the classes.
+    """
+    known: Array = ~missing_labels(y)
+    mark = MARK if is_auto(unlabeled) else unlabeled
+    if mark is None or _equal(classes, mark).any():
+        return known
+    return known & ~_equal(y, mark)
+
+
+def share_right(y: Any, predicted: Array, classes: Array, unlabeled: Any, weights: Any, what: str = "y") -> float:
+    """Return the share of the rows with a label that are predicted right.
+
+    Raises
+    ------
+    DataError
+        If no row has a label, or ``y`` and ``predicted`` cannot be compared.
+    """
+    y = as_labels(y)
+    y = np.asarray(y)
+    y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.shape != predicted.shape:
+        raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
+    known = rows_to_compare(y, classes, unlabeled)
+    if not known.any():
+        raise DataError(f"{what} has no label: there is nothing to compare with")
+    truth = known_labels(y[known])
+    if _is_text(truth) != _is_text(classes):
+        raise DataError(
+            f"{what} has labels such as {truth.tolist()[0]!r}, the classes are such as {classes.tolist()[0]!r}"
+        )
+    counted = None if weights is None else np.asarray(weights)[known]
+    return float(np.average(predicted[known] == truth, weights=counted))
+
+
+def _is_text(labels: Array) -> bool:
+    return labels.dtype.kind in "US" or isinstance(labels[0], (str, bytes))
 
 
 def row_weights(
@@ -48,7 +282,7 @@ def row_weights(
         checked = _check_sample_weight(sample_weight, np.empty((len(y), 1)), ensure_non_negative=True)
         weights = checked[known].astype(np.float64)
     if class_weight is not None:
-        by_row = _by_class(y[known], class_weight) if y.ndim == 1 else _by_column(y[known], labelled, class_weight)
+        by_row = class_weights(y[known], class_weight) if y.ndim == 1 else _by_column(y[known], labelled, class_weight)
         weights = by_row if weights is None else weights * by_row
     return weights
 
@@ -65,17 +299,18 @@ def _by_column(y: Array, labelled: Array | None, class_weight: Any) -> Array:
     for k, weight in enumerate(each):
         known = slice(None) if labelled is None else labelled[:, k]
         if weight is not None:
-            weights[known] *= _by_class(y[known, k], weight)
+            weights[known] *= class_weights(y[known, k], weight)
     return weights
 
 
-def _by_class(y: Array, class_weight: Any) -> Array:
+def class_weights(y: Array, class_weight: Any) -> Array:
     """Return the weight of each row's class."""
-    classes, numbers = np.unique(y, return_inverse=True)
+    y = known_labels(y)
+    classes, places = np.unique(y, return_inverse=True)
     try:
         per_class = compute_class_weight(class_weight, classes=classes, y=y)
     except ValueError as error:
         raise SettingError(f"class_weight={class_weight!r} cannot be used: {error}") from error
     if not (np.isfinite(per_class).all() and per_class.min() >= 0 and per_class.max() > 0):
         raise SettingError(f"class_weight must be finite, >= 0 and not all 0, got {class_weight!r}")
-    return per_class[numbers]  # type: ignore[no-any-return]
+    return per_class[places]  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.components import Component
-from deepbelief.errors import SettingError
+from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -20,7 +20,6 @@ from deepbelief.estimators.base import (
     on_device,
     pretrain_on,
     rbm_settings,
-    user_level,
     warn_diverged,
 )
 from deepbelief.estimators.generative import GenerativeMixin

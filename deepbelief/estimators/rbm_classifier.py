@@ -4,21 +4,20 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import DataError, SettingError, unknown, user_level
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
-    check_rows,
     check_rows_and_targets,
     on_device,
     rbm_settings,
-    user_level,
+    rows_to_use,
     warn_diverged,
 )
+from deepbelief.estimators.labels import check_classes, class_weights, labelled_rows, share_right, warn_doubts
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -26,14 +25,32 @@ from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_we
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
 from deepbelief.sampling import sample
-from deepbelief.seeds import run_seed
+from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import JoinedSource, RowSource, ScaledSource, as_source
+from deepbelief.sources import JoinedSource, RowSource, ScaledSource, SubsetSource, as_source
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import BLOCK_ROWS, Rows, get_reporter, split_rows
+from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Labelled, get_unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+MAX_REPEATED = 10  # times as many rows as there are, at most, where some are repeated for their class
+
+
+def repeated(weights: Array, numbers: Array, seed: int) -> Array:
+    """Return row numbers in which each row stands as often as its weight asks for, in proportion to the smallest.
+
+    Parts of a row are given to rows of the class drawn at random.
+    """
+    present = weights[weights > 0]
+    copies = weights / max(present.min(), present.sum() / (MAX_REPEATED * len(weights)))
+    rng, index = host_rng(seed, "class_weight"), []
+    for c in np.unique(numbers):
+        rows = rng.permutation(np.flatnonzero(numbers == c))
+        total = round(float(copies[rows].sum()))
+        index.append(np.resize(rows, max(total, int(copies[rows[0]] > 0))))
+    return np.sort(np.concatenate(index))
 
 
 class RBMClassifier(ClassifierMixin, TemplatedEstimator):
@@ -49,6 +66,12 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     rbm : RBM or None, default=None
         The settings of training; None means ``RBM()``. Its ``n_components``, ``backend``, ``verbose``,
         ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
+    class_weight : dict, "balanced" or None, default=None
+        Rows count by their class: a weight of 2 is a row given twice. Rows of a class are repeated as often as its
+        weight is that of the smallest, as long as this makes no more than 10 times as many rows; beyond that rows of
+        classes of small weight are left out. ``"balanced"`` weighs all classes alike: use it where some have few rows.
+    unlabeled : "auto", None or label, default="auto"
+        The mark of rows without a label, as in `DBNClassifier`; such rows are left out.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
     verbose : int, Reporter or list of Reporter, default=0
         A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
@@ -60,6 +83,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     classes_ : ndarray of shape (n_classes,)
     weights_ : Weights
         Of the machine; its last ``n_classes`` visible units are the labels.
+    n_unlabeled_ : int
+        Number of rows that had no label.
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the last negative phase.
     history_ : list of dict
@@ -85,6 +110,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     h_samples_: Array
     history_: list[dict[str, Any]]
     classes_: Array
+    n_unlabeled_: int
     _state: LayerState
     _seed: int
     _draws: int
@@ -94,12 +120,16 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         n_components: int = 256,
         *,
         rbm: RBM | None = None,
+        class_weight: Any = None,
+        unlabeled: Any = "auto",
         backend: str | Backend = "numpy",
         verbose: Any = 0,
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
         self.rbm = rbm
+        self.class_weight = class_weight
+        self.unlabeled = unlabeled
         self.backend = backend
         self.verbose = verbose
         self.random_state = random_state
@@ -111,7 +141,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,)
-            At least two classes.
+            At least two classes; rows may be unlabelled (see ``unlabeled``).
 
         Returns
         -------
@@ -122,25 +152,24 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         ------
         DataError, SettingError, BackendError, DivergenceError
         """
-        bk = check_backend(self.backend, X)
+        bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
         source, y = check_rows_and_targets(self, X, y, bk, reset=True)
         settings = self._settings()
-        check_classification_targets(y)
-        if y.ndim != 1:
-            raise DataError(f"y must be one column of classes, got shape {y.shape}")
-        classes, numbers = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise DataError(f"y has 1 class, {classes[0]!r}: at least 2 classes are needed")
-        warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        source, numbers, classes = self._labelled(source, y, reporter)
         seed = run_seed(self.random_state)
-        weights = self._initial(source, numbers, len(classes), settings, seed)
         joined: RowSource = JoinedSource(source, as_source(np.eye(len(classes), dtype=np.uint8)[numbers]))
         held_out = None
         if self._template.validation_fraction:
-            joined, held_out, _, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
+            joined, held_out, kept, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
+            numbers = numbers[kept]
+        if self.class_weight is not None:
+            index = repeated(class_weights(classes[numbers], self.class_weight), numbers, seed)
+            joined, numbers = SubsetSource(joined, index), numbers[index]
+        warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        weights = self._initial(source, numbers, len(classes), settings, seed)
         result = pretrain(
-            joined, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out,
-            reporter=get_reporter(self.verbose), start=Stack((weights,)),
+            joined, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out, reporter=reporter,
+            start=Stack((weights,)),
         )  # fmt: skip
         self.classes_ = classes
         self.weights_ = result.stack.layers[0]
@@ -150,6 +179,23 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         self._seed, self._draws = seed, 0
         warn_diverged(result.diverged)
         return self
+
+    def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:
+        """Return the rows with a label, their class numbers and the classes."""
+        if y.ndim != 1:
+            raise DataError(f"y must be one column of classes, got shape {y.shape}")
+        known = labelled_rows(y, self.unlabeled)
+        if not known.any():
+            raise DataError("every row is unlabelled: RBMClassifier needs labels; use RBM for rows without")
+        classes, numbers = np.unique(check_classes(y[known]), return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(f"y has 1 class, {classes[0]!r}: at least 2 classes are needed")
+        warn_doubts(y, classes, self.unlabeled)
+        self.n_unlabeled_ = int((~known).sum())
+        if self.n_unlabeled_:
+            reporter.note(f"{self.n_unlabeled_} of {len(y)} rows are unlabelled: they are left out")
+            source = SubsetSource(source, np.flatnonzero(known))
+        return source, numbers, classes
 
     @property
     def _template(self) -> RBM:
@@ -183,7 +229,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         machine, n = Machine(self.weights_, bk), self.n_features_in_
         if self.weights_.mean is not None and self.weights_.scale is not None:
             source = ScaledSource(source, self.weights_.mean[:n], self.weights_.scale[:n])
@@ -241,6 +287,28 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """
         joint, _ = self._joint(X)
         return self.classes_[joint.argmax(axis=1)]  # type: ignore[no-any-return]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy on the rows with a label.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
+            Missing labels are left out, and the mark of unlabelled rows (see ``unlabeled``) unless it is one of
+            ``classes_``.
+        sample_weight : array-like of shape (n_rows,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        DataError
+            If no row has a label.
+        """
+        return share_right(y, self.predict(X), self.classes_, self.unlabeled, sample_weight)
 
     def free_energy(self, X: Any) -> Array:
         """Return F(v) = -log of the sum of exp(-E(v, y, h)) over labels and hidden states, in nats.

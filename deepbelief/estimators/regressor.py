@@ -7,21 +7,23 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import DataError
+from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
-from deepbelief.estimators.labels import row_weights
+from deepbelief.estimators.labels import as_labels, row_weights
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.finetuning import FineTuneSettings, Labelled
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
 from deepbelief.schedules import Schedule
-from deepbelief.sources import RowSource
+from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
 
@@ -32,7 +34,8 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
 
     Targets are standardised inside, so that neither their units nor their origin matter; predictions come back in the
-    units of y. The squared error is summed over the columns of y.
+    units of y. The squared error is summed over the columns of y. Missing targets (None, NaN, ``pandas.NA``) count for
+    nothing; rows without any are pretrained on only.
 
     Parameters
     ----------
@@ -91,6 +94,8 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
 
     Attributes
     ----------
+    n_unlabeled_ : int
+        Number of rows that had no target at all.
     target_mean_, target_scale_ : ndarray of shape (n_outputs,)
         Mean and s.d. of the columns of y in `fit`, weighted as its rows are; a constant column has scale 1. Float64.
     stack_ : Stack
@@ -118,6 +123,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     True
     """
 
+    n_unlabeled_: int
     target_mean_: Array
     target_scale_: Array
     _head: Values
@@ -204,17 +210,57 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         return replace(settings, rate=min(0.03, 1 / n_top))
 
     def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
-        """Return all rows with standardised targets and weights."""
-        y, every = as_numbers(y), np.ones(len(y), bool)
-        weights = row_weights(y, every, sample_weight, None)
+        """Return the rows that have a target, with standardised targets and weights."""
+        y = as_numbers(y)
+        known = np.asarray(~np.isnan(y.reshape(len(y), -1)).all(axis=1))
+        if not known.any():
+            raise DataError("every row is without a target: fine-tuning needs some; use DBN to pretrain only")
+        weights = row_weights(y, known, sample_weight, None)
+        y = y[known]
         if again:
             n_columns, n_outputs = 1 if y.ndim == 1 else y.shape[1], self._head.n_outputs
             if n_columns != n_outputs:
                 raise DataError(f"warm_start goes on with {n_outputs} target(s), y has {n_columns}")
-            self._keep(replace(self._head, own_loss=value_loss(self.loss)))
+            n_present = None if not np.isnan(y).any() else float((~np.isnan(y)).sum(axis=1).mean())
+            self._keep(replace(self._head, own_loss=value_loss(self.loss), n_present=n_present))
         else:
             self._keep(value_head(y, self.loss, weights))
-        return Labelled(source, self._head.encode(y), weights)
+        self.n_unlabeled_ = int((~known).sum())
+        rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
+        return Labelled(rows, self._head.encode(y), weights)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R2, the mean over the columns of y; missing targets are left out.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+        sample_weight : array-like of shape (n_rows,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        DataError
+            If a column has no target.
+        """
+        predicted = check_backend(self.backend, X).to_numpy(self.predict(X)).reshape(-1, self._head.n_outputs)
+        truth = as_numbers(np.asarray(as_labels(y))).reshape(len(predicted), -1)
+        if truth.shape != predicted.shape:
+            raise DataError(f"y has shape {truth.shape}, the predictions have {predicted.shape}")
+        present = ~np.isnan(truth)
+        if present.all():
+            return float(r2_score(truth, predicted, sample_weight=sample_weight))
+        found = []
+        for k, known in enumerate(present.T):
+            if not known.any():
+                raise DataError(f"column {k} of y (from 0) has no target: there is nothing to compare with")
+            weights = None if sample_weight is None else np.asarray(sample_weight)[known]
+            found.append(r2_score(truth[known, k], predicted[known, k], sample_weight=weights))
+        return float(np.mean(found))
 
     def _keep(self, head: Values) -> None:
         self._head, self.target_mean_, self.target_scale_ = head, head.mean, head.scale

@@ -68,6 +68,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     pretrained: Any
     pretraining: str
     pretrained_stack_: Stack
+    n_unlabeled_: int
     history_: list[Record]
     _head: Head
     _seed: int
@@ -81,7 +82,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,) or (n_rows, n_columns)
             Targets. Of a classifier: class labels, in several columns one for each task, or a 0/1 matrix (see
-            ``loss``); rows may be unlabelled (see ``unlabeled``). Of a regressor: numbers.
+            ``loss``); rows may be unlabelled (see ``unlabeled``). Of a regressor: numbers; NaN and None are missing.
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows in fine-tuning.
 
@@ -110,6 +111,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
         train = self._read(source, y, sample_weight, again)
+        if self.n_unlabeled_:
+            reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
         self._begin(keeper, partial(describe_run, self, source, y, sample_weight), again)
         if again:
             history = self.history_

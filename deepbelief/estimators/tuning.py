@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Keeper
-from deepbelief.errors import DataError, DivergenceError, SettingError
-from deepbelief.estimators.base import check_flags, check_number, check_sizes, user_level
+from deepbelief.errors import DataError, DivergenceError, SettingError, user_level
+from deepbelief.estimators.base import check_flags, check_number, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
