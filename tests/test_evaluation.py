@@ -114,7 +114,7 @@ def test_several_columns_have_a_result_each():
         assert each.rmse == pytest.approx(root_mean_squared_error(both[:, k], model.predict(X)[:, k]))
         assert each.r2 == pytest.approx(r2_score(both[:, k], model.predict(X)[:, k]))
     labels = np.eye(10, dtype=int)[Y]
-    model = DBNClassifier((6,), rbm=RBM(n_iter=1), **RUN).fit(X, labels)
+    model = DBNClassifier((6,), rbm=RBM(n_iter=1), loss="cross_entropy", **RUN).fit(X, labels)
     matrix = evaluate(model, X, labels)
     wrong = [int(n) for n in (model.predict(X) != labels).sum(axis=0)]
     assert [each.n_wrong for each in matrix.columns] == wrong
@@ -143,3 +143,19 @@ def test_likelihood_names_the_grey_level_in_fields():
     found = evaluate_likelihood(stack, grey, binarize="threshold")
     assert found.likelihood.mean == pytest.approx(-found.row_errors.mean())
     assert "1 from a half on" in str(found)
+
+
+def test_evaluate_and_score_leave_out_the_same_rows():
+    gone = np.arange(60) % 4 == 0
+    words = np.array(["zero", "one", "two", "three", "more"])[np.minimum(Y, 4)]
+    classifier = DBNClassifier((4,), **RUN).fit(X, words)
+    marked = [-1 if g else str(w) for g, w in zip(gone, words, strict=True)]
+    for y in (np.where(gone, "", words), np.where(gone, None, words), marked):
+        result = evaluate(classifier, X, y)
+        assert (result.n_rows, result.n_unlabeled) == (45, 15)
+        assert 1 - result.n_wrong / 45 == pytest.approx(classifier.score(X, y))
+        assert classifier.score(X, y) == pytest.approx((classifier.predict(X[~gone]) == words[~gone]).mean())
+    regressor = DBNRegressor((4,), **RUN).fit(X, Y)
+    result = evaluate(regressor, X, np.where(gone, np.nan, Y))
+    assert result.rmse == pytest.approx(root_mean_squared_error(Y[~gone], regressor.predict(X[~gone])))
+    assert result.to_dict()["unlabeled"] == 15

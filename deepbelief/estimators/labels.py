@@ -36,7 +36,9 @@ def as_labels(y: Any) -> Any:
     masked values become None. What is neither is left to the checks that follow.
     """
     if isinstance(y, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(y), None, y.data.astype(object)) if np.ma.is_masked(y) else y.data
+        values = y.data.astype(object)
+        values[np.ma.getmaskarray(y)] = None
+        return _numbers_where_possible(values)
     if isinstance(y, (list, tuple)):
         values = np.asarray(y, dtype=object)
         if all(isinstance(value, str) for value in values.ravel()):
@@ -133,8 +135,8 @@ def check_classes(y: Array) -> Array:
     if not whole and not (y.dtype == object and all(isinstance(v, (str, bytes, numbers.Integral)) for v in y.tolist())):
         kind = "continuous" if y.dtype.kind == "f" else "unknown"
         raise DataError(
-            f"Unknown label type: {kind}: loss='softmax_nll' needs classes in y, whole numbers or texts, got {y.tolist()[0]!r}; "
-            "use DBNRegressor for real values"
+            f"Unknown label type: {kind}: loss='softmax_nll' needs classes in y, whole numbers or texts, "
+            f"got {y.tolist()[0]!r}; use DBNRegressor for real values"
         )
     return y
 
@@ -250,15 +252,15 @@ def share_right(y: Any, predicted: Array, classes: Array, unlabeled: Any, weight
     if not known.any():
         raise DataError(f"{what} has no label: there is nothing to compare with")
     truth = known_labels(y[known])
-    if _is_text(truth) != _is_text(classes):
-        raise DataError(
-            f"{what} has labels such as {truth.tolist()[0]!r}, the classes are such as {classes.tolist()[0]!r}"
-        )
+    if is_text(truth) != is_text(classes):
+        one, other = truth.tolist()[0], classes.tolist()[0]
+        raise DataError(f"{what} has labels such as {one!r}, where the model has classes such as {other!r}")
     counted = None if weights is None else np.asarray(weights)[known]
     return float(np.average(predicted[known] == truth, weights=counted))
 
 
-def _is_text(labels: Array) -> bool:
+def is_text(labels: Array) -> bool:
+    """Return whether labels, none of which is missing, are texts."""
     return labels.dtype.kind in "US" or isinstance(labels[0], (str, bytes))
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.heads import as_numbers
+from deepbelief.estimators.labels import as_labels, is_text, known_labels, rows_to_compare
 from deepbelief.estimators.sequences import is_list_of_arrays
 from deepbelief.estimators.views import layers_of
 from deepbelief.evaluation import measures
@@ -43,8 +45,8 @@ def evaluate(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         As the model was given in `fit`.
     y : array-like of shape (n_rows,) or (n_rows, n_columns), optional
-        Classes of a classifier, targets of a regressor; other models take no notice of them. Rows with the label -1
-        are left out unless -1 is a class.
+        Classes of a classifier, targets of a regressor; other models take no notice of them. Rows without a label are
+        left out as in the model's ``score``.
     lengths : array-like of int, optional
         Of the sequences, for a model of sequences; None: one sequence.
     bits : int, optional
@@ -135,37 +137,37 @@ def evaluate_likelihood(
 
 
 def _classifier(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
-    y = _targets(model, y)
+    y, unlabeled = _targets(model, y), getattr(model, "unlabeled", "auto")
     log_p = model.predict_log_proba(X)
     if isinstance(log_p, list):
         y = y.reshape(len(y), -1)
         _check_columns(y, len(log_p))
         each = zip(model.classes_, log_p, y.T, strict=True)
-        return _columns([_classification(classes, p, column) for classes, p, column in each])
+        return _columns([_classification(classes, p, column, unlabeled) for classes, p, column in each])
     if y.ndim == 2 and y.shape[1] > 1:  # a 0/1 matrix of labels
         p = np.asarray(model.predict_proba(X), np.float64)
         _check_columns(y, p.shape[1])
         with np.errstate(divide="ignore"):
             each = zip(np.log1p(-p).T, np.log(p).T, y.T, strict=True)
-        return _columns([_classification(np.arange(2), np.column_stack([no, yes]), column) for no, yes, column in each])
-    return _classification(model.classes_, log_p, y.ravel())
+        both = ((np.column_stack([no, yes]), column) for no, yes, column in each)
+        return _columns([_classification(np.arange(2), p, column, unlabeled) for p, column in both])
+    return _classification(model.classes_, log_p, y.ravel(), unlabeled)
 
 
-def _classification(classes: Array, log_p: Any, labels: Array) -> Classification:
-    """Compare log-probabilities with labels; rows labelled -1 are left out unless that is a class."""
-    if classes.dtype.kind in "US" and labels.dtype.kind not in "US":
-        labels = labels.astype(str)
-    known = np.ones(len(labels), bool)
-    if labels.dtype.kind in "iuf" and -1 not in classes:
-        known = labels != -1
+def _classification(classes: Array, log_p: Any, labels: Array, unlabeled: Any) -> Classification:
+    """Compare log-probabilities with the labels that are not missing."""
+    known = rows_to_compare(labels, classes, unlabeled)
     if not known.any():
         raise DataError("no row has a label: there is nothing to compare with")
-    foreign = ~np.isin(labels[known], classes)
+    present = known_labels(labels[known])
+    if is_text(classes) and not is_text(present):
+        present = present.astype(str)
+    foreign = ~np.isin(present, classes)
     if foreign.any():
         shown = ", ".join(str(c) for c in classes[:12])
-        raise DataError(f"label {labels[known][foreign][0]} is not one of the model's classes {shown}")
+        raise DataError(f"label {present[foreign][0]} is not one of the model's classes {shown}")
     log_p = np.asarray(log_p, np.float64)
-    truth, predicted = np.searchsorted(classes, labels[known]), log_p.argmax(axis=1)
+    truth, predicted = np.searchsorted(classes, present), log_p.argmax(axis=1)
     errors = np.full(len(labels), np.nan)
     errors[known] = -log_p[known, truth]
     confusion = measures.confusion_table(truth, predicted[known], len(classes))
@@ -175,7 +177,7 @@ def _classification(classes: Array, log_p: Any, labels: Array) -> Classification
 
 
 def _regressor(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
-    y = _targets(model, y).astype(np.float64)
+    y = as_numbers(_targets(model, y))
     predicted = np.asarray(model.predict(X), np.float64).reshape(len(y), -1)
     y = y.reshape(len(y), -1)
     _check_columns(y, predicted.shape[1])
@@ -183,9 +185,12 @@ def _regressor(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluatio
 
 
 def _regression(predicted: Array, y: Array) -> Regression:
+    present = ~np.isnan(y)
+    if not present.any():
+        raise DataError("no row has a target: there is nothing to compare with")
     squared = np.square(predicted - y)
-    mean, variance = float(squared.mean()), float(y.var())
-    return Regression(squared, math.sqrt(mean), 1 - mean / variance if variance else None)
+    mean, variance = float(squared[present].mean()), float(y[present].var())
+    return Regression(squared, math.sqrt(mean), 1 - mean / variance if variance else None, int((~present).sum()))
 
 
 def _columns(found: list[Any]) -> Evaluation:
@@ -198,7 +203,7 @@ def _columns(found: list[Any]) -> Evaluation:
 def _targets(model: Any, y: Any) -> Array:
     if y is None:
         raise DataError(f"`y` must be given to evaluate a {type(model).__name__}, got None. Pass the true labels.")
-    return np.asarray(y)
+    return np.asarray(as_labels(y))
 
 
 def _check_columns(y: Array, expected: int) -> None:

@@ -161,10 +161,19 @@ class Regression(Evaluation):
     rmse : float
     r2 : float or None
         None where all targets are the same.
+    n_unlabeled : int
+        Rows without a target, which were left out.
     """
 
     rmse: float
     r2: float | None
+    n_unlabeled: int = 0
+
+    @property
+    def size(self) -> str:
+        """Size of the evaluated data in words."""
+        left_out = f"; {self.n_unlabeled} rows without a target left out" if self.n_unlabeled else ""
+        return f"{len(self.row_errors) - self.n_unlabeled} rows{left_out}"
 
     def facts(self) -> list[Fact]:
         """Return names and values as people read them."""
@@ -173,7 +182,8 @@ class Regression(Evaluation):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return {"rows": len(self.row_errors), "rmse": self.rmse, "r2": self.r2}
+        n_rows = len(self.row_errors) - self.n_unlabeled
+        return {"rows": n_rows, "unlabeled": self.n_unlabeled, "rmse": self.rmse, "r2": self.r2}
 
 
 @dataclass(frozen=True, eq=False)
