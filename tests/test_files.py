@@ -46,7 +46,7 @@ MODELS = {
     ),
     "classifier-tanh": DBNClassifier((6, 5), rbm=[TEMPLATE, TEMPLATE], max_iter=3, activation="tanh", random_state=0),
     "classifier-early": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, early_stopping=True, unlabeled=2, random_state=0),
-    "tasks": DBNClassifier((6, 5), rbm=TEMPLATE, max_iter=3, task_weights=(1, 0.5), random_state=0),
+    "tasks": DBNClassifier((6, 5), rbm=TEMPLATE, max_iter=3, task_weights=(1, 0.5), unlabeled=-1, random_state=0),
     "labels": DBNClassifier((6,), rbm=TEMPLATE, max_iter=3, loss="cross_entropy", random_state=0),
     "regressor": DBNRegressor((6, 5), rbm=TEMPLATE, max_iter=3, early_stopping=True, random_state=0),
     "regressor-several": DBNRegressor((6,), rbm=TEMPLATE, max_iter=3, activation="tanh", random_state=0),
