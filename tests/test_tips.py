@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 import deepbelief
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor
 
@@ -42,24 +40,27 @@ def test_every_item_has_lines_of_five_cells():
     assert "{{" not in TABLE.read_text()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2])
-def test_the_test_of_a_line_exists(row):
-    name, function = row[3].strip("`").split("::")
-    assert re.search(rf"^def {function}\(", (ROOT / "tests" / name).read_text(), re.MULTILINE)
+def test_the_tests_of_the_lines_exist():
+    for row in ROWS:
+        name, function = row[3].strip("`").split("::")
+        text = (ROOT / "tests" / name).read_text()
+        assert re.search(rf"^def {function}\(", text, re.MULTILINE), row[3]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2])
-def test_the_argument_of_a_line_is_taken(row):
-    for call in (node for node in ast.walk(calls(row[2])) if isinstance(node, ast.Call)):
-        parameters = signature(call.func.id).parameters
-        assert {word.arg for word in call.keywords} <= set(parameters)
-        assert len(call.args) <= len(parameters)
+def test_the_arguments_of_the_lines_are_taken():
+    for row in ROWS:
+        for call in (node for node in ast.walk(calls(row[2])) if isinstance(node, ast.Call)):
+            parameters = signature(call.func.id).parameters
+            assert {word.arg for word in call.keywords} <= set(parameters), row[2]
+            assert len(call.args) <= len(parameters), row[2]
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row[2].strip("`") in MEASURED], ids=lambda row: row[2])
-def test_the_numbers_of_a_line_are_those_of_the_measurement(row):
-    before, after = MEASURED["base"]["error"], MEASURED[row[2].strip("`")]["error"]
-    assert row[4].startswith(f"{before:.2f} → {after:.2f} %")
+def test_the_numbers_of_the_lines_are_those_of_the_measurement():
+    before = MEASURED["base"]["error"]
+    measured = [row for row in ROWS if row[2].strip("`") in MEASURED]
+    assert len(measured) > 20
+    for row in measured:
+        assert row[4].startswith(f"{before:.2f} → {MEASURED[row[2].strip('`')]['error']:.2f} %"), row[2]
 
 
 def test_every_measured_line_is_told():
