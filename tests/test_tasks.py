@@ -133,15 +133,18 @@ def test_one_task_is_a_single_softmax(bk):
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_task_alone_on_its_weight_is_the_classifier_of_that_task(data, stack, early_stopping):
-    """With weight 0 for the other task the shared net is, bit for bit, the net of the one task."""
+    """With weight 0 for the other task the shared net is the net of the one task.
+
+    Its products have two columns more, which a BLAS may sum in another order: the float64 rounding of some 100 updates.
+    """
     X, y = data
     common = SHORT | {"pretrained": stack}
     alone = DBNClassifier(**common).fit(X, y[:, 0])
     shared = DBNClassifier(task_weights=[1, 0], **common).fit(X, y)
-    np.testing.assert_array_equal(shared.predict_proba(X)[0], alone.predict_proba(X))
-    np.testing.assert_array_equal(shared.coefs_[-1][:, :4], alone.coefs_[-1])
+    np.testing.assert_allclose(shared.predict_proba(X)[0], alone.predict_proba(X), rtol=1e-9)
+    np.testing.assert_allclose(shared.coefs_[-1][:, :4], alone.coefs_[-1], rtol=1e-9, atol=1e-12)
     assert not shared.coefs_[-1][:, 4:].any()
-    assert shared.loss_curve_ == alone.loss_curve_
+    np.testing.assert_allclose(shared.loss_curve_, alone.loss_curve_, rtol=1e-9)
 
 
 def test_tasks_learn_predict_and_score(data):

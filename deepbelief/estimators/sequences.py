@@ -75,6 +75,8 @@ def as_sequences(
 
 def _table(X: Any) -> Array | None:
     """Return dense rows of numbers, if that is what they are."""
+    if np.iscomplexobj(X):
+        return None
     try:
         return np.asarray(X, dtype=np.float64)
     except (TypeError, ValueError):
