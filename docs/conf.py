@@ -84,7 +84,7 @@ MODULES = {
     ],
     "Data": ["deepbelief.sources", "deepbelief.datasets"],
     "Diagnostics and pictures": ["deepbelief.diagnostics", "deepbelief.plotting", "deepbelief.tensorboard"],
-    "Files and runs": ["deepbelief.checkpoints", "deepbelief.hdf5", "deepbelief.distributed"],
+    "Files and runs": ["deepbelief.checkpoints", "deepbelief.hdf5", "deepbelief.distributed", "deepbelief.export"],
     "Errors and warnings": ["deepbelief.errors"],
 }
 

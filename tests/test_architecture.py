@@ -47,6 +47,7 @@ ORDER = [
     "evaluation",
     "diagnostics",
     "plotting",
+    "export",
     "__init__",
     "cli",
     "__main__",

@@ -1,0 +1,194 @@
+"""Fitted models as plain feed-forward networks, from rows in the units of the data to what the model returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from deepbelief.activations import ACTIVATIONS, get_activation
+from deepbelief.errors import SettingError
+from deepbelief.estimators.autoencoder import DeepAutoencoder
+from deepbelief.estimators.classifier import DBNClassifier
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.heads import Labels, Tasks
+from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.rbm_classifier import RBMClassifier
+from deepbelief.estimators.regressor import DBNRegressor
+from deepbelief.network import Layer, layers_from_stack
+from deepbelief.stack import Stack, Weights
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Part = Literal["auto", "encoder", "decoder"]
+PARTS = ("auto", "encoder", "decoder")
+
+
+@dataclass(frozen=True, eq=False)
+class FeedForward:
+    """A network of dense layers, with all scaling folded in.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+        From the rows upwards; the last one computes the output's total input, with the identity as activation
+        unless the network ends in hidden units.
+    logistic : bool
+        Whether the model's output is the logistic function of the last layer's values.
+    groups : tuple of int
+        Numbers of values that each softmax of the output spans; empty where the output has none.
+    mean, scale : ndarray of shape (n_outputs,) or None
+        What the model returns is ``output * scale + mean``; None: the output itself.
+    classes : list of ndarray
+        Class labels, one array for each softmax; empty for other models.
+    """
+
+    layers: tuple[Layer, ...]
+    logistic: bool = False
+    groups: tuple[int, ...] = ()
+    mean: Array | None = None
+    scale: Array | None = None
+    classes: tuple[Array, ...] = ()
+
+    @property
+    def output(self) -> str:
+        """Name of the function that turns the last layer's values into the model's: none, softmax or sigmoid."""
+        return "softmax" if self.groups else "sigmoid" if self.logistic else "none"
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of columns that the network takes."""
+        return int(self.layers[0].W.shape[0])
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of columns that it returns."""
+        return int(self.layers[-1].W.shape[1])
+
+    @property
+    def dtype(self) -> Any:
+        """Floating type of the weights."""
+        return self.layers[0].W.dtype
+
+
+def feedforward(model: Any, part: Part = "auto") -> FeedForward:
+    """Return a fitted model as a feed-forward network.
+
+    Parameters
+    ----------
+    model : fitted DBNClassifier, DBNRegressor, DeepAutoencoder, DBN, RBM or Stack
+    part : {"auto", "encoder", "decoder"}, default="auto"
+        ``"auto"`` is what the model is for: class probabilities, predictions, reconstructions, and of an `RBM` or a
+        `DBN` the hidden means. ``"encoder"`` is its `transform`, ``"decoder"`` its `inverse_transform`.
+
+    Returns
+    -------
+    FeedForward
+
+    Raises
+    ------
+    SettingError
+        If the model is no feed-forward network, is not fitted, or has no such part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> X = (np.random.default_rng(0).random((50, 6)) < 0.5).astype(float)
+    >>> feedforward(RBM(4, n_iter=2, random_state=0).fit(X)).n_outputs
+    4
+    """
+    if part not in PARTS:
+        raise SettingError(f"`part` must be one of {', '.join(PARTS)}, got {part!r}")
+    kind = type(model).__name__
+    if isinstance(model, RBMClassifier):
+        raise SettingError(
+            "an RBMClassifier computes class probabilities from free energies, which no stack of dense layers does: "
+            "export the features of an RBM, or use DBNClassifier"
+        )
+    if isinstance(model, (RBM, DBN, Stack)):
+        stack = _stack_of(model, kind)
+        return _decoder_of(stack) if part == "decoder" else FeedForward(_encoder_layers(stack, "auto"))
+    if not isinstance(model, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
+        raise SettingError(f"a {kind} is not a feed-forward network and cannot be exported as one")
+    if not hasattr(model, "coefs_"):
+        raise SettingError(f"this {kind} is not fitted: call fit first")
+    if isinstance(model, DeepAutoencoder):
+        return _autoencoder(model, part)
+    if part == "decoder":
+        raise SettingError(f"a {kind} has no decoder: export a DeepAutoencoder or a DBN")
+    layers = _entering(model._layers(), model.pretrained_stack_.layers[0])
+    if part == "encoder":
+        return FeedForward(layers)
+    return _with_head(model, layers)
+
+
+def _stack_of(model: Any, kind: str) -> Stack:
+    if isinstance(model, Stack):
+        return model
+    if hasattr(model, "stack_"):
+        return model.stack_  # type: ignore[no-any-return]
+    if hasattr(model, "weights_"):
+        return Stack((model.weights_,))
+    raise SettingError(f"this {kind} is not fitted: call fit first")
+
+
+def _fold(layer: Layer, weights: Weights) -> Layer:
+    """Return a layer that takes rows in the units of the data, computed in float64."""
+    if weights.mean is None or weights.scale is None:
+        return layer
+    W = layer.W.astype(np.float64) / weights.scale.astype(np.float64)[:, None]
+    bias = layer.bias.astype(np.float64) - weights.mean.astype(np.float64) @ W
+    return Layer(W.astype(layer.W.dtype), bias.astype(layer.bias.dtype), layer.activation)
+
+
+def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
+    return (_fold(layers[0], first), *layers[1:])
+
+
+def _encoder_layers(stack: Stack, activation: Any) -> tuple[Layer, ...]:
+    return _entering(layers_from_stack(stack, activation), stack.layers[0])
+
+
+def _decoder_of(stack: Stack) -> FeedForward:
+    """Return the way down a stack by the means of its visible units."""
+    if stack.tuned:
+        raise SettingError(
+            "a fine-tuned stack has no way down: export the model before fine-tuning, or a DeepAutoencoder"
+        )
+    layers = []
+    for i, weights in reversed(list(enumerate(stack.layers))):
+        W, bias = weights.folded_down() if i else (np.ascontiguousarray(weights.W.T), weights.vbias)
+        name = weights.visible_unit.activation if i and weights.mean is None else "identity"
+        layers.append(Layer(W, bias, get_activation(name)))
+    first = stack.layers[0]
+    unit, grouped = first.visible_unit, first.visible_unit.group_sizes(first.n_visible)
+    groups = grouped if max(grouped) > 1 else ()
+    if not groups and unit.activation not in ACTIVATIONS:
+        raise SettingError(f"visible units of type {first.visible!r} have no equivalent in a feed-forward network")
+    return FeedForward(tuple(layers), unit.unit_interval and not groups, groups, first.mean, first.scale)
+
+
+def _with_head(model: Any, layers: tuple[Layer, ...]) -> FeedForward:
+    """Return a classifier's or a regressor's network with its head."""
+    identity = get_activation("identity")
+    W, bias = model.coefs_[-1], model.intercepts_[-1]
+    if isinstance(model, DBNRegressor):
+        scale, mean = model.target_scale_, model.target_mean_
+        W, bias = (W * scale).astype(W.dtype), (bias * scale + mean).astype(W.dtype)
+        return FeedForward((*layers, Layer(W, bias, identity)))
+    head = model._head
+    whole = (*layers, Layer(W, bias, identity))
+    if isinstance(head, Labels):
+        return FeedForward(whole, logistic=True)
+    classes = tuple(head.classes) if isinstance(head, Tasks) else (head.classes,)
+    return FeedForward(whole, groups=tuple(map(len, classes)), classes=classes)
+
+
+def _autoencoder(model: DeepAutoencoder, part: Part) -> FeedForward:
+    hidden, first = model._hidden(), model.pretrained_stack_.layers[0]
+    depth = len(model.pretrained_stack_)
+    last = Layer(model.coefs_[-1], model.intercepts_[-1], get_activation("identity"))
+    if part == "encoder":
+        return FeedForward(_entering(hidden[:depth], first))
+    layers = (*hidden[depth:], last) if part == "decoder" else (*_entering(hidden, first), last)
+    return FeedForward(tuple(layers), first.visible_unit.unit_interval, (), first.mean, first.scale)
