@@ -15,7 +15,16 @@ from deepbelief.machine import Layers
 from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
-from deepbelief.sources import RowSource, ScaledSource, binarized, column_statistics
+from deepbelief.sources import (
+    OF_NETWORKS,
+    RowSource,
+    ScaledSource,
+    binarized,
+    column_map,
+    column_statistics,
+    entering,
+    scaled,
+)
 from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
@@ -32,13 +41,6 @@ class Pretrained:
     states: list[LayerState]
     negative_states: np.ndarray[Any, Any]
     diverged: DivergenceError | None = None
-
-
-def scaled(source: RowSource, weights: Weights) -> RowSource:
-    """Return the rows as they enter a layer."""
-    if weights.mean is None or weights.scale is None:
-        return source
-    return ScaledSource(source, weights.mean, weights.scale)
 
 
 def pretrain(
@@ -91,9 +93,12 @@ def pretrain(
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
     own = peers.seed(seed)
     n_rows = peers.rows(source.shape[0])
-    source, drawn, held_out = _binarized(source, held_out, settings[0], own)
-    run = _Run(source, drawn, held_out, settings, bk, seed, own, n_rows, n_passes, start, states, memory_limit, peers)
     found = keeper.found("pretrain")
+    before = None if start is None else start.layers[0]
+    if found is not None:
+        before = Weights(**(found.context["layers"][0] if found.context["layer"] else found.task)["weights"])
+    given = FirstRows.of(source, held_out, settings[0], own, before, peers)
+    run = _Run(given, settings, bk, seed, own, n_rows, n_passes, start, states, memory_limit, peers)
     stood = (0, 0) if found is None else (found.context["pass"], found.context["layer"])
     history: list[Record] = [] if found is None else list(found.context["history"])
     trainers = [] if found is None else run.taken_up(found)
@@ -128,9 +133,7 @@ def pretrain(
 class _Run:
     """What stays the same from layer to layer, and what it says of each of them."""
 
-    source: RowSource
-    drawn: RowSource
-    held_out: RowSource | None
+    first: "FirstRows"
     settings: Sequence[RBMSettings]
     bk: Backend
     seed: int
@@ -147,7 +150,7 @@ class _Run:
         settings, key = self.settings[below.layer + 1], (self.own_seed, below.layer, "rows")
         if below.settings.binarize == "resample":  # what is passed on stays what it is
             if below.layer == 0:
-                rows = Rows(scaled(self.drawn, below.machine.weights()), self.bk, below.machine.dtype, rows.limit)
+                rows = Rows(self.first.drawn, self.bk, below.machine.dtype, rows.limit)
             else:
                 rows = rows.binarized("sample", *key, "drawn")
         rows = below.represent(rows)
@@ -164,11 +167,8 @@ class _Run:
     def entering(self, trainer: LayerTrainer, weights: Weights, rows: Any, held: Rows | None) -> tuple[Any, Any]:
         """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
         if trainer.layer == 0:
-            sources, dtype = (self.source, self.held_out), trainer.machine.dtype
-            return tuple(
-                None if each is None else Rows(scaled(each, weights), self.bk, dtype, self.memory_limit)
-                for each in sources
-            )  # type: ignore[return-value]
+            sources, dtype = self.first.entering(weights), trainer.machine.dtype
+            return tuple(None if each is None else Rows(each, self.bk, dtype, self.memory_limit) for each in sources)  # type: ignore[return-value]
         if weights.mean is None or weights.scale is None:
             return rows, held
         return tuple(None if each is None else each.standardised(weights.mean, weights.scale) for each in (rows, held))  # type: ignore[return-value]
@@ -221,18 +221,58 @@ class _Run:
         if rows is None:
             visible = self.settings[0].visible
             visible = visible if visible == "auto" else named_unit(visible)
-            return choose_visible(visible, self.source, self.peers)
+            return self.first.visible(visible, self.settings[0], self.peers)
         return visible_above(below[-1].machine.hidden, rows.source(), self.peers)
 
 
-def _binarized(
-    source: RowSource, held_out: RowSource | None, settings: RBMSettings, seed: int
-) -> tuple[RowSource, RowSource, RowSource | None]:
-    """Return the first layer's rows as it is trained on them, as bits that stay, and the held-out rows as bits."""
-    check_binary(settings.visible, source, settings.binarize)
-    drawn = binarized(source, settings.binarize, seed, "rows")
-    held_out = None if held_out is None else binarized(held_out, settings.binarize, seed, "held-out")
-    return source if settings.binarize == "resample" else drawn, drawn, held_out
+@dataclass(frozen=True, eq=False)
+class FirstRows:
+    """Rows of the first layer: in the units of the data, or where they are bits as they enter it."""
+
+    source: RowSource
+    held_out: RowSource | None
+    drawn: RowSource
+    """As bits that stay, where they are drawn anew in each epoch; else as `source`."""
+    own: tuple[Any, Any] | None = None
+    """Mean and scale of the map that has been applied already, to rows that are bits."""
+    entered: bool = False
+
+    @classmethod
+    def of(
+        cls, source: RowSource, held_out: RowSource | None, settings: RBMSettings, seed: int, before: Weights | None,
+        peers: Peers = ALONE, *, epoch: tuple[int, ...] = (),
+    ) -> "FirstRows":  # fmt: skip
+        """Return the rows as settings say; ``before`` are weights that training goes on with."""
+        how = settings.binarize
+        if how is None:
+            return cls(source, held_out, source)
+        own = None
+        if before is not None:
+            own = None if before.mean is None or before.scale is None else (before.mean, before.scale)
+        elif settings.scale != "none":
+            own = column_map(settings.scale, source, peers.statistics(column_statistics(source)))
+        check_binary(settings.visible, source, how, own)
+        if own is not None:
+            source = ScaledSource(source, *own)
+            held_out = None if held_out is None else ScaledSource(held_out, *own)
+        drawn = binarized(source, how, seed, "rows", *epoch)
+        held_out = None if held_out is None else binarized(held_out, how, seed, "held-out")
+        return cls(source if how == "resample" else drawn, held_out, drawn, own, entered=True)
+
+    def visible(self, visible: str | Unit, settings: RBMSettings, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
+        """Return (visible type, mean, scale, smoothed column means), as `choose_visible`."""
+        if not self.entered:
+            return choose_visible(visible, self.source, peers, settings.scale)
+        unit, mean, scale, smoothed = choose_visible(visible, self.source, peers)
+        if self.own is not None:
+            mean, scale = (np.asarray(each, self.source.dtype) for each in self.own)
+        return unit, mean, scale, smoothed
+
+    def entering(self, weights: Weights) -> tuple[RowSource, RowSource | None]:
+        """Return training and held-out rows as they enter the first layer."""
+        if self.entered:
+            return self.source, self.held_out
+        return scaled(self.source, weights), None if self.held_out is None else scaled(self.held_out, weights)
 
 
 def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], history: list[Record]) -> State:
@@ -272,10 +312,10 @@ def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | N
     weights = stack.layers[:n_layers]
     layers, dtype = Layers(Stack(weights), bk), weights[0].W.dtype
     out = np.empty((source.shape[0], weights[-1].n_hidden), dtype)
-    for start, stop, block in entering_blocks(scaled(source, weights[0]), bk, dtype):
+    for start, stop, block in entering_blocks(entering(source, weights[0], OF_NETWORKS), bk, dtype):
         *_, top = layers.up(block)
         out[start:stop] = bk.to_numpy(top)
     return out
 
 
-__all__ = ["LayerState", "Pretrained", "RBMSettings", "pretrain", "scaled", "transform", "visible_above"]
+__all__ = ["FirstRows", "LayerState", "Pretrained", "RBMSettings", "pretrain", "transform", "visible_above"]

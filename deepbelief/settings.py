@@ -1,5 +1,6 @@
 """Settings of one layer, what ``"auto"`` means in them, and the weights that training starts from."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,13 +8,13 @@ import numpy as np
 
 from deepbelief.activations import get_activation
 from deepbelief.components import Component, chosen_components
-from deepbelief.errors import SettingError
+from deepbelief.errors import DataWarning, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.peers import ALONE, Peers
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
-from deepbelief.sources import RowSource, check_domain, column_statistics
+from deepbelief.sources import ColumnStatistics, RowSource, check_domain, column_map, column_statistics
 from deepbelief.stack import Weights
 from deepbelief.units import Unit, get_unit
 
@@ -21,6 +22,9 @@ from deepbelief.units import Unit, get_unit
 # error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
 # Many more hidden than visible units do so too: 256 on the 13 columns of wine, at a rate of 0.05 but not of 0.03.
 LARGEST_GAIN = 16.0
+MIN_COLUMN = 1e-5  # largest value of a column whose values may be probabilities
+MIN_TABLE = 1e-2  # largest value of a table whose values may be probabilities
+MIN_CODED_ROWS = 10  # rows from which on columns of two values are remarkable
 AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
 USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
 
@@ -30,6 +34,7 @@ class RBMSettings:
     """Settings of one layer, as the estimators spell them; ``"auto"`` is resolved against the rows."""
 
     visible: str | Unit = "auto"
+    scale: str = "none"
     hidden: str | Unit = "bernoulli"
     gradient: str | GradientEstimator = "cd"
     gibbs_steps: int | tuple[int, int] = 1
@@ -94,43 +99,75 @@ class RBMSettings:
         )  # fmt: skip
 
 
-def check_binary(visible: str | Unit, source: RowSource, binarize: str | None) -> None:
-    """Refuse rows that cannot be taken as probabilities, where they are to be binarised."""
+def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:
+    """Return the name of the visible type for rows with these statistics.
+
+    Columns far below 1 are quantities in a large unit, not probabilities that hardly differ from 0.
+    """
+    largest = np.maximum(np.abs(statistics.min), np.abs(statistics.max))[~statistics.constant(dtype)]
+    tiny = largest.size and (largest.min() < MIN_COLUMN or largest.max() < MIN_TABLE)
+    names = AUTOMATIC[1:] if tiny else AUTOMATIC
+    return next(name for name in names if get_unit(name).admits(statistics.min, statistics.max))
+
+
+def _warn_of_codes(statistics: ColumnStatistics, dtype: Any) -> None:
+    """Warn of tables of two-valued columns that are taken as real values."""
+    varied = ~statistics.constant(dtype)
+    if statistics.n < MIN_CODED_ROWS or not varied.any() or not statistics.two_valued(dtype)[varied].all():
+        return
+    low, high = statistics.min[varied], statistics.max[varied]
+    same = bool((low == low[0]).all() and (high == high[0]).all())
+    if not same and any((ends != np.rint(ends)).any() for ends in (low, high)):
+        return  # standardised on purpose
+    values = f"the two values {low[0]:g} and {high[0]:g}" if same else "two values each"
+    warnings.warn(
+        f"all columns hold {values}: as real values they get Gaussian units, and likelihoods are densities; "
+        "scale='minmax' (--scale minmax) maps them to 0 and 1",
+        DataWarning,
+        stacklevel=user_level(),
+    )
+
+
+def check_binary(
+    visible: str | Unit, source: RowSource, binarize: str | None, own: tuple[Any, Any] | None = None
+) -> None:
+    """Refuse rows that, scaled by a map, cannot be taken as probabilities, where they are to be binarised."""
     if binarize is None:
         return
     if visible != "auto" and not get_unit(visible).enumerable:
         raise SettingError(f"binarize={binarize!r} needs Bernoulli visible units, got visible={visible!r}")
-    check_domain(source, get_unit(AUTOMATIC[0]))
+    check_domain(source, get_unit(AUTOMATIC[0]), own)
 
 
-def choose_visible(visible: str | Unit, source: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
+def choose_visible(
+    visible: str | Unit, source: RowSource, peers: Peers = ALONE, scale: str = "none"
+) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
-    ``"auto"`` is Bernoulli where all values lie in [0, 1], else Gaussian. Gaussian units standardise each
-    column; constant columns keep scale 1.
+    ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. Gaussian units
+    standardise each column; constant columns keep scale 1. Mean and scale are those of the map as a whole.
 
     Raises
     ------
     DataError
         If a value is not finite or cannot belong to the type; the message names its row and column.
     """
-    statistics = peers.statistics(column_statistics(source))
-    if visible == "auto":
-        visible = next(name for name in AUTOMATIC if get_unit(name).admits(statistics.min, statistics.max))
-    unit = get_unit(visible)
+    whole = peers.statistics(column_statistics(source))
+    own, dtype, n = column_map(scale, source, whole), source.dtype, whole.n
+    statistics = whole if own is None else whole.scaled(*own)
+    unit = get_unit(_automatic(statistics, dtype) if visible == "auto" else visible)
+    if visible == "auto" and not unit.discrete:
+        _warn_of_codes(statistics, dtype)
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
-        check_domain(source, unit)  # names the row and the column
-    dtype = source.dtype
-    n = statistics.n
+        check_domain(source, unit, own)  # names the row and the column
     if unit.standardises:
-        deviation = np.sqrt(statistics.var)
-        # A column that is constant up to rounding has no scale of its own.
-        constant = deviation <= 1e-7 * np.maximum(1.0, np.abs(statistics.mean))
-        scale = np.where(constant, 1.0, deviation)
-        return unit, statistics.mean.astype(dtype), scale.astype(dtype), np.zeros(len(scale), dtype)
-    smoothed = (statistics.mean * n + 1) / (n + 2)
-    return unit, None, None, smoothed.astype(dtype)
+        spread = np.where(whole.constant(dtype), 1.0 if own is None else own[1], np.sqrt(whole.var))
+        return unit, whole.mean.astype(dtype), spread.astype(dtype), np.zeros(len(spread), dtype)
+    smoothed = ((statistics.mean * n + 1) / (n + 2)).astype(dtype)
+    if own is None:
+        return unit, None, None, smoothed
+    return unit, own[0].astype(dtype), own[1].astype(dtype), smoothed
 
 
 def initial_weights(

@@ -76,6 +76,14 @@ class Weights:
         """Return rows of the machine in the units of the data: ``rows * scale + mean``."""
         return rows if self.mean is None or self.scale is None else rows * self.scale + self.mean
 
+    def after(self, mean: Any, scale: Any) -> "Weights":
+        """Return the layer that takes rows which ``(v - mean) / scale`` brings to this one."""
+        dtype, n = self.W.dtype, self.n_visible
+        mean, scale = (np.broadcast_to(np.asarray(each, np.float64), n) for each in (mean, scale))
+        if self.mean is not None and self.scale is not None:
+            mean, scale = mean + scale * self.mean, scale * self.scale
+        return replace(self, mean=mean.astype(dtype), scale=scale.astype(dtype))
+
     def folded(self) -> tuple[Array, Array]:
         """Return W and hidden biases that take rows in the units of the data."""
         if self.mean is None or self.scale is None:
@@ -99,6 +107,13 @@ class Weights:
     def hidden_unit(self) -> Unit:
         """Type of the hidden units."""
         return get_unit(self.hidden)
+
+    @property
+    def log_volume(self) -> float:
+        """What a log density of rows in the machine exceeds that in the units of the data by; 0 of probabilities."""
+        if self.scale is None or self.visible_unit.discrete:
+            return 0.0
+        return float(np.log(self.scale.astype(np.float64)).sum())
 
     @property
     def is_quadratic(self) -> bool:
@@ -170,6 +185,10 @@ class Stack:
         """Show the sizes rather than the arrays."""
         tuned = ", tuned" if self.tuned else ""
         return f"Stack({' -> '.join(map(str, self.sizes))}{tuned})"
+
+    def after(self, mean: Any, scale: Any) -> "Stack":
+        """Return the stack that takes rows which ``(v - mean) / scale`` brings to this one."""
+        return replace(self, layers=(self.layers[0].after(mean, scale), *self.layers[1:]))
 
     def with_metadata(self, **values: Any) -> "Stack":
         """Return the same stack with these values added to its metadata."""

@@ -80,7 +80,7 @@ def test_the_automatic_rate_falls_where_visible_units_swing():
 
 @pytest.mark.parametrize(("excess", "visible"), [(0.0, "bernoulli"), (1e-9, "bernoulli"), (1e-3, "gaussian")])
 def test_rounding_does_not_turn_bits_into_real_numbers(excess, visible):
-    X = np.array([[0.0, 1 + excess], [1.0, 0.0]] * 5)
+    X = np.array([[0.0, 1 + excess], [1.0, 0.0], [0.5, 0.5]] * 5)
     assert choose_visible("auto", as_source(X))[0].spec == visible
     assert choose_visible("auto", as_source(-X + 1))[0].spec == visible
 

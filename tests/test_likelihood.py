@@ -107,7 +107,6 @@ def test_large_weights_of_either_sign_stay_exact():
         logit = weights.vbias[i] + (np.logaddexp(0, x + W[i]) - np.logaddexp(0, x)).sum(axis=1)
         expected -= np.where(v[:, i] == 1, np.logaddexp(0, -logit), np.logaddexp(0, logit))
     np.testing.assert_allclose(pseudo_log_likelihood(weights, v), expected, rtol=1e-9)
-    assert np.isfinite(pseudo_log_likelihood(weights, v * 1e5)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

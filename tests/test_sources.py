@@ -231,10 +231,10 @@ def test_values_that_are_not_finite_are_named(value, check, convert):
 def test_values_outside_the_unit_interval_are_named(value):
     data = RNG.random((9, 4))
     data[0, 0], data[0, 1] = 0, 1
-    check_domain(as_source(data), Bernoulli(), 4)
+    check_domain(as_source(data), Bernoulli(), block_size=4)
     data[5, 3] = value
     with pytest.raises(DataError, match=f"row 5, column 3 .*{value:g}.*minmax.*gaussian"):
-        check_domain(as_source(data), Bernoulli(), 4)
+        check_domain(as_source(data), Bernoulli(), block_size=4)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from deepbelief.finetuning import FineTuner, Labelled
 from deepbelief.layer import choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.network import Layer, Network
-from deepbelief.pretraining import scaled, visible_above
+from deepbelief.pretraining import visible_above
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import ArraySource, RowSource, SubsetSource
+from deepbelief.sources import ArraySource, RowSource, SubsetSource, scaled
 from deepbelief.stack import Stack, Weights
 from deepbelief.units import Unit, get_unit
 
@@ -206,7 +206,11 @@ def machine_objectives(
             visible = get_unit(weights.visible if i or isinstance(template.visible, str) else template.visible)
             hidden = get_unit(weights.hidden if isinstance(template.hidden, str) else template.hidden)
         else:
-            unit = choose_visible(template.visible, source) if hidden is None else visible_above(hidden, source)
+            unit = (
+                choose_visible(template.visible, source, scale=template.scale)
+                if hidden is None
+                else visible_above(hidden, source)
+            )
             visible, hidden = unit[0], get_unit(template.hidden)
             weights = initial_weights(
                 int(size), *unit[:1], hidden, *unit[1:], seed=run, layer=i, sparsity_target=template.sparsity_target

@@ -16,9 +16,8 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
-from deepbelief.pretraining import scaled
 from deepbelief.seeds import host_rng
-from deepbelief.sources import RowSource
+from deepbelief.sources import RowSource, scaled
 from deepbelief.stack import Weights
 from deepbelief.training import Reporter, Rows, run_epochs, split_rows
 from deepbelief.units import get_unit
@@ -116,7 +115,7 @@ class PretrainRun:
         """Return the pseudo-log-likelihoods of held-out rows, or less the squared errors of their reconstruction."""
         machine = self._trainer.machine
         if self._by_likelihood:
-            weights = machine.weights()
+            weights = replace(machine.weights(), mean=None, scale=None)  # the rows have entered
             n_bits = min(HELD_BITS, weights.n_visible) if weights.visible_unit.enumerable else None
             return pseudo_log_likelihood(weights, self._held, n_bits=n_bits)
         bk = machine.bk
@@ -142,9 +141,9 @@ def pretraining_plan(own: Any, X: Any, bk: Backend, seed: int) -> Plan:
         sizes = layer_sizes(own.hidden_layer_sizes, source)
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
         settings, where = of_kind(rbm_settings(template), own), "layer 1"
-    choose_visible(settings.visible, source)  # an error then names a row of the whole
+    choose_visible(settings.visible, source, scale=settings.scale)  # an error then names a row of the whole
     train, held_source, _, _ = split_rows(source, template.validation_fraction or HELD_OUT, seed)
-    unit, mean, scale, visible_mean = choose_visible(settings.visible, train)
+    unit, mean, scale, visible_mean = choose_visible(settings.visible, train, scale=settings.scale)
     weights = initial_weights(
         size, unit, get_unit(settings.hidden), mean, scale, visible_mean, seed=seed, layer=0,
         sparsity_target=settings.sparsity_target, is_model=settings.is_model,

@@ -32,9 +32,9 @@ from deepbelief.layer import choose_visible
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
-from deepbelief.pretraining import scaled, transform
+from deepbelief.pretraining import transform
 from deepbelief.schedules import Schedule
-from deepbelief.sources import RowSource, as_source
+from deepbelief.sources import OF_NETWORKS, RowSource, as_source, checked, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.units import Unit, get_unit
@@ -284,7 +284,7 @@ class DeepAutoencoder(
             self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, keeper)
             hidden, head = unroll(self.pretrained_stack_)
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
-        train, validation = Labelled(scaled(source, self.pretrained_stack_.layers[0])), None
+        train, validation = Labelled(checked(source, self.pretrained_stack_.layers[0], OF_NETWORKS)), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
@@ -311,7 +311,7 @@ class DeepAutoencoder(
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
         templates = code_templates(self.rbm, n_layers, self.code)
         self._check_tied(any(get_unit(template.hidden).scaled_above for template in templates[:-1]))
-        self._loss_for(choose_visible(templates[0].visible, source)[0])
+        self._loss_for(choose_visible(templates[0].visible, source, scale=templates[0].scale)[0])
         return templates
 
     def _loss(self) -> Loss:
@@ -396,7 +396,7 @@ class DeepAutoencoder(
     def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""
         network = self._autoencoder(bk)
-        for start, stop, rows, output in outputs(network, scaled(source, self._first)):
+        for start, stop, rows, output in outputs(network, entering(source, self._first, OF_NETWORKS)):
             yield start, stop, self._first.leave(bk.to_numpy(rows)), self._first.leave(bk.to_numpy(output))
 
     def score(self, X: Any, y: Any = None) -> float:

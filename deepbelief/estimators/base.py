@@ -12,14 +12,30 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from deepbelief.backends import Backend, get_backend
 from deepbelief.components import check_components
 from deepbelief.distributed import Partitioned, is_dask
-from deepbelief.errors import BackendError, DataError, DivergenceError, DivergenceWarning, SettingError, user_level
+from deepbelief.errors import (
+    BackendError,
+    DataError,
+    DivergenceError,
+    DivergenceWarning,
+    SettingError,
+    unknown,
+    user_level,
+)
 from deepbelief.estimators.labels import as_labels, filled
 from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import Pretrained, pretrain
 from deepbelief.schedules import get_schedule, needs_validation
-from deepbelief.sources import FiniteSource, RowSource, as_source, check_binarization, is_stored
+from deepbelief.sources import (
+    SCALES,
+    FiniteSource,
+    RowSource,
+    as_source,
+    check_binarization,
+    checked,
+    is_stored,
+)
 from deepbelief.stack import Stack
 from deepbelief.training import split_rows
 from deepbelief.units import get_unit
@@ -177,8 +193,10 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     if rbm.sparsity_target is not None:
         check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
     get_optimizer(rbm.solver, nesterov=False)
+    if rbm.scale not in SCALES:
+        raise SettingError(unknown("scale", rbm.scale, SCALES))
     return RBMSettings(
-        visible=rbm.visible, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
+        visible=rbm.visible, scale=rbm.scale, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
         n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
         learn_variance=bool(rbm.learn_variance),
         learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
@@ -227,7 +245,10 @@ def pretrain_on(
         run |= {"validation_fraction": validation_fraction}
         return source.pretrain(sizes, settings, seed=seed, start=start, **run)
     held_out = None
+    if start is not None:
+        checked(source, start.layers[0])
     if validation_fraction:
-        choose_visible(settings[0].visible if start is None else start.layers[0].visible, source)  # its row in an error
+        if start is None:  # an error then names a row of the whole
+            choose_visible(settings[0].visible, source, scale=settings[0].scale)
         source, held_out, _, _ = split_rows(source, validation_fraction, seed)
     return pretrain(source, sizes, settings, bk=bk, seed=seed, held_out=held_out, start=start, **run)

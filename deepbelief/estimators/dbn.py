@@ -77,7 +77,8 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
     settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
     if isinstance(rbm, (list, tuple)):
         return settings
-    return [settings[0], *(replace(each, binarize=None, learn_variance=False) for each in settings[1:])]
+    above = [replace(each, scale="none", binarize=None, learn_variance=False) for each in settings[1:]]
+    return [settings[0], *above]
 
 
 PRETRAININGS = ("rbm", "denoising", "none")

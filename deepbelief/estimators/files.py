@@ -3,13 +3,14 @@
 import itertools
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from deepbelief import hdf5
 from deepbelief.backends import BACKENDS, get_backend, is_backend_name
-from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
+from deepbelief.errors import DataError, DeepBeliefError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
@@ -26,6 +27,7 @@ from deepbelief.optimizers import get_optimizer
 from deepbelief.recurrent import CELLS, RecurrentState, RecurrentWeights, get_cell
 from deepbelief.recurrent.model import NAMES
 from deepbelief.seeds import run_seed
+from deepbelief.sources import Scaling
 from deepbelief.stack import Stack
 from deepbelief.units import get_unit
 
@@ -99,6 +101,25 @@ def load(path: str | os.PathLike[str]) -> Any:
         If there is no such file.
     """
     return from_model_file(hdf5.read(path))
+
+
+def with_own_scaling(model: ModelFile) -> ModelFile:
+    """Return a model that takes rows in the units of the data.
+
+    Files of early versions keep the scaling of the command line beside the model, in their metadata.
+    """
+    recorded = model.metadata.get("scaling")
+    metadata = {name: value for name, value in model.metadata.items() if name != "scaling"}
+    if not isinstance(recorded, Mapping) or "kind" not in recorded or model.stack is None:
+        return model
+    try:
+        own = Scaling.from_dict(recorded).map_of(model.stack.sizes[0])
+    except (DeepBeliefError, TypeError, ValueError) as error:
+        raise FileFormatError("its metadata hold no valid scaling") from error
+    if own is None:
+        return replace(model, metadata=metadata)
+    pretrained = None if model.pretrained is None else model.pretrained.after(*own)
+    return replace(model, stack=model.stack.after(*own), pretrained=pretrained, metadata=metadata)
 
 
 def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
@@ -234,6 +255,8 @@ def from_model_file(model: ModelFile) -> Any:
     """Return the fitted estimator that a file holds."""
     if model.stack is None:
         raise FileFormatError("the file holds no layers")
+    model = with_own_scaling(model)
+    assert model.stack is not None
     if model.kind == "Stack":
         return model.stack
     try:

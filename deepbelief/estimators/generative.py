@@ -10,6 +10,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.sampling import fill_in, sample
+from deepbelief.sources import check_values
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 
@@ -143,6 +144,7 @@ def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:
         )
     held = np.broadcast_to(held, (n_samples, weights.n_visible))
     _check_groups(held, weights, "clamp")
+    check_values(held, weights)
     return held
 
 
@@ -159,6 +161,7 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
     if len(empty):
         raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
     _check_groups(rows, estimator.weights_, "X")
+    check_values(rows, estimator.weights_)
     return rows
 
 

@@ -27,15 +27,14 @@ from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import GradientEstimator, get_gradient
-from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
-from deepbelief.pretraining import Pretrained, scaled, transform
+from deepbelief.pretraining import FirstRows, Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
-from deepbelief.settings import check_binary
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import RowSource, binarized
+from deepbelief.sources import OF_DENSITIES, RowSource, checked, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, get_reporter
 from deepbelief.units import Unit, named_unit
@@ -53,6 +52,13 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
         Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else
         Gaussian with each column standardised by its mean and deviation in `fit`.
+    scale : {"none", "255", "minmax", "auto"}, default="none"
+        Map that rows go through on their way in, and back on their way out; decided in `fit` and kept with the
+        weights, so that every method takes and gives rows in the units of the data. ``"255"`` divides by 255,
+        ``"minmax"`` maps each column's range in `fit` to [0, 1], ``"auto"`` divides by 255 where the rows are grey
+        levels (bytes, or images with a maximum of 255) and else leaves them as they are. ``visible="auto"`` looks at
+        the scaled values. Later values outside [0, 1] are clipped, with a `DataWarning`, up to a distance of 1 in
+        `transform` and 0.1 in scores; values farther away are refused.
     hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
     gradient : {"cd", "mfcd", "pcd", "fpcd", "pt", "exact"} or GradientEstimator, default="cd"
         Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman
@@ -159,6 +165,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         n_components: int = 256,
         *,
         visible: str | Unit = "auto",
+        scale: str = "none",
         hidden: str | Unit = "bernoulli",
         gradient: str | GradientEstimator = "cd",
         gibbs_steps: int | tuple[int, int] = 1,
@@ -189,6 +196,7 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     ) -> None:
         self.n_components = n_components
         self.visible = visible
+        self.scale = scale
         self.hidden = hidden
         self.gradient = gradient
         self.gibbs_steps = gibbs_steps
@@ -284,36 +292,38 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         again = hasattr(self, "weights_")
         source = check_rows(self, X, bk, reset=not again)
         settings = rbm_settings(self)
-        check_binary(self.visible, source, settings.binarize)
         check_number("n_components", self.n_components, low=1, integer=True)
         if not again:
             self._seed_of_run(again=False)
             self._state = LayerState()
-        source = binarized(source, settings.binarize, self._seed, "rows", self._state.epochs)
+        first = FirstRows.of(
+            source, None, settings, self._seed, self.weights_ if again else None, epoch=(self._state.epochs,)
+        )
         if not again:
             visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
-            unit, mean, scale, visible_mean = choose_visible(visible, source)
+            unit, mean, scale, visible_mean = first.visible(visible, settings)
             self.weights_ = initial_weights(
                 int(self.n_components), unit, named_unit(self.hidden), mean, scale, visible_mean,
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
             self.history_ = []
-        self._train_once(source, replace(settings, binarize=None, averaging=0.0), bk)
+        rows = first.drawn if first.entered else checked(source, self.weights_, OF_DENSITIES)
+        self._train_once(rows, replace(settings, binarize=None, averaging=0.0), bk)
         return self
 
-    def _train_once(self, source: RowSource, settings: RBMSettings, bk: Backend) -> None:
+    def _train_once(self, entering: RowSource, settings: RBMSettings, bk: Backend) -> None:
         momentum = settings.momentum
         if momentum == "auto" and get_gradient(settings.gradient, 1).momentum == "auto":
             momentum = 0.5 if self._state.updates < 500 else 0.9
         batch_size = 10 if settings.batch_size == "auto" else settings.batch_size
         settings = replace(
             settings, visible=self.weights_.visible, momentum=momentum, schedule="constant", batch_size=batch_size
-        ).resolve(source.shape[0], self.weights_.n_visible, self.weights_.n_hidden, self.weights_.visible_mean)
+        ).resolve(entering.shape[0], self.weights_.n_visible, self.weights_.n_hidden, self.weights_.visible_mean)
         trainer = LayerTrainer(
             self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
         )
         epoch = self._state.epochs
-        rows = Rows(scaled(source, self.weights_), bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
+        rows = Rows(entering, bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
         labels: dict[str, Any] = {"phase": "partial_fit"}
         labels |= {} if self.binarize is None else {"binarize": self.binarize}
         reporter = get_reporter(self.verbose)
@@ -394,14 +404,14 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            Booleans for Bernoulli visible units.
+            Booleans for Bernoulli visible units whose rows are not scaled.
         """
         source, bk = self._rows_of(v)
         machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
-        states = bk.asarray(scaled(source, self.weights_).take(slice(None)), dtype=machine.dtype)
+        states = bk.asarray(entering(source, self.weights_, OF_DENSITIES).take(slice(None)), dtype=machine.dtype)
         h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
         out = self.weights_.leave(bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states))))
-        if self.weights_.visible_unit.enumerable:
+        if self.weights_.visible_unit.enumerable and self.weights_.mean is None:
             out = out.astype(bool)
         return on_device(out, v, bk)
 

@@ -27,7 +27,15 @@ from deepbelief.pretraining import pretrain
 from deepbelief.sampling import sample
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import JoinedSource, RowSource, ScaledSource, SubsetSource, as_source
+from deepbelief.sources import (
+    OF_DENSITIES,
+    OF_NETWORKS,
+    JoinedSource,
+    RowSource,
+    SubsetSource,
+    as_source,
+    entering_as,
+)
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
 from deepbelief.units import Labelled, get_unit, named_unit
@@ -214,7 +222,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     def _initial(self, source: RowSource, numbers: Array, n_classes: int, settings: RBMSettings, seed: int) -> Weights:
         """Return weights to start from, for rows with their labels beside them."""
         visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
-        unit, mean, scale, visible_mean = choose_visible(visible, source)
+        unit, mean, scale, visible_mean = choose_visible(visible, source, scale=settings.scale)
         shares = (np.bincount(numbers, minlength=n_classes) + 1) / (len(numbers) + n_classes)
         means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
         if mean is not None:
@@ -225,15 +233,15 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             seed=seed, layer=0, sparsity_target=settings.sparsity_target,
         )  # fmt: skip
 
-    def _joint(self, X: Any) -> tuple[Array, Backend]:
+    def _joint(self, X: Any, beyond: float = OF_NETWORKS) -> tuple[Array, Backend]:
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk)
         machine, n = Machine(self.weights_, bk), self.n_features_in_
-        if self.weights_.mean is not None and self.weights_.scale is not None:
-            source = ScaledSource(source, self.weights_.mean[:n], self.weights_.scale[:n])
         data: Any = machine.visible.data  # type: ignore[attr-defined]
+        mean, scale = (None if each is None else each[:n] for each in (self.weights_.mean, self.weights_.scale))
+        source = entering_as(source, data, mean, scale, beyond)
         found = np.empty((source.shape[0], len(self.classes_)))
         for start, stop, v in Rows(source, bk, machine.dtype).blocks(BLOCK_ROWS):
             x = bk.xp.matmul(v, machine.W[:n])
@@ -323,7 +331,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_rows,)
         """
-        joint, _ = self._joint(X)
+        joint, _ = self._joint(X, OF_DENSITIES)
         return -np.logaddexp.reduce(joint, axis=1)  # type: ignore[no-any-return]
 
     def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Array:

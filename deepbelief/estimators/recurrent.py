@@ -11,14 +11,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile, Found, Keeper, keeping
-from deepbelief.errors import SettingError
+from deepbelief.errors import SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, warn_diverged
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.pretraining import pretrain, scaled
+from deepbelief.pretraining import pretrain
 from deepbelief.recurrent import (
     NextFrame,
     RecurrentSettings,
@@ -33,7 +33,7 @@ from deepbelief.recurrent import (
 from deepbelief.recurrent.cells import Cell
 from deepbelief.recurrent.phases import frame_gradient
 from deepbelief.schedules import Schedule, get_schedule, needs_validation
-from deepbelief.sources import RowSource
+from deepbelief.sources import SCALES, RowSource, checked
 from deepbelief.stack import State, Weights
 from deepbelief.training import Record, Reporter, Rows, get_reporter
 from deepbelief.units import Unit, get_unit, named_unit
@@ -54,6 +54,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
     n_recurrent : int, default=100
         Recurrent units.
     visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
+        As for `RBM`.
+    scale : {"none", "255", "minmax", "auto"}, default="none"
         As for `RBM`.
     cell : {"tanh", "gru"}, default="tanh"
         ``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.
@@ -133,6 +135,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         n_recurrent: int = 100,
         *,
         visible: str | Unit = "auto",
+        scale: str = "none",
         cell: str | Cell = "tanh",
         truncation: int = 100,
         gradient: str | GradientEstimator = "cd",
@@ -156,6 +159,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         self.n_components = n_components
         self.n_recurrent = n_recurrent
         self.visible = visible
+        self.scale = scale
         self.cell = cell
         self.truncation = truncation
         self.gradient = gradient
@@ -193,6 +197,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             raise SettingError(f"warm_start must be True or False, got {self.warm_start!r}")
         if self.visible != "auto":
             named_unit(self.visible)
+        if self.scale not in SCALES:
+            raise SettingError(unknown("scale", self.scale, SCALES))
         get_cell(self.cell)
         get_optimizer(self.solver, nesterov=False)
         if needs_validation(get_schedule(self.schedule)):
@@ -300,7 +306,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
         if self.pretrain_frames:
             rbm = RBMSettings(
-                visible=self.visible, gradient=CD(int(self.gibbs_steps), sample_visible=True),
+                visible=self.visible, scale=self.scale, gradient=CD(int(self.gibbs_steps), sample_visible=True),
                 n_iter=int(self.pretrain_frames),
             )  # fmt: skip
             found = pretrain(
@@ -310,7 +316,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             warn_diverged(found.diverged)
             return found.stack.layers[0], found.history
         visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
-        unit, mean, scale, visible_mean = choose_visible(visible, run.source)
+        unit, mean, scale, visible_mean = choose_visible(visible, run.source, scale=self.scale)
         weights = initial_weights(
             int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=run.seed, layer=0
         )
@@ -375,7 +381,7 @@ class _Run:
         trainer = RecurrentTrainer(
             machine, settings, self.lengths, self.bk, seed=self.seed, horizon=last, state=state
         )  # fmt: skip
-        rows = Rows(scaled(self.source, machine.frame), self.bk, trainer.model.dtype)
+        rows = Rows(checked(self.source, machine.frame), self.bk, trainer.model.dtype)
         self.keeper.enter(phase, partial(_context, machine, history))
         self.reporter.begin({"phase": phase, "n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first})
         history += trainer.train(

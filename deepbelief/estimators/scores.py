@@ -11,8 +11,7 @@ from deepbelief.estimators.base import check_backend, rows_to_use
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin, explained_variance
 from deepbelief.likelihood import LogLikelihood, log_likelihood, pseudo_log_likelihood
 from deepbelief.machine import Machine
-from deepbelief.pretraining import scaled
-from deepbelief.sources import RowSource, blocks
+from deepbelief.sources import OF_DENSITIES, RowSource, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Rows
 from deepbelief.units import get_unit
@@ -55,7 +54,7 @@ class ScoredMixin(LayerReconstructionMixin):
         """
         source, bk = self._rows_of(X)
         machine = Machine(self.weights_, bk)
-        rows = Rows(scaled(source, self.weights_), bk, machine.dtype)
+        rows = Rows(entering(source, self.weights_, OF_DENSITIES), bk, machine.dtype)
         parts = [bk.to_numpy(machine.free_energy(block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
         return np.concatenate(parts)
 
@@ -84,8 +83,7 @@ class ScoredMixin(LayerReconstructionMixin):
         if not self.weights_.has_pseudo_likelihood:
             return -self.free_energy(X)  # type: ignore[no-any-return]
         source, bk = self._rows_of(X)
-        parts = [pseudo_log_likelihood(self.weights_, block, n_bits=n_bits, backend=bk) for block in blocks(source)]
-        return np.concatenate(parts)
+        return pseudo_log_likelihood(self.weights_, source, n_bits=n_bits, backend=bk)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return how well the model fits the rows: larger is better, comparable between models of the same units.

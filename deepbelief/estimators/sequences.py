@@ -10,12 +10,11 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend, check_number, check_rows, is_source, on_device
 from deepbelief.estimators.streams import next_stream
-from deepbelief.pretraining import scaled
 from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
 from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.sampling import expected_frames, sample_sequence
 from deepbelief.seeds import stream
-from deepbelief.sources import RowSource, blocks
+from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering
 from deepbelief.training import Rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -119,7 +118,7 @@ class SequenceModelMixin(TransformerMixin):
         check_is_fitted(self, "machine_")
         bk = check_backend(self.backend, X)
         source, lengths = as_sequences(self, X, lengths, bk, reset=False)
-        rows = Rows(scaled(source, self.machine_.frame), bk, self.machine_.frame.W.dtype)
+        rows = Rows(entering(source, self.machine_.frame, OF_DENSITIES), bk, self.machine_.frame.W.dtype)
         return bk, rows, *states_before(self.machine_, rows, lengths, bk)
 
     def transform(self, X: Any, lengths: Any = None) -> Any:

@@ -36,8 +36,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, redrawn, stack_from_layers
-from deepbelief.pretraining import scaled
-from deepbelief.sources import RowSource
+from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.stack import Stack
 from deepbelief.training import Record, Reporter, get_reporter
 
@@ -174,7 +173,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         first = self.pretrained_stack_.layers[0]
         assert train.targets is not None
         targets = train.targets.astype(first.W.dtype) if train.targets.dtype.kind == "f" else train.targets
-        parts: tuple[Labelled, ...] = (replace(train, rows=scaled(train.rows, first), targets=targets),)
+        parts: tuple[Labelled, ...] = (replace(train, rows=checked(train.rows, first, OF_NETWORKS), targets=targets),)
         if self.early_stopping:
             parts = hold_out(parts[0], self.validation_fraction, self._seed, by_class=self._head.by_class)
         for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):
@@ -187,7 +186,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk)
         network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
-        return network, scaled(source, self.pretrained_stack_.layers[0]), bk
+        return network, entering(source, self.pretrained_stack_.layers[0], OF_NETWORKS), bk
 
     def _outputs(self, X: Any, *, top: bool = False) -> Array:
         """Return the network's outputs for rows, or those of its top hidden layer, on the host."""

@@ -12,10 +12,10 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_number, is_source
 from deepbelief.network import layers_from_stack
-from deepbelief.pretraining import scaled, transform
+from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import RowSource, SubsetSource, as_source
+from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, entering
 from deepbelief.stack import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -140,7 +140,7 @@ def hidden_values(model: Any, X: Any, layer: int) -> Array:
     stack = layers_of(model)
     if layer == len(stack) - 1 and hasattr(model, "transform"):
         return np.asarray(model.transform(X))
-    values = scaled(_source(X, stack), stack.layers[0]).take(slice(None))
+    values = entering(_source(X, stack), stack.layers[0], OF_NETWORKS).take(slice(None))
     bk = get_backend("numpy")
     for part in layers_from_stack(stack, getattr(model, "activation", "auto"))[: layer + 1]:
         values = part.activation.forward(bk, values @ part.W, part.bias)

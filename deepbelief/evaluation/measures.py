@@ -10,9 +10,8 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.losses import CrossEntropy
 from deepbelief.machine import Layers
-from deepbelief.pretraining import scaled
 from deepbelief.rows import BLOCK_ROWS
-from deepbelief.sources import RowSource, blocks
+from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, blocks, entering
 from deepbelief.stack import Stack
 
 Array = NDArray[Any]
@@ -55,7 +54,7 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
     ndarray of shape (n_layers, n_rows), float64
         Gaussian inputs are in standard deviations of the training rows.
     """
-    layers, source = Layers(stack, bk), scaled(rows, stack.layers[0])
+    layers, source = Layers(stack, bk), entering(rows, stack.layers[0], OF_NETWORKS)
     errors = np.zeros((len(stack), source.shape[0]))
     for start in range(0, source.shape[0], BLOCK_ROWS):
         v = bk.asarray(source.take(slice(start, start + BLOCK_ROWS)), dtype=stack.layers[0].W.dtype)
@@ -75,7 +74,7 @@ def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float,
         return None
     n = min(rows.shape[0], MAX_PSEUDO_ROWS)
     index = np.linspace(0, rows.shape[0] - 1, n).round().astype(np.intp)
-    return float(pseudo_log_likelihood(weights, scaled(rows, weights).take(index)).mean()), n
+    return float(pseudo_log_likelihood(weights, SubsetSource(rows, index)).mean()), n
 
 
 def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]:

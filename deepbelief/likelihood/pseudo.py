@@ -10,6 +10,7 @@ from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
+from deepbelief.sources import OF_DENSITIES, as_source, blocks, entering
 from deepbelief.stack import Weights
 
 DeviceArray = Any
@@ -30,7 +31,8 @@ def pseudo_log_likelihood(
     ----------
     weights : Weights or fitted RBM
         Bernoulli or softmax visible units, Bernoulli hidden units.
-    X : array-like of shape (n_rows, n_visible)
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
+        In the units of the training rows. Values slightly outside their range are clipped, with a warning.
     n_bits : int, optional
         Use only so many visible units, drawn once for all rows, and scale up; None: all.
     random_state : int
@@ -43,6 +45,8 @@ def pseudo_log_likelihood(
 
     Raises
     ------
+    DataError
+        If a value is far outside the domain of the visible units.
     SettingError
         If the visible units are Gaussian, or the hidden units have no free energy of this form.
 
@@ -67,13 +71,15 @@ def pseudo_log_likelihood(
             raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
         groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
-    X, machine = np.asarray(X), double_machine(weights, backend)
-    rows = max(1, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape)))
+    machine = double_machine(weights, backend)
+    if len(np.shape(X)) == 2 and not np.shape(X)[0]:
+        return np.zeros(0)
+    rows = entering(as_source(X), weights, OF_DENSITIES)
     parts = []
-    for start in range(0, len(X), rows):
-        v = machine.bk.asarray(X[start : start + rows], dtype=np.float64)
+    for block in blocks(rows, max(1, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape)))):
+        v = machine.bk.asarray(block, dtype=np.float64)
         parts.append(np.asarray(machine.bk.to_numpy(score(machine, v, groups))))
-    return scale * np.concatenate(parts) if parts else np.zeros(0)
+    return scale * np.concatenate(parts)
 
 
 def _groups(weights: Weights) -> list[slice]:

@@ -194,7 +194,8 @@ def check_rows(stack: Stack, source: RowSource) -> None:
         return
     start = 0
     for block in blocks(source):
-        wrong = np.argwhere((block != 0) & (block != 1))
+        v = weights.enter(block)
+        wrong = np.argwhere((v != 0) & (v != 1))
         if len(wrong):
             row, column = wrong[0]
             raise GreyLevelError(
@@ -216,8 +217,7 @@ def unnormalised(
         One column for a single layer.
     """
     parts = [bound_samples(stack, v, n_vectors=n_vectors, backend=backend) for v in _entering(stack.layers[0], source)]
-    scale = stack.layers[0].scale
-    return np.concatenate(parts) - (0.0 if scale is None else float(np.log(scale.astype(np.float64)).sum()))
+    return np.concatenate(parts) - stack.layers[0].log_volume
 
 
 def _entering(weights: Weights, source: RowSource) -> Iterator[Array]:

@@ -80,8 +80,7 @@ def frame_log_likelihood(
         energy = bk.to_numpy(machine.free_energy(v)).astype(np.float64)
         log_z = exact_driven_log_z(machine) if exact else ais_driven_log_z(machine, rng, **ais)
         found[start:stop], variance[start:stop], how = -energy - log_z.log_z, log_z.variance, log_z.method
-    if weights.frame.scale is not None:  # densities in the units of the rows
-        found -= np.log(weights.frame.scale.astype(np.float64)).sum()
+    found -= weights.frame.log_volume
     mean, error = float(found.mean()), 3 * float(np.sqrt(variance.sum())) / len(found)
     return FrameLogLikelihood(found, mean - error - 0.5 * float(variance.mean()), mean + error, how)
 

@@ -4,6 +4,16 @@ from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, c
 from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_domain, column_statistics, refuse_foreign
 from deepbelief.sources.content import Content
 from deepbelief.sources.convert import as_source, is_stored
+from deepbelief.sources.entering import (
+    OF_DENSITIES,
+    OF_NETWORKS,
+    EnteringSource,
+    check_values,
+    checked,
+    entering,
+    entering_as,
+    scaled,
+)
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.parquet import ParquetSource
@@ -20,17 +30,20 @@ from deepbelief.sources.rows import (
     csr_of,
     underlying,
 )
-from deepbelief.sources.scaling import SCALES, Scaling
+from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
 from deepbelief.sources.zarr import ZarrSource
 
 __all__ = [
     "BINARIZATIONS",
+    "OF_DENSITIES",
+    "OF_NETWORKS",
     "SCALES",
     "ArraySource",
     "ColumnStatistics",
     "ComputedSource",
     "Content",
+    "EnteringSource",
     "FiniteSource",
     "HDF5Source",
     "JoinedSource",
@@ -48,14 +61,21 @@ __all__ = [
     "blocks",
     "check_binarization",
     "check_domain",
+    "check_values",
+    "checked",
     "chunk_rows",
+    "column_map",
     "column_statistics",
     "csr_of",
     "digest",
+    "entering",
+    "entering_as",
     "fingerprint",
     "fits_on_disk",
+    "grey_levels",
     "is_stored",
     "read",
     "refuse_foreign",
+    "scaled",
     "underlying",
 ]

@@ -11,6 +11,8 @@ from deepbelief.errors import DataError
 from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows
 from deepbelief.units import Foreign, Unit
 
+N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
+
 
 @dataclass(frozen=True, eq=False)
 class ColumnStatistics:
@@ -29,6 +31,21 @@ class ColumnStatistics:
     var: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
+
+    def scaled(self, mean: Any, scale: Any) -> "ColumnStatistics":
+        """Return those of the rows ``(v - mean) / scale``."""
+        center, low, high = ((values - mean) / scale for values in (self.mean, self.min, self.max))
+        return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high)
+
+    def constant(self, dtype: Any) -> NDArray[np.bool_]:
+        """Tell which columns are constant, up to the rounding of values of this dtype."""
+        largest = np.maximum(np.abs(self.min), np.abs(self.max))
+        return np.asarray(np.sqrt(self.var) <= N_ROUNDINGS * np.finfo(dtype).eps * largest)
+
+    def two_valued(self, dtype: Any) -> NDArray[np.bool_]:
+        """Tell which columns hold two values only: no others have that variance between these ends."""
+        bound = (self.max - self.mean) * (self.mean - self.min)
+        return np.asarray(~self.constant(dtype) & (self.var >= bound * (1 - 1e-9)))
 
 
 def _first(bad: NDArray[np.bool_]) -> tuple[int, int]:
@@ -142,13 +159,14 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     return ColumnStatistics(n, mean, squares / n, low, high)
 
 
-def check_domain(source: RowSource, unit: Unit, block_size: int = 1024) -> None:
-    """Raise DataError unless every value belongs to a unit type.
+def check_domain(source: RowSource, unit: Unit, own: tuple[Any, Any] | None = None, *, block_size: int = 1024) -> None:
+    """Raise DataError unless every value, scaled where a map is given, belongs to a unit type.
 
     Parameters
     ----------
     source : RowSource
     unit : Unit
+    own : tuple of (mean, scale), optional
     block_size : int
         Rows that are in memory at once.
 
@@ -161,7 +179,7 @@ def check_domain(source: RowSource, unit: Unit, block_size: int = 1024) -> None:
     for block in blocks(source, block_size):
         if not np.isfinite(block).all():
             _refuse_non_finite(block, start)
-        found = unit.foreign(block)
+        found = unit.foreign(block if own is None else (block - own[0]) / own[1])
         if found is not None:
             refuse_foreign(unit, found, start + found.row, block[found.row, found.column])
         start += len(block)
@@ -172,5 +190,6 @@ def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any) -> NoReturn
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(
         f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: "
-        "scale the columns (MinMaxScaler, --scale minmax or 255) or use visible='gaussian'"
-    )
+        "scale the columns (scale='minmax' or '255', --scale minmax or 255) or use visible='gaussian'",
+        row=row, column=found.column, value=float(value),
+    )  # fmt: skip

@@ -1,17 +1,86 @@
 """Scaling decided once on the training rows, kept as plain values and applied to any rows later."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError, SettingError
-from deepbelief.sources.checks import column_statistics
-from deepbelief.sources.rows import RowSource, ScaledSource, blocks
+from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.sources.checks import ColumnStatistics, column_statistics
+from deepbelief.sources.rows import Array, RowSource, ScaledSource, blocks
 
 SCALES = ("auto", "none", "255", "minmax")
+MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
+MIN_BRIGHT = 0.25  # share of the columns of a table in image shape that reach it
+MIN_SIDE = 8  # pixels of the smallest images
+
+
+def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> tuple[Array, Array] | None:
+    """Return (mean, scale) of each column by which rows become ``(v - mean) / scale``; None: they stay as they are.
+
+    Parameters
+    ----------
+    scale : {"none", "255", "minmax", "auto"}
+        ``"auto"`` divides grey levels by 255, as `grey_levels` knows them, and leaves other rows as they are.
+    source : RowSource
+    statistics : ColumnStatistics
+        Of all training rows.
+    """
+    if scale not in SCALES:
+        raise SettingError(unknown("scale", scale, SCALES))
+    if scale == "auto":
+        scale = "255" if grey_levels(source, statistics) else "none"
+    if scale == "minmax":
+        spread = statistics.max - statistics.min
+        return statistics.min, np.where(statistics.constant(source.dtype) | (spread <= 0), 1.0, spread)
+    n = len(statistics.min)
+    return (np.zeros(n), np.full(n, 255.0)) if scale == "255" else None
+
+
+def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence[str] | None = None) -> str:
+    """Say why rows are grey levels from 0 to 255; an empty text: they are not known to be.
+
+    Whole numbers alone are not: tables of ages, counts and codes hold those too.
+
+    Parameters
+    ----------
+    source : RowSource
+    statistics : ColumnStatistics
+    names : sequence of str, optional
+        Names of the columns.
+
+    Examples
+    --------
+    >>> from deepbelief.sources import as_source, column_statistics
+    >>> rows = as_source(np.array([[0, 255], [130, 7]], np.uint8))
+    >>> grey_levels(rows, column_statistics(rows))
+    'they are bytes with a maximum of 255'
+    """
+    low, high = float(statistics.min.min()), float(statistics.max.max())
+    if low < 0 or high > 255:
+        return ""
+    if _stored_dtype(source) == np.uint8 and high >= MIN_BYTE:
+        return f"they are bytes with a maximum of {high:g}"
+    if high != 255 or np.mean(statistics.max >= MIN_BYTE) < MIN_BRIGHT:
+        return ""
+    if names is not None and all(str(name).lower().startswith("pixel") for name in names):
+        return "their columns are named as pixels and their maximum is 255"
+    for channels, kind in ((1, ""), (3, " in colour")):
+        side = math.isqrt(len(statistics.max) // channels)
+        if side >= MIN_SIDE and channels * side * side == len(statistics.max):
+            return f"they have the shape of images of {side} x {side} pixels{kind} and a maximum of 255"
+    return ""
+
+
+def _stored_dtype(source: Any) -> Any:
+    """Return the dtype of the values below all that picks or scales them."""
+    for held in ("source", "array", "matrix", "dataset"):
+        while hasattr(source, held):
+            source = getattr(source, held)
+    return getattr(source, "dtype", None)
 
 
 @dataclass(frozen=True)
@@ -45,6 +114,16 @@ class Scaling:
             raise SettingError("scaling by 'minmax' needs one mean and one scale per column, the other kinds none")
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(v) and v > 0 for v in self.scale):
             raise SettingError("the means of a scaling must be finite and its scales positive")
+
+    def map_of(self, n_features: int) -> tuple[Array, Array] | None:
+        """Return mean and scale of each of so many columns; None: rows stay as they are."""
+        if self.kind == "255":
+            return np.zeros(n_features), np.full(n_features, 255.0)
+        if self.kind == "minmax":
+            if len(self.mean) != n_features:
+                raise DataError(f"the data have {n_features} features but the scaling has {len(self.mean)}")
+            return np.array(self.mean), np.array(self.scale)
+        return None
 
     def apply(self, source: RowSource) -> RowSource:
         """Return the rows scaled; DataError if their number of features is not that of the training rows."""

@@ -106,8 +106,14 @@ class Unit(Protocol):
     def admits(self, low: Any, high: Any) -> bool:
         """Tell whether column minima and maxima show that all values belong to this type."""
 
-    def foreign(self, block: Any) -> Foreign | None:
-        """Return the place of the first finite value that does not belong to this type; None: all do."""
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+        """Return the place of the first finite value that lies outside this type's domain; None: all belong.
+
+        ``beyond`` is the distance from the domain up to which values are let pass, to be clipped.
+        """
+
+    def clip(self, block: Any) -> None:
+        """Move values into the domain, in place, that lie outside it by less than `foreign` let pass."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` (without bias) by the mean of the unit's state."""
@@ -128,11 +134,12 @@ class Unit(Protocol):
         """Return visible biases that give these (smoothed) column means when W = 0."""
 
 
-def outside(block: Any) -> Foreign | None:
-    """Return the place of the first value that lies outside [0, 1] by more than rounding."""
-    if block.size and block.min() >= -ROUNDING and block.max() <= 1 + ROUNDING:
+def outside(block: Any, beyond: float = 0.0) -> Foreign | None:
+    """Return the place of the first value that lies outside [0, 1] by more than that, and than rounding."""
+    beyond = max(beyond, ROUNDING)
+    if not block.size or (block.min() >= -beyond and block.max() <= 1 + beyond):
         return None
-    wrong = (block < -ROUNDING) | (block > 1 + ROUNDING)
+    wrong = (block < -beyond) | (block > 1 + beyond)
     row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
     return Foreign(int(row), int(column)) if wrong.any() else None
 

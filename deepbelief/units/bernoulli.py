@@ -50,9 +50,13 @@ class Bernoulli:
         """Tell whether all columns lie in [0, 1]."""
         return bool(low.min() >= -ROUNDING and high.max() <= 1 + ROUNDING)
 
-    def foreign(self, block: Any) -> Foreign | None:
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value outside [0, 1]."""
-        return outside(block)
+        return outside(block, beyond)
+
+    def clip(self, block: Any) -> None:
+        """Clip to [0, 1], in place."""
+        np.clip(block, 0, 1, out=block)
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probability of state 1."""

@@ -49,9 +49,12 @@ class Gaussian:
         """Return True."""
         return True
 
-    def foreign(self, block: Any) -> Foreign | None:
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return None: all values belong."""
         return None
+
+    def clip(self, block: Any) -> None:
+        """Do nothing: all values belong."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Add the bias."""

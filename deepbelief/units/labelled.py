@@ -102,13 +102,17 @@ class Labelled:
         """Return False: the labels' sums have to be looked at."""
         return False
 
-    def foreign(self, block: Any) -> Foreign | None:
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value that either type refuses."""
         n = block.shape[1] - self.n_labels
-        found, label = self.data.foreign(block[:, :n]), self._label.foreign(block[:, n:])
+        found, label = self.data.foreign(block[:, :n], beyond), self._label.foreign(block[:, n:])
         if label is not None and (found is None or label.row < found.row):
             return label._replace(column=n + label.column)
         return found
+
+    def clip(self, block: Any) -> None:
+        """Move the values of the data into their domain, in place."""
+        self.data.clip(block[:, : -self.n_labels])
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means of the data units and the probabilities of the labels."""

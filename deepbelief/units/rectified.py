@@ -53,9 +53,12 @@ class Rectified:
         """Return False: rectified units are hidden units."""
         return False
 
-    def foreign(self, block: Any) -> Foreign | None:
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the first place: rectified units are hidden units."""
         return Foreign(0, 0)
+
+    def clip(self, block: Any) -> None:
+        """Do nothing: rectified units take no data."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias), what the unit passes on."""

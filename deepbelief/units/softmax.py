@@ -73,7 +73,7 @@ class Softmax:
         """Return False: the sums have to be looked at."""
         return False
 
-    def foreign(self, block: Any) -> Foreign | None:
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value outside [0, 1], or the first column of a group with another sum than 1.
 
         Groups that are missing (NaN) belong.
@@ -85,6 +85,9 @@ class Softmax:
                 total = block[wrong[0], s].sum()
                 found = Foreign(int(wrong[0]), s.start, f"its softmax group of {s.stop - s.start} sums to {total:g}")
         return found
+
+    def clip(self, block: Any) -> None:
+        """Do nothing: the values of a group are never let pass."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probabilities within each group."""

@@ -1,0 +1,130 @@
+"""Rows as they enter a layer: scaled by its map, and checked against the domain of its units."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataWarning, user_level
+from deepbelief.sources.checks import refuse_foreign
+from deepbelief.sources.rows import Array, Rows, RowSource, ScaledSource, csr_of
+from deepbelief.stack import Weights
+from deepbelief.units import Foreign, Unit
+
+OF_NETWORKS = 1.0
+"""Distance from [0, 1] up to which a network clips values: new rows reach further than those of training."""
+OF_DENSITIES = 0.1
+"""The same where a score says how typical rows are: a value far outside must not be taken for a typical one."""
+MIN_SCALE = 1e-30  # smallest scale of a column, so that float32 rows stay finite
+
+
+def scaled(source: RowSource, weights: Weights) -> RowSource:
+    """Return rows in the units of the data as they enter a layer."""
+    if weights.mean is None or weights.scale is None:
+        return source
+    return ScaledSource(source, weights.mean, weights.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class EnteringSource:
+    """Rows as they enter a layer, checked as they are read.
+
+    Values outside the domain of the units are clipped, with a warning, where they are no farther from it than
+    ``beyond``; values farther away are refused.
+
+    Parameters
+    ----------
+    source : RowSource
+        In the units of the data.
+    rows : RowSource
+        The same rows, scaled.
+    unit : Unit
+    beyond : float
+        In the units of the machine.
+    """
+
+    source: RowSource
+    rows: RowSource
+    unit: Unit
+    beyond: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and number of features."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that `take` gives."""
+        return self.rows.dtype
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows, as `RowSource.take`."""
+        block = self.rows.take(rows, out)
+        found = self.unit.foreign(block)
+        if found is None:
+            return block
+        numbers = np.arange(self.shape[0])[rows] if isinstance(rows, slice) else rows
+        far = self.unit.foreign(block, self.beyond)
+        if far is not None:
+            self._refuse(far, int(numbers[far.row]))
+        row = int(numbers[found.row])
+        warnings.warn(
+            f"row {row}, column {found.column} (both counted from 0) is {self._value(row, found.column):g}, slightly "
+            f"outside the range of the training rows; such values are clipped ({self.unit.domain})",
+            DataWarning,
+            stacklevel=user_level(),
+        )
+        block = block.copy() if out is None else out  # without `out` it may be a view of the data
+        self.unit.clip(block)
+        return block
+
+    def _value(self, row: int, column: int) -> float:
+        return float(self.source.take(np.array([row]))[0, column])
+
+    def _refuse(self, found: Foreign, row: int) -> None:
+        refuse_foreign(self.unit, found, row, self._value(row, found.column))
+
+    def csr(self) -> Any:
+        """Return all rows as a CSR matrix; None where they are not sparse, or have to be looked at one by one."""
+        matrix = csr_of(self.rows)
+        if matrix is None or matrix.nnz == 0:
+            return matrix
+        if self.unit.admits(np.minimum(matrix.data.min(), 0), np.maximum(matrix.data.max(), 0)):
+            return matrix
+        return None
+
+
+def entering(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
+    """Return rows in the units of the data as they enter a layer, checked as they are read; see `EnteringSource`."""
+    return entering_as(source, weights.visible_unit, weights.mean, weights.scale, beyond)
+
+
+def entering_as(source: RowSource, unit: Unit, mean: Any, scale: Any, beyond: float = 0.0) -> RowSource:
+    """Return rows as they enter units of this type by this map (None: as they are), checked as they are read."""
+    rows = source if mean is None else ScaledSource(source, mean, scale)
+    if unit.admits(np.full(1, -np.inf), np.full(1, np.inf)):
+        return rows
+    return EnteringSource(source, rows, unit, beyond)
+
+
+def check_values(rows: Array, weights: Weights) -> None:
+    """Refuse an array of rows in the units of the data, NaN where a value is missing, outside a layer's domain."""
+    found = weights.visible_unit.foreign(weights.enter(rows))
+    if found is not None:
+        refuse_foreign(weights.visible_unit, found, found.row, rows[found.row, found.column])
+
+
+def checked(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
+    """Return rows as they enter a layer after looking at all of them once; those of training are read many times."""
+    found = entering(source, weights, beyond)
+    if not isinstance(found, EnteringSource):
+        return found
+    clipped = False
+    for start in range(0, found.shape[0], 1024):
+        some = slice(start, min(start + 1024, found.shape[0]))
+        clipped = clipped or found.unit.foreign(found.rows.take(some)) is not None
+        if clipped:
+            found.take(some)
+    return found if clipped else found.rows
