@@ -153,6 +153,26 @@ def test_without_a_seed_numpys_global_stream_decides(estimator, bits):
     assert any((a != b).any() for a, b in zip(arrays_of(first), arrays_of(second), strict=True))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"gradient": "pcd"}, {"visible": "gaussian"}, {"visible": "gaussian", "hidden": "rectified"},
+        {"hidden": "gaussian"}, {"visible": "softmax:2,2,2,2"}, {"binarize": "resample"}, {"gradient": "pt"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_both_precisions_learn_the_same_from_one_seed(settings):
+    one = np.random.default_rng(0).random((120, 4))
+    rows = np.stack([one, 1 - one], axis=2).reshape(120, 8)
+    rows = rows.round() if "softmax:2,2,2,2" in settings.values() or not settings else rows
+    single, double = (
+        RBM(6, n_iter=2, random_state=3, **settings).fit(rows.astype(dtype)) for dtype in (np.float32, np.float64)
+    )
+    assert single.components_.dtype == np.float32
+    np.testing.assert_allclose(single.components_, double.components_, atol=1e-6)
+    np.testing.assert_allclose(single.gibbs(rows, random_state=5), double.gibbs(rows, random_state=5), atol=1e-5)
+
+
 def test_threads_that_share_a_model_draw_from_different_streams():
     class Slow:
         """A model whose counter takes its time, so that threads meet there."""

@@ -52,8 +52,8 @@ def _must(fit: bool, *arrays: Any) -> None:
 class CupyRng:
     """A Philox stream: its key, and the counter of its next draw; all else happens in the kernels.
 
-    Bernoulli draws compare 24 bits of their own with the probability (53 in float64): each has its probability to
-    within 2**-24.
+    Bernoulli draws compare 24 bits of their own with the probability (53 in float64, of which these are the highest):
+    each has its probability to within 2**-24.
     """
 
     def __init__(self, backend: "CupyBackend", seed: np.random.SeedSequence) -> None:
@@ -64,7 +64,7 @@ class CupyRng:
     def draws(self, like: Any) -> tuple[np.uint64, np.uint64]:
         """Return what draws for all elements of ``like`` are made of: the key, and the first of their counters."""
         first = self._counter
-        self._counter += (like.size + 3) // 4 * (like.dtype.itemsize // 4)  # four words for each counter
+        self._counter += (like.size + 3) // 4 * 2  # counters for four elements, of which float32 looks at one
         return np.uint64(self._key), np.uint64(first)
 
     def bernoulli(self, p: Any, out: Any) -> Any:
@@ -274,7 +274,8 @@ class CupyBackend:
         if isinstance(grad, Product):
             grad = grad.array(self)
         _must(w.size == mean.size == square.size == grad.size, w, mean, square, grad)
-        numbers = (w.dtype.type(value) for value in (rate, *betas, epsilon, decay))
+        gains = (n for beta in betas for n in (beta, 1 - beta))
+        numbers = (w.dtype.type(value) for value in (rate, *gains, epsilon, decay))
         self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 
     def memory(self) -> int:

@@ -4,9 +4,9 @@ Each operation of the backend has its twin in `numpy_backend` or, for rows in co
 definition. A thread of an element-wise kernel handles four neighbours, and there are as many threads as that takes.
 
 Random draws come from Philox4x32-10, a generator without a state: four random words are a function of a key and a
-counter [1]_. Element ``i`` of float32 takes word ``i % 4`` of counter ``first + i // 4``; element ``i`` of float64
-takes words ``2 * (i % 2)`` and the next of counter ``first + i // 2``. So the host knows what a draw uses up, and no
-element's draw hangs on how the work is shared between threads.
+counter [1]_. Element ``i`` takes word ``i % 4`` of counter ``first + i // 4 * 2``, and in float64 that of the next
+counter for its lower bits: both precisions draw the same numbers. So the host knows what a draw uses up, and no
+element's draw depends on how the work is shared between threads.
 
 References
 ----------
@@ -71,7 +71,7 @@ __device__ inline void philox(unsigned* at, unsigned key0, unsigned key1) {
     }
 }
 
-// The random words of the four elements from i on: a word each for float, two for double.
+// The random words of the four elements from i on: a word each for float; for double four more, for the lower bits.
 template <typename T>
 struct Words {
     unsigned at[sizeof(T)];
@@ -79,7 +79,7 @@ struct Words {
     __device__ Words(const Word64 key, const Word64 first, const Index i) {
         const int counters = sizeof(T) / 4;
         for (int c = 0; c < counters; c++) {
-            const Word64 counter = first + i / 4 * counters + c;
+            const Word64 counter = first + i / 4 * 2 + c;
             unsigned* four = at + 4 * c;
             four[0] = (unsigned)counter;
             four[1] = (unsigned)(counter >> 32);
@@ -94,7 +94,7 @@ __device__ inline float uniform_of(const Words<float>& words, const int k) {
     return (words.at[k] >> 8) * (1.0f / 16777216);
 }
 __device__ inline double uniform_of(const Words<double>& words, const int k) {
-    const Word64 bits = (Word64)words.at[2 * k + 1] << 32 | words.at[2 * k];
+    const Word64 bits = (Word64)words.at[k] << 32 | words.at[4 + k];
     return (bits >> 11) * (1.0 / 9007199254740992);
 }
 
@@ -103,7 +103,7 @@ __device__ inline float positive_of(const Words<float>& words, const int k) {
     return words.at[k] * (1.0f / 4294967296) + 0.5f / 4294967296;
 }
 __device__ inline double positive_of(const Words<double>& words, const int k) {
-    return 1 - uniform_of(words, k);
+    return uniform_of(words, k) + 0.5 / 9007199254740992;
 }
 
 // 1 with probability p to within 2**-24, 0 and 1 being certain.
@@ -243,17 +243,17 @@ __global__ void momentum_step(T* w, T* velocity, const T* grad, const T rate, co
 }
 
 template <typename T>
-__global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate, const T beta1, const T beta2,
-                          const T epsilon, const T decay, const Index n) {
+__global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate, const T beta1, const T gain1,
+                          const T beta2, const T gain2, const T epsilon, const T decay, const Index n) {
     const Index i = first_of_four();
     if (i >= n) return;
     Four<T> w4 = load(w, i, n), m4 = load(mean, i, n), s4 = load(square, i, n);
     const Four<T> g4 = load(grad, i, n);
     for (int k = 0; k < 4; k++) {
         const T g = g4.at[k] + decay * w4.at[k];
-        m4.at[k] = beta1 * m4.at[k] + (T(1) - beta1) * g;
-        s4.at[k] = beta2 * s4.at[k] + (T(1) - beta2) * g * g;
-        w4.at[k] -= rate * m4.at[k] / (sqrt(s4.at[k]) + epsilon);
+        m4.at[k] = beta1 * m4.at[k] + gain1 * g;
+        s4.at[k] = beta2 * s4.at[k] + gain2 * (g * g);
+        w4.at[k] -= rate * (m4.at[k] / (sqrt(s4.at[k]) + epsilon));
     }
     store(mean, i, n, m4);
     store(square, i, n, s4);

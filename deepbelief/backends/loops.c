@@ -150,16 +150,18 @@ LOOP void momentum_step(float *restrict w, float *restrict velocity, const float
     }
 }
 
-/* Take one step downhill by the gradient's running mean over its running root mean square. */
+/* Take one step downhill by the gradient's running mean over its running root mean square. The gains are 1 - beta1 and
+   1 - beta2, which a difference of floats would miss by 1e-5. */
 LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
-                    float rate, float beta1, float beta2, float epsilon, float decay, int64_t n) {
+                    float rate, float beta1, float gain1, float beta2, float gain2, float epsilon, float decay,
+                    int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const float g = grad[i] + decay * w[i];
-        const float m = beta1 * mean[i] + (1.0f - beta1) * g;
-        const float s = beta2 * square[i] + (1.0f - beta2) * (g * g);
+        const float m = beta1 * mean[i] + gain1 * g;
+        const float s = beta2 * square[i] + gain2 * (g * g);
         mean[i] = m;
         square[i] = s;
-        w[i] -= rate * m / (sqrtf(s) + epsilon);
+        w[i] -= rate * (m / (sqrtf(s) + epsilon));
     }
 }
 

@@ -24,7 +24,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "sigmoid_backward": [P, P, P, N],
     "weigh": [P, P, P, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
-    "adam_step": [P, P, P, P, F, F, F, F, F, N],
+    "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
     "log_odds": [P, P, P, P, P, P, P, P, N, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "round_words": [P, P, N],
@@ -70,7 +70,7 @@ class Loops:
         self._c.momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
 
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
-        """Take one step downhill; the numbers are rate, both betas, epsilon and decay."""
+        """Take one step downhill; the numbers are rate, each beta and 1 less it, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> None:
@@ -144,7 +144,7 @@ def is_right(loops: Loops) -> bool:
     loops.momentum_step(w, velocity, x, 0.5, 0.25, 0, False)
     loops.weigh(x.copy(), np.full(2, 2, f32), sums)
     right += [np.allclose(w, 0.75 * x), np.allclose(sums, 2 * x.sum(axis=0), atol=1e-5)]
-    loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 0, 0, 0)
+    loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 1, 0, 1, 0, 0)
     right.append(np.allclose(w, 0.75 * x - np.sign(x)))
     double, v, odds = x.astype(np.float64), np.array([[0, 0.25], [1, 0]]), np.empty((2, 2))
     loops.log_odds(double, v, double, odds)

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ BLOCK = 65536
 
 LANES = 4  # generators side by side: a processor takes their steps at once
 STEP = 4 * LANES  # values for which a step of them has 16 bits each
+LOW_BITS = {"f": 8, "d": 37}  # of a draw, by dtype, that all draws of a block share
 
 
 def _compare(words: Array, p: Array, low: float, out: Array) -> None:
     """Write 1 where a word's draw from [0, 1) is below ``p``; ``low`` is the draws' lowest part, from 2**15 on."""
+    number = out.dtype.type
     np.copyto(out, words)
-    np.add(out, np.float32(low), out=out)
-    np.multiply(out, np.float32(2.0**-16), out=out)
+    np.add(out, number(low), out=out)
+    np.multiply(out, number(2.0**-16), out=out)
     np.less(out, p, out=out)
 
 
@@ -35,8 +37,9 @@ class NumpyRng:
     """Random draws from raw generator words: a fifth of the cost of `Generator.random`.
 
     float32 Bernoulli draws compare 24 bits with the probability, of which neighbours share the lowest 8: each draw
-    has its probability to within 2**-24, and two of a block hang together where both have the same high bits, once
-    in 2**32. float64 draws use 53-bit uniforms.
+    has its probability to within 2**-24, and two of a block are dependent where both have the same high bits, once
+    in 2**32. float64 draws share 29 bits more. Other draws are made in float64: one seed draws the same numbers in
+    both precisions, up to rounding.
     """
 
     def __init__(self, seed: np.random.SeedSequence) -> None:
@@ -47,40 +50,50 @@ class NumpyRng:
 
     def bernoulli(self, p: Array, out: Array) -> Array:
         """Write 1 with probability ``p``, else 0."""
-        if p.dtype == np.float32:
-            return self._bernoulli32(p, out)
-        self._generator.random(out=out)
-        return np.less(out, p, out=out)
-
-    def _bernoulli32(self, p: Array, out: Array) -> Array:
         found = loops.loops_for(p, out)
         if found is not None and p.shape == out.shape:
             found.sample(p, None, self._addresses, out, BLOCK)
             return out
         flat_p, flat_out = p.reshape(-1), out.reshape(-1)
+        shared = LOW_BITS[out.dtype.char]
         for start, stop, words, low in self._words(p.size):
-            _compare(words, flat_p[start:stop], low, flat_out[start:stop])
+            _compare(words, flat_p[start:stop], 2**15 + (low >> (64 - shared)) / 2**shared, flat_out[start:stop])
         return out
 
     def bernoulli_of_sigmoid(self, found: loops.Loops, x: Array, bias: Array, out: Array) -> None:
         """Do with compiled loops what `NumpyBackend.sigmoid` and `bernoulli` do, with the same draws."""
         found.sample(x, bias, self._addresses, out, BLOCK)
 
-    def _words(self, size: int) -> Iterator[tuple[int, int, Array, float]]:
-        """Yield, for each block, its limits, 16 random bits for each element, and the lowest part of its draws."""
+    def _words(self, size: int) -> Iterator[tuple[int, int, Array, int]]:
+        """Yield, for each block, its limits, 16 random bits for each element, and 64 that all of them share."""
         for start in range(0, size, BLOCK):
             n = min(BLOCK, size - start)
             steps = 1 + -(-n // STEP)
             draws = np.stack([lane.random_raw(steps) for lane in self._lanes], axis=1).reshape(-1)
-            yield start, start + n, draws[LANES:].view(np.int16)[:n], 2**15 + (int(draws[0]) >> 56) / 2**8
+            yield start, start + n, draws[LANES:].view(np.int16)[:n], int(draws[0])
 
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
-        return self._generator.random(out=out, dtype=out.dtype)
+        for part, numbers in self._doubles(self._generator.random, out):
+            if part.dtype != numbers.dtype:  # 24 bits, or rounding could make 1 of them
+                numbers *= 2.0**24
+                np.floor(numbers, out=numbers)
+                numbers *= 2.0**-24
+            part[...] = numbers
+        return out
 
     def normal(self, out: Array) -> Array:
         """Write draws from N(0, 1)."""
-        return self._generator.standard_normal(out=out, dtype=out.dtype)
+        for part, numbers in self._doubles(self._generator.standard_normal, out):
+            part[...] = numbers
+        return out
+
+    def _doubles(self, draw: Callable[..., Array], out: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield parts of ``out`` and as many draws in float64."""
+        flat, scratch = out.reshape(-1), np.empty(min(BLOCK, out.size))
+        for start in range(0, out.size, BLOCK):
+            part = flat[start : start + BLOCK]
+            yield part, draw(out=scratch[: part.size])
 
     def state(self) -> Mapping[str, Any]:
         """Return where the stream stands."""
@@ -280,7 +293,8 @@ class NumpyBackend:
         grad = grad.array(self) if isinstance(grad, Product) else grad
         found = loops.loops_for(w, mean, square, grad)
         if found is not None and w.shape == mean.shape == square.shape == grad.shape:
-            found.adam_step(w, mean, square, grad, rate, *betas, epsilon, decay)
+            numbers = (n for beta in betas for n in (beta, 1 - beta))
+            found.adam_step(w, mean, square, grad, rate, *numbers, epsilon, decay)
             return
         flat = [a.reshape(-1) for a in (w, mean, square, grad)]
         scratch = np.empty(min(BLOCK, w.size), w.dtype)
