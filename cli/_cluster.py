@@ -9,6 +9,7 @@ from deepbelief.errors import SettingError
 
 from ._options import option, together
 from ._resume import absolute
+from ._types import Registered
 
 cluster_options = together(
     option("--workers", type=int, metavar="N", help="Train on N processes of this machine, each on its part of DATA."),
@@ -16,7 +17,11 @@ cluster_options = together(
         "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."
     ),
     option("--round", "round_updates", type=int, metavar="N", help="Updates between averages.  [default: 100]"),
-    option("--rate-rule", help="Rate for n workers: sqrt, same, inverse (1/n) or linear.  [default: sqrt]"),
+    option(
+        "--rate-rule",
+        type=Registered("deepbelief.distributed.averaging:RATE_RULES"),
+        help="Rate for n workers; inverse: 1/n.  [default: sqrt]",
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import click
 
 from deepbelief.errors import SettingError, unknown
 
-from ._options import Layers
+from ._types import Layers
 
 
 def _load(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:

@@ -14,7 +14,6 @@ from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError, SettingError
-from deepbelief.estimators.files import from_model_file
 from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
 from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.sources.label_values import MAX_EXACT, is_number
@@ -126,6 +125,8 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
         If it holds a model of sequences and the command does not take these.
     """
     file = hdf5.read(path)
+    from deepbelief.estimators.files import from_model_file  # scikit-learn comes with it: after all that may be wrong
+
     if file.kind == "RecurrentRBM" and not sequences:
         raise SettingError(f"{path} holds a model of sequences, which evaluate, sample and info take, and Python")
     try:

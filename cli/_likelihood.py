@@ -7,16 +7,23 @@ import click
 
 from ._options import option, together
 from ._text import arrows, seconds
+from ._types import Bounded, Registered
 
 QUIET = 2.0  # seconds of annealing before it tells how far it is
 
 likelihood_options = together(
     click.option("--likelihood", is_flag=True, help="The log-likelihood of the rows under the model, in nats."),
-    option("--method", metavar="auto|exact|ais", help="How log Z is found.  [default: auto]"),
-    option("--runs", type=int, metavar="N", help="Runs of annealed importance sampling.  [default: 100]"),
-    option("--betas", type=int, metavar="N", help="Equal steps of annealing.  [default: the literature's 14,500]"),
-    option("--binarize", metavar="threshold|sample", help="Make the rows 0 and 1: from a half on, or drawn once."),
-    option("--seed", type=int, help="Of what is drawn.  [default: 0]"),
+    option(
+        "--method", type=Registered("deepbelief.likelihood.rows:METHODS"), help="Of finding log Z.  [default: auto]"
+    ),
+    option("--runs", type=Bounded("n_runs"), metavar="N", help="Runs of annealed importance sampling.  [default: 100]"),
+    option("--betas", type=Bounded(), metavar="N", help="Equal steps of annealing.  [default: 14,500 uneven]"),
+    option(
+        "--binarize",
+        type=Registered("deepbelief.sources.binary:FIXED_BINARIZATIONS"),
+        help="Make rows 0 and 1.",
+    ),
+    option("--seed", type=Bounded("random_state"), metavar="N", help="Of what is drawn.  [default: 0]"),
 )
 
 
@@ -42,7 +49,7 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
     ------
     SettingError
     """
-    from deepbelief.errors import SettingError, unknown
+    from deepbelief.errors import SettingError
     from deepbelief.likelihood import has_bound
 
     if not likelihood:
@@ -51,10 +58,6 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         return
     if model.is_sequences:
         raise SettingError(f"{model.path} is a model of sequences: evaluate tells its likelihood without --likelihood")
-    if given["method"] not in (None, "auto", "exact", "ais"):
-        raise SettingError(unknown("method", given["method"], ("auto", "exact", "ais")))
-    if given["binarize"] not in (None, "threshold", "sample"):
-        raise SettingError(unknown("binarize", given["binarize"], ("threshold", "sample")))
     if model.stack.tuned or model.task is not None:
         raise SettingError(
             f"{model.path} is fine-tuned, which leaves no model of the data: ask the file that it was fine-tuned from"

@@ -12,6 +12,7 @@ from deepbelief.errors import DataError, SettingError
 
 from ._options import option, together
 from ._text import clean, facts, seconds, size_of
+from ._types import Bounded, Registered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +30,12 @@ sequence_options = together(lengths_option, sequences_option)
 recurrent_options = together(
     click.option("--recurrent", is_flag=True, help="Train a model of sequences; --layers is then one number (150)."),
     sequence_options,
-    option("--recurrent-units", "n_recurrent", type=int, help="With --recurrent: recurrent units.  [default: 100]"),
-    option("--cell", help="With --recurrent: tanh or gru.  [default: tanh]"),
-    option("--truncation", type=int, help="With --recurrent: steps that gradients go back.  [default: 100]"),
-    option("--max-grad-norm", type=float, help="With --recurrent: longer gradients are shortened.  [default: 1]"),
-    option("--pretrain-frames", type=int, help="With --recurrent: epochs on frames alone, first.  [default: 20]"),
-    option("--pretrain-recurrent", type=int, help="With --recurrent: epochs without machines.  [default: 0]"),
+    option("--recurrent-units", "n_recurrent", type=Bounded(), help="With --recurrent.  [default: 100]"),
+    option("--cell", type=Registered("deepbelief.recurrent:CELLS"), help="With --recurrent.  [default: tanh]"),
+    option("--truncation", type=Bounded(), help="With --recurrent: steps that gradients go back.  [default: 100]"),
+    option("--max-grad-norm", type=Bounded(), help="With --recurrent: longer gradients are shortened.  [default: 1]"),
+    option("--pretrain-frames", type=Bounded(), help="With --recurrent: epochs on frames alone, first.  [default: 20]"),
+    option("--pretrain-recurrent", type=Bounded(), help="With --recurrent: epochs without machines.  [default: 0]"),
 )
 
 ONLY_RECURRENT = (

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, force_option, option
+from ._types import check_given
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -27,6 +28,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
       deepbelief encode codes.h5 new.npy --out new-codes.npy
       deepbelief decode codes.h5 new-codes.npy --out again.npy
     """  # noqa: D301
+    check_given(model, codes)
     from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
     from deepbelief.sources import blocks, column_statistics
@@ -40,10 +42,10 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     bk = get_backend(backend)
     out = out or f"{Path(codes.partition(':')[0]).stem}-decoded.npy"
     check_format(out, FORMATS)
-    if out != STDOUT:
-        check_output(out, force=force, inputs=(model, codes))
     loaded = read_model(model)
     decode = decoder(loaded, bk)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model, codes))
     data = open_data(codes, scale="none")
     scaling = loaded.scaling
     units = (lambda rows: rows) if scaled else scaling.undo

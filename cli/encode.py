@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options, force_option, option
+from ._types import check_given
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -27,6 +28,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
       deepbelief encode digits28.h5
       deepbelief encode table.h5 new.csv --out codes.csv
     """  # noqa: D301
+    check_given(model, data)
     from deepbelief.backends import get_backend
     from deepbelief.sources import blocks
     from deepbelief.training import BLOCK_ROWS
@@ -39,13 +41,13 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
     bk = get_backend(backend)
     out = out or Path(model).name.removesuffix(".h5") + "-codes.npy"
     check_format(out, FORMATS)
+    loaded = read_model(model)
+    encode = encoder(loaded, bk)
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, data, where["labels"]))
-    loaded = read_model(model)
     opened, _ = data_for(loaded, data, **where)
     if out != STDOUT:
         check_output(out, force=force, inputs=(opened.source_path,))
-    encode = encoder(loaded, bk)
     shape = (opened.rows.shape[0], loaded.stack.sizes[-1])
     dtype = loaded.stack.layers[0].W.dtype
     header = [f"unit{i}" for i in range(shape[1])]

@@ -8,6 +8,7 @@ from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
 from ._sequences import select_recorded, sequence_options
 from ._text import as_json, facts
+from ._types import check_given
 
 
 @click.command("evaluate", short_help="Measure a model's error on data.")
@@ -42,13 +43,12 @@ def command(
       deepbelief evaluate mnist.h5 mnist:test --likelihood --binarize sample
       deepbelief evaluate songs.h5 more-songs.npz:roll --lengths offsets
     """  # noqa: D301
-    from deepbelief.backends import get_backend
+    check_given(model, data)
     from deepbelief.errors import SettingError
 
     from . import _likelihood
     from ._inputs import data_for, read_model
 
-    get_backend(backend)
     loaded = read_model(model, sequences=True)
     asked = {name: others.pop(name) for name in ("method", "runs", "betas", "binarize", "seed")}
     _likelihood.check_options(loaded, likelihood, asked)

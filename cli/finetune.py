@@ -8,30 +8,39 @@ from typing import Any
 
 import click
 
-from ._options import OrAuto, data_options, memory_option, option, report_options, run_options, together
+from ._options import SCHEDULE, data_options, memory_option, option, report_options, run_options, together
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
+from ._types import Bounded, Registered, check_given
 
 network_options = together(
-    option("--epochs", "max_iter", type=OrAuto(int), help="auto: about 6,000 updates, 20 to 100 epochs."),
+    option("--epochs", "max_iter", type=Bounded(), help="auto: about 6,000 updates, 20 to 100 epochs."),
     option(
         "--learning-rate",
         "learning_rate_init",
-        type=OrAuto(float),
+        type=Bounded(),
         help="auto: 0.3 (sigmoid), 0.003 (adam).",
     ),
-    option("--pretrained-lr-factor", type=float, help="Rate below the head, as a multiple.  [default: 1]"),
-    option("--head-epochs", type=int, help="Epochs in which the head learns alone.  [default: 0]"),
-    option("--freeze", "n_frozen", type=int, help="Leave the lowest so many layers as they are.  [default: 0]"),
-    option("--schedule", help="linear, constant, cosine, exponential, inverse or halving.  [default: linear]"),
-    option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the labelled rows, 10 to 100."),
-    option("--alpha", type=float, help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]"),
-    option("--l1", type=float, help="L1 factor of the weights.  [default: 0]"),
-    option("--max-norm", type=float, help="Limit of the norm of the weights into each unit."),
-    option("--dropout", type=float, help="Share of the hidden units dropped in each update.  [default: 0]"),
-    option("--input-dropout", type=float, help="Share of the inputs dropped.  [default: 0]"),
-    option("--activation", help="auto (as the hidden units), sigmoid, tanh, hard_tanh, softsign, relu or identity."),
-    option("--solver", help="sgd, adagrad, rmsprop or adam.  [default: sgd; of regressors and autoencoders adam]"),
+    option("--pretrained-lr-factor", type=Bounded(), help="Rate below the head, as a multiple.  [default: 1]"),
+    option("--head-epochs", type=Bounded(), help="Epochs in which the head learns alone.  [default: 0]"),
+    option("--freeze", "n_frozen", type=Bounded(), help="Leave the lowest so many layers as they are.  [default: 0]"),
+    option("--schedule", type=SCHEDULE, help="How the learning rate moves.  [default: linear]"),
+    option("--batch-size", type=Bounded(), help="auto: a fiftieth of the labelled rows, 10 to 100."),
+    option("--alpha", type=Bounded(), help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]"),
+    option("--l1", type=Bounded(), help="L1 factor of the weights.  [default: 0]"),
+    option("--max-norm", type=Bounded(), help="Limit of the norm of the weights into each unit."),
+    option("--dropout", type=Bounded(), help="Share of the hidden units dropped in each update.  [default: 0]"),
+    option("--input-dropout", type=Bounded(), help="Share of the inputs dropped.  [default: 0]"),
+    option(
+        "--activation",
+        type=Registered("deepbelief.activations:ACTIVATIONS", "auto"),
+        help="auto: as the hidden units.  [default: auto]",
+    ),
+    option(
+        "--solver",
+        type=Registered("deepbelief.optimizers:OPTIMIZERS"),
+        help="[default: sgd; of regressors and autoencoders adam]",
+    ),
     option(
         "--early-stopping",
         is_flag=True,
@@ -40,7 +49,7 @@ network_options = together(
     ),
     click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
-    option("--loss", help="Of an autoencoder: auto, cross_entropy or squared_error."),
+    option("--loss", type=Registered("deepbelief.losses:RECONSTRUCTION_LOSSES", "auto"), help="Of an autoencoder."),
     click.option("--tied", is_flag=True, default=None, help="Of an autoencoder: the decoder stays a mirror."),
 )
 BOTH = (
@@ -78,10 +87,6 @@ def command(**options: Any) -> None:
       deepbelief finetune digits28.h5 --checkpoint run.ckpt.h5 --checkpoint-every 10min
       deepbelief finetune --resume run.ckpt.h5
     """  # noqa: D301
-    from sklearn.base import is_regressor
-
-    from deepbelief.backends import get_backend
-
     from ._files import check_outputs, save_model
     from ._inputs import data_for, read_model
 
@@ -89,15 +94,17 @@ def command(**options: Any) -> None:
     options = recorded("finetune", options)
     if options["model"] is None:
         raise click.UsageError("Missing argument 'MODEL'.")
-    get_backend(options["backend"])
+    check_given(options["model"], options["data"])
     out = options["out"] or default_out(options["model"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
-    check_outputs(out, **outputs, inputs=(options["data"], options["labels"]))
     model = read_model(options["model"])
     estimator = make_estimator(model, options)
+    check_outputs(out, **outputs, inputs=(options["data"], options["labels"]))
     labelled = hasattr(estimator, "predict")
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data, origin = data_for(model, options["data"], **where, need_labels=labelled, numbers=is_regressor(estimator))
+    data, origin = data_for(
+        model, options["data"], **where, need_labels=labelled, numbers=kind_to_make(model, options) == "regressor"
+    )
     check_outputs(out, **outputs, inputs=(data.source_path,))
     file = checkpoint_for(
         "finetune", options, out, (options["model"], data.source_path, options["labels"]),

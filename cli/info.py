@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ._text import arrows, as_json, clean, facts, size_of
+from ._types import check_given
 
 LAST_RECORDS = 5
 
@@ -22,6 +23,7 @@ def command(file: str, json_: bool) -> None:
       deepbelief info digits28.h5
       deepbelief info digits28.h5 --json
     """  # noqa: D301
+    check_given(file)
     from deepbelief import hdf5
 
     content = hdf5.describe(file)

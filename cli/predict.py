@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options, force_option
+from ._types import check_given
 
 FORMATS = (".csv", ".npy")
 
@@ -29,22 +30,21 @@ def command(
       deepbelief predict digits28-tuned.h5 | head
       deepbelief predict table-tuned.h5 new.csv --probabilities --out predicted.csv
     """  # noqa: D301
-    from deepbelief.backends import get_backend
+    check_given(model, data)
     from deepbelief.errors import SettingError
 
     from ._files import check_output
     from ._inputs import data_for, read_model
     from ._rows import STDOUT, check_format, writing
 
-    get_backend(backend)
     check_format(out, FORMATS)
-    if out != STDOUT:
-        check_output(out, force=force, inputs=(model, data, where["labels"]))
     loaded = read_model(model)
     if not (loaded.is_classifier or loaded.is_regressor):
         raise SettingError(f"{model} holds a {loaded.kind}, which knows no classes: fine-tune it first, or use encode")
     if probabilities and loaded.is_regressor:
         raise SettingError(f"{model} predicts values, which have no probabilities: leave --probabilities out")
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model, data, where["labels"]))
     opened, _ = data_for(loaded, data, **where, held_out=True)
     if out != STDOUT:
         check_output(out, force=force, inputs=(opened.source_path,))

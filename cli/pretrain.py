@@ -13,9 +13,11 @@ import click
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._options import (
-    Layers,
-    OrAuto,
-    Steps,
+    BINARIZE,
+    GRADIENT,
+    HIDDEN,
+    SCALE,
+    VISIBLE,
     data_options,
     memory_option,
     option,
@@ -26,6 +28,7 @@ from ._options import (
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
+from ._types import Bounded, Layers, Registered, Steps, check_given
 
 machine_options = together(
     option(
@@ -34,30 +37,38 @@ machine_options = together(
         type=Layers(),
         help="Hidden layer sizes, such as 500,250; by default as `size` suggests.",
     ),
-    option("--epochs", "n_iter", type=OrAuto(int), help="Epochs per layer and pass; auto: about 6,000 updates."),
-    option("--passes", "n_passes", type=int, help="Passes through the whole stack.  [default: 1]"),
-    option("--learning-rate", type=OrAuto(float), help="auto: by the types of units."),
-    option("--schedule", help="How the learning rate moves: auto, constant, linear or cosine."),
-    option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100."),
-    option("--gradient", help="cd, mfcd, pcd, fpcd, pt or exact.  [default: cd]"),
+    option("--epochs", "n_iter", type=Bounded(), help="Epochs per layer and pass; auto: about 6,000 updates."),
+    option("--passes", "n_passes", type=Bounded(), help="Passes through the whole stack.  [default: 1]"),
+    option("--learning-rate", type=Bounded(), help="auto: by the types of units."),
+    option("--schedule", type=Registered("deepbelief.schedules:SCHEDULES", "auto"), help="Of the learning rate."),
+    option("--batch-size", type=Bounded(), help="auto: a fiftieth of the rows, 10 to 100."),
+    option("--gradient", type=GRADIENT, help="Estimator of the gradient.  [default: cd]"),
     option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]"),
-    option("--chains", "n_chains", type=OrAuto(int), help="Persistent chains; auto: as many as rows in a batch."),
+    option("--chains", "n_chains", type=Bounded(), help="Persistent chains; auto: as many as rows in a batch."),
     click.option("--centered", is_flag=True, default=None, help="Centre the units by their means."),
-    option("--binarize", help="Train on bits: threshold, sample (once) or resample (in each epoch)."),
-    option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]"),
+    option("--binarize", type=BINARIZE, help="Train on bits: sample once, resample in each epoch."),
+    option("--visible", type=VISIBLE, help="Units of the inputs, or softmax:3,3,2.  [default: auto]"),
     click.option("--learn-variance", is_flag=True, default=None, help="Learn the variances of Gaussian visible units."),
-    option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]"),
-    option("--momentum", type=OrAuto(float), help="auto: 0.5, later 0.9."),
-    option("--weight-decay", type=float, help="L2 factor of the weights.  [default: 0.0002]"),
-    option("--sparsity-target", type=float, help="Push the mean activity of hidden units to, say, 0.05."),
-    option("--l1", type=float, help="L1 factor of an RBM's weights: those not needed become 0."),
-    option("--averaging", type=float, help="Average the weights over this share of the run, at its end."),
-    option("--validation-fraction", type=float, help="Share of rows held out to watch the free-energy gap."),
-    option("--pretraining", help="rbm, denoising (autoencoders layer by layer) or none.  [default: rbm]"),
-    option("--corruption", help="For denoising: masking, gaussian or salt_and_pepper.  [default: masking]"),
-    option("--corruption-level", type=float, help="Share of values corrupted, or deviation of noise.  [default: 0.25]"),
+    option("--hidden", type=HIDDEN, help="Hidden units.  [default: bernoulli]"),
+    option("--momentum", type=Bounded(), help="auto: 0.5, later 0.9."),
+    option("--weight-decay", type=Bounded(), help="L2 factor of the weights.  [default: 0.0002]"),
+    option("--sparsity-target", type=Bounded(), help="Push the mean activity of hidden units to, say, 0.05."),
+    option("--l1", type=Bounded(), help="L1 factor of an RBM's weights: those not needed become 0."),
+    option("--averaging", type=Bounded(), help="Average the weights over this share of the run, at its end."),
+    option("--validation-fraction", type=Bounded(), help="Share of rows held out to watch the free-energy gap."),
+    option(
+        "--pretraining",
+        type=Registered("deepbelief.bounds:PRETRAININGS"),
+        help="denoising: autoencoders layer by layer.  [default: rbm]",
+    ),
+    option(
+        "--corruption",
+        type=Registered("deepbelief.gradients.denoising:CORRUPTIONS"),
+        help="For denoising.  [default: masking]",
+    ),
+    option("--corruption-level", type=Bounded(), help="Share of values, or deviation of noise.  [default: 0.25]"),
     click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
-    option("--code", help="Units of an autoencoder's code, linear or sigmoid.  [default: linear]"),
+    option("--code", type=Registered("deepbelief.units:CODES"), help="Of an autoencoder.  [default: linear]"),
 )
 
 RBM_SETTINGS = (
@@ -74,7 +85,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @click.argument("data", default="digits28")
 @machine_options
 @recurrent_options
-@click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax; kept in the model.")
+@click.option("--scale", type=SCALE, default="auto", show_default=True, help="Kept in the model.")
 @data_options
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
@@ -102,7 +113,6 @@ def command(**options: Any) -> None:
       deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
-    from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
@@ -111,10 +121,10 @@ def command(**options: Any) -> None:
     began = time.perf_counter()
     options = recorded("pretrain", options)
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
+    check_given(None, options["data"])
     check_options(options)
     clustered = check_cluster(options)
     seed = run_seed(options["seed"])
-    get_backend(options["backend"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
     check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}

@@ -7,6 +7,7 @@ import click
 
 from ._options import backend_option, data_options, force_option, option, shape_option
 from ._text import clean, facts, size_of
+from ._types import check_given
 
 FORMATS = (".html", ".htm")
 
@@ -30,8 +31,8 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
       deepbelief report digits28.h5
       deepbelief report table-tuned.h5 new.csv --labels species --out page.html
     """  # noqa: D301
+    check_given(model, data)
     from deepbelief import hdf5
-    from deepbelief.backends import get_backend
     from deepbelief.plotting import check_matplotlib
     from deepbelief.plotting.axes import image_shape
 
@@ -40,13 +41,12 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     from ._rows import check_format
 
     check_matplotlib()
-    get_backend(backend)
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
     check_format(out, FORMATS)
-    check_output(out, force=force, inputs=(model, data, where["labels"]))
     loaded = read_model(model)
     shape = None if shape == "none" else shape
     image_shape(shape, loaded.n_features)
+    check_output(out, force=force, inputs=(model, data, where["labels"]))
     opened, missing = open_rows(loaded, data, where)
     if opened is not None:
         check_output(out, force=force, inputs=(opened.source_path,))

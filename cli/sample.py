@@ -8,22 +8,33 @@ import click
 from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
 from ._text import clean
+from ._types import Bounded, check_given
 
 FORMATS = (".npy", ".csv", ".h5", ".png")
 
 
 @click.command("sample", short_help="Draw rows that a model makes up.")
 @click.argument("model")
-@click.option("--n", type=int, default=16, show_default=True, help="Number of rows.")
-@option("--steps", type=int, help="Gibbs steps in the top machine, or for each frame.  [default: 1000; 50 for frames]")
+@click.option("--n", type=Bounded("n_samples"), metavar="N", default=16, show_default=True, help="Number of rows.")
+@option(
+    "--steps",
+    type=Bounded("n_steps"),
+    metavar="N",
+    help="Gibbs steps in the top machine, or for each frame.  [default: 1000; 50 for frames]",
+)
 @click.option(
     "--temperature",
-    type=float,
+    type=Bounded(),
     default=1.0,
     show_default=True,
     help="Below 1 rows are more typical, above 1 more varied.",
 )
-@option("--seed", type=int, help="Repeats the draw exactly; a fresh one is drawn and printed by default.")
+@option(
+    "--seed",
+    type=Bounded("random_state"),
+    metavar="N",
+    help="Repeats the draw exactly; a fresh one is drawn and printed by default.",
+)
 @option(
     "--out",
     metavar="FILE",
@@ -48,7 +59,7 @@ def command(
       deepbelief sample digits28.h5 --n 64 --out samples.png
       deepbelief sample table.h5 --steps 5000 --seed 1 --out -
     """  # noqa: D301
-    from deepbelief.backends import get_backend
+    check_given(model)
     from deepbelief.errors import SettingError
     from deepbelief.estimators.views import sample_rows
     from deepbelief.seeds import run_seed
@@ -57,12 +68,9 @@ def command(
     from ._inputs import read_model
     from ._rows import STDOUT, check_format
 
-    get_backend(backend)
     seed = run_seed(seed)
     out = out or Path(model).name.removesuffix(".h5") + "-samples.npy"
     ending = check_format(out, FORMATS)
-    if out != STDOUT:
-        check_output(out, force=force, inputs=(model,))
     loaded = read_model(model, sequences=True)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences and temperature != 1:
@@ -73,6 +81,8 @@ def command(
         if ending == ".png":
             check_image(loaded, shape)
         check_model(loaded)
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model,))
     if hasattr(loaded.estimator, "set_params"):
         loaded.estimator.set_params(backend=backend)
     if loaded.is_sequences:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from ._options import Layers, OrAuto, Steps, data_options, option, run_options
+from ._options import GRADIENT, HIDDEN, SCALE, VISIBLE, data_options, option, run_options
 from ._text import as_json, clean, facts, seconds
+from ._types import Bounded, Layers, Steps, check_given
 
 Rows = tuple[Any, ...]
 COLUMNS = ("rate", "verdict", "score", "epochs", "time")
@@ -42,17 +44,17 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
     metavar="R,R...",
     help="Learning rates to try.",
 )
-@click.option("--refine", type=int, default=0, metavar="N", help="Try N more rates around the best.  [default: 0]")
+@click.option("--refine", type=Bounded(), default=0, metavar="N", help="Try N more around the best.  [default: 0]")
 @option("--jobs", "n_jobs", type=int, metavar="N", help="Runs at a time.  [default: one for each core]")
 @click.option("--finetune", is_flag=True, help="Sweep the rate of fine-tuning a classifier; needs labels.")
 @option("--layers", "hidden_layer_sizes", type=Layers(), help="Hidden layer sizes, as for `pretrain`.")
-@option("--epochs", type=OrAuto(int), help="Epochs of each run; auto: about 6,000 updates.")
-@option("--batch-size", type=OrAuto(int), help="auto: a fiftieth of the rows, 10 to 100.")
-@option("--gradient", help="cd, mfcd, pcd, fpcd, pt or exact.  [default: cd]")
+@option("--epochs", type=Bounded("n_iter"), help="Epochs of each run; auto: about 6,000 updates.")
+@option("--batch-size", type=Bounded(), help="auto: a fiftieth of the rows, 10 to 100.")
+@option("--gradient", type=GRADIENT, help="Estimator of the gradient.  [default: cd]")
 @option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]")
-@option("--visible", help="auto, bernoulli, gaussian or softmax:3,3,2.  [default: auto]")
-@option("--hidden", help="bernoulli, gaussian or rectified.  [default: bernoulli]")
-@click.option("--scale", default="auto", show_default=True, help="auto, none, 255 or minmax.")
+@option("--visible", type=VISIBLE, help="Units of the inputs, or softmax:3,3,2.  [default: auto]")
+@option("--hidden", type=HIDDEN, help="Hidden units.  [default: bernoulli]")
+@click.option("--scale", type=SCALE, default="auto", show_default=True, help="How values are scaled.")
 @data_options
 @run_options
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -70,8 +72,8 @@ def command(**options: Any) -> None:
       deepbelief sweep table.csv --labels species --rates 0.3,0.1,0.03 --refine 2
       deepbelief sweep digits28 --finetune --epochs 20
     """  # noqa: D301
+    check_given(None, options["data"])
     from deepbelief import learning_rate_sweep
-    from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
     from deepbelief.diagnostics.sweep import check_rates
     from deepbelief.seeds import run_seed
@@ -81,7 +83,6 @@ def command(**options: Any) -> None:
     began = time.perf_counter()
     seed = run_seed(options["seed"])
     check_rates(options["rates"])
-    get_backend(options["backend"])
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale=options["scale"], **where)
     labels = classes_of(data) if options["finetune"] else None
@@ -135,9 +136,23 @@ def _report(result: Any, options: dict[str, Any], seed: int, took: float) -> Non
         ("time", seconds(took)),
     ]
     if result.best_rate is not None and not options["finetune"]:
-        data = shlex.quote(options["data"])
-        shown.append(("next", f"deepbelief pretrain {data} --learning-rate {result.best_rate:.4g}"))
+        shown.append(("next", next_command(options, result.best_rate)))
     facts(shown)
+
+
+def next_command(options: dict[str, Any], rate: float) -> str:
+    """Return the command that pretrains on the same data, with the options that were given and the best rate."""
+    from .pretrain import command as pretrain
+
+    names = {parameter.name: max(parameter.opts, key=len) for parameter in pretrain.params}
+    words, ctx = ["deepbelief", "pretrain", options["data"]], click.get_current_context()
+    for name, value in options.items():
+        option = names.get({"epochs": "n_iter"}.get(name, name), "")
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and option.startswith("--") and name != "quiet":
+            parts = value if isinstance(value, tuple) else (value,)
+            words += [option, ("-" if name == "gibbs_steps" else ",").join(map(str, parts))]
+    return shlex.join([*words, "--learning-rate", f"{rate:.4g}"])
 
 
 def _cells(row: Any) -> tuple[str, ...]:

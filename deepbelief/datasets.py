@@ -116,7 +116,7 @@ def open(
         content = first_rows(content, limit)
         name, origin = spec.replace(":", "-"), spec
     else:
-        _check_exists(spec)
+        check_exists(spec)
         content = read(spec, labels, limit, n_features)
         path, part = split_spec(spec)
         name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
@@ -131,8 +131,15 @@ def _short_name(path: Path) -> str:
     return name if path.is_dir() else name.split(".")[0] or name
 
 
-def _check_exists(spec: str) -> None:
-    """Raise DataError with the nearest built-in name where no file is meant."""
+def check_exists(spec: str) -> None:
+    """Refuse data that are neither built in nor a file or folder, and name the nearest built-in set.
+
+    Raises
+    ------
+    DataError
+    """
+    if spec.partition(":")[0] in BUILTIN:
+        return
     try:
         split_spec(spec)
     except DataError as error:

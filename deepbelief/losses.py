@@ -261,6 +261,9 @@ LOSSES: Mapping[str, type[Loss]] = {
 }
 """Losses by name: a new one is one class and one entry (`TaskSoftmaxNLL` has none: it needs its sizes)."""
 
+RECONSTRUCTION_LOSSES = ("cross_entropy", "squared_error")
+"""Losses that compare an autoencoder's outputs with its inputs."""
+
 
 def get_loss(loss: str | Loss) -> Loss:
     """Return the loss of this name; an instance is returned as it is.

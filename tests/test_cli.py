@@ -1,5 +1,6 @@
 """The command line as a whole: help, version, exit codes, what is imported, and `size` and `info`."""
 
+import importlib
 import json
 import re
 
@@ -79,6 +80,56 @@ def test_help_imports_nothing_heavy():
     command = [*COMMAND[:-1], code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
     assert done.stdout.endswith("HEAVY\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("pretrain", "nonexist.csv"), ("pretrain", "--gradient", "nope"), ("evaluate", "missing.h5"),
+        ("pretrain", "--epochs", "0"), ("finetune", "missing.h5"), ("sample", "missing.h5", "--out", "x.npy"),
+    ],
+)  # fmt: skip
+def test_wrong_paths_and_options_are_answered_without_heavy_imports(tmp_path, args):
+    """scikit-learn, pandas and matplotlib take most of the seconds before training."""
+    import subprocess
+
+    code = COMMAND[-1].replace(
+        "main()",
+        f"import sys\nsys.argv = ['deepbelief', *{args!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', *sorted({'sklearn', 'pandas', 'matplotlib', 'rich.console'} & set(sys.modules)))",
+    )
+    command = [*COMMAND[:-1], code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT, cwd=tmp_path
+    )  # fmt: skip
+    assert done.stderr.startswith("Error: ")
+    assert done.stdout == "HEAVY\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "registry"),
+    [
+        ("pretrain", "--gradient", "deepbelief.gradients:GRADIENTS"),
+        ("pretrain", "--schedule", "deepbelief.schedules:SCHEDULES"),
+        ("finetune", "--activation", "deepbelief.activations:ACTIVATIONS"),
+        ("finetune", "--solver", "deepbelief.optimizers:OPTIMIZERS"),
+        ("sweep", "--visible", "deepbelief.units:UNITS"),
+        ("predict", "--backend", "deepbelief.backends:BACKENDS"),
+    ],
+)
+def test_choices_are_those_of_the_registry(command, option, registry, monkeypatch):
+    module, _, name = registry.partition(":")
+    names = getattr(importlib.import_module(module), name)
+    monkeypatch.setitem(names, "of_a_stranger", next(iter(names.values())))
+    shown = "".join(good(command, "--help").stdout.split())
+    assert re.search(rf"{option}\[[\w|]*of_a_stranger", shown)
+    monkeypatch.undo()
+    arguments = {"finetune": ("m.h5",), "predict": ("m.h5",)}.get(command, ())
+    line = run(command, *arguments, option, "of_a_strangr").stderr
+    assert line.startswith("Error: unknown ")
+    assert next(iter(names)) in line
 
 
 def test_size_gives_the_standard_shape_with_reasons():

@@ -450,7 +450,19 @@ def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):
     assert "--epochs must be an integer >= 1" in bad("sweep", "digits", "--limit", 50, "--epochs", "0", "--quiet")
     assert "--rates must be different numbers" in bad("sweep", "digits", "--rates", "0.1,-1")
     ais = ("--likelihood", "--binarize", "sample", "--method", "ais", "--limit", "9")
-    assert "--runs must be an integer of at least 1, got 0" in bad("evaluate", path, *ais, "--runs", "0")
+    assert "--runs must be an integer >= 1, got 0" in bad("evaluate", path, *ais, "--runs", "0")
+
+
+def test_a_file_that_exists_hides_no_other_mistake(tmp_path):
+    path = put_model(tmp_path, "dbn")
+    (tmp_path / "out.npy").write_bytes(b"old")
+    (tmp_path / "out.h5").write_bytes(b"old")
+    assert "did you mean 'pcd'" in bad("pretrain", "digits", "--out", "out.h5", "--gradient", "pdc")
+    assert "no such file" in bad("pretrain", "nowhere.csv", "--out", "out.h5")
+    assert "no setting of a classifier" in bad("finetune", path, "--out", "out.h5", "--loss", "auto")
+    assert "fine-tune it first" in bad("predict", path, "--out", "out.npy")
+    assert "no such file" in bad("encode", path, "nowhere.npy", "--out", "out.npy")
+    assert "exists" in bad("encode", path, "--out", "out.npy")
 
 
 def test_cupy_without_cupy(tmp_path, monkeypatch):

@@ -151,9 +151,9 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):
     before = snapshot(tmp_path)
     hide(monkeypatch, "cupy")
     cases = [
-        ((path, "--n", 0), "n_samples must be"),
-        ((path, "--steps", 0), "n_steps must be"),
-        ((path, "--seed", -1), "random_state"),
+        ((path, "--n", 0), "--n must be"),
+        ((path, "--steps", 0), "--steps must be"),
+        ((path, "--seed", -1), "--seed must be"),
         ((path, "--out", "old.npy"), "--force"),
         ((path, "--out", "s.npz"), "did you mean '.npy'"),
         ((path, "--out", path, "--force"), "is the file that is read"),

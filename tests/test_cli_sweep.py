@@ -35,7 +35,8 @@ def test_the_table_tells_of_each_rate_and_recommends_one(tmp_path, monkeypatch):
     assert rows[1e-9] == ("too slow", 4, "stopped early")
     assert "pseudo-log-likelihood of held-out rows" in result.stdout
     assert "advice  Use --learning-rate=0.1" in result.stdout
-    assert "next    deepbelief pretrain digits --learning-rate 0.1" in result.stdout
+    typed = "--limit 300 --layers 12 --epochs 40 --seed 1"
+    assert f"next    deepbelief pretrain digits {typed} --learning-rate 0.1\n" in result.stdout
     assert "seed    1" in result.stdout
     assert snapshot(tmp_path) == {}
 

@@ -327,7 +327,7 @@ def test_missing_config():
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-5, 5000), min_size=1, max_size=6))
 def test_layers_parse_as_they_are_written(sizes):
-    from deepbelief.cli._options import Layers
+    from deepbelief.cli._types import Layers
 
     for text in (",".join(map(str, sizes)), ", ".join(map(str, sizes)), sizes):
         assert Layers().convert(text, None, None) == tuple(sizes)

@@ -29,7 +29,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import Labelled, hold_out, outputs
 from deepbelief.layer import choose_visible
-from deepbelief.losses import Loss, SquaredError, get_loss
+from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
@@ -37,15 +37,9 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, checked, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import CODES, Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
-"""What a code layer is called, and the hidden units that pretrain it."""
-
-
-RECONSTRUCTION_LOSSES = ("cross_entropy", "squared_error")
 
 
 def check_code(code: str) -> None:

@@ -1,6 +1,5 @@
 """What the estimators share: checking settings and rows, and handing rows to the engine."""
 
-import numbers
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,9 @@ from scipy import sparse
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.bounds import check_number as check_number
+from deepbelief.bounds import check_setting, check_steps
+from deepbelief.bounds import check_sizes as check_sizes
 from deepbelief.components import check_components
 from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import (
@@ -42,6 +44,10 @@ from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+RBM_NUMBERS = (
+    "n_chains", "averaging", "learning_rate", "momentum", "weight_decay", "l1", "batch_size", "n_iter",
+    "validation_fraction", "sparsity_cost",
+)  # fmt: skip
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
 
 
@@ -132,40 +138,6 @@ def on_device(result: Array, X: Any, bk: Backend) -> Any:
     return bk.asarray(result)
 
 
-def check_number(
-    name: str, value: Any, *, low: float, high: float = np.inf, integer: bool = False, auto: bool = False,
-    open_low: bool = False, open_high: bool = False,
-) -> None:  # fmt: skip
-    """Refuse a setting that is not a number within bounds (or ``"auto"`` where allowed)."""
-    if auto and isinstance(value, str) and value == "auto":
-        return
-    kind = numbers.Integral if integer else numbers.Real
-    number: Any = value if isinstance(value, kind) and not isinstance(value, bool) else np.nan
-    above = number > low if open_low else number >= low
-    below = number < high if open_high or high == np.inf else number <= high
-    if not (above and below):
-        word = "an integer" if integer else "a number"
-        bounds = f"{'>' if open_low else '>='} {low:g}"
-        if np.isfinite(high):
-            bounds += f" and {'<' if open_high else '<='} {high:g}"
-        raise SettingError(
-            f"{{setting}} must be {word} {bounds}{' or auto' if auto else ''}, got {value!r}", setting=name, value=value
-        )
-
-
-def check_sizes(sizes: Any) -> tuple[int, ...]:
-    """Return hidden layer sizes as a tuple of positive integers."""
-    values = (sizes,) if isinstance(sizes, numbers.Integral) else sizes
-    good = isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) and len(values) > 0
-    if not good or not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s > 0 for s in values):
-        raise SettingError(
-            f"{{setting}} must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}",
-            setting="hidden_layer_sizes",
-            value=sizes,
-        )
-    return tuple(int(s) for s in values)
-
-
 def rbm_settings(rbm: Any) -> RBMSettings:
     """Check an RBM's settings and return them for the engine."""
     if rbm.visible != "auto":
@@ -180,18 +152,10 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     check_flags(rbm, "nesterovs_momentum", "warm_start", "centered", "learn_variance")
     steps = check_steps(rbm.gibbs_steps)
     check_binarization(rbm.binarize)
-    check_number("n_chains", rbm.n_chains, low=1, integer=True, auto=True)
-    check_number("averaging", rbm.averaging, low=0, high=1)
-    check_number("learning_rate", rbm.learning_rate, low=0, open_low=True, auto=True)
-    check_number("momentum", rbm.momentum, low=0, high=1, open_high=True, auto=True)
-    check_number("weight_decay", rbm.weight_decay, low=0)
-    check_number("l1", rbm.l1, low=0)
-    check_number("batch_size", rbm.batch_size, low=1, integer=True, auto=True)
-    check_number("n_iter", rbm.n_iter, low=1, integer=True, auto=True)
-    check_number("validation_fraction", rbm.validation_fraction, low=0, high=1, open_high=True)
-    check_number("sparsity_cost", rbm.sparsity_cost, low=0)
+    for name in RBM_NUMBERS:
+        check_setting(name, getattr(rbm, name))
     if rbm.sparsity_target is not None:
-        check_number("sparsity_target", rbm.sparsity_target, low=0, high=1, open_low=True, open_high=True)
+        check_setting("sparsity_target", rbm.sparsity_target)
     get_optimizer(rbm.solver, nesterov=False)
     if rbm.scale not in SCALES:
         raise SettingError(unknown("scale", rbm.scale, SCALES))
@@ -204,21 +168,6 @@ def rbm_settings(rbm: Any) -> RBMSettings:
         batch_size=rbm.batch_size, n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target,
         sparsity_cost=float(rbm.sparsity_cost), solver=rbm.solver, components=check_components(rbm.components),
     )  # fmt: skip
-
-
-def check_steps(steps: Any) -> int | tuple[int, int]:
-    """Return a number of Gibbs steps, or that of the first and of the last epoch, after refusing what is neither."""
-    if isinstance(steps, (tuple, list)) and len(steps) == 2:
-        for each in steps:
-            check_number("gibbs_steps", each, low=1, integer=True)
-        return int(steps[0]), int(steps[1])
-    if isinstance(steps, (tuple, list)):
-        raise SettingError(
-            f"{{setting}} must be a number, or that of the first and the last epoch, got {steps!r}",
-            setting="gibbs_steps", value=steps,
-        )  # fmt: skip
-    check_number("gibbs_steps", steps, low=1, integer=True)
-    return int(steps)
 
 
 def warn_diverged(error: DivergenceError | None) -> None:

@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
+from deepbelief.bounds import PRETRAININGS
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import SettingError, unknown, user_level
 from deepbelief.estimators.base import (
@@ -79,10 +80,6 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
         return settings
     above = [replace(each, scale="none", binarize=None, learn_variance=False) for each in settings[1:]]
     return [settings[0], *above]
-
-
-PRETRAININGS = ("rbm", "denoising", "none")
-"""How layers are trained before the whole is: as RBMs, as denoising autoencoders, or not at all."""
 
 
 def check_pretraining(estimator: Any) -> None:

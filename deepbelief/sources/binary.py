@@ -16,6 +16,10 @@ BINARIZATIONS = ("threshold", "sample", "resample")
 """How values in [0, 1] become bits: 1 from a half on, drawn once, or drawn anew in each epoch."""
 
 
+FIXED_BINARIZATIONS = ("threshold", "sample")
+"""Those by which rows are made bits once and for all."""
+
+
 def check_binarization(binarize: Any) -> None:
     """Refuse what is neither a way to binarise nor None."""
     if binarize is not None and binarize not in BINARIZATIONS:
@@ -120,8 +124,8 @@ def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomSt
     >>> binarize_rows(np.full((10000, 1), 0.3)).mean().round(1)
     np.float64(0.3)
     """
-    if binarize not in ("sample", "threshold"):
-        raise SettingError(unknown("binarize", binarize, ("sample", "threshold")))
+    if binarize not in FIXED_BINARIZATIONS:
+        raise SettingError(unknown("binarize", binarize, FIXED_BINARIZATIONS))
     source = as_source(X)
     check_domain(source, get_unit("bernoulli"))
     return BinarySource(source, binarize, run_seed(random_state)).take(slice(None))

@@ -11,6 +11,7 @@ from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
 
 __all__ = [
+    "CODES",
     "UNITS",
     "Bernoulli",
     "Foreign",
@@ -32,6 +33,9 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "labelled": Labelled,
 }
 """Unit types by name: a new one is one class and one entry."""
+
+CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
+"""Hidden units that pretrain an autoencoder's code, by the name of the code."""
 
 
 REQUIRED = tuple(name for name in vars(Unit) if not name.startswith("_"))
