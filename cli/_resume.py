@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,12 +14,16 @@ from deepbelief.errors import DataError, SettingError
 from ._files import same_file
 from ._options import option, together
 
+if TYPE_CHECKING:
+    from deepbelief.fields import Fields
+
 checkpoint_options = together(
     option("--checkpoint", metavar="FILE", help="Keep the state of the run in FILE, to go on from after a crash."),
     option("--checkpoint-every", metavar="INTERVAL", help="10min, 2h, 3epochs, 500updates.  [default: 5min]"),
     option("--resume", metavar="FILE", help="Go on from a checkpoint, on the same data with the same options."),
 )
 
+COMMANDS = ("pretrain", "finetune")
 CLUSTERS = ("workers", "scheduler")
 FREE = (
     "checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force", *CLUSTERS,
@@ -35,6 +39,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     DataError, SettingError
         If there is no checkpoint, or it is of a run with other options than those that were typed.
     """
+    from deepbelief.fields import Fields
     from deepbelief.hdf5 import last_checkpoint
 
     path = options["resume"]
@@ -45,15 +50,15 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     found, _ = last_checkpoint(path)
     if found is None:
         raise DataError(f"no such checkpoint: {path}")
-    metadata = found.metadata
-    if metadata.get("command") != command:
-        of = metadata.get("command")
+    metadata = Fields(found.metadata, f"{path}: metadata")
+    of = metadata.get("command")
+    if of != command:
         raise SettingError(
             f"{path} is a checkpoint of {of}: deepbelief {of} --resume {shlex.quote(path)}"
-            if of in ("pretrain", "finetune")
+            if of in COMMANDS
             else f"{path} was written by a Python program: the same fit goes on from it"
         )
-    before: Mapping[str, Any] = metadata["options"]
+    before = _options(metadata.fields("options"))
     typed = {name: value for name, value in options.items() if _is_typed(name)}
     other = [
         f"{_spelled(name)} was {before.get(name)}, is {value}"
@@ -65,7 +70,31 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     free = {name: value for name, value in typed.items() if name in FREE}
     if not free.keys().isdisjoint(CLUSTERS):  # the run goes over from one cluster to another
         before = {name: value for name, value in before.items() if name not in CLUSTERS}
-    return {**options, **{name: _tuple(value) for name, value in before.items()}, **free, "checkpoint": path}
+    return {**options, **before, **free, "checkpoint": path}
+
+
+def _options(values: "Fields") -> dict[str, Any]:
+    """Return the recorded options as the command takes them.
+
+    Raises
+    ------
+    FileFormatError
+        If one is not an option of this command, or has a value that it does not take.
+    """
+    from deepbelief.errors import FileFormatError
+    from deepbelief.fields import restoring
+
+    context = click.get_current_context()
+    parameters = {parameter.name: parameter for parameter in context.command.params}
+    for name, value in values.items():
+        if name not in parameters:
+            raise FileFormatError(f"{values.where} has {ascii(name)[:60]}, which this release does not know")
+        try:
+            with restoring(f"{values.where}.{name}"):
+                values[name] = None if value is None else parameters[name].type_cast_value(context, _tuple(value))
+        except click.UsageError as error:
+            raise FileFormatError(f"{values.where}.{name} cannot be used: {error.message}") from error
+    return dict(values)
 
 
 def _is_typed(name: str) -> bool:

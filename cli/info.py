@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ._resume import COMMANDS
 from ._text import arrows, as_json, clean, facts, size_of
 from ._types import check_given
 
@@ -25,16 +26,19 @@ def command(file: str, json_: bool) -> None:
     """  # noqa: D301
     check_given(file)
     from deepbelief import hdf5
+    from deepbelief.fields import Fields
 
     content = hdf5.describe(file)
     history = [dict(record) for record in hdf5.read(file).history]
     is_checkpoint = content["kind"] == hdf5.CHECKPOINT
     if is_checkpoint:
-        state = content["attributes"].pop("state")
-        history = [*state["context"].get("history", ()), *state["phase"]["records"]]
+        state = Fields.of(hdf5.read_checkpoint(file).state)
+        context, phase = state.fields("context"), state.fields("phase")
+        del content["attributes"]["state"]
+        history = [*(context.records("history") if "history" in context else ()), *phase.records("records")]
         content["epochs"] = len(history)
-        content |= {"stage": state["stage"], "updates": state["phase"]["updates"]}
-        content |= {name: state["context"][name] + 1 for name in ("pass", "layer") if name in state["context"]}
+        content |= {"stage": state.text("stage"), "updates": phase.integer("updates")}
+        content |= {name: context.integer(name) + 1 for name in ("pass", "layer") if name in context}
     if json_:
         click.echo(as_json({**content, "history": history}, indent=2))
         return
@@ -62,11 +66,12 @@ def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]
 
 def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
     """Return where the run of a checkpoint stands, and how it goes on."""
-    values, options = content["attributes"], content["metadata"].get("options", {})
+    values, options = content["attributes"], content["metadata"].get("options")
+    options = options if isinstance(options, dict) else {}
     part = f", pass {content['pass']}, layer {content['layer']}" if "pass" in content else ""
     command = content["metadata"].get("command")
     done = "finished" if values["finished"] else f"{content['stage']}{part}, {content['updates']} updates of the epoch"
-    how = f"deepbelief {command} --resume {shlex.quote(file)}" if command else "the same fit, in Python"
+    how = f"deepbelief {command} --resume {shlex.quote(file)}" if command in COMMANDS else "the same fit, in Python"
     n_sequences = values["data"].get("sequences")
     data = f"{values['data'].get('rows')} rows" + (f", {n_sequences} sequences" if n_sequences else "")
     rows: list[tuple[str, object]] = [("run", done), ("data", data)]

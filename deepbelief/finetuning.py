@@ -9,6 +9,7 @@ import numpy as np
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
+from deepbelief.fields import Fields
 from deepbelief.losses import Loss
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
@@ -271,13 +272,21 @@ class FineTuner:
 
     def restore(self, state: State) -> None:
         """Go on, within an epoch that has begun, from what `snapshot` returned there."""
-        own = (*self.network.params, *self._state, self._loss)
-        for mine, kept in zip(own, (*state["params"], *state["optimizer"], *state["loss"]), strict=True):
-            mine[...] = kept if isinstance(mine, np.ndarray) else self.bk.asarray(kept)
-        self._losses = list(state["losses"])
-        self._best = None if state["best"] is None else (state["best"][0], state["best"][1])
-        self._stalled, self._good = state["stalled"], state["good"]
-        self._rate, self._updates = state["rate"], state["updates"]
+        state, params = Fields.of(state), self.network.params
+        moving = {"params": params, "optimizer": self._state, "loss": [self._loss]}
+        for name, own in moving.items():
+            for mine, kept in zip(own, state.arrays(name, own), strict=True):
+                mine[...] = kept if isinstance(mine, np.ndarray) else self.bk.asarray(kept)
+        losses = Fields(dict(enumerate(state.items_of("losses"))), f"{state.where}.losses")
+        self._losses = [losses.number(name) for name in losses]
+        whole = self.network.host_params()  # of tied layers too
+        best = None if state["best"] is None else state.items_of("best", 2)
+        if best is not None:
+            found = Fields({"score": best[0], "params": best[1]}, f"{state.where}.best")
+            self._best = found.number("score"), found.arrays("params", whole)
+        self._good = None if state["good"] is None else state.arrays("good", whole)
+        self._stalled, self._updates = state.integer("stalled"), state.integer("updates")
+        self._rate = state.number("rate")
 
     def result(self) -> list[Array]:
         """Return the parameters to keep: the best ones where there are validation rows."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
-from deepbelief.errors import DataError, DivergenceError, SettingError
+from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
+from deepbelief.fields import restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
 from deepbelief.peers import ALONE, Peers
@@ -25,7 +26,7 @@ from deepbelief.sources import (
     entering,
     scaled,
 )
-from deepbelief.stack import Stack, State, Weights
+from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.training import Record, Reporter, Rows
 from deepbelief.units import Unit, get_unit, named_unit
 
@@ -94,14 +95,15 @@ def pretrain(
     own = peers.seed(seed)
     n_rows = peers.rows(source.shape[0])
     found = keeper.found("pretrain")
+    stood = (0, 0) if found is None else _place(found, n_passes, len(layer_sizes))
+    kept = [] if found is None else _kept(found, stood, (source.shape[1], *layer_sizes))
     before = None if start is None else start.layers[0]
-    if found is not None:
-        before = Weights(**(found.context["layers"][0] if found.context["layer"] else found.task)["weights"])
+    if kept:
+        before = kept[0][0]
     given = FirstRows.of(source, held_out, settings[0], own, before, peers)
     run = _Run(given, settings, bk, seed, own, n_rows, n_passes, start, states, memory_limit, peers)
-    stood = (0, 0) if found is None else (found.context["pass"], found.context["layer"])
-    history: list[Record] = [] if found is None else list(found.context["history"])
-    trainers = [] if found is None else run.taken_up(found)
+    history: list[Record] = [] if found is None else found.context.records("history")
+    trainers = run.restored(kept)
     for number in range(stood[0], n_passes):
         rows: Rows | None = None
         held: Rows | None = None
@@ -117,7 +119,7 @@ def pretrain(
             if done:
                 continue
             n_iter = int(trainer.settings.n_iter)
-            first = found.context["first"] if found and (number, layer) == stood else trainer.state.epochs
+            first = found.context.integer("first") if found and (number, layer) == stood else trainer.state.epochs
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
@@ -194,15 +196,18 @@ class _Run:
         n_iter = int(self._resolved(layer, weights).n_iter)
         return self._trainer(layer, weights, (0 if state is None else state.epochs) + n_iter * self.n_passes, state)
 
-    def taken_up(self, found: Found) -> list[LayerTrainer]:
+    def restored(self, kept: "Sequence[tuple[Weights, Fields]]") -> list[LayerTrainer]:
         """Return the trainers of the layers that a run had reached."""
-        states = list(found.context["layers"])
-        states.insert(found.context["layer"], found.task)
-        trainers = []
-        for layer, state in enumerate(states):
-            weights, reached = Weights(**state["weights"]), LayerState(**state["state"])
-            trainers.append(self._trainer(layer, weights, state["horizon"], reached))
-            trainers[-1].restore(state)
+        trainers: list[LayerTrainer] = []
+        for layer, (weights, state) in enumerate(kept):
+            hidden = named_unit(self.settings[layer].hidden).spec
+            if weights.hidden != hidden:
+                raise FileFormatError(f"{state.where}.weights must have {hidden} hidden units, got {weights.hidden}")
+            reached = _layer_state(state.fields("state"))
+            with restoring(state.where):
+                trainers.append(self._trainer(layer, weights, state.integer("horizon", low=1), reached))
+                trainers[-1].restore(state)
+            _check_restored(trainers[-1], reached, f"{state.where}.state")
         return trainers
 
     def _trainer(self, layer: int, weights: Weights, horizon: int, state: LayerState | None) -> LayerTrainer:
@@ -273,6 +278,26 @@ class FirstRows:
         if self.entered:
             return self.source, self.held_out
         return scaled(self.source, weights), None if self.held_out is None else scaled(self.held_out, weights)
+
+
+def _place(found: Found, n_passes: int, n_layers: int) -> tuple[int, int]:
+    """Return the pass and the layer that a run had reached."""
+    return found.context.integer("pass", high=n_passes - 1), found.context.integer("layer", high=n_layers - 1)
+
+
+def _kept(found: Found, stood: tuple[int, int], sizes: Sequence[int]) -> list[tuple[Weights, Fields]]:
+    """Return weights and state of the layers that a run had reached, from the lowest on."""
+    number, layer = stood
+    states = found.context.several("layers", len(sizes) - 2 if number else layer)
+    states.insert(layer, found.task)
+    kept = [(weights_from_state(state.fields("weights")), state) for state in states]
+    for i, (weights, state) in enumerate(kept):
+        if weights.W.shape != (sizes[i], sizes[i + 1]):
+            raise FileFormatError(
+                f"{state.where}.weights must have {sizes[i]} inputs and {sizes[i + 1]} hidden units, "
+                f"got {weights.n_visible} and {weights.n_hidden}"
+            )
+    return kept
 
 
 def _context(number: int, layer: int, first: int, trainers: list[LayerTrainer], history: list[Record]) -> State:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileFormatError
+from deepbelief.fields import Fields, restoring
 from deepbelief.units import Unit, get_unit, smaller_side
 
 Array = NDArray[np.floating[Any]]
@@ -231,5 +232,38 @@ def stack_state(stack: Stack) -> State:
 
 
 def stack_from_state(state: State) -> Stack:
-    """Return the stack that `stack_state` took apart."""
-    return Stack(tuple(Weights(**layer) for layer in state["layers"]), bool(state["tuned"]), state["metadata"])
+    """Return the stack that `stack_state` took apart; FileFormatError if the state is not one."""
+    state = Fields.of(state)
+    layers = tuple(weights_from_state(layer) for layer in state.several("layers"))
+    with restoring(state.where):
+        return Stack(layers, state.flag("tuned"), dict(state.fields("metadata")))
+
+
+def weights_from_state(state: State) -> Weights:
+    """Return the layer with these fields; FileFormatError if they are not those of a layer."""
+    state = Fields.of(state)
+    if set(state) != (names := {f.name for f in fields(Weights)}):
+        raise FileFormatError(f"{state.where} must have {', '.join(sorted(names))}, got {', '.join(sorted(state))}")
+    for name in ("visible", "hidden"):
+        state.text(name)
+    arrays = {name: state[name] for name in names - {"visible", "hidden"}}
+    present = [name for name, array in arrays.items() if array is not None or name in ("W", "vbias", "hbias")]
+    for name in present:
+        state.array(name)
+    with restoring(state.where):
+        weights = Weights(**state)
+        check_units(weights.visible, weights.n_visible)
+        check_units(weights.hidden, weights.n_hidden)
+    if min(weights.W.shape) < 1:
+        raise FileFormatError(f"{state.where}.W must have units, got shape {weights.W.shape}")
+    return weights
+
+
+def check_units(spec: str, count: int) -> None:
+    """Refuse an unknown unit type, and groups that are not all the units of a layer."""
+    unit = get_unit(spec)
+    if getattr(unit, "n_labels", 0) >= count:
+        raise DataError(f"{count} units cannot have {unit.spec} labels")
+    groups = getattr(unit, "groups", ())
+    if groups and sum(groups) != count:
+        raise DataError(f"it has {count} units, but groups of {sum(groups)}")

@@ -11,6 +11,7 @@ import numpy as np
 from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
+from deepbelief.fields import Fields, restoring
 from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
@@ -172,8 +173,8 @@ def run_epochs(
         One record per epoch.
     """
     loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle, windows)
-    place = keeper.resume()
-    history: list[Record] = [] if place is None else list(place["records"])
+    place = None if (found := keeper.resume()) is None else Fields.of(found)
+    history: list[Record] = [] if place is None else place.records("records")
     try:
         for epoch in epochs[len(history) :]:
             record = loop.run_epoch(epoch, history, place)
@@ -204,7 +205,7 @@ class _Loop:
     shuffle: bool
     windows: Windows | None
 
-    def run_epoch(self, epoch: int, history: list[Record], place: State | None) -> Record:
+    def run_epoch(self, epoch: int, history: list[Record], place: Fields | None) -> Record:
         """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
         task, n, began = self.task, self.n_rows, time.perf_counter()
         rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
@@ -227,7 +228,7 @@ class _Loop:
             return self.windows.order(rng)
         return np.arange(self.n_rows) if rng is None else rng.permutation(self.n_rows)
 
-    def _go_to(self, place: State, rng: Rng) -> int:
+    def _go_to(self, place: Fields, rng: Rng) -> int:
         """Put task and stream where they stood, and return the number of updates done."""
         if "windows" in place and place["windows"] != self._windows():
             was, now = place["windows"] or "no windows", self._windows() or "none"
@@ -235,9 +236,11 @@ class _Loop:
                 f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "
                 "with the same memory_limit"
             )
-        cast(KeptTask, self.task).restore(place["task"])
-        rng.go_to(place["stream"])
-        return int(place["updates"])
+        with restoring(f"{place.where}.task"):
+            cast(KeptTask, self.task).restore(place.fields("task"))
+        with restoring(f"{place.where}.stream"):
+            rng.go_to(place.fields("stream"))
+        return place.integer("updates")
 
     def _windows(self) -> dict[str, int] | None:
         """Return how rows are read, as plain values: the order hangs on it."""

@@ -32,8 +32,13 @@ def small():
 
 def seal(path, body):
     """Write a file as the specification says, whatever the HDF5 part is."""
+    path.write_bytes(sealed(body))
+
+
+def sealed(body):
+    """Return a file as the specification says, whatever the HDF5 part is."""
     text = f"deepbelief\nversion 1\nlength {len(body)}\nsha256 {hashlib.sha256(body).hexdigest()}\n"
-    path.write_bytes(text.encode().ljust(512, b"\0") + body)
+    return text.encode().ljust(512, b"\0") + body
 
 
 def edit(path, change, model=None, **options):

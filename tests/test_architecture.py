@@ -14,6 +14,7 @@ ORDER = [
     "errors",
     "bounds",
     "seeds",
+    "fields",
     "backends",
     "units",
     "schedules",

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -387,6 +388,62 @@ def test_an_empty_file_that_a_power_failure_left(tmp_path):
     file.path.write_bytes(b"")
     with pytest.warns(CheckpointWarning, match="is empty; going on from the one before it"):
         assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
+
+
+def rewritten(file, change):
+    """Change the values of a checkpoint, and seal it again."""
+    found = read_checkpoint(file.path)
+    whole = {"state": dict(found.state), "seed": found.seed, "data": found.data, "finished": found.finished}
+    change(whole)
+    write_checkpoint(file.path, replace(found, **whole))
+
+
+def set_at(*path, value):
+    def change(whole):
+        *inner, last = path
+        for name in inner:
+            whole = whole[name]
+        if value is None:
+            del whole[last]
+        else:
+            whole[last] = value
+
+    return change
+
+
+WRONG = [
+    (set_at("state", value={}), "state lacks"),
+    (set_at("state", "context", value=[1]), r"state.context must be an object, got \[1\]"),
+    (set_at("state", "phase", "task", value=None), "state.phase lacks task"),
+    (set_at("state", "phase", "records", value=[3]), "state.phase.records.0 must be an object, got 3"),
+    (set_at("state", "phase", "updates", value=-1), "state.phase.updates must be an integer >= 0, got -1"),
+    (set_at("state", "phase", "stream", value={}), "state.phase.stream lacks"),
+    (set_at("state", "phase", "stream", "lane_0", value=3), "state.phase.stream cannot be used: TypeError"),
+    (set_at("state", "context", "layer", value=2), "state.context.layer must be an integer from 0 to 1, got 2"),
+    (set_at("state", "context", "layers", value=[]), "state.context.layers must be a list of 1 items"),
+    (set_at("state", "phase", "task", "horizon", value="x"), "task.horizon must be an integer >= 1, got 'x'"),
+    (set_at("state", "phase", "task", "weights", "W", value=np.ones((5, 3), "f4")), "cannot be used: hbias must have"),
+    (set_at("state", "phase", "task", "weights", "W", value=[1]), "task.weights.W must be an array"),
+    (set_at("state", "phase", "task", "weights", "hidden", value="x"), "weights cannot be used: unknown unit type 'x'"),
+    (set_at("state", "phase", "task", "weights", "hidden", value="gaussian"), "must have 5 inputs and 4 bernoulli"),
+    (set_at("seed", value="x"), "seed must be an integer"),
+    (set_at("seed", value=-1), "seed must be an integer"),
+    (set_at("data", value=3), "data must be an object"),
+    (set_at("finished", value=3), "finished must be true or false"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_a_checkpoint_of_wrong_contents_names_the_file_and_the_element(tmp_path, number):
+    change, match = WRONG[number]
+    file = interrupted(tmp_path, 6)
+    rewritten(file, change)
+    previous_of(file.path).unlink()
+    before = file.path.read_bytes()
+    with pytest.raises(FileFormatError, match=match) as caught:
+        make(checkpoint=file).fit(ROWS)
+    assert str(file.path) in str(caught.value)
+    assert file.path.read_bytes() == before
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):

@@ -189,7 +189,7 @@ def test_progress_counts_on(stopped):
 def test_what_is_typed_must_agree(stopped):
     line = bad("pretrain", "--resume", "m.ckpt.h5", "--layers", "12,9", "--seed", "5")
     assert line == (
-        "m.ckpt.h5 is of a run with other options: --layers was [12, 8], is (12, 9); --seed was 1, is 5; "
+        "m.ckpt.h5 is of a run with other options: --layers was (12, 8), is (12, 9); --seed was 1, is 5; "
         "leave them out to go on"
     )
     assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(

@@ -3,6 +3,9 @@
 import io
 import os
 import random
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import h5py
@@ -328,6 +331,34 @@ def test_the_memory_limit_is_checked_before_reading(path, monkeypatch):
     with pytest.raises(FileFormatError, match="the limit is 8000000: raise memory_limit"):
         read(path, memory_limit=8_000_000)
     assert taken == []
+
+
+def test_a_small_file_cannot_take_much_memory(path):
+    """Zeros that gzip makes a thousand times smaller; the limit follows the length of the file."""
+
+    def bomb(file):
+        zeros = np.zeros((2**12, 6000), np.float32)
+        file["arrays"].create_dataset("coef_0", data=zeros, chunks=(512, 3000), compression=1)
+
+    edit(path, bomb)
+    length = path.stat().st_size
+    assert length < 2**20
+    code = f"""
+        import resource
+        from deepbelief import load
+        from deepbelief.errors import FileFormatError
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            load({str(path)!r})
+        except FileFormatError as error:
+            print(error)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[1],
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+    line, taken = done.stdout.splitlines()
+    assert f"the limit is {2**26 + 40 * length}: raise memory_limit" in line
+    assert int(taken) < 2**16  # KiB
 
 
 def test_chunks_with_the_allowed_filters_are_read(path):

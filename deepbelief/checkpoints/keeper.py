@@ -18,6 +18,7 @@ from deepbelief.checkpoints.file import as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
 from deepbelief.checkpoints.signals import Signals
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
+from deepbelief.fields import Fields
 from deepbelief.hdf5 import check_replaceable, check_writable, last_checkpoint, previous_of, versions, write_checkpoint
 from deepbelief.seeds import run_seed
 from deepbelief.stack import Checkpoint, State
@@ -37,8 +38,8 @@ class Found:
         State of the task that was being trained.
     """
 
-    context: State
-    task: State
+    context: Fields
+    task: Fields
 
 
 class Keeper:
@@ -146,9 +147,10 @@ class FileKeeper(Keeper):
 
     def found(self, stage: str) -> Found | None:
         """Return where the run stood, if that is in this stage."""
-        if self._found is None or self._found.state["stage"] != stage:
+        if self._found is None:
             return None
-        return Found(self._found.state["context"], self._found.state["phase"]["task"])
+        state = Fields.of(self._found.state)
+        return Found(state.fields("context"), state.fields("phase").fields("task")) if state["stage"] == stage else None
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:
         """Begin a stage, or a part of one."""
@@ -157,7 +159,7 @@ class FileKeeper(Keeper):
     def resume(self) -> State | None:
         """Return where the run stood, once."""
         found, self._found = self._found, None
-        return None if found is None else found.state["phase"]
+        return None if found is None else Fields.of(found.state).fields("phase")
 
     def after_update(
         self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool, n_updates: int = 1

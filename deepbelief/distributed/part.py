@@ -14,6 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import Found, Keeper
 from deepbelief.distributed.averaging import Averaging, Question
 from deepbelief.errors import BackendError, DeepBeliefError
+from deepbelief.fields import Fields
 from deepbelief.layer import RBMSettings
 from deepbelief.peers import Peers
 from deepbelief.pretraining import pretrain
@@ -184,7 +185,11 @@ class PartKeeper(Keeper):
 
     def found(self, stage: str) -> Found | None:
         """Return where the others stand whom this worker has joined, or where all stood in an earlier run."""
-        return None if self._place is None else Found(self._place["context"], self._place["phase"]["task"])
+        return (
+            None
+            if self._place is None
+            else Found(Fields.of(self._place["context"]), Fields.of(self._place["phase"]["task"]))
+        )
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:
         """Begin a layer's share of a pass."""

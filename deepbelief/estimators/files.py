@@ -81,12 +81,15 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
     hdf5.write(path, to_model_file(estimator, metadata or {}))
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Any:
     """Read a model file and return the fitted estimator, or the stack, that it holds.
 
     Parameters
     ----------
     path : str or path
+    memory_limit : int, optional
+        Bytes that the content may take; by default 64 MiB and 40 times the length of the file, but at most half of
+        the machine's memory.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     DataError
         If there is no such file.
     """
-    return from_model_file(hdf5.read(path))
+    return from_model_file(hdf5.read(path, memory_limit=memory_limit))
 
 
 def with_own_scaling(model: ModelFile) -> ModelFile:

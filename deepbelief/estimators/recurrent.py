@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile, Found, Keeper, keeping
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import FileFormatError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, warn_diverged
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
@@ -290,9 +290,9 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
     def _start(self, run: "_Run", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
         """Return the first weights, after the pretraining that is asked for, and the history of that."""
         if (found := run.keeper.found("recurrent")) is not None:
-            return _taken_up(found)
+            return self._taken_up(found, run.source)
         if (found := run.keeper.found("pretrain recurrent")) is not None:
-            machine, history = _taken_up(found)
+            machine, history = self._taken_up(found, run.source)
         else:
             frame, history = self._frame(run)
             machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, run.seed)
@@ -301,6 +301,15 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             trained, _ = run.train("pretrain recurrent", alone, machine, RecurrentState(), history)
             machine = replace(trained, frame=machine.frame)
         return machine, history
+
+    def _taken_up(self, found: Found, source: RowSource) -> tuple[RecurrentWeights, list[Record]]:
+        """Return the machine and the history at the start of the phase of a checkpoint."""
+        machine = recurrent_from_state(found.context.fields("machine"))
+        there = machine.frame.n_visible, machine.frame.n_hidden, machine.n_recurrent, machine.cell
+        ours = source.shape[1], self.n_components, self.n_recurrent, get_cell(self.cell).name
+        if there != ours:
+            raise FileFormatError(f"{found.context.where}.machine must have sizes and cell {ours}, got {there}")
+        return machine, found.context.records("history")
 
     def _frame(self, run: "_Run") -> tuple[Weights, list[Record]]:
         """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
@@ -394,11 +403,6 @@ class _Run:
 def _context(machine: RecurrentWeights, history: list[Record]) -> State:
     """Return what is needed to come back to a phase, beside the state of its trainer."""
     return {"machine": recurrent_state(machine), "history": list(history)}
-
-
-def _taken_up(found: Found) -> tuple[RecurrentWeights, list[Record]]:
-    """Return what `_context` was made of."""
-    return recurrent_from_state(found.context["machine"]), list(found.context["history"])
 
 
 __all__ = ["RecurrentRBM"]

@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Keeper
-from deepbelief.errors import DataError, DivergenceError, SettingError, user_level
+from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import check_flags, check_number, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
+from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
 from deepbelief.network import Layer
@@ -135,7 +136,14 @@ def stack_to_tune(
     ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
     """
     if (found := keeper.found("finetune")) is not None:
-        return stack_from_state(found.context["stack"]), list(found.context["history"])
+        stack = stack_from_state(found.context.fields("stack"))
+        if stack.sizes[0] != source.shape[1]:
+            raise FileFormatError(
+                f"{found.context.where}.stack expects {stack.sizes[0]} features, X has {source.shape[1]}"
+            )
+        with restoring(f"{found.context.where}.stack"):
+            estimator._check_layers(len(stack))
+        return stack, found.context.records("history")
     if estimator.pretrained is None:
         wanted = sizes()
         estimator._check_layers(len(wanted))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileFormatError
+from deepbelief.fields import Fields
 from deepbelief.hdf5.envelope import MAGIC, open_regular
 from deepbelief.hdf5.model import ModelFile
 from deepbelief.hdf5.reading import read
@@ -102,17 +103,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     model = read(path)
     if model.kind != KIND:
         raise FileFormatError(f"{path} is a {model.kind}, not a checkpoint")
-    values = dict(model.attributes)
-    if values.pop("layout", 1) != LAYOUT:
+    values = Fields(model.attributes, os.fspath(path))
+    if values.get("layout", 1) != LAYOUT:
         raise FileFormatError(
             f"{path} is a checkpoint of another version of deepbelief, which this one cannot resume: finish the run "
             "with that version, or delete the file to start anew"
         )
-    try:
-        state = _put_together(values.pop("state"), model.arrays)
-        return Checkpoint(state, model.params, metadata=model.metadata, **values)
-    except (KeyError, TypeError) as error:
-        raise FileFormatError(f"{path} is not a valid checkpoint: {error}") from error
+    state = Fields(_put_together(values["state"], model.arrays, f"{path}: state"), f"{path}: state")
+    for name in ("context", "phase") if state else ():
+        state.fields(name)
+    return Checkpoint(
+        state, model.params, dict(values.fields("data")), values.integer("seed"), dict(values.fields("machine")),
+        model.metadata, values.flag("finished"),
+    )  # fmt: skip
 
 
 def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, str]:
@@ -148,10 +151,14 @@ def _take_apart(value: Any, where: str, arrays: dict[str, NDArray[Any]]) -> Any:
     return value
 
 
-def _put_together(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+def _put_together(value: Any, arrays: Mapping[str, NDArray[Any]], where: str) -> Any:
     """Undo `_take_apart`."""
-    if isinstance(value, dict):
-        if value.keys() == {ARRAY}:
-            return arrays[value[ARRAY]]
-        return {name: _put_together(item, arrays) for name, item in value.items()}
-    return [_put_together(item, arrays) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_put_together(item, arrays, f"{where}.{i}") for i, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {ARRAY}:
+        return {name: _put_together(item, arrays, f"{where}.{name}") for name, item in value.items()}
+    if not isinstance(value[ARRAY], str) or value[ARRAY] not in arrays:
+        raise FileFormatError(f"{where} is an array that the file lacks: {ascii(value[ARRAY])[:60]}")
+    return arrays[value[ARRAY]]

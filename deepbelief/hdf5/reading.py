@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DeepBeliefError, FileFormatError
+from deepbelief.fields import restoring
 from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
 from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
-from deepbelief.stack import Stack, Weights
-from deepbelief.units import get_unit
+from deepbelief.stack import Stack, Weights, check_units
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
@@ -29,7 +29,8 @@ def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Mo
     ----------
     path : str or path-like
     memory_limit : int, optional
-        Bytes that the content may take; default: half of the machine's memory.
+        Bytes that the content may take; by default 64 MiB and 40 times the length of the file, but at most half of
+        the machine's memory.
 
     Returns
     -------
@@ -227,24 +228,15 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
     units: dict[str, Any] = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
     shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,)}
     arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
-    _check_units(units["visible"], n_visible, where)
-    _check_units(units["hidden"], n_hidden, where)
+    for name, count in (("visible", n_visible), ("hidden", n_hidden)):
+        with restoring(f"{where}, attribute {name},"):
+            check_units(units[name], count)
 
     def finish() -> Weights:
         values: dict[str, Any] = units | {name: read_array() for name, read_array in arrays.items()}
         return Weights(**values)
 
     return finish
-
-
-def _check_units(spec: str, count: int, where: str) -> None:
-    """Refuse unit types that this release does not know, and groups that are not all the units."""
-    unit = get_unit(spec)
-    if getattr(unit, "n_labels", 0) >= count:
-        raise FileFormatError(f"{where} has {count} units, but {unit.spec} labels")
-    groups = getattr(unit, "groups", ())
-    if groups and sum(groups) != count:
-        raise FileFormatError(f"{where} has {count} units, but groups of {sum(groups)}")
 
 
 def _expect(items: Any, where: str, *, required: Any, optional: Any = ()) -> None:

@@ -21,6 +21,8 @@ LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 MAX_MEMBERS = 4096
 MAX_CHUNKS = 65536
 MAX_INFLATION = 1032  # what deflate can make of one byte
+BASE_MEMORY = 64 * 2**20  # bytes that the content of any file may take
+MEMORY_FACTOR = 40  # further bytes for each byte of the file
 _TYPES = [(dtype, h5t.py_create(dtype)) for dtype in NUMBERS]
 
 
@@ -154,19 +156,23 @@ def text(owner: Any, name: str, where: str) -> str:
 
 
 def check_memory(needed: int, file_length: int, limit: int | None) -> None:
-    """Refuse more bytes than the limit, or than a file of this length can hold."""
+    """Refuse more bytes of content than the limit, or than a file of this length can hold."""
     if needed > file_length * MAX_INFLATION:
         raise FileFormatError(f"it declares {needed} bytes of content, which a file of {file_length} bytes cannot hold")
-    limit = default_limit() if limit is None else limit
+    limit = default_limit(file_length) if limit is None else limit
     if needed > limit:
         raise FileFormatError(
             f"it needs {needed} bytes of memory, the limit is {limit}: raise memory_limit if you trust it"
         )
 
 
-def default_limit() -> int:
-    """Return half of the physical memory, or 4 GiB where the system does not tell."""
+def default_limit(file_length: int) -> int:
+    """Return 64 MiB and 40 times the file's length, but at most half of the physical memory.
+
+    A file of this library takes up to 32 times its length, where it is all JSON; compressed zeros take 1032 times it.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):
-        return 4 * 2**30
+        physical = 4 * 2**30
+    return min(BASE_MEMORY + MEMORY_FACTOR * file_length, physical)

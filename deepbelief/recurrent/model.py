@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Product
 from deepbelief.errors import DataError
+from deepbelief.fields import Fields, restoring
 from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.cells import get_cell
 from deepbelief.seeds import host_rng
-from deepbelief.stack import State, Weights
+from deepbelief.stack import State, Weights, weights_from_state
 
 DeviceArray = Any
 Array = NDArray[np.floating[Any]]
@@ -79,8 +80,12 @@ def recurrent_state(weights: RecurrentWeights) -> State:
 
 
 def recurrent_from_state(state: State) -> RecurrentWeights:
-    """Return the machine that `recurrent_state` took apart."""
-    return RecurrentWeights(**{**state, "frame": Weights(**state["frame"])})
+    """Return the machine that `recurrent_state` took apart; FileFormatError if the state is not one."""
+    state = Fields.of(state)
+    frame = weights_from_state(state.fields("frame"))
+    arrays = {name: state.array(name) for name in NAMES}
+    with restoring(state.where):
+        return RecurrentWeights(frame, **arrays, cell=state.text("cell"))
 
 
 def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) -> RecurrentWeights:

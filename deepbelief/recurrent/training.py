@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError
+from deepbelief.fields import Fields
 from deepbelief.gradients import GradientEstimator
 from deepbelief.machine import Workspace
 from deepbelief.monitor import MAX_HIDDEN_INPUT
@@ -235,11 +236,12 @@ class RecurrentTrainer:
 
     def restore(self, state: State) -> None:
         """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        state = Fields.of(state)
         for name, several in self._moving().items():
-            for own, kept in zip(several, state[name], strict=True):
+            for own, kept in zip(several, state.arrays(name, several), strict=True):
                 own[...] = self.bk.asarray(kept) if self.bk.owns(own) else kept
-        self._good = None if state["good"] is None else recurrent_from_state(state["good"])
-        self._rate, self.state.updates = state["rate"], state["updates"]
+        self._good = None if state["good"] is None else recurrent_from_state(state.fields("good"))
+        self._rate, self.state.updates = state.number("rate"), state.integer("updates")
 
     def result(self) -> tuple[RecurrentWeights, RecurrentState]:
         """Return the weights to keep, and what the next update reads beside them (afresh after a divergence)."""
