@@ -29,9 +29,10 @@ def command(file: str, json_: bool) -> None:
     from deepbelief.fields import Fields
 
     content = hdf5.describe(file)
-    history = [dict(record) for record in hdf5.read(file).history]
     is_checkpoint = content["kind"] == hdf5.CHECKPOINT
-    if is_checkpoint:
+    if not is_checkpoint:
+        history = [dict(record) for record in hdf5.read(file).history]
+    else:
         state = Fields.of(hdf5.read_checkpoint(file).state)
         context, phase = state.fields("context"), state.fields("phase")
         del content["attributes"]["state"]

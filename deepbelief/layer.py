@@ -10,6 +10,7 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.components import Parts, TrainingStep
 from deepbelief.errors import DivergenceError
+from deepbelief.fields import Fields
 from deepbelief.gradients import GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.monitor import Monitor
@@ -19,7 +20,7 @@ from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
-from deepbelief.stack import State, Weights
+from deepbelief.stack import State, Weights, weights_from_state
 from deepbelief.training import Record, Reporter, Rows, run_epochs
 from deepbelief.units import named_unit
 
@@ -219,12 +220,17 @@ class LayerTrainer:
 
     def restore(self, state: State) -> None:
         """Restore the part of a snapshot that weights and `LayerState`, from which a trainer is made, lack."""
-        self.good = None if state["good"] is None else Weights(**state["good"])
-        self.now.rate = state["rate"]
-        self._entered = replace(self._entered, mean=state["mean"], scale=state["scale"])
+        state = Fields.of(state)
+        self.good = None if state["good"] is None else weights_from_state(state.fields("good"))
+        self.now.rate = state.number("rate")
+        scaling: dict[str, Any] = {
+            name: None if state[name] is None else state.array(name) for name in ("mean", "scale")
+        }
+        self._entered = replace(self._entered, **scaling)
         if state["negative"] is not None:
-            n = self._largest = len(state["negative"])
-            self.buffers.visible(2 * n)[n:] = self.bk.asarray(state["negative"])
+            negative = state.array("negative")
+            n = self._largest = len(negative)
+            self.buffers.visible(2 * n)[n:] = self.bk.asarray(negative)
 
     def weights_of_rows(self) -> Weights:
         """Return the weights with the scale by which the rows of the last training entered."""

@@ -1,6 +1,6 @@
 """Greedy layer-wise pretraining: every layer is a machine trained on the hidden means of those below."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
-from deepbelief.fields import restoring
+from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
 from deepbelief.peers import ALONE, Peers
@@ -196,7 +196,7 @@ class _Run:
         n_iter = int(self._resolved(layer, weights).n_iter)
         return self._trainer(layer, weights, (0 if state is None else state.epochs) + n_iter * self.n_passes, state)
 
-    def restored(self, kept: "Sequence[tuple[Weights, Fields]]") -> list[LayerTrainer]:
+    def restored(self, kept: Sequence[tuple[Weights, Fields]]) -> list[LayerTrainer]:
         """Return the trainers of the layers that a run had reached."""
         trainers: list[LayerTrainer] = []
         for layer, (weights, state) in enumerate(kept):
@@ -278,6 +278,36 @@ class FirstRows:
         if self.entered:
             return self.source, self.held_out
         return scaled(self.source, weights), None if self.held_out is None else scaled(self.held_out, weights)
+
+
+def _layer_state(state: Fields) -> LayerState:
+    """Return the state of a layer in a checkpoint."""
+    owners = state.fields("arrays")
+    arrays = {owner: dict(owners.fields(owner)) for owner in owners}
+    for owner, own in arrays.items():
+        for name, array in own.items():
+            if not isinstance(array, np.ndarray):
+                raise FileFormatError(f"{owners.where}.{owner}.{name} must be an array")
+    return LayerState(arrays, state.integer("epochs"), state.integer("updates"))
+
+
+def _check_restored(trainer: LayerTrainer, kept: LayerState, where: str) -> None:
+    """Refuse arrays of a checkpoint that a trainer with the settings of the run could not restore."""
+
+    def outline(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+        return {(owner, name): (a.shape, a.dtype) for owner, own in arrays.items() for name, a in own.items()}
+
+    ours, theirs = outline(trainer.arrays), outline(kept.arrays)
+    for owner, name in ours.keys() | theirs.keys():
+        if ours.get((owner, name)) != theirs.get((owner, name)):
+            raise FileFormatError(
+                f"{where}.arrays.{owner}.{name} must be as in a run with these settings, "
+                f"{_shown(ours.get((owner, name)))}, got {_shown(theirs.get((owner, name)))}"
+            )
+
+
+def _shown(outline: Any) -> str:
+    return "nothing" if outline is None else f"{outline[1]} {outline[0]}"
 
 
 def _place(found: Found, n_passes: int, n_layers: int) -> tuple[int, int]:
