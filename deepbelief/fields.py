@@ -35,7 +35,7 @@ class Fields(dict[str, Any]):
     def __init__(self, values: Any, where: str) -> None:
         if not isinstance(values, Mapping):
             raise FileFormatError(f"{where} must be an object, got {_short(values)}")
-        super().__init__(values)
+        dict.__init__(self, values)
         self.where = where
 
     @classmethod
