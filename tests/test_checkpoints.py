@@ -425,7 +425,10 @@ WRONG = [
     (set_at("state", "phase", "task", "weights", "W", value=np.ones((5, 3), "f4")), "cannot be used: hbias must have"),
     (set_at("state", "phase", "task", "weights", "W", value=[1]), "task.weights.W must be an array"),
     (set_at("state", "phase", "task", "weights", "hidden", value="x"), "weights cannot be used: unknown unit type 'x'"),
-    (set_at("state", "phase", "task", "weights", "hidden", value="gaussian"), "must have bernoulli hidden units, got gaussian"),
+    (
+        set_at("state", "phase", "task", "weights", "hidden", value="gaussian"),
+        "bernoulli hidden units, got gaussian",
+    ),
     (set_at("seed", value="x"), "seed must be an integer"),
     (set_at("seed", value=-1), "seed must be an integer"),
     (set_at("data", value=3), "data must be an object"),
