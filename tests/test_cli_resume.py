@@ -293,4 +293,4 @@ def test_a_file_that_does_not_fit_into_memory(folder, stop, monkeypatch):
     assert learned("part.h5") == learned("whole.h5")
     good("encode", "part.h5", "rows.h5", "--out", "codes.npy")
     assert np.load("codes.npy").shape == (300, 6)
-    assert "memory_limit must be bytes" in bad("pretrain", *words[:-1], "some", "--out", "m.h5")
+    assert "--memory-limit must be bytes" in bad("pretrain", *words[:-1], "some", "--out", "m.h5")
