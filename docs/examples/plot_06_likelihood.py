@@ -1,0 +1,28 @@
+"""
+Annealed importance sampling beside the exact value
+===================================================
+
+With 12 hidden units the partition function can be enumerated, so that estimates of it can be judged. Annealed
+importance sampling comes from below, its reverse from above; both close in on the exact value as the path gets finer.
+"""
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+
+from deepbelief import RBM
+from deepbelief.likelihood import ais_log_z, exact_log_z, reverse_ais_log_z
+
+bits = (load_digits().data >= 8).astype(float)
+rbm = RBM(12, gradient="pcd", n_iter=50, random_state=0).fit(bits)
+exact = exact_log_z(rbm)
+steps = [30, 100, 300, 1000, 3000]
+forward = [ais_log_z(rbm, betas=n, n_runs=100, random_state=0) for n in steps]
+reverse = [reverse_ais_log_z(rbm, betas=n, n_runs=100, random_state=0) for n in steps]
+
+fig, ax = plt.subplots(figsize=(7, 4))
+ax.axhline(exact, color="black", label="exact")
+for estimates, name in ((forward, "AIS"), (reverse, "reverse AIS")):
+    ax.plot(steps, [e.log_z for e in estimates], marker="o", label=name)
+ax.set(xscale="log", xlabel="intermediate distributions", ylabel="log Z")
+ax.legend()
+fig.tight_layout()
