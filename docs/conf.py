@@ -76,6 +76,7 @@ MODULES = {
     "Building blocks": [
         "deepbelief.units",
         "deepbelief.gradients",
+        "deepbelief.components",
         "deepbelief.activations",
         "deepbelief.losses",
         "deepbelief.optimizers",
@@ -83,7 +84,12 @@ MODULES = {
         "deepbelief.backends",
     ],
     "Data": ["deepbelief.sources", "deepbelief.datasets"],
-    "Diagnostics and pictures": ["deepbelief.diagnostics", "deepbelief.plotting", "deepbelief.tensorboard"],
+    "Diagnostics and pictures": [
+        "deepbelief.evaluation",
+        "deepbelief.diagnostics",
+        "deepbelief.plotting",
+        "deepbelief.tensorboard",
+    ],
     "Files and runs": ["deepbelief.checkpoints", "deepbelief.hdf5", "deepbelief.distributed", "deepbelief.export"],
     "Errors and warnings": ["deepbelief.errors"],
 }
