@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from conftest import BACKENDS
+from pairwise import pairwise
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.errors import SettingError
@@ -25,8 +27,7 @@ def inputs(dtype=np.float64):
     return rng.normal(0, 2, (9, 4)).astype(dtype), rng.normal(0, 1, 4).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pairwise(bk=BACKENDS, dtype=[np.float32, np.float64], name=ACTIVATIONS, indirect=["bk"])
 def test_forward(bk, name, dtype):
     x, bias = inputs(dtype)
     got = bk.to_numpy(forward(bk, name, x, bias))

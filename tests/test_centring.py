@@ -3,7 +3,9 @@
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from layer_runs import bits, host, train, trainer_for
+from pairwise import pairwise
 
 from deepbelief.errors import SettingError
 from deepbelief.gradients import MFCD, Denoising, Exact
@@ -22,9 +24,13 @@ def flipped(weights):
     )
 
 
-@pytest.mark.parametrize("gradient", [Exact(), MFCD(3)], ids=repr)
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("centered", [True, False])
+@pairwise(
+    bk=BACKENDS,
+    gradient=[Exact(), MFCD(3)],
+    nesterov=[False, True],
+    centered=[True, False],
+    indirect=["bk"],
+)
 def test_updates_on_flipped_rows_are_flipped_updates(bk, gradient, nesterov, centered):
     """To 1e-12 after 28 updates with momentum and decay; plain updates are not."""
     rows = bits(64, dtype=np.float64)

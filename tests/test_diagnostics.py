@@ -7,7 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from joblib import parallel_config
+from pairwise import pairwise
 
 from deepbelief import (
     DBN,
@@ -103,8 +105,7 @@ class Untouched:
 # --- gradient_check: what is right ---
 
 
-@pytest.mark.parametrize("regulariser", REGULARISERS)
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pairwise(bk=BACKENDS, regulariser=REGULARISERS, activation=ACTIVATIONS, indirect=["bk"])
 def test_classifiers_pass(activation, regulariser, X, y, bk):
     model = classifier(activation=activation, backend=bk, **REGULARISERS[regulariser])
     result = gradient_check(model, X, y)
@@ -115,9 +116,13 @@ def test_classifiers_pass(activation, regulariser, X, y, bk):
     assert all(row.n_checked + row.n_skipped == np.prod(row.shape) for row in result.rows)
 
 
-@pytest.mark.parametrize("regulariser", ["none", "all"])
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError("sigmoid"), SquaredError()])
+@pairwise(
+    bk=BACKENDS,
+    regulariser=["none", "all"],
+    tied=[False, True],
+    loss=[CrossEntropy(), SquaredError("sigmoid"), SquaredError()],
+    indirect=["bk"],
+)
 def test_autoencoders_pass(loss, tied, regulariser, X, bk):
     model = DeepAutoencoder(
         pretrained=stack(), loss=loss, tied=tied, backend=bk, random_state=0, **REGULARISERS[regulariser]
@@ -188,12 +193,14 @@ def test_large_arrays_are_sampled_by_the_seed(X, y):
     assert other.rows != rows
 
 
-@pytest.mark.parametrize("fitted", [False, True])
-@pytest.mark.parametrize(
-    ("visible", "hidden"), [("bernoulli", "bernoulli"), ("gaussian", "bernoulli"), ("softmax:2,3", "bernoulli"),
-                            ("bernoulli", "gaussian")],
-)  # fmt: skip
-def test_machines_pass(visible, hidden, fitted, X, bk):
+@pairwise(
+    bk=BACKENDS,
+    fitted=[False, True],
+    units=[("bernoulli",) * 2, ("gaussian", "bernoulli"), ("softmax:2,3", "bernoulli"), ("bernoulli", "gaussian")],
+    indirect=["bk"],
+)
+def test_machines_pass(units, fitted, X, bk):
+    visible, hidden = units
     rows = X - 0.5 if visible == "gaussian" else X
     if visible.startswith("softmax"):
         rows = np.eye(5)[:2].repeat(6, axis=0) + np.eye(5)[2:4].repeat(6, axis=0)

@@ -5,7 +5,9 @@ import pickle
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from layer_runs import bits, train, trainer_for
+from pairwise import pairwise
 
 from deepbelief.errors import DivergenceError
 
@@ -29,9 +31,13 @@ def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, ra
     assert f"try --learning-rate={rate / 10:.3g}" in error.spelled({"learning_rate": "--learning-rate"}.get)
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian"])
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+@pairwise(
+    bk=BACKENDS,
+    gradient=ESTIMATORS,
+    hidden=["bernoulli", "gaussian"],
+    visible=["bernoulli", "gaussian"],
+    indirect=["bk"],
+)
 def test_a_run_that_diverges_later_keeps_its_last_good_epoch(bk, gradient, hidden, visible):
     rows = bits()
     settings = {"gradient": gradient, "hidden": hidden, "visible": visible, "horizon": 4, "learning_rate": 0.001}

@@ -1,4 +1,4 @@
-"""The whole product: every activation, loss and regulariser, tied and not, against finite differences in float64.
+"""Every activation with every loss and every regulariser, tied and not, against finite differences in float64.
 
 The networks are built by the engine's own pieces, so that an autoencoder takes every activation too; what the
 estimators make of their settings is checked in test_diagnostics.py.
@@ -7,7 +7,8 @@ estimators make of their settings is checked in test_diagnostics.py.
 import itertools
 
 import numpy as np
-import pytest
+from conftest import BACKENDS
+from pairwise import pairwise
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.diagnostics.differences import TOLERANCE, compare
@@ -80,24 +81,25 @@ def test_the_product_is_whole():
     assert set().union(*REGULARISERS.values()) == fields
 
 
-@pytest.mark.parametrize("loss", TARGETS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pairwise(bk=BACKENDS, loss=TARGETS, activation=ACTIVATIONS, indirect=["bk"])
 def test_networks_with_targets(activation, loss, bk):
     chosen, n_outputs, targets = TARGETS[loss]
     hidden = layers((*SIZES, n_outputs), activation)
     check(lambda settings: problem(hidden, chosen, targets, False, settings), bk)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("loss", RECONSTRUCTIONS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pairwise(bk=BACKENDS, tied=[False, True], loss=RECONSTRUCTIONS, activation=ACTIVATIONS, indirect=["bk"])
 def test_autoencoders(activation, loss, tied, bk):
     hidden = layers((*SIZES, *SIZES[-2::-1]), activation)
     check(lambda settings: problem(hidden, RECONSTRUCTIONS[loss], None, tied, settings), bk)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("output", [name for name in ACTIVATIONS if name not in ("identity", "sigmoid")])
+@pairwise(
+    bk=BACKENDS,
+    tied=[False, True],
+    output=[name for name in ACTIVATIONS if name not in ("identity", "sigmoid")],
+    indirect=["bk"],
+)
 def test_other_outputs(output, tied, bk):
     """Nothing pairs them with a loss by name; a loss of one's own may."""
     hidden = layers((*SIZES, *SIZES[-2::-1]), "tanh")

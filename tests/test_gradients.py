@@ -3,7 +3,9 @@
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from layer_runs import host
+from pairwise import pairwise
 
 from deepbelief.errors import SettingError
 from deepbelief.gradients import (
@@ -60,8 +62,7 @@ def assert_near(got, truth, tolerance=TOLERANCE):
 # --- towards the exact gradient ---
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
+@pairwise(bk=BACKENDS, dtype=[np.float32, np.float64], estimator=TO_INFINITY, indirect=["bk"])
 def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     weights = exact.tiny(seed=3, spread=1.0, dtype=dtype)
     rows = data_rows()
@@ -275,18 +276,20 @@ def reconstruction_loss(weights, loss, rows, corrupted):
     return np.square(y - rows).sum() / len(rows)
 
 
-@pytest.mark.parametrize(
-    ("visible", "corruption", "loss"),
-    [
+@pairwise(
+    bk=BACKENDS,
+    kind=[
         ("bernoulli", "masking", "cross_entropy"),
         ("bernoulli", "salt_and_pepper", "cross_entropy"),
         ("bernoulli", "gaussian", "squared_error"),
         ("gaussian", "masking", "squared_error"),
         ("gaussian", "gaussian", "squared_error"),
     ],
+    hidden=["bernoulli", "gaussian", "rectified"],
+    indirect=["bk"],
 )
-@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "rectified"])
-def test_gradient_of_denoising_is_that_of_finite_differences(bk, visible, hidden, corruption, loss):
+def test_gradient_of_denoising_is_that_of_finite_differences(bk, kind, hidden):
+    visible, corruption, loss = kind
     weights = exact.tiny(visible=visible, hidden=hidden)
     rows = np.random.default_rng(5).random((8, 5))
     found, corrupted = denoised(bk, weights, rows, Denoising(corruption, 0.4, loss))
@@ -346,8 +349,12 @@ def test_denoising_refuses_what_does_not_go_together(bk):
 # --- the exact gradient ---
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (3, 5)])
-@pytest.mark.parametrize("kind", [{}, {"hidden": "gaussian"}, {"visible": "gaussian"}, {"visible": "softmax:2,3"}])
+@pairwise(
+    bk=BACKENDS,
+    shape=[(5, 3), (3, 5)],
+    kind=[{}, {"hidden": "gaussian"}, {"visible": "gaussian"}, {"visible": "softmax:2,3"}],
+    indirect=["bk"],
+)
 def test_enumeration_gives_the_exact_gradient(bk, shape, kind):
     shape = (5, 3) if "softmax" in kind.get("visible", "") else shape
     weights = exact.tiny(*shape, spread=0.5, **kind)

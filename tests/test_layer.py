@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from fake_device import CROSSINGS, no_crossings
 from layer_runs import bits, host, train, trainer_for
+from pairwise import pairwise
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError
@@ -361,8 +363,7 @@ def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     assert isinstance(state, LayerState)
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("n_rows", [3, 10, 25])
+@pairwise(bk=BACKENDS, gradient=ESTIMATORS, n_rows=[3, 10, 25], indirect=["bk"])
 def test_negative_states_are_bits_however_few_the_rows(bk, gradient, n_rows):
     rows = bits(n_rows)
     trainer = trainer_for(bk, rows, gradient=gradient, batch_size=10)

@@ -4,7 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from layer_runs import host
+from pairwise import pairwise
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
@@ -55,8 +57,12 @@ def test_tanh_takes_a_bernoulli_stack_over_exactly(scaled, X, bk):
     np.testing.assert_allclose((1 + t) / 2, transform(stack, as_source(X), bk), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ["auto", *ACTIVATIONS])
-@pytest.mark.parametrize("hidden", ["bernoulli", "rectified", "gaussian"])
+@pairwise(
+    bk=BACKENDS,
+    activation=["auto", *ACTIVATIONS],
+    hidden=["bernoulli", "rectified", "gaussian"],
+    indirect=["bk"],
+)
 def test_to_a_network_and_back(activation, hidden, X, bk):
     stack = random_stack(hidden, scaled=hidden == "rectified")
     layers = layers_from_stack(stack, activation)
@@ -142,8 +148,7 @@ def numeric_gradient(loss, params, eps=1e-5):
     return grads
 
 
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
-@pytest.mark.parametrize("weighted", [False, True])
+@pairwise(bk=BACKENDS, activation=ACTIVATIONS, weighted=[False, True], indirect=["bk"])
 def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activation, weighted, bk):
     rng = np.random.default_rng(3)
     n, alpha = 9, 0.3
@@ -308,9 +313,13 @@ def tall_stack(code="gaussian", visible="bernoulli", middle="bernoulli"):
     )
 
 
-@pytest.mark.parametrize("code", ["gaussian", "bernoulli"])
-@pytest.mark.parametrize("visible", ["gaussian", "bernoulli"])
-@pytest.mark.parametrize("middle", ["bernoulli", "rectified"])
+@pairwise(
+    bk=BACKENDS,
+    code=["gaussian", "bernoulli"],
+    visible=["gaussian", "bernoulli"],
+    middle=["bernoulli", "rectified"],
+    indirect=["bk"],
+)
 def test_an_unrolled_stack_computes_the_means_up_and_down(code, visible, middle, bk):
     stack = tall_stack(code, visible, middle)
     X = np.random.default_rng(0).random((6, 5))

@@ -51,8 +51,6 @@ def make(kind, dtype, folder):
             wide = np.repeat(np.repeat(data, 2, axis=0), 2, axis=1)
             return as_source(wide[::2, ::2]), plain
         case "sparse" | "coo":
-            if not data.dtype.isnative or data.dtype == np.float16:
-                pytest.skip("scipy has no such sparse matrix")
             return as_source((scipy.sparse.csr_matrix if kind == "sparse" else scipy.sparse.coo_array)(data)), plain
         case "h5":
             path = folder / f"{data.dtype.str.strip('<>|')}.h5"
@@ -74,8 +72,16 @@ def make(kind, dtype, folder):
             return as_source(np.load(path, mmap_mode="r")), plain
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", SOURCES)
+# Each source with three dtypes, each dtype in three sources.
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        (kind, dtype)
+        for i, kind in enumerate(SOURCES)
+        for dtype in (DTYPES[(i + j) % 9] for j in (0, 2, 5))
+        if not (kind in ("sparse", "coo") and dtype in ("f2", ">f4", ">i4"))  # which SciPy has no matrices of
+    ],
+)
 @settings(max_examples=15, deadline=None)
 @given(draw=st.data())
 def test_taking_rows_equals_indexing(kind, dtype, folder, draw):
@@ -106,11 +112,11 @@ def test_blocks_are_all_rows_in_order(kind, folder):
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-@pytest.mark.parametrize("rows", [[-1], [10**6], [0.5], [[0, 1]], [True] * N])
-def test_indices_that_name_no_row_are_refused(kind, rows, folder):
+def test_indices_that_name_no_row_are_refused(kind, folder):
     source, plain = make(kind, "f4", folder)
-    with pytest.raises(IndexError):
-        source.take(np.array(rows))
+    for rows in ([-1], [10**6], [0.5], [[0, 1]], [True] * N):
+        with pytest.raises(IndexError):
+            source.take(np.array(rows))
     with pytest.raises(IndexError):
         source.take(np.array([len(plain)]))
 

@@ -142,8 +142,7 @@ def test_headers_and_labels(text, labels, header, expected, opened):
         ("1,2\n3,1e300\n", "line 2, column 2: 1e300 is too large"),
     ],
 )
-@pytest.mark.parametrize("pack", [None, gzip.compress])
-@pytest.mark.parametrize("chunk", [1, 2**20])
+@pytest.mark.parametrize(("pack", "chunk"), [(None, 2**20), (gzip.compress, 1)])
 def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypatch):
     monkeypatch.setattr(text_module, "CHUNK", chunk)
     with pytest.raises(DataError) as error:

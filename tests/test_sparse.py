@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from conftest import BACKENDS
 from layer_runs import trainer_for
+from pairwise import pairwise
 
 from deepbelief import RBM, DBNClassifier
 from deepbelief.backends import Product, get_backend
@@ -14,8 +16,6 @@ from deepbelief.pretraining import transform
 from deepbelief.sources import ScaledSource, SparseSource, SubsetSource, as_source, column_statistics, csr_of
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, Rows
-
-pytestmark = pytest.mark.usefixtures("loops")
 
 DTYPES = [np.float32, np.float64]
 
@@ -48,9 +48,14 @@ def sparse_bits(n=60, width=40, density=0.06, dtype=np.float64):
 # --- the backends ---
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [7, 40])  # fewer and more columns than rows
-@pytest.mark.parametrize("cached", [1, 24, 10**6])  # the other factor in many blocks, in some and in one
+@pytest.mark.usefixtures("loops")
+@pairwise(
+    bk=BACKENDS,
+    dtype=DTYPES,
+    width=[7, 40],  # fewer and more columns than rows
+    cached=[1, 24, 10**6],  # the other factor in many blocks, in some and in one
+    indirect=["bk"],
+)
 def test_products_of_sparse_rows_are_those_of_dense_ones(bk, monkeypatch, dtype, width, cached):
     monkeypatch.setattr(sparse_backend, "CACHED", cached)
     matrix, dense = table(width=width, dtype=dtype)
@@ -82,8 +87,8 @@ def test_without_kernels_of_scipy_minibatches_are_dense(monkeypatch):
     np.testing.assert_allclose(thin.components_, thick.components_, rtol=1e-6)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("decay", [0.0, 0.25])
+@pytest.mark.usefixtures("loops")
+@pairwise(bk=BACKENDS, nesterov=[False, True], decay=[0.0, 0.25], indirect=["bk"])
 def test_a_step_takes_the_sparse_part_of_a_gradient(bk, nesterov, decay):
     matrix, dense = table(n=10)
     left, right, h = whole((6, 40), 1), whole((6, 3), 2), whole((10, 3), 3)
@@ -170,9 +175,14 @@ class Watched:
         monkeypatch.setattr(HostRows, "add_transposed", counted(add))
 
 
-@pytest.mark.parametrize("gradient", [name for name in GRADIENTS if name != "exact"])
-@pytest.mark.parametrize("more", [{}, {"nesterov": True, "sparsity_target": 0.2}, {"gibbs_steps": 2}])
-def test_a_layer_learns_the_same_from_sparse_rows(bk, gradient, more, monkeypatch):
+@pairwise(
+    bk=BACKENDS,
+    loops=["compiled", "numpy"],
+    gradient=[name for name in GRADIENTS if name != "exact"],
+    more=[{}, {"nesterov": True, "sparsity_target": 0.2}, {"gibbs_steps": 2}],
+    indirect=["bk", "loops"],
+)
+def test_a_layer_learns_the_same_from_sparse_rows(bk, loops, gradient, more, monkeypatch):
     matrix, dense = sparse_bits()
     watched, results = Watched(monkeypatch), []
     for source in (SparseSource(matrix), as_source(dense)):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from conftest import BACKENDS
 from fake_device import no_crossings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
@@ -155,8 +157,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("kind", SOURCES)
-@pytest.mark.parametrize("resident", [True, False])
+@pairwise(bk=BACKENDS, kind=SOURCES, resident=[True, False], indirect=["bk"])
 def test_rows_are_the_same_however_they_travel(bk, kind, resident, monkeypatch):
     source = SOURCES[kind]()
     if not resident:
