@@ -35,6 +35,8 @@ def check_cluster(options: dict[str, Any]) -> bool:
             raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
     if asked and (options["recurrent"] or options["lengths"] is not None):
         raise SettingError(f"--recurrent does not go with --{asked[0]}: sequences are trained in this process")
+    if asked and options["holdout"] is not None:
+        raise SettingError(f"--holdout does not go with --{asked[0]}: give the workers a file without these rows")
     return bool(asked)
 
 

@@ -14,7 +14,7 @@ from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError, SettingError
-from deepbelief.sources import ColumnStatistics, Scaling, column_statistics
+from deepbelief.sources import ColumnStatistics, Scaling, SubsetSource, column_statistics
 from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
@@ -163,7 +163,7 @@ def absolute(labels: str | None) -> str | None:
 
 def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
-    need_labels: bool = False, numbers: bool = False, held_out: bool = False,
+    need_labels: bool = False, numbers: bool = False, held_out: bool = False, holdout: tuple[float, int] | None = None,
 ) -> tuple[DataSet, Metadata]:  # fmt: skip
     """Open data for a model, scaled as its training data were; those very data where none are named.
 
@@ -177,7 +177,9 @@ def data_for(
     numbers : bool
         Whether such labels are real values rather than classes.
     held_out : bool
-        Whether to prefer the test split of the recorded data.
+        Whether to prefer the test split of the recorded data, or the rows held out of training.
+    holdout : (share, seed), optional
+        Leave these rows out of data of which none were held out so far.
 
     Returns
     -------
@@ -190,14 +192,49 @@ def data_for(
         If the data do not fit the model.
     """
     where: Metadata = {"labels": labels, "limit": limit, "data_dir": data_dir or model.recorded("data_dir", str)}
+    named, record = spec is not None, model.recorded("holdout", dict)
     if spec is None:
         spec, where = _recorded(model, where, held_out)
     elif labels is None:
         where["labels"] = _recorded_labels(model, spec, need_labels)
     data = _open(model, spec, where)
+    origin = describe_data(data, **where)
+    if record is not None and is_recorded(model, data) and not (named and held_out):
+        if holdout is not None and holdout[0] != record["fraction"]:
+            raise SettingError(
+                f"pretraining held out a share of {record['fraction']:g} of these rows: leave --holdout out"
+            )
+        data, origin = _part(data, record, held_out, limit), origin | {"holdout": record}
+    elif holdout is not None:
+        from ._holdout import hold_out
+
+        data, record = hold_out(data, *holdout)
+        origin |= {"holdout": record}
+    origin["rows"] = data.rows.shape[0]
     if need_labels:
         data = replace(data, labels=_numbers(data) if numbers else classes_of(data))
-    return data, describe_data(data, **where)
+    return data, origin
+
+
+def is_recorded(model: Model, data: DataSet) -> bool:
+    """Tell whether data are those that the model was trained on."""
+    return bool(data.source_path == model.recorded("source", str))
+
+
+def _part(data: DataSet, record: Metadata, held_out: bool, limit: int | None) -> DataSet:
+    """Return the rows held out of training, or all others; the first of them if these are limited."""
+    from ._holdout import held_out_part, training_part
+
+    if not held_out:
+        return training_part(data, record)
+    data = held_out_part(data, record)
+    click.echo(f"Using the {data.rows.shape[0]} rows held out of training", err=True)
+    if limit is None:
+        return data
+    first = np.arange(min(limit, data.rows.shape[0]))
+    return replace(
+        data, rows=SubsetSource(data.rows, first), labels=None if data.labels is None else data.labels[first]
+    )
 
 
 def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metadata]:
@@ -209,8 +246,11 @@ def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metad
     if held_out and (source in OPENML or Path(source).is_dir()):
         click.echo(f"Using {clean(source)}:test", err=True)
         return f"{source}:test", where
-    if where["limit"] is None:
+    record = model.recorded("holdout", dict)
+    if where["limit"] is None or (held_out and record is not None):
         where["limit"] = model.recorded("limit", int)
+    if held_out and record is not None:
+        return source, where
     first = f", the first {where['limit']} rows" if where["limit"] else ""
     click.echo(f"Using {clean(source)}{first}: the data it was trained on", err=True)
     return source, where

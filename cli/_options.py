@@ -38,6 +38,9 @@ BINARIZE = Registered("deepbelief.sources.binary:BINARIZATIONS")
 labels_option = option(
     "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), a key (npz, HDF5, Zarr), or a file."
 )
+holdout_option = option(
+    "--holdout", type=Bounded(), metavar="SHARE", help="Leave this share of the rows, by class, to `evaluate`."
+)
 limit_option = option("--limit", type=Bounded(), metavar="N", help="Use the first N rows only.")
 data_dir_option = option(
     "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."

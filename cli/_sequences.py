@@ -46,7 +46,7 @@ SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibb
 NOT_RECURRENT = (
     "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
     "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "l1", "averaging",
-    "memory_limit",
+    "memory_limit", "holdout",
 )  # fmt: skip
 PRETRAIN_FRAMES = 20
 

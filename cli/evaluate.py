@@ -65,10 +65,11 @@ def command(
     else:
         found = measure(loaded, opened, data is None, backend, bits, (lengths, sequences))
     if json_:
-        click.echo(as_json({**header(loaded, opened), **found.to_dict()}, indent=2))
+        part = {"part": name} if (name := part_of(loaded, opened, data is None)[0]) else {}
+        click.echo(as_json({**header(loaded, opened), **part, **found.to_dict()}, indent=2))
         return
     where = header(loaded, opened)
-    where["data"] += f", {found.size}"
+    where["data"] += f", {found.size}{part_of(loaded, opened, data is None)[1]}"
     facts([*where.items(), *found.facts()])
     if found.table():
         click.echo(f"\n{found.table()}")
@@ -78,6 +79,30 @@ def header(model: Any, data: Any) -> dict[str, str]:
     """Return what was evaluated on what, and how the rows were scaled if they were."""
     scaling = {} if model.scaling.kind == "none" else {"scaling": model.scaling.kind}
     return {"model": model.path, "data": data.source_path, **scaling}
+
+
+def part_of(model: Any, data: Any, own: bool) -> tuple[str, str]:
+    """Return which part of the recorded data rows are, in a word and as people read it; empty for other data.
+
+    Parameters
+    ----------
+    model : Model
+    data : DataSet
+    own : bool
+        Whether the data were not named.
+    """
+    from ._inputs import is_recorded
+
+    record = model.recorded("holdout", dict)
+    if own and not is_recorded(model, data):
+        return "test", ", the test split"
+    if not is_recorded(model, data):
+        return "", ""
+    if own and record is not None:
+        return "held-out", " held out of training"
+    if record is not None:
+        return "training", f", all but {record['rows']} of them training rows: new rows will do worse"
+    return "training", ", the training rows: new rows will do worse (train with --holdout 0.2 to see)"
 
 
 def measure(

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from ._options import SCHEDULE, data_options, memory_option, option, report_options, run_options, together
+from ._options import (
+    SCHEDULE,
+    data_options,
+    holdout_option,
+    memory_option,
+    option,
+    report_options,
+    run_options,
+    together,
+)
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import Bounded, Registered, check_given
@@ -66,6 +75,7 @@ ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencode
 @click.argument("data", required=False)
 @network_options
 @data_options
+@holdout_option
 @run_options
 @option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
 @memory_option
@@ -102,9 +112,9 @@ def command(**options: Any) -> None:
     check_outputs(out, **outputs, inputs=(options["data"], options["labels"]))
     labelled = hasattr(estimator, "predict")
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data, origin = data_for(
-        model, options["data"], **where, need_labels=labelled, numbers=kind_to_make(model, options) == "regressor"
-    )
+    holdout = None if options["holdout"] is None else (options["holdout"], options["seed"] or 0)
+    numbers = kind_to_make(model, options) == "regressor"
+    data, origin = data_for(model, options["data"], **where, need_labels=labelled, numbers=numbers, holdout=holdout)
     check_outputs(out, **outputs, inputs=(data.source_path,))
     file = checkpoint_for(
         "finetune", options, out, (options["model"], data.source_path, options["labels"]),
@@ -117,7 +127,7 @@ def command(**options: Any) -> None:
     train(estimator, data, labelled, options)
     estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
     save_model(estimator, out, describe_run(model, data, origin, estimator._seed), str(file.path))
-    report(estimator, estimator.history_[epochs_before:], data, out, time.perf_counter() - began)
+    report(estimator, estimator.history_[epochs_before:], data, origin, out, time.perf_counter() - began)
 
 
 def default_out(model: str) -> str:
@@ -183,9 +193,12 @@ def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> di
     return {**kept, **model.metadata, "data": origin, "scaling": data.scale.to_dict(), "seed": seed}
 
 
-def report(estimator: Any, history: list[dict[str, Any]], data: Any, out: str, took: float) -> None:
+def report(
+    estimator: Any, history: list[dict[str, Any]], data: Any, origin: dict[str, Any], out: str, took: float
+) -> None:
     """Say where the model is and what to do next."""
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
+    rows += f", {origin['holdout']['rows']} more held out" if "holdout" in origin else ""
     is_classifier, with_head = hasattr(estimator, "classes_"), hasattr(estimator, "predict")
     shown = [
         ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),

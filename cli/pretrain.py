@@ -19,6 +19,7 @@ from ._options import (
     SCALE,
     VISIBLE,
     data_options,
+    holdout_option,
     memory_option,
     option,
     report_options,
@@ -87,6 +88,7 @@ OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption",
 @recurrent_options
 @click.option("--scale", type=SCALE, default="auto", show_default=True, help="Kept in the model.")
 @data_options
+@holdout_option
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 @memory_option
@@ -136,14 +138,19 @@ def command(**options: Any) -> None:
     if options["recurrent"]:
         pretrain_sequences(options, seed, data, out, checkpoint, began)
         return
+    held: dict[str, Any] = {}
+    if options["holdout"] is not None:
+        from ._holdout import hold_out
+
+        data, held = hold_out(data, options["holdout"], seed)
     dbn = make_dbn(options, seed, data.rows.shape)
     file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
         dbn = train(dbn.set_params(checkpoint=file), placed, options)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
-    save_model(dbn, out, describe_run(data, seed, where) | marks, str(file.path))
+    save_model(dbn, out, describe_run(data, seed, where, held) | marks, str(file.path))
     tunes = options["autoencoder"] or data.labels is not None
-    report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode")
+    report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)
 
 
 def default_out(data: Any) -> str:
@@ -196,17 +203,19 @@ def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
     return dbn.set_params(verbose=0, checkpoint=None)
 
 
-def describe_run(data: Any, seed: int, where: dict[str, Any]) -> dict[str, Any]:
+def describe_run(data: Any, seed: int, where: dict[str, Any], held: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the metadata by which later commands treat data as these were."""
     from ._inputs import describe_data
 
-    return {"data": describe_data(data, **where), "scaling": data.scale.to_dict(), "seed": seed}
+    origin = describe_data(data, **where) | ({"holdout": held} if held else {})
+    return {"data": origin, "scaling": data.scale.to_dict(), "seed": seed}
 
 
-def report(dbn: Any, data: Any, out: str, took: float, *, verb: str) -> None:
+def report(dbn: Any, data: Any, out: str, took: float, *, verb: str, held: dict[str, Any]) -> None:
     """Say where the model is and what to do next."""
     from deepbelief.health import Health, layer_findings
 
+    left = f", {held['rows']} more held out" if held else ""
     advice = Health(layer_findings(dbn.history_)).advice
     last = {record["layer"]: record["reconstruction_error"] for record in dbn.history_}
     errors = ", ".join(f"{error:.4g} (layer {layer})" for layer, error in sorted(last.items()))
@@ -215,7 +224,7 @@ def report(dbn: Any, data: Any, out: str, took: float, *, verb: str) -> None:
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
             ("layers", arrows(dbn.stack_.sizes)),
             ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
-            ("data", f"{data.source_path}, {data.rows.shape[0]} rows, scale {data.scaling}"),
+            ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, scale {data.scaling}"),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
             *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),

@@ -40,6 +40,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "corruption_level": Bounds(0),
     "dropout": Bounds(0, 1, open_high=True),
     "head_epochs": Bounds(0, integer=True),
+    "holdout": Bounds(0, 1, open_low=True, open_high=True),
     "input_dropout": Bounds(0, 1, open_high=True),
     "l1": Bounds(0),
     "learning_rate": Bounds(0, auto=True, open_low=True),
