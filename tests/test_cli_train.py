@@ -325,7 +325,7 @@ def test_missing_config():
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(-5, 5000), min_size=1, max_size=6))
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=6))
 def test_layers_parse_as_they_are_written(sizes):
     from deepbelief.cli._types import Layers
 
