@@ -148,6 +148,10 @@ class LogWarning(DeepBeliefWarning):
     """A log or event file that cannot be written; training continues."""
 
 
+class TrainingWarning(DeepBeliefWarning):
+    """Training that ended without having learned anything, or worse than a simple model."""
+
+
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
 

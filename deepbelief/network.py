@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import Activation, get_activation
-from deepbelief.backends import Backend, Product, Rng, SparseRows
+from deepbelief.backends import Backend, Product, Rng, SparseRows, get_backend
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
 from deepbelief.stack import Stack
@@ -210,6 +210,34 @@ def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> li
             W = W / 4 if i else W / 2
         layers.append(Layer(W, bias, chosen))
     return layers
+
+
+def moderated(layers: Sequence[Layer], stack: Stack, rows: Array) -> list[Layer]:
+    """Return layers to start from whose inputs are of moderate size where they do not compute the stack's means.
+
+    A unit of another type was pretrained to saturate; as a linear or rectified one it would pass on its total input,
+    which grows from layer to layer until gradients explode. The weights and biases of such a layer are divided by the
+    root mean square of its total inputs on these rows, where that is above 1.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        As `layers_from_stack` returns them.
+    stack : Stack
+    rows : ndarray of shape (n_rows, n_visible)
+        As they enter the first layer.
+    """
+    bk, x = get_backend("numpy"), np.asarray(rows, layers[0].W.dtype)
+    result = []
+    for layer, weights in zip(layers, stack, strict=True):
+        own = get_unit(weights.hidden).activation
+        exact = layer.activation.name == own or (layer.activation.name == "tanh" and own == "sigmoid")
+        if not exact:
+            size = float(np.sqrt(np.square(x @ layer.W + layer.bias).mean()))
+            layer = layer if size <= 1 else replace(layer, W=layer.W / size, bias=layer.bias / size)
+        x = layer.activation.forward(bk, x @ layer.W, layer.bias)
+        result.append(layer)
+    return result
 
 
 def redrawn(stack: Stack, activation: str | Activation) -> Stack:

@@ -79,6 +79,7 @@ def test_before_fine_tuning_it_is_the_stack_up_and_down(bits):
     assert not autoencoder.pretrained_stack_.tuned
 
 
+@pytest.mark.filterwarnings("ignore:the squared error of reconstructions")
 def test_fine_tuning_lowers_the_loss_from_where_pretraining_left_it(bits):
     autoencoder = DeepAutoencoder((9, 4), **{**SHORT, "max_iter": 30}).fit(bits)
     assert autoencoder.loss_curve_[-1] < autoencoder.loss_curve_[0]

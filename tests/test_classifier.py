@@ -1,21 +1,23 @@
 """DBNClassifier: all rows pretrain, labelled rows fine-tune, and what comes out of it."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import cross_val_score, train_test_split
 
-from deepbelief import DBN, RBM, DBNClassifier, RBMClassifier, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, RBMClassifier, save
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataError, DataWarning, DivergenceError, DivergenceWarning, SettingError
+from deepbelief.errors import DataError, DataWarning, DivergenceError, DivergenceWarning, SettingError, TrainingWarning
 from deepbelief.estimators import tuning
 from deepbelief.estimators.labels import labelled_rows, row_weights
-from deepbelief.network import layers_from_stack, stack_from_layers
+from deepbelief.network import layers_from_stack, moderated, stack_from_layers
 from deepbelief.pretraining import transform
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.sources import as_source
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter
 
 SHORT = {"rbm": RBM(n_iter=2, batch_size=20), "max_iter": 4, "random_state": 0}
@@ -487,3 +489,64 @@ def test_sizes_that_disagree_with_a_given_stack_are_refused(sizes, data, stack):
 def test_sizes_that_agree_with_a_given_stack_change_nothing(data, stack):
     one, other = (DBNClassifier(sizes, pretrained=stack, **SHORT).fit(*data) for sizes in ("auto", [6, 5]))
     np.testing.assert_array_equal(one.predict_proba(data[0]), other.predict_proba(data[0]))
+
+
+@pytest.mark.parametrize("activation", ["relu", "identity", "softsign"])
+def test_an_activation_unlike_the_stacks_units_trains_at_the_default_rate(activation):
+    rows, y = load_digits(return_X_y=True)
+    X = np.repeat(rows / 16, 8, axis=1).astype(np.float32)  # 512 columns
+    stack = DBN((256, 128), rbm=RBM(n_iter=3), random_state=0).fit(X[300:]).stack_
+    clf = DBNClassifier(pretrained=stack, activation=activation, max_iter=5, random_state=0).fit(X[300:], y[300:])
+    assert clf.score(X[:300], y[:300]) > 0.85
+    assert np.diff(clf.loss_curve_).max() < 0
+
+
+def test_starting_layers_pass_on_values_of_moderate_size():
+    rng = np.random.default_rng(0)
+    X, W, V = rng.random((50, 8)), rng.normal(0, 9, (8, 6)), rng.normal(0, 0.01, (6, 4))
+    stack = Stack((Weights(W, np.zeros(8), np.ones(6)), Weights(V, np.zeros(6), np.zeros(4))))
+    first, second = moderated(layers_from_stack(stack, "relu"), stack, X)
+    size = np.sqrt(np.square(X @ W + 1).mean())
+    np.testing.assert_allclose([first.W[0, 0], first.bias[0]], [W[0, 0] / size, 1 / size])
+    assert second.W is V  # small enough as it is
+    for activation in ("auto", "tanh"):  # which take over the stack exactly
+        exact = layers_from_stack(stack, activation)
+        kept = moderated(exact, stack, X)
+        assert all(a.W is b.W and a.bias is b.bias for a, b in zip(exact, kept, strict=True))
+
+
+def test_a_fit_that_learned_nothing_says_so():
+    X = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
+    y = np.array([0, 1, 1, 0])
+    for targets in (y, np.column_stack([y, y[::-1]]).tolist()):
+        with pytest.warns(TrainingWarning, match=r"DBNClassifier has learned nothing .* same for all rows. Try .*tanh"):
+            DBNClassifier((8,), max_iter=10, random_state=0).fit(X, targets)
+    rng = np.random.default_rng(0)
+    X = rng.random((400, 2))
+    y = (X[:, 0] > 0.5) != (X[:, 1] > 0.5)
+    with pytest.warns(TrainingWarning, match=r"RBMClassifier has learned nothing .* that of constant outputs. Try"):
+        RBMClassifier(16, rbm=RBM(n_iter=10), random_state=0).fit(X, y)
+    with pytest.warns(TrainingWarning, match=r"DBNRegressor has learned nothing .* Try less dropout"):
+        DBNRegressor((16,), dropout=0.5, max_iter=10, random_state=0).fit(X, rng.normal(size=400))
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "told"),
+    [
+        (lambda X: X / 255, lambda X: X, r"mean is [0-9.]+ times"),
+        (lambda X: X, lambda X: X / 255, "0.00392 times"),
+        (lambda X: X - 5, lambda X: 50 * X - 250, "50 times"),
+        (lambda X: X - 5, lambda X: X + 95, "standard deviations away"),
+        (lambda X: X, lambda X: X[::-1] * 0.9, None),
+        (lambda X: 3 * X - 5, lambda X: 3 * X[::2] - 5, None),
+    ],
+)
+def test_rows_in_other_units_than_the_stacks_are_told(trained, given, told):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((200, 12)), np.arange(200) % 2
+    X[:, 0] = y
+    stack = DBN((6,), rbm=RBM(n_iter=1), random_state=0).fit(trained(X)).stack_
+    rows = given(X)
+    context = nullcontext() if told is None else pytest.warns(DataWarning, match=f"other units .*{told}.*Scale these")
+    with context:
+        DBNClassifier(pretrained=stack, max_iter=1).fit(rows, y[: len(rows)])

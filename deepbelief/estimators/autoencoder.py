@@ -10,11 +10,12 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
+from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
 from deepbelief.estimators.runs import describe_run
@@ -260,7 +261,18 @@ class DeepAutoencoder(
             diverged = self._solve(problem, bk, reporter, keeper)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
         warn_diverged(diverged)
+        if not diverged:
+            self._judge(problem)
         return self
+
+    def _judge(self, problem: Problem) -> None:
+        """Warn if the reconstructions are hardly better than column means, or worse than those of PCA."""
+        network, rows = self._autoencoder(get_backend("numpy")), sample_rows(problem.train.rows)
+        rows = np.asarray(rows, network.dtype)
+        output = network.forward(rows)
+        error = SquaredError()
+        if not check_outcome(self, error, output, rows.mean(axis=0), rows, None):
+            check_against_pca(self, output, rows, self.stack_.sizes[-1])
 
     def _prepare(
         self, X: Any, y: None, sample_weight: None, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER

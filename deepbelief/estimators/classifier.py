@@ -55,11 +55,11 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     task_weights : list of float or None, default=None
         What the loss of each task counts; None: 1.
     activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
-        ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses
-        its weights as a start. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with
-        r = sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and
-        its kin learn sooner from columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises them, and keeps the
-        scaling with the model.
+        ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses its weights
+        as a start, each layer's divided by the root mean square of its total inputs where that is above 1. With
+        ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = sqrt(6 / (fan_in + fan_out)),
+        four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and its kin learn sooner from
+        columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises them, and keeps the scaling with the model.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
     learning_rate_init : float or "auto", default="auto"
         Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else;

@@ -40,6 +40,9 @@ class Head(Protocol):
     def predict(self, output: Array) -> Array:
         """Return what these outputs predict, in the user's terms."""
 
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the best outputs that do not depend on the row."""
+
 
 class ClassHead(Head, Protocol):
     """A head of a classifier."""
@@ -83,6 +86,10 @@ class OneClass:
     def predict(self, output: Array) -> Array:
         """Return the most probable classes."""
         return self.classes[output.argmax(axis=1)]  # type: ignore[no-any-return]
+
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the share of each class."""
+        return _shares(targets, weights, len(self.classes))
 
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the share of the rows with a label that are right."""
@@ -129,6 +136,11 @@ class Tasks:
             columns = [column.astype(object) for column in columns]
         return np.column_stack(columns)
 
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the share of each class among the labels of its task."""
+        each = zip(targets.T, self.classes, strict=True)
+        return np.concatenate([_shares(column, weights, len(classes)) for column, classes in each])
+
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
         y = np.asarray(as_labels(y))
@@ -162,6 +174,10 @@ class Labels:
     def predict(self, output: Array) -> Array:
         """Return 1 where a label is more probable than not, else 0."""
         return (output > 0.5).astype(np.int64)
+
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the share of each label."""
+        return _means(targets, weights)
 
     def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the share of the rows with a label that have all of theirs right."""
@@ -203,10 +219,29 @@ class Values:
         columns: Array = y.reshape(len(y), -1)
         return (columns - self.mean) / self.scale
 
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the mean of each target."""
+        return _means(targets, weights)
+
     def predict(self, output: Array) -> Array:
         """Return the outputs in the units of y; a vector where there is one."""
         values: Array = output * self.scale + self.mean
         return values.ravel() if self.n_outputs == 1 else values
+
+
+def _shares(targets: Array, weights: Array | None, n_classes: int) -> Array:
+    """Return the weighted share of each class; -1 is a missing label."""
+    known = targets >= 0
+    counts = np.bincount(targets[known], None if weights is None else weights[known], minlength=n_classes)
+    return np.asarray(counts / max(counts.sum(), np.finfo(float).tiny))
+
+
+def _means(targets: Array, weights: Array | None) -> Array:
+    """Return the weighted mean of each column; NaN is a missing target."""
+    present = ~np.isnan(targets)
+    counted = present if weights is None else present * weights[:, None]
+    total = np.where(present, targets, 0) * (1 if weights is None else weights[:, None])
+    return np.asarray(total.sum(axis=0) / np.maximum(counted.sum(axis=0), np.finfo(float).tiny))
 
 
 def class_loss(loss: str | Loss) -> Loss:

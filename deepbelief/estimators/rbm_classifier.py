@@ -18,10 +18,12 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.labels import check_classes, class_weights, labelled_rows, share_right, warn_doubts
+from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
+from deepbelief.losses import SoftmaxNLL
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
 from deepbelief.sampling import sample
@@ -186,6 +188,11 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         self.history_ = result.history
         self._seed, self._draws = seed, 0
         warn_diverged(result.diverged)
+        if not result.diverged:
+            index = sample_index(len(numbers))
+            shares = np.bincount(numbers, minlength=len(classes)) / len(numbers)
+            output = np.exp(self.predict_log_proba(as_source(joined.take(index)[:, : self.n_features_in_])))
+            check_outcome(self, SoftmaxNLL(), output, shares, numbers[index], None)
         return self
 
     def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:

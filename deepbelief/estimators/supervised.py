@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.activations import get_activation
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
@@ -24,6 +24,7 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
 from deepbelief.estimators.heads import Head
+from deepbelief.estimators.outcome import check_outcome, sample_index, sample_rows
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
@@ -35,7 +36,7 @@ from deepbelief.estimators.tuning import (
     tuned_layers,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
-from deepbelief.network import Layer, Network, layers_from_stack, redrawn, stack_from_layers
+from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.stack import Stack
 from deepbelief.training import Record, Reporter, get_reporter
@@ -100,7 +101,22 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             diverged = self._solve(problem, bk, reporter, keeper)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
         warn_diverged(diverged)
+        if not diverged:
+            self._judge(problem)
         return self
+
+    def _judge(self, problem: Problem) -> None:
+        """Warn if the network has learned nothing."""
+        index = sample_index(problem.train.rows.shape[0])
+        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, get_backend("numpy"))
+        assert problem.train.targets is not None
+        targets = problem.train.targets[index]
+        weights = None if problem.train.weights is None else problem.train.weights[index]
+        if weights is not None and not weights.sum() > 0:
+            return
+        output = network.forward(np.asarray(problem.train.rows.take(index), network.dtype))
+        constant = self._head.constant(targets, weights)
+        check_outcome(self, self._head.loss, output, constant, targets, weights)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
@@ -113,6 +129,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         if self.n_unlabeled_:
             reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
         self._begin(keeper, partial(describe_run, self, source, y, sample_weight), again)
+        drawn = self.pretrained is None and self.pretraining == "none"
         if again:
             history = self.history_
         else:
@@ -120,11 +137,14 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             self.pretrained_stack_, history = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter, keeper
             )
-            if self.pretrained is None and self.pretraining == "none" and self.activation != "auto":
+            if drawn and self.activation != "auto":
                 self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
         hidden, head = self._start(again)
+        train, validation = self._split(train)
+        if not again and not drawn:
+            hidden = moderated(hidden, self.pretrained_stack_, sample_rows(train.rows))
         settings = self._suited(settings, len(head[0]))
-        return Problem(hidden, head, self._head.loss, *self._split(train), settings, history)
+        return Problem(hidden, head, self._head.loss, train, validation, settings, history)
 
     def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""

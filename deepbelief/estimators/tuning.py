@@ -15,6 +15,7 @@ from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import check_flags, check_number, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
+from deepbelief.estimators.outcome import check_units
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import Loss
@@ -152,7 +153,7 @@ def stack_to_tune(
             keeper=keeper,
         )  # fmt: skip
         return result.stack, result.history
-    column_statistics(source)  # refuses values that are not finite
+    statistics = column_statistics(source)  # refuses values that are not finite
     stack = given_stack(estimator.pretrained)
     if stack.sizes[0] != source.shape[1]:
         raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
@@ -163,6 +164,7 @@ def stack_to_tune(
             f"{', '.join(map(str, stack.sizes[1:]))} units: leave it at 'auto', or pretrain layers of these sizes"
         )
     estimator._check_layers(len(stack))
+    check_units(stack.layers[0], statistics)
     return stack, []
 
 

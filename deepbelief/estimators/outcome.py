@@ -1,0 +1,125 @@
+"""Checks of what a fit came to: constant outputs, losses at chance level, and rows in other units than a stack's."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from deepbelief.backends import get_backend
+from deepbelief.errors import DataWarning, TrainingWarning, user_level
+from deepbelief.losses import Loss
+from deepbelief.sources import ColumnStatistics, RowSource
+from deepbelief.stack import Weights
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_SAMPLE = 1000  # rows that are looked at
+MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
+MIN_EPOCHS = 10  # of fine-tuning, below which a run is taken for a trial
+MIN_RANGE = 1e-3  # of outputs that depend on the row, as a share of the largest
+MAX_PCA_COLUMNS = 500  # an eigenvalue problem of this size takes a tenth of a second
+MAX_PCA_RATIO = 1.5  # of the squared error of an autoencoder to that of PCA
+MAX_RATIO = 10.0  # between standard deviations or means of columns in the same units
+MAX_SHIFT = 5.0  # standard deviations between means of columns in the same units
+
+
+def sample_index(n_rows: int) -> Array:
+    """Return the numbers of rows at even distances."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_SAMPLE)).round().astype(np.intp))
+
+
+def sample_rows(rows: RowSource) -> Array:
+    """Return rows at even distances."""
+    return rows.take(sample_index(rows.shape[0]))
+
+
+def check_outcome(
+    estimator: Any, loss: Loss, output: Array, constant: Array, target: Array, weights: Array | None
+) -> bool:
+    """Warn of outputs that are hardly better than constant ones, and tell whether they are.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It has done its epochs.
+    loss : Loss
+    output : ndarray of shape (n_rows, n_outputs)
+        Of the fitted model, on training rows.
+    constant : ndarray of shape (n_outputs,)
+        The best output that does not depend on the row.
+    target : ndarray
+        As the loss takes them.
+    weights : ndarray of shape (n_rows,), optional
+    """
+    if _epochs(estimator) < MIN_EPOCHS:
+        return False
+    base = np.tile(np.asarray(constant, output.dtype), (len(output), 1))
+    with np.errstate(all="ignore"):
+        own, other = (
+            float(np.average(loss.values(get_backend("numpy"), each, target), weights=weights))
+            for each in (output, base)
+        )
+    if not (other > 0 and own > (1 - MIN_GAIN) * other):
+        return False
+    found = f"the loss {own:.4g} of training rows is no lower than {other:.4g}, that of constant outputs"
+    if float(np.ptp(output, axis=0).max()) <= MIN_RANGE * float(np.abs(output).max()):
+        found = "its outputs are the same for all rows"
+    _warn(f"{type(estimator).__name__} has learned nothing from these rows: {found}. {_advice(estimator)}")
+    return True
+
+
+def _epochs(estimator: Any) -> int:
+    return int(getattr(estimator, "n_iter_", len(estimator.history_)))
+
+
+def _advice(estimator: Any) -> str:
+    """Return what to change where nothing was learned."""
+    dropped = np.max(getattr(estimator, "dropout", 0)) + getattr(estimator, "input_dropout", 0)
+    ways = ["less dropout"] if dropped else []
+    ways += ["a larger max_iter", "activation='tanh'", "solver='adam'"] if hasattr(estimator, "activation") else []
+    ways += [] if hasattr(estimator, "activation") else ["more epochs", "a larger learning rate"]
+    return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
+
+
+def check_against_pca(autoencoder: Any, output: Array, rows: Array, n_code: int) -> None:
+    """Warn of reconstructions that are much worse than those of PCA with codes of the same size."""
+    if _epochs(autoencoder) < MIN_EPOCHS or rows.shape[1] > MAX_PCA_COLUMNS or len(rows) < 2 * rows.shape[1]:
+        return
+    centred = np.asarray(rows - rows.mean(axis=0), np.float64)
+    least = float(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(rows))[:-n_code], 0).sum())
+    own = float(np.square(output - rows, dtype=np.float64).sum(axis=1).mean())
+    if own > MAX_PCA_RATIO * least > 0:
+        _warn(
+            f"the squared error of reconstructions, {own:.4g} per row, is {own / least:.2g} times that of PCA with "
+            f"{n_code} components. Try fewer layers, a larger max_iter, or pretraining='denoising'."
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, TrainingWarning, stacklevel=user_level())
+
+
+def check_units(first: Weights, statistics: ColumnStatistics) -> None:
+    """Warn of rows in other units than those that a stack was pretrained on."""
+    mean, deviation = statistics.mean, np.sqrt(statistics.var)
+    if first.mean is not None and first.scale is not None:
+        alive = deviation > 0
+        if not alive.any():
+            return
+        ratio = float(np.median(deviation[alive] / first.scale[alive]))
+        shift = float(np.median(np.abs(mean - first.mean) / first.scale))
+        told = f"standard deviations are {ratio:.3g} times and means {shift:.3g} standard deviations away from those"
+    else:
+        of_stack = float(first.visible_mean.mean()) if first.visible_mean is not None else 0.0
+        if not of_stack > 0:
+            return
+        ratio, shift = float(np.abs(mean).mean()) / of_stack, 0.0
+        told = f"their mean is {ratio:.3g} times that"
+    if 1 / MAX_RATIO <= ratio <= MAX_RATIO and shift <= MAX_SHIFT:
+        return
+    warnings.warn(
+        f"the rows are in other units than those of the pretrained stack: {told} of the rows that it was trained on. "
+        "Scale these rows as those were, or pretrain on these",
+        DataWarning,
+        stacklevel=user_level(),
+    )
