@@ -533,7 +533,7 @@ def test_a_fit_that_learned_nothing_says_so():
 @pytest.mark.parametrize(
     ("trained", "given", "told"),
     [
-        (lambda X: X / 255, lambda X: X, r"mean is [0-9.]+ times"),
+        (lambda X: X / 255, lambda X: X, "255 times"),
         (lambda X: X, lambda X: X / 255, "0.00392 times"),
         (lambda X: X - 5, lambda X: 50 * X - 250, "50 times"),
         (lambda X: X - 5, lambda X: X + 95, "standard deviations away"),
