@@ -48,14 +48,14 @@ def chosen_components(settings: Any) -> tuple[Component, ...]:
     Raises
     ------
     SettingError
-        If two of them have the same name.
+        If two of them have the same name, or one has none.
     """
     asked = (kind.of(settings) for kind in COMPONENTS.values())
     found = (*(each for each in asked if each is not None), *settings.components)
     names = [each.name for each in found]
     for name in names:
-        if not name or names.count(name) > 1 or name in {"optimizer", "gradient"}:
-            raise SettingError(f"components need a name each, different from the others': got {name!r} in {names}")
+        if not name.isidentifier() or names.count(name) > 1 or name in {"optimizer", "gradient"}:
+            raise SettingError(f"components need a name each, such as 'my_part', unlike the others': got {names}")
     return found
 
 
