@@ -24,6 +24,7 @@ from deepbelief.backends import get_backend
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.sources import as_source
+from deepbelief.training import Run
 
 N_FIT, BATCH_SIZE = 50_000, 20
 SPARSE = {"n_iter": 12, "learning_rate": 0.1, "schedule": "linear", "batch_size": 100, "sparsity_target": 0.05}
@@ -64,7 +65,7 @@ def without_pretraining(recipe, settings, X, y, judged, seed):
     layers = start_layers("none", recipe, X, seed)
     settings = FineTuneSettings(**{k: v for k, v in settings.items() if k != "pretrained_lr_factor"})
     tuned = finetune(
-        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(X), y), settings=settings, bk=get_backend(), seed=seed
+        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(X), y), settings, Run(get_backend(), seed)
     )
     return errors_of(layers, tuned.params, *judged) / len(judged[1])
 

@@ -26,7 +26,7 @@ from deepbelief.likelihood.ais import default_betas
 from deepbelief.pretraining import pretrain, transform
 from deepbelief.sources import as_source, binarize_rows
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import get_reporter
+from deepbelief.training import Run, get_reporter
 
 BOUND = -30 * np.log(30)  # of the 30 patterns
 
@@ -153,8 +153,8 @@ def dbn(options):
     settings = rbm_settings(RBM(2000, binarize="resample", weight_decay=0.0, **TOP))
     began = time.perf_counter()
     trained = pretrain(
-        as_source(means), [2000], [settings], bk=get_backend(), seed=options.first_seed, start=Stack((start,)),
-        reporter=get_reporter(1),
+        as_source(means), [2000], [settings], Run(get_backend(), options.first_seed, get_reporter(1)),
+        start=Stack((start,)),
     )  # fmt: skip
     seconds = time.perf_counter() - began
     rows = {"test": binarize_rows(test), "train": binarize_rows(X[:10_000])}

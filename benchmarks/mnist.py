@@ -26,6 +26,7 @@ from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack
 from deepbelief.seeds import host_rng
 from deepbelief.sources import as_source
+from deepbelief.training import Run
 
 N_FIT = 50_000
 LAYER = {"learning_rate": 0.1, "schedule": "linear", "batch_size": 100}
@@ -103,11 +104,11 @@ def network_arm(arm, recipe, X, y, X_test, y_test, seed, bk):
     max_iter = recipe["finetune"]["max_iter"]
     settings = FineTuneSettings(**recipe["finetune"], n_iter_no_change=max_iter)
     fit, held = (Labelled(as_source(X[s]), y[s]) for s in (slice(0, N_FIT), slice(N_FIT, None)))
-    first = finetune(layers, head_of(layers), SoftmaxNLL(), fit, settings=settings, bk=bk, seed=seed, validation=held)
+    first = finetune(layers, head_of(layers), SoftmaxNLL(), fit, settings, Run(bk, seed), validation=held)
     scores = [record["validation_score"] for record in first.history]
     epoch = int(np.argmax(scores)) + 1
     whole = Labelled(as_source(X), y)
-    second = finetune(layers, head_of(layers), SoftmaxNLL(), whole, settings=settings, bk=bk, seed=seed, n_epochs=epoch)
+    second = finetune(layers, head_of(layers), SoftmaxNLL(), whole, settings, Run(bk, seed), n_epochs=epoch)
     wrong = errors_of(layers, second.params, X_test, y_test)
     return {
         "test_errors": wrong, "epoch": epoch, "validation_error": 1 - max(scores),

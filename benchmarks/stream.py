@@ -30,7 +30,7 @@ from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.rows import Rows, memory_bytes
 from deepbelief.sources import ArraySource, as_source
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 from deepbelief.units import get_unit
 
 WIDTH, HIDDEN, BATCH = 784, 500, 100
@@ -133,12 +133,11 @@ def trainer_of(source, limit):
     settings = settings.resolve(source.shape[0], WIDTH, HIDDEN)
     hidden = get_unit("bernoulli")
     weights = initial_weights(HIDDEN, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
-    trainer = LayerTrainer(weights, settings, bk, seed=0, layer=0, horizon=1)
+    trainer = LayerTrainer(weights, settings, Run(bk, 0), layer=0, horizon=1)
     rows = Rows(source, bk, np.float32, limit)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(rows)) if rows.windows is None else rows.windows.order(rng)
     trainer._rows = rows
-    trainer._start_chains()
     trainer.begin_epoch(0, order)
     return trainer, get_backend().rng(np.random.SeedSequence(0)), rows
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError, SettingError
 from deepbelief.fields import Fields
 from deepbelief.losses import Loss
@@ -18,7 +17,7 @@ from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.stack import State
-from deepbelief.training import BLOCK_ROWS, Record, Reporter, Rows, run_epochs, split_rows
+from deepbelief.training import BLOCK_ROWS, Record, Rows, Run, run_epochs, split_rows
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -307,9 +306,9 @@ def start_tuning(
 
 
 def finetune(
-    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
-    bk: Backend, seed: int, validation: Labelled | None = None, reporter: Reporter | None = None, first_epoch: int = 0,
-    n_epochs: int | None = None, tied: bool = False, keeper: Keeper = NO_KEEPER,
+    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, settings: FineTuneSettings,
+    run: Run, *, validation: Labelled | None = None, first_epoch: int = 0, n_epochs: int | None = None,
+    tied: bool = False,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
 
@@ -322,19 +321,15 @@ def finetune(
     loss : Loss
     train : Labelled
     settings : FineTuneSettings
-    bk : Backend
-    seed : int
+    run : Run
     validation : Labelled, optional
         Rows for early stopping; the parameters with the best score there, or else the lowest loss, are kept.
-    reporter : Reporter, optional
     first_epoch : int
         Epochs done by earlier calls, so that random streams go on.
     n_epochs : int, optional
         Stop after so many epochs of the ``max_iter`` that the schedule is made for.
     tied : bool
         As for `Network`.
-    keeper : Keeper
-        Keeps the run's state, and knows where one that goes on stood.
 
     Returns
     -------
@@ -345,18 +340,16 @@ def finetune(
     DivergenceError
         If the loss is not finite after the first epoch; after a later one the last good parameters are kept.
     """
-    reporter = reporter or Reporter()
     tuner = start_tuning(
-        hidden, head, loss, train, settings=settings, bk=bk, validation=validation, tied=tied
+        hidden, head, loss, train, settings=settings, bk=run.bk, validation=validation, tied=tied
     )  # fmt: skip
     settings, network = tuner.settings, tuner.network
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
-    reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes, "first_epoch": first_epoch})
+    run.reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes, "first_epoch": first_epoch})
     history = run_epochs(
-        tuner, train.rows.shape[0], bk=bk, epochs=range(first_epoch, stop), horizon=last,
-        batch_size=int(settings.batch_size), seed=seed, key=("finetune",), reporter=reporter, keeper=keeper,
-        windows=tuner.rows.windows,
+        tuner, train.rows.shape[0], run, epochs=range(first_epoch, stop), horizon=last,
+        batch_size=int(settings.batch_size), key=("finetune",), windows=tuner.rows.windows,
     )  # fmt: skip
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.components import Parts, TrainingStep
 from deepbelief.errors import DivergenceError
 from deepbelief.fields import Fields
@@ -15,13 +14,12 @@ from deepbelief.gradients import GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.monitor import Monitor
 from deepbelief.optimizers import Optimizer
-from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import momentum_at, steps_at
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state
-from deepbelief.training import Record, Reporter, Rows, run_epochs
+from deepbelief.training import Record, Rows, Run, run_epochs
 from deepbelief.units import named_unit
 
 DeviceArray = Any
@@ -52,12 +50,12 @@ class LayerTrainer:
     finished = False
 
     def __init__(
-        self, weights: Weights, settings: RBMSettings, bk: Backend, *, seed: int, layer: int, horizon: int,
-        state: LayerState | None = None, peers: Peers = ALONE,
+        self, weights: Weights, settings: RBMSettings, run: Run, *, layer: int, horizon: int,
+        state: LayerState | None = None,
     ) -> None:  # fmt: skip
         named_unit(settings.hidden)
-        self.bk, self.settings = bk, settings
-        self.seed, self.layer, self.horizon, self.peers = seed, layer, horizon, peers
+        bk = self.bk = run.bk
+        self.run, self.settings, self.layer, self.horizon = run, settings, layer, horizon
         self.machine = Machine(weights, bk)
         self.state = LayerState() if state is None else replace(state)  # a copy: counters move
         self.estimator: GradientEstimator = settings.gradient  # type: ignore[assignment]
@@ -82,23 +80,21 @@ class LayerTrainer:
 
     def _fresh_chains(self, epoch: int, purpose: str) -> dict[str, DeviceArray]:
         """Return the gradient's state as it is before an update."""
-        rng = self.bk.rng(stream(self.seed, self.layer, epoch, purpose))
+        rng = self.bk.rng(stream(self.run.seed, self.layer, epoch, purpose))
         return self.estimator.start(self.machine, int(self.settings.n_chains), rng)
 
     def train(
-        self, rows: Rows, held_out: Rows | None, epochs: range, reporter: Reporter, *, shuffle: bool = True,
-        keeper: Keeper = NO_KEEPER, **labels: Any,
-    ) -> list[Record]:  # fmt: skip
+        self, rows: Rows, held_out: Rows | None, epochs: range, *, shuffle: bool = True, **labels: Any
+    ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._labels = rows, labels
         self._largest = min(self.now.batch_size, len(rows))
         self._entered = self.machine.weights()
         self.parts.call("begin")
-        self.monitor = Monitor(self.machine, self.parts, rows, held_out, seed=self.seed, layer=self.layer)
+        self.monitor = Monitor(self.machine, self.parts, rows, held_out, seed=self.run.seed, layer=self.layer)
         history = run_epochs(
-            self, len(rows), bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=self.now.batch_size,
-            seed=self.seed, key=(self.layer,), reporter=reporter, shuffle=shuffle, keeper=keeper,
-            windows=rows.windows,
+            self, len(rows), self.run, epochs=epochs, horizon=self.horizon, batch_size=self.now.batch_size,
+            key=(self.layer,), shuffle=shuffle, windows=rows.windows,
         )  # fmt: skip
         del self._rows  # a stack would else keep the rows of all its layers
         if len(history) < len(epochs):  # the run was stopped before its end
@@ -126,7 +122,7 @@ class LayerTrainer:
         self.parts.call("draw", v, rng)
         self.parts.call("enter", v)
         self.step(n, position, rng)
-        for _ in range(self.peers.rounds(start, stop, len(self._rows), self.now.batch_size)):
+        for _ in range(self.run.communicator.rounds(start, stop, len(self._rows), self.now.batch_size)):
             self._synchronise(rng)
 
     def step(self, n: int, position: float, rng: Rng) -> None:
@@ -144,15 +140,15 @@ class LayerTrainer:
 
     def _synchronise(self, rng: Rng) -> None:
         """Take the mean over all workers of the parameters and shared state; chains, which stay, follow them."""
-        moments = self._moments if self.peers.velocities else ()
+        moments = self._moments if self.run.communicator.velocities else ()
         self._take_means([*self.machine.params, *moments, *self.parts.shared()])
-        if self.chains is not None and self.peers.settling:
-            estimator = cast(Persistent, self.estimator)
-            estimator.equilibrate(self.machine, self.buffers, self.arrays["gradient"], self.peers.settling, rng)
+        if self.chains is not None and self.run.communicator.settling:
+            estimator, steps = cast(Persistent, self.estimator), self.run.communicator.settling
+            estimator.equilibrate(self.machine, self.buffers, self.arrays["gradient"], steps, rng)
 
     def _take_means(self, shared: Iterable[DeviceArray]) -> None:
         shared = [array for array in shared if self.bk.owns(array) and array.dtype == self.machine.dtype]
-        means = self.peers.mean([self.bk.to_numpy(array) for array in shared])
+        means = self.run.communicator.mean([self.bk.to_numpy(array) for array in shared])
         for array, mean in zip(shared, means, strict=True):
             array[...] = self.bk.asarray(mean)
 
@@ -165,7 +161,7 @@ class LayerTrainer:
         rates: Record = {"learning_rate": self.now.rate, "momentum": self.now.momentum}
         weights, error = self.machine.weights(), seen["reconstruction_error"]
         reason = self.monitor.divergence(weights, error, largest, is_model=self.estimator.is_model)
-        record, reason = self.peers.judged(self._labels | seen | rates, reason)
+        record, reason = self.run.communicator.judged(self._labels | seen | rates, reason)
         if reason:
             self._fall_back(epoch, reason)
             return record | {"diverged": str(self.diverged)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import NO_KEEPER, Found, Keeper
+from deepbelief.checkpoints import Found
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
@@ -27,7 +27,7 @@ from deepbelief.sources import (
     scaled,
 )
 from deepbelief.stack import Stack, State, Weights, weights_from_state
-from deepbelief.training import Record, Reporter, Rows
+from deepbelief.training import Record, Rows, Run
 from deepbelief.units import Unit, get_unit, named_unit
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
@@ -45,10 +45,8 @@ class Pretrained:
 
 
 def pretrain(
-    source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], *, bk: Backend, seed: int,
-    n_passes: int = 1, held_out: RowSource | None = None, reporter: Reporter | None = None,
-    start: Stack | None = None, states: Sequence[LayerState] | None = None, keeper: Keeper = NO_KEEPER,
-    memory_limit: int | None = None, peers: Peers = ALONE,
+    source: RowSource, layer_sizes: Sequence[int], settings: Sequence[RBMSettings], run: Run, *, n_passes: int = 1,
+    held_out: RowSource | None = None, start: Stack | None = None, states: Sequence[LayerState] | None = None,
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack layer by layer, in one or more passes.
 
@@ -62,20 +60,12 @@ def pretrain(
         Hidden units of each layer.
     settings : sequence of RBMSettings
         One for each layer.
-    bk : Backend
-    seed : int
+    run : Run
     n_passes : int
     held_out : RowSource, optional
         Rows that are watched and never trained on.
-    reporter : Reporter, optional
     start, states : Stack and sequence of LayerState, optional
         Go on from an earlier run.
-    keeper : Keeper
-        Keeps the run's state, and knows where one that goes on stood.
-    memory_limit : int, optional
-        Bytes that rows may take in memory; None: a quarter of what there is. More rows are read in windows.
-    peers : Peers
-        Others that train the same stack, each on rows of its own.
 
     Returns
     -------
@@ -89,33 +79,33 @@ def pretrain(
         If a layer diverges in its first epoch. In a later one its last good weights are kept, training stops
         and ``diverged`` says so; layers that were not reached yet are then an error too.
     """
-    reporter = reporter or Reporter()
     if source.shape[0] < 2:
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
-    own = peers.seed(seed)
-    n_rows = peers.rows(source.shape[0])
-    found = keeper.found("pretrain")
+    seed, communicator = run.seed, run.communicator
+    own = replace(run, seed=communicator.seed(seed))
+    n_rows = communicator.rows(source.shape[0])
+    found = run.checkpointer.found("pretrain")
     stood = (0, 0) if found is None else _place(found, n_passes, len(layer_sizes))
     kept = [] if found is None else _kept(found, stood, (source.shape[1], *layer_sizes))
     before = None if start is None else start.layers[0]
     if kept:
         before = kept[0][0]
-    given = FirstRows.of(source, held_out, settings[0], own, before, peers)
-    run = _Run(given, settings, bk, seed, own, n_rows, n_passes, start, states, memory_limit, peers)
+    given = FirstRows.of(source, held_out, settings[0], own.seed, before, communicator)
+    layers = _Layers(given, settings, own, seed, n_rows, n_passes, start, states)
     history: list[Record] = [] if found is None else found.context.records("history")
-    trainers = run.restored(kept)
+    trainers = layers.restored(kept)
     for number in range(stood[0], n_passes):
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
             if layer:
-                rows, held = run.represented(trainers[layer - 1], rows, held)
+                rows, held = layers.represented(trainers[layer - 1], rows, held)
             if layer == len(trainers):
-                trainers.append(run.first_trainer(rows, trainers, n_hidden))
+                trainers.append(layers.first_trainer(rows, trainers, n_hidden))
             trainer = trainers[layer]
             done = (number, layer) < stood
             weights = trainer.weights_of_rows() if done else trainer.machine.weights()
-            rows, held = run.entering(trainer, weights, rows, held)
+            rows, held = layers.entering(trainer, weights, rows, held)
             if done:
                 continue
             n_iter = int(trainer.settings.n_iter)
@@ -123,36 +113,33 @@ def pretrain(
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
-            reporter.begin(labels | extent | {"first_epoch": first})
-            keeper.enter("pretrain", partial(_context, number, layer, first, trainers, history))
-            history += trainer.train(rows, held, range(first, first + n_iter), reporter, keeper=keeper, **labels)
+            run.reporter.begin(labels | extent | {"first_epoch": first})
+            run.checkpointer.enter("pretrain", partial(_context, number, layer, first, trainers, history))
+            history += trainer.train(rows, held, range(first, first + n_iter), **labels)
             if trainer.diverged:
                 return _result(trainers, len(layer_sizes), history, trainer.diverged, seed)
     return _result(trainers, len(layer_sizes), history, None, seed)
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
-    """What stays the same from layer to layer, and what it says of each of them."""
+class _Layers:
+    """Rows and trainer of each layer of a run; ``seed`` is that of all workers, the run has that of this one."""
 
     first: "FirstRows"
     settings: Sequence[RBMSettings]
-    bk: Backend
+    run: Run
     seed: int
-    own_seed: int
     n_rows: int
     n_passes: int
     start: Stack | None
     states: Sequence[LayerState] | None
-    memory_limit: int | None
-    peers: Peers
 
     def represented(self, below: LayerTrainer, rows: Any, held: Rows | None) -> tuple[Rows, Rows | None]:
         """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
-        settings, key = self.settings[below.layer + 1], (self.own_seed, below.layer, "rows")
+        settings, key = self.settings[below.layer + 1], (self.run.seed, below.layer, "rows")
         if below.settings.binarize == "resample":  # what is passed on stays what it is
             if below.layer == 0:
-                rows = Rows(self.first.drawn, self.bk, below.machine.dtype, rows.limit)
+                rows = Rows(self.first.drawn, self.run.bk, below.machine.dtype, rows.limit)
             else:
                 rows = rows.binarized("sample", *key, "drawn")
         rows = below.represent(rows)
@@ -169,8 +156,9 @@ class _Run:
     def entering(self, trainer: LayerTrainer, weights: Weights, rows: Any, held: Rows | None) -> tuple[Any, Any]:
         """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
         if trainer.layer == 0:
-            sources, dtype = self.first.entering(weights), trainer.machine.dtype
-            return tuple(None if each is None else Rows(each, self.bk, dtype, self.memory_limit) for each in sources)  # type: ignore[return-value]
+            bk, dtype, limit = self.run.bk, trainer.machine.dtype, self.run.memory_limit
+            sources = self.first.entering(weights)
+            return tuple(None if each is None else Rows(each, bk, dtype, limit) for each in sources)  # type: ignore[return-value]
         if weights.mean is None or weights.scale is None:
             return rows, held
         return tuple(None if each is None else each.standardised(weights.mean, weights.scale) for each in (rows, held))  # type: ignore[return-value]
@@ -211,23 +199,21 @@ class _Run:
         return trainers
 
     def _trainer(self, layer: int, weights: Weights, horizon: int, state: LayerState | None) -> LayerTrainer:
-        return LayerTrainer(
-            weights, self._resolved(layer, weights), self.bk, seed=self.own_seed, layer=layer, horizon=horizon,
-            state=state, peers=self.peers,
-        )  # fmt: skip
+        settings = self._resolved(layer, weights)
+        return LayerTrainer(weights, settings, self.run, layer=layer, horizon=horizon, state=state)
 
     def _resolved(self, layer: int, weights: Weights) -> RBMSettings:
         settings = replace(self.settings[layer], visible=weights.visible).resolve(
             self.n_rows, weights.n_visible, weights.n_hidden, weights.visible_mean
         )
-        return replace(settings, learning_rate=self.peers.rate(float(settings.learning_rate)))
+        return replace(settings, learning_rate=self.run.communicator.rate(float(settings.learning_rate)))
 
     def _visible(self, rows: Rows | None, below: list[LayerTrainer]) -> tuple[Unit, Any, Any, Any]:
         if rows is None:
             visible = self.settings[0].visible
             visible = visible if visible == "auto" else named_unit(visible)
-            return self.first.visible(visible, self.settings[0], self.peers)
-        return visible_above(below[-1].machine.hidden, rows.source(), self.peers)
+            return self.first.visible(visible, self.settings[0], self.run.communicator)
+        return visible_above(below[-1].machine.hidden, rows.source(), self.run.communicator)
 
 
 @dataclass(frozen=True, eq=False)

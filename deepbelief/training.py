@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import SettingError
 from deepbelief.fields import Fields, restoring
+from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
@@ -112,6 +113,32 @@ def get_reporter(verbose: int | bool | Reporter | Sequence[Reporter]) -> Reporte
     return PrintReporter() if verbose else Reporter()
 
 
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Context of a run: what stays the same from its first update to its last.
+
+    Parameters
+    ----------
+    bk : Backend
+    seed : int
+        All random streams are derived from it.
+    reporter : Reporter
+    checkpointer : Keeper
+        Writes the state of the run between its updates, and finds the state that a resumed run begins with.
+    communicator : Peers
+        Other workers that train the same model on rows of their own.
+    memory_limit : int, optional
+        Bytes that rows may take in memory; None: a quarter of the memory. More rows are read in windows.
+    """
+
+    bk: Backend
+    seed: int
+    reporter: Reporter = field(default_factory=Reporter)
+    checkpointer: Keeper = NO_KEEPER
+    communicator: Peers = ALONE
+    memory_limit: int | None = None
+
+
 class Task(Protocol):
     """What the epoch loop trains."""
 
@@ -138,32 +165,27 @@ class KeptTask(Task, Protocol):
 
 
 def run_epochs(
-    task: Task, n_rows: int, *, bk: Backend, epochs: range, horizon: int, batch_size: int, seed: int,
-    key: tuple[Any, ...], reporter: Reporter, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
-    windows: Windows | None = None,
+    task: Task, n_rows: int, run: Run, *, epochs: range, horizon: int, batch_size: int, key: tuple[Any, ...],
+    shuffle: bool = True, windows: Windows | None = None,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
 
     Parameters
     ----------
     task : Task
-        With a keeper, a `KeptTask`.
+        With a checkpointer, a `KeptTask`.
     n_rows : int
-    bk : Backend
+    run : Run
     epochs : range
         Cumulative epoch numbers, from 0: streams and schedules count from the run's first epoch.
     horizon : int
         Epochs of the whole run, the length of learning-rate schedules.
     batch_size : int
         Rows in a minibatch; the last one may be shorter.
-    seed : int
     key : tuple
         Name of the task's random streams; epoch and purpose are added.
-    reporter : Reporter
     shuffle : bool
         False keeps the rows' order (`partial_fit`).
-    keeper : Keeper
-        Keeps the state of the run between its updates; a run that goes on begins where that was.
     windows : Windows, optional
         How the task reads rows that do not fit into memory; None: it has them.
 
@@ -172,19 +194,19 @@ def run_epochs(
     list of dict
         One record per epoch.
     """
-    loop = _Loop(task, n_rows, bk, epochs, horizon, batch_size, seed, key, reporter, keeper, shuffle, windows)
-    place = None if (found := keeper.resume()) is None else Fields.of(found)
+    loop = _Loop(task, n_rows, run, epochs, horizon, batch_size, key, shuffle, windows)
+    place = None if (found := run.checkpointer.resume()) is None else Fields.of(found)
     history: list[Record] = [] if place is None else place.records("records")
     try:
         for epoch in epochs[len(history) :]:
             record = loop.run_epoch(epoch, history, place)
             place = None
             history.append({"epoch": epoch + 1, "n_epochs": epochs.stop} | record)
-            enough = reporter.record(history[-1])
+            enough = run.reporter.record(history[-1])
             if task.finished or enough:
                 break
     finally:
-        reporter.end()
+        run.reporter.end()
     return history
 
 
@@ -194,22 +216,19 @@ class _Loop:
 
     task: Task
     n_rows: int
-    bk: Backend
+    run: Run
     epochs: range
     horizon: int
     batch_size: int
-    seed: int
     key: tuple[Any, ...]
-    reporter: Reporter
-    keeper: Keeper
     shuffle: bool
     windows: Windows | None
 
     def run_epoch(self, epoch: int, history: list[Record], place: Fields | None) -> Record:
         """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
         task, n, began = self.task, self.n_rows, time.perf_counter()
-        rng = self.bk.rng(stream(self.seed, *self.key, epoch, "sampling"))
-        order = self._order(host_rng(self.seed, *self.key, epoch, "order") if self.shuffle else None)
+        rng = self.run.bk.rng(stream(self.run.seed, *self.key, epoch, "sampling"))
+        order = self._order(host_rng(self.run.seed, *self.key, epoch, "order") if self.shuffle else None)
         starts = range(0, n, self.batch_size)
         # A run that diverges is told of once, by the task at the end of its epoch.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -219,7 +238,7 @@ class _Loop:
                 start = starts[i]
                 task.update(start, min(start + self.batch_size, n), (epoch + i / len(starts)) / self.horizon, rng)
                 self._keep(history, i + 1, len(starts), epoch, rng)
-                self.reporter.update(epoch + 1, i + 1, len(starts))
+                self.run.reporter.update(epoch + 1, i + 1, len(starts))
             told = task.end_epoch(epoch)
         return told | {"seconds": time.perf_counter() - began}
 
@@ -249,7 +268,7 @@ class _Loop:
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
         last = done == total
         task = cast(KeptTask, self.task)
-        self.keeper.after_update(
+        self.run.checkpointer.after_update(
             lambda: {
                 "task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history),
                 "windows": self._windows(),
@@ -277,6 +296,6 @@ def split_rows(
 
 
 __all__ = [
-    "BLOCK_ROWS", "PrintReporter", "Record", "Reporter", "Reporters", "Rows", "Task", "get_reporter", "run_epochs",
-    "split_rows",
+    "BLOCK_ROWS", "PrintReporter", "Record", "Reporter", "Reporters", "Rows", "Run", "Task", "get_reporter",
+    "run_epochs", "split_rows",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from deepbelief.backends import Product
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.pretraining import scaled
 from deepbelief.sources import ArraySource
-from deepbelief.training import Reporter, Rows
+from deepbelief.training import Rows, Run
 from deepbelief.units import get_unit
 
 
@@ -29,7 +29,7 @@ def trainer_for(bk, rows, n_hidden=4, *, state=None, weights=None, horizon=10, *
         weights = initial_weights(n_hidden, unit, hidden, mean, scale, visible_mean, seed=0, layer=0)
     settings = {"batch_size": 10, "n_iter": 4, "learning_rate": 0.1} | settings
     resolved = RBMSettings(visible=unit, hidden=hidden, **settings).resolve(*source.shape, 4)
-    return LayerTrainer(weights, resolved, bk, seed=0, layer=0, horizon=horizon, state=state)
+    return LayerTrainer(weights, resolved, Run(bk, 0), layer=0, horizon=horizon, state=state)
 
 
 def train(trainer, rows, epochs, held_out=None, **more):
@@ -39,4 +39,4 @@ def train(trainer, rows, epochs, held_out=None, **more):
         return Rows(scaled(ArraySource(array), weights), trainer.bk, array.dtype)
 
     held_out = None if held_out is None else entering(held_out)
-    return trainer.train(entering(rows), held_out, range(*epochs), Reporter(), **more)
+    return trainer.train(entering(rows), held_out, range(*epochs), **more)

@@ -32,7 +32,7 @@ from deepbelief.seeds import stream
 from deepbelief.settings import choose_visible
 from deepbelief.sources import ArraySource, Scaling, as_source, column_statistics
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
@@ -98,7 +98,7 @@ def by_hand(parts, rate, seed=3):
     found = []
     for number, part in enumerate(parts):
         own = int(stream(seed, "part", number).generate_state(1, np.uint64)[0] >> 1) if number else seed
-        trained = pretrain(ArraySource(part), [4], [settings], bk=get_backend(), seed=own, start=Stack((start,)))
+        trained = pretrain(ArraySource(part), [4], [settings], Run(get_backend(), own), start=Stack((start,)))
         found.append(trained.stack.layers[0])
     shares = np.array([len(part) for part in parts]) / len(X)
     return {
@@ -462,7 +462,7 @@ def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
 
     def trained(peers):
         settings = RBMSettings(visible="bernoulli", gradient=gradient, batch_size=10, n_iter=1)
-        return pretrain(ArraySource(bits()), [4], [settings], bk=bk, seed=0, peers=peers)
+        return pretrain(ArraySource(bits()), [4], [settings], Run(bk, 0, communicator=peers))
 
     still, moved = trained(AtTheEnd(0)), trained(AtTheEnd(3))
     same(still.stack.layers[0], moved.stack.layers[0])

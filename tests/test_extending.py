@@ -16,7 +16,7 @@ from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.gradients import CD, GRADIENTS
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.schedules import SCHEDULES
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 
 ROWS = (np.random.default_rng(0).random((40, 6)) < np.linspace(0.1, 0.9, 6)).astype(np.float32)
 CLASSES = ROWS[:, 1].astype(int)
@@ -223,7 +223,7 @@ def test_a_cluster_averages_the_shared_state_of_a_component():
             return [2 * array for array in own]
 
     trainer = trainer_for(get_backend(), ROWS, components=(SlowMean(),))
-    trainer.peers = Spy()
+    trainer.run = Run(trainer.bk, 0, communicator=Spy())
     train(trainer, ROWS, (0, 1))
     (shared,) = Spy.seen
     assert len(shared) == 7  # parameters, velocities and the running mean

@@ -13,7 +13,7 @@ from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network
 from deepbelief.schedules import Halving
 from deepbelief.sources import as_source
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 
 N = 24
 PLAIN = FineTuneSettings(batch_size=8, max_iter=5, learning_rate_init=0.2)
@@ -38,7 +38,8 @@ def labelled(X, y, weights=None):
 
 
 def run(start, train, bk, settings=PLAIN, **kwargs):
-    return finetune(*start, SoftmaxNLL(), train, settings=settings, bk=bk, seed=5, **kwargs)
+    context = Run(bk, 5, kwargs.pop("reporter", Reporter()))
+    return finetune(*start, SoftmaxNLL(), train, settings, context, **kwargs)
 
 
 def full_batch(start, train, bk):

@@ -18,7 +18,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
 from deepbelief.sources import ArraySource, as_source
-from deepbelief.training import Reporter, Rows
+from deepbelief.training import Reporter, Rows, Run
 from deepbelief.units import get_unit
 
 ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]
@@ -236,7 +236,8 @@ def test_the_last_weights_are_averaged(bk, stop_after):
 
     trainer.step = watched
     source = Rows(ArraySource(rows), bk, rows.dtype)
-    trainer.train(source, None, range(10), Enough())
+    trainer.run = Run(bk, 0, Enough())
+    trainer.train(source, None, range(10))
     last = seen[42:]
     assert len(last) == (28 if stop_after is None else 14)
     after = trainer.machine.weights()

@@ -11,7 +11,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
 from deepbelief.pretraining import pretrain, scaled, transform, visible_above
 from deepbelief.sources import ArraySource, SparseSource, column_statistics
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 from deepbelief.units import get_unit
 
 GRADIENTS = ["cd", "pcd"]
@@ -28,7 +28,7 @@ def bits(n=90, width=8, seed=0):
 def run(bk, rows, sizes=(5, 3), *, n_passes=1, seed=0, n_iter=2, held_out=None, **settings):
     per_layer = [RBMSettings(n_iter=n_iter, **({"batch_size": 16} | settings)) for _ in sizes]
     source = rows if hasattr(rows, "take") and not isinstance(rows, np.ndarray) else ArraySource(rows)
-    return pretrain(source, sizes, per_layer, bk=bk, seed=seed, n_passes=n_passes, held_out=held_out)
+    return pretrain(source, sizes, per_layer, Run(bk, seed), n_passes=n_passes, held_out=held_out)
 
 
 def arrays(result):
@@ -174,7 +174,7 @@ def test_history_tells_every_epoch(bk):
 
     listener = Listener()
     settings = [RBMSettings(n_iter=3, batch_size=16), RBMSettings(n_iter=1, batch_size=16)]
-    result = pretrain(ArraySource(bits()), (5, 3), settings, bk=bk, seed=0, n_passes=2, reporter=listener)
+    result = pretrain(ArraySource(bits()), (5, 3), settings, Run(bk, 0, listener), n_passes=2)
     assert result.history == listener.records
     assert listener.begun == [(1, 1, 2, 2, 3), (1, 2, 2, 2, 1), (2, 1, 2, 2, 3), (2, 2, 2, 2, 1)]
     places = [(r["pass"], r["layer"], r["epoch"]) for r in result.history]
@@ -187,7 +187,7 @@ def test_history_tells_every_epoch(bk):
 def test_a_second_run_goes_on_from_the_first(bk, gradient):
     first = run(bk, bits(), gradient=gradient, momentum=0.5, schedule="constant")
     settings = [RBMSettings(n_iter=2, batch_size=16, gradient=gradient, momentum=0.5, schedule="constant")] * 2
-    arguments = {"bk": bk, "seed": 0, "start": first.stack, "states": first.states}
+    arguments = {"run": Run(bk, 0), "start": first.stack, "states": first.states}
     second = pretrain(ArraySource(bits()), (5, 3), settings, **arguments)
     assert_same(second, pretrain(ArraySource(bits()), (5, 3), settings, **arguments))
     # The first layer, of which the rows never change, has then trained as in one long run.
@@ -220,7 +220,7 @@ def test_gaussian_rows_are_standardised_on_the_way_in(bk):
 def test_the_next_layers_visible_type_follows_the_hidden_type(bk, hidden, visible, standardised):
     rows = bits()
     settings = [RBMSettings(n_iter=2, hidden=hidden, learning_rate=0.01), RBMSettings(n_iter=1, learning_rate=1e-9)]
-    stack = pretrain(ArraySource(rows), (5, 3), settings, bk=bk, seed=0).stack
+    stack = pretrain(ArraySource(rows), (5, 3), settings, Run(bk, 0)).stack
     below, above = stack.layers
     assert (below.hidden, above.visible) == (hidden, visible)
     assert (above.mean is not None) == standardised
@@ -271,7 +271,7 @@ def test_the_datas_precision_is_kept_throughout(bk, dtype):
 def test_a_run_that_diverges_in_a_higher_layer_names_it(bk, gradient):
     settings = [RBMSettings(n_iter=1, gradient=gradient), RBMSettings(n_iter=1, gradient=gradient, learning_rate=1e12)]
     with pytest.raises(DivergenceError, match="layer 2 diverged in epoch 1"):
-        pretrain(ArraySource(bits()), (5, 3), settings, bk=bk, seed=0)
+        pretrain(ArraySource(bits()), (5, 3), settings, Run(bk, 0))
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)

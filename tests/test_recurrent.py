@@ -24,7 +24,7 @@ from deepbelief.recurrent import (
 )
 from deepbelief.recurrent.model import NAMES
 from deepbelief.sources import ArraySource
-from deepbelief.training import Reporter, Rows
+from deepbelief.training import Rows, Run
 
 LENGTHS = np.array([4, 1, 7, 5])
 FRAME_NAMES = ("W", "vbias", "hbias")
@@ -160,7 +160,7 @@ class Exact:
 def trainer_of(w, X, lengths, bk=None, **settings):
     bk = bk or get_backend("numpy")
     given = {"truncation": 1000, "gradient": Exact(), "batch_size": len(lengths)} | settings
-    trainer = RecurrentTrainer(w, RecurrentSettings(**given).resolve(lengths), lengths, bk, seed=3, horizon=4)
+    trainer = RecurrentTrainer(w, RecurrentSettings(**given).resolve(lengths), lengths, Run(bk, 3), horizon=4)
     trainer._rows, trainer._shuffle, trainer._labels = Rows(ArraySource(X), bk, X.dtype), False, {}
     return trainer
 
@@ -232,7 +232,7 @@ def test_truncation_as_long_as_the_sequences_is_none_bit_for_bit(cell, bk):
         trainer_of(w, X, LENGTHS, bk, truncation=t, gradient="cd", batch_size=2) for t in (int(LENGTHS.max()), 10**9)
     ]
     for trainer in runs:
-        trainer.train(trainer._rows, range(3), Reporter())
+        trainer.train(trainer._rows, range(3))
     one, other = (trainer.result()[0] for trainer in runs)
     for name in (*FRAME_NAMES, *NAMES):
         np.testing.assert_array_equal(value_of(one, name), value_of(other, name))
@@ -361,7 +361,7 @@ def test_backends_train_to_the_same_bits(bk):
     w, X = random_weights(), random_rows()
     here, there = (trainer_of(w, X, LENGTHS, b, gradient="cd", truncation=3, batch_size=2) for b in (None, bk))
     for trainer in (here, there):
-        trainer.train(trainer._rows, range(2), Reporter())
+        trainer.train(trainer._rows, range(2))
     for name in (*FRAME_NAMES, *NAMES):
         np.testing.assert_array_equal(value_of(there.result()[0], name), value_of(here.result()[0], name))
 
@@ -371,7 +371,7 @@ def test_clipping_shortens_a_gradient_and_keeps_its_direction():
     norms = []
     for limit in (None, 0.01):
         trainer = trainer_of(w, X, LENGTHS, max_grad_norm=limit, solver="sgd", learning_rate=1.0, momentum=0.0)
-        record = trainer.train(trainer._rows, range(1), Reporter())[0]
+        record = trainer.train(trainer._rows, range(1))[0]
         moved = trainer.result()[0]
         norms.append(np.concatenate([(value_of(moved, n) - value_of(w, n)).ravel() for n in (*FRAME_NAMES, *NAMES)]))
         assert record["gradient_norm"] > 0.01

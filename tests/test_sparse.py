@@ -15,7 +15,7 @@ from deepbelief.gradients import GRADIENTS
 from deepbelief.pretraining import transform
 from deepbelief.sources import ScaledSource, SparseSource, SubsetSource, as_source, column_statistics, csr_of
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter, Rows
+from deepbelief.training import Rows
 
 DTYPES = [np.float32, np.float64]
 
@@ -187,7 +187,7 @@ def test_a_layer_learns_the_same_from_sparse_rows(bk, loops, gradient, more, mon
     watched, results = Watched(monkeypatch), []
     for source in (SparseSource(matrix), as_source(dense)):
         trainer = trainer_for(bk, dense, gradient=gradient, **more)
-        history = trainer.train(Rows(source, bk, np.float64), None, range(3), Reporter())
+        history = trainer.train(Rows(source, bk, np.float64), None, range(3))
         results.append((trainer.machine.weights().W, history[-1]["reconstruction_error"]))
         if len(results) == 1 and bk.name != "cupy":  # which has rows of its own kind
             # Per minibatch one product upwards and one for the gradient; only minibatches became dense.
@@ -204,7 +204,7 @@ def test_centred_machines_learn_the_same_from_sparse_rows(bk):
     found = []
     for source in (SparseSource(matrix), as_source(dense)):
         trainer = trainer_for(bk, dense, centered=True)
-        trainer.train(Rows(source, bk, np.float64), None, range(3), Reporter())
+        trainer.train(Rows(source, bk, np.float64), None, range(3))
         found.append(trainer.machine.weights().W)
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
 

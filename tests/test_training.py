@@ -13,7 +13,7 @@ from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.sources import ArraySource, ScaledSource, SparseSource, as_source
-from deepbelief.training import PrintReporter, Reporter, Rows, get_reporter, run_epochs, split_rows
+from deepbelief.training import PrintReporter, Reporter, Rows, Run, get_reporter, run_epochs, split_rows
 
 
 class Recorder:
@@ -38,8 +38,9 @@ class Recorder:
 
 
 def run(task, n_rows, **changes):
-    arguments = {"epochs": range(3), "horizon": 3, "batch_size": 7, "seed": 0, "key": (0,), "reporter": Reporter()}
-    return run_epochs(task, n_rows, bk=get_backend(), **(arguments | changes))
+    arguments = {"epochs": range(3), "horizon": 3, "batch_size": 7, "key": (0,)}
+    context = Run(get_backend(), changes.pop("seed", 0), changes.pop("reporter", Reporter()))
+    return run_epochs(task, n_rows, context, **(arguments | changes))
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,7 +22,7 @@ from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.sources import SubsetSource
-from deepbelief.training import Record, Reporter
+from deepbelief.training import Record, Reporter, Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -218,8 +218,8 @@ def _train(problem: Problem, max_iter: int, losses: _Losses, bk: Backend, seed: 
     """Fine-tune until the loss is low enough; return why that diverged, or None."""
     try:
         return finetune(
-            problem.hidden, problem.head, problem.loss, problem.train, tied=problem.tied, bk=bk, seed=seed,
-            settings=replace(problem.settings, max_iter=max_iter), reporter=losses,
+            problem.hidden, problem.head, problem.loss, problem.train, replace(problem.settings, max_iter=max_iter),
+            Run(bk, seed, losses), tied=problem.tied,
         ).diverged  # fmt: skip
     except _Enough:
         return None

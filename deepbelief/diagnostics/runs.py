@@ -19,7 +19,7 @@ from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.seeds import host_rng
 from deepbelief.sources import RowSource, scaled
 from deepbelief.stack import Weights
-from deepbelief.training import Reporter, Rows, run_epochs, split_rows
+from deepbelief.training import Reporter, Rows, Run, run_epochs, split_rows
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -29,7 +29,7 @@ HELD_ROWS = 300  # that judge a machine, by
 HELD_BITS = 100  # so many of their columns: the exact pseudo-likelihood costs a pass over the weights for each
 
 
-class Run(Protocol):
+class Trial(Protocol):
     """A training run at one learning rate."""
 
     rate: float
@@ -43,7 +43,7 @@ class Run(Protocol):
     start: float  # that loss or score at the start
     reporter: Reporter
 
-    def advance(self, stop: int) -> "Run":
+    def advance(self, stop: int) -> "Trial":
         """Train until so many epochs are done, unless it diverges."""
 
     @property
@@ -58,7 +58,7 @@ class Run(Protocol):
 class Plan:
     """What a sweep is over: how a run is made, and what its score means."""
 
-    make: Callable[[float], Run]
+    make: Callable[[float], Trial]
     setting: str
     metric: str
     where: str = ""  # what of the model is trained, where not all of it
@@ -78,7 +78,7 @@ class PretrainRun:
         )
         self.n_epochs = int(settings.n_iter)
         self._by_likelihood = has_pseudo_likelihood(weights, settings)
-        self._trainer = LayerTrainer(weights, settings, bk, seed=seed, layer=0, horizon=self.n_epochs)
+        self._trainer = LayerTrainer(weights, settings, Run(bk, seed), layer=0, horizon=self.n_epochs)
         self._rows, self._held = Rows(rows, bk, self._trainer.machine.dtype), held
         self._scores = self._judge()
         self.start = self.score = float(self._scores.mean())
@@ -88,7 +88,8 @@ class PretrainRun:
         """Train until so many epochs are done, unless it diverges."""
         began = time.perf_counter()
         try:
-            self._trainer.train(self._rows, None, range(self.epochs, stop), self.reporter)
+            self._trainer.run = replace(self._trainer.run, reporter=self.reporter)
+            self._trainer.train(self._rows, None, range(self.epochs, stop))
             self.diverged = self._trainer.diverged
         except DivergenceError as error:
             self.diverged = error
@@ -190,9 +191,9 @@ class FinetuneRun:
         began = time.perf_counter()
         try:
             history = run_epochs(
-                self._tuner, self._n_rows, bk=self._tuner.bk, epochs=range(self.epochs, stop), horizon=self.n_epochs,
-                batch_size=int(self._tuner.settings.batch_size), seed=self._seed, key=("finetune",),
-                reporter=self.reporter,
+                self._tuner, self._n_rows, Run(self._tuner.bk, self._seed, self.reporter),
+                epochs=range(self.epochs, stop), horizon=self.n_epochs,
+                batch_size=int(self._tuner.settings.batch_size), key=("finetune",),
             )  # fmt: skip
             self.epochs += len(history)
             self.diverged, self.finished = self._tuner.diverged, self._tuner.finished

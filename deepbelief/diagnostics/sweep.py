@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from deepbelief.diagnostics.gradients import check_model, private_copy
-from deepbelief.diagnostics.runs import Plan, Run, finetuning_plan, pretraining_plan
+from deepbelief.diagnostics.runs import Plan, Trial, finetuning_plan, pretraining_plan
 from deepbelief.errors import DataError, SettingError, spelled
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
@@ -273,7 +273,7 @@ class _Watch(Reporter):
         self._sweep.tell(self._rate, record)
 
 
-def _advance(run: Run, stop: int) -> Run:
+def _advance(run: Trial, stop: int) -> Trial:
     """Let a run go on; for workers."""
     return run.advance(stop)
 
@@ -283,7 +283,7 @@ class _Sweep:
 
     def __init__(self, plan: Plan, n_jobs: int, callback: Callable[[tuple[SweepRow, ...]], None] | None) -> None:
         self._plan, self._n_jobs, self._callback = plan, n_jobs, callback
-        self._runs: dict[float, Run] = {}
+        self._runs: dict[float, Trial] = {}
         self._shown: dict[float, SweepRow] = {}
         self._stopped: set[float] = set()
         self._leader = (0.0, 0.0)  # gain in its trial, and rate, of the run that gained most there
@@ -304,7 +304,7 @@ class _Sweep:
             self._stop_hopeless([self._runs[rate] for rate in rates if not self._runs[rate].diverged])
         self._advance([rate for rate in rates if rate not in self._stopped], n_epochs)
 
-    def _stop_hopeless(self, alive: Sequence[Run]) -> None:
+    def _stop_hopeless(self, alive: Sequence[Trial]) -> None:
         """Stop the runs that would not come as far as the leader has now, after a tenth of the epochs.
 
         Being behind is not enough: learning starts slowly, then grows, and half the rate is at first far behind.
@@ -352,11 +352,11 @@ class _Sweep:
         if self._callback is not None:
             self._callback(tuple(sorted(self._shown.values(), key=lambda row: -row.rate)))
 
-    def _row(self, run: Run, verdict: str) -> SweepRow:
+    def _row(self, run: Trial, verdict: str) -> SweepRow:
         score = math.nan if run.diverged and not run.gain else run.score
         return SweepRow(run.rate, verdict, score, run.epochs, run.n_epochs, run.seconds, run.rate in self._stopped)
 
-    def best(self) -> Run | None:
+    def best(self) -> Trial | None:
         """Return the best run, if any has moved; of those that are no worse, the one at the largest rate."""
         whole = [run for rate, run in self._runs.items() if rate not in self._stopped and not run.diverged]
         top = max(whole, key=lambda run: run.quality, default=None)
@@ -364,7 +364,7 @@ class _Sweep:
             return None
         return max((run for run in whole if run.is_no_worse(top)), key=lambda run: run.rate)
 
-    def _verdict(self, run: Run, best: Run | None) -> str:
+    def _verdict(self, run: Trial, best: Trial | None) -> str:
         if run.diverged or run.gain < -MOVED * abs(run.start):
             return "diverged"
         if run is best:

@@ -21,7 +21,7 @@ from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
 from deepbelief.stack import Stack, State
-from deepbelief.training import Record, Reporter, split_rows
+from deepbelief.training import Record, Reporter, Run, split_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -98,10 +98,10 @@ class Part:
             source, held_out = self.source, None
             if job.validation_fraction:
                 source, held_out, _, _ = split_rows(source, job.validation_fraction, peers.seed(job.seed))
+            run = Run(self.backend, job.seed, PartReporter(self), PartKeeper(self), peers, job.memory_limit)
             result = pretrain(
-                source, job.sizes, job.settings, bk=self.backend, seed=job.seed, n_passes=job.n_passes,
-                held_out=held_out, reporter=PartReporter(self), start=job.start, states=job.states,
-                keeper=PartKeeper(self), memory_limit=job.memory_limit, peers=peers,
+                source, job.sizes, job.settings, run, n_passes=job.n_passes, held_out=held_out, start=job.start,
+                states=job.states,
             )  # fmt: skip
             self.ask("done", result)
         except _Ended:

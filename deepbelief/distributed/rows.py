@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from deepbelief import datasets
-from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.distributed.averaging import Averaging
 from deepbelief.distributed.clusters import check_workers, current_client, library
 from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
@@ -18,7 +17,7 @@ from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter
+from deepbelief.training import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -63,9 +62,8 @@ class Partitioned:
         return self.placed.take(rows, out)
 
     def pretrain(
-        self, sizes: Sequence[int], settings: Sequence[RBMSettings], *, seed: int, n_passes: int = 1,
-        validation_fraction: float = 0.0, reporter: Reporter | None = None, start: Stack | None = None,
-        states: Any = None, memory_limit: int | None = None, keeper: Keeper = NO_KEEPER,
+        self, sizes: Sequence[int], settings: Sequence[RBMSettings], run: Run, *, n_passes: int = 1,
+        validation_fraction: float = 0.0, start: Stack | None = None, states: Any = None,
     ) -> Pretrained:  # fmt: skip
         """Pretrain a stack on the workers, as `deepbelief.pretraining.pretrain` does in this process.
 
@@ -76,10 +74,10 @@ class Partitioned:
         client = current_client() if self.client is None else self.client
         sources = self.placed.place(client, check_workers(client))
         job = Job(
-            new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), seed, n_passes, validation_fraction,
-            start, states, memory_limit,
+            new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), run.seed, n_passes,
+            validation_fraction, start, states, run.memory_limit,
         )  # fmt: skip
-        return Coordinator(client, job, reporter or Reporter(), keeper).run(sources)
+        return Coordinator(client, job, run.reporter, run.checkpointer).run(sources)
 
 
 class ChunkRows:

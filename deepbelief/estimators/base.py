@@ -39,7 +39,7 @@ from deepbelief.sources import (
     is_stored,
 )
 from deepbelief.stack import Stack
-from deepbelief.training import split_rows
+from deepbelief.training import Run, split_rows
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -186,18 +186,17 @@ def check_flags(estimator: Any, *names: str) -> None:
 
 
 def pretrain_on(
-    source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, *,
-    bk: Backend, seed: int, start: Stack | None = None, **run: Any,
+    source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, run: Run, *,
+    start: Stack | None = None, **more: Any,
 ) -> Pretrained:  # fmt: skip
-    """Pretrain on these rows but for those held out, here or on the cluster that holds them; see `pretrain`."""
+    """Pretrain on these rows except the held-out ones, here or on the cluster that holds them; see `pretrain`."""
     if isinstance(source, Partitioned):
-        run |= {"validation_fraction": validation_fraction}
-        return source.pretrain(sizes, settings, seed=seed, start=start, **run)
+        return source.pretrain(sizes, settings, run, validation_fraction=validation_fraction, start=start, **more)
     held_out = None
     if start is not None:
         checked(source, start.layers[0])
     if validation_fraction:
         if start is None:  # an error then names a row of the whole
             choose_visible(settings[0].visible, source, scale=settings[0].scale)
-        source, held_out, _, _ = split_rows(source, validation_fraction, seed)
-    return pretrain(source, sizes, settings, bk=bk, seed=seed, held_out=held_out, start=start, **run)
+        source, held_out, _, _ = split_rows(source, validation_fraction, run.seed)
+    return pretrain(source, sizes, settings, run, held_out=held_out, start=start, **more)

@@ -40,7 +40,7 @@ from deepbelief.sampling import check_generative, sample
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter, get_reporter
+from deepbelief.training import Reporter, Run, get_reporter
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -120,8 +120,9 @@ def pretrain_stack(
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else float(first.validation_fraction)
     result = pretrain_on(
-        source, sizes, settings, fraction, bk=bk, seed=seed, n_passes=int(estimator.n_passes), reporter=reporter,
-        keeper=keeper, memory_limit=memory_bytes(estimator.memory_limit),
+        source, sizes, settings, fraction,
+        Run(bk, seed, reporter, keeper, memory_limit=memory_bytes(estimator.memory_limit)),
+        n_passes=int(estimator.n_passes),
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result

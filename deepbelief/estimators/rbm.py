@@ -36,7 +36,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, RowSource, checked, entering
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import Reporter, Rows, get_reporter
+from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -266,10 +266,10 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
     ) -> Pretrained:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
         seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
+        run = Run(bk, seed, get_reporter(self.verbose), keeper, memory_limit=memory_bytes(self.memory_limit))
         return pretrain_on(
-            source, [int(self.n_components)], [settings], float(self.validation_fraction), bk=bk, seed=seed,
-            reporter=get_reporter(self.verbose), start=Stack((self.weights_,)) if again else None,
-            states=[self._state] if again else None, keeper=keeper, memory_limit=memory_bytes(self.memory_limit),
+            source, [int(self.n_components)], [settings], float(self.validation_fraction), run,
+            start=Stack((self.weights_,)) if again else None, states=[self._state] if again else None,
         )  # fmt: skip
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -319,15 +319,12 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         settings = replace(
             settings, visible=self.weights_.visible, momentum=momentum, schedule="constant", batch_size=batch_size
         ).resolve(entering.shape[0], self.weights_.n_visible, self.weights_.n_hidden, self.weights_.visible_mean)
-        trainer = LayerTrainer(
-            self.weights_, settings, bk, seed=self._seed, layer=0, horizon=self._state.epochs + 1, state=self._state
-        )
-        epoch = self._state.epochs
+        epoch, run = self._state.epochs, Run(bk, self._seed, get_reporter(self.verbose))
+        trainer = LayerTrainer(self.weights_, settings, run, layer=0, horizon=epoch + 1, state=self._state)
         rows = Rows(entering, bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
         labels: dict[str, Any] = {"phase": "partial_fit"}
         labels |= {} if self.binarize is None else {"binarize": self.binarize}
-        reporter = get_reporter(self.verbose)
-        self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), reporter, shuffle=False, **labels)
+        self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), shuffle=False, **labels)
         self.weights_ = trainer.machine.weights()
         self._state = trainer.export_state()
         self.h_samples_ = trainer.negative_states(self._seed)

@@ -39,7 +39,7 @@ from deepbelief.sources import (
     entering_as,
 )
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import BLOCK_ROWS, Reporter, Rows, get_reporter, split_rows
+from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
 from deepbelief.units import Labelled, get_unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -178,7 +178,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         weights = self._initial(source, numbers, len(classes), settings, seed)
         result = pretrain(
-            joined, [int(self.n_components)], [settings], bk=bk, seed=seed, held_out=held_out, reporter=reporter,
+            joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
             start=Stack((weights,)),
         )  # fmt: skip
         self.classes_ = classes

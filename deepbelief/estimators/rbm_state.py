@@ -10,6 +10,7 @@ from deepbelief.backends import get_backend
 from deepbelief.errors import FileFormatError
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
 from deepbelief.stack import Weights
+from deepbelief.training import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int | None, ...]
@@ -91,7 +92,7 @@ def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tu
         resolved = replace(settings, visible=weights.visible, n_chains=n_chains).resolve(
             100, weights.n_visible, weights.n_hidden, weights.visible_mean
         )
-        trainer = LayerTrainer(weights, resolved, get_backend("numpy"), seed=0, layer=0, horizon=1)
+        trainer = LayerTrainer(weights, resolved, Run(get_backend("numpy"), 0), layer=0, horizon=1)
         shapes.append(trainer.arrays)
     return {
         owner: {name: (_common(array.shape, shapes[1][owner][name].shape), array.dtype) for name, array in own.items()}

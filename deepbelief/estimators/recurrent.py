@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import CheckpointFile, Found, Keeper, keeping
+from deepbelief.checkpoints import CheckpointFile, Found, keeping
 from deepbelief.errors import FileFormatError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, warn_diverged
 from deepbelief.estimators.runs import describe_run
@@ -35,7 +35,7 @@ from deepbelief.recurrent.phases import frame_gradient
 from deepbelief.schedules import Schedule, get_schedule, needs_validation
 from deepbelief.sources import SCALES, RowSource, checked
 from deepbelief.stack import State, Weights
-from deepbelief.training import Record, Reporter, Rows, get_reporter
+from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, get_unit, named_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -269,7 +269,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         with keeping(checkpoint) as keeper:
             describe = partial(describe_run, self, source, lengths=lengths, start=start)
             seed = keeper.begin(self._seed if again else self.random_state, describe)
-            run = _Run(source, lengths, bk, seed, reporter, keeper)
+            run = _Sequences(source, lengths, Run(bk, seed, reporter, keeper))
             machine, history = (self.machine_, []) if again else self._start(run, settings)
             state = self._state if again else RecurrentState()
             machine, state = run.train("recurrent", settings, machine, state, history, shuffle=shuffle)
@@ -287,15 +287,15 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
                 "cannot change: set warm_start=False, or clone the estimator"
             )
 
-    def _start(self, run: "_Run", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
+    def _start(self, run: "_Sequences", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
         """Return the first weights, after the pretraining that is asked for, and the history of that."""
-        if (found := run.keeper.found("recurrent")) is not None:
+        if (found := run.run.checkpointer.found("recurrent")) is not None:
             return self._taken_up(found, run.source)
-        if (found := run.keeper.found("pretrain recurrent")) is not None:
+        if (found := run.run.checkpointer.found("pretrain recurrent")) is not None:
             machine, history = self._taken_up(found, run.source)
         else:
             frame, history = self._frame(run)
-            machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, run.seed)
+            machine = initial_recurrent(frame, int(self.n_recurrent), get_cell(self.cell).name, run.run.seed)
         if self.pretrain_recurrent:
             alone = replace(settings, gradient=NextFrame(), n_iter=int(self.pretrain_recurrent))
             trained, _ = run.train("pretrain recurrent", alone, machine, RecurrentState(), history)
@@ -311,7 +311,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             raise FileFormatError(f"{found.context.where}.machine must have sizes and cell {ours}, got {there}")
         return machine, found.context.records("history")
 
-    def _frame(self, run: "_Run") -> tuple[Weights, list[Record]]:
+    def _frame(self, run: "_Sequences") -> tuple[Weights, list[Record]]:
         """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
         if self.pretrain_frames:
             rbm = RBMSettings(
@@ -319,15 +319,14 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
                 n_iter=int(self.pretrain_frames),
             )  # fmt: skip
             found = pretrain(
-                run.source, [int(self.n_components)], [rbm], bk=run.bk, seed=run.seed, reporter=run.reporter,
-                keeper=run.keeper,
+                run.source, [int(self.n_components)], [rbm], run.run
             )  # fmt: skip
             warn_diverged(found.diverged)
             return found.stack.layers[0], found.history
         visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
         unit, mean, scale, visible_mean = choose_visible(visible, run.source, scale=self.scale)
         weights = initial_weights(
-            int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=run.seed, layer=0
+            int(self.n_components), unit, get_unit("bernoulli"), mean, scale, visible_mean, seed=run.run.seed, layer=0
         )
         return weights, []
 
@@ -367,15 +366,12 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
+class _Sequences:
     """What stays the same from phase to phase of a fit."""
 
     source: RowSource
     lengths: Array
-    bk: Backend
-    seed: int
-    reporter: Reporter
-    keeper: Keeper
+    run: Run
 
     def train(
         self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
@@ -387,15 +383,12 @@ class _Run:
         """
         settings = settings.resolve(self.lengths)
         first, last = state.epochs, state.epochs + int(settings.n_iter)
-        trainer = RecurrentTrainer(
-            machine, settings, self.lengths, self.bk, seed=self.seed, horizon=last, state=state
-        )  # fmt: skip
-        rows = Rows(checked(self.source, machine.frame), self.bk, trainer.model.dtype)
-        self.keeper.enter(phase, partial(_context, machine, history))
-        self.reporter.begin({"phase": phase, "n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first})
-        history += trainer.train(
-            rows, range(first, last), self.reporter, shuffle=shuffle, keeper=self.keeper, phase=phase
-        )
+        trainer = RecurrentTrainer(machine, settings, self.lengths, self.run, horizon=last, state=state)
+        rows = Rows(checked(self.source, machine.frame), self.run.bk, trainer.model.dtype)
+        self.run.checkpointer.enter(phase, partial(_context, machine, history))
+        extent = {"n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first}
+        self.run.reporter.begin({"phase": phase, **extent})
+        history += trainer.train(rows, range(first, last), shuffle=shuffle, phase=phase)
         warn_diverged(trainer.diverged)
         return trainer.result()
 

@@ -26,7 +26,7 @@ from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, column_statistics
 from deepbelief.stack import Stack, State, stack_from_state, stack_state
-from deepbelief.training import Record, Reporter
+from deepbelief.training import Record, Reporter, Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -77,9 +77,9 @@ class FineTunedMixin:
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
         keeper.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))
         result = finetune(
-            problem.hidden, problem.head, problem.loss, problem.train, settings=problem.settings, bk=bk,
-            seed=own["_seed"], validation=problem.validation, reporter=reporter, first_epoch=own["_epochs"],
-            tied=problem.tied, keeper=keeper,
+            problem.hidden, problem.head, problem.loss, problem.train, problem.settings,
+            Run(bk, own["_seed"], reporter, keeper), validation=problem.validation, first_epoch=own["_epochs"],
+            tied=problem.tied,
         )  # fmt: skip
         own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
         own["_epochs"] = result.epochs

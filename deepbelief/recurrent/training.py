@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.checkpoints import NO_KEEPER, Keeper
 from deepbelief.errors import DivergenceError
 from deepbelief.fields import Fields
 from deepbelief.gradients import GradientEstimator
@@ -25,7 +24,7 @@ from deepbelief.rows import Index, WindowedOrder
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.stack import State
-from deepbelief.training import Record, Reporter, Rows, run_epochs
+from deepbelief.training import Record, Rows, Run, run_epochs
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -95,12 +94,12 @@ class RecurrentTrainer:
     finished = False
 
     def __init__(
-        self, weights: RecurrentWeights, settings: RecurrentSettings, lengths: Array, bk: Backend, *, seed: int,
-        horizon: int, state: RecurrentState | None = None,
+        self, weights: RecurrentWeights, settings: RecurrentSettings, lengths: Array, run: Run, *, horizon: int,
+        state: RecurrentState | None = None,
     ) -> None:  # fmt: skip
-        self.bk = bk
+        bk = self.bk = run.bk
         self.model = RecurrentMachine(weights, bk)
-        self.settings, self.lengths, self.seed, self.horizon = settings, lengths, seed, horizon
+        self.run, self.settings, self.lengths, self.horizon = run, settings, lengths, horizon
         self.state = RecurrentState() if state is None else replace(state)  # a copy: counters move
         self.n_updates = count_updates(lengths, settings.truncation, int(settings.batch_size))
         self._per_update = max(1, round(int(lengths.sum()) / self.n_updates))
@@ -119,15 +118,14 @@ class RecurrentTrainer:
         self.diverged: DivergenceError | None = None
 
     def train(
-        self, rows: Rows, epochs: range, reporter: Reporter, *, shuffle: bool = True, keeper: Keeper = NO_KEEPER,
-        **labels: Any,
+        self, rows: Rows, epochs: range, *, shuffle: bool = True, **labels: Any
     ) -> list[Record]:  # fmt: skip
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._shuffle, self._labels = rows, shuffle, labels
         # An update is a minibatch of windows: the loop counts those.
         return run_epochs(
-            self, self.n_updates, bk=self.bk, epochs=epochs, horizon=self.horizon, batch_size=1, seed=self.seed,
-            key=self._key(), reporter=reporter, shuffle=shuffle, keeper=keeper,
+            self, self.n_updates, self.run, epochs=epochs, horizon=self.horizon, batch_size=1, key=self._key(),
+            shuffle=shuffle,
         )  # fmt: skip
 
     def _key(self) -> tuple[str, ...]:
@@ -137,7 +135,7 @@ class RecurrentTrainer:
         """Lay the windows of the sequences out, shuffled by sequence; minibatches stay in their order."""
         sequences = np.arange(len(self.lengths))
         if self._shuffle:
-            host_rng(self.seed, *self._key(), epoch, "sequences").shuffle(sequences)
+            host_rng(self.run.seed, *self._key(), epoch, "sequences").shuffle(sequences)
         plan = make_plan(self.lengths, self.settings.truncation, int(self.settings.batch_size), sequences)
         self._steps, self._frame_bounds, self._lane_bounds = plan.steps, plan.frame_bounds, plan.lane_bounds
         self._rows.begin(plan.frames)
