@@ -1,5 +1,7 @@
 """Sparse rows: what is computed with them is what dense rows give, and only minibatches become dense."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,10 +9,12 @@ from conftest import BACKENDS
 from layer_runs import trainer_for
 from pairwise import pairwise
 
-from deepbelief import RBM, DBNClassifier
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier
 from deepbelief.backends import Product, get_backend
 from deepbelief.backends import sparse as sparse_backend
+from deepbelief.backends.loops import loops_for
 from deepbelief.backends.sparse import HostRows
+from deepbelief.errors import DataError
 from deepbelief.gradients import GRADIENTS
 from deepbelief.pretraining import transform
 from deepbelief.sources import ScaledSource, SparseSource, SubsetSource, as_source, column_statistics, csr_of
@@ -240,3 +244,80 @@ def test_rows_that_a_mean_makes_dense_still_train():
     matrix, dense = table(dtype=np.float64)
     models = [RBM(4, visible="gaussian", n_iter=2, random_state=0).fit(X) for X in (matrix, dense)]
     np.testing.assert_allclose(models[0].components_, models[1].components_, rtol=1e-7, atol=1e-9)
+
+
+# --- damaged matrices, and arrays that compiled code must not be given ---
+
+
+def _beyond(matrix):
+    matrix.indices[3] = 10**8
+
+
+def _negative(matrix):
+    matrix.indices[3] = -7
+
+
+def _falling(matrix):
+    matrix.indptr[5] = matrix.indptr[-1] + 10**6
+
+
+def _too_long(matrix):
+    matrix.indptr[-1] += 1000
+
+
+def _too_few_indices(matrix):
+    matrix.indices = matrix.indices[:-9]
+
+
+def _too_few_ends(matrix):
+    matrix.indptr = matrix.indptr[:-9]
+
+
+DAMAGES = (_beyond, _negative, _falling, _too_long, _too_few_indices, _too_few_ends)
+Y = np.arange(60) % 2
+DOORS = {
+    "RBM": lambda good, bad: RBM(3, n_iter=1).fit(bad),
+    "score": lambda good, bad: RBM(3, n_iter=1).fit(good).score_samples(bad),
+    "DBN": lambda good, bad: DBN((3,), rbm=RBM(n_iter=1)).fit(good).transform(bad),
+    "DBNClassifier": lambda good, bad: DBNClassifier((3,), rbm=RBM(n_iter=1), max_iter=1).fit(bad, Y),
+    "DBNRegressor": lambda good, bad: DBNRegressor((3,), rbm=RBM(n_iter=1), max_iter=1).fit(good, Y).predict(bad),
+    "RBMClassifier": lambda good, bad: RBMClassifier(rbm=RBM(3, n_iter=1)).fit(bad, Y),
+    "DeepAutoencoder": lambda good, bad: DeepAutoencoder((3,), rbm=RBM(n_iter=1), max_iter=1).fit(bad),
+    "source": lambda good, bad: as_source(bad),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_damaged_matrices_are_refused_at_every_door(door):
+    for kind, damage in itertools.product(("csr", "csc") if door == "source" else ("csr",), DAMAGES):
+        good, bad = (sparse_bits(n=60, width=12, dtype=np.float32)[0].asformat(kind) for _ in range(2))
+        damage(bad)
+        with pytest.raises(DataError, match="sparse matrix is damaged"):
+            DOORS[door](good, bad)
+
+
+def test_other_damaged_matrices_are_refused():
+    coo = scipy.sparse.coo_array(np.eye(4))
+    coo.coords[1][2] = 4
+    lil = scipy.sparse.lil_array(np.eye(4))
+    lil.rows[2] = [10**6]
+    dia = scipy.sparse.dia_array(np.eye(4) + np.eye(4, k=1))
+    dia.offsets = dia.offsets[:1]
+    for bad in (coo, lil, dia):
+        with pytest.raises(DataError, match="sparse matrix is damaged"):
+            as_source(bad)
+
+
+def test_arrays_that_are_unaligned_or_swapped_learn_the_same():
+    plain = np.random.default_rng(0).random((60, 20)).astype(np.float32)
+    unaligned = np.frombuffer(b"\0" + plain.tobytes(), np.float32, offset=1).reshape(plain.shape)
+    assert not unaligned.flags.aligned
+    assert loops_for(unaligned) is None
+    assert as_source(unaligned).take(slice(0, 9)).flags.aligned
+    right = RBM(4, n_iter=2, random_state=0).fit(plain)
+    for X in (unaligned, plain.astype(">f4"), np.asfortranarray(plain), plain[::-1][::-1]):
+        found = RBM(4, n_iter=2, random_state=0).fit(X)
+        np.testing.assert_array_equal(found.components_, right.components_)
+    matrix = scipy.sparse.csr_array(plain)
+    matrix.data = np.frombuffer(b"\0" + matrix.data.tobytes(), np.float32, offset=1)
+    assert as_source(matrix).csr().data.flags.aligned

@@ -21,6 +21,12 @@ SPELLINGS = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int
 TYPES: dict[str, tuple[str, Any]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
 
 
+def is_plain(x: Array) -> bool:
+    """Return whether compiled code can read the values of an array one after the other where they lie."""
+    flags = x.flags
+    return flags.c_contiguous and flags.aligned
+
+
 def at(x: Array) -> Any:
     """Return where an array's values lie, as ctypes takes it: in a third of the time of ``x.ctypes.data``."""
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends.blas import at
+from deepbelief.backends.blas import at, is_plain
 
 Array = NDArray[Any]
 
@@ -165,7 +165,7 @@ def is_right(loops: Loops) -> bool:
 
 def loops_for(*arrays: Array, dtype: Any = np.float32) -> Loops | None:
     """Return the loops where they take these arrays, of this type, else None."""
-    if all(a.dtype == dtype and a.flags.c_contiguous for a in arrays):
+    if all(a.dtype == dtype and is_plain(a) for a in arrays):
         return load()
     return None
 

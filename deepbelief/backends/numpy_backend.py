@@ -279,7 +279,7 @@ class NumpyBackend:
             arrays = w, velocity, grad.left, grad.right
             reduced = self._products is not None and self._products.takes(*arrays)
             routines = self._products if reduced else blas.load(w.dtype.char)
-            if routines is not None and all(a.flags.c_contiguous and a.dtype == w.dtype for a in arrays):
+            if routines is not None and all(a.dtype == w.dtype and blas.is_plain(a) for a in arrays):
                 _step_by_product(routines, w, velocity, grad, rate, momentum, rate * decay, nesterov)
                 return
         grad = grad.array(self) if isinstance(grad, Product) else grad

@@ -35,6 +35,7 @@ from deepbelief.sources import (
     RowSource,
     as_source,
     check_binarization,
+    check_sparse,
     checked,
     is_stored,
 )
@@ -58,6 +59,8 @@ def is_source(X: Any) -> bool:
 
 def streamed(X: Any) -> Any:
     """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
+    if sparse.issparse(X):
+        check_sparse(X)  # before scikit-learn converts it
     if is_dask(X):
         return Partitioned(X)
     large = isinstance(X, np.memmap) and X.ndim == 2 and X.nbytes >= LARGE_MAP

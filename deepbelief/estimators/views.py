@@ -15,7 +15,7 @@ from deepbelief.network import layers_from_stack
 from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, entering
+from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering
 from deepbelief.stack import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -182,6 +182,7 @@ def first_rows(X: Any, n_rows: int) -> Any:
     if hasattr(X, "__cuda_array_interface__"):
         X = X.get()
     if sparse.issparse(X):
+        check_sparse(X)
         return X.tocsr()[:n_rows]
     return X.iloc[:n_rows] if hasattr(X, "iloc") else X[:n_rows]
 

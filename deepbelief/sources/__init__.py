@@ -23,7 +23,6 @@ from deepbelief.sources.rows import (
     JoinedSource,
     RowSource,
     ScaledSource,
-    SparseSource,
     SubsetSource,
     blocks,
     chunk_rows,
@@ -31,6 +30,7 @@ from deepbelief.sources.rows import (
     underlying,
 )
 from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels
+from deepbelief.sources.sparse_rows import SparseSource, check_sparse
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
 from deepbelief.sources.zarr import ZarrSource
 
@@ -61,6 +61,7 @@ __all__ = [
     "blocks",
     "check_binarization",
     "check_domain",
+    "check_sparse",
     "check_values",
     "checked",
     "chunk_rows",

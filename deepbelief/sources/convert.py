@@ -7,7 +7,8 @@ import numpy as np
 
 from deepbelief.errors import DataError
 from deepbelief.sources.parquet import ParquetSource
-from deepbelief.sources.rows import ArraySource, HDF5Source, RowSource, SparseSource
+from deepbelief.sources.rows import ArraySource, HDF5Source, RowSource
+from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.zarr import ZarrSource
 
 STORED: dict[tuple[str, str], Callable[[Any], RowSource]] = {

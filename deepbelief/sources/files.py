@@ -16,7 +16,8 @@ from deepbelief.sources.h5 import read_h5, read_h5_labels
 from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
 from deepbelief.sources.label_values import MAX_EXACT, label_vector
 from deepbelief.sources.parquet import read_parquet, read_parquet_labels
-from deepbelief.sources.rows import ArraySource, SparseSource, SubsetSource
+from deepbelief.sources.rows import ArraySource, SubsetSource
+from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.text import read_label_text, read_text
 from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
 
@@ -302,7 +303,6 @@ def _sparse(path: Path) -> SparseSource:
 
     with path.open("rb") as file:
         matrix = scipy.sparse.load_npz(file).tocsr()
-    matrix.check_format(full_check=True)
     _check_width(path, matrix)
     return SparseSource(matrix)
 

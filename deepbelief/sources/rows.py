@@ -97,7 +97,8 @@ def _text(source: RowSource) -> str:
 def _deliver(values: NDArray[Any], dtype: np.dtype[Any], out: Array | None) -> Array:
     """Copy the values into `out`, or convert them to a C-contiguous array of this dtype where they are not one."""
     if out is None:
-        return np.ascontiguousarray(values, dtype=dtype)
+        found: Array = np.ascontiguousarray(values, dtype=dtype)
+        return found if found.flags.aligned else found.copy()
     np.copyto(out, values, casting="unsafe")
     return out
 
@@ -173,45 +174,6 @@ class ArraySource:
         if self._plain and self.array.dtype == self.dtype and (out is None or out.dtype == self.dtype):
             return np.take(self.array, rows, axis=0, out=out, mode="clip")
         return _deliver(np.take(self.array, rows, axis=0) if self._plain else self.array[rows], self.dtype, out)
-
-
-class SparseSource:
-    """Rows of a sparse matrix; only the rows taken become dense.
-
-    Parameters
-    ----------
-    matrix : scipy sparse matrix or array of shape (n_rows, n_features)
-        Any format; kept as CSR.
-    """
-
-    def __init__(self, matrix: Any) -> None:
-        self.shape = check_shape(matrix.shape)
-        self.dtype = row_dtype(matrix.dtype)
-        self.matrix = matrix.tocsr().astype(self.dtype, copy=False)
-
-    def widened(self, n_features: int) -> "SparseSource":
-        """Return the same rows with columns of zeros added up to this number; wider rows stay as they are."""
-        if n_features <= self.shape[1]:
-            return self
-        matrix = self.matrix.copy()
-        matrix.resize(self.shape[0], n_features)
-        return SparseSource(matrix)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
-        """Return these rows (see `RowSource.take`)."""
-        picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
-        if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:
-            picked.toarray(out=out)
-            return out
-        return _deliver(picked.toarray(order="C"), self.dtype, out)
-
-    def csr(self) -> Any:
-        """Return all rows as a CSR matrix."""
-        return self.matrix
 
 
 class HDF5Source:
@@ -390,6 +352,7 @@ def csr_of(source: RowSource) -> Any:
     Examples
     --------
     >>> import scipy.sparse
+    >>> from deepbelief.sources import SparseSource
     >>> csr_of(ScaledSource(SparseSource(scipy.sparse.eye_array(3)), 0, 2)).nnz
     3
     >>> csr_of(ArraySource(np.eye(2))) is None

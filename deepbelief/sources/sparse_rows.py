@@ -1,0 +1,84 @@
+"""Rows of sparse matrices, whose indices are checked before compiled code follows them."""
+
+from typing import Any
+
+from deepbelief.errors import DataError
+from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, row_dtype
+
+
+def check_sparse(matrix: Any) -> None:
+    """Raise DataError where the indices of a sparse matrix lie outside it: compiled code follows them unchecked.
+
+    Examples
+    --------
+    >>> import scipy.sparse
+    >>> check_sparse(scipy.sparse.eye_array(3, format="csr"))
+    """
+    try:
+        if hasattr(matrix, "check_format"):
+            matrix.check_format(full_check=True)
+        elif matrix.format == "coo":
+            _check_coordinates(matrix)
+        elif matrix.format == "dia":
+            _check_diagonals(matrix)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"the sparse matrix is damaged: {error}; its indices must lie within its shape") from error
+
+
+def _check_coordinates(matrix: Any) -> None:
+    """Raise ValueError where the coordinates of a COO matrix are not one for each value, within its shape."""
+    for indices, length in zip(matrix.coords, matrix.shape, strict=True):
+        if indices.shape != matrix.data.shape or indices.dtype.kind not in "iu":
+            raise ValueError(f"{matrix.data.shape} values have {indices.shape} indices of {indices.dtype}")
+        if indices.size and (indices.min() < 0 or indices.max() >= length):
+            raise ValueError(f"indices must lie in 0..{length - 1}, got {indices.min()}..{indices.max()}")
+
+
+def _check_diagonals(matrix: Any) -> None:
+    """Raise ValueError where a DIA matrix does not have one offset for each diagonal."""
+    if matrix.data.ndim != 2 or matrix.offsets.shape != matrix.data.shape[:1]:
+        raise ValueError(f"{matrix.data.shape} diagonals have {matrix.offsets.shape} offsets")
+
+
+class SparseSource:
+    """Rows of a sparse matrix; only the rows taken become dense.
+
+    Parameters
+    ----------
+    matrix : scipy sparse matrix or array of shape (n_rows, n_features)
+        Any format; kept as CSR.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self.shape = check_shape(matrix.shape)
+        self.dtype = row_dtype(matrix.dtype)
+        check_sparse(matrix)
+        csr = matrix.tocsr().astype(self.dtype, copy=False)
+        if csr is not matrix:
+            check_sparse(csr)
+        plain = all(a.flags.aligned and a.flags.c_contiguous for a in (csr.data, csr.indices, csr.indptr))
+        self.matrix = csr if plain else csr.copy()
+
+    def widened(self, n_features: int) -> "SparseSource":
+        """Return the same rows with columns of zeros added up to this number; wider rows stay as they are."""
+        if n_features <= self.shape[1]:
+            return self
+        matrix = self.matrix.copy()
+        matrix.resize(self.shape[0], n_features)
+        return SparseSource(matrix)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: Array | None = None) -> Array:
+        """Return these rows (see `RowSource.take`)."""
+        picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
+        if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:
+            picked.toarray(out=out)
+            return out
+        return _deliver(picked.toarray(order="C"), self.dtype, out)
+
+    def csr(self) -> Any:
+        """Return all rows as a CSR matrix."""
+        return self.matrix
