@@ -52,7 +52,9 @@ def _key(parameter: click.Parameter) -> str:
 
 
 def _parse(path: str) -> dict[str, Any]:
-    raw = Path(path).read_bytes()
+    from deepbelief.sources.gzipped import check_regular
+
+    raw = check_regular(Path(path)).read_bytes()
     try:
         values = json.loads(raw) if Path(path).suffix.lower() == ".json" else tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # both parsers' errors are ValueErrors

@@ -1,6 +1,7 @@
 """`pretrain` and `finetune`: what they train is what Python trains, and what they were told is kept."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -361,3 +362,9 @@ def test_the_command_line_beats_the_config(tmp_path, values, data):
     params = command.make_context("pretrain", args).params
     names = {"epochs": "n_iter", "passes": "n_passes"}
     assert {k: params[names.get(k, k)] for k in values} == {**values, **typed}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_as_config_is_refused():
+    os.mkfifo("run.toml")
+    assert "is a named pipe" in bad("pretrain", "digits", "--config", "run.toml")

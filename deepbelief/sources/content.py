@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
@@ -17,6 +18,12 @@ MEMORY_LIMIT = 16 * 2**30
 MAX_EXPANSION = 1100
 """No gzip stream expands more than 1,032 times, so a file that declares more than this is not honest."""
 
+MAX_LARGE_EXPANSION = 200
+"""Times that arrays of more than `FREE_EXPANSION` may expand: real data expand less, bombs more."""
+
+FREE_EXPANSION = 2**26
+"""Bytes that any file may expand to."""
+
 IN_MEMORY = 2**28
 """Tables up to this many bytes are read at once, larger ones as their rows are taken."""
 
@@ -25,6 +32,9 @@ ROW_LIMIT = 2**28
 
 LONGEST_REASON = 200
 """Characters of another library's message that an error repeats."""
+
+FEATURE_NAMES = "feature_names"
+"""Key of the names of the columns beside an array in npz and HDF5 files."""
 
 PREFERRED = ("X", "data")
 
@@ -85,6 +95,9 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
     if n_bytes > MAX_EXPANSION * real:
         declared = f"declares {size_text(n_bytes)} of data (shape {shape}) but has only {size_text(real)}"
         raise DataError(f"{path}: the file {declared}; it is damaged or not what it says")
+    if n_bytes > max(FREE_EXPANSION, MAX_LARGE_EXPANSION * real):
+        told = f"{size_text(real)} expand to {size_text(n_bytes)}, over {MAX_LARGE_EXPANSION} times"
+        raise DataError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if they are meant so")
     if n_bytes > limit:
         raise DataError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(limit)}; split them")
     return n_bytes
@@ -101,6 +114,14 @@ def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: st
     if len(tables) > 1 and not preferred:
         raise DataError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {names_text(ranks)}")
     return (preferred or tables)[0]
+
+
+def names_vector(values: Any, n_columns: int, origin: str) -> list[str]:
+    """Return the names of columns as they stand beside an array, or raise DataError."""
+    names = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
+    if len(names) != n_columns or len(set(names)) != n_columns:
+        raise DataError(f"{origin}: {FEATURE_NAMES} must be {n_columns} different names, got {len(names)}")
+    return names
 
 
 def table(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,5 @@
 """Any readable file or folder by its name: which reader, which part of it, whose labels."""
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, DeepBeliefError
-from deepbelief.sources.content import ROW_LIMIT, Content, check_declared_size, names_text, reason_text, table
+from deepbelief.sources.content import Content, reason_text, table
+from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.h5 import read_h5, read_h5_labels
-from deepbelief.sources.idx import is_gzip, read_idx, read_idx_array, read_idx_folder
-from deepbelief.sources.label_values import MAX_EXACT, label_vector
+from deepbelief.sources.idx import read_idx, read_idx_array, read_idx_folder
+from deepbelief.sources.label_values import label_vector
+from deepbelief.sources.npz import read_npy_header, read_npz, read_npz_labels
 from deepbelief.sources.parquet import read_parquet, read_parquet_labels
 from deepbelief.sources.rows import ArraySource, SubsetSource
 from deepbelief.sources.sparse_rows import SparseSource
+from deepbelief.sources.svmlight import read_svmlight
 from deepbelief.sources.text import read_label_text, read_text
 from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
 
@@ -38,12 +40,10 @@ IN_PARTS = ("npz", "h5", "zarr")
 LABELLED = (*IN_PARTS, "text", "parquet")
 """Formats in which labels have a name beside the rows."""
 
-PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
-
 
 def format_of(path: Path) -> str:
     """Return the format of a file: a key of `FORMATS`, ``"zarr"`` or ``"folder"``."""
-    if path.is_dir():
+    if check_regular(path).is_dir():
         return "zarr" if is_zarr(path) else "folder"
     name = path.name.lower()
     for kind, endings in FORMATS.items():
@@ -168,7 +168,7 @@ def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
         path, part = split_spec(labels)
     except DataError:
         return None
-    return (path, part) if path.is_file() or is_zarr(path) else None
+    return (check_regular(path), part) if not path.is_dir() or is_zarr(path) else None
 
 
 def _check_labels(spec: str, content: Content, labels: str | None) -> None:
@@ -216,7 +216,7 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
             array = _load_npy(path)
             return Content(ArraySource(table(array)), whole=array.dtype.kind in "biu")
         case "npz":
-            return _read_npz(path, part, labels)
+            return read_npz(path, part, labels)
         case "h5":
             return read_h5(path, part, labels)
         case "zarr":
@@ -226,127 +226,16 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
         case "text":
             return read_text(path, labels, limit)
         case _:
-            return _read_svmlight(path)
+            return read_svmlight(path)
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
     """Return a memory map of a .npy file after a look at its header."""
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-    if dtype.hasobject:
-        raise DataError(f"{path}: {PICKLED}")
+        shape, _ = read_npy_header(path, file)
     if 0 in shape:
         raise DataError(f"{path}: the data are empty: shape {shape}; at least one row and one column are needed")
     return np.lib.format.open_memmap(path, mode="r")
-
-
-@contextmanager
-def _open_npz(path: Path) -> Iterator[Any]:
-    """Open an archive of arrays, and close the file whatever happens (np.load leaves a damaged one open)."""
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            raise DataError(f"{path}: not an .npz file")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            yield archive
-
-
-def _npz_key(path: Path, keys: list[str], part: str | None) -> str:
-    """Return the key to read: the one asked for, the only one, or the one called X or data."""
-    listed = names_text(keys)
-    if part is not None:
-        if part not in keys:
-            raise DataError(f"{path}: no array {part!r}; there are: {listed}")
-        return part
-    preferred = [key for key in ("X", "data") if key in keys]
-    if len(keys) != 1 and not preferred:
-        raise DataError(f"{path}: the file holds several arrays; write {path}:NAME with one of: {listed}")
-    return (preferred or keys)[0]
-
-
-def _npz_array(path: Path, archive: Any, key: str) -> NDArray[Any]:
-    """Return one array of an archive, never unpickling."""
-    names = set(archive.zip.namelist())
-    member = archive.zip.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
-    check_declared_size(path, (member.file_size,), 1)
-    try:
-        return np.asarray(archive[key])
-    except ValueError as error:
-        if "allow_pickle" in str(error) or "bject" in str(error):
-            raise DataError(f"{path}: {key} {PICKLED}") from error
-        raise
-
-
-def _read_npz(path: Path, part: str | None, labels: str | None) -> Content:
-    """Read an array, or a matrix as scipy.sparse.save_npz writes it, and its labels."""
-    with _open_npz(path) as archive:
-        keys = list(archive.files)
-        found = None
-        if labels is not None:
-            if labels not in keys:
-                raise DataError(f"{path}: no file and no array is called {labels!r}; there are: {names_text(keys)}")
-            found = label_vector(_npz_array(path, archive, labels), f"{path}:{labels}")
-        if part is None and {"format", "data", "shape"} <= set(keys):
-            for key in keys:
-                _npz_array(path, archive, key)
-            rows = _sparse(path)
-            return Content(rows, found, bool((rows.matrix.data == np.rint(rows.matrix.data)).all()))
-        array = table(_npz_array(path, archive, _npz_key(path, keys, part)))
-    return Content(ArraySource(array), found, array.dtype.kind in "biu")
-
-
-def _sparse(path: Path) -> SparseSource:
-    """Load a sparse matrix; indices from a file are checked before compiled code follows them."""
-    import scipy.sparse
-
-    with path.open("rb") as file:
-        matrix = scipy.sparse.load_npz(file).tocsr()
-    _check_width(path, matrix)
-    return SparseSource(matrix)
-
-
-def _check_width(path: Path, matrix: Any) -> None:
-    """Raise DataError where one dense row would be absurdly large."""
-    if matrix.shape[1] * 4 > ROW_LIMIT:
-        raise DataError(f"{path}: has {matrix.shape[1]} columns, more than one row in memory can hold")
-
-
-def _read_svmlight(path: Path) -> Content:
-    """Read rows and labels from a file in svmlight's (libsvm's) format."""
-    from sklearn.datasets import load_svmlight_file
-
-    try:
-        matrix, labels = load_svmlight_file(str(path), dtype=np.float32)
-    except ValueError as error:
-        raise _svmlight_error(path, error) from error
-    _check_width(path, matrix)
-    whole = bool((matrix.data == np.rint(matrix.data)).all())
-    return Content(SparseSource(matrix), label_vector(_integers(labels), str(path)), whole)
-
-
-def _integers(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return labels as integers where all of them are whole."""
-    whole = bool((labels == np.rint(labels)).all()) and bool((np.abs(labels) <= MAX_EXACT).all())
-    return labels.astype(np.int64) if whole else labels
-
-
-def _svmlight_error(path: Path, error: ValueError) -> DataError:
-    """Find the first line that cannot be read on its own."""
-    import gzip
-
-    from sklearn.datasets import load_svmlight_file
-
-    with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                try:
-                    load_svmlight_file(io.BytesIO(line), dtype=np.float32)
-                except ValueError as reason:
-                    what = "is not svmlight (LABEL INDEX:VALUE ...)"
-                    return DataError(f"{path}: line {number} {what}: {reason_text(reason)}")
-    return DataError(f"{path}: not an svmlight file: {reason_text(error)}")
 
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
@@ -356,9 +245,7 @@ def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
             case "npy":
                 return label_vector(np.array(_load_npy(path)), str(path))
             case "npz":
-                with _open_npz(path) as archive:
-                    key = _npz_key(path, list(archive.files), part)
-                    return label_vector(_npz_array(path, archive, key), f"{path}:{key}")
+                return read_npz_labels(path, part)
             case "h5":
                 return read_h5_labels(path, part)
             case "zarr":

@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import Content, check_declared_size, size_text, table
+from deepbelief.sources.gzipped import is_gzip
 from deepbelief.sources.label_values import label_vector
 from deepbelief.sources.rows import ArraySource
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 SPLITS = {"train": ("train",), "test": ("t10k", "test")}
-
-
-def is_gzip(path: Path) -> bool:
-    """Tell whether the file starts as gzip streams do."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def _header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 
-MAX_LABEL = 1000
+MAX_LABEL = 256
 """Characters of one label: an array of strings takes as many for each row as the longest has."""
 
 MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "nil", "."})
 """Words, in lower case, that stand for a missing value."""
+
+MAX_LABELS = 2**28
+"""Bytes of all labels of a file."""
 
 MAX_EXACT = 2**53
 """Integers up to this size are exact as float64."""
@@ -120,5 +123,7 @@ def text_labels(values: Sequence[str | None], origin: str) -> NDArray[Any]:
     longest = max((len(value) for value in values if value), default=0)
     if longest > MAX_LABEL:
         raise DataError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
+    if 4 * longest * len(values) > MAX_LABELS:
+        raise DataError(f"{origin}: {len(values)} labels of up to {longest} characters are too many; shorten them")
     missing = any(value is None for value in values)
     return np.array(values, dtype=object if missing else np.str_)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError
 from deepbelief.sources.bands import BandedSource, Bands
-from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, names_text
-from deepbelief.sources.label_values import label_vector, text_labels
+from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, check_declared_size, names_text, size_text
+from deepbelief.sources.label_values import MAX_LABELS, label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 
@@ -113,11 +113,25 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
     file = _open(path)
     found = None if labels is None else _labels(path, file, labels)
     source = ParquetSource(file, labels, str(path))
+    _check_pages(path, file.metadata)
+    check_declared_size(path, source.shape, source.dtype.itemsize, limit=2**63)
     rows: Any = source
     if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
         rows = ArraySource(source.take(slice(0, source.shape[0])))
         file.close()
     return Content(rows, found, source.whole, source.feature_names, labels)
+
+
+def _check_pages(path: Path, metadata: Any) -> None:
+    """Refuse row groups that declare to be decompressed into more than may be in memory at once."""
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        declared = [group.column(j).total_uncompressed_size for j in range(group.num_columns)]
+        if min(declared, default=0) < 0 or sum(declared) > 2 * ROW_LIMIT:
+            raise DataError(
+                f"{path}: row group {i} decompresses to {size_text(sum(declared))}, over {size_text(2 * ROW_LIMIT)}: "
+                "write it with a smaller row_group_size"
+            )
 
 
 def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
@@ -130,6 +144,8 @@ def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
     column = file.read(columns=[name], use_threads=False).column(0)
     if pyarrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if column.nbytes > MAX_LABELS:
+        raise DataError(f"{path}: the labels {name!r} take {size_text(column.nbytes)}; is it the right column?")
     if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
         return text_labels(column.to_pylist(), f"{path}:{name}")
     return label_vector(column.to_numpy(), f"{path}:{name}")

@@ -14,6 +14,7 @@ Array = NDArray[np.floating[Any]]
 Rows: TypeAlias = slice | NDArray[np.intp]
 
 
+LARGEST_BLOCK = 2**28  # bytes of rows that are read at once
 DENSE = 4  # rows that are read for one that is wanted, at most
 
 
@@ -377,5 +378,6 @@ def underlying(source: RowSource) -> RowSource:
 
 def blocks(source: RowSource, size: int = 1024) -> Iterator[Array]:
     """Yield consecutive blocks of at most `size` rows; they may be views: do not write to them."""
+    size = max(1, min(size, LARGEST_BLOCK // (source.shape[1] * source.dtype.itemsize)))
     for start in range(0, source.shape[0], size):
         yield source.take(slice(start, start + size))

@@ -5,6 +5,15 @@ from typing import Any
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, row_dtype
 
+MAX_COLUMNS = 2**22
+"""Columns of a sparse matrix in a file: a dense row of more would be absurdly large."""
+
+
+def check_columns(n_columns: int, name: str) -> None:
+    """Raise DataError where one dense row would be absurdly large."""
+    if n_columns > MAX_COLUMNS:
+        raise DataError(f"{name}: has {n_columns} columns, over {MAX_COLUMNS:,}; is an index wrong?")
+
 
 def check_sparse(matrix: Any) -> None:
     """Raise DataError where the indices of a sparse matrix lie outside it: compiled code follows them unchecked.

@@ -1,6 +1,6 @@
 """Tables in text files: comma, semicolon or tab between the cells, plain or compressed with gzip."""
 
-import gzip
+import io
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import IN_MEMORY, MEMORY_LIMIT, Content, size_text
-from deepbelief.sources.idx import is_gzip
+from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import parse_labels
 from deepbelief.sources.layout import DELIMITERS, Layout, find_layout, number_in, split
 from deepbelief.sources.rows import ArraySource
@@ -35,7 +35,7 @@ LARGEST = float(np.finfo(np.float32).max)
 @contextmanager
 def _open(path: Path) -> Iterator[TextIO]:
     """Open as text, through gzip where the content is compressed."""
-    with gzip.open(path, "rt", encoding="utf-8-sig") if is_gzip(path) else path.open(encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig") as file:
         try:
             yield file
         except UnicodeDecodeError as error:

@@ -19,6 +19,7 @@ from deepbelief.sources.content import (
     names_text,
     table,
 )
+from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
@@ -85,6 +86,7 @@ def _check_files(path: Path) -> None:
         for name in (*folders, *files):
             if (found := Path(folder) / name).is_symlink():
                 raise DataError(f"{path}: {found.relative_to(path)} is a link, which is not followed; copy what it is")
+            check_regular(found)
 
 
 def _open(path: Path) -> Any:

@@ -1,0 +1,66 @@
+"""Files in svmlight's (libsvm's) format as data: sparse rows and their labels."""
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.errors import DataError
+from deepbelief.sources.content import Content, reason_text
+from deepbelief.sources.gzipped import open_bytes
+from deepbelief.sources.label_values import MAX_EXACT, label_vector
+from deepbelief.sources.sparse_rows import SparseSource, check_columns
+
+LINES = 1000
+"""Lines among which one that cannot be read is looked for at once."""
+
+
+def read_svmlight(path: Path) -> Content:
+    """Read rows and labels."""
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        with open_bytes(path) as file:
+            matrix, labels = load_svmlight_file(file, dtype=np.float32)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise _error(path, error) from error
+    check_columns(matrix.shape[1], str(path))
+    whole = bool((matrix.data == np.rint(matrix.data)).all())
+    return Content(SparseSource(matrix), label_vector(_integers(labels), str(path)), whole)
+
+
+def _integers(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels as integers where all of them are whole."""
+    whole = bool((labels == np.rint(labels)).all()) and bool((np.abs(labels) <= MAX_EXACT).all())
+    return labels.astype(np.int64) if whole else labels
+
+
+def _error(path: Path, error: ValueError) -> DataError:
+    """Return the error that names the first line which cannot be read on its own."""
+    with open_bytes(path) as file:
+        lines = enumerate(file, 1)
+        while some := list(itertools.islice(lines, LINES)):
+            if _reason(b"".join(line for _, line in some)) is None:
+                continue
+            for number, line in some:
+                if (reason := _reason(line)) is not None:
+                    return DataError(f"{path}: line {number} is not svmlight (LABEL INDEX:VALUE ...): {reason}")
+    return DataError(f"{path}: not an svmlight file: {reason_text(error)}")
+
+
+def _reason(text: bytes) -> str | None:
+    """Return why lines cannot be read; None where they can."""
+    from sklearn.datasets import load_svmlight_file
+
+    if not any(line.strip() and not line.lstrip().startswith(b"#") for line in text.splitlines()):
+        return None
+    try:
+        load_svmlight_file(io.BytesIO(text), dtype=np.float32)
+    except (ValueError, OverflowError) as error:
+        return reason_text(error)
+    return None
