@@ -69,7 +69,7 @@ class Expanded(io.RawIOBase):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        super().close()
+        io.RawIOBase.close(self)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
