@@ -431,7 +431,7 @@ BAD = [
         ("sparsity_cost", None),
     ]],
     *[(kind, name, value) for kind in ("rbm-pcd-sparse", "dbn-list", "classifier") for name, value in [
-        ("backend", "x"), ("backend", []), ("verbose", "x"), ("random_state", "x"), ("unknown", 1),
+        ("backend", "x"), ("backend", []), ("random_state", "x"), ("unknown", 1),
     ]],
     *[(kind, name, value) for kind in ("dbn-list", "classifier") for name, value in [
         ("pretraining", "x"), ("corruption", "x"),
@@ -457,6 +457,22 @@ def test_settings_in_a_file_are_checked(files, kind, name, value, tmp_path):
         "unit type" if name in ("visible", "hidden") else name,
         tmp_path,
     )
+
+
+@pytest.mark.parametrize("kind", ["rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder", "regressor"])
+@pytest.mark.parametrize("value", ["a path", 7, {"strategy": "CD", "settings": {}}])
+def test_settings_of_a_run_are_not_taken_from_a_file(files, kind, value):
+    """A file cannot make the next fit write to a path, read one, print or use more memory."""
+    plain = type(from_model_file(files[kind]))().get_params()
+    names = {"checkpoint", "verbose", "pretrained", "memory_limit"} & plain.keys()
+    assert names >= {"checkpoint", "verbose"}
+    found = from_model_file(changed(files[kind], "params", **dict.fromkeys(names, value))).get_params()
+    assert {name: found[name] for name in names} == {name: plain[name] for name in names}
+    template = files[kind].params.get("rbm")
+    if isinstance(template, dict):
+        inner = {**template, "params": {**template["params"], "checkpoint": value, "verbose": value}}
+        loaded = from_model_file(changed(files[kind], "params", rbm=inner))
+        assert (loaded.rbm.checkpoint, loaded.rbm.verbose) == (None, 0)
 
 
 def test_a_template_in_a_file_is_checked(files, tmp_path):

@@ -44,8 +44,8 @@ ESTIMATORS: Mapping[str, type[Any]] = {
 }
 """Classes that a file may name; each has `_fitted_state` and `_restore` below."""
 
-# Settings that are not plain values are stored as what they amount to once a model is fitted.
-DROPPED = {"pretrained": None, "verbose": 0, "checkpoint": None}
+# Settings of a run, not of a model: a file holds these values, and whatever it holds is not taken from it.
+OF_A_RUN = {"pretrained": None, "verbose": 0, "checkpoint": None, "memory_limit": None}
 
 
 def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -182,8 +182,8 @@ def _plain_params(estimator: Any) -> dict[str, Any]:
 
 
 def _plain(owner: str, name: str, value: Any) -> Any:
-    if name in DROPPED and not isinstance(value, (int, type(None))):
-        return DROPPED[name]
+    if name in OF_A_RUN:
+        return OF_A_RUN[name]
     if isinstance(value, RBM):
         return {"kind": "RBM", "params": _plain_params(value)}
     if isinstance(value, (list, tuple)):
@@ -216,6 +216,7 @@ def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
     allowed = set(cls._get_param_names())
     if unknown := sorted(set(params) - allowed):
         raise FileFormatError(f"the file's {kind} has settings that this release does not know: {', '.join(unknown)}")
+    params = {name: value for name, value in params.items() if name not in OF_A_RUN}
     return cls(**{name: _revive_templates(v) if name == "rbm" else _revive(v) for name, v in params.items()})
 
 
@@ -235,8 +236,6 @@ def _check_settings(estimator: Any) -> None:
     """Refuse what `fit` would refuse."""
     if not is_backend_name(estimator.backend):
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
-    if not isinstance(estimator.verbose, int):
-        raise FileFormatError(f"verbose must be an integer, got {estimator.verbose!r}")
     if estimator.random_state is not None:  # else NumPy's global stream would move
         run_seed(estimator.random_state)
     if isinstance(estimator, RBM):
