@@ -254,9 +254,16 @@ def weights_from_state(state: State) -> Weights:
         weights = Weights(**state)
         check_units(weights.visible, weights.n_visible)
         check_units(weights.hidden, weights.n_hidden)
+    check_scale(weights, state.where)
     if min(weights.W.shape) < 1:
         raise FileFormatError(f"{state.where}.W must have units, got shape {weights.W.shape}")
     return weights
+
+
+def check_scale(weights: Weights, where: str) -> None:
+    """Refuse a layer from a file that would divide rows by zero."""
+    if weights.scale is not None and not (weights.scale > 0).all():
+        raise FileFormatError(f"{where}.scale must be > 0, got {weights.scale.min():.3g}")
 
 
 def check_units(spec: str, count: int) -> None:

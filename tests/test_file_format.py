@@ -1,4 +1,4 @@
-"""A reader that is written from the text of deepbelief.hdf5 alone, with h5py and NumPy, predicts as the package does."""
+"""A reader written from the text of deepbelief.hdf5 alone, with h5py and NumPy, predicts as the package does."""
 
 import json
 import re

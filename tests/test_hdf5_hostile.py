@@ -229,6 +229,7 @@ HOSTILE = {
     "layers that do not fit": (rename("stack/layer_2/hbias", "stack/layer_2/x"), "lacks hbias"),
     "gap in layers": (rename("stack/layer_2", "stack/layer_3"), "lacks layer_2"),
     "no layers": (lambda file: [file.__delitem__(f"stack/layer_{i}") for i in (1, 2)], "at least one layer"),
+    "scale of 0": (lambda file: file["stack/layer_1/scale"].write_direct(np.zeros(3)), "scale must be > 0, got 0"),
     "mean without scale": (drop("stack/layer_1/scale"), "mean and scale"),
     "tuned": (set_attr("stack", "tuned", np.int64(2)), "must be 0 or 1"),
     "unknown units": (

@@ -66,78 +66,83 @@ Nothing else than this, all of it reached by hard links::
                             (n_visible,), floating, optional: column means of the training rows after scaling
     /pretrained             optional group, like /stack: the layers before fine-tuning
 
-Readers that store columns first (Julia, R, MATLAB, Fortran) see every matrix transposed: W of shape (n_hidden, n_visible).
+Readers that store columns first (Julia, R, MATLAB, Fortran) see every matrix transposed: W of shape (n_hidden,
+n_visible).
 
 Arrays and attributes
 ---------------------
-Every kind has the attributes ``seed`` and ``n_features_in`` (integers), and the array ``feature_names_in`` (strings) if
-the columns had names. Beside them:
+Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers), and the array
+``feature_names_in`` (strings) if the columns had names. Beside them:
 
 ``"Stack"``
     Neither arrays nor attributes.
 ``"DBN"``
-    ``h_states`` (any, n_top): hidden states of the top layer from which sampling starts. Attribute ``draws``: number of
-    random streams used after training.
+    ``h_states`` (any, n_top): hidden states of the top layer from which sampling starts. Attribute ``draws``:
+    number of random streams used after training.
 ``"RBM"``, ``"RBMClassifier"``
-    One layer. ``h_samples`` (any, n_hidden): hidden states of the last negative phase. ``state.OWNER.NAME``: what the
-    next update needs beside the weights; the attribute ``state`` lists the names by owner: ``optimizer`` (``0``, ``1``,
-    ``2``: moments of W, vbias, hbias ...), ``gradient`` (``chains``, ``fast_W`` ...) and one for each component. Not
-    needed for predictions. Attributes ``epochs``, ``updates``, ``draws``. A classifier has ``classes`` (n_classes,)
-    and the attribute ``n_unlabeled`` too.
+    One layer. ``h_samples`` (any, n_hidden): hidden states of the last negative phase. ``state.OWNER.NAME``:
+    what the next update needs beside the weights; the attribute ``state`` lists the names by owner:
+    ``optimizer`` (``0``, ``1``, ``2``: moments of W, vbias, hbias ...), ``gradient`` (``chains``, ``fast_W``
+    ...) and one for each component. Not needed for predictions. Attributes ``epochs``, ``updates``, ``draws``.
+    A classifier has ``classes`` (n_classes,) and the attribute ``n_unlabeled`` too.
 ``"DBNClassifier"``, ``"DBNRegressor"``, ``"DeepAutoencoder"``
-    ``coef_0``, ``coef_1`` ... and ``intercept_0``, ``intercept_1`` ...: matrices of shape (n_below, n_above) and biases
-    of the feed-forward network, from the data upwards. The last pair is the head. Attribute ``epochs``. A classifier and
-    a regressor have the attribute ``n_unlabeled`` (rows without a label that `fit` left out).
-    A classifier has the attribute ``targets``: ``"classes"`` with the array ``classes``, ``"tasks"`` with ``classes_0``,
-    ``classes_1`` ..., whose outputs lie side by side in the head, or ``"labels"`` with ``classes``, the numbers of the
-    labels. Classes are sorted. A regressor has ``target_mean`` and ``target_scale`` (n_outputs,), float64.
+    ``coef_0``, ``coef_1`` ... and ``intercept_0``, ``intercept_1`` ...: matrices of shape (n_below, n_above)
+    and biases of the feed-forward network, from the data upwards. The last pair is the head. Attribute
+    ``epochs``. A classifier and a regressor have the attribute ``n_unlabeled`` (rows without a label that `fit`
+    left out). A classifier has the attribute ``targets``: ``"classes"`` with the array ``classes``, ``"tasks"``
+    with ``classes_0``, ``classes_1`` ..., whose outputs lie side by side in the head, or ``"labels"`` with
+    ``classes``, the numbers of the labels. Classes are sorted. A regressor has ``target_mean`` and
+    ``target_scale`` (n_outputs,), float64.
 ``"RecurrentRBM"``
-    One layer, and ``Wuv`` (n_recurrent, n_visible), ``Wuh`` (n_recurrent, n_hidden), ``Wvu`` (n_visible, n_gates
-    n_recurrent), ``Wuu`` (n_recurrent, n_gates n_recurrent), ``ubias`` (n_gates n_recurrent,), ``u0`` (n_recurrent,).
-    ``optimizer_0``, ``optimizer_1`` ...: state of the optimizer. Attributes ``cell`` (``"tanh"``: n_gates is 1, ``"gru"``:
-    3), ``epochs``, ``updates``, ``draws``.
+    One layer, and ``Wuv`` (n_recurrent, n_visible), ``Wuh`` (n_recurrent, n_hidden), ``Wvu`` (n_visible,
+    n_gates n_recurrent), ``Wuu`` (n_recurrent, n_gates n_recurrent), ``ubias`` (n_gates n_recurrent,), ``u0``
+    (n_recurrent,). ``optimizer_0``, ``optimizer_1`` ...: state of the optimizer. Attributes ``cell``
+    (``"tanh"``: n_gates is 1, ``"gru"``: 3), ``epochs``, ``updates``, ``draws``.
 
-Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``, ``offset`` and
-``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which then comes before
-everything below. Readers skip arrays and attributes that they do not know.
+Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``,
+``offset`` and ``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which
+then comes before everything below. Readers skip arrays and attributes that they do not know.
 
 Predictions
 -----------
-x is a row in the units of the data. It enters as v = (x - mean) / scale of /stack/layer_1, or as v = x where these are
-missing; matrix products are of rows, v W. sigmoid(z) is 1 / (1 + exp(-z)).
+x is a row in the units of the data. It enters as v = (x - mean) / scale of /stack/layer_1, or as v = x where
+these are missing; matrix products are of rows, v W. sigmoid(z) is 1 / (1 + exp(-z)).
 
-*Layers of a stack* (kinds RBM, DBN, Stack). Hidden means h = f(v W + hbias), where f belongs to the layer's ``hidden``:
-sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``. They are the v of the layer above, which may
-have a mean and a scale of its own. Downwards, v = g(h W^T + vbias), where g is sigmoid for ``bernoulli``, z for
-``gaussian`` and softmax within each group; then v scale + mean.
+*Layers of a stack* (kinds RBM, DBN, Stack). Hidden means h = f(v W + hbias), where f belongs to the layer's
+``hidden``: sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``. They are the v of the
+layer above, which may have a mean and a scale of its own. Downwards, v = g(h W^T + vbias), where g is sigmoid
+for ``bernoulli``, z for ``gaussian`` and softmax within each group; then v scale + mean.
 
-*Networks* (DBNClassifier, DBNRegressor, DeepAutoencoder). h_0 = v and h_(i+1) = f_i(h_i coef_i + intercept_i); all
-scaling above the first layer is part of these arrays. f is ``activation`` of /params: ``sigmoid``, ``tanh``,
-``hard_tanh`` (z cut off at -1 and 1), ``softsign`` (z / (1 + abs(z))), ``relu``, ``identity``; ``auto`` (and for
-autoencoders always) means the f of ``hidden`` of /stack/layer_(i+1). An own activation is
+*Networks* (DBNClassifier, DBNRegressor, DeepAutoencoder). h_0 = v and h_(i+1) = f_i(h_i coef_i + intercept_i);
+all scaling above the first layer is part of these arrays. f is ``activation`` of /params: ``sigmoid``,
+``tanh``, ``hard_tanh`` (z cut off at -1 and 1), ``softsign`` (z / (1 + abs(z))), ``relu``, ``identity``;
+``auto`` (and for autoencoders always) means the f of ``hidden`` of /stack/layer_(i+1). An own activation is
 {"strategy": "ReLU", "settings": {...}}. The head's z = h_last coef_last + intercept_last gives
 
-- a classifier's probabilities: softmax(z); for tasks a softmax within the columns of each; for ``labels`` sigmoid(z).
-  The prediction is the class of the largest probability; of labels 1 where it is above 0.5;
+- a classifier's probabilities: softmax(z); for tasks a softmax within the columns of each; for ``labels``
+  sigmoid(z). The prediction is the class of the largest probability; of labels 1 where it is above 0.5;
 - a regressor's prediction: z target_scale + target_mean;
-- an autoencoder's reconstruction: g(z), g as above for ``visible`` of layer 1, then times scale plus mean. With n layers
-  in /stack, h_n is the code. f of the decoder is that of the layers' ``visible`` downwards from layer n to layer 2. The
-  decoder is stored in full whether it is ``tied`` or not. ``loss`` of /params does not change the output.
+- an autoencoder's reconstruction: g(z), g as above for ``visible`` of layer 1, then times scale plus mean. With
+  n layers in /stack, h_n is the code. f of the decoder is that of the layers' ``visible`` downwards from layer
+  n to layer 2. The decoder is stored in full whether it is ``tied`` or not. ``loss`` of /params does not change
+  the output.
 
-*RBMClassifier*. v is the row and, after it, a 1 at the class's place among its ``labelled`` units. The probability of
-class k is softmax over k of vbias[n + k] + sum over j of log(1 + exp(hbias_j + sum over i < n of v_i W_ij + W_(n+k)j)),
-where n is ``n_features_in``.
+*RBMClassifier*. v is the row and, after it, a 1 at the class's place among its ``labelled`` units. The
+probability of class k is softmax over k of vbias[n + k] + sum over j of log(1 + exp(hbias_j + sum over i < n of
+v_i W_ij + W_(n+k)j)), where n is ``n_features_in``.
 
-*RecurrentRBM*. Frame t has an RBM with W and biases vbias + u_(t-1) Wuv and hbias + u_(t-1) Wuh, and u_(-1) = u0. With
-x = v_t Wvu + ubias and a = u_(t-1) Wuu, a ``tanh`` cell has u_t = tanh(x + a). In a ``gru`` cell x and a are three parts
-r, z, c side by side: r = sigmoid(x_r + a_r), z = sigmoid(x_z + a_z), c = tanh(x_c + r a_c), u_t = (1 - z) c + z u_(t-1).
+*RecurrentRBM*. Frame t has an RBM with W and biases vbias + u_(t-1) Wuv and hbias + u_(t-1) Wuh, and u_(-1) =
+u0. With x = v_t Wvu + ubias and a = u_(t-1) Wuu, a ``tanh`` cell has u_t = tanh(x + a). In a ``gru`` cell x and
+a are three parts r, z, c side by side: r = sigmoid(x_r + a_r), z = sigmoid(x_z + a_z), c = tanh(x_c + r a_c),
+u_t = (1 - z) c + z u_(t-1).
 
 Checkpoints
 -----------
-A file of kind ``"Checkpoint"`` is a run between two updates. Its params are the settings of the run; its attributes are
-``state``, ``data`` (by which the rows are known), ``seed``, ``machine`` (what computed it), ``layout`` (of the state)
-and ``finished``. In ``state``, nested objects and lists, an object ``{"array at": NAME}`` stands for the array /arrays/NAME. The checkpoint
-before the last one lies beside it, under the same name with ``.previous`` after it.
+A file of kind ``"Checkpoint"`` is a run between two updates. Its params are the settings of the run; its
+attributes are ``state``, ``data`` (by which the rows are known), ``seed``, ``machine`` (what computed it),
+``layout`` (of the state) and ``finished``. In ``state``, nested objects and lists, an object ``{"array at":
+NAME}`` stands for the array /arrays/NAME. The checkpoint before the last one lies beside it, under the same
+name with ``.previous`` after it.
 
 Storage
 -------
@@ -146,7 +151,7 @@ gzip, shuffle and fletcher32, each once, and no other filter. This library write
 and equal content gives equal bytes. A name (kind, array) is a letter or underscore followed by at most
 127 letters, digits, underscores, dots or hyphens; a text in an attribute has at most 32768 bytes. Refused
 are soft and external links, external storage, virtual datasets, references, further members, other types,
-and declared sizes beyond a memory limit or beyond what the file can hold (deflate makes at most 1032 bytes
+and declared sizes beyond a memory limit (64 MiB and 40 times the length of the file) or beyond what the file can hold (deflate makes at most 1032 bytes
 of one); all of that is checked before any array is read.
 """
 

@@ -15,7 +15,7 @@ from deepbelief.fields import restoring
 from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
 from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
-from deepbelief.stack import Stack, Weights, check_units
+from deepbelief.stack import Stack, Weights, check_scale, check_units
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
@@ -234,7 +234,9 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
 
     def finish() -> Weights:
         values: dict[str, Any] = units | {name: read_array() for name, read_array in arrays.items()}
-        return Weights(**values)
+        weights = Weights(**values)
+        check_scale(weights, where)
+        return weights
 
     return finish
 
