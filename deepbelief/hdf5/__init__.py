@@ -146,13 +146,13 @@ name with ``.previous`` after it.
 
 Storage
 -------
-Datasets are stored compact, contiguous or in chunks (at most 65536 of them); chunks may pass through
-gzip, shuffle and fletcher32, each once, and no other filter. This library writes contiguous ones without filters,
-and equal content gives equal bytes. A name (kind, array) is a letter or underscore followed by at most
-127 letters, digits, underscores, dots or hyphens; a text in an attribute has at most 32768 bytes. Refused
-are soft and external links, external storage, virtual datasets, references, further members, other types,
-and declared sizes beyond a memory limit (64 MiB and 40 times the length of the file) or beyond what the file can hold (deflate makes at most 1032 bytes
-of one); all of that is checked before any array is read.
+Datasets are stored compact, contiguous or in chunks (at most 65536 of them); chunks may pass through gzip,
+shuffle and fletcher32, each once, and no other filter. This library writes contiguous ones without filters, and
+equal content gives equal bytes. A name (kind, array) is a letter or underscore followed by at most 127 letters,
+digits, underscores, dots or hyphens; a text in an attribute has at most 32768 bytes. Refused are soft and
+external links, external storage, virtual datasets, references, further members, other types, and declared sizes
+beyond a memory limit (64 MiB and 40 times the length of the file) or beyond what the file can hold (deflate
+makes at most 1032 bytes of one); all of that is checked before any array is read.
 """
 
 from deepbelief.hdf5.checkpoint import (
