@@ -283,7 +283,7 @@ def _check_restored(trainer: LayerTrainer, kept: LayerState, where: str) -> None
     def outline(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
         return {(owner, name): (a.shape, a.dtype) for owner, own in arrays.items() for name, a in own.items()}
 
-    ours, theirs = outline(trainer.arrays), outline(kept.arrays)
+    ours, theirs = outline(trainer.learner.arrays), outline(kept.arrays)
     for owner, name in ours.keys() | theirs.keys():
         if ours.get((owner, name)) != theirs.get((owner, name)):
             raise FileFormatError(

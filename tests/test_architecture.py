@@ -40,6 +40,7 @@ ORDER = [
     "tensorboard",
     "settings",
     "monitor",
+    "learner",
     "layer",
     "pretraining",
     "finetuning",

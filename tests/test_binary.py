@@ -9,7 +9,7 @@ from scipy import sparse
 from deepbelief import DBN, RBM, load, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.layer import LayerTrainer
+from deepbelief.learner import Learner
 from deepbelief.pretraining import transform
 from deepbelief.seeds import stream
 from deepbelief.sources import ArraySource, as_source, binarize_rows
@@ -109,13 +109,13 @@ def test_sparse_rows_are_binarised_alike():
 def test_each_epoch_has_its_own_bits(bk, monkeypatch):
     X = greys(30)
     seen = []
-    step = LayerTrainer.step
+    step = Learner.update
 
     def watched(self, n, *arguments):
-        seen.append(self.bk.to_numpy(self.buffers.visible(n)[:n]).copy())
+        seen.append(self.run.bk.to_numpy(self.phases.visible(n)[:n]).copy())
         step(self, n, *arguments)
 
-    monkeypatch.setattr(LayerTrainer, "step", watched)
+    monkeypatch.setattr(Learner, "update", watched)
     trainer = trainer_for(bk, X, binarize="resample")
     monitored = bk.to_numpy(train(trainer, X, (0, 2)) and trainer.monitor.rows)
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])

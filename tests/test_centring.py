@@ -76,7 +76,7 @@ def test_an_update_is_that_of_centred_parameters(bk):
     np.testing.assert_allclose(after.W, new, atol=1e-13)
     np.testing.assert_allclose(after.vbias, weights.vbias + weights.W @ offset - 0.2 * vbias - new @ offset, atol=1e-13)
     np.testing.assert_allclose(after.hbias, weights.hbias + mu @ weights.W - 0.2 * hbias - mu @ new, atol=1e-13)
-    np.testing.assert_allclose(bk.to_numpy(trainer.arrays["centring"]["offset"]), offset, atol=1e-13)
+    np.testing.assert_allclose(bk.to_numpy(trainer.learner.arrays["centring"]["offset"]), offset, atol=1e-13)
 
 
 @pytest.mark.parametrize("gradient", ["cd", "pcd", "fpcd", "pt", "mfcd"])
@@ -112,12 +112,12 @@ def test_diverged_offsets_do_not_outlive_the_run(bk):
     trainer = trainer_for(bk, rows, gradient="fpcd", centered=True, averaging=1.0)
     train(trainer, rows, (0, 1))
     before = trainer.machine.weights().W
-    trainer.arrays["centring"]["offset"][...] = float("nan")
+    trainer.learner.arrays["centring"]["offset"][...] = float("nan")
     history = train(trainer, rows, (1, 2))
     assert "diverged" in history[-1]
-    assert all(np.isfinite(a).all() for a in host(bk, trainer.buffers.offsets))
+    assert all(np.isfinite(a).all() for a in host(bk, trainer.learner.phases.offsets))
     assert all(np.isfinite(a).all() for a in trainer.machine.weights().arrays().values())
-    fast = [a for name, a in trainer.arrays["gradient"].items() if name.startswith("fast")]
+    fast = [a for name, a in trainer.learner.arrays["gradient"].items() if name.startswith("fast")]
     assert all((a == 0).all() for a in host(bk, fast))
     np.testing.assert_array_equal(trainer.machine.weights().W, before)
 

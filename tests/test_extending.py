@@ -223,11 +223,11 @@ def test_a_cluster_averages_the_shared_state_of_a_component():
             return [2 * array for array in own]
 
     trainer = trainer_for(get_backend(), ROWS, components=(SlowMean(),))
-    trainer.run = Run(trainer.bk, 0, communicator=Spy())
+    trainer.run = trainer.learner.run = Run(trainer.bk, 0, communicator=Spy())
     train(trainer, ROWS, (0, 1))
     (shared,) = Spy.seen
     assert len(shared) == 7  # parameters, velocities and the running mean
-    np.testing.assert_array_equal(trainer.arrays["slow_mean"]["mean"], 2 * shared[6])
+    np.testing.assert_array_equal(trainer.learner.arrays["slow_mean"]["mean"], 2 * shared[6])
 
 
 def test_a_component_follows_a_divergence():
@@ -237,7 +237,7 @@ def test_a_component_follows_a_divergence():
 
     trainer = trainer_for(get_backend(), ROWS, components=(SlowMean(),), schedule=lambda p: 1.0 if p < 0.1 else 1e30)
     assert "diverged" in train(trainer, ROWS, (0, 4))[-1]
-    np.testing.assert_array_equal(trainer.arrays["slow_mean"]["mean"], trainer.machine.W)
+    np.testing.assert_array_equal(trainer.learner.arrays["slow_mean"]["mean"], trainer.machine.W)
 
 
 def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):

@@ -176,7 +176,7 @@ def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
             seen.extend(host(trainer.bk, grads))
             return grads
 
-    trainer.estimator, start = Spy(), trainer.estimator.start
+    trainer.learner.estimator, start = Spy(), trainer.learner.estimator.start
     Spy.start = staticmethod(start)
     train(trainer, rows, (0, 1))
     after = trainer.machine.weights()
@@ -216,7 +216,7 @@ def test_there_are_as_many_chains_as_asked_for(bk, gradient):
     trainer = trainer_for(bk, rows, gradient=gradient, n_chains=23)
     train(trainer, rows, (0, 1))
     assert trainer.negative_states(0).shape == (23, 4)
-    assert len(trainer.chains) == (230 if gradient == "pt" else 23)
+    assert len(trainer.learner.chains) == (230 if gradient == "pt" else 23)
 
 
 @pytest.mark.parametrize("stop_after", [None, 8])
@@ -224,7 +224,7 @@ def test_the_last_weights_are_averaged(bk, stop_after):
     """The mean over the last 40 % of the updates, or over those of them that were made before the run was stopped."""
     rows, seen = bits(dtype=np.float64), []
     trainer = trainer_for(bk, rows, averaging=0.4, horizon=10)
-    step = trainer.step
+    step = trainer.learner.update
 
     def watched(*arguments):
         step(*arguments)
@@ -234,9 +234,9 @@ def test_the_last_weights_are_averaged(bk, stop_after):
         def record(self, record):
             return record["epoch"] == stop_after
 
-    trainer.step = watched
+    trainer.learner.update = watched
     source = Rows(ArraySource(rows), bk, rows.dtype)
-    trainer.run = Run(bk, 0, Enough())
+    trainer.run = trainer.learner.run = Run(bk, 0, Enough())
     trainer.train(source, None, range(10))
     last = seen[42:]
     assert len(last) == (28 if stop_after is None else 14)
@@ -278,7 +278,7 @@ def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gr
         n_chains=batch // 10 if gradient == "pt" else "auto", averaging=float(nesterov),
     )  # fmt: skip
     words = 4 * batch * max(n_visible, n_hidden)  # bytes of one draw of states; freed before the next
-    step, peaks = trainer.step, []
+    step, peaks = trainer.learner.update, []
 
     def measured(*arguments):
         tracemalloc.reset_peak()
@@ -286,7 +286,7 @@ def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gr
         step(*arguments)
         peaks.append(tracemalloc.get_traced_memory()[1] - before)
 
-    trainer.step = measured
+    trainer.learner.update = measured
     tracemalloc.start()
     try:
         train(trainer, rows, (0, 3))

@@ -165,15 +165,15 @@ def test_warm_start_keeps_the_shape(X):
 
 def test_partial_fit_is_one_ordered_pass_in_minibatches(X, monkeypatch):
     seen = []
-    from deepbelief.layer import LayerTrainer
+    from deepbelief.learner import Learner
 
-    step = LayerTrainer.step
+    step = Learner.update
 
     def spy(self, n, position, rng):
-        seen.append(np.array(self.buffers.visible(n)[:n]))
+        seen.append(np.array(self.phases.visible(n)[:n]))
         return step(self, n, position, rng)
 
-    monkeypatch.setattr(LayerTrainer, "step", spy)
+    monkeypatch.setattr(Learner, "update", spy)
     rbm = RBM(4, batch_size=30, random_state=0)
     assert rbm.partial_fit(X) is rbm
     assert [len(batch) for batch in seen] == [30, 30, 20]

@@ -114,8 +114,8 @@ def test_a_run_goes_on_bit_for_bit(bk):
 
 def test_a_constant_column_has_a_variance_left(bk):
     trainer = trainer_for(bk, noisy(60), visible="gaussian", learn_variance=True)
-    trainer.buffers.visible(10)[...] = 0  # what is left of a constant column once it is scaled
-    trainer.now.n_rows, trainer.now.rate = 10, 1.0
+    trainer.learner.phases.visible(10)[...] = 0  # what is left of a constant column once it is scaled
+    trainer.learner.now.n_rows, trainer.learner.now.rate = 10, 1.0
     for _ in range(50):
         trainer.parts.call("before_gradient")
         trainer.parts.call("after_step")

@@ -93,7 +93,7 @@ def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tu
             100, weights.n_visible, weights.n_hidden, weights.visible_mean
         )
         trainer = LayerTrainer(weights, resolved, Run(get_backend("numpy"), 0), layer=0, horizon=1)
-        shapes.append(trainer.arrays)
+        shapes.append(trainer.learner.arrays)
     return {
         owner: {name: (_common(array.shape, shapes[1][owner][name].shape), array.dtype) for name, array in own.items()}
         for owner, own in shapes[0].items()
