@@ -107,6 +107,8 @@ class Fields(dict[str, Any]):
             raise self._refuse(name, "a floating array")
         if like is not None and (value.shape, value.dtype) != (like.shape, like.dtype):
             raise self._refuse(name, f"an array of {like.dtype} {tuple(like.shape)}")
+        if value.dtype.kind == "i" and (value < 0).any():
+            raise FileFormatError(f"{self.where}.{name} must not be negative: it counts")
         return value
 
     def arrays(self, name: str, like: Sequence[Any]) -> list[NDArray[Any]]:

@@ -272,8 +272,8 @@ def _layer_state(state: Fields) -> LayerState:
     arrays = {owner: dict(owners.fields(owner)) for owner in owners}
     for owner, own in arrays.items():
         for name, array in own.items():
-            if not isinstance(array, np.ndarray):
-                raise FileFormatError(f"{owners.where}.{owner}.{name} must be an array")
+            if not isinstance(array, np.ndarray) or (array.dtype.kind == "i" and (array < 0).any()):
+                raise FileFormatError(f"{owners.where}.{owner}.{name} must be an array without negative counts")
     return LayerState(arrays, state.integer("epochs"), state.integer("updates"))
 
 

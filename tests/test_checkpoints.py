@@ -302,6 +302,37 @@ def test_a_kill_while_a_damaged_checkpoint_is_replaced_leaves_the_one_before_it(
     assert previous_of(file.path).read_bytes() == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("step", range(8))
+def test_a_kill_between_any_two_steps_of_writing_leaves_a_whole_checkpoint(tmp_path, step):
+    file = interrupted(tmp_path, 5)
+    old, count = read_checkpoint(file.path), iter(range(100))
+
+    def counted(function):
+        def call(*args, **kwargs):
+            if next(count) == step:
+                os._exit(9)
+            return function(*args, **kwargs)
+
+        return call
+
+    child = os.fork()
+    if not child:
+        for owner, name in [(os, "open"), (os, "fsync"), (Path, "hardlink_to"), (Path, "replace")]:
+            setattr(owner, name, counted(getattr(owner, name)))
+        write_checkpoint(file.path, replace(old, seed=old.seed + 1))
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found, trouble = last_checkpoint(file.path)
+    assert trouble == ""
+    assert ended == (0 if step == 7 else 9)
+    assert found.seed == old.seed + (step > 4)  # after the last rename
+    assert read_checkpoint(previous_of(file.path)).seed == old.seed
+    make(checkpoint=replace(file, path=tmp_path / "other.h5")).fit(ROWS)
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+
+
 def test_two_generations_are_kept_and_nothing_else(tmp_path):
     file = interrupted(tmp_path, 5)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5", "run.h5.previous"]
@@ -447,6 +478,23 @@ def test_a_checkpoint_of_wrong_contents_names_the_file_and_the_element(tmp_path,
         make(checkpoint=file).fit(ROWS)
     assert str(file.path) in str(caught.value)
     assert file.path.read_bytes() == before
+
+
+def test_counts_below_zero_are_refused(tmp_path):
+    """Adam's number of updates."""
+    file = CheckpointFile(tmp_path / "run.h5", every="1 update")
+    settings = TUNED | {"solver": "adam", "checkpoint": file}
+    with pytest.raises(Stopped):
+        DBNClassifier((5,), verbose=StopAfter(4), **settings).fit(ROWS, LABELS)
+
+    def change(whole):
+        (count,) = (a for a in whole["state"]["phase"]["task"]["optimizer"] if a.dtype.kind == "i")
+        count[...] = -1
+
+    rewritten(file, change)
+    previous_of(file.path).unlink()
+    with pytest.raises(FileFormatError, match=r"task.optimizer.\d+ must not be negative: it counts"):
+        DBNClassifier((5,), **settings).fit(ROWS, LABELS)
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.activations import ACTIVATIONS
-from deepbelief.errors import SettingError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.export import (
     feedforward,
     from_bernoulli_rbm,
@@ -254,6 +254,21 @@ def test_bernoulli_machines_go_both_ways():
     clf = DBNClassifier(pretrained=stack, max_iter=1, random_state=0).fit(bits, Y)
     close(fitted.transform(bits), 1 / (1 + np.exp(-(bits @ stack.layers[0].W + stack.layers[0].hbias))), bits)
     assert clf.pretrained_stack_ is stack
+
+
+@pytest.mark.parametrize("write", [to_npz, to_onnx])
+def test_an_export_that_fails_leaves_the_old_file(write, tmp_path, monkeypatch):
+    if write is to_onnx:
+        pytest.importorskip("onnx")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "model").write_bytes(b"old")
+    monkeypatch.setattr("deepbelief.hdf5.replacement.os.fsync", full)
+    with pytest.raises(DataError, match="No space left on device; the old file is unchanged"):
+        write(RBM(2, n_iter=1).fit(np.eye(4)), tmp_path / "model")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model", b"old")]
 
 
 def test_what_is_no_network_is_refused():

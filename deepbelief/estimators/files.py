@@ -321,6 +321,8 @@ def _shaped(array: Array, shape: tuple[int | None, ...], dtype: Any) -> Array:
         raise FileFormatError(
             f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} belongs"
         )
+    if array.dtype.kind == "i" and (array < 0).any():
+        raise FileFormatError("the file holds a negative count")
     return array
 
 

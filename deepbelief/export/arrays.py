@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.estimators.feedforward import Part, feedforward
+from deepbelief.hdf5 import replacing
 
 
 def to_npz(model: Any, path: str | Path, *, part: Part = "auto") -> None:
@@ -47,5 +48,5 @@ def to_npz(model: Any, path: str | Path, *, part: Part = "auto") -> None:
         arrays[f"classes{i}"] = classes.astype(str) if classes.dtype.kind == "O" else classes
     if network.mean is not None and network.scale is not None:
         arrays |= {"output_mean": network.mean, "output_scale": network.scale}
-    with Path(path).open("wb") as file:  # a path would be given a suffix
+    with replacing(path) as temporary, temporary.open("wb") as file:  # a path would be given a suffix
         np.savez(file, **arrays)

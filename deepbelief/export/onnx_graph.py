@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import MissingExtraError, SettingError
 from deepbelief.estimators.feedforward import FeedForward, Part, feedforward
-from deepbelief.hdf5 import versions
+from deepbelief.hdf5 import replacing, versions
 
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17: what reads the opset reads the file
@@ -63,7 +63,8 @@ def to_onnx(model: Any, path: str | Path, *, part: Part = "auto") -> None:
         made, {"classes": classes, "model": type(model).__name__, "deepbelief": versions()["deepbelief"], "part": part}
     )
     onnx.checker.check_model(made)
-    onnx.save(made, str(path))
+    with replacing(path) as temporary:
+        temporary.write_bytes(made.SerializeToString())
 
 
 class _Graph:
