@@ -1,6 +1,5 @@
 """The health of an RBM's training: the checks of Hinton's guide (2010), from what the training loop sees anyway."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,11 @@ NEVER, ALWAYS = 0.05, 0.95  # a unit below, or above, for every row says nothing
 LARGEST_SHARE = 0.1  # of the hidden units that may be so
 RATIO = (1e-4, 1.5e-2)  # an update is about a thousandth of the weights (section 7)
 SETTLED = (0.1, 0.7)  # the part of a run in which that is judged: weights start tiny, rates may end there
-LARGEST_RISE = 1.5  # of the reconstruction error from one epoch to the next
+LARGEST_RISE = 1.25  # of the reconstruction error at a run's end over its least
+LEAST_ERROR = 1e-2  # of the first epoch's error; what lies below is rounding of a perfect fit
+IMPROVING = 0.9  # of the error in the middle of a run; one that ends below still learns
+WINDOW = 0.1  # of the epochs, over which errors are averaged
+LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
 SMALLEST_GAP = 2.0  # nats; a gap below is no sign of anything
 ROWS = 10_000  # looked at
 
@@ -83,6 +86,12 @@ def idle_shares(bk: Backend, h: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     return (h.max(axis=0) < NEVER).mean(), (h.min(axis=0) > ALWAYS).mean()
 
 
+def deviation(bk: Backend, h: DeviceArray) -> DeviceArray:
+    """Return the standard deviation of each unit over the rows, averaged over units, on the device."""
+    xp = bk.xp
+    return xp.sqrt(xp.square(h - h.mean(axis=0)).mean(axis=0)).mean()
+
+
 def findings(history: Sequence[Record], layer: int = 1) -> tuple[Finding, ...]:
     """Return what the records of one layer's epochs say.
 
@@ -93,7 +102,7 @@ def findings(history: Sequence[Record], layer: int = 1) -> tuple[Finding, ...]:
     layer : int
         Its number, to be told.
     """
-    checks = (_ratio, _idle, _rise, _gap)
+    checks = (_ratio, _idle, _variation, _rise, _gap)
     return tuple(Finding(layer, *found) for check in checks if (found := check(history)) is not None)
 
 
@@ -108,15 +117,19 @@ def _values(history: Sequence[Record], name: str) -> list[float]:
 
 
 def _ratio(history: Sequence[Record]) -> tuple[str, ...] | None:
-    """Judge the size of updates (section 7), in the middle of the run."""
+    """Judge the size of updates (section 7), in the middle of the run.
+
+    Small minibatches and many hidden units make updates large without harm: they are too large only where the error
+    no longer falls.
+    """
     n = max((record["epoch"] for record in history), default=0)
     ratios = _values([r for r in history if SETTLED[0] * n < r["epoch"] <= SETTLED[1] * n], "update_ratio")
     if not ratios:
         return None
     ratio = float(np.median(ratios))
     found = "update-to-weight ratio", f"{ratio:.1e}"
-    if ratio > RATIO[1]:
-        return *found, "updates are large for the weights (about 1e-3 is usual): lower the learning rate"
+    if ratio > RATIO[1] and not _improves(history):
+        return *found, "updates are large for the weights, and the error no longer falls: lower the learning rate"
     if ratio < RATIO[0]:
         return *found, "updates are small for the weights (about 1e-3 is usual): raise the learning rate"
     return found
@@ -138,17 +151,54 @@ def _idle_found(never: float, always: float) -> tuple[str, ...]:
     return found
 
 
+def _variation(history: Sequence[Record]) -> tuple[str, ...] | None:
+    """Judge how much units tell rows apart, where they are not off or on for all rows."""
+    if not history or history[-1].get("deviation") is None:
+        return None
+    last = history[-1]
+    return None if max(last["never_on"], last["always_on"]) > LARGEST_SHARE else _variation_found(last["deviation"])
+
+
+def _variation_found(deviation: float) -> tuple[str, ...]:
+    found = "deviation of units", f"{deviation:.2g}"
+    if deviation < LEAST_DEVIATION:
+        return (
+            *found, "units hardly vary: train longer, take fewer hidden units, standardise the features for a model "
+            "behind them, or set learn_variance=True with Gaussian visible units",
+        )  # fmt: skip
+    return found
+
+
+def _smoothed(errors: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the running mean of the errors over a tenth of the epochs."""
+    width = max(1, round(WINDOW * len(errors)))
+    return np.convolve(errors, np.full(width, 1 / width), mode="valid")
+
+
+def _improves(history: Sequence[Record]) -> bool:
+    """Tell whether the reconstruction error still falls in the second half of a run."""
+    errors = _values(history, "reconstruction_error")
+    if not errors:
+        return False
+    smoothed = _smoothed(errors)
+    return bool(smoothed[-1] < IMPROVING * smoothed[len(smoothed) // 2])
+
+
 def _rise(history: Sequence[Record]) -> tuple[str, ...] | None:
-    """Look for a sudden rise of the reconstruction error: the way in which a run begins to diverge."""
+    """Look for a reconstruction error that has risen and stays there: the way in which a run begins to diverge.
+
+    Rises within a run that it recovers from are the noise of large minibatch updates, and do no harm.
+    """
     errors = _values(history, "reconstruction_error")
     if len(errors) < 2:
         return None
-    rises = [after / before if before > 0 else 1.0 for before, after in itertools.pairwise(errors)]
-    worst = int(np.argmax(rises))
-    if rises[worst] <= LARGEST_RISE:
+    smoothed = _smoothed(errors)
+    least = int(np.argmin(smoothed))
+    if smoothed[-1] <= max(LARGEST_RISE * smoothed[least], LEAST_ERROR * errors[0]):
         return "reconstruction error", f"{errors[0]:.4g} to {errors[-1]:.4g}"
-    found = f"rose {rises[worst]:.1f} times in epoch {history[worst + 1]['epoch']}"
-    return "reconstruction error", found, "a sudden rise: lower the learning rate or the momentum"
+    epoch = history[least + len(errors) - len(smoothed)]["epoch"]
+    found = f"{errors[0]:.4g} to {smoothed[-1]:.4g}, after {smoothed[least]:.4g} in epoch {epoch}"
+    return "reconstruction error", found, "it rose and stays high: lower the learning rate or the momentum"
 
 
 def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
@@ -166,8 +216,8 @@ def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
 def rbm_health(rbm: Any, X: Any) -> Health:
     """Check an RBM, or each layer of a DBN, by Hinton's guide.
 
-    Dead and saturated units are looked for in ``X``; the size of updates, sudden rises of the reconstruction error
-    and the free-energy gap (where rows were held out) in the history of training.
+    Dead and saturated units, and units that hardly vary, are looked for in ``X``; the size of updates, a
+    reconstruction error that rises, and the free-energy gap (where rows were held out) in the history of training.
 
     Parameters
     ----------
@@ -209,9 +259,11 @@ def rbm_health(rbm: Any, X: Any) -> Health:
     bk, found = get_backend("numpy"), []
     means = Layers(Stack(tuple(layers)), bk).up(layers[0].enter(rows))  # type: ignore[arg-type]
     for number, (weights, rows) in enumerate(zip(layers, means, strict=True), 1):
-        records = [{**r, "never_on": None} for r in rbm.history_ if r.get("layer", 1) == number]
+        records = [{**r, "never_on": None, "deviation": None} for r in rbm.history_ if r.get("layer", 1) == number]
         own = list(findings(records, number))
         if weights.hidden_unit.unit_interval:
-            own.insert(1, Finding(number, *_idle_found(*(float(share) for share in idle_shares(bk, rows)))))
+            shares = [float(share) for share in idle_shares(bk, rows)]
+            seen = {"never_on": shares[0], "always_on": shares[1], "deviation": float(deviation(bk, rows))}
+            own[1:1] = [Finding(number, *f) for check in (_idle, _variation) if (f := check([seen])) is not None]
         found += own
     return Health(tuple(found))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.components import Parts
-from deepbelief.health import idle_shares, update_ratio
+from deepbelief.health import deviation, idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.rows import Rows
 from deepbelief.seeds import host_rng, stream
@@ -65,7 +65,7 @@ class Monitor:
         """Return the largest hidden input of the monitored rows, and their entries of an epoch's record.
 
         Those are the summed squared error per row, the size of the last update where its velocity is given, and the
-        shares of hidden units that are alike for all rows (of Bernoulli units only).
+        shares of hidden units that are alike for all rows and how much units vary (of Bernoulli units only).
         """
         xp, machine = self._bk.xp, self.machine
         rows = self._parts.entered(self.rows)
@@ -79,11 +79,12 @@ class Monitor:
             found["update_ratio"] = update_ratio(self._bk, velocity, machine.W)
         if machine.hidden.unit_interval:
             found["never_on"], found["always_on"] = idle_shares(self._bk, h)
+            found["deviation"] = deviation(self._bk, h)
         # One transfer for all of them.
         stacked = self._bk.to_numpy(xp.stack([each.astype(error.dtype) for each in found.values()]))
         numbers = dict(zip(found, map(float, stacked), strict=True))
         largest = numbers.pop("largest")
-        names = ("reconstruction_error", "update_ratio", "never_on", "always_on")
+        names = ("reconstruction_error", "update_ratio", "never_on", "always_on", "deviation")
         return largest, dict.fromkeys(names) | numbers | {"free_energy_gap": self._free_energy_gap()}
 
     def _free_energy_gap(self) -> float | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from layer_runs import bits, train, trainer_for
+from sklearn.datasets import load_iris
 
 from deepbelief import DBN, RBM, DBNClassifier, rbm_health
 from deepbelief.errors import DataError, SettingError
@@ -14,6 +15,7 @@ def records(n=20, **columns):
     well = {
         "layer": [1] * n, "epoch": list(range(1, n + 1)), "reconstruction_error": list(np.linspace(9, 3, n)),
         "update_ratio": [1e-3] * n, "never_on": [0.0] * n, "always_on": [0.0] * n, "free_energy_gap": [0.5] * n,
+        "deviation": [0.2] * n,
     }  # fmt: skip
     return [dict(zip(well, row, strict=True)) for row in zip(*(well | columns).values(), strict=True)]
 
@@ -58,17 +60,22 @@ def test_units_without_limits_are_not_judged(bk, hidden):
 def test_a_healthy_run_gets_no_advice():
     assert ill(records()) == []
     assert Health(findings(records())).ok
-    assert len(findings(records())) == 4
+    assert len(findings(records())) == 5
 
 
 @pytest.mark.parametrize(
     ("columns", "check", "advice"),
     [
-        ({"update_ratio": [0.05] * 20}, "update-to-weight ratio", "lower the learning rate"),
+        (
+            {"update_ratio": [0.05] * 20, "reconstruction_error": [3.0] * 20},
+            "update-to-weight ratio",
+            "no longer falls",
+        ),
         ({"update_ratio": [5e-5] * 20}, "update-to-weight ratio", "raise the learning rate"),
         ({"never_on": [0.0] * 19 + [0.3]}, "units always off, on", "dead"),
         ({"always_on": [0.0] * 19 + [0.3]}, "units always off, on", "saturated"),
-        ({"reconstruction_error": [3.0] * 12 + [9.0] + [3.0] * 7}, "reconstruction error", "sudden rise"),
+        ({"reconstruction_error": [3.0] * 12 + [5.0] * 8}, "reconstruction error", "lower the learning rate"),
+        ({"deviation": [0.2] * 19 + [0.01]}, "deviation of units", "units hardly vary"),
         ({"free_energy_gap": list(np.linspace(0, 8, 20) ** 2)}, "free-energy gap", "overfits"),
     ],
 )
@@ -86,6 +93,10 @@ def test_each_illness_is_found_by_its_own_check(columns, check, advice):
         {"free_energy_gap": [0.1] * 19 + [1.9]},  # grows, but is nothing
         {"never_on": [0.5] * 19 + [0.0]},  # they have come to life
         {"reconstruction_error": [3.0, 4.4] * 10},
+        {"reconstruction_error": [3.0] * 12 + [9.0] + [3.0] * 7},  # it has recovered
+        {"reconstruction_error": [9.0, *[1e-4, 1e-2] * 9, 0.05]},  # a perfect fit
+        {"update_ratio": [0.05] * 20},  # of a run that still learns
+        {"deviation": [0.001] * 19 + [0.1]},
     ],
 )
 def test_what_is_usual_is_no_illness(columns):
@@ -93,8 +104,33 @@ def test_what_is_usual_is_no_illness(columns):
 
 
 def test_the_epoch_of_a_rise_is_named():
-    found = [f.found for f in findings(records(reconstruction_error=[3.0] * 12 + [9.0] * 8))]
-    assert "rose 3.0 times in epoch 13" in found
+    found = [f.found for f in findings(records(reconstruction_error=[5.0] * 4 + [3.0] * 8 + [9.0] * 8))]
+    assert "5 to 9, after 3 in epoch 6" in found  # over two epochs each
+
+
+IRIS = load_iris().data
+SHARES = (IRIS - IRIS.min(axis=0)) / np.ptp(IRIS, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("X", "n", "rate", "lower"), [(IRIS, 16, 0.1, True), (SHARES, 256, 0.01, False), (IRIS, 16, 0.01, False)]
+)
+def test_a_lower_rate_is_advised_where_it_helps_and_only_there(X, n, rate, lower):
+    """Judged by the training error at a third of the rate."""
+    at, below = (RBM(n, learning_rate=r, random_state=0).fit(X) for r in (rate, rate / 3))
+    ends = [np.mean([r["reconstruction_error"] for r in rbm.history_[-10:]]) for rbm in (at, below)]
+    assert (ends[1] < ends[0]) == lower
+    assert any("lower the learning rate" in line for line in rbm_health(at, X).advice) == lower
+
+
+def test_features_that_hardly_vary_are_told():
+    rbm = RBM(random_state=0).fit(IRIS)
+    h = rbm.transform(IRIS)
+    found = next(f for f in rbm_health(rbm, IRIS).findings if f.check == "deviation of units")
+    assert found.found == f"{h.std(axis=0).mean():.2g}"
+    assert "learn_variance=True" in found.advice
+    better = RBM(visible="gaussian", learn_variance=True, random_state=0).fit(IRIS)
+    assert next(f for f in rbm_health(better, IRIS).findings if f.check == "deviation of units").ok
 
 
 def test_each_layer_is_judged_by_its_own_records():
@@ -109,7 +145,8 @@ def test_health_of_an_rbm_looks_at_the_rows_given():
     X = bits(300).astype(np.float64)
     rbm = RBM(5, n_iter=15, validation_fraction=0.2, random_state=0).fit(X)
     assert {f.check for f in rbm_health(rbm, X).findings} == {
-        "update-to-weight ratio", "units always off, on", "reconstruction error", "free-energy gap",
+        "update-to-weight ratio", "units always off, on", "deviation of units", "reconstruction error",
+        "free-energy gap",
     }  # fmt: skip
     assert "dead" not in str(rbm_health(rbm, X))
     rbm.weights_.hbias[...] = -40.0

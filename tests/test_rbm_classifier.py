@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exact import energies, gradient, log_z, states, tiny, visible_states
 from scipy import sparse
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 
 from deepbelief import RBM, RBMClassifier, Weights, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
@@ -32,6 +32,17 @@ def joint_log_p(weights, V):
     H = states(weights.n_hidden)
     rows = [np.hstack([V, np.tile(np.eye(3)[k], (len(V), 1))]) for k in range(3)]
     return np.stack([np.logaddexp.reduce(-energies(weights, both, H), axis=1) for both in rows], axis=1)
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_rates_follow_the_data_whether_there_are_labels_beside_them_or_not(standardised):
+    X, y = load_iris(return_X_y=True)
+    X = X if standardised else (X - X.min(axis=0)) / np.ptp(X, axis=0)
+    with_labels, without = (
+        model.set_params(random_state=0).fit(X, y).history_[0]["learning_rate"]
+        for model in (RBMClassifier(rbm=RBM(n_iter=1)), RBM(n_iter=1))
+    )
+    assert without <= with_labels < 1.4 * without
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tupl
     """Return the mean of what was measured, and why one of the two has diverged, if it has."""
     (left, why), (right, other) = a, b
     record = dict(left)
-    for name in ("reconstruction_error", "free_energy_gap", "never_on", "always_on"):
+    for name in ("reconstruction_error", "free_energy_gap", "never_on", "always_on", "deviation"):
         if left.get(name) is not None and right.get(name) is not None:
             record[name] = left[name] + (right[name] - left[name]) * share
     return record, why or other

@@ -78,8 +78,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         `deepbelief.sources.binarize_rows` makes bits of them.
     learning_rate : float or "auto", default="auto"
         ``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible,
-        0.001 for Gaussian or rectified hidden units; less for many hidden units on rows
-        that are neither 0 nor 1, which would swing up.
+        0.001 for Gaussian or rectified hidden units; less for many hidden units on rows that are neither 0 nor 1, or
+        for more than four times as many hidden as visible units, which would swing up.
     schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
         How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.
     momentum : float or "auto", default="auto"

@@ -80,8 +80,8 @@ class Labelled:
         return min(self.rate, self.data.visible_rate(n_units - self.n_labels))
 
     def mean_slope(self, mean: Any) -> float | None:
-        """Return None."""
-        return None
+        """Return that of the data."""
+        return self.data.mean_slope(mean[: -self.n_labels])
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return those of the data, and the labels as one unit."""
