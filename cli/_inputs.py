@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError, DataWarning, DeepBeliefError, FileFormatError, SettingError
-from deepbelief.sources import ColumnStatistics, Scaling, SubsetSource, column_statistics
+from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError
+from deepbelief.sources import SubsetSource, column_statistics
 from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
@@ -99,13 +99,10 @@ class Model:
         return getattr(self.estimator, "n_features_in_", self.stack.sizes[0])
 
     @property
-    def scaling(self) -> Scaling:
-        """The scaling of the training data; none where the file does not say, as in Python."""
-        recorded = self.metadata.get("scaling", {"kind": "none"})
-        try:
-            return Scaling.from_dict(recorded)
-        except (DeepBeliefError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{self.path}: its metadata hold no valid scaling") from error
+    def scale(self) -> str:
+        """The scale that was chosen for the training data."""
+        recorded = self.metadata.get("scale", "none")
+        return recorded if isinstance(recorded, str) else "none"
 
     def recorded(self, key: str, kind: type) -> Any:
         """Return what the file says of its training data, if it does."""
@@ -125,11 +122,13 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
         If it holds a model of sequences and the command does not take these.
     """
     file = hdf5.read(path)
-    from deepbelief.estimators.files import from_model_file  # scikit-learn comes with it: after all that may be wrong
+    # scikit-learn comes with it: after all that may be wrong
+    from deepbelief.estimators.files import from_model_file, with_own_scaling
 
     if file.kind == "RecurrentRBM" and not sequences:
         raise SettingError(f"{path} holds a model of sequences, which evaluate, sample and info take, and Python")
     try:
+        file = with_own_scaling(file)
         estimator = from_model_file(file)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
@@ -165,7 +164,7 @@ def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
     need_labels: bool = False, numbers: bool = False, held_out: bool = False, holdout: tuple[float, int] | None = None,
 ) -> tuple[DataSet, Metadata]:  # fmt: skip
-    """Open data for a model, scaled as its training data were; those very data where none are named.
+    """Open data for a model; those very data where none are named.
 
     Parameters
     ----------
@@ -277,8 +276,7 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
 
 
 def _open(model: Model, spec: str, where: Metadata) -> DataSet:
-    """Open data, check that they fit the model, and scale them as its training data were."""
-    scaling = model.scaling
+    """Open data and check that they fit the model."""
     data = open_data(spec, scale="none", n_features=model.n_features, **where)
     width = data.rows.shape[1]
     if width != model.n_features:
@@ -288,28 +286,13 @@ def _open(model: Model, spec: str, where: Metadata) -> DataSet:
             else ""
         )
         raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
-    rows = scaling.apply(data.rows)
-    check_values(model, column_statistics(rows))
-    return replace(data, rows=rows, scale=scaling)
-
-
-def check_values(model: Model, statistics: ColumnStatistics) -> None:
-    """Warn of values that a model with Bernoulli inputs was hardly trained on."""
-    low, high = float(statistics.min.min()), float(statistics.max.max())
-    kind = model.scaling.kind
-    if kind == "255" and high < 1.5 / 255:
+    if model.scale == "255" and float(column_statistics(data.rows).max.max()) < 1.5:
         warnings.warn(
             f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255",
             DataWarning,
             stacklevel=2,
         )
-    if model.stack.layers[0].visible_unit.enumerable and kind != "minmax" and (low < 0 or high > 1):
-        warnings.warn(
-            f"values from {low:.4g} to {high:.4g} where {model.path} was trained on 0 to 1: "
-            "scale these data as those were",
-            DataWarning,
-            stacklevel=2,
-        )
+    return data
 
 
 def _labels(data: DataSet) -> NDArray[Any]:

@@ -75,7 +75,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def pretrain_sequences(
-    options: dict[str, Any], seed: int, data: Any, out: str, checkpoint: Callable[..., Any], began: float
+    options: dict[str, Any], seed: int, data: Any, out: str, checkpoint: Callable[..., Any], began: float, scaling: str
 ) -> None:
     """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
     from ._files import save_model
@@ -90,13 +90,13 @@ def pretrain_sequences(
     if not options["quiet"]:
         n_rows, n_features = data.rows.shape
         sizes = f"{n_features} -> {model.n_components}, {model.n_recurrent} recurrent units ({model.cell})"
-        click.echo(f"{clean(data.name)}: {len(lengths)} sequences, {n_rows} frames; {sizes}", err=True)
+        click.echo(f"{clean(data.name)}: {len(lengths)} sequences, {n_rows} frames, {scaling}; {sizes}", err=True)
     words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
     with reporting(**words) as reporter:
         model.set_params(verbose=reporter, checkpoint=file).fit(data.rows, lengths=lengths)
     model.set_params(verbose=0, checkpoint=None)
     where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
-    metadata = describe_run(data, seed, where)
+    metadata = describe_run(data, seed, where, options["scale"])
     chosen = {name: value for name, value in chosen.items() if value is not None}
     save_model(model, out, metadata | {"data": metadata["data"] | chosen}, str(file.path))
     last = model.history_[-1]
@@ -126,6 +126,7 @@ def make_model(options: dict[str, Any], seed: int) -> Any:
         raise SettingError("a model of sequences has one layer of hidden units: give --layers one number, such as 150")
     if sizes is not None:
         given["n_components"] = sizes[0]
+    given["scale"] = options["scale"]
     return RecurrentRBM(**{"pretrain_frames": PRETRAIN_FRAMES, **given}, backend=options["backend"], random_state=seed)
 
 

@@ -47,8 +47,8 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, codes))
     data = open_data(codes, scale="none")
-    scaling = loaded.scaling
-    units = (lambda rows: rows) if scaled else scaling.undo
+    first = loaded.stack.layers[0]
+    units = first.enter if scaled else (lambda rows: rows)
     dtype, n_features = loaded.stack.layers[0].W.dtype, loaded.n_features
     shape = (data.rows.shape[0], n_features)
     check_width(loaded, codes, data.rows.shape[1])
@@ -57,7 +57,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
         for block in blocks(data.rows, BLOCK_ROWS):
             writer.write(units(decode(block)))
     if out != STDOUT:
-        kind = "as the model sees them" if scaled and scaling.kind != "none" else "in the units of the data"
+        kind = "as the model sees them" if scaled and first.mean is not None else "in the units of the data"
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
 
 

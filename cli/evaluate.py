@@ -77,7 +77,7 @@ def command(
 
 def header(model: Any, data: Any) -> dict[str, str]:
     """Return what was evaluated on what, and how the rows were scaled if they were."""
-    scaling = {} if model.scaling.kind == "none" else {"scaling": model.scaling.kind}
+    scaling = {} if model.scale == "none" else {"scaling": model.scale}
     return {"model": model.path, "data": data.source_path, **scaling}
 
 

@@ -190,7 +190,7 @@ def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> di
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
     kept = {"pretraining": before} if before and not model.tuned else {}
-    return {**kept, **model.metadata, "data": origin, "scaling": data.scale.to_dict(), "seed": seed}
+    return {**kept, **model.metadata, "data": origin, "seed": seed}
 
 
 def report(

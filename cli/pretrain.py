@@ -119,6 +119,7 @@ def command(**options: Any) -> None:
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs, save_model
+    from ._scale import chosen_scale
 
     began = time.perf_counter()
     options = recorded("pretrain", options)
@@ -130,27 +131,28 @@ def command(**options: Any) -> None:
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
     check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data = open_data(options["data"], scale=options["scale"], **where)
+    data = open_data(options["data"], scale="none", **where)
+    scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)
     read = (data.source_path, *inputs)
     checkpoint = partial(checkpoint_for, "pretrain", options, out, read, data=data.source_path, seed=seed)
     if options["recurrent"]:
-        pretrain_sequences(options, seed, data, out, checkpoint, began)
+        pretrain_sequences({**options, "scale": scale}, seed, data, out, checkpoint, began, words)
         return
     held: dict[str, Any] = {}
     if options["holdout"] is not None:
         from ._holdout import hold_out
 
         data, held = hold_out(data, options["holdout"], seed)
-    dbn = make_dbn(options, seed, data.rows.shape)
+    dbn = make_dbn({**options, "scale": scale}, seed, data.rows.shape)
     file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
-        dbn = train(dbn.set_params(checkpoint=file), placed, options)
+        dbn = train(dbn.set_params(checkpoint=file), placed, options, words)
     marks = {"autoencoder": True} if options["autoencoder"] else {}
-    save_model(dbn, out, describe_run(data, seed, where, held) | marks, str(file.path))
+    save_model(dbn, out, describe_run(data, seed, where, scale, held) | marks, str(file.path))
     tunes = options["autoencoder"] or data.labels is not None
-    report(dbn, data, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)
+    report(dbn, data, words, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)
 
 
 def default_out(data: Any) -> str:
@@ -169,7 +171,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
 
     given = {name: options[name] for name in RBM_SETTINGS if options[name] is not None}
     outer = {name: options[name] for name in OUTER_SETTINGS if options[name] is not None}
-    rbm: Any = RBM(**given)
+    rbm: Any = RBM(**given, scale=options["scale"])
     if options["autoencoder"]:
         sizes = outer.get("hidden_layer_sizes", "auto")
         if sizes == "auto":
@@ -181,7 +183,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     return DBN(rbm=rbm, backend=options["backend"], random_state=seed, **outer)
 
 
-def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
+def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
     """Fit the estimator under a progress display."""
     from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
@@ -192,7 +194,6 @@ def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
     sizes = dbn.hidden_layer_sizes
     sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
     if not options["quiet"]:
-        scaling = f"scaled by {data.scaling}" if data.scaling != "none" else "not scaled"
         click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
     words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
     with reporting(**words, sizes=sizes) as reporter, warnings.catch_warnings():
@@ -203,15 +204,17 @@ def train(dbn: Any, data: Any, options: dict[str, Any]) -> Any:
     return dbn.set_params(verbose=0, checkpoint=None)
 
 
-def describe_run(data: Any, seed: int, where: dict[str, Any], held: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the metadata by which later commands treat data as these were."""
+def describe_run(
+    data: Any, seed: int, where: dict[str, Any], scale: str, held: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the metadata by which later commands find these data again."""
     from ._inputs import describe_data
 
     origin = describe_data(data, **where) | ({"holdout": held} if held else {})
-    return {"data": origin, "scaling": data.scale.to_dict(), "seed": seed}
+    return {"data": origin, "scale": scale, "seed": seed}
 
 
-def report(dbn: Any, data: Any, out: str, took: float, *, verb: str, held: dict[str, Any]) -> None:
+def report(dbn: Any, data: Any, scaling: str, out: str, took: float, *, verb: str, held: dict[str, Any]) -> None:
     """Say where the model is and what to do next."""
     from deepbelief.health import Health, layer_findings
 
@@ -224,7 +227,7 @@ def report(dbn: Any, data: Any, out: str, took: float, *, verb: str, held: dict[
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
             ("layers", arrows(dbn.stack_.sizes)),
             ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
-            ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, scale {data.scaling}"),
+            ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, {scaling}"),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
             *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),

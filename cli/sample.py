@@ -168,4 +168,4 @@ def write_rows(out: str, model: Any, rows: Any) -> None:
     names = getattr(model.estimator, "feature_names_in_", None)
     header = [f"feature{i}" for i in range(rows.shape[1])] if names is None else [str(name) for name in names]
     with writing(out, shape=rows.shape, dtype=rows.dtype, header=header, name="samples") as writer:
-        writer.write(model.scaling.undo(rows))
+        writer.write(rows)

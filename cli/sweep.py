@@ -79,17 +79,19 @@ def command(**options: Any) -> None:
     from deepbelief.seeds import run_seed
 
     from ._inputs import classes_of
+    from ._scale import chosen_scale
 
     began = time.perf_counter()
     seed = run_seed(options["seed"])
     check_rates(options["rates"])
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data = open_data(options["data"], scale=options["scale"], **where)
+    data = open_data(options["data"], scale="none", **where)
+    options["scale"], scaling = chosen_scale(data, options["scale"])
     labels = classes_of(data) if options["finetune"] else None
     if not options["quiet"]:
         n_rows, n_features = data.rows.shape
         doing = "fine-tuning, after pretraining once" if options["finetune"] else "pretraining of layer 1"
-        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features; {doing}", err=True)
+        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {doing}", err=True)
     with _display(quiet=options["quiet"]) as show:
         result = learning_rate_sweep(
             _model(options), data.rows, labels, rates=options["rates"], refine=options["refine"],
@@ -108,7 +110,7 @@ def _model(options: dict[str, Any]) -> Any:
     """Return the estimator whose rate is sought."""
     from deepbelief import DBN, RBM, DBNClassifier
 
-    given = {name: options[name] for name in OF_RBM if options[name] is not None}
+    given = {name: options[name] for name in OF_RBM if options[name] is not None} | {"scale": options["scale"]}
     # Epochs and batch size are those of what is swept.
     swept = {"batch_size": options["batch_size"], "max_iter" if options["finetune"] else "n_iter": options["epochs"]}
     swept = {name: value for name, value in swept.items() if value is not None}

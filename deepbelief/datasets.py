@@ -78,7 +78,8 @@ def open(
         A key of `BUILTIN` or ``NAME:test``, a file, ``FILE:PART`` (``rows.h5:/train/X``, ``rows.npz:X``), or a
         folder of IDX files (``FOLDER:test`` for its test split).
     scale : {"auto", "none", "255", "minmax"} or Scaling
-        ``"auto"`` divides whole numbers with a maximum in 2..255 by 255 and leaves all else as it is.
+        ``"auto"`` divides grey levels (bytes, or images with a maximum of 255) by 255 and leaves all else as it is.
+        With ``"none"`` a model can scale them itself: ``RBM(scale="255")``.
         The `Scaling` of other data is applied as it is.
     labels : str, optional
         Column name or index (CSV), key (npz, HDF5), or a file with one label per row. Built-in sets, folders
@@ -121,7 +122,7 @@ def open(
         path, part = split_spec(spec)
         name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
         origin = str(path.resolve()) + (f":{part}" if part else "")
-    scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, whole=content.whole)
+    scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, content.feature_names)
     return DataSet(scaling.apply(content.rows), content.labels, name, origin, scaling, content.feature_names)
 
 

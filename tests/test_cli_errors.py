@@ -212,7 +212,7 @@ def test_damaged_and_foreign_models(tmp_path, command):
 
 def test_metadata_that_lie(tmp_path):
     dbn = DBN((3,), random_state=0).fit(rows())
-    for scaling in ({"kind": "x"}, 5, {}, {"kind": "minmax", "mean": [1], "scale": ["a"]}):
+    for scaling in ({"kind": "x"}, {"kind": "minmax", "mean": [1], "scale": ["a"]}):
         save(dbn, "model.h5", metadata={"scaling": scaling})
         assert "no valid scaling" in bad("encode", "model.h5", "digits")
     for data in (3, {"source": 3}, {"source": ["digits"]}, []):

@@ -48,7 +48,7 @@ def test_without_lengths_all_rows_are_one_sequence():
     told = train()
     assert "1 sequences, 30 frames" in told.stdout
     lines = told.stderr.splitlines()
-    assert lines[0] == "songs: 1 sequences, 30 frames; 4 -> 5, 4 recurrent units (tanh)"
+    assert lines[0] == "songs: 1 sequences, 30 frames, not scaled; 4 -> 5, 4 recurrent units (tanh)"
     assert lines[-1].startswith("sequences, 4 -> 5: epoch 2/2, error ")
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from deepbelief import DBN, RBM, DBNClassifier, hdf5, load
-from deepbelief.sources import Scaling
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +101,7 @@ def test_scaling_and_origin_are_kept(tmp_path):
     np.save("rows.npy", load_digits().data[:100] * 3 - 5)
     good("pretrain", "rows.npy", "--scale", "minmax", "--layers", 4, "--epochs", 1)
     metadata = hdf5.read("rows.h5").metadata
-    assert Scaling.from_dict(metadata["scaling"]).kind == "minmax"
+    assert metadata["scale"] == load("rows.h5").rbm.scale == "minmax"
     assert metadata["data"]["source"] == str(tmp_path / "rows.npy")
     assert load("rows.h5").stack_.layers[0].visible == "bernoulli"
 

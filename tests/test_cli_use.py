@@ -13,7 +13,7 @@ from cli_runs import TINY, bad, good, put_model, snapshot
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
-from deepbelief import RBM, load, save
+from deepbelief import DBN, RBM, load, save
 from deepbelief.likelihood import pseudo_log_likelihood
 
 
@@ -142,17 +142,56 @@ def test_scaling_is_applied_again():
     dark = table // 100  # alone it would be taken for 0/1 data and left as it is
     np.save("dark.npy", dark)
     good("encode", "bytes.h5", "dark.npy")
-    assert np.array_equal(
-        np.load("bytes-codes.npy"), load("bytes.h5").transform((dark / np.float32(255)).astype(np.float32))
+    assert np.array_equal(np.load("bytes-codes.npy"), load("bytes.h5").transform(dark))
+    first = load("bytes.h5").stack_.layers[0]
+    assert (first.mean == 0).all()
+    assert (first.scale == 255).all()
+
+
+@pytest.mark.parametrize("scale", ["auto", "none", "255", "minmax"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_python_and_the_shell_agree_on_raw_rows(scale, kind):
+    table = (load_digits().data[:200] * 15).astype(kind)
+    table[0, 0] = 255
+    np.savez("bytes.npz", X=table, y=labels())
+    good("pretrain", "bytes.npz", "--labels", "y", "--scale", scale, *TINY[3:])
+    good("finetune", "bytes.h5", "--epochs", 3, "--seed", 1)
+    found = json.loads(good("evaluate", "bytes-tuned.h5", "bytes.npz", "--labels", "y", "--json").stdout)
+    model = load("bytes-tuned.h5")
+    assert 1 - model.score(table, labels()) == pytest.approx(found["error"])
+    assert model.pretrained_stack_.layers[0].visible == ("gaussian" if scale == "none" else "bernoulli")
+
+
+@pytest.mark.parametrize("scale", [[], ["--scale", "none"]])
+def test_whole_numbers_are_no_grey_levels(scale):
+    data = load_digits().data[:200]
+    np.savetxt("table.csv", np.column_stack([data, labels()]), fmt="%d", delimiter=",")
+    told = good("pretrain", "table.csv", "--labels", "-1", *scale, *TINY[3:])
+    assert "not scaled to [0, 1] (values from 0 to 16)" in told.stdout
+    assert load("table.h5").stack_.layers[0].visible == "gaussian"
+    np.savetxt("grey.csv", 15 * data + (data == 16) * 15, fmt="%d", delimiter=",")
+    assert (
+        "divided by 255 (they have the shape of images of 8 x 8 pixels"
+        in good("pretrain", "grey.csv", *TINY[3:]).stdout
     )
+    assert load("grey.h5").stack_.layers[0].visible == "bernoulli"
+
+
+def test_the_scaling_of_an_old_file_is_that_of_its_model():
+    rows_ = load_digits().data[:50] / 16
+    model = DBN((6,), random_state=0).fit(rows_)
+    save(model, "old.h5", metadata={"scaling": {"kind": "255"}})
+    np.save("raw.npy", 255 * rows_)
+    good("encode", "old.h5", "raw.npy")
+    np.testing.assert_allclose(np.load("old-codes.npy"), model.transform(rows_), rtol=1e-5)
 
 
 def test_data_on_another_scale_are_told(tmp_path):
     path = put_model(tmp_path, "dbn")
     np.save("bytes.npy", load_digits().data[:20])
-    result = good("encode", path, "bytes.npy")
-    assert result.stderr.startswith("Warning: values from 0 to 16 where")
-    assert result.stderr.count("\n") == 1
+    assert "row 0, column 2 (both counted from 0) is 5; Bernoulli units take values in [0, 1]" in bad(
+        "encode", path, "bytes.npy"
+    )
 
 
 def test_data_scaled_twice_are_told():

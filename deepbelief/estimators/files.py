@@ -112,13 +112,14 @@ def with_own_scaling(model: ModelFile) -> ModelFile:
     Files of early versions keep the scaling of the command line beside the model, in their metadata.
     """
     recorded = model.metadata.get("scaling")
-    metadata = {name: value for name, value in model.metadata.items() if name != "scaling"}
     if not isinstance(recorded, Mapping) or "kind" not in recorded or model.stack is None:
         return model
     try:
         own = Scaling.from_dict(recorded).map_of(model.stack.sizes[0])
     except (DeepBeliefError, TypeError, ValueError) as error:
         raise FileFormatError("its metadata hold no valid scaling") from error
+    kept = {name: value for name, value in model.metadata.items() if name != "scaling"}
+    metadata = {**kept, "scale": str(recorded["kind"])}
     if own is None:
         return replace(model, metadata=metadata)
     pretrained = None if model.pretrained is None else model.pretrained.after(*own)

@@ -1,5 +1,6 @@
 """Evaluation of fitted models of every kind: how good a model is on rows."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ from deepbelief.evaluation.results import (
 )
 from deepbelief.likelihood import log_likelihood
 from deepbelief.recurrent import check_lengths
-from deepbelief.sources import as_source, binarized, check_domain
+from deepbelief.sources import as_source, binarized, check_domain, scaled
 from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -130,8 +131,12 @@ def evaluate_likelihood(
     """
     rows = as_source(X)
     if binarize is not None:
+        stack = layers_of(model)
+        rows = scaled(rows, stack.layers[0])
         check_domain(rows, get_unit("bernoulli"))
         rows = binarized(rows, binarize, random_state, "evaluate")
+        bare = dataclasses.replace(stack.layers[0], mean=None, scale=None)  # the rows have entered
+        model = dataclasses.replace(stack, layers=(bare, *stack.layers[1:]))
     found = log_likelihood(model, rows, method=method, backend=backend, random_state=random_state, **ais)
     return Density(-found.rows, layers_of(model).sizes, found, binarize, random_state)
 
@@ -246,7 +251,8 @@ def _sequences(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Sequences
     accuracy = None
     if model.machine_.frame.visible_unit.enumerable and lengths.max() > 1:
         rows = frames.take(slice(None))
-        accuracy = expected_accuracy(np.asarray(model.predict_next(rows, lengths)), rows, lengths)
+        enter, predicted = model.machine_.frame.enter, np.asarray(model.predict_next(rows, lengths))
+        accuracy = expected_accuracy(enter(predicted), enter(rows), lengths)
     return Sequences(-found.frames, len(lengths), found, accuracy)
 
 

@@ -81,14 +81,15 @@ def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]
     """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row."""
     squared, cross = np.zeros(rows.shape[0]), 0.0
     bk, entropy, start = get_backend(), CrossEntropy(), 0
-    probabilities = autoencoder.pretrained_stack_.layers[0].visible_unit.unit_interval
+    first = autoencoder.pretrained_stack_.layers[0]
+    probabilities = first.visible_unit.unit_interval
     for block in blocks(rows, BLOCK_ROWS):
         block = np.asarray(block, autoencoder.coefs_[0].dtype)
         back = autoencoder.inverse_transform(autoencoder.transform(block))
         squared[start : start + len(block)] = np.square(back - block).sum(axis=1, dtype=np.float64)
         start += len(block)
         if probabilities:
-            cross += float(entropy.values(bk, back, block).sum(dtype=np.float64))
+            cross += float(entropy.values(bk, first.enter(back), first.enter(block)).sum(dtype=np.float64))
     return squared, cross / rows.shape[0] if probabilities else None
 
 

@@ -17,6 +17,7 @@ DeviceArray = Any
 Array = NDArray[np.float64]
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
+MAX_ROWS = 1024  # that are dense at a time
 
 
 def pseudo_log_likelihood(
@@ -76,7 +77,7 @@ def pseudo_log_likelihood(
         return np.zeros(0)
     rows = entering(as_source(X), weights, OF_DENSITIES)
     parts = []
-    for block in blocks(rows, max(1, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape)))):
+    for block in blocks(rows, max(1, min(MAX_ROWS, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape))))):
         v = machine.bk.asarray(block, dtype=np.float64)
         parts.append(np.asarray(machine.bk.to_numpy(score(machine, v, groups))))
     return scale * np.concatenate(parts)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
-from deepbelief.sources.checks import refuse_foreign
+from deepbelief.sources.checks import FiniteSource, refuse_foreign
 from deepbelief.sources.rows import Array, Rows, RowSource, ScaledSource, csr_of
 from deepbelief.stack import Weights
 from deepbelief.units import Foreign, Unit
@@ -16,7 +16,7 @@ OF_NETWORKS = 1.0
 """Distance from [0, 1] up to which a network clips values: new rows reach further than those of training."""
 OF_DENSITIES = 0.1
 """The same where a score says how typical rows are: a value far outside must not be taken for a typical one."""
-MIN_SCALE = 1e-30  # smallest scale of a column, so that float32 rows stay finite
+BLOCK_ROWS = 1024  # that are looked at together
 
 
 def scaled(source: RowSource, weights: Weights) -> RowSource:
@@ -117,14 +117,16 @@ def check_values(rows: Array, weights: Weights) -> None:
 
 
 def checked(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
-    """Return rows as they enter a layer after looking at all of them once; those of training are read many times."""
-    found = entering(source, weights, beyond)
-    if not isinstance(found, EnteringSource):
-        return found
+    """Return rows as they enter a layer after looking at all of them once; those of training are read many times.
+
+    Values that are not finite are refused too.
+    """
+    clipping, rows = EnteringSource(source, scaled(source, weights), weights.visible_unit, beyond), FiniteSource(source)
     clipped = False
-    for start in range(0, found.shape[0], 1024):
-        some = slice(start, min(start + 1024, found.shape[0]))
-        clipped = clipped or found.unit.foreign(found.rows.take(some)) is not None
-        if clipped:
-            found.take(some)
-    return found if clipped else found.rows
+    for start in range(0, source.shape[0], BLOCK_ROWS):
+        some = slice(start, min(start + BLOCK_ROWS, source.shape[0]))
+        block = weights.enter(rows.take(some))
+        if clipped or weights.visible_unit.foreign(block) is not None:
+            clipping.take(some)
+            clipped = True
+    return clipping if clipped else clipping.rows

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
-from deepbelief.sources.rows import Array, RowSource, ScaledSource, blocks
+from deepbelief.sources.rows import Array, RowSource, ScaledSource
 
 SCALES = ("auto", "none", "255", "minmax")
 MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
@@ -76,9 +76,11 @@ def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence
 
 
 def _stored_dtype(source: Any) -> Any:
-    """Return the dtype of the values below all that picks or scales them."""
+    """Return the dtype of the values below all that picks or scales them; None: a reader has chosen it."""
     for held in ("source", "array", "matrix", "dataset"):
         while hasattr(source, held):
+            if getattr(source, "compact", False):
+                return None
             source = getattr(source, held)
     return getattr(source, "dtype", None)
 
@@ -161,16 +163,16 @@ class Scaling:
         return cls(str(values["kind"]), tuple(values.get("mean", ())), tuple(values.get("scale", ())))
 
     @classmethod
-    def fit(cls, source: RowSource, scale: str = "auto", *, whole: bool = False) -> "Scaling":
+    def fit(cls, source: RowSource, scale: str = "auto", names: Sequence[str] | None = None) -> "Scaling":
         """Decide the scaling on the training rows.
 
         Parameters
         ----------
         source : RowSource
         scale : {"auto", "none", "255", "minmax"}
-            ``"auto"`` divides whole numbers with a maximum in 2..255 by 255 and leaves all else as it is.
-        whole : bool
-            Whether the values are integers.
+            ``"auto"`` divides grey levels by 255, as `grey_levels` knows them, and leaves all else as it is.
+        names : sequence of str, optional
+            Names of the columns.
 
         Returns
         -------
@@ -183,15 +185,5 @@ class Scaling:
             spread = columns.max - columns.min
             return cls("minmax", tuple(columns.min), tuple(np.where(spread > 0, spread, 1.0)))
         if scale == "auto":
-            return cls("255" if whole and _are_bytes(source) else "none")
+            return cls("255" if grey_levels(source, column_statistics(source), names) else "none")
         return cls(scale)
-
-
-def _are_bytes(source: RowSource) -> bool:
-    """Tell whether whole numbers look like grey levels: none negative, the largest in 2..255."""
-    largest = 0.0
-    for block in blocks(source):
-        largest = max(largest, float(block.max()))
-        if block.min() < 0 or largest > 255:
-            return False
-    return largest >= 2
