@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import Found
+from deepbelief.checkpoints import ResumePoint
+from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
-from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
 from deepbelief.sources import (
@@ -231,7 +231,7 @@ class FirstRows:
     @classmethod
     def of(
         cls, source: RowSource, held_out: RowSource | None, settings: RBMSettings, seed: int, before: Weights | None,
-        peers: Peers = ALONE, *, epoch: tuple[int, ...] = (),
+        communicator: Communicator = SINGLE_PROCESS, *, epoch: tuple[int, ...] = (),
     ) -> "FirstRows":  # fmt: skip
         """Return the rows as settings say; ``before`` are weights that training goes on with."""
         how = settings.binarize
@@ -241,7 +241,7 @@ class FirstRows:
         if before is not None:
             own = None if before.mean is None or before.scale is None else (before.mean, before.scale)
         elif settings.scale != "none":
-            own = column_map(settings.scale, source, peers.statistics(column_statistics(source)))
+            own = column_map(settings.scale, source, communicator.statistics(column_statistics(source)))
         check_binary(settings.visible, source, how, own)
         if own is not None:
             source = ScaledSource(source, *own)
@@ -250,11 +250,13 @@ class FirstRows:
         held_out = None if held_out is None else binarized(held_out, how, seed, "held-out")
         return cls(source if how == "resample" else drawn, held_out, drawn, own, entered=True)
 
-    def visible(self, visible: str | Unit, settings: RBMSettings, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
+    def visible(
+        self, visible: str | Unit, settings: RBMSettings, communicator: Communicator = SINGLE_PROCESS
+    ) -> tuple[Unit, Any, Any, Any]:
         """Return (visible type, mean, scale, smoothed column means), as `choose_visible`."""
         if not self.entered:
-            return choose_visible(visible, self.source, peers, settings.scale)
-        unit, mean, scale, smoothed = choose_visible(visible, self.source, peers)
+            return choose_visible(visible, self.source, communicator, settings.scale)
+        unit, mean, scale, smoothed = choose_visible(visible, self.source, communicator)
         if self.own is not None:
             mean, scale = (np.asarray(each, self.source.dtype) for each in self.own)
         return unit, mean, scale, smoothed
@@ -296,12 +298,12 @@ def _shown(outline: Any) -> str:
     return "nothing" if outline is None else f"{outline[1]} {outline[0]}"
 
 
-def _place(found: Found, n_passes: int, n_layers: int) -> tuple[int, int]:
+def _place(found: ResumePoint, n_passes: int, n_layers: int) -> tuple[int, int]:
     """Return the pass and the layer that a run had reached."""
     return found.context.integer("pass", high=n_passes - 1), found.context.integer("layer", high=n_layers - 1)
 
 
-def _kept(found: Found, stood: tuple[int, int], sizes: Sequence[int]) -> list[tuple[Weights, Fields]]:
+def _kept(found: ResumePoint, stood: tuple[int, int], sizes: Sequence[int]) -> list[tuple[Weights, Fields]]:
     """Return weights and state of the layers that a run had reached, from the lowest on."""
     number, layer = stood
     states = found.context.several("layers", len(sizes) - 2 if number else layer)
@@ -333,15 +335,17 @@ def _result(
     )
 
 
-def visible_above(hidden: Unit, means: RowSource, peers: Peers = ALONE) -> tuple[Unit, Any, Any, Any]:
+def visible_above(
+    hidden: Unit, means: RowSource, communicator: Communicator = SINGLE_PROCESS
+) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, column means) of a layer trained on these means of hidden units."""
     unit = get_unit(hidden.next_visible)
     if hidden.scaled_above:
-        _, mean, scale, centred = choose_visible(unit, means, peers)
+        _, mean, scale, centred = choose_visible(unit, means, communicator)
         # A unit that is all but dead is no column to be blown up to the others' size: its weights would be huge.
-        deviation = np.sqrt(peers.statistics(column_statistics(means)).var)
+        deviation = np.sqrt(communicator.statistics(column_statistics(means)).var)
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
-    statistics = peers.statistics(column_statistics(means))
+    statistics = communicator.statistics(column_statistics(means))
     column_means, n = statistics.mean, statistics.n
     if unit.unit_interval:
         column_means = (column_means * n + 1) / (n + 2)

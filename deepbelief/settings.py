@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from deepbelief.activations import get_activation
+from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.components import Component, chosen_components
 from deepbelief.errors import DataWarning, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.peers import ALONE, Peers
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.sources import ColumnStatistics, RowSource, check_domain, column_map, column_statistics
@@ -141,7 +141,7 @@ def check_binary(
 
 
 def choose_visible(
-    visible: str | Unit, source: RowSource, peers: Peers = ALONE, scale: str = "none"
+    visible: str | Unit, source: RowSource, communicator: Communicator = SINGLE_PROCESS, scale: str = "none"
 ) -> tuple[Unit, Any, Any, Any]:
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
@@ -153,7 +153,7 @@ def choose_visible(
     DataError
         If a value is not finite or cannot belong to the type; the message names its row and column.
     """
-    whole = peers.statistics(column_statistics(source))
+    whole = communicator.statistics(column_statistics(source))
     own, dtype, n = column_map(scale, source, whole), source.dtype, whole.n
     statistics = whole if own is None else whole.scaled(*own)
     unit = get_unit(_automatic(statistics, dtype) if visible == "auto" else visible)

@@ -9,10 +9,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.checkpoints import NO_KEEPER, Keeper
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
+from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.errors import SettingError
 from deepbelief.fields import Fields, restoring
-from deepbelief.peers import ALONE, Peers
 from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
@@ -123,9 +123,9 @@ class Run:
     seed : int
         All random streams are derived from it.
     reporter : Reporter
-    checkpointer : Keeper
+    checkpointer : Checkpointer
         Writes the state of the run between its updates, and finds the state that a resumed run begins with.
-    communicator : Peers
+    communicator : Communicator
         Other workers that train the same model on rows of their own.
     memory_limit : int, optional
         Bytes that rows may take in memory; None: a quarter of the memory. More rows are read in windows.
@@ -134,8 +134,8 @@ class Run:
     bk: Backend
     seed: int
     reporter: Reporter = field(default_factory=Reporter)
-    checkpointer: Keeper = NO_KEEPER
-    communicator: Peers = ALONE
+    checkpointer: Checkpointer = NO_CHECKPOINTS
+    communicator: Communicator = SINGLE_PROCESS
     memory_limit: int | None = None
 
 
@@ -154,7 +154,7 @@ class Task(Protocol):
         """Return what the history shall say of the epoch."""
 
 
-class KeptTask(Task, Protocol):
+class ResumableTask(Task, Protocol):
     """What a task provides whose run can be stopped between two updates and go on."""
 
     def snapshot(self) -> State:
@@ -173,7 +173,7 @@ def run_epochs(
     Parameters
     ----------
     task : Task
-        With a checkpointer, a `KeptTask`.
+        With a checkpointer, a `ResumableTask`.
     n_rows : int
     run : Run
     epochs : range
@@ -256,7 +256,7 @@ class _Loop:
                 "with the same memory_limit"
             )
         with restoring(f"{place.where}.task"):
-            cast(KeptTask, self.task).restore(place.fields("task"))
+            cast(ResumableTask, self.task).restore(place.fields("task"))
         with restoring(f"{place.where}.stream"):
             rng.go_to(place.fields("stream"))
         return place.integer("updates")
@@ -267,7 +267,7 @@ class _Loop:
 
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
         last = done == total
-        task = cast(KeptTask, self.task)
+        task = cast(ResumableTask, self.task)
         self.run.checkpointer.after_update(
             lambda: {
                 "task": task.snapshot(), "stream": rng.state(), "updates": done, "records": list(history),

@@ -34,7 +34,7 @@ ORDER = [
     "sampling",
     "hdf5",
     "checkpoints",
-    "peers",
+    "communicator",
     "rows",
     "training",
     "tensorboard",

@@ -14,7 +14,7 @@ from fake_device import FakeDevice
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, save
 from deepbelief.checkpoints import locked, remove
-from deepbelief.checkpoints.keeper import differences, machine
+from deepbelief.checkpoints.checkpointer import differences, machine
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint, write_checkpoint
 from deepbelief.stack import Checkpoint
@@ -505,7 +505,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("deepbelief.hdf5.replacement.os.fsync", full)
-    monkeypatch.setattr("deepbelief.checkpoints.keeper.check_writable", lambda path: None)
+    monkeypatch.setattr("deepbelief.checkpoints.checkpointer.check_writable", lambda path: None)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         went_on = make(checkpoint=file).fit(ROWS)
@@ -549,7 +549,7 @@ def test_a_signal_is_answered_after_the_update(tmp_path, number, monkeypatch):
 
 def test_another_machine_is_told_of(tmp_path, monkeypatch):
     file = interrupted(tmp_path)
-    monkeypatch.setattr("deepbelief.checkpoints.keeper.versions", lambda: {"numpy": "0.9"})
+    monkeypatch.setattr("deepbelief.checkpoints.checkpointer.versions", lambda: {"numpy": "0.9"})
     with pytest.warns(
         CheckpointWarning, match="written elsewhere, and the last bits may differ: .*numpy was .*, is 0.9"
     ):
@@ -561,7 +561,7 @@ def test_two_libraries_of_matrix_products_are_told_apart_in_any_order(monkeypatc
     pools = [{"user_api": "blas", "internal_api": "openblas", "version": v, "num_threads": 1} for v in versions]
     found = []
     for several in (pools, pools[::-1], [pools[0], {**pools[1], "num_threads": 2}], [{**pools[0], "version": "0.2"}]):
-        monkeypatch.setattr("deepbelief.checkpoints.keeper.threadpool_info", lambda several=several: several)
+        monkeypatch.setattr("deepbelief.checkpoints.checkpointer.threadpool_info", lambda several=several: several)
         found.append(machine())
     assert differences(found[0], found[1]) == []
     assert differences(found[0], found[2]) == ["openblas 2 was 0.3.31  threads 1, is 0.3.31  threads 2"]
@@ -581,7 +581,7 @@ def test_how_often_it_is_written(tmp_path, every, written, monkeypatch):
     """8 updates in 2 layers of 2 epochs of 2 updates; at the end of each layer in any case."""
     count = []
     monkeypatch.setattr(
-        "deepbelief.checkpoints.keeper.write_checkpoint", lambda path, it, **_: count.append(it.finished)
+        "deepbelief.checkpoints.checkpointer.write_checkpoint", lambda path, it, **_: count.append(it.finished)
     )
     make(checkpoint=CheckpointFile(tmp_path / "run.h5", every=every)).fit(ROWS)
     assert count == [False] * written + [True]

@@ -19,6 +19,7 @@ import deepbelief
 from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
 from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile
+from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
 from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
@@ -26,7 +27,6 @@ from deepbelief.distributed.coordinator import Coordinator
 from deepbelief.errors import ClusterError, DataError, DeepBeliefWarning, DivergenceError, SettingError
 from deepbelief.hdf5 import last_checkpoint
 from deepbelief.layer import RBMSettings, initial_weights
-from deepbelief.peers import ALONE, Peers
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.settings import choose_visible
@@ -453,7 +453,7 @@ def test_a_worker_that_comes_later_takes_over_a_lost_part(tmp_path):
 
 @pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt"])
 def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
-    class AtTheEnd(Peers):
+    class AtTheEnd(Communicator):
         def __init__(self, settling):
             self.settling = settling
 
@@ -466,6 +466,6 @@ def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
 
     still, moved = trained(AtTheEnd(0)), trained(AtTheEnd(3))
     same(still.stack.layers[0], moved.stack.layers[0])
-    same(trained(ALONE).stack.layers[0], still.stack.layers[0])
+    same(trained(SINGLE_PROCESS).stack.layers[0], still.stack.layers[0])
     assert (still.states[0].arrays["gradient"]["chains"] != moved.states[0].arrays["gradient"]["chains"]).any()
     assert set(np.unique(moved.states[0].arrays["gradient"]["chains"])) <= {0, 1}

@@ -210,9 +210,9 @@ def test_a_cluster_averages_the_shared_state_of_a_component():
     from layer_runs import train, trainer_for
 
     from deepbelief.backends import get_backend
-    from deepbelief.peers import Peers
+    from deepbelief.communicator import Communicator
 
-    class Spy(Peers):
+    class Spy(Communicator):
         seen: ClassVar[list] = []
 
         def rounds(self, start, stop, n, batch_size):

@@ -7,7 +7,7 @@ import warnings
 from concurrent.futures import CancelledError
 from typing import Any
 
-from deepbelief.checkpoints import NO_KEEPER, Keeper
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.distributed import part as worker
 from deepbelief.distributed.averaging import Question, merged
 from deepbelief.distributed.clusters import PATIENCE, alive, library
@@ -33,13 +33,15 @@ class Coordinator:
     client : distributed.Client
     job : Job
     reporter : Reporter
-    keeper : Keeper
+    checkpointer : Checkpointer
         Of the state that the first part has at the end of an epoch.
     """
 
-    def __init__(self, client: Any, job: worker.Job, reporter: Reporter, keeper: Keeper = NO_KEEPER) -> None:
-        self.client, self.job, self.reporter, self.keeper = client, job, reporter, keeper
-        self._last: Any = None  # phase that the keeper was shown
+    def __init__(
+        self, client: Any, job: worker.Job, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
+    ) -> None:
+        self.client, self.job, self.reporter, self.checkpointer = client, job, reporter, checkpointer
+        self._last: Any = None  # phase that the checkpointer was shown
         self.workers: dict[int, str] = {}  # address by part
         self._recipes: list[Recipe] = []
         self._orphans: set[int] = set()
@@ -61,8 +63,8 @@ class Coordinator:
 
     def _found(self) -> Question | None:
         """Return the state that the run goes on from."""
-        found = self.keeper.found("pretrain")
-        phase = self.keeper.resume()
+        found = self.checkpointer.found("pretrain")
+        phase = self.checkpointer.resume()
         if found is None or phase is None:
             return None
         if phase["updates"] != worker.EPOCH:
@@ -73,14 +75,14 @@ class Coordinator:
 
     def _keep(self, value: Any) -> None:
         self._last = value["phase"]
-        self.keeper.enter("pretrain", lambda: value["context"])
-        self.keeper.after_update(
+        self.checkpointer.enter("pretrain", lambda: value["context"])
+        self.checkpointer.after_update(
             lambda: self._last, epoch_done=True, phase_done=value["phase_done"], n_updates=value["made"]
         )
 
     def _way_out(self) -> str:
         """Keep what there is, and return what to do."""
-        if self._last is not None and self.keeper.keep(self._last):
+        if self._last is not None and self.checkpointer.keep(self._last):
             return "start both anew; the run goes on from its checkpoint, at the end of the last epoch"
         return "start both anew"
 
@@ -128,7 +130,7 @@ class Coordinator:
             case "rows":
                 self._rows = question
             case "epoch":
-                return self.keeper is not NO_KEEPER or bool(self._orphans and self._idle())
+                return self.checkpointer is not NO_CHECKPOINTS or bool(self._orphans and self._idle())
             case "begin":
                 return self.reporter.begin(question.value)
             case "record":

@@ -1,4 +1,4 @@
-"""A worker's part of a run: pretraining in a thread of its own, which asks its peers through the coordinator."""
+"""A worker's part of a run: pretraining in a thread, which talks to other workers through the coordinator."""
 
 import contextlib
 import queue
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.checkpoints import Found, Keeper
+from deepbelief.checkpoints import Checkpointer, ResumePoint
+from deepbelief.communicator import Communicator
 from deepbelief.distributed.averaging import Averaging, Question
 from deepbelief.errors import BackendError, DeepBeliefError
 from deepbelief.fields import Fields
 from deepbelief.layer import RBMSettings
-from deepbelief.peers import Peers
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
@@ -78,7 +78,7 @@ class Part:
         return self._last
 
     def ask(self, kind: str, value: Any) -> Any:
-        """Ask the peers, and wait for the answer."""
+        """Send a question to all other workers, and wait for the answer."""
         self._questions.put(Question(kind, value, float(self.source.shape[0])))
         with contextlib.suppress(queue.Empty):
             answer = self._answers.get(timeout=4 * self.job.averaging.timeout)
@@ -93,12 +93,14 @@ class Part:
         self._thread.join(timeout=1)
 
     def _run(self) -> None:
-        job, peers = self.job, PartPeers(self)
+        job, communicator = self.job, PartCommunicator(self)
         try:
             source, held_out = self.source, None
             if job.validation_fraction:
-                source, held_out, _, _ = split_rows(source, job.validation_fraction, peers.seed(job.seed))
-            run = Run(self.backend, job.seed, PartReporter(self), PartKeeper(self), peers, job.memory_limit)
+                source, held_out, _, _ = split_rows(source, job.validation_fraction, communicator.seed(job.seed))
+            run = Run(
+                self.backend, job.seed, PartReporter(self), PartCheckpointer(self), communicator, job.memory_limit
+            )
             result = pretrain(
                 source, job.sizes, job.settings, run, n_passes=job.n_passes, held_out=held_out, start=job.start,
                 states=job.states,
@@ -112,8 +114,8 @@ class Part:
             self._questions.put(error)
 
 
-class PartPeers(Peers):
-    """The workers of a cluster: each question goes to the coordinator, whose answer is what all have said."""
+class PartCommunicator(Communicator):
+    """Communication of a cluster: the coordinator merges what all workers send and returns the result."""
 
     def __init__(self, part: Part) -> None:
         self._part, averaging = part, part.job.averaging
@@ -176,19 +178,19 @@ class PartReporter(Reporter):
         self._part.ask("end", None)
 
 
-class PartKeeper(Keeper):
-    """Gives the state at the end of an epoch to whoever begins from it: a worker that joins, or all in a later run."""
+class PartCheckpointer(Checkpointer):
+    """Hands the state at the end of an epoch to workers that join, and to a later run."""
 
     def __init__(self, part: Part) -> None:
         self._part, self._place, self._made = part, part.place, 0
         self._context: Callable[[], State] = dict
 
-    def found(self, stage: str) -> Found | None:
+    def found(self, stage: str) -> ResumePoint | None:
         """Return where the others stand whom this worker has joined, or where all stood in an earlier run."""
         return (
             None
             if self._place is None
-            else Found(Fields.of(self._place["context"]), Fields.of(self._place["phase"]["task"]))
+            else ResumePoint(Fields.of(self._place["context"]), Fields.of(self._place["phase"]["task"]))
         )
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:

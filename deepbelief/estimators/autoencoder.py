@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
@@ -256,9 +256,9 @@ class DeepAutoencoder(
         DataError, SettingError, BackendError, DivergenceError
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        with keeping(self.checkpoint) as keeper:
-            problem = self._prepare(X, None, None, bk, reporter, keeper)
-            diverged = self._solve(problem, bk, reporter, keeper)
+        with checkpointing(self.checkpoint) as checkpointer:
+            problem = self._prepare(X, None, None, bk, reporter, checkpointer)
+            diverged = self._solve(problem, bk, reporter, checkpointer)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
         warn_diverged(diverged)
         if not diverged:
@@ -275,19 +275,25 @@ class DeepAutoencoder(
             check_against_pca(self, output, rows, self.stack_.sizes[-1])
 
     def _prepare(
-        self, X: Any, y: None, sample_weight: None, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+        self,
+        X: Any,
+        y: None,
+        sample_weight: None,
+        bk: Backend,
+        reporter: Reporter,
+        checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
         """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
-        self._begin(keeper, partial(describe_run, self, source), again)
+        self._begin(checkpointer, partial(describe_run, self, source), again)
         if again:
             hidden, head, history = self._hidden(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, keeper)
+            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, checkpointer)
             hidden, head = unroll(self.pretrained_stack_)
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(checked(source, self.pretrained_stack_.layers[0], OF_NETWORKS)), None

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.bounds import PRETRAININGS
-from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import SettingError, unknown, user_level
 from deepbelief.estimators.base import (
     check_backend,
@@ -110,7 +110,7 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
 
 def pretrain_stack(
     estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
-    keeper: Keeper = NO_KEEPER,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
@@ -121,7 +121,7 @@ def pretrain_stack(
     fraction = 0.0 if first is None else float(first.validation_fraction)
     result = pretrain_on(
         source, sizes, settings, fraction,
-        Run(bk, seed, reporter, keeper, memory_limit=memory_bytes(estimator.memory_limit)),
+        Run(bk, seed, reporter, checkpointer, memory_limit=memory_bytes(estimator.memory_limit)),
         n_passes=int(estimator.n_passes),
     )  # fmt: skip
     warn_diverged(result.diverged)
@@ -241,10 +241,17 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         bk = check_backend(self.backend, X)
         source = check_rows(self, X, bk, reset=True, min_rows=2)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
-        with keeping(self.checkpoint) as keeper:
-            seed = keeper.begin(self.random_state, partial(describe_run, self, source))
+        with checkpointing(self.checkpoint) as checkpointer:
+            seed = checkpointer.begin(self.random_state, partial(describe_run, self, source))
             result = pretrain_stack(
-                self, source, sizes, self.rbm, bk=bk, seed=seed, reporter=get_reporter(self.verbose), keeper=keeper
+                self,
+                source,
+                sizes,
+                self.rbm,
+                bk=bk,
+                seed=seed,
+                reporter=get_reporter(self.verbose),
+                checkpointer=checkpointer,
             )
         self.stack_ = result.stack
         self.history_ = result.history

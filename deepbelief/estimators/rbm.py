@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import (
@@ -252,8 +252,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
-        with keeping(self.checkpoint) as keeper:
-            result = self._pretrain(source, settings, bk, keeper, again)
+        with checkpointing(self.checkpoint) as checkpointer:
+            result = self._pretrain(source, settings, bk, checkpointer, again)
         self.weights_ = result.stack.layers[0]
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
@@ -262,11 +262,11 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return self
 
     def _pretrain(
-        self, source: RowSource, settings: RBMSettings, bk: Backend, keeper: Keeper, again: bool
+        self, source: RowSource, settings: RBMSettings, bk: Backend, checkpointer: Checkpointer, again: bool
     ) -> Pretrained:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
-        seed = self._seed_of_run(again, keeper, partial(describe_run, self, source, start=start))
-        run = Run(bk, seed, get_reporter(self.verbose), keeper, memory_limit=memory_bytes(self.memory_limit))
+        seed = self._seed_of_run(again, checkpointer, partial(describe_run, self, source, start=start))
+        run = Run(bk, seed, get_reporter(self.verbose), checkpointer, memory_limit=memory_bytes(self.memory_limit))
         return pretrain_on(
             source, [int(self.n_components)], [settings], float(self.validation_fraction), run,
             start=Stack((self.weights_,)) if again else None, states=[self._state] if again else None,
@@ -330,8 +330,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         self.h_samples_ = trainer.negative_states(self._seed)
         warn_diverged(trainer.diverged)
 
-    def _seed_of_run(self, again: bool, keeper: Keeper = NO_KEEPER, describe: Any = None) -> int:
-        seed = keeper.begin(self._seed if again else self.random_state, describe)
+    def _seed_of_run(self, again: bool, checkpointer: Checkpointer = NO_CHECKPOINTS, describe: Any = None) -> int:
+        seed = checkpointer.begin(self._seed if again else self.random_state, describe)
         if not again:
             self._seed, self._draws = seed, 0
         return self._seed

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import CheckpointFile, Found, keeping
+from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
 from deepbelief.errors import FileFormatError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, warn_diverged
 from deepbelief.estimators.runs import describe_run
@@ -266,10 +266,10 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             self._check_sizes()
             there = self.machine_.frame.arrays() | self.machine_.arrays()
             start = [*there.values(), np.array(self._state.epochs)]
-        with keeping(checkpoint) as keeper:
+        with checkpointing(checkpoint) as checkpointer:
             describe = partial(describe_run, self, source, lengths=lengths, start=start)
-            seed = keeper.begin(self._seed if again else self.random_state, describe)
-            run = _Sequences(source, lengths, Run(bk, seed, reporter, keeper))
+            seed = checkpointer.begin(self._seed if again else self.random_state, describe)
+            run = _Sequences(source, lengths, Run(bk, seed, reporter, checkpointer))
             machine, history = (self.machine_, []) if again else self._start(run, settings)
             state = self._state if again else RecurrentState()
             machine, state = run.train("recurrent", settings, machine, state, history, shuffle=shuffle)
@@ -302,7 +302,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
             machine = replace(trained, frame=machine.frame)
         return machine, history
 
-    def _taken_up(self, found: Found, source: RowSource) -> tuple[RecurrentWeights, list[Record]]:
+    def _taken_up(self, found: ResumePoint, source: RowSource) -> tuple[RecurrentWeights, list[Record]]:
         """Return the machine and the history at the start of the phase of a checkpoint."""
         machine = recurrent_from_state(found.context.fields("machine"))
         there = machine.frame.n_visible, machine.frame.n_hidden, machine.n_recurrent, machine.cell

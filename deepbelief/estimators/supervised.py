@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, get_backend
-from deepbelief.checkpoints import NO_KEEPER, CheckpointFile, Keeper, keeping
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -96,9 +96,9 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         DataError, SettingError, BackendError, DivergenceError
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        with keeping(self.checkpoint) as keeper:
-            problem = self._prepare(X, y, sample_weight, bk, reporter, keeper)
-            diverged = self._solve(problem, bk, reporter, keeper)
+        with checkpointing(self.checkpoint) as checkpointer:
+            problem = self._prepare(X, y, sample_weight, bk, reporter, checkpointer)
+            diverged = self._solve(problem, bk, reporter, checkpointer)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers())
         warn_diverged(diverged)
         if not diverged:
@@ -119,7 +119,13 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         check_outcome(self, self._head.loss, output, constant, targets, weights)
 
     def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        bk: Backend,
+        reporter: Reporter,
+        checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
         """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
         settings = self._settings()
@@ -128,14 +134,14 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         train = self._read(source, y, sample_weight, again)
         if self.n_unlabeled_:
             reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
-        self._begin(keeper, partial(describe_run, self, source, y, sample_weight), again)
+        self._begin(checkpointer, partial(describe_run, self, source, y, sample_weight), again)
         drawn = self.pretrained is None and self.pretraining == "none"
         if again:
             history = self.history_
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
             self.pretrained_stack_, history = stack_to_tune(
-                self, source, sizes, partial(templates_of, self.rbm), bk, reporter, keeper
+                self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer
             )
             if drawn and self.activation != "auto":
                 self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
-from deepbelief.checkpoints import NO_KEEPER, Keeper
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import check_flags, check_number, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
@@ -60,25 +60,25 @@ SHARED = (
 class FineTunedMixin:
     """What fine-tuned estimators share: how a problem is solved, and what they show of it."""
 
-    def _begin(self, keeper: Keeper, describe: Callable[..., Any], again: bool) -> None:
+    def _begin(self, checkpointer: Checkpointer, describe: Callable[..., Any], again: bool) -> None:
         """Begin a run: draw its seed, or go on with that of an earlier one."""
         own = self.__dict__
         if again:
             start = [*own["coefs_"], *own["intercepts_"], np.array(own["_epochs"])]
-            keeper.begin(own["_seed"], partial(describe, start=start))
+            checkpointer.begin(own["_seed"], partial(describe, start=start))
         else:
-            own["_seed"], own["_epochs"] = keeper.begin(own["random_state"], describe), 0
+            own["_seed"], own["_epochs"] = checkpointer.begin(own["random_state"], describe), 0
 
     def _solve(
-        self, problem: Problem, bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER
+        self, problem: Problem, bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
     ) -> DivergenceError | None:
         """Fine-tune, keep weights and history, and return why the run diverged, or None."""
         own, n_rows = self.__dict__, problem.train.rows.shape[0]
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
-        keeper.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))
+        checkpointer.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, problem.settings,
-            Run(bk, own["_seed"], reporter, keeper), validation=problem.validation, first_epoch=own["_epochs"],
+            Run(bk, own["_seed"], reporter, checkpointer), validation=problem.validation, first_epoch=own["_epochs"],
             tied=problem.tied,
         )  # fmt: skip
         own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
@@ -130,13 +130,13 @@ def finetune_settings(estimator: Any, **own: Any) -> FineTuneSettings:
 
 def stack_to_tune(
     estimator: Any, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
-    bk: Backend, reporter: Reporter, keeper: Keeper = NO_KEEPER,
+    bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> tuple[Stack, list[Record]]:  # fmt: skip
     """Return the stack to start from, pretrained on these rows or given, and the history of pretraining.
 
     ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
     """
-    if (found := keeper.found("finetune")) is not None:
+    if (found := checkpointer.found("finetune")) is not None:
         stack = stack_from_state(found.context.fields("stack"))
         if stack.sizes[0] != source.shape[1]:
             raise FileFormatError(
@@ -150,7 +150,7 @@ def stack_to_tune(
         estimator._check_layers(len(wanted))
         result = pretrain_stack(
             estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter,
-            keeper=keeper,
+            checkpointer=checkpointer,
         )  # fmt: skip
         return result.stack, result.history
     statistics = column_statistics(source)  # refuses values that are not finite

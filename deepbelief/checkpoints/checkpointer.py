@@ -1,4 +1,4 @@
-"""The keeper of a run: it writes checkpoints between updates, and finds the one that a run goes on from."""
+"""Checkpointers: writing the state of a run between updates, and finding the state to resume from."""
 
 import contextlib
 import platform
@@ -27,13 +27,13 @@ Describe = Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Where a run stood.
+class ResumePoint:
+    """Stage and state that a run is resumed from.
 
     Parameters
     ----------
     context : mapping
-        What the stage gave to `Keeper.enter`.
+        What the stage gave to `Checkpointer.enter`.
     task : mapping
         State of the task that was being trained.
     """
@@ -42,8 +42,8 @@ class Found:
     task: Fields
 
 
-class Keeper:
-    """Told of a run's progress, to keep what it needs to go on; this one keeps nothing."""
+class Checkpointer:
+    """Interface of checkpointers, which write the state of a run between updates; this one writes nothing."""
 
     def begin(self, random_state: Any, describe: Describe) -> int:
         """Begin a run, or find one to go on with, and return its seed.
@@ -61,7 +61,7 @@ class Keeper:
         """
         return run_seed(random_state)
 
-    def found(self, stage: str) -> Found | None:
+    def found(self, stage: str) -> ResumePoint | None:
         """Return where the run stood, if that is in this stage."""
         return None
 
@@ -93,11 +93,11 @@ class Keeper:
         """End a run that has nothing left to do."""
 
 
-NO_KEEPER = Keeper()
+NO_CHECKPOINTS = Checkpointer()
 
 
-class FileKeeper(Keeper):
-    """Keeps a run in a file."""
+class FileCheckpointer(Checkpointer):
+    """Writes checkpoints to a file."""
 
     def __init__(self, file: Any, signals: Signals) -> None:
         self._file, self._signals = file, signals
@@ -145,12 +145,16 @@ class FileKeeper(Keeper):
                 return error(f"{self._path} is of a run with other {what}: {'; '.join(lines)}; {start_anew}")
         return None
 
-    def found(self, stage: str) -> Found | None:
+    def found(self, stage: str) -> ResumePoint | None:
         """Return where the run stood, if that is in this stage."""
         if self._found is None:
             return None
         state = Fields.of(self._found.state)
-        return Found(state.fields("context"), state.fields("phase").fields("task")) if state["stage"] == stage else None
+        return (
+            ResumePoint(state.fields("context"), state.fields("phase").fields("task"))
+            if state["stage"] == stage
+            else None
+        )
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:
         """Begin a stage, or a part of one."""
@@ -220,8 +224,8 @@ class FileKeeper(Keeper):
 
 
 @contextlib.contextmanager
-def keeping(checkpoint: Any) -> Iterator[Keeper]:
-    """Give the keeper that an estimator's ``checkpoint`` asks for.
+def checkpointing(checkpoint: Any) -> Iterator[Checkpointer]:
+    """Return a context with the checkpointer that an estimator's ``checkpoint`` asks for.
 
     Raises
     ------
@@ -232,14 +236,14 @@ def keeping(checkpoint: Any) -> Iterator[Keeper]:
     """
     file = as_checkpoint_file(checkpoint)
     if file is None:
-        yield NO_KEEPER
+        yield NO_CHECKPOINTS
         return
     check_replaceable(file.path)
     check_writable(file.path)
     with locked(file.path), Signals() as signals:
-        keeper = FileKeeper(file, signals)
-        yield keeper
-        keeper.finish()
+        checkpointer = FileCheckpointer(file, signals)
+        yield checkpointer
+        checkpointer.finish()
 
 
 def machine() -> dict[str, Any]:
