@@ -88,7 +88,7 @@ class Report:
         return classes if isinstance(classes, list) else [classes]
 
     def _sizes(self) -> list[int]:
-        with_head = hasattr(self.estimator, "predict")
+        with_head = hasattr(self.estimator, "predict") and hasattr(self.estimator, "intercepts_")
         return [*self.stack.sizes, *([len(self.estimator.intercepts_[-1])] if with_head else [])]
 
     def _n_parameters(self) -> int:

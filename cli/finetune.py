@@ -142,6 +142,11 @@ def kind_to_make(model: Any, options: dict[str, Any]) -> str:
     from deepbelief.errors import SettingError
 
     wanted = [kind for kind, asked in (("autoencoder", "autoencoder"), ("regressor", "regression")) if options[asked]]
+    if model.task is not None and not hasattr(model.estimator, "coefs_"):
+        raise SettingError(
+            f"{model.path} holds a {model.kind}, which is trained as a whole and is not fine-tuned: "
+            "finetune a file from pretrain"
+        )
     if len(wanted) > 1:
         raise SettingError("--autoencoder and --regression make two different models: choose one")
     tuned_without_head = wanted == ["autoencoder"] and model.tuned and model.task is None

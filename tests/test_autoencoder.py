@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 
 from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, save
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataError, SettingError, SizingWarning
+from deepbelief.errors import DataError, SettingError, SizingWarning, TrainingWarning
 from deepbelief.finetuning import Labelled, hold_out
 from deepbelief.losses import CrossEntropy, SquaredError
 from deepbelief.network import unroll
@@ -206,3 +206,14 @@ def test_unroll_mirrors_the_stack(bits):
     np.testing.assert_array_equal(hidden[2].bias, stack.layers[1].vbias)
     np.testing.assert_array_equal(W, stack.layers[0].W.T)
     np.testing.assert_array_equal(bias, stack.layers[0].vbias)
+
+
+def test_reconstructions_worse_than_those_of_pca_are_told():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 16)) + 0.1 * rng.normal(size=(400, 16))
+    with pytest.warns(TrainingWarning, match=r"times that of PCA with 4 components. Try pretraining='denoising'"):
+        deep = DeepAutoencoder((12, 8, 4), rbm=RBM(n_iter=5), max_iter=10, random_state=0).fit(X)
+    eigenvalues = np.linalg.eigvalsh(np.cov(X.T, bias=True))
+    assert deep.reconstruction_error(X).mean() > 1.5 * eigenvalues[:-4].sum()
+    with pytest.warns(TrainingWarning, match=r"DeepAutoencoder has learned nothing .* Try .*more epochs"):
+        DeepAutoencoder((4, 2), learning_rate_init=1e-9, rbm=RBM(n_iter=1), max_iter=10, random_state=0).fit(X)

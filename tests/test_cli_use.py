@@ -13,7 +13,17 @@ from cli_runs import TINY, bad, good, put_model, snapshot
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 
-from deepbelief import DBN, RBM, load, save
+from deepbelief import (
+    DBN,
+    RBM,
+    DBNClassifier,
+    DBNRegressor,
+    DeepAutoencoder,
+    RBMClassifier,
+    RecurrentRBM,
+    load,
+    save,
+)
 from deepbelief.likelihood import pseudo_log_likelihood
 
 
@@ -311,3 +321,76 @@ def test_outputs_keep_mode_and_leave_nothing_behind(tmp_path, command):
     Path("link.npy").symlink_to("out.npy")
     good(command, path, "--out", "link.npy", "--force")
     assert Path("link.npy").is_symlink()
+
+
+KINDS = ["RBM", "DBN", "DBNClassifier", "DBNRegressor", "DeepAutoencoder", "RBMClassifier", "RecurrentRBM", "Stack",
+         "fine-tuned stack", "tasks", "labels"]  # fmt: skip
+COMMANDS = {
+    "finetune": ("t.npz", "--labels", "labels", "--epochs", 1, "--quiet", "--out", "o.h5"),
+    "finetune --autoencoder": ("t.npz", "--epochs", 1, "--quiet", "--out", "o.h5"),
+    "evaluate": ("t.npz", "--labels", "labels"),
+    "evaluate --likelihood": ("t.npz",),
+    "predict": ("t.npz", "--out", "o.csv"),
+    "encode": ("t.npz", "--out", "o.npy"),
+    "decode": ("codes.npy", "--out", "o.npy"),
+    "sample": ("--steps", 2, "--out", "o.npy"),
+    "report": ("t.npz", "--labels", "labels", "--out", "o.html"),
+    "export": ("--to", "npz", "--out", "o.npz"),
+    "info": (),
+}
+DONE = {  # every other pair is refused in one line
+    "finetune": {"RBM", "DBN", "DBNClassifier", "DBNRegressor", "DeepAutoencoder", "Stack", "fine-tuned stack"},
+    "finetune --autoencoder": {"RBM", "DBN", "DeepAutoencoder", "Stack"},
+    "evaluate": {*KINDS} - {"fine-tuned stack", "tasks", "labels"},
+    "evaluate --likelihood": {"RBM", "DBN", "Stack"},
+    "predict": {"DBNClassifier", "DBNRegressor", "RBMClassifier", "tasks", "labels"},
+    "encode": {*KINDS} - {"RBMClassifier", "RecurrentRBM"},
+    "decode": {"RBM", "DBN", "DeepAutoencoder", "Stack", "RBMClassifier"},
+    "sample": {*KINDS} - {"fine-tuned stack"},
+    "report": {*KINDS} - {"RBMClassifier", "RecurrentRBM"},
+    "export": {*KINDS} - {"RBMClassifier", "RecurrentRBM"},
+    "info": {*KINDS},
+}
+
+
+@pytest.fixture(scope="module")
+def files_of_every_kind(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kinds")
+    rng = np.random.default_rng(0)
+    X = (rng.random((60, 8)) < 0.4).astype(np.uint8)
+    y = X[:, 0].astype(int) + X[:, 1]
+    np.savez(folder / "t.npz", X=X, labels=y)
+    np.save(folder / "codes.npy", np.ones((4, 3)))
+    seeded, tuned = {"random_state": 0}, {"rbm": RBM(n_iter=1), "max_iter": 1, "random_state": 0}
+    models = {
+        "RBM": RBM(3, n_iter=1, **seeded).fit(X),
+        "DBN": DBN((4, 3), rbm=RBM(n_iter=1), **seeded).fit(X),
+        "DBNClassifier": DBNClassifier((3,), **tuned).fit(X, y),
+        "DBNRegressor": DBNRegressor((3,), **tuned).fit(X, y * 1.5),
+        "DeepAutoencoder": DeepAutoencoder((4, 3), **tuned).fit(X),
+        "RBMClassifier": RBMClassifier(3, rbm=RBM(n_iter=1), **seeded).fit(X, y),
+        "RecurrentRBM": RecurrentRBM(3, n_iter=1, **seeded).fit(X),
+        "tasks": DBNClassifier((3,), **tuned).fit(X, np.column_stack([y, X[:, 2]])),
+        "labels": DBNClassifier((3,), loss="cross_entropy", **tuned).fit(X, X[:, :3].astype(int)),
+    }
+    models |= {"Stack": models["DBN"].stack_, "fine-tuned stack": models["DBNClassifier"].stack_}
+    for name, model in models.items():
+        save(model, folder / f"{name}.h5")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_every_kind_of_model_or_refuses_it_in_a_line(files_of_every_kind, monkeypatch, command):
+    kinds = KINDS
+    if command == "report":
+        pytest.importorskip("matplotlib")
+        kinds = [kind for kind in KINDS if kind not in DONE["report"]]  # a page takes seconds and has tests of its own
+    monkeypatch.chdir(files_of_every_kind)
+    name, *options = command.split()
+    for kind in kinds:
+        words = [name, f"{kind}.h5", *COMMANDS[command], *options]
+        words += ["--force"] if "--out" in words else []
+        if kind in DONE[command]:
+            good(*words)
+        else:
+            assert len(bad(*words)) > 30

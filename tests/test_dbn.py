@@ -8,6 +8,7 @@ from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.pretraining import pretrain
 from deepbelief.sizing import suggest_layer_sizes
+from deepbelief.sources import ArraySource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
 
@@ -263,3 +264,12 @@ def test_passes_of_denoising_go_on_where_they_stopped(patterns):
 def test_bad_kinds_of_pretraining_are_told_before_any_training(patterns, cls, settings, match):
     with pytest.raises(SettingError, match=match):
         cls((2,), **settings).fit(patterns, np.arange(60) % 2)
+
+
+def test_rows_of_a_source_that_are_not_finite_are_refused_in_scores():
+    X = np.eye(6)[np.arange(60) % 6]
+    dbn = DBN((4, 3), rbm=RBM(n_iter=1), random_state=0).fit(X)
+    X[7, 2] = np.nan
+    for score in (dbn.score_samples, dbn.log_likelihood):
+        with pytest.raises(DataError, match="row 7"):
+            score(ArraySource(X))

@@ -272,7 +272,7 @@ class DeepAutoencoder(
         output = network.forward(rows)
         error = SquaredError()
         if not check_outcome(self, error, output, rows.mean(axis=0), rows, None):
-            check_against_pca(self, output, rows, self.stack_.sizes[-1])
+            check_against_pca(self, self._first.leave(output), self._first.leave(rows), self.stack_.sizes[-1])
 
     def _prepare(
         self,

@@ -68,9 +68,14 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     pretrained_lr_factor : float, default=1.0
         The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
         factor keeps what pretraining has found.
-    schedule : {"linear", "constant", "cosine"} or callable, default="linear"
-        How the learning rate of fine-tuning moves.
-    momentum : float, default=0.9
+    head_epochs : int, default=0
+        Epochs at the start in which only the head learns.
+    n_frozen : int, default=0
+        The lowest layers, this many, stay as pretraining left them.
+    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
+        How the learning rate of fine-tuning moves, as in `DeepAutoencoder`; a callable gets the position in the run, 0
+        to 1, and returns a factor. ``"halving"`` needs ``early_stopping``.
+    momentum : float or "ramp", default=0.9
     nesterovs_momentum : bool, default=True
     alpha : float, default=3e-5
         L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its

@@ -150,6 +150,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
         ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
+        Rows are held out for the whole stack, by the ``validation_fraction`` of the first template.
     pretraining : {"rbm", "denoising", "none"}, default="rbm"
         ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
         rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
@@ -326,7 +327,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        return unnormalised(self.stack_, check_rows(self, X, bk, reset=False), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
+        return unnormalised(self.stack_, rows_to_use(self, X, bk), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
@@ -353,7 +354,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk)
         return log_likelihood(self.stack_, source, method=method, **({"backend": bk} | ais))
 
     @property

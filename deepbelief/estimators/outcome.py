@@ -91,7 +91,8 @@ def check_against_pca(autoencoder: Any, output: Array, rows: Array, n_code: int)
     if own > MAX_PCA_RATIO * least > 0:
         _warn(
             f"the squared error of reconstructions, {own:.4g} per row, is {own / least:.2g} times that of PCA with "
-            f"{n_code} components. Try fewer layers, a larger max_iter, or pretraining='denoising'."
+            f"{n_code} components. Try pretraining='denoising', rbm=RBM(hidden='rectified', n_iter=20), fewer layers "
+            "or a larger max_iter; scale the columns first where those of large values weigh too much."
         )
 
 
