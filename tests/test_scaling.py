@@ -224,3 +224,48 @@ def test_the_scaling_in_the_metadata_of_an_old_file_becomes_part_of_the_model(ma
         if make == "autoencoder":
             back = model.inverse_transform(model.transform(rows)) * factor + mean
             np.testing.assert_allclose(found.inverse_transform(found.transform(raw)), back, rtol=1e-5, atol=1e-5)
+
+
+# --- what is shown, and what comes later ---
+
+
+@pytest.mark.parametrize("scale", ["none", "255"])
+@pytest.mark.parametrize("make", ["classifier", "from scratch", "regressor", "autoencoder"])
+def test_a_network_rebuilt_from_its_attributes_gives_the_same_outputs(make, scale):
+    rows = GREY * np.linspace(1, 9, 16) + 5 if scale == "none" else GREY
+    model = fitted(make, scale, rows)
+    x = (rows - model.input_mean_) / model.input_scale_
+    for W, bias in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
+        z = x @ W + bias
+        code = make == "autoencoder" and W.shape[1] == 4
+        x = z if code else 1 / (1 + np.exp(-z))
+    output = x @ model.coefs_[-1] + model.intercepts_[-1]
+    if make == "regressor":
+        np.testing.assert_allclose(output[:, 0] * model.target_scale_ + model.target_mean_, model.predict(rows))
+    elif make == "autoencoder":
+        output = 1 / (1 + np.exp(-output)) if scale == "255" else output
+        back = output * model.input_scale_ + model.input_mean_
+        np.testing.assert_allclose(back, model.inverse_transform(model.transform(rows)), rtol=1e-9)
+    else:
+        p = np.exp(output - output.max(axis=1, keepdims=True))
+        np.testing.assert_allclose(p / p.sum(axis=1, keepdims=True), model.predict_proba(rows), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*slightly outside")
+@pytest.mark.parametrize("scale", ["none", "minmax"])
+def test_a_column_constant_in_the_first_batch_is_learned_later(scale):
+    rng = np.random.default_rng(1)
+    cause = rng.random(600) < 0.5
+    rows = np.column_stack([cause * 9.0, 40 + 300.0 * cause, 7.0 * ~cause]) + rng.random((600, 3))
+    rows[:50, 1] = 40
+    rbm = RBM(4, scale=scale, learning_rate=0.05, random_state=0)
+    for _ in range(20):
+        for start in range(0, 600, 50):
+            rbm.partial_fit(rows[start : start + 50])
+    settled = rbm.weights_.scale.copy()
+    rbm.partial_fit(rows[:50])
+    np.testing.assert_array_equal(rbm.weights_.scale, settled)
+    assert settled[1] > 100
+    missing = np.where(np.arange(3) == 1, np.nan, rows[50:150])
+    filled = rbm.impute(missing, method="mean_field")[:, 1]
+    assert np.corrcoef(filled, rows[50:150, 1])[0, 1] > 0.9

@@ -138,6 +138,9 @@ class DeepAutoencoder(
         The layers as pretraining left them.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, encoder first.
+    input_mean_, input_scale_ : ndarray of shape (n_features,)
+        Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
+        Outputs come back by the inverse map.
     history_ : list of dict
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.

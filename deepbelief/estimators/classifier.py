@@ -132,6 +132,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         The layers as pretraining left them.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, the head's last: one output for each class, those of tasks side by side.
+    input_mean_, input_scale_ : ndarray of shape (n_features,)
+        Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
     history_ : list of dict
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.

@@ -10,7 +10,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.sampling import fill_in, sample
-from deepbelief.sources import check_values
+from deepbelief.sources import OF_DENSITIES, check_values
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 
@@ -161,7 +161,7 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
     if len(empty):
         raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
     _check_groups(rows, estimator.weights_, "X")
-    check_values(rows, estimator.weights_)
+    check_values(rows, estimator.weights_, OF_DENSITIES)
     return rows
 
 

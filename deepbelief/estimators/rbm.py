@@ -27,14 +27,14 @@ from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import GradientEstimator, get_gradient
-from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, initial_weights
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_DENSITIES, RowSource, checked, entering
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, column_statistics, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
@@ -276,7 +276,9 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
 
         With ``momentum="auto"`` that of CD is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
-        does not move, and nothing is averaged.
+        does not move, and nothing is averaged. The first batch also decides the type of the visible units, and the
+        mean and scale of each column; those of a column that is constant in it come from the first batch in which it
+        varies.
 
         Parameters
         ----------
@@ -296,6 +298,8 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         if not again:
             self._seed_of_run(again=False)
             self._state = LayerState()
+        if again:
+            self._scale_new_columns(source, settings)
         first = FirstRows.of(
             source, None, settings, self._seed, self.weights_ if again else None, epoch=(self._state.epochs,)
         )
@@ -307,9 +311,29 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
             self.history_ = []
-        rows = first.drawn if first.entered else checked(source, self.weights_, OF_DENSITIES)
+            self._unscaled = None if mean is None else column_statistics(source).constant(source.dtype)
+        beyond = OF_NETWORKS if settings.scale == "minmax" else OF_DENSITIES
+        rows = first.drawn if first.entered else checked(source, self.weights_, beyond)
         self._train_once(rows, replace(settings, binarize=None, averaging=0.0), bk)
         return self
+
+    def _scale_new_columns(self, source: RowSource, settings: RBMSettings) -> None:
+        """Take mean and scale of columns that were constant in all earlier batches from the first in which they vary.
+
+        Until then such a column entered as 0, so that nothing was learned which another scale would change.
+        """
+        waiting = getattr(self, "_unscaled", None)
+        if waiting is None or not waiting.any():
+            return
+        found = waiting & ~column_statistics(source).constant(source.dtype)
+        if found.any():
+            mean, scale = choose_visible(self.weights_.visible, source, scale=settings.scale)[1:3]
+            before, dtype = self.weights_, self.weights_.W.dtype
+            self.weights_ = replace(
+                before, mean=np.asarray(np.where(found, mean, before.mean), dtype),
+                scale=np.asarray(np.where(found, scale, before.scale), dtype),
+            )  # fmt: skip
+            self._unscaled = waiting & ~found
 
     def _train_once(self, entering: RowSource, settings: RBMSettings, bk: Backend) -> None:
         momentum = settings.momentum

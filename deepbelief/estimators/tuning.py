@@ -25,7 +25,7 @@ from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import RowSource, column_statistics
-from deepbelief.stack import Stack, State, stack_from_state, stack_state
+from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -85,6 +85,24 @@ class FineTunedMixin:
         own["_epochs"] = result.epochs
         own["history_"] = problem.history + result.history
         return result.diverged
+
+    @property
+    def input_mean_(self) -> Array:
+        """What the network subtracts from each column of its input, of shape (n_features,); 0 where rows stay."""
+        first = self._first_layer("input_mean_")
+        return np.zeros_like(first.vbias) if first.mean is None else first.mean
+
+    @property
+    def input_scale_(self) -> Array:
+        """What the network then divides each column by, of shape (n_features,); 1 where rows stay."""
+        first = self._first_layer("input_scale_")
+        return np.ones_like(first.vbias) if first.scale is None else first.scale
+
+    def _first_layer(self, name: str) -> Weights:
+        if "pretrained_stack_" not in self.__dict__:
+            raise AttributeError(f"{name} is only available after fit")
+        first: Weights = self.__dict__["pretrained_stack_"].layers[0]
+        return first
 
     @property
     def loss_curve_(self) -> list[float]:

@@ -109,9 +109,9 @@ def entering_as(source: RowSource, unit: Unit, mean: Any, scale: Any, beyond: fl
     return EnteringSource(source, rows, unit, beyond)
 
 
-def check_values(rows: Array, weights: Weights) -> None:
+def check_values(rows: Array, weights: Weights, beyond: float = 0.0) -> None:
     """Refuse an array of rows in the units of the data, NaN where a value is missing, outside a layer's domain."""
-    found = weights.visible_unit.foreign(weights.enter(rows))
+    found = weights.visible_unit.foreign(weights.enter(rows), beyond)
     if found is not None:
         refuse_foreign(weights.visible_unit, found, found.row, rows[found.row, found.column])
 
