@@ -1,0 +1,218 @@
+"""Tables of pandas, polars, pyarrow, mappings and arrays as columns of values, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table as a list of columns.
+
+    Parameters
+    ----------
+    names : tuple of str
+    values : tuple of ndarray
+        One array for each column; of objects where it is not numeric.
+    missing : tuple of ndarray of bool
+    numeric : tuple of bool
+        Whether a column holds numbers, and not booleans.
+    dtypes : tuple of str
+        As the library writes them.
+    library : str
+    """
+
+    names: tuple[str, ...]
+    values: tuple[Array, ...]
+    missing: tuple[Array, ...]
+    numeric: tuple[bool, ...]
+    dtypes: tuple[str, ...]
+    library: str
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.values[0])
+
+    def column(self, i: int) -> tuple[Array, Array]:
+        """Return the values of a column and the mask of those that are missing."""
+        return self.values[i], self.missing[i]
+
+
+def is_table(X: Any) -> bool:
+    """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
+    if isinstance(X, Mapping):
+        return True
+    root = type(X).__module__.partition(".")[0]
+    return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
+
+
+def needs_schema(X: Any) -> bool:
+    """Tell whether a table has columns that are not plain numbers, or missing values.
+
+    Examples
+    --------
+    >>> needs_schema({"a": [1, 2]}), needs_schema({"a": ["x", "y"]}), needs_schema({"a": [1.0, None]})
+    (False, True, True)
+    """
+    if not is_table(X):
+        return False
+    frame = as_frame(X)
+    return not all(frame.numeric) or any(missing.any() for missing in frame.missing)
+
+
+def as_frame(table: Any, names: Sequence[str] | None = None) -> Frame:
+    """Return a table as columns.
+
+    Parameters
+    ----------
+    table : DataFrame, Table, mapping of columns or array of shape (n_rows, n_columns)
+    names : sequence of str, optional
+        Of the columns of an array; ``x0``, ``x1`` ... else.
+
+    Raises
+    ------
+    DataError
+        If it has no rows or no columns, columns of different lengths, two of one name, or dates.
+    """
+    if not is_table(table):
+        array = np.asarray(table)
+        if array.ndim != 2:
+            raise DataError(f"a table has two dimensions, got shape {array.shape}")
+        n = array.shape[1]
+        named = tuple(names) if names is not None and len(names) == n else tuple(f"x{i}" for i in range(n))
+        columns = {name: array[:, i] for i, name in enumerate(named)}
+        return _frame(columns, {name: str(array.dtype) for name in named}, "array")
+    if isinstance(table, Mapping):
+        columns = {str(name): _array(values) for name, values in table.items()}
+        return _frame(columns, {name: str(values.dtype) for name, values in columns.items()}, "array")
+    return _from_library(table)
+
+
+def _array(values: Any) -> Array:
+    """Return values as an array that keeps the type of each."""
+    if isinstance(values, np.ndarray):
+        return values
+    return np.array([*values, None], dtype=object)[:-1]
+
+
+def _from_library(table: Any) -> Frame:
+    import narwhals as nw
+
+    frame = nw.from_native(table, eager_only=True)
+    library = type(table).__module__.partition(".")[0]
+    columns: dict[str, Array] = {}
+    dtypes: dict[str, str] = {}
+    for name in frame.columns:
+        series = frame[name]
+        if series.dtype.is_temporal():
+            raise DataError(
+                f"column {name!r} holds dates or times ({series.dtype}): turn them into numbers or leave it out"
+            )
+        dtypes[str(name)] = str(table[name].dtype) if library == "pandas" else str(series.dtype)
+        if series.dtype.is_numeric():
+            numbers = series.cast(nw.Float64())
+            columns[str(name)] = np.where(series.is_null().to_numpy(), np.nan, numbers.to_numpy())
+        else:
+            gone = series.is_null().to_list()
+            listed = [None if g else v for g, v in zip(gone, series.to_list(), strict=True)]
+            columns[str(name)] = np.array([*listed, None], dtype=object)[:-1]
+    if len(columns) != len(frame.columns):
+        raise DataError("two columns of the table have the same name")
+    return _frame(columns, dtypes, library)
+
+
+def _frame(columns: Mapping[str, Array], dtypes: Mapping[str, str], library: str) -> Frame:
+    lengths = {len(values) for values in columns.values()}
+    if not columns or lengths == {0}:
+        raise DataError("the table has no columns" if not columns else "the table has no rows")
+    if len(lengths) != 1:
+        raise DataError(f"the columns of the table have different lengths: {', '.join(map(str, sorted(lengths)))}")
+    values, missing, numeric = [], [], []
+    for name, column in columns.items():
+        cleaned, gone = _cleaned(name, column)
+        values.append(cleaned)
+        missing.append(gone)
+        numeric.append(cleaned.dtype.kind == "f")
+    return Frame(
+        tuple(columns), tuple(values), tuple(missing), tuple(numeric), tuple(dtypes[name] for name in columns), library
+    )
+
+
+def _cleaned(name: str, column: Array) -> tuple[Array, Array]:
+    """Return a column as float64, or as objects, and the mask of its missing values."""
+    if column.dtype.kind in "iuf":
+        numbers = column.astype(np.float64)
+        return numbers, np.isnan(numbers)
+    if column.dtype.kind in "mM":
+        raise DataError(f"column {name!r} holds dates or times: turn them into numbers or leave it out")
+    listed = [None if _is_missing(value) else value for value in column.tolist()]
+    gone = np.array([value is None for value in listed])
+    known = [value for value in listed if value is not None]
+    if known and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
+        return np.array([np.nan if value is None else value for value in listed], np.float64), gone
+    return np.array([*listed, None], dtype=object)[:-1], gone
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether a value is None, NaN, pandas' NA or NaT, or an empty text."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return True
+    return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+
+
+def frame_like(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str) -> Any:
+    """Return columns as a table of a library, in these dtypes where the values allow it.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence
+        None: missing.
+    dtypes : mapping of str to str
+    library : {"pandas", "polars", "pyarrow", "array"}
+        ``"array"`` gives an array of floats, or of objects where a column is not numeric.
+
+    Returns
+    -------
+    DataFrame, Table or ndarray
+    """
+    if library == "array":
+        numeric = all(all(v is None or isinstance(v, (int, float)) for v in column) for column in values.values())
+        columns = [[np.nan if v is None and numeric else v for v in column] for column in values.values()]
+        return np.array(columns, dtype=np.float64 if numeric else object).T
+    if library == "pandas":
+        return _pandas(values, dtypes)
+    import narwhals as nw
+
+    backend: Any = library
+    frame = nw.from_dict(dict(values), backend=backend)
+    casts = []
+    for name, dtype in dtypes.items():
+        kind = getattr(nw, dtype.partition("(")[0], None)
+        if kind is not None and frame[name].dtype != kind and "(" not in dtype:
+            casts.append(nw.col(name).cast(kind()))
+    return (frame.with_columns(*casts) if casts else frame).to_native()
+
+
+def _pandas(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str]) -> Any:
+    import pandas as pd
+
+    columns = {}
+    for name, column in values.items():
+        dtype, whole = dtypes[name], any(v is None for v in column)
+        series = pd.Series(list(column), dtype=object)
+        plain = dtype.startswith(("int", "uint")) and "[" not in dtype
+        if plain and whole:
+            dtype = "float64"  # as pandas itself has integers with holes
+        if dtype == "bool" and whole:
+            dtype = "object"
+        if dtype.lower().startswith(("int", "uint")) and not plain and dtype != "float64":
+            series = series.astype("Float64")
+        columns[name] = series if dtype == "object" else series.astype(dtype)
+    return pd.DataFrame(columns)

@@ -1,0 +1,413 @@
+"""Schema of a table of mixed columns: what each column is, and how its values become visible units and come back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.sources.frames import Frame, as_frame, frame_like
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
+MAX_CATEGORIES = 100  # of one column
+IDENTIFIER_SHARE = 0.9  # of a text column's rows: with so many different values they name rows
+MIN_IDENTIFIER_ROWS = 20  # rows from which on that is told
+USED = ("number", "category")
+KINDS = (*USED, "dropped")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table is.
+
+    Parameters
+    ----------
+    name : str
+    kind : {"number", "category", "dropped"}
+        A number is one softmax group over cells of its range, a category one over its values. A dropped column takes
+        no part in the model.
+    dtype : str
+        As the table's library writes it, to give it back.
+    values : tuple
+        Categories, in the order of their units; of a dropped constant its value.
+    cells : tuple of float
+        Of a number: the mean training value of each cell, ascending.
+    edges : tuple of float
+        Of a number: bounds between neighbouring cells; one fewer.
+    low, high : tuple of float
+        Of a number: smallest and largest training value of each cell.
+    scores : tuple of float
+        Of a number: the normal score of each cell's middle rank.
+    whole : bool
+        Of a number: whether all training values are whole.
+    reason : str
+        Why the column is what it is, in words.
+    """
+
+    name: str
+    kind: str
+    dtype: str = ""
+    values: tuple[Any, ...] = ()
+    cells: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    whole: bool = False
+    reason: str = ""
+
+    @property
+    def width(self) -> int:
+        """Number of visible units."""
+        return len(self.cells) if self.kind == "number" else len(self.values) if self.kind == "category" else 0
+
+    def __str__(self) -> str:
+        """Return what the column is, in words."""
+        what = {
+            "number": f"number, {len(self.cells)} cells from {_text(self.low[:1])} to {_text(self.high[-1:])}",
+            "category": f"category of {len(self.values)}: {', '.join(map(str, self.values[:6]))}"
+            + (", ..." if len(self.values) > 6 else ""),
+            "dropped": "dropped",
+        }[self.kind]
+        return f"{self.name}: {what}" + (f" ({self.reason})" if self.reason else "")
+
+
+def _text(values: Sequence[float]) -> str:
+    return f"{values[0]:g}" if values else ""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the columns of a table are; it turns rows of the table into rows of 0 and 1 and back.
+
+    Parameters
+    ----------
+    columns : tuple of Column
+    library : str
+        Of the table that it was made from: ``"pandas"``, ``"polars"``, ``"pyarrow"`` or ``"array"``.
+
+    Examples
+    --------
+    >>> schema = Schema.fit({"size": [1.5, 2.0, None, 9.0], "colour": ["red", "blue", "red", "red"]})
+    >>> print(schema)
+    size: number, 3 cells from 1.5 to 9
+    colour: category of 2: blue, red
+    >>> schema.encode({"size": [2.0, None], "colour": ["blue", "red"]}).tolist()
+    [[0.0, 1.0, 0.0, 1.0, 0.0], [nan, nan, nan, 0.0, 1.0]]
+    """
+
+    columns: tuple[Column, ...]
+    library: str = "array"
+
+    @property
+    def used(self) -> tuple[Column, ...]:
+        """Columns that take part in the model."""
+        return tuple(column for column in self.columns if column.width)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def n_units(self) -> int:
+        """Number of visible units."""
+        return sum(column.width for column in self.columns)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Numbers of units of the columns that are used."""
+        return tuple(column.width for column in self.used)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First unit of each column that is used."""
+        return tuple(int(n) for n in np.cumsum([0, *self.groups[:-1]]))
+
+    @property
+    def visible(self) -> str:
+        """Type of the visible units, as `deepbelief.units.get_unit` reads it."""
+        return "softmax:" + ",".join(map(str, self.groups))
+
+    @property
+    def grids(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """First unit and normal scores of the cells, for each number of more than two cells."""
+        return tuple(
+            (start, column.scores)
+            for start, column in zip(self.starts, self.used, strict=True)
+            if column.kind == "number" and column.width > 2
+        )
+
+    def __str__(self) -> str:
+        """Return one line for each column."""
+        return "\n".join(map(str, self.columns))
+
+    @classmethod
+    def fit(cls, table: Any, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS) -> "Schema":
+        """Decide from training rows what each column is.
+
+        A column of text or booleans is a category, and so is one that its library calls categorical. All other
+        columns are numbers. Columns with a single value, and text columns in which nearly every row has a value of its
+        own, are dropped.
+
+        Parameters
+        ----------
+        table : DataFrame, Table, mapping of columns or array of shape (n_rows, n_columns)
+            Of pandas, polars or pyarrow. Missing values are those of the library, None and NaN.
+        columns : mapping of str to {"number", "category", "dropped"}, optional
+            What named columns are, whatever they look like.
+        max_cells : int, default=20
+            Largest number of cells of a number.
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        DataError
+            If a column has no value at all, values of several types, or dates.
+        SettingError
+            If ``columns`` names a column that is not there, or an unknown kind.
+        """
+        frame = as_frame(table)
+        wanted = dict(columns or {})
+        for name, kind in wanted.items():
+            if name not in frame.names:
+                raise SettingError(f"`columns` names {name!r}: {unknown('column', name, frame.names)}")
+            if kind not in KINDS:
+                raise SettingError(f"`columns` takes {name!r} for {unknown('kind', kind, KINDS)}")
+        found = [_column(frame, i, wanted.get(name), max_cells) for i, name in enumerate(frame.names)]
+        if not any(column.width for column in found):
+            raise DataError("no column of the table varies: there is nothing to learn")
+        return cls(tuple(found), frame.library)
+
+    def encode(self, table: Any, *, handle_unknown: str = "error", dtype: Any = np.float32) -> Array:
+        """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
+
+        Parameters
+        ----------
+        table : DataFrame, Table, mapping of columns or array
+            With the columns that are used, in any order; further columns are an error, except dropped ones.
+        handle_unknown : {"error", "missing"}, default="error"
+            What a category that was not there in training is.
+        dtype : numpy dtype, default=float32
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_units)
+
+        Raises
+        ------
+        DataError
+            If a column is missing or unknown, or a value cannot belong to its column.
+        """
+        frame = as_frame(table, self.names)
+        self._check_names(frame)
+        out = np.zeros((frame.n_rows, self.n_units), dtype)
+        for start, column in zip(self.starts, self.used, strict=True):
+            cells = _cells(frame, frame.names.index(column.name), column, handle_unknown)
+            missing = cells < 0
+            out[np.flatnonzero(~missing), start + cells[~missing]] = 1
+            out[missing, start : start + column.width] = np.nan
+        return out
+
+    def _check_names(self, frame: Frame) -> None:
+        missing = [column.name for column in self.used if column.name not in frame.names]
+        if missing:
+            raise DataError(f"the table lacks the column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}")
+        extra = [name for name in frame.names if name not in self.names]
+        if extra:
+            raise DataError(
+                f"the table has the column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}, which training rows "
+                "did not have: leave them out"
+            )
+
+    def decode(self, units: Array, *, random: np.random.Generator | None = None) -> dict[str, list[Any]]:
+        """Return the values of columns that rows of visible units stand for.
+
+        Parameters
+        ----------
+        units : ndarray of shape (n_rows, n_units)
+            States, or probabilities; NaN: missing.
+        random : Generator, optional
+            Draw a number from the range of its cell. Without, a number is the mean of its cells' values, weighted by
+            their probabilities.
+
+        Returns
+        -------
+        dict of str to list
+            Of all columns; None where a value is missing. Dropped columns have their constant value, or None.
+        """
+        values: dict[str, list[Any]] = {}
+        starts = dict(zip([column.name for column in self.used], self.starts, strict=True))
+        for column in self.columns:
+            if column.name in starts:
+                start = starts[column.name]
+                values[column.name] = _values(column, units[:, start : start + column.width], random)
+            else:
+                values[column.name] = [column.values[0] if column.values else None] * len(units)
+        return values
+
+    def table(self, values: Mapping[str, Sequence[Any]]) -> Any:
+        """Return columns as a table of the kind that the schema was made from, with its dtypes."""
+        return frame_like(values, {column.name: column.dtype for column in self.columns}, self.library)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return {"library": self.library, "columns": [asdict(column) for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
+        """Return the schema that `to_dict` described.
+
+        Raises
+        ------
+        DataError
+            If the values describe no schema.
+        """
+        try:
+            columns = tuple(_column_from(column) for column in values["columns"])
+            schema = cls(columns, str(values["library"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError("the values describe no schema") from error
+        for column in columns:
+            lengths = {len(column.low), len(column.high), len(column.scores), len(column.cells), len(column.edges) + 1}
+            if column.kind not in KINDS or (column.kind == "number" and (len(lengths) != 1 or not column.cells)):
+                raise DataError(f"the schema's column {column.name!r} is not valid")
+        return schema
+
+
+def _column_from(values: Mapping[str, Any]) -> Column:
+    """Return the column that plain values describe."""
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return Column(**plain)
+
+
+def _column(frame: Frame, i: int, wanted: str | None, max_cells: int) -> Column:
+    """Decide what one column is."""
+    name, dtype = frame.names[i], frame.dtypes[i]
+    values, missing = frame.column(i)
+    if missing.all() and wanted != "dropped":
+        raise DataError(f"column {name!r} has no value at all: leave it out, or pass columns={{{name!r}: 'dropped'}}")
+    known = values[~missing]
+    if wanted == "dropped":
+        return Column(name, "dropped", dtype, reason="as asked")
+    kind = wanted or ("number" if frame.numeric[i] else "category")
+    if kind == "number":
+        return _number(name, dtype, _as_numbers(known, name, missing), max_cells, wanted is not None)
+    categories = _categories(known, name)
+    if len(categories) == 1 and wanted is None:
+        return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
+    if wanted is None and len(known) >= MIN_IDENTIFIER_ROWS and len(categories) > IDENTIFIER_SHARE * len(known):
+        return Column(name, "dropped", dtype, reason=f"{len(categories)} values in {len(known)} rows: they name rows")
+    if wanted is None and len(categories) > MAX_CATEGORIES:
+        return Column(name, "dropped", dtype, reason=f"{len(categories)} categories, more than {MAX_CATEGORIES}")
+    if len(categories) < 2:
+        raise DataError(f"column {name!r} has one category only: pass columns={{{name!r}: 'dropped'}}")
+    return Column(name, "category", dtype, tuple(categories))
+
+
+def _as_numbers(known: Array, name: str, missing: Array) -> Array:
+    try:
+        numbers: Array = known.astype(np.float64)
+    except (TypeError, ValueError):
+        rows = np.flatnonzero(~missing)
+        bad = next(i for i, value in enumerate(known) if not _is_number(value))
+        raise DataError(f"row {rows[bad]}, column {name!r}: {known[bad]!r} is not a number") from None
+    if not np.isfinite(numbers).all():
+        bad = int(np.argmin(np.isfinite(numbers)))
+        raise DataError(f"row {np.flatnonzero(~missing)[bad]}, column {name!r}: {numbers[bad]} is not finite")
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _categories(known: Array, name: str) -> list[Any]:
+    """Return the categories of a column in order."""
+    kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
+    if len(kinds - {"int", "float"}) > 1 or (len(kinds) > 1 and kinds & {"str", "bool"}):
+        raise DataError(f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): make them one")
+    return sorted(set(known.tolist()))
+
+
+def _number(name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool) -> Column:
+    """Return the cells of a number: its distinct values, or quantile cells."""
+    distinct, counts = np.unique(numbers, return_counts=True)
+    if len(distinct) == 1:
+        if wanted:
+            raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
+        return Column(name, "dropped", dtype, (float(distinct[0]),), reason="the same value in all rows")
+    if len(distinct) <= max_cells:
+        edges = (distinct[1:] + distinct[:-1]) / 2
+    else:
+        ranks = np.linspace(0, 1, max_cells + 1)[1:-1]
+        edges = np.unique(np.quantile(numbers, ranks, method="lower"))
+        edges = np.unique((edges + distinct[np.minimum(np.searchsorted(distinct, edges) + 1, len(distinct) - 1)]) / 2)
+    cell = np.searchsorted(edges, distinct)
+    n = np.bincount(cell, counts, minlength=len(edges) + 1)
+    filled = np.flatnonzero(n)  # rounding may leave a cell between two values empty
+    edges = edges[filled[:-1]] if len(filled) < len(n) else edges
+    cell = np.searchsorted(edges, distinct)
+    n = np.bincount(cell, counts)
+    means = np.bincount(cell, counts * distinct) / n
+    first = np.searchsorted(cell, np.arange(len(n)))
+    last = np.append(first[1:], len(distinct)) - 1
+    middle = (np.cumsum(n) - n / 2) / n.sum()
+    cells = {"cells": means, "edges": edges, "low": distinct[first], "high": distinct[last]}
+    plain: dict[str, Any] = {key: tuple(array.tolist()) for key, array in cells.items()}
+    scores = tuple(_normal_quantile(middle).tolist())
+    return Column(name, "number", dtype, **plain, scores=scores, whole=bool((distinct == np.rint(distinct)).all()))
+
+
+def _normal_quantile(p: Array) -> Array:
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(p))
+
+
+def _cells(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array:
+    """Return the unit of each row within its column's group, -1 where the value is missing."""
+    values, missing = frame.column(i)
+    cells = np.full(len(values), -1, np.intp)
+    known = values[~missing]
+    if column.kind == "number":
+        cells[~missing] = np.searchsorted(np.array(column.edges), _as_numbers(known, column.name, missing))
+        return cells
+    places = {value: place for place, value in enumerate(column.values)}
+    found = np.array([places.get(value, -1) for value in known.tolist()], np.intp)
+    if (found < 0).any() and handle_unknown != "missing":
+        bad = int(np.argmax(found < 0))
+        shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
+        raise DataError(
+            f"row {np.flatnonzero(~missing)[bad]}, column {column.name!r}: {known[bad]!r} is a category that training "
+            f"rows did not have ({shown}); handle_unknown='missing' takes it for a missing value"
+        )
+    cells[~missing] = found
+    return cells
+
+
+def _values(column: Column, units: Array, random: np.random.Generator | None) -> list[Any]:
+    """Return the values of one column that units stand for."""
+    missing: Array = np.asarray(np.isnan(units).any(axis=1))
+    best = np.where(np.isnan(units), -np.inf, units).argmax(axis=1)
+    if column.kind == "category":
+        return [None if gone else column.values[k] for gone, k in zip(missing, best, strict=True)]
+    if random is None:
+        p = np.where(missing[:, None], 1.0, units)
+        numbers = p @ np.array(column.cells) / np.maximum(p.sum(axis=1), 1e-30)
+    else:
+        low, high = np.array(column.low)[best], np.array(column.high)[best]
+        numbers = low + random.random(len(best)) * (high - low)
+    if column.whole:
+        numbers = np.rint(numbers)
+    return [None if gone else float(x) for gone, x in zip(missing, numbers, strict=True)]

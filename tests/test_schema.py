@@ -1,0 +1,200 @@
+"""Schemas: what the columns of a table are taken for, and rows of units that become the table again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.sources.frames import needs_schema
+from deepbelief.sources.schema import Schema
+from deepbelief.units import get_unit
+
+TABLES = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "tables"
+
+
+def mixed(n=60, library="pandas"):
+    rng = np.random.default_rng(0)
+    size = rng.normal(10, 3, n)
+    size[::7] = np.nan
+    columns = {
+        "size": size,
+        "count": rng.integers(0, 4, n),
+        "colour": [None if i % 11 == 0 else str(rng.choice(["red", "green", "blue"])) for i in range(n)],
+        "good": rng.random(n) < 0.5,
+        "constant": ["same"] * n,
+        "name": [f"row {i}" for i in range(n)],
+    }
+    return {"pandas": pd.DataFrame, "pyarrow": pa.table, "mapping": dict}[library](columns)
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow", "mapping"])
+def test_columns_are_taken_for_what_they_are(library):
+    schema = Schema.fit(mixed(library=library))
+    assert {c.name: c.kind for c in schema.columns} == {
+        "size": "number", "count": "number", "colour": "category", "good": "category", "constant": "dropped",
+        "name": "dropped",
+    }  # fmt: skip
+    assert schema.groups == (20, 4, 3, 2)
+    assert get_unit(schema.visible).group_sizes(schema.n_units) == schema.groups
+    assert "they name rows" in str(schema)
+
+
+def test_units_are_one_of_each_group_or_missing():
+    table = mixed()
+    units = Schema.fit(table).encode(table)
+    sums = np.add.reduceat(units, [0, 20, 24, 27], axis=1)
+    assert np.array_equal(np.isnan(sums[:, 0]), table["size"].isna())
+    assert np.array_equal(np.isnan(sums[:, 2]), table["colour"].isna())
+    assert set(np.unique(sums[~np.isnan(sums)])) == {1.0}
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_a_table_comes_back(library):
+    table = mixed(library=library)
+    schema = Schema.fit(table)
+    units = schema.encode(table)
+    back = schema.table(schema.decode(units))
+    assert type(back) is type(table)
+    before, after = (t if library == "pandas" else t.to_pandas() for t in (table, back))
+    assert before.dtypes.equals(after.dtypes)
+    for name in ("count", "good", "constant"):
+        assert before[name].equals(after[name]), name
+    assert before["colour"].fillna("-").tolist() == after["colour"].fillna("-").tolist()
+    assert np.abs(before["size"] - after["size"]).max() < np.ptp(before["size"].dropna())  # within its cell
+    again = schema.encode(back)
+    assert np.array_equal(np.isnan(again), np.isnan(units))
+    assert np.array_equal(again[:, 20:], units[:, 20:], equal_nan=True)
+    # A number drawn within its cell stays in it.
+    drawn = schema.table(schema.decode(units, random=np.random.default_rng(0)))
+    assert np.array_equal(schema.encode(drawn), units, equal_nan=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda x: round(x, 3)), min_size=2, max_size=80))
+def test_cells_of_any_number_hold_its_values(values):
+    if len(set(values)) == 1:
+        return
+    (column,) = Schema.fit({"x": values}).columns
+    assert 2 <= column.width <= 20
+    assert np.all(np.diff(column.edges) > 0)
+    assert np.all(np.diff(column.scores) > 0)
+    cells = np.searchsorted(column.edges, values)
+    for k in range(column.width):
+        inside = np.array(values)[cells == k]
+        assert (inside.min(), inside.max()) == (column.low[k], column.high[k])
+        np.testing.assert_allclose(column.cells[k], inside.mean(), rtol=1e-9, atol=1e-9)
+
+
+def test_plain_values_give_the_same_schema():
+    schema = Schema.fit(mixed())
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    with pytest.raises(DataError, match="no schema"):
+        Schema.from_dict({"columns": 3})
+
+
+def test_overrides_win():
+    table = mixed()
+    schema = Schema.fit(table, {"count": "category", "name": "dropped", "size": "dropped"})
+    assert {c.name: c.kind for c in schema.columns}["count"] == "category"
+    assert schema.groups == (4, 3, 2)
+    with pytest.raises(SettingError, match="did you mean 'colour'"):
+        Schema.fit(table, {"color": "category"})
+    with pytest.raises(SettingError, match="unknown kind"):
+        Schema.fit(table, {"colour": "text"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="size"), "lacks the column 'size'"),
+        (lambda t: t.assign(more=1), "has the column 'more'"),
+        (lambda t: t.assign(colour="purple"), "row 0, column 'colour': 'purple'.*blue"),
+        (lambda t: t.assign(size="tall"), "row 0, column 'size': 'tall' is not a number"),
+        (lambda t: t.assign(size=np.inf), "row 0, column 'size': inf is not finite"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(change, message):
+    table = mixed()
+    schema = Schema.fit(table)
+    with pytest.raises(DataError, match=message):
+        schema.encode(change(table))
+
+
+def test_unknown_categories_may_be_missing():
+    table = mixed()
+    schema = Schema.fit(table)
+    units = schema.encode(table.assign(colour="purple"), handle_unknown="missing")
+    assert np.isnan(units[:, 24:27]).all()
+
+
+def test_order_of_columns_and_dropped_columns_do_not_matter():
+    table = mixed()
+    schema = Schema.fit(table)
+    turned = table[["good", "colour", "size", "count"]]
+    assert np.array_equal(schema.encode(turned), schema.encode(table), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"a": [None, None], "b": [1, 2]}, "column 'a' has no value at all"),
+        ({"a": ["x", 3, True], "b": [1, 2, 3]}, "several types"),
+        ({"a": [1, 2], "b": [1]}, "different lengths"),
+        ({"a": []}, "no rows"),
+        ({}, "no columns"),
+        ({"a": [1, 1]}, "nothing to learn"),
+        (pd.DataFrame({"a": pd.to_datetime(["2020-01-01", "2020-01-02"])}), "dates"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name|unique"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(table, message):
+    with pytest.raises(Exception, match=message) as error:
+        Schema.fit(table)
+    assert isinstance(error.value, (DataError, ValueError))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.array([1, None, 3, 4], "Int64"), pd.array([True, None, False, True], "boolean"),
+        pd.array(["a", None, "b", "a"], "string"), pd.Categorical(["a", None, "b", "a"]),
+        pd.array([1.5, None, 2.5, 1.5], "Float64"), pd.array([1, None, 2, 1], "int64[pyarrow]"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_nullable_columns_come_back_in_their_type(column):
+    table = pd.DataFrame({"x": column, "y": [1.0, 2.0, 3.0, 4.0]})
+    schema = Schema.fit(table)
+    back = schema.table(schema.decode(schema.encode(table)))
+    assert back.dtypes["x"] == table.dtypes["x"]
+    assert back["x"].isna().tolist() == [False, True, False, False]
+    assert back["x"].dropna().tolist() == table["x"].dropna().tolist()
+
+
+def test_only_tables_that_need_one_get_a_schema():
+    plain = pd.DataFrame({"a": [1.0, 2.0], "b": [3, 4]})
+    assert not needs_schema(plain)
+    assert needs_schema(plain.assign(a=[np.nan, 1]))
+    assert needs_schema(plain.assign(a=[True, False]))
+    assert not needs_schema(plain.to_numpy())
+
+
+@pytest.mark.parametrize("name", ["titanic", "penguins", "mpg", "tips", "planets"])
+def test_real_tables(name):
+    path = TABLES / f"{name}.csv"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there")
+    table = pd.read_csv(path)
+    schema = Schema.fit(table)
+    back = schema.table(schema.decode(schema.encode(table)))
+    assert back.shape == table.shape
+    for column in schema.used:
+        assert back[column.name].isna().equals(table[column.name].isna())
+        if column.kind == "category":
+            assert back[column.name].dropna().tolist() == table[column.name].dropna().tolist()
