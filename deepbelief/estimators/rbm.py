@@ -23,6 +23,7 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.generative import GenerativeMixin
+from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
@@ -42,7 +43,7 @@ from deepbelief.units import Unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters
@@ -361,42 +362,10 @@ class RBM(ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return self._seed
 
     @property
-    def components_(self) -> Array:
-        """Weights, of shape (n_components, n_features)."""
-        return self._fitted("components_").W.T  # type: ignore[no-any-return]
-
-    @components_.setter
-    def components_(self, value: Array) -> None:
-        self.weights_ = replace(self._fitted("components_"), W=np.ascontiguousarray(value.T))
-
-    @property
-    def intercept_hidden_(self) -> Array:
-        """Hidden biases, of shape (n_components,)."""
-        return self._fitted("intercept_hidden_").hbias  # type: ignore[no-any-return]
-
-    @intercept_hidden_.setter
-    def intercept_hidden_(self, value: Array) -> None:
-        self.weights_ = replace(self._fitted("intercept_hidden_"), hbias=value)
-
-    @property
-    def intercept_visible_(self) -> Array:
-        """Visible biases, of shape (n_features,)."""
-        return self._fitted("intercept_visible_").vbias  # type: ignore[no-any-return]
-
-    @intercept_visible_.setter
-    def intercept_visible_(self, value: Array) -> None:
-        self.weights_ = replace(self._fitted("intercept_visible_"), vbias=value)
-
-    @property
     def n_iter_(self) -> int:
         """Epochs done."""
         self._fitted("n_iter_")
         return self._state.epochs
-
-    def _fitted(self, name: str) -> Any:
-        if "weights_" not in self.__dict__:
-            raise AttributeError(f"{name} is there after fit")
-        return self.weights_
 
     def transform(self, X: Any) -> Any:
         """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
