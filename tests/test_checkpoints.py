@@ -460,6 +460,10 @@ WRONG = [
         set_at("state", "phase", "task", "weights", "hidden", value="gaussian"),
         "bernoulli hidden units, got gaussian",
     ),
+    (
+        set_at("state", "phase", "task", "state", "arrays", "optimizer", "0", value=np.zeros((5, 3), "f4")),
+        r"arrays.optimizer.0 must be as in a run with these settings, float32 \(5, 4\), got float32 \(5, 3\)",
+    ),
     (set_at("seed", value="x"), "seed must be an integer"),
     (set_at("seed", value=-1), "seed must be an integer"),
     (set_at("data", value=3), "data must be an object"),

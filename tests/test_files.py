@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, hdf5, load, save
 from deepbelief.activations import Tanh
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
@@ -457,6 +457,12 @@ def test_settings_in_a_file_are_checked(files, kind, name, value, tmp_path):
         "unit type" if name in ("visible", "hidden") else name,
         tmp_path,
     )
+
+
+def test_a_state_without_units_is_refused(tmp_path):
+    rnn = RecurrentRBM(2, n_recurrent=3, n_iter=1).fit(np.eye(6), lengths=[6])
+    model = to_model_file(rnn, {})
+    refuse(changed(model, "arrays", u0=np.zeros((), rnn.machine_.u0.dtype)), "u0 must have 1 dimension", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder", "regressor"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepbelief import hdf5
 from deepbelief.backends import BACKENDS, get_backend, is_backend_name
-from deepbelief.errors import DataError, DeepBeliefError, FileFormatError, SettingError, unknown
+from deepbelief.errors import DeepBeliefError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_number, check_sizes, rbm_settings
 from deepbelief.estimators.classifier import DBNClassifier
@@ -22,6 +22,7 @@ from deepbelief.estimators.rbm_state import plain_state, state_from_file
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
+from deepbelief.fields import restoring
 from deepbelief.hdf5 import ModelFile
 from deepbelief.optimizers import get_optimizer
 from deepbelief.recurrent import CELLS, RecurrentState, RecurrentWeights, get_cell
@@ -262,16 +263,13 @@ def from_model_file(model: ModelFile) -> Any:
     assert model.stack is not None
     if model.kind == "Stack":
         return model.stack
-    try:
-        estimator = _rebuild(model.kind, model.params)
-        _check_settings(estimator)
-        _restore(estimator, model)
-    except KeyError as error:
-        raise FileFormatError(f"the file's {model.kind} lacks {error}") from error
-    except (DataError, SettingError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        raise FileFormatError(f"the file's {model.kind} cannot be used: {error}") from error
+    with restoring(f"the file's {model.kind}"):
+        try:
+            estimator = _rebuild(model.kind, model.params)
+            _check_settings(estimator)
+            _restore(estimator, model)
+        except KeyError as error:
+            raise FileFormatError(f"the file's {model.kind} lacks {error}") from error
     return estimator
 
 

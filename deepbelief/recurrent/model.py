@@ -57,6 +57,8 @@ class RecurrentWeights:
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
+        if self.u0.ndim != 1:
+            raise DataError(f"u0 must have 1 dimension, got shape {self.u0.shape}")
         n, gates = self.n_recurrent, get_cell(self.cell).n_gates
         shapes: dict[str, tuple[int, ...]] = {"Wuv": (n, self.frame.n_visible), "Wuh": (n, self.frame.n_hidden)}
         shapes |= {"Wvu": (self.frame.n_visible, gates * n), "Wuu": (n, gates * n), "ubias": (gates * n,), "u0": (n,)}
