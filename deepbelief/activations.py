@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from deepbelief.backends import Backend
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, check_members, unknown
 
 DeviceArray = Any
 
@@ -196,8 +196,7 @@ def get_activation(activation: str | Activation) -> Activation:
     'tanh'
     """
     if not isinstance(activation, str):
-        if not hasattr(activation, "backward"):
-            raise SettingError(f"activation must be one of {', '.join(ACTIVATIONS)} or an instance, got {activation!r}")
+        check_members("activation", activation, Activation, ACTIVATIONS)
         return activation
     if activation not in ACTIVATIONS:
         raise SettingError(unknown("activation", activation, ACTIVATIONS))

@@ -156,6 +156,43 @@ class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
 
 
+def check_members(what: str, given: object, protocol: type, allowed: Iterable[str]) -> None:
+    """Refuse an instance that lacks members of its protocol, or inherits them from it without a body.
+
+    Parameters
+    ----------
+    what : str
+        Name of the setting.
+    given : object
+    protocol : type
+        A protocol whose members have no bodies but docstrings.
+    allowed : iterable of str
+        Names that could be given instead.
+
+    Raises
+    ------
+    SettingError
+    """
+    names = [name for name in {**vars(protocol), **protocol.__annotations__} if _is_public(name)]
+    missing = [name for name in names if not _has(given, name, protocol)]
+    if len(missing) == len(names):
+        raise SettingError(f"{what} must be one of {', '.join(allowed)} or an instance, got {given!r}")
+    if missing:
+        raise SettingError(f"{what}={type(given).__name__} must define {', '.join(missing)} as well")
+
+
+def _is_public(name: str) -> bool:
+    return name == "__call__" or not name.startswith("_")
+
+
+def _has(given: object, name: str, protocol: type) -> bool:
+    """Return whether an object has a member of its own, beside what it inherits from the protocol."""
+    own = next((vars(kind)[name] for kind in type(given).__mro__ if name in vars(kind)), None)
+    if own is not None and own is vars(protocol).get(name):
+        return False
+    return any(name in vars(kind) for kind in type(given).__mro__) or name in getattr(given, "__dict__", {})
+
+
 def user_level() -> int:
     """Return the `stacklevel` of a warning that is about the line which called this package, or scikit-learn's."""
     level, frame = 1, sys._getframe(1)

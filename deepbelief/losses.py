@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, check_members, unknown
 
 DeviceArray = Any
 
@@ -274,8 +274,7 @@ def get_loss(loss: str | Loss) -> Loss:
     SquaredError(output='identity', rmse_unit=None)
     """
     if not isinstance(loss, str):
-        if not hasattr(loss, "gradient"):
-            raise SettingError(f"loss must be one of {', '.join(LOSSES)} or an instance, got {loss!r}")
+        check_members("loss", loss, Loss, LOSSES)
         return loss
     if loss not in LOSSES:
         raise SettingError(unknown("loss", loss, LOSSES))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepbelief.backends import Backend, Product
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, check_members, unknown
 
 DeviceArray = Any
 
@@ -183,8 +183,7 @@ def get_optimizer(solver: str | Optimizer, *, nesterov: bool) -> Optimizer:
     SGD(nesterov=True, rate=None)
     """
     if not isinstance(solver, str):
-        if not hasattr(solver, "step"):
-            raise SettingError(f"solver must be one of {', '.join(OPTIMIZERS)} or an instance, got {solver!r}")
+        check_members("solver", solver, Optimizer, OPTIMIZERS)
         return solver
     if solver not in OPTIMIZERS:
         raise SettingError(unknown("solver", solver, OPTIMIZERS))

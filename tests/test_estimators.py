@@ -4,6 +4,7 @@ import contextlib
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from unittest import SkipTest
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
+from deepbelief.activations import Activation
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.estimators.streams import next_stream
 from deepbelief.losses import SquaredError
@@ -526,3 +528,50 @@ def test_bad_settings_of_a_template_are_found_too(name, value, match, bits, monk
 def test_unknown_backends(cls, value, match, bits):
     with pytest.raises(BackendError, match=match):
         cls(backend=value).fit(*bits)
+
+
+@dataclass(frozen=True)
+class OnlyForward:
+    name: str = "half"
+    rate: float = 0.1
+
+    def forward(self, bk, x, bias):
+        return x
+
+
+class Inherits(Activation):
+    def forward(self, bk, x, bias):
+        return x
+
+
+class OnlySteps:
+    def step(self, *args):
+        pass
+
+
+class OnlyGibbsSteps:
+    gibbs_steps = 1
+
+
+class OnlyValues:
+    targets = "classes"
+
+    def values(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({"activation": OnlyForward()}, "activation=OnlyForward must define initial_limit, backward"),
+        ({"activation": Inherits()}, "activation=Inherits must define name, rate, initial_limit, backward"),
+        ({"solver": OnlySteps()}, "solver=OnlySteps must define rate, start"),
+        ({"loss": OnlyValues()}, "loss=OnlyValues must define predict, score, gradient, measures"),
+        ({"rbm": RBM(gradient=OnlyGibbsSteps())}, "gradient=OnlyGibbsSteps must define schedule, momentum"),
+        ({"activation": 3}, "activation must be one of sigmoid, .* or an instance, got 3"),
+        ({"solver": 3}, "solver must be one of sgd, .* or an instance, got 3"),
+    ],
+)
+def test_an_incomplete_strategy_is_refused_with_what_is_missing(settings, missing):
+    with pytest.raises(SettingError, match=missing):
+        DBNClassifier((4,), **settings).fit(np.eye(6), [0, 1] * 3)

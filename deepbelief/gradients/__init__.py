@@ -5,7 +5,7 @@ mean over the model (negative phase). The positive phase is exact; the estimator
 comes from. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
 """
 
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.gradients.base import Arrays, Gradient, GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
@@ -51,8 +51,7 @@ def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int
     5
     """
     if not isinstance(gradient, str):
-        if not hasattr(gradient, "gibbs_steps"):
-            raise SettingError(f"gradient must be one of {', '.join(GRADIENTS)} or an instance, got {gradient!r}")
+        check_members("gradient", gradient, GradientEstimator, GRADIENTS)
         return gradient
     if gradient not in GRADIENTS:
         raise SettingError(unknown("gradient", gradient, GRADIENTS))
