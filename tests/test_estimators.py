@@ -59,6 +59,7 @@ def expected_failures(estimator):
 @parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
 @pytest.mark.filterwarnings("ignore:.*fit:sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")  # some checks fit noise
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     with contextlib.suppress(SkipTest):  # a check that is for other estimators, or for another setting of SciPy
         check(estimator)
