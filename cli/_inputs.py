@@ -211,7 +211,7 @@ def data_for(
         origin |= {"holdout": record}
     origin["rows"] = data.rows.shape[0]
     if need_labels:
-        data = replace(data, labels=_numbers(data) if numbers else classes_of(data))
+        data = replace(data, labels=numbers_of(data) if numbers else classes_of(data))
     return data, origin
 
 
@@ -302,7 +302,7 @@ def _labels(data: DataSet) -> NDArray[Any]:
     return data.labels
 
 
-def _numbers(data: DataSet) -> NDArray[Any]:
+def numbers_of(data: DataSet) -> NDArray[Any]:
     """Return the labels as real values."""
     labels = _labels(data)
     if labels.dtype.kind not in "iuf":

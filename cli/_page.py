@@ -38,6 +38,10 @@ figcaption { color: var(--soft); font-size: 0.875rem; margin-bottom: 0.4rem }
 table { border-collapse: collapse; width: 100%; max-width: 46rem; font-size: 0.9375rem; margin-bottom: 0.75rem }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.75rem 0.3rem 0; text-align: left; vertical-align: top }
 th { width: 38%; min-width: 7rem; font-weight: 500; color: var(--soft) }
+.wide { overflow-x: auto; margin-bottom: 0.75rem }
+.grid { width: auto; overflow-wrap: normal; font-variant-numeric: tabular-nums }
+.grid th, .grid td { width: auto; min-width: 1.75rem; padding: 0.2rem 0.3rem; text-align: right; white-space: nowrap }
+.grid .own { font-weight: 600; background: color-mix(in srgb, var(--link) 14%, transparent) }
 """
 
 
@@ -58,6 +62,7 @@ class Section:
     notes: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     facts: Sequence[tuple[str, object]] = ()
+    grid: Sequence[Sequence[str]] = ()  # a table with names in its first row and column
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -84,11 +89,28 @@ def escape(value: object) -> str:
 def _section(number: int, section: Section) -> str:
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in section.notes)
     pictures = "".join(_figure(picture, section.title) for picture in section.pictures)
-    grid = f'<div class="figures">\n{pictures}</div>\n' if pictures else ""
+    figures = f'<div class="figures">\n{pictures}</div>\n' if pictures else ""
     return (
         f'<section id="s{number}" aria-labelledby="h{number}">\n<h2 id="h{number}">{escape(section.title)}</h2>\n'
-        f"{notes}{grid}{_table(section.facts)}</section>\n"
+        f"{notes}{_table(section.facts)}{_grid(section.grid)}{figures}</section>\n"
     )
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in rows[0])
+    body = "".join(_grid_row(number, row) for number, row in enumerate(rows[1:], 1))
+    return f'<div class="wide"><table class="grid">\n<tr>{head}</tr>\n{body}</table></div>\n'
+
+
+def _grid_row(number: int, row: Sequence[str]) -> str:
+    """Return a row; the cell on the diagonal is marked."""
+    cells = "".join(
+        f"<td{' class=' + chr(34) + 'own' + chr(34) if i == number else ''}>{escape(value)}</td>"
+        for i, value in enumerate(row[1:], 1)
+    )
+    return f'<tr><th scope="row">{escape(row[0])}</th>{cells}</tr>\n'
 
 
 def _figure(picture: Picture, title: str) -> str:

@@ -16,16 +16,19 @@ from deepbelief.plotting import (
     plot_learning_curves,
     plot_receptive_fields,
     plot_reconstructions,
+    plot_rows,
     plot_samples,
     plot_weight_histogram,
     to_png,
 )
+from deepbelief.plotting.axes import image_shape
 from deepbelief.sources import SubsetSource
 
 from ._page import Picture, Section
+from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
 from ._text import arrows, clean, size_of
 
-RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 1000, 64
+RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 100, 64
 INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
 MOST_FACTS = 150
 LONGEST = 300
@@ -72,6 +75,7 @@ class Report:
         """Return all of it."""
         return [
             self.overview(),
+            self.quality(),
             self.receptive_fields(),
             self.reconstructions(),
             self.samples(),
@@ -114,6 +118,20 @@ class Report:
             facts.append(("rows shown", f"from {self.data.source_path}, {self.data.rows.shape[0]:,} rows"))
         return Section("The model", facts=facts)
 
+    def quality(self) -> Section:
+        """Measure the model, and draw the rows that it is worst at."""
+        if self.data is None:
+            return Section(TITLE, [f"Not measured: {self.missing}"])
+        found, pictures = measured(self.model, self.data), []
+        worst = np.zeros(0, np.intp) if isinstance(found, str) else worst_rows(self.data, found)
+        if len(worst):
+            rows = SubsetSource(self.data.rows, worst).take(slice(None))
+            if image_shape(self.shape, rows.shape[1]) is not None:
+                ax = plot_rows(rows, n_columns=5, shape=self.shape)
+                ax.set_title("Worst rows")
+                pictures.append(picture(ax))
+        return section(self.model, self.data, found, pictures)
+
     def receptive_fields(self) -> Section:
         """Draw what the units of each layer look at."""
         notes = ["What units look at: the weights that lead from the inputs to each."]
@@ -153,10 +171,14 @@ class Report:
             return Section(
                 "Samples", [f"There are none: pretraining={kind!r} makes no model of the data to draw from."]
             )
-        notes = ["What the model makes up: Gibbs sampling in its top machine, then down through the means."]
+        notes = ["Rows drawn from the model: Gibbs sampling in its top machine, then down through the means."]
+        start = None if self.data is None else self._rows(SAMPLES)[0]
+        if start is not None and not (hasattr(self.estimator, "sample") and self._classes()):
+            notes.append(f"Each chain starts from another row of {self.data.source_path}, spread over all of them.")
         ax = plot_samples(
-            self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names
-        )
+            self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names,
+            start=start,
+        )  # fmt: skip
         return Section("Samples", [*notes, *self._stand_in()], [picture(ax)])
 
     def _generates(self) -> bool:
@@ -217,7 +239,7 @@ class Report:
 
     def settings(self) -> Section:
         """List the settings of the model."""
-        facts = flat(self.content["params"])
+        facts = with_automatic(flat(self.content["params"]), automatic(self.model, self.content["history"]))
         return Section("Settings", [] if facts else ["The file records no settings."], facts=facts)
 
     def environment(self) -> Section:

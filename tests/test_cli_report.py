@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -16,7 +17,8 @@ from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, evaluate, hdf5, load, save
+from deepbelief.estimators.views import sample_rows
 from deepbelief.plotting import (
     plot_hidden_probabilities,
     plot_learning_curves,
@@ -31,8 +33,8 @@ VOID = {"meta", "img", "source", "br", "hr", "link", "input", "base"}
 INK = {"light": "#1b1b1f", "dark": "#ececf0"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;b&gt; \x1b[31m\x07 \u202e\nnext"
 SECTIONS = [
-    "The model", "Receptive fields", "Reconstructions", "Samples", "Learning curves", "Weights and their updates",
-    "Hidden probabilities", "Settings", "Data and environment",
+    "The model", "How good it is", "Receptive fields", "Reconstructions", "Samples", "Learning curves",
+    "Weights and their updates", "Hidden probabilities", "Settings", "Data and environment",
 ]  # fmt: skip
 
 
@@ -142,7 +144,8 @@ def test_the_page_of_a_pretrained_model(tmp_path, digits):
     assert pictures == {
         "Receptive fields": [expected(plot_receptive_fields(dbn, layer=i)) for i in (0, 1)],
         "Reconstructions": [expected(plot_reconstructions(dbn, shown(digits, 10)))],
-        "Samples": [expected(plot_samples(dbn, random_state=0))],
+        "How good it is": pictures["How good it is"],
+        "Samples": [expected(plot_samples(dbn, n_steps=100, random_state=0, start=shown(digits, 16)))],
         "Learning curves": [expected(plot_learning_curves(dbn))],
         "Weights and their updates": [expected(plot_weight_histogram(dbn, layer=i)) for i in (0, 1)],
         "Hidden probabilities": [expected(plot_hidden_probabilities(dbn, shown(digits, 100), layer=i)) for i in (0, 1)],
@@ -167,7 +170,7 @@ def test_the_page_of_a_fine_tuned_model(tmp_path, digits):
     kept = clf.pretrained_stack_
     pictures = {name: [p[1:] for p in parts] for name, parts in page.pictures.items()}
     assert pictures["Reconstructions"] == [expected(plot_reconstructions(kept, shown(digits, 10)))]
-    assert pictures["Samples"] == [expected(plot_samples(kept, random_state=0))]
+    assert pictures["Samples"] == [expected(plot_samples(kept, n_steps=100, random_state=0, start=shown(digits, 16)))]
     for name in ("Reconstructions", "Samples"):
         assert "Drawn with the pretrained layers" in page.sections[name]
     assert pictures["Receptive fields"] == [expected(plot_receptive_fields(clf.stack_, layer=i)) for i in (0, 1)]
@@ -266,10 +269,57 @@ def test_without_data_the_model_alone(tmp_path, digits):
     assert "data   none: no such file" in result.stdout
     alone = Page("alone.html")
     check_safe(alone)
-    assert set(with_rows.pictures) - set(alone.pictures) == {"Reconstructions", "Hidden probabilities"}
+    assert set(with_rows.pictures) - set(alone.pictures) == {
+        "How good it is", "Reconstructions", "Hidden probabilities",
+    }  # fmt: skip
+    assert "Not measured: no such file" in alone.sections["How good it is"]
     for name in ("Reconstructions", "Hidden probabilities"):
         assert "Not drawn: no such file" in alone.sections[name]
-    assert alone.pictures["Samples"] == with_rows.pictures["Samples"]
+    assert "starts from another row" in with_rows.sections["Samples"]
+    assert "starts from another row" not in alone.sections["Samples"]
+
+
+def test_how_good_a_classifier_is_stands_on_the_page(tmp_path, digits):
+    path = put_model(tmp_path, "classifier")
+    page, y = report(path), load_digits().target[:200]
+    found = evaluate(load(path), digits, y)
+    text = page.sections["How good it is"]
+    for name, value in found.facts():
+        assert f"{name}{value}" in text
+    assert "which it was trained on" in text
+    wrong = [i for i in found.worst(200) if found.predicted[i] != y[i]][:10]
+    assert f"row {wrong[0]} is {y[wrong[0]]}, taken for {found.predicted[wrong[0]]}; row {wrong[1]} " in text
+    assert page.pictures["How good it is"][0][0]["alt"].endswith("Worst rows")
+    cells = re.search(r'<table class="grid">(.*?)</table>', page.html, re.DOTALL)[1]
+    numbers = [int(n or 0) for n in re.findall(r"<td[^>]*>(\d*)</td>", cells)]
+    assert numbers == found.confusion.ravel().tolist()
+    assert "batch_sizeauto" in page.sections["Settings"]
+    assert "learning_rate_initauto: 0." in page.sections["Settings"]
+    assert "hidden_layer_sizesauto: 12, 8" in page.sections["Settings"]
+
+
+def test_how_good_other_models_are(digits):
+    np.savez("rows.npz", X=digits, y=np.arange(200) / 7)
+    regressor = DBNRegressor((4,), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(digits, np.arange(200) / 7)
+    codes = DeepAutoencoder((8, 3), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(digits)
+    for model, y, words in ((regressor, np.arange(200) / 7, ("rmse", "R2")), (codes, None, ("squared error", "PCA"))):
+        save(model, "m.h5")
+        more = () if y is None else ("--labels", "y")
+        text = report("m.h5", "rows.npz:X", *more, "--force").sections["How good it is"]
+        found = dict(evaluate(model, digits, y).facts())
+        for word in words:
+            assert f"{word}{found[word]}" in text
+    save(regressor, "m.h5")
+    assert "has no labels" in report("m.h5", "rows.npz:X", "--force").sections["How good it is"]
+
+
+def test_samples_are_of_many_kinds(digits):
+    """Chains from spread rows show the modes that a long chain would hardly leave."""
+    dbn = DBN((30,), rbm=RBM(n_iter=30, learning_rate=0.1), random_state=0).fit(digits)
+    rows = sample_rows(dbn, 16, n_steps=100, random_state=0, start=shown(digits, 16))
+    centres = np.stack([digits[load_digits().target[:200] == k].mean(axis=0) for k in range(10)])
+    nearest = np.square(rows[:, None] - centres).sum(axis=2).argmin(axis=1)
+    assert len(set(nearest)) >= 5
 
 
 def test_models_from_python(digits):
@@ -417,8 +467,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in (path, "nosuch.h5"):  # said before any work
-        assert bad("report", name) == "figures need matplotlib: pip install 'deepbelief[plot]'"
+    assert bad("report", path) == "figures need matplotlib: pip install 'deepbelief[plot]'"
     assert set(snapshot(tmp_path)) == {"dbn.h5"}
 
 

@@ -12,6 +12,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_number, is_source
 from deepbelief.network import layers_from_stack
+from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
@@ -78,11 +79,12 @@ def reconstruct(model: Any, X: Any) -> Array:
 
 def sample_rows(
     model: Any, n_samples: int, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None,
-    backend: str | None = None,
+    backend: str | None = None, start: Any = None,
 ) -> Array:  # fmt: skip
     """Draw rows from a model, or from the layers before fine-tuning that it keeps.
 
-    Chains start from the hidden states that the model keeps of training, else as `first_states` draws them.
+    Chains start from the rows of `start`, else from the hidden states that the model keeps of training, else as
+    `first_states` draws them.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ def sample_rows(
     random_state : int, Generator or None
     backend : str, optional
         Of a `Stack`, which names none itself.
+    start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
+        Used in turn. A model that draws its classes in turn takes no notice of it.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def sample_rows(
         If only fine-tuned layers are there.
     """
     check_number("n_samples", n_samples, low=1, integer=True)
-    if hasattr(model, "sample"):
+    if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
         # One that knows classes draws a row of each in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
         return model.sample(asked, n_steps=n_steps, temperature=temperature, random_state=random_state)  # type: ignore[no-any-return]
@@ -116,7 +120,9 @@ def sample_rows(
     stack, bk = pretrained_layers(model), _backend(model, backend)
     check_generative(stack, getattr(model, "pretraining", "rbm"))
     rng = bk.rng(stream(run_seed(random_state), "sample"))
-    if hasattr(model, "h_samples_"):
+    if start is not None:
+        states = np.resize(transform(stack, _source(start, stack), bk), (n_samples, stack.sizes[-1]))
+    elif hasattr(model, "h_samples_"):
         states = np.resize(model.h_samples_, (n_samples, stack.sizes[-1]))
     else:
         states = first_states(stack.layers[-1], n_samples, bk, rng)
@@ -161,9 +167,11 @@ def updates_of(model: Any, layer: int) -> tuple[Array, str]:
     SettingError
         If it keeps neither.
     """
-    velocities: list[Array] = getattr(getattr(model, "_state", None), "velocities", [])
-    if velocities:
-        return np.asarray(velocities[0]), "last update"
+    kept: dict[str, dict[str, Array]] = getattr(getattr(model, "_state", None), "arrays", {})
+    moments = list(kept.get("optimizer", {}).values())
+    velocity = getattr(get_optimizer(getattr(model, "solver", "sgd"), nesterov=False), "velocity", None)
+    if moments and velocity is not None:
+        return np.asarray(velocity(moments)), "last update"
     before, after = getattr(model, "pretrained_stack_", None), layers_of(model)
     if before is None:
         raise SettingError(

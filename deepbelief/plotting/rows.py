@@ -197,7 +197,7 @@ def plot_reconstructions(
 
 def plot_samples(
     model: Any, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: Any = None,
-    shape: Shape = "auto", feature_names: Sequence[str] | None = None,
+    shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: Any = None,
 ) -> "Axes":  # fmt: skip
     """Draw rows that the model makes up: Gibbs sampling in its top machine, then down through the means.
 
@@ -213,6 +213,8 @@ def plot_samples(
         As in `plot_reconstructions`.
     feature_names : sequence of str, optional
         As in `plot_reconstructions`.
+    start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
+        Rows that the chains start from; by default the states that the model keeps of training.
 
     Returns
     -------
@@ -235,7 +237,7 @@ def plot_samples(
     >>> plot_samples(rbm, n=4, n_steps=5, random_state=0).images[0].get_array().shape
     (17, 17)
     """
-    rows = sample_rows(model, check_count("n", n), n_steps=n_steps, random_state=random_state)
+    rows = sample_rows(model, check_count("n", n), n_steps=n_steps, random_state=random_state, start=start)
     tile = image_shape(shape, rows.shape[1])
     ax = plot_rows(rows if tile else _units(model, rows), ax, shape=tile)
     if tile is None:
