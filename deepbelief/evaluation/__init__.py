@@ -14,16 +14,15 @@ from deepbelief.estimators.labels import as_labels, is_text, known_labels, rows_
 from deepbelief.estimators.sequences import is_list_of_arrays
 from deepbelief.estimators.views import layers_of
 from deepbelief.evaluation import measures
+from deepbelief.evaluation.densities import Density, Sequences
 from deepbelief.evaluation.measures import expected_accuracy, pca_error, wilson_interval
 from deepbelief.evaluation.results import (
     Classification,
     Codes,
     Columns,
-    Density,
     Evaluation,
     Reconstruction,
     Regression,
-    Sequences,
 )
 from deepbelief.likelihood import log_likelihood
 from deepbelief.recurrent import check_lengths

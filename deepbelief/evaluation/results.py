@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.evaluation.measures import wilson_interval
-from deepbelief.likelihood import AISEstimate, LogLikelihood
-from deepbelief.recurrent.likelihood import FrameLogLikelihood
 
 Array = NDArray[Any]
 Fact = tuple[str, str]
@@ -234,7 +232,7 @@ class Reconstruction(Evaluation):
         """Return names and values as people read them."""
         rows = []
         for depth, error in enumerate(self.errors, 1):
-            way = _arrows(self.sizes[: depth + 1])
+            way = arrows(self.sizes[: depth + 1])
             rows.append(("reconstruction" if depth == 1 else "", f"{error:.4g} squared error per row through {way}"))
         if self.pseudo_log_likelihood is not None:
             value = f"{self.pseudo_log_likelihood:.5g} nats per row, first layer, {self.pseudo_rows} rows"
@@ -288,7 +286,7 @@ class Codes(Evaluation):
     def facts(self) -> list[Fact]:
         """Return names and values as people read them."""
         rows = [
-            ("layers", _arrows((*self.sizes, *self.sizes[-2::-1]))),
+            ("layers", arrows((*self.sizes, *self.sizes[-2::-1]))),
             ("squared error", f"{self.squared_error:.5g} per row"),
         ]
         if self.pca_squared_error is not None:
@@ -317,116 +315,8 @@ class Codes(Evaluation):
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Sequences(Evaluation):
-    """Log-likelihood per frame of a model of sequences, and the accuracy of its predictions of the next frame.
-
-    Attributes
-    ----------
-    n_sequences : int
-    likelihood : FrameLogLikelihood
-    accuracy : float or None
-        TP / (TP + FP + FN), each in expectation; None where frames are not binary or no frame follows another.
-    """
-
-    n_sequences: int
-    likelihood: FrameLogLikelihood
-    accuracy: float | None
-
-    @property
-    def size(self) -> str:
-        """Size of the evaluated data in words."""
-        return f"{self.n_sequences} sequences, {len(self.row_errors)} frames"
-
-    def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
-        found = self.likelihood
-        rows = [
-            ("log-likelihood", f"{found.mean:.4f} nats per frame ({found.low:.4f} to {found.high:.4f})"),
-            ("log Z", found.method),
-        ]
-        if self.accuracy is not None:
-            rows.append(("accuracy", f"{100 * self.accuracy:.2f} % expected of the next frame, TP / (TP + FP + FN)"))
-        return rows
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values."""
-        found = self.likelihood
-        accuracy = {} if self.accuracy is None else {"accuracy": self.accuracy}
-        return {
-            "sequences": self.n_sequences,
-            "frames": len(self.row_errors),
-            "log_likelihood": found.mean,
-            "log_likelihood_interval": [found.low, found.high],
-            "method": found.method,
-            **accuracy,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Density(Evaluation):
-    """Log-likelihood of rows under a machine, or a lower bound on it under a stack, and how log Z was found.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-    likelihood : LogLikelihood
-    binarize : {"threshold", "sample"} or None
-        How grey levels became 0 and 1.
-    seed : int
-    """
-
-    sizes: tuple[int, ...]
-    likelihood: LogLikelihood
-    binarize: str | None
-    seed: int
-
-    def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
-        found, log_z = self.likelihood, self.likelihood.log_z
-        bound = "at least " if found.is_bound else ""
-        interval = f", {found.low:.3f} to {found.high:.3f} at 3 s.d.: quote {found.low:.2f}"
-        interval = "" if found.low == found.high else interval
-        rows = [
-            ("layers", _arrows(self.sizes)),
-            ("log-likelihood", f"{bound}{found.mean:.3f} nats per row{interval}"),
-            ("standard error", f"{found.standard_error:.3f}, of these rows as a sample of more"),
-        ]
-        if isinstance(log_z, AISEstimate):
-            how = f"{log_z.low:.3f} to {log_z.high:.3f}, by annealed importance sampling"
-            worth = f"{log_z.effective_sample_size:.1f} of {len(log_z.log_weights)} runs"
-            rows += [("log Z", f"{log_z.log_z:.3f}, {how}"), ("effective", worth)]
-        else:
-            rows.append(("log Z", f"{log_z:.4f}, by enumeration"))
-        names = {
-            None: "no: they are 0 and 1, or real values as they are",
-            "threshold": "1 from a half on",
-            "sample": f"drawn once, seed {self.seed}",
-        }
-        return [*rows, ("binarised", names[self.binarize])]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain values."""
-        found = self.likelihood
-        annealed = found.log_z if isinstance(found.log_z, AISEstimate) else None
-        return {
-            "rows": len(self.row_errors),
-            "sizes": list(self.sizes),
-            "log_likelihood": found.mean,
-            "log_likelihood_interval": [found.low, found.high],
-            "log_likelihood_standard_error": found.standard_error,
-            "lower_bound": found.is_bound,
-            "binarize": self.binarize,
-            "seed": self.seed,
-            "method": found.method,
-            "log_z": found.log_z if annealed is None else annealed.log_z,
-            "log_z_interval": None if annealed is None else [annealed.low, annealed.high],
-            "effective_sample_size": None if annealed is None else annealed.effective_sample_size,
-            "runs": None if annealed is None else len(annealed.log_weights),
-        }
-
-
-def _arrows(sizes: tuple[int, ...]) -> str:
+def arrows(sizes: tuple[int, ...]) -> str:
+    """Return layer sizes as ``784 -> 500 -> 250``."""
     return " -> ".join(str(size) for size in sizes)
 
 
