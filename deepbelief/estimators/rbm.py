@@ -10,18 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from deepbelief.backends import Backend
+from deepbelief.bounds import check_number
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
-from deepbelief.estimators.base import (
-    check_backend,
-    check_number,
-    check_rows,
-    on_device,
-    pretrain_on,
-    rbm_settings,
-    warn_diverged,
-)
+from deepbelief.estimators.base import check_backend, check_rows, on_device, pretrain_on, rbm_settings, warn_diverged
 from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.runs import describe_run
