@@ -1,7 +1,12 @@
 """Fixtures: every backend there is, and one that finds on any machine what would break on a GPU."""
 
 import importlib.util
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side leave each one thread, from before NumPy's import
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -18,13 +23,22 @@ if importlib.util.find_spec("deepbelief.cli") is None:
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the tests out that need a GPU, unless -m names them."""
+    """Mark the docstrings' examples slow; leave the tests out that need a GPU, unless -m names them."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("slow")
     if "gpu" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("gpu")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return how many processes -n auto starts: each takes seconds to import everything."""
+    return min(os.cpu_count() or 1, 8)
 
 
 BACKENDS = [

@@ -194,6 +194,7 @@ CHECKS = [unknown_rooms, upward_imports, foreign_imports, super_calls, unit_comp
 Check = Callable[[Path], list[str]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 def test_this_package_keeps_the_rules(check: Check) -> None:
     assert check(ROOT) == []

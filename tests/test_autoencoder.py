@@ -38,6 +38,7 @@ def pca_error(X, n):
     return np.square(pca.inverse_transform(pca.transform(X)) - X).sum(axis=1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"tied": True}, {"code": "sigmoid"}, {"loss": "squared_error"}], ids=str)
 def test_codes_of_digits_carry_more_than_pca_of_the_same_size(settings):
     X = load_digits().data / 16
@@ -45,6 +46,7 @@ def test_codes_of_digits_carry_more_than_pca_of_the_same_size(settings):
     assert autoencoder.reconstruction_error(X).mean() < 0.8 * pca_error(X, 10)
 
 
+@pytest.mark.slow
 def test_real_valued_rows_come_back_in_their_own_units(curve):
     deviations = curve.std(axis=0)
     autoencoder = DeepAutoencoder((16, 1), max_iter=100, random_state=0).fit(curve)

@@ -143,6 +143,7 @@ def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
 
 
 # Among the shapes are rows that end within a block.
+@pytest.mark.slow
 @pairwise(
     bk=EVERY,
     shape=[(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)],
@@ -396,6 +397,7 @@ def test_nothing_is_done_to_empty_arrays(bk, dtype):
     np.testing.assert_array_equal(bk.to_numpy(bk.weigh(empty, filled(bk, (0, 1), dtype), out)), 0)
 
 
+@pytest.mark.slow
 @pairwise(
     bk=EVERY,
     shape=[(20, 9, 4), (12, 1, 1), (300, 7, 130), (15, 30, 129)],

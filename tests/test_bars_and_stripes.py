@@ -8,6 +8,8 @@ import pytest
 
 from deepbelief import RBM
 
+pytestmark = pytest.mark.slow
+
 
 def bars_and_stripes(n):
     """The distinct patterns of n x n pixels whose rows, or whose columns, are all alike."""

@@ -124,6 +124,7 @@ PRETRAINING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRETRAINING)
 def test_pretraining_stopped_at_every_update(tmp_path, name):
     settings = {"random_state": 3, "n_passes": 2} | PRETRAINING[name]
@@ -161,6 +162,7 @@ FINE_TUNING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINE_TUNING)
 def test_fine_tuning_stopped_at_every_update(tmp_path, name):
     settings = TUNED | FINE_TUNING[name]
@@ -177,6 +179,7 @@ def test_a_regressor(tmp_path):
     stop_everywhere(lambda **more: DBNRegressor((6,), **TUNED, **more), tmp_path, ROWS, NUMBERS, n_updates=2 + 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_an_autoencoder(tmp_path, tied):
     stop_everywhere(
@@ -617,6 +620,7 @@ def long_fit(path, gradient):
     return clf.fit(rows, rows[:, 0] > 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="fork and SIGKILL")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("gradient", ["cd", "pcd"])

@@ -48,6 +48,7 @@ def spy_on(monkeypatch, name, module=tuning):
     return seen
 
 
+@pytest.mark.slow
 def test_defaults_learn_blobs_scaled_or_not():
     X, y = make_blobs(300, centers=4, n_features=6, random_state=0)
     for rows in (X, (X - X.min(axis=0)) / np.ptp(X, axis=0)):

@@ -8,6 +8,8 @@ from cli_runs import TINY, bad, good, run
 
 from deepbelief.cli._progress import PlainReporter
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed")
 
 

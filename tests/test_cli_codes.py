@@ -120,6 +120,7 @@ def test_files_larger_than_a_block_are_decoded_in_blocks(folder, monkeypatch):
     assert sum(most) == len(np.load("back.npy")) == 100
 
 
+@pytest.mark.slow
 def test_minmax_scaled_rows_come_back_in_the_units_of_the_data(folder):
     rng = np.random.default_rng(3)
     table = np.column_stack([rng.uniform(-5, 5, 150), rng.uniform(100, 200, 150), rng.uniform(0, 1e-3, 150)])

@@ -360,6 +360,7 @@ def test_a_resumed_run_appends_to_its_own_log_only(tmp_path):
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_results_that_do_not_fit_anywhere(tmp_path):
     path = put_model(tmp_path, "classifier")

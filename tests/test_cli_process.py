@@ -16,7 +16,10 @@ import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, process, put_model, snapshot
 from rich.console import Console
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals"),
+    pytest.mark.slow,
+]
 
 # A shell may have started the tests with Ctrl-C ignored, which children inherit.
 HEARS_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -107,6 +107,7 @@ def test_a_classifier_does_not_become_a_regressor(tmp_path):
     assert "make a regressor from the pretrained file" in bad("finetune", path, "--regression")
 
 
+@pytest.mark.slow
 def test_a_report_tells_what_it_is():
     pytest.importorskip("matplotlib")
     fine_tune()

@@ -29,6 +29,8 @@ from deepbelief.plotting import (
     to_png,
 )
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "source", "br", "hr", "link", "input", "base"}
 INK = {"light": "#1b1b1f", "dark": "#ececf0"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;b&gt; \x1b[31m\x07 \u202e\nnext"

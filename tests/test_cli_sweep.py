@@ -116,6 +116,7 @@ def test_help_shows_an_example():
     assert "deepbelief sweep digits28 --layers 500" in good("sweep", "--help").stdout
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own_results_and_progress_go_their_ways():
     done = process("sweep", *TINY, "--rates", "0.1,1e-9")
     assert done.returncode == 0, done.stderr

@@ -333,6 +333,7 @@ def test_layers_parse_as_they_are_written(sizes):
         assert Layers().convert(text, None, None) == tuple(sizes)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=12))
 def test_any_layers_end_in_a_line_or_a_usage_error(text):

@@ -555,6 +555,7 @@ def test_labels_that_contradict_each_other_are_named(noise):
     assert "Rows 0 and 1" in result.advice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_a_wide_autoencoder_learns_rows_by_heart_and_a_narrow_one_does_not(loss, noise):
     X, _ = noise
@@ -813,6 +814,7 @@ def test_runs_start_equal_and_see_the_same_minibatches(kind, causes, monkeypatch
         assert of_epoch.count(of_epoch[0]) == 3
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_how_many_run_at_a_time_nor_where(causes):
     one, two = (learning_rate_sweep(SMALL_RBM, causes[0], n_jobs=n) for n in (1, 2))
     with parallel_config(backend="loky", n_jobs=2):

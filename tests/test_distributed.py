@@ -34,6 +34,8 @@ from deepbelief.sources import ArraySource, Scaling, as_source, column_statistic
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, Run
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 psutil = pytest.importorskip("psutil")

@@ -134,6 +134,7 @@ def assert_same_bits(one, other):
     assert without_times[0] == without_times[1]
 
 
+@pytest.mark.slow
 @EACH
 def test_one_seed_gives_the_same_bits_and_another_gives_others(estimator, bits):
     first = clone(estimator).fit(*bits)
@@ -234,6 +235,7 @@ def test_rows_of_another_device_are_refused_with_both_remedies(bits, fake_device
         RBM(2, n_iter=1).fit(bits[0]).transform(rows)
 
 
+@pytest.mark.slow
 @EACH
 def test_sparse_rows_train_to_the_same_bits_and_never_become_dense_as_a_whole(estimator, bits, monkeypatch):
     X, y = np.tile(bits[0], (30, 1)), np.tile(bits[1], 30)
@@ -256,6 +258,7 @@ def test_sparse_rows_train_to_the_same_bits_and_never_become_dense_as_a_whole(es
     assert 0 < max(largest) <= 2048 < len(X)
 
 
+@pytest.mark.slow
 @EACH
 def test_other_dtypes_count_as_float32(estimator, bits):
     X, y = bits

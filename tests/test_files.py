@@ -110,6 +110,7 @@ def assert_same_state(one, other, where=""):
         assert one == other, where
 
 
+@pytest.mark.slow
 def test_everything_comes_back(fitted, back):
     one, other = vars(fitted), vars(back)
     listed = {"hidden_layer_sizes"}  # a list comes back as a tuple
@@ -120,6 +121,7 @@ def test_everything_comes_back(fitted, back):
         assert tuple(one[name]) == other[name]
 
 
+@pytest.mark.slow
 def test_predictions_are_the_same_to_the_bit(fitted, back, data):
     methods = [
         "transform",
@@ -140,6 +142,7 @@ def test_predictions_are_the_same_to_the_bit(fitted, back, data):
             assert_same_state(*(getattr(e, method)(*arguments, **extra) for e in (fitted, back)))
 
 
+@pytest.mark.slow
 def test_a_loaded_model_trains_on_as_the_saved_one_would(fitted, back, data, request):
     import copy
 
@@ -157,6 +160,7 @@ def test_a_loaded_model_trains_on_as_the_saved_one_would(fitted, back, data, req
         assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_saving_again_gives_the_same_bytes(back, tmp_path):
     save(back, tmp_path / "one.h5")
     save(load(tmp_path / "one.h5"), tmp_path / "two.h5")
@@ -343,6 +347,7 @@ def refuse(model, match, tmp_path):
         load(tmp_path / "hostile.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in COUNTS.items() for n in names])
 def test_counters_that_do_not_count(files, kind, name, tmp_path):
     for value in ("x", -1, 1.5, float("nan"), float("inf"), None, True, [1], {}):
@@ -350,6 +355,7 @@ def test_counters_that_do_not_count(files, kind, name, tmp_path):
     refuse(without(files[kind], "attributes", name), f"lacks '{name}'", tmp_path)
 
 
+@pytest.mark.slow
 def test_arrays_that_do_not_belong(files, tmp_path):
     for model in files.values():
         for name, array in model.arrays.items():
@@ -450,6 +456,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "value"), BAD)
 def test_settings_in_a_file_are_checked(files, kind, name, value, tmp_path):
     refuse(

@@ -93,6 +93,7 @@ MODELS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=MODELS)
 def test_what_is_written_comes_back(path, model):
@@ -194,6 +195,7 @@ def test_describe(path):
 # Every cut and every flipped byte is found
 
 
+@pytest.mark.slow
 def test_every_cut_is_found(path):
     write(path, small())
     content = path.read_bytes()
@@ -203,6 +205,7 @@ def test_every_cut_is_found(path):
             read(path)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_is_found(path):
     write(path, small())
     content = path.read_bytes()

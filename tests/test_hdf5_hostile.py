@@ -270,6 +270,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused(path, name):
     change, match = HOSTILE[name]
@@ -304,6 +305,7 @@ def test_garbage_with_a_correct_checksum_is_refused(path):
         refused(path)
 
 
+@pytest.mark.slow
 def test_mutilated_files_with_a_correct_checksum_never_crash(path):
     write(path, small())
     body = path.read_bytes()[512:]

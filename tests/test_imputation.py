@@ -121,6 +121,7 @@ def test_what_is_known_stays_as_it_was(two_patterns, fake_device):
     assert type(on_device.sample(2, n_steps=3)) is np.ndarray
 
 
+@pytest.mark.slow
 def test_filled_in_columns_are_in_the_units_of_the_data():
     rng = np.random.default_rng(0)
     common = rng.normal(size=(400, 1))

@@ -9,6 +9,8 @@ import scipy.sparse
 from deepbelief import DBN, RBM
 from deepbelief.sources import ArraySource, ScaledSource
 
+pytestmark = pytest.mark.slow
+
 N, WIDTH = 20_000, 128
 DATA = N * WIDTH * 4  # bytes of the rows as float32
 

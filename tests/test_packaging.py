@@ -57,6 +57,7 @@ def test_import_is_lazy():
     assert heavy == ""
 
 
+@pytest.mark.slow
 def test_public_names_come_on_first_use():
     names = run(
         "import deepbelief\n"

@@ -429,6 +429,7 @@ def test_axes_are_taken_and_given_back(function, dbn, X):
     assert new.figure.axes == [new]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_figures_become_pngs_for_light_and_dark_pages(function, dbn, X):
     ax = function(dbn, X)
@@ -453,6 +454,7 @@ def test_the_ground_of_a_chart_shows_through():
     assert (inner == 0).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_no_global_state_and_no_display():
     code = (
         "import sys, warnings, numpy as np\n"
@@ -547,6 +549,7 @@ def test_what_cannot_be_drawn_is_said(dbn, clf, X):
             call()
 
 
+@pytest.mark.slow
 def test_weights_of_any_size_can_be_drawn():
     for size, dtype in [(0.0, np.float32), (1e-30, np.float32), (1e38, np.float32), (1e99, np.float64)]:
         W = np.full((9, 2), size, dtype)

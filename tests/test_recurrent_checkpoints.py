@@ -31,6 +31,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_stopped_at_every_update(tmp_path, name):
     settings, rows, n_updates = RUNS[name]

@@ -46,6 +46,7 @@ def spy_on_finetune(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"solver": "sgd"}, {"activation": "tanh"}, {"rbm": RBM(hidden="rectified")}])
 def test_it_learns_as_it_comes(data, settings):
     X, y = data
@@ -71,6 +72,7 @@ def test_prediction_is_the_network_written_out(data, many):
     assert [c.shape for c in regressor.coefs_] == [(5, 8), (8, 6), (6, 2 if many else 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(("scale", "shift"), [(1024.0, 0.0), (-3.7, 1e4), (1e-200, 0.0), (1e150, -1e150)])
 def test_predictions_follow_an_affine_change_of_y(data, scale, shift, early_stopping):
@@ -146,6 +148,7 @@ def test_gradient_of_the_mean_squared_error_is_that_of_finite_differences(data, 
         assert np.linalg.norm(g - expected) / (np.linalg.norm(g) + np.linalg.norm(expected)) < 1e-7
 
 
+@pytest.mark.slow
 def test_the_history_tells_the_rmse_in_the_unit_of_y(data, monkeypatch):
     X, y = data
     seen = spy_on_finetune(monkeypatch)
@@ -200,6 +203,7 @@ def test_pretrained_takes_a_stack(data, stack):
     assert {r["phase"] for r in regressor.history_} == {"finetune"}
 
 
+@pytest.mark.slow
 def test_sgd_takes_smaller_steps_on_wider_layers(data):
     rates = []
     for width in (20, 100, 1000):
@@ -219,6 +223,7 @@ def test_a_loss_of_ones_own(data):
     assert "rmse" not in own.history_[-1]
 
 
+@pytest.mark.slow
 def test_targets_of_every_kind(data):
     X, y = data
     whole = np.round(10 * y)

@@ -192,6 +192,7 @@ def test_what_is_spilled_has_no_name(tmp_path, monkeypatch):
         np.testing.assert_array_equal(source.take(rows, out), truth[rows])
 
 
+@pytest.mark.slow
 def test_rows_and_labels_stay_together(stored):
     rows = table(400)
     clf = DBNClassifier((16,), rbm=RBM(**QUICK), max_iter=15, batch_size=10, solver="adam", random_state=0)
@@ -202,6 +203,7 @@ def test_rows_and_labels_stay_together(stored):
     assert held.score(rows, np.where(rows[:, 3] > 0, "a", "b")) > 0.97
 
 
+@pytest.mark.slow
 def test_an_autoencoder_of_a_file(stored):
     rows = np.repeat(np.eye(4, 12, dtype=np.float32), 50, axis=0)  # sorted by class
     model = DeepAutoencoder((6, 3), rbm=RBM(n_iter=5), max_iter=30, learning_rate_init=0.03, random_state=0)
@@ -227,6 +229,7 @@ def test_sparse_rows_keep_the_order_of_dense_ones():
     np.testing.assert_array_equal(small.components_, RBM(5, random_state=0, **QUICK).fit(table()).components_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pretraining", "fine-tuning"])
 def test_training_on_a_file_goes_on_anywhere(tmp_path, stored, kind, few_at_a_time):
     dataset = stored(table(60))

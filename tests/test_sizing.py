@@ -263,6 +263,7 @@ def test_advice_on_minibatches(batch_size, n_rows, least, word):
     assert bool(word) == bool(advice)
 
 
+@pytest.mark.slow
 def test_estimators_warn_once_of_wasteful_minibatches():
     X = np.random.default_rng(0).random((1000, 4))
     rbm = RBM(3, n_iter=1, batch_size=1)

@@ -73,6 +73,7 @@ def make(kind, dtype, folder):
 
 
 # Each source with three dtypes, each dtype in three sources.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [

@@ -48,6 +48,7 @@ def test_the_gradient_is_that_of_the_exact_likelihood(bk, share):
     np.testing.assert_allclose(got, share * np.array(slopes), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_variances_become_those_of_the_noise():
     X = noisy()
     fixed, learned = (
