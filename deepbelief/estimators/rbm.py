@@ -117,8 +117,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
         from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
     verbose : int, Reporter or list of Reporter, default=0
-        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
-        1 prints a line per epoch.
+        1 prints a line per epoch; reporters are told of it, and may ask to stop.
     random_state : int, Generator, RandomState or None, default=None
         None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
@@ -312,21 +311,17 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         return self
 
     def _scale_new_columns(self, source: RowSource, settings: RBMSettings) -> None:
-        """Take mean and scale of columns that were constant in all earlier batches from the first in which they vary.
-
-        Until then such a column entered as 0, so that nothing was learned which another scale would change.
-        """
+        """Scale columns that were constant until now, and so entered as 0, by the first batch in which they vary."""
         waiting = getattr(self, "_unscaled", None)
         if waiting is None or not waiting.any():
             return
         found = waiting & ~column_statistics(source).constant(source.dtype)
         if found.any():
-            mean, scale = choose_visible(self.weights_.visible, source, scale=settings.scale)[1:3]
             before, dtype = self.weights_, self.weights_.W.dtype
-            self.weights_ = replace(
-                before, mean=np.asarray(np.where(found, mean, before.mean), dtype),
-                scale=np.asarray(np.where(found, scale, before.scale), dtype),
-            )  # fmt: skip
+            chosen = choose_visible(before.visible, source, scale=settings.scale)[1:3]
+            pairs = zip(chosen, (before.mean, before.scale), strict=True)
+            mean, scale = (np.asarray(np.where(found, new, old), dtype) for new, old in pairs)
+            self.weights_ = replace(before, mean=mean, scale=scale)
             self._unscaled = waiting & ~found
 
     def _train_once(self, entering: RowSource, settings: RBMSettings, bk: Backend) -> None:
