@@ -10,6 +10,7 @@ from sklearn.base import clone
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, hdf5, load, save
 from deepbelief.activations import Tanh
 from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.estimators import rbm_state
 from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
 from deepbelief.gradients import CD, PT, Denoising
 from deepbelief.optimizers import SGD
@@ -233,6 +234,29 @@ def test_a_model_for_likelihood_goes_on_from_its_file(data, tmp_path):
     refuse(changed(model, "arrays", **{"state.averaging.n": np.array([-1])}), "negative number in n", tmp_path)
     for names in (3, {"gradient": 3}, ["gradient"]):
         refuse(changed(model, "attributes", state=names), "must list the names", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gradient": "fpcd", "centered": True, "averaging": 0.9, "sparsity_target": 0.2}, {}]
+)
+def test_the_state_in_a_file_of_the_first_releases_is_read(data, settings):
+    """They had another name for each array, and none for what was not in use."""
+    rbm = RBM(4, n_iter=3, batch_size=10, warm_start=True, random_state=0, **settings).fit(data[0])
+    rbm._state.arrays["averaging"] = rbm._state.arrays.get("averaging", {}) and {
+        **rbm._state.arrays["averaging"], "n": np.array([5])
+    }  # fmt: skip
+    model = to_model_file(rbm, {})
+    arrays = dict(model.arrays)
+    for former, (owner, name) in rbm_state.FORMER.items():
+        if (key := f"state.{owner}.{name}") in arrays:
+            arrays[former] = arrays.pop(key)
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("state.")}
+    averaged = {"averaged": 5 if settings else 0}
+    attributes = {name: value for name, value in model.attributes.items() if name != "state"} | averaged
+    params = {name: value for name, value in model.params.items() if name not in ("components", "solver")}
+    back = from_model_file(replace(model, params=params, arrays=arrays, attributes=attributes))
+    assert {"fast_1", "offset", "average_2", "activity"} <= arrays.keys() or not settings
+    np.testing.assert_array_equal(back.fit(data[0]).weights_.W, rbm.fit(data[0]).weights_.W)
 
 
 def test_settings_that_are_not_plain_become_what_they_amount_to(data, tmp_path):
