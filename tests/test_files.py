@@ -367,8 +367,9 @@ def refuse(model, match, tmp_path):
         from_model_file(model)
     assert "\n" not in str(caught.value)
     hdf5.write(tmp_path / "hostile.h5", model)
-    with pytest.raises(FileFormatError, match=match):
+    with pytest.raises(FileFormatError, match=match) as caught:
         load(tmp_path / "hostile.h5")
+    assert str(caught.value).startswith(str(tmp_path / "hostile.h5"))
 
 
 @pytest.mark.slow

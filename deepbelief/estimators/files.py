@@ -104,7 +104,11 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> An
     DataError
         If there is no such file.
     """
-    return from_model_file(hdf5.read(path, memory_limit=memory_limit))
+    model = hdf5.read(path, memory_limit=memory_limit)
+    try:
+        return from_model_file(model)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def with_own_scaling(model: ModelFile) -> ModelFile:
