@@ -286,7 +286,8 @@ def _open(model: Model, spec: str, where: Metadata) -> DataSet:
             else ""
         )
         raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
-    if model.scale == "255" and float(column_statistics(data.rows).max.max()) < 1.5:
+    statistics = column_statistics(data.rows)  # refuses values that are not finite
+    if model.scale == "255" and float(statistics.max.max()) < 1.5:
         warnings.warn(
             f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255",
             DataWarning,

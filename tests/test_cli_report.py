@@ -402,7 +402,7 @@ def test_the_test_split_is_the_default(tmp_path):
     good("pretrain", "mnist", "--data-dir", "mnist", *TINY[3:], "--out", "m.h5")
     page = report("m.h5")
     assert "mnist:test, 60 rows" in page.sections["The model"]
-    rows = (images[200:260].reshape(60, 64) / np.float32(255)).astype(np.float32)
+    rows = images[200:260].reshape(60, 64).astype(np.float32)
     picture = expected(plot_reconstructions(load("m.h5"), shown(rows, 10)))
     assert page.pictures["Reconstructions"][0][1:] == picture
 

@@ -269,3 +269,12 @@ def test_a_column_constant_in_the_first_batch_is_learned_later(scale):
     missing = np.where(np.arange(3) == 1, np.nan, rows[50:150])
     filled = rbm.impute(missing, method="mean_field")[:, 1]
     assert np.corrcoef(filled, rows[50:150, 1])[0, 1] > 0.9
+
+
+def test_a_stack_of_scaled_bits_knows_rows_in_other_units():
+    stack = DBN((5,), rbm=RBM(scale="255", n_iter=1), random_state=0).fit(GREY).stack_
+    with pytest.warns(DataWarning, match="in other units"):
+        DBNClassifier(pretrained=stack, max_iter=1, random_state=0).fit(BITS, Y)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*in other units")
+        DBNClassifier(pretrained=stack, max_iter=1, random_state=0).fit(GREY, Y)

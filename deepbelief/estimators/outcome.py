@@ -102,8 +102,11 @@ def _warn(message: str) -> None:
 
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:
     """Warn of rows in other units than those that a stack was pretrained on."""
+    by_means = first.visible_unit.unit_interval
+    if by_means and first.mean is not None:
+        statistics = statistics.scaled(first.mean, first.scale)
     mean, deviation = statistics.mean, np.sqrt(statistics.var)
-    if first.mean is not None and first.scale is not None:
+    if not by_means and first.mean is not None and first.scale is not None:
         alive = deviation > 0
         if not alive.any():
             return
