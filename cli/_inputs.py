@@ -19,6 +19,7 @@ from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
 
+from ._columns import label_record, matched, model_names
 from ._text import clean
 
 Metadata = dict[str, Any]
@@ -142,7 +143,7 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
         "source": data.source_path,
         "name": data.name,
         "rows": data.rows.shape[0],
-        "labels": absolute(labels),
+        "labels": absolute(label_record(data, labels)),
         "limit": limit,
         "data_dir": None if data_dir is None else str(Path(data_dir).expanduser().resolve()),
     }
@@ -269,23 +270,19 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
     if need_labels:
         return str(recorded)
     try:
-        width = open_data(spec, scale="none", limit=1).rows.shape[1]
+        first = open_data(spec, scale="none", limit=1, n_features=model.n_features)
     except DataError:  # a column of words
         return str(recorded)
-    return None if width == model.n_features else str(recorded)
+    names = model_names(model)
+    if first.feature_names is not None and names is not None:
+        return str(recorded) if recorded in first.feature_names and recorded not in names else None
+    return None if first.rows.shape[1] == model.n_features else str(recorded)
 
 
 def _open(model: Model, spec: str, where: Metadata) -> DataSet:
     """Open data and check that they fit the model."""
     data = open_data(spec, scale="none", n_features=model.n_features, **where)
-    width = data.rows.shape[1]
-    if width != model.n_features:
-        hint = (
-            "; name the column of the labels with --labels"
-            if width == model.n_features + 1 and not where["labels"]
-            else ""
-        )
-        raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
+    data = matched(model, spec, data)
     statistics = column_statistics(data.rows)  # refuses values that are not finite
     if model.scale == "255" and float(statistics.max.max()) < 1.5:
         warnings.warn(

@@ -34,6 +34,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     from deepbelief.sources import blocks, column_statistics
     from deepbelief.training import BLOCK_ROWS
 
+    from ._columns import model_names
     from ._files import check_output
     from ._inputs import read_model
     from ._rows import STDOUT, check_format, writing
@@ -53,7 +54,8 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     shape = (data.rows.shape[0], n_features)
     check_width(loaded, codes, data.rows.shape[1])
     column_statistics(data.rows)  # refuses values that are not finite
-    with writing(out, shape=shape, dtype=dtype, header=[f"x{i}" for i in range(n_features)], name="rows") as writer:
+    header = model_names(loaded) or [f"x{i}" for i in range(n_features)]
+    with writing(out, shape=shape, dtype=dtype, header=header, name="rows") as writer:
         for block in blocks(data.rows, BLOCK_ROWS):
             writer.write(units(decode(block)))
     if out != STDOUT:

@@ -62,7 +62,7 @@ def encoder(model: Any, bk: Any) -> Any:
     """Return the function that encodes a block of rows."""
     from deepbelief.errors import SettingError
     from deepbelief.pretraining import transform
-    from deepbelief.sources import as_source
+    from deepbelief.sources import as_source, named
     from deepbelief.stack import Stack
 
     if isinstance(model.estimator, Stack):
@@ -70,4 +70,5 @@ def encoder(model: Any, bk: Any) -> Any:
     estimator = model.estimator.set_params(backend=bk.name)
     if not hasattr(estimator, "transform"):
         raise SettingError(f"{model.path} holds a {model.kind}, which has no codes: use predict or sample")
-    return lambda block: estimator.transform(as_source(block))
+    names = getattr(estimator, "feature_names_in_", None)
+    return lambda block: estimator.transform(named(as_source(block), names))

@@ -23,6 +23,7 @@ from deepbelief.sources.files import first_rows, read, split_spec
 from deepbelief.sources.idx import has_idx_files, read_idx_folder
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.scaling import Scaling
+from deepbelief.sources.suspects import warn_of_suspects
 
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
 OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
@@ -46,6 +47,8 @@ class DataSet:
     scale : Scaling
         Pass it to `open` as ``scale=`` to treat other data alike.
     feature_names : list of str or None
+    label_name : str or None
+        Name of the column of the labels, where it has one.
     """
 
     rows: RowSource
@@ -54,6 +57,7 @@ class DataSet:
     source_path: str
     scale: Scaling
     feature_names: list[str] | None = field(default=None, repr=False)
+    label_name: str | None = field(default=None, repr=False)
 
     @property
     def scaling(self) -> str:
@@ -122,8 +126,12 @@ def open(
         path, part = split_spec(spec)
         name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
         origin = str(path.resolve()) + (f":{part}" if part else "")
-    scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, content.feature_names)
-    return DataSet(scaling.apply(content.rows), content.labels, name, origin, scaling, content.feature_names)
+        if content.labels is None and n_features is None:
+            warn_of_suspects(spec, content)
+    names = content.feature_names
+    scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, names)
+    rows = scaling.apply(content.rows)
+    return DataSet(rows, content.labels, name, origin, scaling, names, content.label_name)
 
 
 def _short_name(path: Path) -> str:

@@ -31,6 +31,7 @@ def fine_tune(*options):
     return good("finetune", "table.h5", "--regression", "--epochs", 20, "--seed", 2, *options)
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_finetune_trains_what_python_trains(table):
     X, y = table
     result = fine_tune("--early-stopping", "--learning-rate", 0.01)
@@ -48,6 +49,7 @@ def test_finetune_trains_what_python_trains(table):
     assert "held-out rmse" in result.stderr
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_evaluate_agrees_with_scikit_learn(table):
     X, y = table
     fine_tune()
@@ -64,6 +66,7 @@ def test_evaluate_agrees_with_scikit_learn(table):
     assert "all labels are the same" in good("evaluate", "table-tuned.h5", "flat.npz", "--labels", "y").stdout
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_predict_writes_values(table):
     X, _ = table
     fine_tune()

@@ -89,6 +89,7 @@ def test_many_classes_are_told_by_their_largest_confusions(tmp_path):
     assert len(out.splitlines()) < 20
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_labels_may_be_words(tmp_path):
     words = np.array(["näll", "one", "two, or so"])[labels() % 3]
     with Path("words.csv").open("w", newline="") as file:

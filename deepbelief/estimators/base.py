@@ -38,7 +38,9 @@ from deepbelief.sources import (
     check_sparse,
     checked,
     is_stored,
+    names_of,
 )
+from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack
 from deepbelief.training import Run, split_rows
 from deepbelief.units import get_unit
@@ -130,8 +132,35 @@ def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: i
     if source.shape[0] < min_rows:
         name = type(estimator).__name__
         raise DataError(f"found {source.shape[0]} sample(s) while a minimum of {min_rows} is required by {name}")
-    # Number and names of features only; a source has no names, so those of an earlier fit go.
-    validate_data(estimator, source, reset=reset, skip_check_array=True)
+    names = names_of(source)
+    fitted = getattr(estimator, "feature_names_in_", None)
+    if names is None or (not reset and fitted is None):
+        # Number and names of features only; those of an earlier fit go where the source has none.
+        validate_data(estimator, source, reset=reset, skip_check_array=True)
+        return
+    if reset:
+        validate_data(estimator, source, reset=True, skip_check_array=True)
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+        return
+    check_names(fitted, names, type(estimator).__name__)
+    with warnings.catch_warnings():  # a source has names that scikit-learn does not know
+        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        validate_data(estimator, source, reset=False, skip_check_array=True)
+
+
+def check_names(fitted: Any, names: Any, what: str) -> None:
+    """Raise DataError unless the columns have the names, in the order, of those that a model was fitted on."""
+    fitted, names = [str(name) for name in fitted], [str(name) for name in names]
+    if fitted == names:
+        return
+    if sorted(fitted) == sorted(names):
+        raise DataError(f"the columns must be in the order of those that {what} was fitted on: {names_text(fitted)}")
+    told = {
+        "missing": [name for name in fitted if name not in set(names)],
+        "new": [name for name in names if name not in set(fitted)],
+    }
+    shown = "; ".join(f"{word}: {names_text(some)}" for word, some in told.items() if some)
+    raise DataError(f"the columns are not those that {what} was fitted on ({shown})")
 
 
 def on_device(result: Array, X: Any, bk: Backend) -> Any:

@@ -13,7 +13,7 @@ from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
-from deepbelief.estimators.base import check_flags, check_number, check_sizes
+from deepbelief.estimators.base import check_flags, check_names, check_number, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.estimators.outcome import check_units
 from deepbelief.fields import restoring
@@ -172,7 +172,9 @@ def stack_to_tune(
         )  # fmt: skip
         return result.stack, result.history
     statistics = column_statistics(source)  # refuses values that are not finite
-    stack = given_stack(estimator.pretrained)
+    stack, names = given_stack(estimator.pretrained), getattr(estimator.pretrained, "feature_names_in_", None)
+    if names is not None and hasattr(estimator, "feature_names_in_"):
+        check_names(names, estimator.feature_names_in_, "the pretrained model")
     if stack.sizes[0] != source.shape[1]:
         raise DataError(f"X has {source.shape[1]} features, the pretrained stack expects {stack.sizes[0]}")
     wished = estimator.hidden_layer_sizes

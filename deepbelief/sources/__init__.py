@@ -2,6 +2,7 @@
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
 from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_domain, column_statistics, refuse_foreign
+from deepbelief.sources.columns import ColumnsSource, match_columns, named, names_of
 from deepbelief.sources.content import Content
 from deepbelief.sources.convert import as_source, is_stored
 from deepbelief.sources.entering import (
@@ -41,6 +42,7 @@ __all__ = [
     "SCALES",
     "ArraySource",
     "ColumnStatistics",
+    "ColumnsSource",
     "ComputedSource",
     "Content",
     "EnteringSource",
@@ -75,6 +77,9 @@ __all__ = [
     "fits_on_disk",
     "grey_levels",
     "is_stored",
+    "match_columns",
+    "named",
+    "names_of",
     "read",
     "refuse_foreign",
     "scaled",

@@ -187,7 +187,7 @@ def first_rows(content: Content, limit: int | None) -> Content:
     if limit is None or limit >= rows.shape[0]:
         return content
     if isinstance(rows, ArraySource):
-        rows = ArraySource(rows.array[:limit], compact=rows.compact)
+        rows = ArraySource(rows.array[:limit], rows.feature_names, compact=rows.compact)
     elif isinstance(rows, SparseSource):
         rows = SparseSource(rows.matrix[:limit])
     else:

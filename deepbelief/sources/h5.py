@@ -7,13 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
+from deepbelief.sources.columns import named
 from deepbelief.sources.content import (
+    FEATURE_NAMES,
     IN_MEMORY,
     ROW_LIMIT,
     Content,
     check_declared_size,
     choose_table,
     names_text,
+    names_vector,
     table,
 )
 from deepbelief.sources.label_values import label_vector, text_labels
@@ -103,12 +106,26 @@ def read_h5(path: Path, part: str | None = None, labels: str | None = None) -> C
         whole = dataset.dtype.kind in "biu"
         found = None if labels is None else _labels(path, file, labels)
         if dataset.size * dataset.dtype.itemsize <= IN_MEMORY:
-            return Content(ArraySource(table(dataset[()])), found, whole)
+            array = table(dataset[()])
+            names = _feature_names(path, file, array.shape)
+            return Content(ArraySource(array, names), found, whole, names)
         keep_open = True
-        return Content(HDF5Source(dataset), found, whole)
+        rows, names = HDF5Source(dataset), _feature_names(path, file, dataset.shape)
+        return Content(named(rows, names), found, whole, names)
     finally:
         if not keep_open:
             file.close()
+
+
+def _feature_names(path: Path, file: Any, shape: tuple[int, ...]) -> list[str] | None:
+    """Return the names of the columns, from a dataset of this name beside the rows; None where there is none."""
+    import h5py
+
+    if not isinstance(file.get(FEATURE_NAMES, getlink=True), h5py.HardLink) or len(shape) != 2:
+        return None
+    dataset = _dataset(path, file, FEATURE_NAMES)
+    check_declared_size(path, dataset.shape, dataset.dtype.itemsize)
+    return names_vector(dataset[()], shape[1], str(path))
 
 
 def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:

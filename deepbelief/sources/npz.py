@@ -95,7 +95,7 @@ def read_npz(path: Path, part: str | None, labels: str | None) -> Content:
         names = None
         if FEATURE_NAMES in keys and array.ndim == 2:
             names = names_vector(_array(path, archive, FEATURE_NAMES), array.shape[1], str(path))
-    return Content(ArraySource(array), found, array.dtype.kind in "biu", names)
+    return Content(ArraySource(array, names), found, array.dtype.kind in "biu", names)
 
 
 def read_npz_labels(path: Path, part: str | None) -> NDArray[Any]:

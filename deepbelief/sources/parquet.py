@@ -117,7 +117,7 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
     check_declared_size(path, source.shape, source.dtype.itemsize, limit=2**63)
     rows: Any = source
     if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
-        rows = ArraySource(source.take(slice(0, source.shape[0])))
+        rows = ArraySource(source.take(slice(0, source.shape[0])), source.feature_names)
         file.close()
     return Content(rows, found, source.whole, source.feature_names, labels)
 

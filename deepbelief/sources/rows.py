@@ -137,6 +137,8 @@ class ArraySource:
     Parameters
     ----------
     array : ndarray of shape (n_rows, n_features)
+    feature_names : list of str, optional
+        Names of the columns.
     compact : bool
         Whether the dtype was chosen by a reader to save memory, and says nothing about the values.
 
@@ -148,8 +150,9 @@ class ArraySource:
            [1., 0., 0.]], dtype=float32)
     """
 
-    def __init__(self, array: NDArray[Any], *, compact: bool = False) -> None:
+    def __init__(self, array: NDArray[Any], feature_names: list[str] | None = None, *, compact: bool = False) -> None:
         self.array, self.compact = np.asarray(array), compact
+        self.feature_names = feature_names
         self.shape = check_shape(self.array.shape)
         self.dtype = row_dtype(self.array.dtype)
         # np.take copies the whole array first unless it is C-contiguous, aligned and in native byte order.

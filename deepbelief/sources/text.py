@@ -171,10 +171,11 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
     if not chunks:
         raise DataError(f"{path}: there are no rows below the header")
     names = [layout.header[i] for i in layout.features] if layout.header else None
+    rows = ArraySource(_join(chunks), names, compact=True)
     if layout.label is None:
-        return Content(ArraySource(_join(chunks), compact=True), None, whole, names)
+        return Content(rows, None, whole, names)
     label_name = layout.header[layout.label] if layout.header else None
-    return Content(ArraySource(_join(chunks), compact=True), parse_labels(words, str(path)), whole, names, label_name)
+    return Content(rows, parse_labels(words, str(path)), whole, names, label_name)
 
 
 def _head(numbered: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
