@@ -6,6 +6,7 @@ test split. Everything else is a file or folder as `deepbelief.sources.read` tak
 """
 
 import difflib
+import hashlib
 import importlib.util
 import os
 import warnings
@@ -28,6 +29,14 @@ from deepbelief.sources.suspects import warn_of_suspects
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
 OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
 N_TRAIN = 60_000
+N_KNOWN = 100
+KNOWN = {
+    "c8d7b3ac57a59fa463cbbcdc21a53485e2990f12ca46d0fef62dd86cadfd67a3": "mnist",
+    "8a004a2f81a80f4866259cbb77cf37af89315036b298b250b4d45c24aaa92048": "mnist",
+    "9fd5e05238929f78618002dd971c29d7154e418c5e6c5159dcbc48bead93a90f": "fashion-mnist",
+    "d8c9b85550f6c8fa33478e27cb3fe70fd34b4cc96e6ab91b911853b51fb3d527": "fashion-mnist",
+}
+"""Sets by the SHA-256 of the first `N_KNOWN` images of their training and test splits, as bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +203,9 @@ def _idx_or_openml(name: str, split: str, data_dir: str | None) -> Content:
     if given:
         for folder in (Path(given).expanduser() / name, Path(given).expanduser()):
             if has_idx_files(folder):
-                return read_idx_folder(folder, split)
+                content = read_idx_folder(folder, split)
+                _check_identity(name, folder, content)
+                return content
     try:
         images, labels = _fetch_openml(OPENML[name])
     except Exception as error:  # the network fails in many ways, and each means the same here
@@ -207,6 +218,16 @@ def _idx_or_openml(name: str, split: str, data_dir: str | None) -> Content:
         ) from error
     part = slice(None, N_TRAIN) if split == "train" else slice(N_TRAIN, None)
     return Content(ArraySource(images[part]), labels[part], whole=True)
+
+
+def _check_identity(name: str, folder: Path, content: Content) -> None:
+    """Refuse images that are known to be those of another set: all such folders hold files of the same names."""
+    images = content.rows.take(slice(0, N_KNOWN)).astype(np.uint8)
+    known = KNOWN.get(hashlib.sha256(images.tobytes()).hexdigest(), name)
+    if known != name:
+        raise DataError(
+            f"{folder}: holds the images of {known}, not of {name}; name the data {known} or another folder"
+        )
 
 
 def _fetch_openml(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from fuzzing_data import make_tables, mutate_table, use_table
 from hdf5_files import sealed
 from mutations import mutate_bytes, mutate_hdf5
 
@@ -262,6 +263,7 @@ def mutate_sealed(rng: random.Random, content: bytes) -> bytes:
 TARGETS: dict[str, Target] = {
     "model": Target(make_models, mutate_sealed, use_model),
     "checkpoint": Target(make_checkpoints, mutate_sealed, use_checkpoint),
+    "data": Target(make_tables, mutate_table, use_table),
 }
 
 

@@ -377,3 +377,16 @@ def test_files_beyond_the_memory_limit(monkeypatch, refused):
     monkeypatch.setattr(text_module, "MEMORY_LIMIT", 1000)
     for name in ("digits.npz", "digits.csv", "idx/train-images-idx3-ubyte.gz"):
         assert "1 kB" in refused(Path(name).name, (SAMPLES / name).read_bytes())
+
+
+FOLDERS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
+
+
+@pytest.mark.parametrize(("name", "other"), [("mnist", "fashion-mnist"), ("fashion-mnist", "mnist")])
+@pytest.mark.parametrize("split", ["", ":test"])
+def test_the_folder_of_another_set_is_refused(name, other, split):
+    if not (FOLDERS / name).is_dir() or not (FOLDERS / other).is_dir():
+        pytest.skip("the data sets are not here")
+    with pytest.raises(DataError, match=f"holds the images of {other}, not of {name}"):
+        open_data(name + split, data_dir=str(FOLDERS / other))
+    assert open_data(name + split, data_dir=str(FOLDERS), limit=10).rows.shape == (10, 784)

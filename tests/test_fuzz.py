@@ -3,7 +3,7 @@
 import pytest
 from fuzzing import TARGETS, run
 
-N_FILES = {"model": 120, "checkpoint": 60}
+N_FILES = {"model": 120, "checkpoint": 60, "data": 150}
 
 
 @pytest.mark.parametrize("name", TARGETS)
