@@ -207,3 +207,37 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_told_of(path):
         os.truncate(path, path.stat().st_size - 200)
         with pytest.raises(DataError, match=r"a\.h5: the file has become shorter while it was read"):
             source.take(slice(0, 30))
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (10,), "compression": "gzip"}])
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_strings_of_variable_length_are_read_unless_their_heap_is_damaged(path, layout, userblock):
+    """libhdf5 never returns from a heap of which an object has no length."""
+    names, classes = list("abcd"), [f"class {'é' * (i % 7)}" for i in range(30)]
+    with h5py.File(path, "w", userblock_size=userblock) as file:
+        file["X"], file["feature_names"] = X, names
+        file.create_dataset("y", data=classes, dtype=h5py.string_dtype(), **layout)
+        file.create_dataset("unwritten", shape=(30,), dtype=h5py.string_dtype(), **layout)
+    read = open_data(f"{path}:X", labels="y")
+    assert read.labels.tolist() == classes
+    assert read.feature_names == names
+    assert open_data(f"{path}:X", labels="unwritten").labels.tolist() == [""] * 30
+
+    good = path.read_bytes()
+    heap = good.index(b"GCOL")
+    for bad in (good[:heap] + b"GCOL\1\0\0\0\0" + b"\xff" * 7 + good[heap + 16 :], _shifted(good, heap)):
+        path.write_bytes(bad)
+        assert f"the heap of its strings at byte {heap} cannot be read" in refused(f"{path}:X", labels="y")
+
+
+def _shifted(content, heap):
+    """Return the content with the heap's first object twice, so that the last header is zeros."""
+    first = content[heap + 16 : heap + 32]
+    return content[: heap + 16] + first + content[heap + 16 : heap + 4096 - 16] + content[heap + 4096 :]
+
+
+def test_values_of_variable_length_that_are_no_strings_are_refused(path):
+    with h5py.File(path, "w") as file:
+        file["X"] = X
+        file.create_dataset("y", (30,), dtype=h5py.vlen_dtype(np.int32))
+    assert "y must hold numbers or strings" in refused(f"{path}:X", labels="y")

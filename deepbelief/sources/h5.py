@@ -19,6 +19,7 @@ from deepbelief.sources.content import (
     names_vector,
     table,
 )
+from deepbelief.sources.h5_strings import check_strings
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
 
@@ -87,6 +88,7 @@ def _check_storage(path: Path, dataset: Any) -> None:
     if dataset.chunks:
         check_declared_size(path, dataset.chunks, itemsize, limit=ROW_LIMIT)
     check_declared_size(path, dataset.shape[1:], itemsize, limit=ROW_LIMIT)
+    check_strings(path, dataset)
 
 
 def _choose(path: Path, file: Any, part: str | None) -> str:
