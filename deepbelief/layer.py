@@ -11,6 +11,7 @@ from deepbelief.fields import Fields
 from deepbelief.learner import LayerState, Learner, host_state
 from deepbelief.monitor import Monitor
 from deepbelief.rows import Index, WindowedOrder
+from deepbelief.sampling import completed
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state
@@ -52,6 +53,8 @@ class LayerTrainer:
         self._rows, self._labels = rows, labels
         self._largest = min(int(self.settings.batch_size), len(rows))
         self._entered = self.machine.weights()
+        self.learner.now.total = len(rows)
+        self._by_number = self.settings.missing  # whether components ask which rows a minibatch holds
         self.parts.call("begin")
         self.monitor = Monitor(self.machine, self.parts, rows, held_out, seed=self.run.seed, layer=self.layer)
         history = run_epochs(
@@ -72,10 +75,12 @@ class LayerTrainer:
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
         """Make one update with the rows at these places of the order."""
         v = self._rows.batch(start, stop, self.learner.minibatch(stop - start))
-        changed = self.parts.has("draw") or self.parts.has("enter")
+        changed = self.parts.has("draw") or self.parts.has("enter") or self._by_number
         self.learner.phases.sparse = None if changed else self._rows.sparse(start, stop)
         self.parts.call("draw", v, rng)
         self.parts.call("enter", v)
+        if self._by_number:
+            self.learner.now.rows = self._rows.numbers(start, stop)
         self.learner.update(stop - start, position, rng)
         self.state.updates += 1
         batch_size = int(self.settings.batch_size)
@@ -167,6 +172,8 @@ class LayerTrainer:
         Rows that are themselves such means are used up.
         """
         machine, width = self.machine, self.machine.W.shape[1]
+        if self.settings.missing:
+            return rows.mapped(lambda v: machine.mean_hidden(completed(machine, self.parts.entered(v))), width)
         if self.parts.has("enter"):
             return rows.mapped(lambda v: machine.mean_hidden(self.parts.entered(v)), width)
         return rows.mapped(machine.mean_hidden, width, sparse=True)

@@ -110,7 +110,7 @@ class Learner:
     def update(self, n: int, position: float, rng: Rng) -> None:
         """Make one update with the first ``n`` rows of the visible buffer."""
         settings, now, params = self.settings, self.now, self.machine.params
-        now.n_rows, now.position = n, position
+        now.n_rows, now.position, now.rng = n, position, rng
         now.rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
         self.parts.call("before_gradient")
         grads = self.estimator(self.machine, self.phases, n, now.batch_size, self.arrays["gradient"], rng)
@@ -164,12 +164,16 @@ def fill_state(
 ) -> None:
     """Restore kept arrays into a state that has just been started.
 
-    The state of an owner is restored if it has the same names and shapes. The gradient's arrays may have another number
-    of rows, such as the chains of an earlier run with another batch size.
+    The state of an owner is restored if it has the same names and shapes, or if it is made only when training begins.
+    The gradient's arrays may have another number of rows, such as the chains of an earlier run with another batch size.
     """
     for owner, own in started.items():
         found = kept.get(owner, {})
-        if owner == "gradient":
+        if not own:
+            own |= {
+                name: array if array.dtype.kind == "i" else bk.asarray(array.copy()) for name, array in found.items()
+            }
+        elif owner == "gradient":
             found = {name: a for name, a in found.items() if name in own and a.shape[1:] == own[name].shape[1:]}
         elif {name: a.shape for name, a in found.items()} != {name: a.shape for name, a in own.items()}:
             continue

@@ -8,6 +8,7 @@ from deepbelief.components import Parts
 from deepbelief.health import deviation, idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.rows import Rows
+from deepbelief.sampling import completed
 from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
 from deepbelief.training import Record
@@ -15,6 +16,7 @@ from deepbelief.training import Record
 DeviceArray = Any
 
 MAX_ROWS = 1000  # that are monitored
+MEAN_FIELD_STEPS = 5  # by which missing values of monitored rows are estimated
 MAX_HIDDEN_INPUT = 1e4  # beyond this a run has diverged
 
 
@@ -38,14 +40,17 @@ class Monitor:
     ) -> None:
         self.machine, self._parts, self._bk = machine, parts, machine.bk
         self._key = seed, layer
+        self._missing = "missing" in parts.state
         n = len(rows)
         size = min(MAX_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
         self.rows = self._fixed(rows, size, "monitor")
         # By their own means, or by those that the layer was started with, whichever is further: the rows of a
         # `partial_fit` may be alike. A handful of rows says nothing.
-        known = machine.visible_mean
-        centres = [self.rows.mean(axis=0)] + ([] if known is None else [known])
-        distances = [self._bk.xp.square(self.rows - centre).sum(axis=1).mean() for centre in centres]
+        known, xp = machine.visible_mean, self._bk.xp
+        self._gaps = xp.isnan(self.rows) if self._missing else None
+        filled = self.rows if self._gaps is None else xp.where(self._gaps, known, self.rows)
+        centres = [filled.mean(axis=0)] + ([] if known is None else [known])
+        distances = [self._observed(xp.square(filled - centre)).sum(axis=1).mean() for centre in centres]
         far = max(float(self._bk.to_numpy(distance)) for distance in distances)
         self._baseline = far if size >= 10 else float("inf")
         self._held_out = self._compared = None
@@ -61,6 +66,15 @@ class Monitor:
             self._parts.call("draw", found, self._bk.rng(stream(*self._key, name, "binarize")))
         return found
 
+    def _entered(self, rows: DeviceArray) -> DeviceArray:
+        """Return rows as they enter the machine, with an estimate of their missing values."""
+        rows = self._parts.entered(rows)
+        return completed(self.machine, rows, MEAN_FIELD_STEPS) if self._missing else rows
+
+    def _observed(self, values: DeviceArray) -> DeviceArray:
+        """Return values of the monitored rows, 0 where they are missing."""
+        return values if self._gaps is None else self._bk.xp.where(self._gaps, 0.0, values)
+
     def look(self, velocity: DeviceArray | None) -> tuple[float, Record]:
         """Return the largest hidden input of the monitored rows, and their entries of an epoch's record.
 
@@ -68,12 +82,13 @@ class Monitor:
         shares of hidden units that are alike for all rows and how much units vary (of Bernoulli units only).
         """
         xp, machine = self._bk.xp, self.machine
-        rows = self._parts.entered(self.rows)
+        rows = self._entered(self.rows)
         x = rows @ machine.W
         found = {"largest": xp.abs(x + machine.hbias).max()}
         h = machine.hidden.mean(self._bk, x, machine.hbias)
         rest = machine.mean_visible(h) - rows
         self._parts.call("leave", rest)
+        rest = self._observed(rest)
         found["reconstruction_error"] = error = xp.square(rest).sum(axis=1).mean()
         if velocity is not None:
             found["update_ratio"] = update_ratio(self._bk, velocity, machine.W)
@@ -90,9 +105,7 @@ class Monitor:
     def _free_energy_gap(self) -> float | None:
         if self._held_out is None:
             return None
-        held_out, compared = (
-            self.machine.free_energy(self._parts.entered(v)) for v in (self._held_out, self._compared)
-        )
+        held_out, compared = (self.machine.free_energy(self._entered(v)) for v in (self._held_out, self._compared))
         return float(self._bk.to_numpy(held_out.mean() - compared.mean()))
 
     def divergence(self, weights: Weights, error: float, largest: float, *, is_model: bool) -> str:

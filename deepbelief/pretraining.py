@@ -24,6 +24,7 @@ from deepbelief.sources import (
     column_map,
     column_statistics,
     entering,
+    has_missing,
     scaled,
 )
 from deepbelief.stack import Stack, State, Weights, weights_from_state
@@ -91,6 +92,7 @@ def pretrain(
     if kept:
         before = kept[0][0]
     given = FirstRows.of(source, held_out, settings[0], own.seed, before, communicator)
+    settings = [replace(settings[0], missing=given.missing), *settings[1:]]
     layers = _Layers(given, settings, own, seed, n_rows, n_passes, start, states)
     history: list[Record] = [] if found is None else found.context.records("history")
     trainers = layers.restored(kept)
@@ -227,6 +229,8 @@ class FirstRows:
     own: tuple[Any, Any] | None = None
     """Mean and scale of the map that has been applied already, to rows that are bits."""
     entered: bool = False
+    missing: bool = False
+    """Whether values are missing (NaN)."""
 
     @classmethod
     def of(
@@ -236,7 +240,8 @@ class FirstRows:
         """Return the rows as settings say; ``before`` are weights that training goes on with."""
         how = settings.binarize
         if how is None:
-            return cls(source, held_out, source)
+            missing = communicator is SINGLE_PROCESS and has_missing(source)
+            return cls(source, held_out, source, missing=missing)
         own = None
         if before is not None:
             own = None if before.mean is None or before.scale is None else (before.mean, before.scale)
@@ -255,7 +260,7 @@ class FirstRows:
     ) -> tuple[Unit, Any, Any, Any]:
         """Return (visible type, mean, scale, smoothed column means), as `choose_visible`."""
         if not self.entered:
-            return choose_visible(visible, self.source, communicator, settings.scale)
+            return choose_visible(visible, self.source, communicator, settings.scale, missing=self.missing)
         unit, mean, scale, smoothed = choose_visible(visible, self.source, communicator)
         if self.own is not None:
             mean, scale = (np.asarray(each, self.source.dtype) for each in self.own)

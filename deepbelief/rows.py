@@ -298,6 +298,7 @@ class Rows:
         """Set the order in which `batch` counts rows."""
         self._windowed = isinstance(order, WindowedOrder)
         if isinstance(order, WindowedOrder):
+            self._order = order
             self._reader.begin(order)
         else:
             self._order = order if self._resident is None else self.bk.asarray(order)
@@ -316,6 +317,10 @@ class Rows:
         else:
             out[...] = self._taken(self._order[start:stop])
         return out
+
+    def numbers(self, start: int, stop: int) -> DeviceArray:
+        """Return the numbers of the rows at these places of the order."""
+        return self.bk.asarray(self._order[start:stop]) if self._resident is None else self._order[start:stop]
 
     def sparse(self, start: int, stop: int) -> SparseRows | None:
         """Return the rows at these places of the order in sparse form; None where dense ones are as fast."""

@@ -57,6 +57,8 @@ class RBMSettings:
     learn_variance: bool = False
     solver: str | Optimizer = "sgd"
     components: tuple[Component, ...] = ()
+    missing: bool = False
+    """Whether values of the rows are missing."""
 
     @property
     def all_components(self) -> tuple[Component, ...]:
@@ -141,27 +143,29 @@ def check_binary(
 
 
 def choose_visible(
-    visible: str | Unit, source: RowSource, communicator: Communicator = SINGLE_PROCESS, scale: str = "none"
-) -> tuple[Unit, Any, Any, Any]:
+    visible: str | Unit, source: RowSource, communicator: Communicator = SINGLE_PROCESS, scale: str = "none", *,
+    missing: bool = False,
+) -> tuple[Unit, Any, Any, Any]:  # fmt: skip
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
     ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. Gaussian units
     standardise each column; constant columns keep scale 1. Mean and scale are those of the map as a whole.
+    With ``missing`` NaN is a missing value, which does not count.
 
     Raises
     ------
     DataError
         If a value is not finite or cannot belong to the type; the message names its row and column.
     """
-    whole = communicator.statistics(column_statistics(source))
-    own, dtype, n = column_map(scale, source, whole), source.dtype, whole.n
+    whole = communicator.statistics(column_statistics(source, missing=missing))
+    own, dtype, n = column_map(scale, source, whole), source.dtype, whole.counts
     statistics = whole if own is None else whole.scaled(*own)
     unit = get_unit(_automatic(statistics, dtype) if visible == "auto" else visible)
     if visible == "auto" and not unit.discrete:
         _warn_of_codes(statistics, dtype)
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
-        check_domain(source, unit, own)  # names the row and the column
+        check_domain(source, unit, own, missing=missing)  # names the row and the column
     if unit.standardises:
         spread = np.where(whole.constant(dtype), 1.0 if own is None else own[1], np.sqrt(whole.var))
         return unit, whole.mean.astype(dtype), spread.astype(dtype), np.zeros(len(spread), dtype)

@@ -131,6 +131,16 @@ def test_pretraining_stopped_at_every_update(tmp_path, name):
     stop_everywhere(lambda **more: DBN((8, 5), **settings, **more), tmp_path, ROWS, n_updates=2 * 2 * 2 * 2)
 
 
+@pytest.mark.parametrize("device", [False, True])
+def test_missing_values_stopped_at_every_update(tmp_path, device):
+    rows = np.where(np.random.default_rng(3).random(ROWS.shape) < 0.3, np.nan, ROWS)
+    backend = FakeDevice() if device else "numpy"
+    stop_everywhere(
+        lambda **more: RBM(4, gradient="pcd", backend=backend, random_state=3, **QUICK, **more), tmp_path, rows,
+        n_updates=4,
+    )  # fmt: skip
+
+
 def test_on_a_device(tmp_path):
     stop_everywhere(
         lambda **more: DBN((6,), rbm=RBM(gradient="pcd", **QUICK), backend=FakeDevice(), random_state=3, **more),

@@ -7,6 +7,7 @@ from deepbelief.components.averaging import Averaging
 from deepbelief.components.base import Component, TrainingStep
 from deepbelief.components.centring import Centring
 from deepbelief.components.l1 import L1
+from deepbelief.components.missing import Missing
 from deepbelief.components.parts import Parts
 from deepbelief.components.resampling import Resampling
 from deepbelief.components.sparsity import Sparsity
@@ -14,6 +15,7 @@ from deepbelief.components.variance import LearnedVariance
 from deepbelief.errors import SettingError, unknown
 
 COMPONENTS: dict[str, type[Component]] = {
+    "missing": Missing,
     "sparsity": Sparsity,
     "l1": L1,
     "resampling": Resampling,
@@ -75,6 +77,6 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 
 __all__ = [
-    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Parts", "Resampling", "Sparsity",
-    "TrainingStep", "check_components", "chosen_components", "get_component",
+    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "Parts", "Resampling",
+    "Sparsity", "TrainingStep", "check_components", "chosen_components", "get_component",
 ]  # fmt: skip

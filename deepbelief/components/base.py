@@ -26,13 +26,23 @@ class TrainingStep:
         Learning rate and momentum of this update.
     position : float
         Share of the whole run that is done, from 0 to 1.
+    rows : device array of int
+        Numbers of the rows in this minibatch; set where a component is called ``"missing"``.
+    total : int
+        Number of training rows.
+    rng : Rng
+        Stream of the updates of this epoch.
     """
+
+    rows: DeviceArray
+    rng: Rng
 
     def __init__(self, machine: Machine, phases: PhaseBuffers, batch_size: int) -> None:
         self.machine = machine
         self.phases = phases
         self.batch_size = batch_size
         self.n_rows = 0
+        self.total = 0
         self.rate = 0.0
         self.momentum = 0.0
         self.position = 0.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
@@ -28,6 +29,7 @@ from deepbelief.gradients import get_gradient
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import Pretrained, pretrain
+from deepbelief.sampling import filled_source
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import (
     SCALES,
@@ -37,6 +39,7 @@ from deepbelief.sources import (
     check_binarization,
     check_sparse,
     checked,
+    has_missing,
     is_stored,
     names_of,
 )
@@ -87,14 +90,27 @@ def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: in
         return X  # type: ignore[no-any-return]
     if bk.owns(X) and not isinstance(X, np.ndarray):
         X = bk.to_numpy(X)
-    X = validate_data(estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows)
+    X = validate_data(
+        estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows,
+        ensure_all_finite=_finite(estimator, X),
+    )  # fmt: skip
     return as_source(X)
 
 
+def _finite(estimator: Any, X: Any) -> bool | str:
+    """Return what scikit-learn's check asks of the values: where an estimator allows it they may be missing (NaN)."""
+    return "allow-nan" if get_tags(estimator).input_tags.allow_nan and not sparse.issparse(X) else True
+
+
 def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
-    """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first."""
+    """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first.
+
+    Missing values are filled in by the mean field of the first layer.
+    """
     source = check_rows(estimator, X, bk, reset=False)
-    return FiniteSource(source) if is_source(X) else source
+    if is_source(X):
+        return FiniteSource(source)
+    return filled_source(source, estimator.weights_, bk) if has_missing(source) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
@@ -229,6 +245,6 @@ def pretrain_on(
         checked(source, start.layers[0])
     if validation_fraction:
         if start is None:  # an error then names a row of the whole
-            choose_visible(settings[0].visible, source, scale=settings[0].scale)
+            choose_visible(settings[0].visible, source, scale=settings[0].scale, missing=has_missing(source))
         source, held_out, _, _ = split_rows(source, validation_fraction, run.seed)
     return pretrain(source, sizes, settings, run, held_out=held_out, start=start, **more)

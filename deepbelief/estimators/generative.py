@@ -10,7 +10,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.sampling import fill_in, sample
-from deepbelief.sources import OF_DENSITIES, check_values
+from deepbelief.sources import OF_DENSITIES, check_groups, check_values
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 
@@ -143,7 +143,7 @@ def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:
             f"{'infinite values' if np.isinf(held).any() else f'shape {held.shape}'}"
         )
     held = np.broadcast_to(held, (n_samples, weights.n_visible))
-    _check_groups(held, weights, "clamp")
+    check_groups(held, weights.visible_unit, "clamp")
     check_values(held, weights)
     return held
 
@@ -160,21 +160,6 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
     empty = np.flatnonzero(np.isnan(rows).all(axis=1))
     if len(empty):
         raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
-    _check_groups(rows, estimator.weights_, "X")
+    check_groups(rows, estimator.weights_.visible_unit)
     check_values(rows, estimator.weights_, OF_DENSITIES)
     return rows
-
-
-def _check_groups(rows: Array, weights: Weights, name: str) -> None:
-    """Refuse softmax groups of which some values are missing and some are not."""
-    sizes = weights.visible_unit.group_sizes(weights.n_visible)
-    if len(sizes) == weights.n_visible:  # each column is a unit
-        return
-    missing = np.isnan(rows)
-    share = np.add.reduceat(missing.astype(float), np.cumsum([0, *sizes[:-1]]), axis=1) / np.array(sizes)
-    wrong = np.argwhere((share > 0) & (share < 1))
-    if len(wrong):
-        raise DataError(
-            f"{name}: row {wrong[0][0]}, softmax group {wrong[0][1]} is missing in part: a group is one unit, which is "
-            "missing as a whole or not at all"
-        )

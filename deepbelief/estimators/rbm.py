@@ -28,7 +28,7 @@ from deepbelief.pretraining import FirstRows, Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, column_statistics, entering
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, column_statistics, entering, has_missing
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
@@ -304,10 +304,10 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
             self.history_ = []
-            self._unscaled = None if mean is None else column_statistics(source).constant(source.dtype)
+            self._unscaled = None if mean is None else _constant(source)
         beyond = OF_NETWORKS if settings.scale == "minmax" else OF_DENSITIES
         rows = first.drawn if first.entered else checked(source, self.weights_, beyond)
-        self._train_once(rows, replace(settings, binarize=None, averaging=0.0), bk)
+        self._train_once(rows, replace(settings, binarize=None, averaging=0.0, missing=first.missing), bk)
         return self
 
     def _scale_new_columns(self, source: RowSource, settings: RBMSettings) -> None:
@@ -315,10 +315,11 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         waiting = getattr(self, "_unscaled", None)
         if waiting is None or not waiting.any():
             return
-        found = waiting & ~column_statistics(source).constant(source.dtype)
+        found = waiting & ~_constant(source)
         if found.any():
             before, dtype = self.weights_, self.weights_.W.dtype
-            chosen = choose_visible(before.visible, source, scale=settings.scale)[1:3]
+            missing = has_missing(source)
+            chosen = choose_visible(before.visible, source, scale=settings.scale, missing=missing)[1:3]
             pairs = zip(chosen, (before.mean, before.scale), strict=True)
             mean, scale = (np.asarray(np.where(found, new, old), dtype) for new, old in pairs)
             self.weights_ = replace(before, mean=mean, scale=scale)
@@ -404,9 +405,13 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
     def __sklearn_tags__(self) -> Any:
         """Declare sparse input and kept dtypes."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _constant(source: RowSource) -> Array:
+    return column_statistics(source, missing=has_missing(source)).constant(source.dtype)
 
 
 __all__ = ["RBM"]

@@ -1,7 +1,15 @@
 """Rows in: arrays, sparse matrices and files of many kinds behind one interface."""
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
-from deepbelief.sources.checks import ColumnStatistics, FiniteSource, check_domain, column_statistics, refuse_foreign
+from deepbelief.sources.checks import (
+    ColumnStatistics,
+    FiniteSource,
+    check_domain,
+    check_groups,
+    column_statistics,
+    has_missing,
+    refuse_foreign,
+)
 from deepbelief.sources.columns import ColumnsSource, match_columns, named, names_of
 from deepbelief.sources.content import Content
 from deepbelief.sources.convert import as_source, is_stored
@@ -63,6 +71,7 @@ __all__ = [
     "blocks",
     "check_binarization",
     "check_domain",
+    "check_groups",
     "check_sparse",
     "check_values",
     "checked",
@@ -76,6 +85,7 @@ __all__ = [
     "fingerprint",
     "fits_on_disk",
     "grey_levels",
+    "has_missing",
     "is_stored",
     "match_columns",
     "named",

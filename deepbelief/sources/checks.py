@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, RowSource, blocks, chunk_rows
+from deepbelief.sources.rows import Array, ArraySource, Rows, RowSource, blocks, chunk_rows, underlying
 from deepbelief.units import Foreign, Unit
 
 N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
@@ -23,7 +23,9 @@ class ColumnStatistics:
     n : int
         Number of rows.
     mean, var, min, max : ndarray of float64 of shape (n_features,)
-        `var` is the population variance (divided by `n`).
+        `var` is the population variance (divided by `n`). Missing values do not count.
+    present : ndarray of shape (n_features,), optional
+        Number of values of each column that are not missing; None: all.
     """
 
     n: int
@@ -31,11 +33,17 @@ class ColumnStatistics:
     var: NDArray[np.float64]
     min: NDArray[np.float64]
     max: NDArray[np.float64]
+    present: NDArray[np.float64] | None = None
+
+    @property
+    def counts(self) -> Any:
+        """Number of values of each column, or one number for all columns."""
+        return self.n if self.present is None else self.present
 
     def scaled(self, mean: Any, scale: Any) -> "ColumnStatistics":
         """Return those of the rows ``(v - mean) / scale``."""
         center, low, high = ((values - mean) / scale for values in (self.mean, self.min, self.max))
-        return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high)
+        return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high, self.present)
 
     def constant(self, dtype: Any) -> NDArray[np.bool_]:
         """Tell which columns are constant, up to the rounding of values of this dtype."""
@@ -54,9 +62,11 @@ def _first(bad: NDArray[np.bool_]) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def _refuse_non_finite(block: Array, start: int, numbers: NDArray[np.intp] | None = None) -> None:
-    """Raise DataError naming the first value of the block that is not finite."""
-    row, column = _first(~np.isfinite(block))
+def _refuse_non_finite(
+    block: Array, start: int, numbers: NDArray[np.intp] | None = None, *, missing: bool = False
+) -> None:
+    """Raise DataError naming the first value of the block that is not finite, nor NaN where values may be missing."""
+    row, column = _first(np.isinf(block) if missing else ~np.isfinite(block))
     raise DataError(
         f"row {start + row if numbers is None else numbers[row]}, column {column} (both counted from 0) is "
         f"{block[row, column]}; all values must be finite: impute or drop missing values first"
@@ -70,9 +80,12 @@ class FiniteSource:
     Parameters
     ----------
     source : RowSource
+    missing : bool
+        Let NaN pass as a missing value.
     """
 
     source: RowSource
+    missing: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,9 +100,9 @@ class FiniteSource:
     def take(self, rows: Rows, out: Array | None = None) -> Array:
         """Return these rows, as `RowSource.take`."""
         block = self.source.take(rows, out)
-        if not np.isfinite(block).all():
+        if not np.isfinite(block).all() and (not self.missing or np.isinf(block).any()):
             numbers = np.arange(self.shape[0])[rows] if isinstance(rows, slice) else rows
-            _refuse_non_finite(block, 0, numbers)
+            _refuse_non_finite(block, 0, numbers, missing=self.missing)
         return block
 
 
@@ -111,7 +124,23 @@ def _of_block(block: Array) -> tuple[Array, Array, Array, Array]:
     return shift_mean, squares, block.min(axis=0), block.max(axis=0)
 
 
-def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatistics:
+def _of_gappy_block(block: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the number of values of each column, then what `_of_block` returns, of a block with missing values.
+
+    The mean is that beyond the first value that is there.
+    """
+    missing = np.isnan(block)
+    counts = (~missing).sum(axis=0).astype(np.float64)
+    first = block[np.argmin(missing, axis=0), np.arange(block.shape[1])].astype(np.float64)
+    first[counts == 0] = 0
+    beyond = np.where(missing, 0.0, block - first)
+    mean = beyond.sum(axis=0) / np.maximum(counts, 1)
+    squares = np.square(np.where(missing, 0.0, beyond - mean)).sum(axis=0)
+    low, high = np.where(missing, np.inf, block).min(axis=0), np.where(missing, -np.inf, block).max(axis=0)
+    return counts, first + mean, squares, low, high
+
+
+def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool = False) -> ColumnStatistics:
     """Return number, mean, variance, minimum and maximum of each column, in one pass.
 
     Blocks are reduced in float64 around their own mean and merged by Chan's formula, so a large
@@ -122,6 +151,8 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     source : RowSource
     block_size : int
         Rows that are in memory at once.
+    missing : bool
+        Take NaN for a missing value, which does not count.
 
     Returns
     -------
@@ -130,36 +161,84 @@ def column_statistics(source: RowSource, block_size: int = 256) -> ColumnStatist
     Raises
     ------
     DataError
-        Naming row and column of the first value that is not finite.
+        Naming row and column of the first value that is not finite, or a column without a value.
 
     Examples
     --------
     >>> from deepbelief.sources import as_source
     >>> column_statistics(as_source([[1.0, 5.0], [3.0, 5.0]])).var.tolist()
     [1.0, 0.0]
+    >>> column_statistics(as_source([[1.0, np.nan], [3.0, 5.0]]), missing=True).mean.tolist()
+    [2.0, 5.0]
     """
     n_features = source.shape[1]
-    n = 0
+    start, n = 0, 0  # `n` is an array where columns have their own numbers of values
     mean, squares = np.zeros(n_features), np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
     # A chunk of a file is read, and decompressed, as a whole.
     large = blocks(source, block_size * min(8, max(1, chunk_rows(source) // block_size)))
     for block in (rows[i : i + block_size] for rows in large for i in range(0, len(rows), block_size)):
+        count: Any = len(block)
         shift_mean, block_squares, block_low, block_high = _of_block(block)
         if not np.isfinite(shift_mean).all() and not np.isfinite(block).all():
-            _refuse_non_finite(block, n)
-        total = n + len(block)
-        delta = block[0] + shift_mean - mean
-        weight = len(block) / total
+            if not missing or np.isinf(block).any():
+                _refuse_non_finite(block, start, missing=missing)
+            count, block_mean, block_squares, block_low, block_high = _of_gappy_block(block)
+        else:
+            block_mean = block[0] + shift_mean
+        total = n + count
+        delta = block_mean - mean
+        weight = count / (total if isinstance(total, int) else np.maximum(total, 1))
         squares += block_squares + delta * (delta * (n * weight))
         mean += delta * weight
-        n = total
+        n, start = total, start + len(block)
         np.minimum(low, block_low, out=low)
         np.maximum(high, block_high, out=high)
-    return ColumnStatistics(n, mean, squares / n, low, high)
+    if isinstance(n, int):
+        return ColumnStatistics(n, mean, squares / n, low, high)
+    if not n.all():
+        column = int(np.argmin(n))
+        raise DataError(f"column {column} (counted from 0) has no value at all: leave it out", column=column)
+    return ColumnStatistics(start, mean, squares / n, low, high, n)
 
 
-def check_domain(source: RowSource, unit: Unit, own: tuple[Any, Any] | None = None, *, block_size: int = 1024) -> None:
+def has_missing(source: RowSource) -> bool:
+    """Tell whether rows in memory have missing values (NaN); of rows elsewhere all values must be there."""
+    below = underlying(source)
+    array = below.array if isinstance(below, ArraySource) and below.is_in_memory else None
+    if array is None or array.dtype.kind != "f":
+        return False
+    return any(np.isnan(block).any() for block in blocks(below))
+
+
+def check_groups(rows: Array, unit: Unit, name: str = "X", start: int = 0) -> None:
+    """Refuse rows with units of several columns of which some values are missing and some are not.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_visible)
+    unit : Unit
+    name : str
+        Of the rows, in the message.
+    start : int
+        Number of the first row.
+    """
+    sizes = unit.group_sizes(rows.shape[1])
+    if len(sizes) == rows.shape[1]:  # each column is a unit
+        return
+    missing = np.isnan(rows)
+    share = np.add.reduceat(missing.astype(float), np.cumsum([0, *sizes[:-1]]), axis=1) / np.array(sizes)
+    wrong = np.argwhere((share > 0) & (share < 1))
+    if len(wrong):
+        raise DataError(
+            f"{name}: row {start + wrong[0][0]}, softmax group {wrong[0][1]} is missing in part: a group is one unit, "
+            "which is missing as a whole or not at all"
+        )
+
+
+def check_domain(
+    source: RowSource, unit: Unit, own: tuple[Any, Any] | None = None, *, block_size: int = 1024, missing: bool = False
+) -> None:
     """Raise DataError unless every value, scaled where a map is given, belongs to a unit type.
 
     Parameters
@@ -169,6 +248,8 @@ def check_domain(source: RowSource, unit: Unit, own: tuple[Any, Any] | None = No
     own : tuple of (mean, scale), optional
     block_size : int
         Rows that are in memory at once.
+    missing : bool
+        Let NaN pass as a missing value.
 
     Raises
     ------
@@ -178,7 +259,9 @@ def check_domain(source: RowSource, unit: Unit, own: tuple[Any, Any] | None = No
     start = 0
     for block in blocks(source, block_size):
         if not np.isfinite(block).all():
-            _refuse_non_finite(block, start)
+            if not missing or np.isinf(block).any():
+                _refuse_non_finite(block, start, missing=missing)
+            check_groups(block, unit, start=start)
         found = unit.foreign(block if own is None else (block - own[0]) / own[1])
         if found is not None:
             refuse_foreign(unit, found, start + found.row, block[found.row, found.column])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
-from deepbelief.sources.checks import FiniteSource, refuse_foreign
+from deepbelief.sources.checks import FiniteSource, check_groups, has_missing, refuse_foreign
 from deepbelief.sources.rows import Array, Rows, RowSource, ScaledSource, csr_of
 from deepbelief.stack import Weights
 from deepbelief.units import Foreign, Unit
@@ -119,13 +119,17 @@ def check_values(rows: Array, weights: Weights, beyond: float = 0.0) -> None:
 def checked(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
     """Return rows as they enter a layer after looking at all of them once; those of training are read many times.
 
-    Values that are not finite are refused too.
+    Values that are not finite are refused too, but for missing ones of rows in memory.
     """
-    clipping, rows = EnteringSource(source, scaled(source, weights), weights.visible_unit, beyond), FiniteSource(source)
+    clipping = EnteringSource(source, scaled(source, weights), weights.visible_unit, beyond)
+    missing = has_missing(source)
+    rows = FiniteSource(source, missing)
     clipped = False
     for start in range(0, source.shape[0], BLOCK_ROWS):
         some = slice(start, min(start + BLOCK_ROWS, source.shape[0]))
         block = weights.enter(rows.take(some))
+        if missing:
+            check_groups(block, weights.visible_unit, start=start)
         if clipped or weights.visible_unit.foreign(block) is not None:
             clipping.take(some)
             clipped = True

@@ -1,0 +1,64 @@
+"""Missing values of the training rows."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from deepbelief.components.base import Component, TrainingStep
+from deepbelief.gradients import Arrays
+
+
+@dataclass(frozen=True)
+class Missing(Component):
+    """Complete rows with missing values (NaN) by the model itself, which then learns the likelihood of what is there.
+
+    The gradient of log p(observed values) is that of the whole row, averaged over the missing values given the observed
+    ones. The missing values of each row are the state of a Markov chain of its own, which starts at the base rates of
+    the columns and takes one Gibbs step in every update with that row (stochastic EM; Celeux and Diebolt 1985; for
+    Boltzmann machines Younes 1989). Values are assumed to be missing at random.
+
+    The state takes as much memory as the rows themselves, and lives as long as the training on them.
+    """
+
+    name: ClassVar[str] = "missing"
+    order: ClassVar[int] = -10  # all other components see completed rows
+    needs_model: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, settings: Any) -> Self | None:
+        """Return the component where values of the rows are missing."""
+        return cls() if settings.missing else None
+
+    def begin(self, step: TrainingStep, state: Arrays) -> None:
+        """Make room for the completed rows, unless a run that is resumed has left them."""
+        machine, shape = step.machine, (step.total, step.machine.W.shape[0])
+        kept = state.get("values")
+        if kept is None or kept.shape != shape or kept.dtype != machine.dtype or "seen" not in state:
+            state["values"] = machine.bk.xp.zeros(shape, machine.dtype)
+            state["seen"] = np.zeros(1, np.int64)
+
+    def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
+        """Fill in the states of the missing values, and take one Gibbs step with the observed values held."""
+        machine, bk, n = step.machine, step.machine.bk, step.n_rows
+        xp, space = bk.xp, step.phases.space
+        v, values = step.phases.visible(n), state["values"]
+        missing = xp.isnan(v)
+        known, drawn = space("missing known", *v.shape), space("missing drawn", *v.shape)
+        if int(state["seen"][0]) < step.total:  # no row has come up twice yet
+            zeros = space("missing zeros", *v.shape)
+            zeros[...] = 0
+            machine.visible.sample(bk, zeros, machine.base_vbias, step.rng, drawn)
+            state["seen"][0] += n
+        else:
+            bk.take(values, step.rows, drawn)
+        known[...] = xp.where(missing, drawn, v)
+        h = space("missing hidden", n, machine.W.shape[1])
+        machine.sample_hidden(known, step.rng, h)
+        machine.sample_visible(h, step.rng, drawn, mean=space("missing zeros", *v.shape))
+        v[...] = xp.where(missing, drawn, v)
+        values[step.rows] = v
+
+    def end(self, step: TrainingStep, state: Arrays) -> None:
+        """Drop the states: they belong to these rows, and are no part of the model."""
+        state.clear()

@@ -1,0 +1,177 @@
+"""Training rows with missing values: what is learned is the likelihood of the values that are there."""
+
+import numpy as np
+import pytest
+from exact import energies, hidden_given, states, tiny, visible_states
+
+from deepbelief import RBM, load, save
+from deepbelief.components import Missing, Parts, TrainingStep
+from deepbelief.errors import DataError
+from deepbelief.gradients import PhaseBuffers
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
+from deepbelief.sources import as_source, column_statistics
+
+GROUPS = (3, 2, 4)
+SPEC = "softmax:3,2,4"
+
+
+def one_hot(n=300, share=0.3, seed=0):
+    """Return rows of three categories that go together, whole and with groups missing."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 2, n)
+    cells = [np.where(rng.random(n) < 0.85, kind * (size - 1), rng.integers(0, size, n)) for size in GROUPS]
+    whole = np.hstack([np.eye(size)[cell] for size, cell in zip(GROUPS, cells, strict=True)])
+    holes = whole.copy()
+    for start, size in zip(np.cumsum((0, *GROUPS[:-1])), GROUPS, strict=True):
+        holes[rng.random(n) < share, start : start + size] = np.nan
+    return whole, holes
+
+
+def observed_moments(weights, known):
+    """Return E[v] and E[v h] given the values that are there, by the sum over every state."""
+    free, H = np.isnan(known), states(weights.n_hidden)
+    if weights.visible == "gaussian":
+        held = np.where(free, 0, known)
+        log_p = H @ weights.hbias + (H @ weights.W.T) @ held
+        field = (H @ weights.W.T)[:, free]
+        log_p += field @ weights.vbias[free] + (field**2).sum(axis=1) / 2
+        p = np.exp(log_p - np.logaddexp.reduce(log_p))
+        means = np.where(free, H @ weights.W.T + weights.vbias, known)
+        return p @ means, (means * p[:, None]).T @ H
+    V = visible_states(weights)
+    V = V[(V[:, ~free] == known[~free]).all(axis=1)]
+    log_p = -np.logaddexp.reduce(-energies(weights, V, H), axis=1)
+    p = np.exp(-log_p - np.logaddexp.reduce(-log_p))
+    return p @ V, (V * p[:, None]).T @ hidden_given(weights, V)
+
+
+@pytest.mark.parametrize(
+    ("visible", "known"),
+    [
+        ("bernoulli", [1, np.nan, np.nan, 0, np.nan]),
+        ("softmax:3,2", [np.nan, np.nan, np.nan, 0, 1]),
+        ("softmax:3,2", [np.nan] * 5),
+        ("gaussian", [1.5, np.nan, np.nan, -0.7, np.nan]),
+    ],
+)
+def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk):
+    """4,000 chains after 30 updates: within five of their own standard errors of the sums over every state."""
+    n, known = 4000, np.array(known, float)
+    weights = tiny(5, 3, visible=visible, spread=1.0, seed=3)
+    machine = Machine(weights, bk)
+    step = TrainingStep(machine, PhaseBuffers(bk, machine), n)
+    step.total = step.n_rows = n
+    step.rows, step.rng = bk.asarray(np.arange(n)), bk.rng(stream(0))
+    parts = Parts([Missing()], step)
+    parts.call("begin")
+    rows = bk.asarray(np.tile(known, (n, 1)))
+    for _ in range(30):
+        v = step.phases.visible(n)
+        v[...] = rows
+        parts.call("before_gradient")
+    found = bk.to_numpy(v)
+    pairs = found[:, :, None] * bk.to_numpy(machine.mean_hidden(v))[:, None, :]
+    mean, products = observed_moments(weights, known)
+    assert (found[:, ~np.isnan(known)] == known[~np.isnan(known)]).all()
+    for values, truth in ((found, mean), (pairs, products)):
+        error = 5 * values.std(axis=0) / np.sqrt(n) + 1e-12
+        assert (np.abs(values.mean(axis=0) - truth) < error).all()
+    parts.call("end")
+    assert parts.state["missing"] == {}
+
+
+@pytest.mark.parametrize("gradient", ["pcd", "exact"])
+def test_learning_gets_near_what_whole_rows_teach(gradient):
+    """Half of the gap between independent groups and whole rows is closed by rows with 30 % holes."""
+    whole, holes = one_hot()
+    settings = {"visible": SPEC, "learning_rate": 0.3, "batch_size": 50, "n_iter": 100, "random_state": 0}
+    found, best = (RBM(6, gradient=gradient, **settings).fit(X).log_likelihood(whole).mean for X in (holes, whole))
+    starts = np.cumsum((0, *GROUPS[:-1]))
+    p = whole.mean(axis=0)
+    independent = sum(p[s : s + n] @ np.log(p[s : s + n]) for s, n in zip(starts, GROUPS, strict=True))
+    assert best > independent + 0.5
+    assert found > (independent + best) / 2
+
+
+def test_rows_without_any_value_change_nothing_but_the_average():
+    """With rows of which nothing is known half of them, an update moves the weights by half, in the mean."""
+    moved = []
+    for extra in (0, 40):
+        rng = np.random.default_rng(0)
+        rows = np.vstack([(rng.random((40, 4)) < 0.8).astype(float), np.full((extra, 4), np.nan)])
+        step = []
+        for seed in range(60):
+            rbm = RBM(
+                3, visible="bernoulli", gradient="exact", n_iter=1, batch_size=40 + extra, learning_rate=0.5,
+                momentum=0.0, weight_decay=0.0, random_state=seed,
+            ).fit(rows)  # fmt: skip
+            step.append(rbm.weights_.vbias - rbm.weights_.visible_unit.initial_bias(rbm.weights_.visible_mean))
+        moved.append(np.mean(step, axis=0))
+    assert np.abs(moved[1] - moved[0] / 2).max() < 0.01
+
+
+def test_whole_rows_train_as_if_nothing_could_be_missing():
+    whole, _ = one_hot()
+    rbm = RBM(4, visible=SPEC, n_iter=2, random_state=0).fit(whole)
+    assert "missing" not in rbm._state.arrays
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_columns_are_judged_by_what_is_there(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, [1, 3], (500, 2)) if kind == "gaussian" else (rng.random((500, 2)) < 0.3).astype(float)
+    holes = np.where(rng.random(X.shape) < 0.3, np.nan, X)
+    found = column_statistics(as_source(holes), missing=True)
+    np.testing.assert_allclose(found.mean, np.nanmean(holes, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.var, np.nanvar(holes, axis=0), rtol=1e-10)
+    assert found.min.tolist() == np.nanmin(holes, axis=0).tolist()
+    assert found.max.tolist() == np.nanmax(holes, axis=0).tolist()
+    assert found.present.tolist() == (~np.isnan(holes)).sum(axis=0).tolist()
+    rbm = RBM(3, n_iter=1, random_state=0).fit(holes)
+    assert rbm.weights_.visible == kind
+    if kind == "gaussian":
+        np.testing.assert_allclose(rbm.weights_.mean, np.nanmean(holes, axis=0))
+        np.testing.assert_allclose(rbm.weights_.scale, np.nanstd(holes, axis=0))
+
+
+def test_components_and_other_ways_to_train_take_rows_with_holes(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(5, 3, (120, 5))
+    X[:, 1] = X[:, 0]
+    X[rng.random(X.shape) < 0.3] = np.nan
+    rbm = RBM(
+        4, visible="gaussian", learn_variance=True, centered=True, averaging=0.5, validation_fraction=0.2, n_iter=3,
+        memory_limit="1 MiB", random_state=0,
+    ).fit(X)  # fmt: skip
+    assert np.isfinite(rbm.history_[-1]["free_energy_gap"])
+    save(rbm, tmp_path / "model.h5")
+    np.testing.assert_array_equal(load(tmp_path / "model.h5").transform(X), rbm.transform(X))
+    assert rbm.set_params(warm_start=True).fit(X).n_iter_ == 6
+    parted = RBM(4, random_state=0).partial_fit(X[:60]).partial_fit(X[60:])
+    assert np.isfinite(parted.weights_.W).all()
+
+
+def test_transform_of_rows_with_holes_is_that_of_their_mean_field():
+    whole, holes = one_hot()
+    rbm = RBM(6, visible=SPEC, n_iter=20, random_state=0).fit(whole)
+    some = holes[~np.isnan(holes).all(axis=1)]
+    np.testing.assert_allclose(rbm.transform(some), rbm.transform(rbm.impute(some, method="mean_field")), atol=1e-3)
+    np.testing.assert_array_equal(rbm.transform(holes), rbm.transform(holes))
+
+
+def test_what_cannot_be_learned_from_is_named():
+    _, holes = one_hot(40)
+    empty, part, infinite = holes.copy(), holes.copy(), np.full((40, 2), np.nan)
+    empty[:, 3:5] = np.nan
+    part[7, :3] = [1, np.nan, np.nan]
+    infinite[5] = [0, np.inf]
+    for X, message in (
+        (empty, "column 3 .* no value at all"), (part, "row 7, softmax group 0 is missing in part"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            RBM(3, visible=SPEC).fit(X)
+    with pytest.raises(ValueError, match="infinity"):
+        RBM(3).fit(infinite)
+    with pytest.raises(DataError, match="finite"):
+        RBM(3, visible="bernoulli", binarize="sample").fit(np.array([[0.1, np.nan], [0.5, 0.2]]))
