@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnomalyDetector": "deepbelief.estimators",
     "RBM": "deepbelief.estimators",
     "RBMClassifier": "deepbelief.estimators",
     "DBN": "deepbelief.estimators",

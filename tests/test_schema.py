@@ -183,6 +183,7 @@ def test_only_tables_that_need_one_get_a_schema():
     assert needs_schema(plain.assign(a=[np.nan, 1]))
     assert needs_schema(plain.assign(a=[True, False]))
     assert not needs_schema(plain.to_numpy())
+    assert not needs_schema(pd.DataFrame(np.eye(3)))
 
 
 @pytest.mark.parametrize("name", ["titanic", "penguins", "mpg", "tips", "planets"])

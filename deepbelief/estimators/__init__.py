@@ -1,5 +1,6 @@
 """scikit-learn's face of the engine."""
 
+from deepbelief.estimators.anomaly import AnomalyDetector
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
@@ -12,6 +13,7 @@ from deepbelief.estimators.regressor import DBNRegressor
 __all__ = [
     "DBN",
     "RBM",
+    "AnomalyDetector",
     "DBNClassifier",
     "DBNRegressor",
     "DeepAutoencoder",

@@ -48,7 +48,7 @@ class Frame:
 def is_table(X: Any) -> bool:
     """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
     if isinstance(X, Mapping):
-        return True
+        return not hasattr(X, "tocsr")  # a sparse matrix by keys is no table
     root = type(X).__module__.partition(".")[0]
     return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
 
@@ -109,13 +109,12 @@ def _from_library(table: Any) -> Frame:
     library = type(table).__module__.partition(".")[0]
     columns: dict[str, Array] = {}
     dtypes: dict[str, str] = {}
-    for name in frame.columns:
-        series = frame[name]
+    for i, (name, series) in enumerate(zip(frame.columns, frame.iter_columns(), strict=True)):
         if series.dtype.is_temporal():
             raise DataError(
                 f"column {name!r} holds dates or times ({series.dtype}): turn them into numbers or leave it out"
             )
-        dtypes[str(name)] = str(table[name].dtype) if library == "pandas" else str(series.dtype)
+        dtypes[str(name)] = str(table.dtypes.iloc[i]) if library == "pandas" else str(series.dtype)
         if series.dtype.is_numeric():
             numbers = series.cast(nw.Float64())
             columns[str(name)] = np.where(series.is_null().to_numpy(), np.nan, numbers.to_numpy())

@@ -1,0 +1,302 @@
+"""Outlier detection by density models and reconstructions."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from deepbelief.backends import Backend, get_backend
+from deepbelief.bounds import check_number
+from deepbelief.errors import SettingError
+from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
+from deepbelief.estimators.base import is_source
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.rbm import RBM
+from deepbelief.seeds import run_seed, stream
+from deepbelief.sources.frames import is_table
+from deepbelief.training import Reporter
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+BATCH = 100
+DENSITY_UPDATES = 1000
+GAUSSIAN_UPDATES = 3000
+RECONSTRUCTION_UPDATES = 2000
+DENSITY_UNITS = 8
+GAUSSIAN_UNITS = 32
+RECONSTRUCTION_UNITS = 64
+RECONSTRUCTIONS = 3  # networks whose errors are averaged
+KEPT_SHARE = 0.9  # of the training rows that models are fitted to a second time
+LEAST_ERROR = 0.01  # smallest mean squared error that a column's errors are divided by
+FENCE = 3.0  # robust standard deviations below the median of the scores: contamination="auto"
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Outlier detector on tables as they are: numbers of any scale, categories and missing values.
+
+    By default a row's score is the sum of three standardised scores, none of which needs scaled columns: the free
+    energy of a small RBM on binned columns, the free energy of a Gaussian RBM with fixed variances, and the error of
+    autoencoders that reconstruct columns from rows of which some are masked. The two RBMs are fitted without the tenth
+    of the rows that the first one finds least likely, so that outliers among the training rows do little harm.
+
+    Parameters
+    ----------
+    estimator : RBM, DBN or DeepAutoencoder, optional
+        A model whose score is used instead: the negative free energy where it has one, else the negative
+        reconstruction error.
+    contamination : float or "auto", default="auto"
+        Share of the training rows that `predict` takes for outliers, above 0 and at most 0.5. ``"auto"`` takes those
+        whose score lies more than three robust standard deviations below the median.
+    backend : str or Backend, default="numpy"
+    verbose : int or Reporter, default=0
+    random_state : int, RandomState, Generator or None, default=None
+
+    Attributes
+    ----------
+    offset_ : float
+        `decision_function` is `score_samples` minus it.
+    estimator_ : fitted estimator
+        The model, where one was given.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only where the training rows had names.
+
+    See Also
+    --------
+    RBM.free_energy, DeepAutoencoder.reconstruction_error
+
+    References
+    ----------
+    Fiore, Palmieri, Castiglione and De Santis, "Network anomaly detection with the discriminative restricted Boltzmann
+    machine", 2013, for free energies as scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal([100, 0.01], [5, 0.001], (200, 2))
+    >>> detector = AnomalyDetector(random_state=0).fit(X)
+    >>> detector.predict([[100, 0.01], [130, 0.02]]).tolist()
+    [1, -1]
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        contamination: float | str = "auto",
+        backend: str | Backend = "numpy",
+        verbose: int | Reporter = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.contamination = contamination
+        self.backend = backend
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what usual rows are.
+
+        Parameters
+        ----------
+        X : DataFrame, Table or array-like of shape (n_rows, n_features)
+            NaN, None and empty text: missing. Some of the rows may be outliers.
+        y : ignored
+
+        Returns
+        -------
+        AnomalyDetector
+            Itself.
+
+        Raises
+        ------
+        DataError, SettingError
+        """
+        check_number("contamination", self.contamination, low=0, high=0.5, open_low=True, auto=True)
+        get_backend(self.backend)
+        self._seed = run_seed(self.random_state)
+        rows = self._checked(X, reset=True)
+        if self.estimator is not None:
+            model = clone(self.estimator)
+            if not hasattr(model, "fit") or not (
+                hasattr(model, "free_energy") or hasattr(model, "reconstruction_error")
+            ):
+                raise SettingError(
+                    f"`estimator` must be an RBM, DBN or DeepAutoencoder, got {type(model).__name__}: it needs "
+                    "free_energy or reconstruction_error"
+                )
+            self.estimator_ = model.set_params(random_state=self._seed, backend=self.backend, verbose=self.verbose)
+            self.estimator_.fit(rows)
+        else:
+            self._fit_parts(rows)
+        scores = self._scores(rows)
+        self.offset_ = self._threshold(scores)
+        return self
+
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        """Return rows after scikit-learn's checks; tables with their names as they are."""
+        if is_table(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
+        if is_source(X):
+            X = X.take(slice(0, X.shape[0]))
+        return validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )  # fmt: skip
+
+    def _fit_parts(self, rows: Any) -> None:
+        """Fit the three models."""
+        self._columns = DetectorColumns.fit(rows)
+        states, values = self._columns.states(rows), self._columns.values(rows)
+        first = self._density(states)
+        kept = first.free_energy(states) <= np.quantile(first.free_energy(states), KEPT_SHARE)
+        kept = kept if kept.sum() >= 2 else np.ones(len(kept), bool)
+        self._binned = self._density(states[kept])
+        batch = min(BATCH, int(kept.sum()))
+        self._gaussian = RBM(
+            GAUSSIAN_UNITS, visible="gaussian", batch_size=batch, n_iter=_epochs(GAUSSIAN_UPDATES, kept.sum(), batch),
+            random_state=self._own_seed("gaussian"), **self._run,
+        ).fit(values[kept])  # fmt: skip
+        batch = min(BATCH, len(values))
+        template = RBM(
+            visible="gaussian", learning_rate=0.05, schedule="constant", batch_size=batch,
+            n_iter=_epochs(RECONSTRUCTION_UPDATES, len(values), batch),
+        )  # fmt: skip
+        self._networks = [
+            DBN(
+                (RECONSTRUCTION_UNITS,),
+                rbm=template,
+                pretraining="denoising",
+                corruption="masking",
+                corruption_level=0.3,
+                random_state=self._own_seed("reconstruction", i),
+                **self._run,
+            ).fit(values)
+            for i in range(RECONSTRUCTIONS)
+        ]
+        self._errors = [np.maximum(_squared(net, values).mean(axis=0), LEAST_ERROR) for net in self._networks]
+        parts = self._parts(states, values)
+        self._centres, self._spreads = parts.mean(axis=1), np.maximum(parts.std(axis=1), 1e-12)
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        return {"backend": self.backend, "verbose": self.verbose}
+
+    def _own_seed(self, *purpose: Any) -> int:
+        return int(stream(self._seed, "anomaly", *purpose).generate_state(1)[0])
+
+    def _density(self, states: Array) -> RBM:
+        batch = min(BATCH, len(states))
+        return RBM(
+            DENSITY_UNITS, visible=self._columns.visible, centered=True, learning_rate=0.05, schedule="linear",
+            momentum=0.0, weight_decay=0.0, batch_size=batch, n_iter=_epochs(DENSITY_UPDATES, len(states), batch),
+            random_state=self._own_seed("density"), **self._run,
+        ).fit(states)  # fmt: skip
+
+    def _parts(self, states: Array, values: Array) -> Array:
+        """Return the three scores of rows before they are standardised; high: unusual."""
+        errors = [
+            np.sqrt((_squared(net, values) / mean).sum(axis=1))
+            for net, mean in zip(self._networks, self._errors, strict=True)
+        ]
+        return np.array(
+            [self._binned.free_energy(states), self._gaussian.free_energy(values), np.mean(errors, axis=0)], np.float64
+        )
+
+    def _scores(self, rows: Any) -> Array:
+        if self.estimator is not None:
+            if hasattr(self.estimator_, "free_energy"):
+                return -np.asarray(self.estimator_.free_energy(rows), np.float64)
+            return -np.asarray(self.estimator_.reconstruction_error(rows), np.float64)
+        parts = self._parts(self._columns.states(rows), self._columns.values(rows))
+        return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
+
+    def _threshold(self, scores: Array) -> float:
+        if not isinstance(self.contamination, str):
+            return float(np.percentile(scores, 100 * self.contamination))
+        median = np.median(scores)
+        return float(median - FENCE * 1.4826 * np.median(np.abs(scores - median)))
+
+    def score_samples(self, X: Any) -> Array:
+        """Return how usual rows are; the higher, the more usual.
+
+        Parameters
+        ----------
+        X : DataFrame, Table or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Comparable between rows of one detector only.
+        """
+        check_is_fitted(self, "offset_")
+        return self._scores(self._checked(X, reset=False))
+
+    def decision_function(self, X: Any) -> Array:
+        """Return `score_samples` minus ``offset_``: negative for outliers.
+
+        Parameters
+        ----------
+        X : DataFrame, Table or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> Array:
+        """Return -1 for outliers and 1 for other rows.
+
+        Parameters
+        ----------
+        X : DataFrame, Table or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: Any) -> Array:
+        """Return how surprising each value is, given the rest of its row.
+
+        Parameters
+        ----------
+        X : DataFrame, Table or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            In nats: the negative log-probability of the value's bin in the RBM on binned columns, given the bins of
+            the other columns. Columns that were constant in training have 0.
+
+        Raises
+        ------
+        SettingError
+            If the detector has a model of its own.
+        """
+        check_is_fitted(self, "offset_")
+        if self.estimator is not None:
+            raise SettingError("explain needs the default detector: leave `estimator` at None")
+        states = self._columns.states(self._checked(X, reset=False))
+        return conditional_surprise(self._binned.weights_, self._columns, states)
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare missing values and categories."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.estimator is None
+        return tags
+
+
+def _epochs(updates: int, n_rows: int, batch: int) -> int:
+    return max(1, round(updates / -(-int(n_rows) // batch)))
+
+
+def _squared(network: DBN, values: Array) -> Array:
+    return np.asarray(np.square(network.inverse_transform(network.transform(values)) - values))
+
+
+__all__ = ["AnomalyDetector"]
