@@ -10,6 +10,7 @@ from deepbelief.components.l1 import L1
 from deepbelief.components.missing import Missing
 from deepbelief.components.parts import Parts
 from deepbelief.components.resampling import Resampling
+from deepbelief.components.smooth import Smooth
 from deepbelief.components.sparsity import Sparsity
 from deepbelief.components.variance import LearnedVariance
 from deepbelief.errors import SettingError, unknown
@@ -21,6 +22,7 @@ COMPONENTS: dict[str, type[Component]] = {
     "resampling": Resampling,
     "centring": Centring,
     "variance": LearnedVariance,
+    "smooth": Smooth,
     "averaging": Averaging,
 }
 """Components by name: a new one is one class and one entry. Model files hold instances of these classes only."""
@@ -78,5 +80,5 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 __all__ = [
     "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "Parts", "Resampling",
-    "Sparsity", "TrainingStep", "check_components", "chosen_components", "get_component",
+    "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components", "get_component",
 ]  # fmt: skip
