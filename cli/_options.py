@@ -1,11 +1,15 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from ._types import Bounded, ImageShape, Registered
+from deepbelief.bounds import Bounds
+from deepbelief.hyperparameters import EXECUTION, Choice, Flag, Kind, Setting, Shares
+from deepbelief.hyperparameters.kinds import SIZES, STEPS
+
+from ._types import Bounded, ImageShape, Layers, Registered, Steps
 
 Decorator = Callable[[Any], Any]
 
@@ -26,14 +30,40 @@ def together(*decorators: Decorator) -> Decorator:
     return apply
 
 
-BACKEND = Registered("deepbelief.backends:BACKENDS", getter="deepbelief.backends:get_backend")
-GRADIENT = Registered("deepbelief.gradients:GRADIENTS")
-COMPOSED = ("softmax", "labelled")  # units that are not named alone
-VISIBLE = Registered("deepbelief.units:UNITS", "auto", getter="deepbelief.units:get_unit", without=COMPOSED)
-HIDDEN = Registered("deepbelief.units:UNITS", getter="deepbelief.units:get_unit", without=COMPOSED)
-SCALE = Registered("deepbelief.sources.scaling:SCALES")
-SCHEDULE = Registered("deepbelief.schedules:SCHEDULES")
-BINARIZE = Registered("deepbelief.sources.binary:BINARIZATIONS")
+def option_name(name: str) -> str:
+    """Return the longest spelling of an option of the running command."""
+    parameters = {parameter.name: parameter for parameter in click.get_current_context().command.params}
+    return max(parameters[name].opts, key=len)
+
+
+def setting_option(name: str, setting: Setting, **other: Any) -> Decorator:
+    """Return the option of a setting: its type, its help with the default, and the name that the table gives it."""
+    kind, text, default = setting.kind, setting.help or "", setting.default
+    told = "[default:" in text or (default == "auto" and "auto" in text)
+    if default is not None and default is not False and not told:
+        text += f"  [default: {default:g}]" if isinstance(default, float) else f"  [default: {default}]"
+    flag = setting.flag or f"--{name.replace('_', '-')}"
+    if isinstance(kind, Flag):
+        return click.option(flag, name, **{"is_flag": True, "default": None, "help": text, **other})
+    return option(flag, name, **{"type": type_of(name, kind), "help": text, **other})
+
+
+def type_of(name: str, kind: Kind) -> click.ParamType:  # type: ignore[type-arg]
+    """Return the type of the values of a setting's option."""
+    if isinstance(kind, Choice):
+        return Registered(kind)
+    if isinstance(kind, Shares):
+        return Bounded(kind.bounds, name)
+    if isinstance(kind, Bounds):
+        return Bounded(kind, name)
+    return {STEPS: Steps, SIZES: Layers}[kind]()  # type: ignore[index]
+
+
+def setting_options(*tables: Mapping[str, Setting]) -> Decorator:
+    """Return the options of all settings in these tables that have a help text, those of each name once."""
+    rows = {name: setting for table in reversed(tables) for name, setting in table.items()}
+    return together(*(setting_option(name, setting) for name, setting in rows.items() if setting.help is not None))
+
 
 labels_option = option(
     "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), a key (npz, HDF5, Zarr), or a file."
@@ -49,7 +79,7 @@ memory_option = option(
     "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
 )
 backend_option = click.option(
-    "--backend", type=BACKEND, default="numpy", show_default=True,
+    "--backend", type=type_of("backend", EXECUTION["backend"].kind), default="numpy", show_default=True,
     help="cupy: on a GPU; numpy:bfloat16: products of less precision where the processor has AMX.",
 )  # fmt: skip
 shape_option = click.option(

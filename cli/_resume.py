@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from deepbelief.errors import DataError, SettingError
 
 from ._files import same_file
-from ._options import option, together
+from ._options import option, option_name, together
 
 if TYPE_CHECKING:
     from deepbelief.fields import Fields
@@ -61,7 +61,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     before = _options(metadata.fields("options"))
     typed = {name: value for name, value in options.items() if _is_typed(name)}
     other = [
-        f"{_spelled(name)} was {before.get(name)}, is {value}"
+        f"{option_name(name)} was {before.get(name)}, is {value}"
         for name, value in typed.items()
         if name not in FREE and not _agree(value, before.get(name))
     ]
@@ -110,11 +110,6 @@ def _agree(typed: Any, before: Any) -> bool:
     if isinstance(typed, str) and isinstance(before, str):
         return before in (typed, absolute(typed))
     return bool(_tuple(typed) == _tuple(before))
-
-
-def _spelled(name: str) -> str:
-    parameters = {parameter.name: parameter for parameter in click.get_current_context().command.params}
-    return max(parameters[name].opts, key=len)
 
 
 def _same(one: str, other: str) -> bool:

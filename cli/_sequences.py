@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepbelief.errors import DataError, SettingError
+from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
 
-from ._options import option, together
+from ._options import option, option_name, setting_options, together
 from ._text import clean, facts, seconds, size_of
-from ._types import Bounded, Registered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,24 +30,12 @@ sequence_options = together(lengths_option, sequences_option)
 recurrent_options = together(
     click.option("--recurrent", is_flag=True, help="Train a model of sequences; --layers is then one number (150)."),
     sequence_options,
-    option("--recurrent-units", "n_recurrent", type=Bounded(), help="With --recurrent.  [default: 100]"),
-    option("--cell", type=Registered("deepbelief.recurrent:CELLS"), help="With --recurrent.  [default: tanh]"),
-    option("--truncation", type=Bounded(), help="With --recurrent: steps that gradients go back.  [default: 100]"),
-    option("--max-grad-norm", type=Bounded(), help="With --recurrent: longer gradients are shortened.  [default: 1]"),
-    option("--pretrain-frames", type=Bounded(), help="With --recurrent: epochs on frames alone, first.  [default: 20]"),
-    option("--pretrain-recurrent", type=Bounded(), help="With --recurrent: epochs without machines.  [default: 0]"),
+    setting_options({name: setting for name, setting in RECURRENT.items() if name not in MACHINE}),
 )
 
-ONLY_RECURRENT = (
-    "lengths", "sequences", "n_recurrent", "cell", "truncation", "max_grad_norm", "pretrain_frames",
-    "pretrain_recurrent",
-)  # fmt: skip
-SHARED = ("n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "visible", "momentum")
-NOT_RECURRENT = (
-    "n_passes", "hidden", "sparsity_target", "validation_fraction", "pretraining", "corruption", "corruption_level",
-    "code", "limit", "n_chains", "centered", "binarize", "learn_variance", "l1", "averaging",
-    "memory_limit", "holdout",
-)  # fmt: skip
+OF_SEQUENCES = {"lengths", "sequences"}
+OF_STACKS = {"autoencoder", "code", "limit", "memory_limit", "holdout"}
+ADVICE = {"limit": "choose whole sequences with --sequences FIRST:LAST"}
 PRETRAIN_FRAMES = 20
 
 
@@ -60,18 +48,13 @@ def check_options(options: dict[str, Any]) -> None:
         If there are any.
     """
     recurrent = options["recurrent"]
-    names = NOT_RECURRENT if recurrent else ONLY_RECURRENT
-    wrong = [name for name in names if options.get(name) is not None] + ["autoencoder"] * (
-        recurrent and options["autoencoder"]
-    )
-    if wrong:
-        given = "--" + {"n_recurrent": "recurrent-units", "n_passes": "passes", "n_chains": "chains"}.get(
-            wrong[0], wrong[0]
-        ).replace("_", "-")
-        advice = "leave it out" if recurrent else "add --recurrent, or leave it out"
-        if wrong[0] == "limit":
-            advice = "choose whole sequences with --sequences FIRST:LAST"
-        raise SettingError(f"{given} is {'not ' if recurrent else ''}for models of sequences: {advice}")
+    of_stacks = {**MACHINE, **PRETRAINING}.keys() - RECURRENT.keys() - {"hidden_layer_sizes"}
+    names = of_stacks | OF_STACKS if recurrent else RECURRENT.keys() - MACHINE.keys() | OF_SEQUENCES
+    for name, value in options.items():
+        if name in names and value is not None and value is not False:
+            advice = ADVICE.get(name, "leave it out") if recurrent else "add --recurrent, or leave it out"
+            given, kind = option_name(name), "not for" if recurrent else "for"
+            raise SettingError(f"{given} is {kind} models of sequences: {advice}")
 
 
 def pretrain_sequences(
@@ -119,14 +102,12 @@ def make_model(options: dict[str, Any], seed: int) -> Any:
     """Return the unfitted estimator with the settings that were given."""
     from deepbelief import RecurrentRBM
 
-    names = (*SHARED, "weight_decay", *ONLY_RECURRENT[2:])
-    given = {name: options[name] for name in names if options[name] is not None}
+    given = {name: options[name] for name in RECURRENT if options.get(name) is not None}
     sizes = options["hidden_layer_sizes"]
     if sizes is not None and (sizes == "auto" or len(sizes) != 1):
         raise SettingError("a model of sequences has one layer of hidden units: give --layers one number, such as 150")
     if sizes is not None:
         given["n_components"] = sizes[0]
-    given["scale"] = options["scale"]
     return RecurrentRBM(**{"pretrain_frames": PRETRAIN_FRAMES, **given}, backend=options["backend"], random_state=seed)
 
 

@@ -1,40 +1,49 @@
 """Types of option values, checked by the library's own bounds and registries before anything heavy is imported."""
 
 import contextlib
-import importlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from deepbelief.bounds import BOUNDS, check_setting, check_sizes, check_steps
+from deepbelief.bounds import BOUNDS, Bounds, check_sizes, check_steps
 from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.hyperparameters import Choice
 
 Parameter = click.Parameter | None
 Context = click.Context | None
 
 
 class Bounded(click.ParamType):  # type: ignore[type-arg]
-    """A number within the bounds of its setting, or ``auto`` where these allow it."""
+    """A number within bounds, or one of the words that these allow.
+
+    Parameters
+    ----------
+    bounds : Bounds or str, optional
+        Those of an argument of this name in `deepbelief.bounds.BOUNDS`; by default of the option's own.
+    setting : str, optional
+        Name in messages; by default the option's own.
+    """
 
     name = "number"
 
-    def __init__(self, setting: str | None = None) -> None:
-        self.setting = setting
+    def __init__(self, bounds: Bounds | str | None = None, setting: str | None = None) -> None:
+        self.bounds, self.setting = bounds, bounds if isinstance(bounds, str) else setting
 
-    def _setting(self, param: Parameter) -> str:
+    def _bounds(self, param: Parameter) -> Bounds:
+        return self.bounds if isinstance(self.bounds, Bounds) else BOUNDS[self._name(param)]
+
+    def _name(self, param: Parameter) -> str:
         return self.setting or str(param.name if param is not None else "")
 
     def get_metavar(self, param: click.Parameter, ctx: Context = None) -> str:
         """Return how the value is shown in the help."""
-        bounds = BOUNDS[self._setting(param)]
+        bounds = self._bounds(param)
         return ("INTEGER" if bounds.integer else "NUMBER") + ("|auto" if bounds.auto else "")
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> int | float | str:
         """Return the number, or ``"auto"``."""
-        setting = self._setting(param)
-        bounds = BOUNDS[setting]
+        bounds = self._bounds(param)
         if bounds.auto and value == "auto":
             return "auto"
         try:
@@ -43,7 +52,7 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
             word = "an integer" if bounds.integer else "a number"
             allowed = f"neither {word} nor auto" if bounds.auto else f"not {word}"
             self.fail(f"{value!r} is {allowed}", param, ctx)
-        check_setting(setting, number)
+        bounds.checked(self._name(param), number)
         return number
 
 
@@ -52,45 +61,25 @@ class Registered(click.ParamType):  # type: ignore[type-arg]
 
     Parameters
     ----------
-    registry : str
-        ``"module:NAME"`` of a mapping or sequence of names.
-    *others : str
-        Further names, such as ``"auto"``.
-    getter : str, optional
-        ``"module:function"`` that refuses what is none, for names with parameters such as ``softmax:3,3``.
-    without : sequence of str
-        Names of the registry that are not for this option.
+    choice : Choice or str
+        The names that can be given, or ``"module:NAME"`` of a mapping or sequence of them.
     """
 
     name = "name"
 
-    def __init__(self, registry: str, *others: str, getter: str | None = None, without: Sequence[str] = ()) -> None:
-        self.registry, self.others, self.getter, self.without = registry, others, getter, without
-
-    def choices(self) -> list[str]:
-        """Return the names."""
-        return [*self.others, *(name for name in _imported(self.registry) if name not in self.without)]
+    def __init__(self, choice: Choice | str) -> None:
+        self.choice = Choice(choice) if isinstance(choice, str) else choice
 
     def get_metavar(self, param: click.Parameter, ctx: Context = None) -> str:
         """Return how the value is shown in the help."""
-        return f"[{'|'.join(self.choices())}]"
+        return f"[{'|'.join(self.choice.names())}]"
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
         """Return the name, or refuse it and name the nearest one."""
-        choices = self.choices()
-        if value not in choices:
-            if self.getter is None or not isinstance(value, str):
-                what = str(param.name if param is not None else self.name).replace("_", " ")
-                raise SettingError(unknown(what, value, choices))
-            _imported(self.getter)(value)
-        elif self.getter is not None and value not in self.others:
-            _imported(self.getter)(value)
-        return str(value)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+        name = str(param.name if param is not None else self.name)
+        if value not in self.choice.names() and not self.choice.example:
+            raise SettingError(unknown(name.replace("_", " "), value, self.choice.names()))
+        return str(self.choice.checked(name, value))
 
 
 class Layers(click.ParamType):  # type: ignore[type-arg]

@@ -8,65 +8,29 @@ from typing import Any
 
 import click
 
+from deepbelief.hyperparameters import FINE_TUNING
+
 from ._options import (
-    SCHEDULE,
     data_options,
     holdout_option,
     memory_option,
     option,
+    option_name,
     report_options,
     run_options,
+    setting_options,
     together,
 )
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._text import arrows, clean, facts, seconds, size_of
-from ._types import Bounded, Registered, check_given
+from ._types import check_given
 
 network_options = together(
-    option("--epochs", "max_iter", type=Bounded(), help="auto: about 6,000 updates, 20 to 100 epochs."),
-    option(
-        "--learning-rate",
-        "learning_rate_init",
-        type=Bounded(),
-        help="auto: 0.3 (sigmoid), 0.003 (adam).",
-    ),
-    option("--pretrained-lr-factor", type=Bounded(), help="Rate below the head, as a multiple.  [default: 1]"),
-    option("--head-epochs", type=Bounded(), help="Epochs in which the head learns alone.  [default: 0]"),
-    option("--freeze", "n_frozen", type=Bounded(), help="Leave the lowest so many layers as they are.  [default: 0]"),
-    option("--schedule", type=SCHEDULE, help="How the learning rate moves.  [default: linear]"),
-    option("--batch-size", type=Bounded(), help="auto: a fiftieth of the labelled rows, 10 to 100."),
-    option("--alpha", type=Bounded(), help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]"),
-    option("--l1", type=Bounded(), help="L1 factor of the weights.  [default: 0]"),
-    option("--max-norm", type=Bounded(), help="Limit of the norm of the weights into each unit."),
-    option("--dropout", type=Bounded(), help="Share of the hidden units dropped in each update.  [default: 0]"),
-    option("--input-dropout", type=Bounded(), help="Share of the inputs dropped.  [default: 0]"),
-    option(
-        "--activation",
-        type=Registered("deepbelief.activations:ACTIVATIONS", "auto"),
-        help="auto: as the hidden units.  [default: auto]",
-    ),
-    option(
-        "--solver",
-        type=Registered("deepbelief.optimizers:OPTIMIZERS"),
-        help="[default: sgd; of regressors and autoencoders adam]",
-    ),
-    option(
-        "--early-stopping",
-        is_flag=True,
-        default=None,
-        help="Hold out a tenth of the rows; keep the best weights for them.",
-    ),
+    setting_options({name: setting for name, setting in FINE_TUNING.items() if name != "code"}),
     click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
-    option("--loss", type=Registered("deepbelief.losses:RECONSTRUCTION_LOSSES", "auto"), help="Of an autoencoder."),
-    click.option("--tied", is_flag=True, default=None, help="Of an autoencoder: the decoder stays a mirror."),
 )
-BOTH = (
-    "max_iter", "learning_rate_init", "schedule", "batch_size", "alpha", "l1", "max_norm", "dropout", "input_dropout",
-    "solver", "early_stopping", "memory_limit",
-)  # fmt: skip
-WITH_HEAD = ("pretrained_lr_factor", "head_epochs", "n_frozen", "activation")
-OWN = {"classifier": WITH_HEAD, "regressor": WITH_HEAD, "autoencoder": ("loss", "tied")}
+GROUPS = {"classifier": ("", "head"), "regressor": ("", "head"), "autoencoder": ("", "autoencoder")}
 ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencoder": "an autoencoder"}
 
 
@@ -164,11 +128,10 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
     from deepbelief.errors import SettingError
 
     kind = kind_to_make(model, options)
-    for name in {name for names in OWN.values() for name in names} - set(OWN[kind]):
-        if options[name] is not None:
-            spelled = "--freeze" if name == "n_frozen" else f"--{name.replace('_', '-')}"
-            raise SettingError(f"{spelled} is no setting of {ARTICLE[kind]}, which this makes: leave it out")
-    given = {name: options[name] for name in (*BOTH, *OWN[kind]) if options[name] is not None}
+    given = {name: options[name] for name in (*FINE_TUNING, "memory_limit") if options.get(name) is not None}
+    for name in given:
+        if name in FINE_TUNING and FINE_TUNING[name].group not in GROUPS[kind]:
+            raise SettingError(f"{option_name(name)} is no setting of {ARTICLE[kind]}, which this makes: leave it out")
     given["backend"] = options["backend"]
     if model.task is None:
         classes = {"classifier": DBNClassifier, "regressor": DBNRegressor, "autoencoder": DeepAutoencoder}

@@ -10,83 +10,45 @@ from typing import Any
 
 import click
 
+from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
+
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._options import (
-    BINARIZE,
-    GRADIENT,
-    HIDDEN,
-    SCALE,
-    VISIBLE,
     data_options,
     holdout_option,
     memory_option,
     option,
     report_options,
     run_options,
+    setting_option,
+    setting_options,
     together,
+    type_of,
 )
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._text import arrows, clean, facts, seconds, size_of
-from ._types import Bounded, Layers, Registered, Steps, check_given
+from ._types import check_given
 
 machine_options = together(
-    option(
-        "--layers",
-        "hidden_layer_sizes",
-        type=Layers(),
-        help="Hidden layer sizes, such as 500,250; by default as `size` suggests.",
-    ),
-    option("--epochs", "n_iter", type=Bounded(), help="Epochs per layer and pass; auto: about 6,000 updates."),
-    option("--passes", "n_passes", type=Bounded(), help="Passes through the whole stack.  [default: 1]"),
-    option("--learning-rate", type=Bounded(), help="auto: by the types of units."),
-    option("--schedule", type=Registered("deepbelief.schedules:SCHEDULES", "auto"), help="Of the learning rate."),
-    option("--batch-size", type=Bounded(), help="auto: a fiftieth of the rows, 10 to 100."),
-    option("--gradient", type=GRADIENT, help="Estimator of the gradient.  [default: cd]"),
-    option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]"),
-    option("--chains", "n_chains", type=Bounded(), help="Persistent chains; auto: as many as rows in a batch."),
-    click.option("--centered", is_flag=True, default=None, help="Centre the units by their means."),
-    option("--binarize", type=BINARIZE, help="Train on bits: sample once, resample in each epoch."),
-    option("--visible", type=VISIBLE, help="Units of the inputs, or softmax:3,3,2.  [default: auto]"),
-    click.option("--learn-variance", is_flag=True, default=None, help="Learn the variances of Gaussian visible units."),
-    option("--hidden", type=HIDDEN, help="Hidden units.  [default: bernoulli]"),
-    option("--momentum", type=Bounded(), help="auto: 0.5, later 0.9."),
-    option("--weight-decay", type=Bounded(), help="L2 factor of the weights.  [default: 0.0002]"),
-    option("--sparsity-target", type=Bounded(), help="Push the mean activity of hidden units to, say, 0.05."),
-    option("--l1", type=Bounded(), help="L1 factor of an RBM's weights: those not needed become 0."),
-    option("--averaging", type=Bounded(), help="Average the weights over this share of the run, at its end."),
-    option("--validation-fraction", type=Bounded(), help="Share of rows held out to watch the free-energy gap."),
-    option(
-        "--pretraining",
-        type=Registered("deepbelief.bounds:PRETRAININGS"),
-        help="denoising: autoencoders layer by layer.  [default: rbm]",
-    ),
-    option(
-        "--corruption",
-        type=Registered("deepbelief.gradients.denoising:CORRUPTIONS"),
-        help="For denoising.  [default: masking]",
-    ),
-    option("--corruption-level", type=Bounded(), help="Share of values, or deviation of noise.  [default: 0.25]"),
+    setting_options(MACHINE, PRETRAINING),
     click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
-    option("--code", type=Registered("deepbelief.units:CODES"), help="Of an autoencoder.  [default: linear]"),
+    setting_option("code", FINE_TUNING["code"], help="Of an autoencoder.  [default: linear]"),
 )
-
-RBM_SETTINGS = (
-    "n_iter", "learning_rate", "schedule", "batch_size", "gradient", "gibbs_steps", "n_chains", "centered", "binarize",
-    "visible", "hidden", "momentum", "weight_decay", "l1", "sparsity_target", "averaging", "learn_variance",
-    "validation_fraction",
-)  # fmt: skip
-
-
-OUTER_SETTINGS = ("hidden_layer_sizes", "n_passes", "pretraining", "corruption", "corruption_level", "memory_limit")
 
 
 @click.command("pretrain", short_help="Train a deep belief network layer by layer.")
 @click.argument("data", default="digits28")
 @machine_options
 @recurrent_options
-@click.option("--scale", type=SCALE, default="auto", show_default=True, help="Kept in the model.")
+@click.option(
+    "--scale",
+    type=type_of("scale", MACHINE["scale"].kind),
+    default="auto",
+    show_default=True,
+    help="Kept in the model.",
+)
 @data_options
 @holdout_option
 @run_options
@@ -169,9 +131,9 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     from deepbelief.errors import SettingError
     from deepbelief.estimators.autoencoder import code_templates
 
-    given = {name: options[name] for name in RBM_SETTINGS if options[name] is not None}
-    outer = {name: options[name] for name in OUTER_SETTINGS if options[name] is not None}
-    rbm: Any = RBM(**given, scale=options["scale"])
+    given = {name: value for name, value in options.items() if value is not None}
+    outer = {name: given[name] for name in (*PRETRAINING, "backend", "memory_limit") if name in given}
+    rbm: Any = RBM(**{name: given[name] for name in MACHINE if name in given})
     if options["autoencoder"]:
         sizes = outer.get("hidden_layer_sizes", "auto")
         if sizes == "auto":
@@ -180,7 +142,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
         rbm = code_templates(rbm, len(sizes), options["code"] or "linear")
     elif options["code"] is not None:
         raise SettingError(f"--code {options['code']} is a setting of autoencoders: add --autoencoder, or leave it out")
-    return DBN(rbm=rbm, backend=options["backend"], random_state=seed, **outer)
+    return DBN(rbm=rbm, random_state=seed, **outer)
 
 
 def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:

@@ -10,13 +10,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ._options import GRADIENT, HIDDEN, SCALE, VISIBLE, data_options, option, run_options
+from deepbelief.hyperparameters import MACHINE, PRETRAINING
+
+from ._options import data_options, option, run_options, setting_option, setting_options, type_of
 from ._text import as_json, clean, facts, seconds
-from ._types import Bounded, Layers, Steps, check_given
+from ._types import Bounded, check_given
 
 Rows = tuple[Any, ...]
 COLUMNS = ("rate", "verdict", "score", "epochs", "time")
-OF_RBM = ("gradient", "gibbs_steps", "visible", "hidden")
+OF_LAYERS = ("batch_size", "gradient", "gibbs_steps", "visible", "hidden")
 
 
 class Rates(click.ParamType):  # type: ignore[type-arg]
@@ -47,14 +49,18 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 @click.option("--refine", type=Bounded(), default=0, metavar="N", help="Try N more around the best.  [default: 0]")
 @option("--jobs", "n_jobs", type=int, metavar="N", help="Runs at a time.  [default: one for each core]")
 @click.option("--finetune", is_flag=True, help="Sweep the rate of fine-tuning a classifier; needs labels.")
-@option("--layers", "hidden_layer_sizes", type=Layers(), help="Hidden layer sizes, as for `pretrain`.")
-@option("--epochs", type=Bounded("n_iter"), help="Epochs of each run; auto: about 6,000 updates.")
-@option("--batch-size", type=Bounded(), help="auto: a fiftieth of the rows, 10 to 100.")
-@option("--gradient", type=GRADIENT, help="Estimator of the gradient.  [default: cd]")
-@option("--gibbs-steps", type=Steps(), help="Gibbs steps per update; 1-25 grows with the epochs.  [default: 1]")
-@option("--visible", type=VISIBLE, help="Units of the inputs, or softmax:3,3,2.  [default: auto]")
-@option("--hidden", type=HIDDEN, help="Hidden units.  [default: bernoulli]")
-@click.option("--scale", type=SCALE, default="auto", show_default=True, help="How values are scaled.")
+@setting_option("hidden_layer_sizes", PRETRAINING["hidden_layer_sizes"], help="Hidden layer sizes, as for `pretrain`.")
+@option(
+    "--epochs", type=type_of("n_iter", MACHINE["n_iter"].kind), help="Epochs of each run; auto: about 6,000 updates."
+)
+@setting_options({name: MACHINE[name] for name in OF_LAYERS})
+@click.option(
+    "--scale",
+    type=type_of("scale", MACHINE["scale"].kind),
+    default="auto",
+    show_default=True,
+    help="How values are scaled.",
+)
 @data_options
 @run_options
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -110,7 +116,7 @@ def _model(options: dict[str, Any]) -> Any:
     """Return the estimator whose rate is sought."""
     from deepbelief import DBN, RBM, DBNClassifier
 
-    given = {name: options[name] for name in OF_RBM if options[name] is not None} | {"scale": options["scale"]}
+    given = {name: options[name] for name in (*OF_LAYERS[1:], "scale") if options[name] is not None}
     # Epochs and batch size are those of what is swept.
     swept = {"batch_size": options["batch_size"], "max_iter" if options["finetune"] else "n_iter": options["epochs"]}
     swept = {name: value for name, value in swept.items() if value is not None}

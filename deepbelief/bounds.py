@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from deepbelief.errors import SettingError
@@ -21,6 +21,10 @@ class Bounds:
         Whether ``"auto"`` is allowed too.
     open_low, open_high : bool
         Whether the ends themselves are excluded.
+    none : bool
+        Whether None is allowed too.
+    words : tuple of str
+        Further words that are allowed.
     """
 
     low: float
@@ -29,48 +33,62 @@ class Bounds:
     auto: bool = False
     open_low: bool = False
     open_high: bool = False
+    none: bool = False
+    words: tuple[str, ...] = ()
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value of a setting as a Python number, or refuse it.
+
+        Raises
+        ------
+        SettingError
+
+        Examples
+        --------
+        >>> Bounds(0, 1, open_high=True, words=("ramp",)).checked("momentum", 1)
+        Traceback (most recent call last):
+        deepbelief.errors.SettingError: momentum must be a number >= 0 and < 1 or ramp, got 1
+        """
+        words = ("auto", *self.words) if self.auto else self.words
+        if (value is None and self.none) or (isinstance(value, str) and value in words):
+            return value
+        kind = numbers.Integral if self.integer else numbers.Real
+        number: Any = value if isinstance(value, kind) and not isinstance(value, bool) else math.nan
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high or self.high == math.inf else number <= self.high
+        if not (above and below):
+            others = "".join(f" or {word}" for word in (*words, *(("None",) if self.none else ())))
+            raise SettingError(f"{{setting}} must be {self}{others}, got {value!r}", setting=name, value=value)
+        return int(number) if self.integer else float(number)
+
+    def __str__(self) -> str:
+        text = f"{'an integer' if self.integer else 'a number'} {'>' if self.open_low else '>='} {self.low:g}"
+        return f"{text} and {'<' if self.open_high else '<='} {self.high:g}" if math.isfinite(self.high) else text
+
+    def described(self) -> str:
+        """Return the type as a docstring gives it."""
+        words = ("auto", *self.words) if self.auto else self.words
+        others = [*(f'"{word}"' for word in words), *(("None",) if self.none else ())]
+        return " or ".join(["int" if self.integer else "float", *others])
 
 
 COUNT = Bounds(1, integer=True)
+AUTOMATIC_COUNT = Bounds(1, integer=True, auto=True)
+RATE = Bounds(0, auto=True, open_low=True)
 BOUNDS: Mapping[str, Bounds] = {
-    "alpha": Bounds(0),
-    "averaging": Bounds(0, 1),
-    "batch_size": Bounds(1, integer=True, auto=True),
     "betas": COUNT,
-    "corruption_level": Bounds(0),
-    "dropout": Bounds(0, 1, open_high=True),
-    "head_epochs": Bounds(0, integer=True),
+    "burn_in": Bounds(0, integer=True),
     "holdout": Bounds(0, 1, open_low=True, open_high=True),
-    "input_dropout": Bounds(0, 1, open_high=True),
-    "l1": Bounds(0),
-    "learning_rate": Bounds(0, auto=True, open_low=True),
-    "learning_rate_init": Bounds(0, auto=True, open_low=True),
     "limit": COUNT,
-    "max_grad_norm": Bounds(0, open_low=True),
-    "max_iter": Bounds(1, integer=True, auto=True),
-    "max_norm": Bounds(0, open_low=True),
-    "momentum": Bounds(0, 1, auto=True, open_high=True),
-    "n_chains": Bounds(1, integer=True, auto=True),
-    "n_components": COUNT,
-    "n_frozen": Bounds(0, integer=True),
-    "n_iter": Bounds(1, integer=True, auto=True),
-    "n_passes": COUNT,
-    "n_recurrent": COUNT,
+    "n_elements": COUNT,
     "n_runs": COUNT,
     "n_samples": COUNT,
     "n_steps": COUNT,
-    "pretrain_frames": Bounds(0, integer=True),
-    "pretrain_recurrent": Bounds(0, integer=True),
-    "pretrained_lr_factor": Bounds(0),
     "random_state": Bounds(0, integer=True),
     "refine": Bounds(0, integer=True),
-    "sparsity_cost": Bounds(0),
-    "sparsity_target": Bounds(0, 1, open_low=True, open_high=True),
     "temperature": Bounds(0, open_low=True),
-    "truncation": COUNT,
-    "validation_fraction": Bounds(0, 1, open_high=True),
-    "weight_decay": Bounds(0),
 }
+"""Numbers that methods and commands take; those of estimators are in `deepbelief.hyperparameters`."""
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
@@ -78,7 +96,7 @@ PRETRAININGS = ("rbm", "denoising", "none")
 
 
 def check_setting(name: str, value: Any) -> None:
-    """Refuse a value outside the bounds of its setting.
+    """Refuse a value outside the bounds of an argument in `BOUNDS`.
 
     Raises
     ------
@@ -86,36 +104,21 @@ def check_setting(name: str, value: Any) -> None:
 
     Examples
     --------
-    >>> check_setting("momentum", 1)
+    >>> check_setting("n_steps", 0)
     Traceback (most recent call last):
-    deepbelief.errors.SettingError: momentum must be a number >= 0 and < 1 or auto, got 1
+    deepbelief.errors.SettingError: n_steps must be an integer >= 1, got 0
     """
-    check_number(name, value, **asdict(BOUNDS[name]))
+    BOUNDS[name].checked(name, value)
 
 
-def check_number(
-    name: str, value: Any, *, low: float, high: float = math.inf, integer: bool = False, auto: bool = False,
-    open_low: bool = False, open_high: bool = False,
-) -> None:  # fmt: skip
-    """Refuse a setting that is not a number within bounds (or ``"auto"`` where allowed).
+def check_number(name: str, value: Any, *, low: float, **more: Any) -> None:
+    """Refuse a setting that is not a number within bounds, as `Bounds` takes them.
 
     Raises
     ------
     SettingError
     """
-    if auto and isinstance(value, str) and value == "auto":
-        return
-    kind = numbers.Integral if integer else numbers.Real
-    number: Any = value if isinstance(value, kind) and not isinstance(value, bool) else math.nan
-    above = number > low if open_low else number >= low
-    below = number < high if open_high or high == math.inf else number <= high
-    if not (above and below):
-        word = "an integer" if integer else "a number"
-        bounds = f"{'>' if open_low else '>='} {low:g}"
-        if math.isfinite(high):
-            bounds += f" and {'<' if open_high else '<='} {high:g}"
-        message = f"{{setting}} must be {word} {bounds}{' or auto' if auto else ''}, got {value!r}"
-        raise SettingError(message, setting=name, value=value)
+    Bounds(low, **more).checked(name, value)
 
 
 def check_sizes(sizes: Any) -> tuple[int, ...]:

@@ -174,7 +174,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmspr
 """Optimizers by name: a new one is one class and one entry."""
 
 
-def get_optimizer(solver: str | Optimizer, *, nesterov: bool) -> Optimizer:
+def get_optimizer(solver: str | Optimizer, *, nesterov: bool = False) -> Optimizer:
     """Return the optimizer of this name, with Nesterov's momentum if it has one; an instance as it is.
 
     Examples

@@ -17,6 +17,7 @@ from deepbelief.estimators.base import check_backend, check_number, is_source
 from deepbelief.estimators.labels import as_labels, known_labels, labelled_rows
 from deepbelief.estimators.tuning import Problem
 from deepbelief.finetuning import Labelled, finetune
+from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, NEVER
 from deepbelief.losses import Loss
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.seeds import host_rng, run_seed
@@ -29,10 +30,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NATS = 0.05  # of each class label: the right class has a probability of 0.95
 SHARE = 0.1  # of what the column means lose beyond the least loss there is
 
-UNREGULARISED = {
-    "alpha": 0.0, "l1": 0.0, "dropout": 0.0, "input_dropout": 0.0, "max_norm": None, "early_stopping": False,
-    "class_weight": None, "warm_start": False,
-}  # fmt: skip
+UNREGULARISED = {name: row.off for name, row in {**FINE_TUNING, **EXECUTION}.items() if row.off is not NEVER}
+"""What fine-tuning is without all that keeps the loss up."""
 
 
 @dataclass(frozen=True, repr=False)

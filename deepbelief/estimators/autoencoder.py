@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_flags, check_rows, on_device, rows_to_use, warn_diverged
+from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
@@ -29,6 +30,7 @@ from deepbelief.estimators.tuning import (
     tuned_layers,
 )
 from deepbelief.finetuning import Labelled, hold_out, outputs
+from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
 from deepbelief.layer import choose_visible
 from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
@@ -56,6 +58,7 @@ def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) ->
     return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
 
 
+@documented(FINE_TUNING, PRETRAINING, EXECUTION)
 class DeepAutoencoder(
     ReconstructionErrorMixin, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
 ):
@@ -65,70 +68,23 @@ class DeepAutoencoder(
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         Units of the encoder's layers, the code's last: (500, 250) is 784-500-250-500-784.
-    code : {"linear", "sigmoid"}, default="linear"
-        The units of the code. A linear code is pretrained with Gaussian hidden units, a sigmoid one with Bernoulli
-        units.
     rbm : RBM, list of RBM or None, default=None
         Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
-    pretrained : Stack, str, Path, DBN or None, default=None
-        A stack to start from instead of pretraining, as in `DBNClassifier`.
-    pretraining : {"rbm", "denoising", "none"}, default="rbm"
-    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
-    corruption_level : float, default=0.25
-        How the layers are pretrained, as in `DBN`.
-    n_passes : int, default=1
-    loss : {"auto", "cross_entropy", "squared_error"} or Loss, default="auto"
-        What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in [0, 1],
-        squared error of linear outputs where they are real values. Squared error in [0, 1] has logistic outputs too.
-    tied : bool, default=False
-        Keep the decoder's weights the transposed ones of the encoder; False only starts from them.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
         Adam minds neither the scale of the data nor their number of columns.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
         with a sigmoid one, less with a momentum beyond 0.9.
-    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
-        How the learning rate of fine-tuning moves: falls to 0, or not, or by half a cosine; by a constant ratio to a
-        hundredth; as 1 / t after a tenth of the run; or is halved each time that the loss of the held-out rows has
-        not fallen for 2 epochs (needs ``early_stopping``). A callable gets the position in the run, 0 to 1, and
-        returns a factor.
-    momentum : float or "ramp", default=0.9
-        ``"ramp"`` rises from 0.5 by 1 - 1 / (2 (t // 250 + 1)) in t updates, to 0.99 (Sutskever et al. 2013).
-    nesterovs_momentum : bool, default=True
-        Of SGD.
-    alpha : float, default=0.0
-        L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss.
-    l1 : float, default=0.0
-        L1 factor of the weights: ``l1 * sum(|W|)`` is added to the mean loss.
-    max_norm : float or None, default=None
-        The norm of the weights into each unit is kept within this.
     dropout : float or list of float, default=0.0
         The share of units that is dropped in each update, from the hidden layers below the code and their mirror
         images; one for all of these layers or one for each. The code is kept whole.
     input_dropout : float, default=0.0
         The share of the inputs that is dropped; the whole rows are to be given back.
-    batch_size : int or "auto", default="auto"
-    max_iter : int or "auto", default="auto"
-        Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
-    validation_fraction : float, default=0.1
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    memory_limit : int, str or None, default=None
-        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
-        in windows while they train, and hidden representations lie on the disk.
-    checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
-        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
-    verbose : int, Reporter or list of Reporter, default=0
-        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------
@@ -311,7 +267,6 @@ class DeepAutoencoder(
             get_loss(self.loss)  # an instance, or a name that it refuses
             if isinstance(self.loss, str):
                 raise SettingError(f"loss must be auto, {' or '.join(RECONSTRUCTION_LOSSES)}, got {self.loss!r}")
-        check_flags(self, "tied")
         return finetune_settings(self)
 
     def _check_layers(self, n_layers: int) -> None:

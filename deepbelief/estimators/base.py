@@ -11,9 +11,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.bounds import check_number as check_number
-from deepbelief.bounds import check_setting, check_steps
 from deepbelief.bounds import check_sizes as check_sizes
-from deepbelief.components import check_components
 from deepbelief.distributed import Partitioned, is_dask
 from deepbelief.errors import (
     BackendError,
@@ -21,22 +19,18 @@ from deepbelief.errors import (
     DivergenceError,
     DivergenceWarning,
     SettingError,
-    unknown,
     user_level,
 )
 from deepbelief.estimators.labels import as_labels, filled
-from deepbelief.gradients import get_gradient
+from deepbelief.hyperparameters import EXECUTION, MACHINE, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible
-from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import Pretrained, pretrain
 from deepbelief.sampling import filled_source
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import (
-    SCALES,
     FiniteSource,
     RowSource,
     as_source,
-    check_binarization,
     check_sparse,
     checked,
     has_missing,
@@ -46,14 +40,10 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack
 from deepbelief.training import Run, split_rows
-from deepbelief.units import get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-RBM_NUMBERS = (
-    "n_chains", "averaging", "learning_rate", "momentum", "weight_decay", "l1", "batch_size", "n_iter",
-    "validation_fraction", "sparsity_cost",
-)  # fmt: skip
+FLAGS = {"warm_start": EXECUTION["warm_start"]}
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
 
 
@@ -188,34 +178,19 @@ def on_device(result: Array, X: Any, bk: Backend) -> Any:
 
 def rbm_settings(rbm: Any) -> RBMSettings:
     """Check an RBM's settings and return them for the engine."""
-    if rbm.visible != "auto":
-        get_unit(rbm.visible)
-    get_unit(rbm.hidden)
-    get_gradient(rbm.gradient, 1)
-    if rbm.schedule != "auto" and needs_validation(get_schedule(rbm.schedule)):
+    values = checked_settings(rbm, MACHINE, FLAGS)
+    check_schedule(rbm, "which an RBM has none of")
+    settings: RBMSettings = engine_settings(RBMSettings, MACHINE, values)
+    return settings
+
+
+def check_schedule(estimator: Any, missing: str) -> None:
+    """Refuse a schedule that follows a validation loss, which is ``missing``."""
+    if estimator.schedule != "auto" and needs_validation(get_schedule(estimator.schedule)):
         raise SettingError(
-                f"{{setting}}={rbm.schedule!r} follows a validation loss, which an RBM has none of: use linear",
-                setting="schedule", value=rbm.schedule,
-            )  # fmt: skip
-    check_flags(rbm, "nesterovs_momentum", "warm_start", "centered", "learn_variance")
-    steps = check_steps(rbm.gibbs_steps)
-    check_binarization(rbm.binarize)
-    for name in RBM_NUMBERS:
-        check_setting(name, getattr(rbm, name))
-    if rbm.sparsity_target is not None:
-        check_setting("sparsity_target", rbm.sparsity_target)
-    get_optimizer(rbm.solver, nesterov=False)
-    if rbm.scale not in SCALES:
-        raise SettingError(unknown("scale", rbm.scale, SCALES))
-    return RBMSettings(
-        visible=rbm.visible, scale=rbm.scale, hidden=rbm.hidden, gradient=rbm.gradient, gibbs_steps=steps,
-        n_chains=rbm.n_chains, centered=bool(rbm.centered), binarize=rbm.binarize, averaging=float(rbm.averaging),
-        learn_variance=bool(rbm.learn_variance),
-        learning_rate=rbm.learning_rate, schedule=rbm.schedule, momentum=rbm.momentum,
-        nesterov=bool(rbm.nesterovs_momentum), weight_decay=float(rbm.weight_decay), l1=float(rbm.l1),
-        batch_size=rbm.batch_size, n_iter=rbm.n_iter, sparsity_target=rbm.sparsity_target,
-        sparsity_cost=float(rbm.sparsity_cost), solver=rbm.solver, components=check_components(rbm.components),
-    )  # fmt: skip
+            f"{{setting}}={estimator.schedule!r} follows a validation loss, {missing}: use linear",
+            setting="schedule", value=estimator.schedule,
+        )  # fmt: skip
 
 
 def warn_diverged(error: DivergenceError | None) -> None:
@@ -223,14 +198,6 @@ def warn_diverged(error: DivergenceError | None) -> None:
     if error is not None:
         warning = DivergenceWarning(f"{error}; the weights of the last good epoch were kept", error=error)
         warnings.warn(warning, stacklevel=user_level())
-
-
-def check_flags(estimator: Any, *names: str) -> None:
-    """Refuse settings that are neither True nor False: any text would count as True."""
-    for name in names:
-        value = getattr(estimator, name)
-        if not isinstance(value, (bool, np.bool_)):
-            raise SettingError(f"{{setting}} must be True or False, got {value!r}", setting=name, value=value)
 
 
 def pretrain_on(

@@ -13,11 +13,13 @@ from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import ClassesError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
 from deepbelief.estimators.labels import row_weights, warn_doubts
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
 from deepbelief.schedules import Schedule
@@ -28,6 +30,7 @@ from deepbelief.training import Reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@documented(FINE_TUNING, PRETRAINING, EXECUTION)
 class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     """Deep belief network with a head for classes: pretrained without labels, fine-tuned with them.
 
@@ -38,68 +41,11 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
         As in `DBN`. A stack that is given has its own: sizes beside it must be the same.
-    rbm : RBM, list of RBM or None, default=None
-        Settings of pretraining, as in `DBN`.
-    pretrained : Stack, str, Path, DBN or None, default=None
-        A stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN`
-        (which `sklearn.base.clone` unfits: pass ``dbn.stack_`` to searches and cross-validation).
-    pretraining : {"rbm", "denoising", "none"}, default="rbm"
-    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
-    corruption_level : float, default=0.25
-        How the layers are pretrained, as in `DBN`.
-    n_passes : int, default=1
-        Pretraining passes, as in `DBN`.
     loss : {"auto", "softmax_nll", "cross_entropy"} or Loss, default="auto"
         ``"auto"`` is ``"softmax_nll"``: one class for each row (and task). ``"cross_entropy"``: logistic outputs for
         a 0/1 matrix y of shape (n_rows, n_labels). `DBNRegressor` has the squared error.
     task_weights : list of float or None, default=None
         What the loss of each task counts; None: 1.
-    activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
-        ``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses its weights
-        as a start, each layer's divided by the root mean square of its total inputs where that is above 1. With
-        ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = sqrt(6 / (fan_in + fan_out)),
-        four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and its kin learn sooner from
-        columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises them, and keeps the scaling with the model.
-    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
-    learning_rate_init : float or "auto", default="auto"
-        Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 else;
-        0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum beyond 0.9 lowers it: a velocity adds up
-        1 / (1 - momentum) gradients.
-    pretrained_lr_factor : float, default=1.0
-        The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a small
-        factor keeps what pretraining has found.
-    head_epochs : int, default=0
-        Epochs at the start in which only the head learns.
-    n_frozen : int, default=0
-        The lowest layers, this many, stay as pretraining left them.
-    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
-        How the learning rate of fine-tuning moves, as in `DeepAutoencoder`; a callable gets the position in the run, 0
-        to 1, and returns a factor. ``"halving"`` needs ``early_stopping``.
-    momentum : float or "ramp", default=0.9
-    nesterovs_momentum : bool, default=True
-    alpha : float, default=3e-5
-        L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides its
-        alpha by the batch size.)
-    l1 : float, default=0.0
-        L1 factor of the weights: ``l1 * sum(|W|)`` is added to the mean loss.
-    max_norm : float or None, default=None
-        The norm of the weights into each unit is kept within this.
-    dropout : float or list of float, default=0.0
-        The share of each hidden layer's units that is dropped in each update, one for all layers or one for each.
-        What is kept counts 1 / (1 - dropout) as much, so that a pretrained stack is used as it is.
-    input_dropout : float, default=0.0
-        The share of the inputs that is dropped.
-    batch_size : int or "auto", default="auto"
-        ``"auto"``: a fiftieth of the labelled rows, between 10 and 100.
-    max_iter : int or "auto", default="auto"
-        Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.
-    early_stopping : bool, default=False
-        Hold out a share of the labelled rows, stop when their accuracy has not risen for ``n_iter_no_change`` epochs,
-        and keep the best weights. With several tasks this is the mean over rows of the share of their labels that
-        are right; a 0/1 matrix is judged by its loss.
-    validation_fraction : float, default=0.1
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
     class_weight : dict, "balanced", list of these or None, default=None
         Rows count by their class. With several columns of y the weights of each are multiplied, as in scikit-learn;
         a list has one setting for each.
@@ -110,17 +56,6 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         label that is missing counts for nothing, the row's other labels do.
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights instead of pretraining anew.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    memory_limit : int, str or None, default=None
-        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
-        in windows while they train, and hidden representations lie on the disk.
-    checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
-        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
-    verbose : int, Reporter or list of Reporter, default=0
-        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

@@ -12,9 +12,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.bounds import PRETRAININGS
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
-from deepbelief.errors import SettingError, unknown, user_level
+from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -26,12 +25,14 @@ from deepbelief.estimators.base import (
     rows_to_use,
     warn_diverged,
 )
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.gradients import Denoising
+from deepbelief.hyperparameters import EXECUTION, PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
@@ -84,11 +85,8 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
 
 def check_pretraining(estimator: Any) -> None:
     """Refuse settings of pretraining that are none."""
-    if estimator.pretraining not in PRETRAININGS:
-        raise SettingError(unknown("pretraining", estimator.pretraining, PRETRAININGS))
-    check_number("corruption_level", estimator.corruption_level, low=0)
+    checked_settings(estimator, PRETRAINING)
     Denoising(estimator.corruption, float(estimator.corruption_level))
-    check_number("n_passes", estimator.n_passes, low=1, integer=True)
 
 
 def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
@@ -138,41 +136,17 @@ def _has_likelihood(dbn: Any) -> bool:
     return all(template is None or get_unit(template.hidden).tractable for template in templates)
 
 
+@documented(PRETRAINING, EXECUTION)
 class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
     Parameters
     ----------
-    hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Hidden units of each layer from the data upwards; ``"auto"`` is `suggest_layer_sizes`
-        (784 columns: 500, 250).
     rbm : RBM, list of RBM or None, default=None
         Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
         ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
         Rows are held out for the whole stack, by the ``validation_fraction`` of the first template.
-    pretraining : {"rbm", "denoising", "none"}, default="rbm"
-        ``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. 2010), with the
-        rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and Bengio 2010; He et al. 2015).
-    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
-        What denoising has to undo.
-    corruption_level : float, default=0.25
-        The share of values that are corrupted; for Gaussian noise its standard deviation.
-    n_passes : int, default=1
-        Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers
-        below as they then are. At equal updates more passes gained nothing that was measured
-        (`benchmarks/passes.py`): raise the epochs of the layers first.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    memory_limit : int, str or None, default=None
-        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
-        in windows while they train, and hidden representations lie on the disk.
-    checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
-        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
-    verbose : int, Reporter or list of Reporter, default=0
-        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

@@ -15,12 +15,14 @@ from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile,
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import check_backend, check_rows, on_device, pretrain_on, rbm_settings, warn_diverged
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
 from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.hyperparameters import EXECUTION, MACHINE
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
@@ -36,6 +38,7 @@ from deepbelief.units import Unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@documented(MACHINE, EXECUTION)
 class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
@@ -43,83 +46,8 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
     ----------
     n_components : int, default=256
         Number of hidden units.
-    visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
-        Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else
-        Gaussian with each column standardised by its mean and deviation in `fit`.
-    scale : {"none", "255", "minmax", "auto"}, default="none"
-        Map that rows go through on their way in, and back on their way out; decided in `fit` and kept with the
-        weights, so that every method takes and gives rows in the units of the data. ``"255"`` divides by 255,
-        ``"minmax"`` maps each column's range in `fit` to [0, 1], ``"auto"`` divides by 255 where the rows are grey
-        levels (bytes, or images with a maximum of 255) and else leaves them as they are. ``visible="auto"`` looks at
-        the scaled values. Later values outside [0, 1] are clipped, with a `DataWarning`, up to a distance of 1 in
-        `transform` and 0.1 in scores; values farther away are refused.
-    hidden : {"bernoulli", "gaussian", "rectified"} or Unit, default="bernoulli"
-    gradient : {"cd", "mfcd", "pcd", "fpcd", "pt", "exact"} or GradientEstimator, default="cd"
-        Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman
-        2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a good likelihood; the
-        gradient itself, for at most 16 units on one side. Instances of `deepbelief.gradients` have further settings.
-    gibbs_steps : int or tuple of two int, default=1
-        Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last.
-    n_chains : int or "auto", default="auto"
-        Markov chains that persist, for gradients that have some; ``"auto"``: as many as a minibatch has rows.
-    centered : bool, default=False
-        Subtract from each unit its mean before they are multiplied: the data's for visible units, a running mean
-        for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same; its training depends less on
-        whether 0 or 1 is the common state, and gets further.
-    binarize : {None, "threshold", "sample", "resample"}, default=None
-        Train on bits: 1 where a value in [0, 1] is at least a half, or with the value's probability, drawn once or
-        anew in each epoch. None: on the values themselves. Rows given to other methods are used as they are:
-        `deepbelief.sources.binarize_rows` makes bits of them.
-    learning_rate : float or "auto", default="auto"
-        ``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible,
-        0.001 for Gaussian or rectified hidden units; less for many hidden units on rows that are neither 0 nor 1, or
-        for more than four times as many hidden as visible units, which would swing up.
-    schedule : {"auto", "constant", "linear", "cosine"} or callable, default="auto"
-        How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.
-    momentum : float or "auto", default="auto"
-        ``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 where chains persist, which must
-        keep up with the weights.
-    nesterovs_momentum : bool, default=False
-    weight_decay : float, default=2e-4
-        L2 factor of the weights (not the biases).
-    l1 : float, default=0.0
-        L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and no further
-        (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that weights which the data do not ask for
-        are 0. Where an RBM overfits it gains more than weight_decay does (500 hidden units on MNIST: 1e-4).
-    sparsity_target : float, optional
-        Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial
-        hidden biases. None: no push.
-    sparsity_cost : float, default=0.3
-        Strength of that push.
-    learn_variance : bool, default=False
-        Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that of the
-        noise, and is a part of the scale in ``weights_``.
-    averaging : float, default=0.0
-        Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and Juditsky 1992).
-    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="sgd"
-        How gradients move the weights. With solvers other than ``"sgd"``, ``learning_rate="auto"`` is their own.
-    components : list of Component or str, optional
-        Further parts of the training: instances of subclasses of `deepbelief.components.Component`, or their names in
-        `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be saved.
-    batch_size : int or "auto", default="auto"
-        ``"auto"``: a fiftieth of the rows, between 10 and 100.
-    n_iter : int or "auto", default="auto"
-        Epochs; ``"auto"``: about 6,000 updates, between 5 and 100 epochs.
-    validation_fraction : float, default=0.0
-        Share of rows that are held out to watch the free-energy gap.
     warm_start : bool, default=False
         `fit` goes on from the weights, velocities and chains of the last `fit`.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    memory_limit : int, str or None, default=None
-        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
-        in windows while they train, and hidden representations lie on the disk.
-    checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
-        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
-    verbose : int, Reporter or list of Reporter, default=0
-        1 prints a line per epoch; reporters are told of it, and may ask to stop.
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

@@ -17,11 +17,13 @@ from deepbelief.estimators.base import (
     rows_to_use,
     warn_diverged,
 )
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.labels import check_classes, class_weights, labelled_rows, share_right, warn_doubts
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
+from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.machine import Machine
@@ -63,6 +65,7 @@ def repeated(weights: Array, numbers: Array, seed: int) -> Array:
     return np.sort(np.concatenate(index))
 
 
+@documented(EXECUTION)
 class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
@@ -82,11 +85,6 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         classes of small weight are left out. ``"balanced"`` weighs all classes alike: use it where some have few rows.
     unlabeled : "auto", None or label, default="auto"
         The mark of rows without a label, as in `DBNClassifier`; such rows are left out.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    verbose : int, Reporter or list of Reporter, default=0
-        A number above 0 prints each epoch; reporters are told of it, and may ask to stop.
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

@@ -11,13 +11,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
-from deepbelief.errors import FileFormatError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_number, warn_diverged
+from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
+from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
-from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import pretrain
 from deepbelief.recurrent import (
     NextFrame,
@@ -31,9 +33,8 @@ from deepbelief.recurrent import (
     recurrent_state,
 )
 from deepbelief.recurrent.cells import Cell
-from deepbelief.recurrent.phases import frame_gradient
-from deepbelief.schedules import Schedule, get_schedule, needs_validation
-from deepbelief.sources import SCALES, RowSource, checked
+from deepbelief.schedules import Schedule
+from deepbelief.sources import RowSource, checked
 from deepbelief.stack import State, Weights
 from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, get_unit, named_unit
@@ -41,6 +42,7 @@ from deepbelief.units import Unit, get_unit, named_unit
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@documented(RECURRENT, EXECUTION)
 class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEstimator):
     """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
 
@@ -49,55 +51,12 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
 
     Parameters
     ----------
-    n_components : int, default=150
-        Hidden units of each frame's machine.
-    n_recurrent : int, default=100
-        Recurrent units.
-    visible : {"auto", "bernoulli", "gaussian", "softmax:3,3,2"} or Unit, default="auto"
-        As for `RBM`.
-    scale : {"none", "255", "minmax", "auto"}, default="none"
-        As for `RBM`.
-    cell : {"tanh", "gru"}, default="tanh"
-        ``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.
-    truncation : int, default=100
-        Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the state that
-        the one before has left. What happened longer ago may still be in the state, but nothing teaches the state to
-        keep it: take twice the longest dependency that matters, so that half of those lie within a window, or all of
-        the sequence where it is short. Time per frame does not depend on it, memory grows with it.
-    gradient : {"cd", "mfcd"} or GradientEstimator, default="cd"
-        Contrastive divergence, with visible units that are drawn in the last step too, as in the paper; or its
-        mean-field version. Others have one negative phase for all rows.
-    gibbs_steps : int, default=10
-        Gibbs steps k for each update.
-    solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
-    learning_rate : float or "auto", default="auto"
-        ``"auto"``: 0.001 for Adam.
-    schedule : {"constant", "linear", "cosine", "exponential", "inverse"} or callable, default="constant"
-    momentum : float, default=0.9
-    weight_decay : float, default=0.0
-        L2 factor of all weight matrices.
-    max_grad_norm : float or None, default=1.0
-        A longer gradient is shortened to this norm; None: no clipping.
-    batch_size : int or "auto", default="auto"
-        Sequences that are learned side by side; ``"auto"``: a fiftieth of all frames, between 10 and
-        400.
-    n_iter : int or "auto", default="auto"
-        Epochs; ``"auto"``: about 6,000 updates, between 5 and 200 epochs.
-    pretrain_frames : int, default=0
-        Epochs in which W and the biases are first trained as an `RBM` of frames, without time.
-    pretrain_recurrent : int, default=0
-        Epochs in which the recurrent network is then trained to predict the next frame by itself (cross-entropy), with
-        W and all biases of frames put back afterwards.
     warm_start : bool, default=False
         `fit` goes on from the weights and velocities of the last `fit`.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
     checkpoint : str, Path, CheckpointFile or None, default=None
         A file in which `fit` keeps its state while it trains, that of pretraining included, every five minutes or as a
         `CheckpointFile` says, and from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a
         run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
-    verbose : int, Reporter or list of Reporter, default=0
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------
@@ -182,37 +141,14 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
 
     def _settings(self) -> RecurrentSettings:
         """Check the settings and return them for the engine."""
-        for name in ("n_components", "n_recurrent", "truncation", "gibbs_steps"):
-            check_number(name, getattr(self, name), low=1, integer=True)
-        for name in ("pretrain_frames", "pretrain_recurrent"):
-            check_number(name, getattr(self, name), low=0, integer=True)
-        for name in ("batch_size", "n_iter"):
-            check_number(name, getattr(self, name), low=1, integer=True, auto=True)
-        check_number("learning_rate", self.learning_rate, low=0, open_low=True, auto=True)
-        check_number("momentum", self.momentum, low=0, high=1, open_high=True)
-        check_number("weight_decay", self.weight_decay, low=0)
-        if self.max_grad_norm is not None:
-            check_number("max_grad_norm", self.max_grad_norm, low=0, open_low=True)
-        if not isinstance(self.warm_start, (bool, np.bool_)):
-            raise SettingError(f"warm_start must be True or False, got {self.warm_start!r}")
+        values = checked_settings(self, RECURRENT, FLAGS)
         if self.visible != "auto":
             named_unit(self.visible)
-        if self.scale not in SCALES:
-            raise SettingError(unknown("scale", self.scale, SCALES))
-        get_cell(self.cell)
-        get_optimizer(self.solver, nesterov=False)
-        if needs_validation(get_schedule(self.schedule)):
-            raise SettingError(
-                f"schedule={self.schedule!r} follows a validation loss, which there is none of: use linear"
-            )
-        frame_gradient(self.gradient, 1)
-        gradient = CD(int(self.gibbs_steps), sample_visible=True) if self.gradient == "cd" else self.gradient
-        return RecurrentSettings(
-            truncation=int(self.truncation), gradient=gradient, gibbs_steps=int(self.gibbs_steps), solver=self.solver,
-            learning_rate=self.learning_rate, schedule=self.schedule, momentum=float(self.momentum),
-            weight_decay=float(self.weight_decay), max_grad_norm=self.max_grad_norm, batch_size=self.batch_size,
-            n_iter=self.n_iter,
-        )  # fmt: skip
+        check_schedule(self, "which there is none of")
+        if self.gradient == "cd":
+            values["gradient"] = CD(values["gibbs_steps"], sample_visible=True)
+        settings: RecurrentSettings = engine_settings(RecurrentSettings, RECURRENT, values)
+        return settings
 
     def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
         """Train on sequences.

@@ -15,11 +15,13 @@ from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.documented import documented
 from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
 from deepbelief.estimators.labels import as_labels, row_weights
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
 from deepbelief.schedules import Schedule
@@ -30,6 +32,7 @@ from deepbelief.training import Reporter
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@documented(FINE_TUNING, PRETRAINING, EXECUTION)
 class DBNRegressor(RegressorMixin, SupervisedEstimator):
     """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
 
@@ -39,58 +42,18 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : tuple of int or "auto", default="auto"
-        As in `DBN`.
-    rbm : RBM, list of RBM or None, default=None
-        Settings of pretraining, as in `DBN`.
-    pretrained : Stack, str, Path, DBN or None, default=None
-        A stack to start from instead of pretraining, as in `DBNClassifier`.
-    pretraining : {"rbm", "denoising", "none"}, default="rbm"
-    corruption : {"masking", "gaussian", "salt_and_pepper"}, default="masking"
-    corruption_level : float, default=0.25
-        How the layers are pretrained, as in `DBN`.
-    n_passes : int, default=1
-        Pretraining passes, as in `DBN`.
     loss : {"auto", "squared_error"} or Loss, default="auto"
         ``"auto"`` is the squared error. `DBNClassifier` has losses for classes and labels.
-    activation : {"auto", "sigmoid", "tanh", "hard_tanh", "softsign", "relu", "identity"} or Activation, default="auto"
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
         Adam does not mind how steep the squared error is, which grows with the width of the top layer.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / units of the top layer, at most
         0.03, and less with a momentum beyond 0.9.
-    pretrained_lr_factor : float, default=1.0
-    head_epochs : int, default=0
-    n_frozen : int, default=0
-    schedule : {"linear", "constant", "cosine", "exponential", "inverse", "halving"} or callable, default="linear"
-    momentum : float or "ramp", default=0.9
-    nesterovs_momentum : bool, default=True
-    alpha : float, default=3e-5
-    l1 : float, default=0.0
-    max_norm : float or None, default=None
-    dropout : float or list of float, default=0.0
-    input_dropout : float, default=0.0
-    batch_size : int or "auto", default="auto"
-    max_iter : int or "auto", default="auto"
-        As in `DBNClassifier`.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their squared error, in variances of the targets, has not fallen by
         more than ``tol`` for ``n_iter_no_change`` epochs, and keep the best weights.
-    validation_fraction : float, default=0.1
-    n_iter_no_change : int, default=10
-    tol : float, default=1e-4
     warm_start : bool, default=False
         `fit` goes on from the fine-tuned weights, in the units that the first `fit` standardised to.
-    backend : {"numpy", "cupy"} or Backend, default="numpy"
-    memory_limit : int, str or None, default=None
-        Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More rows are read
-        in windows while they train, and hidden representations lie on the disk.
-    checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` says, and
-        from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run that never stopped.
-    verbose : int, Reporter or list of Reporter, default=0
-    random_state : int, Generator, RandomState or None, default=None
-        None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn.
 
     Attributes
     ----------

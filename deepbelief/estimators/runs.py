@@ -8,17 +8,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from deepbelief.hyperparameters import EXECUTION
 from deepbelief.sources import RowSource, digest, fingerprint
 from deepbelief.stack import Stack
 
 TOLD_ONLY = ("verbose", "checkpoint")
-OF_TEMPLATES = (
-    "n_components",
-    "backend",
-    "warm_start",
-    "random_state",
-    "memory_limit",
-)  # which a DBN takes no notice of
+OF_TEMPLATES = ("n_components", *EXECUTION)  # which a DBN takes no notice of
 
 
 def describe_run(

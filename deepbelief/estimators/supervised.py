@@ -10,13 +10,11 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
-    check_number,
     check_rows_and_targets,
     on_device,
     rows_to_use,
@@ -52,6 +50,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     dropout: float | Sequence[float]
     pretrained_lr_factor: float
     head_epochs: int
+    max_iter: int | str
     n_frozen: int
     early_stopping: bool
     validation_fraction: float
@@ -157,20 +156,13 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         raise NotImplementedError
 
     def _settings(self) -> FineTuneSettings:
-        if not isinstance(self.activation, str) or self.activation != "auto":
-            get_activation(self.activation)
-        check_number("pretrained_lr_factor", self.pretrained_lr_factor, low=0)
-        check_number("head_epochs", self.head_epochs, low=0, integer=True)
-        check_number("n_frozen", self.n_frozen, low=0, integer=True)
-        max_iter = getattr(self, "max_iter", "auto")
-        if not isinstance(max_iter, str) and self.head_epochs > max_iter:
+        settings = finetune_settings(self)
+        if not isinstance(self.max_iter, str) and self.head_epochs > self.max_iter:
             raise SettingError(
-                f"head_epochs={self.head_epochs} is beyond max_iter={max_iter}: the layers below would never learn; "
-                "n_frozen keeps them as they are"
+                f"head_epochs={self.head_epochs} is beyond max_iter={self.max_iter}: the layers below would never "
+                "learn; n_frozen keeps them as they are"
             )
-        return finetune_settings(
-            self, pretrained_lr_factor=self.pretrained_lr_factor, head_epochs=self.head_epochs, n_frozen=self.n_frozen
-        )
+        return settings
 
     def _suited(self, settings: FineTuneSettings, n_top: int) -> FineTuneSettings:
         """Return the settings for a head on so many units."""

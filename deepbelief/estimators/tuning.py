@@ -13,11 +13,12 @@ from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
-from deepbelief.estimators.base import check_flags, check_names, check_number, check_sizes
+from deepbelief.estimators.base import FLAGS, check_names, check_sizes
 from deepbelief.estimators.dbn import pretrain_stack
 from deepbelief.estimators.outcome import check_units
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
+from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss
 from deepbelief.network import Layer
 from deepbelief.optimizers import SGD, get_optimizer
@@ -48,13 +49,6 @@ class Problem:
 def _context(stack: Stack, history: list[Record]) -> State:
     """Return what is needed to come back to fine-tuning."""
     return {"stack": stack_state(stack), "history": history}
-
-
-SHARED = (
-    "solver", "learning_rate_init", "schedule", "momentum", "alpha", "l1", "max_norm", "dropout", "input_dropout",
-    "batch_size", "max_iter", "n_iter_no_change", "tol",
-)  # fmt: skip
-"""Settings of fine-tuning that estimators and the engine call by one name."""
 
 
 class FineTunedMixin:
@@ -119,31 +113,17 @@ class FineTunedMixin:
         return int(self.__dict__["_epochs"])
 
 
-def finetune_settings(estimator: Any, **own: Any) -> FineTuneSettings:
-    """Check an estimator's settings of fine-tuning and return them for the engine, with its ``own`` beside them."""
-    check_flags(estimator, "nesterovs_momentum", "early_stopping", "warm_start")
-    solver = get_optimizer(estimator.solver, nesterov=True)
+def finetune_settings(estimator: Any) -> FineTuneSettings:
+    """Check an estimator's settings of fine-tuning and return them for the engine."""
+    values = checked_settings(estimator, FINE_TUNING, FLAGS)
+    solver = get_optimizer(estimator.solver)
     if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
         raise SettingError(f"schedule={estimator.schedule!r} follows held-out rows: pass early_stopping=True with it")
-    check_number("learning_rate_init", estimator.learning_rate_init, low=0, open_low=True, auto=True)
-    if estimator.momentum != "ramp":
-        check_number("momentum", estimator.momentum, low=0, high=1, open_high=True)
-    elif not isinstance(solver, SGD):
+    if estimator.momentum == "ramp" and not isinstance(solver, SGD):
         raise SettingError(f"momentum='ramp' is for solver='sgd', got solver={estimator.solver!r}")
-    for name in ("alpha", "l1", "tol"):
-        check_number(name, getattr(estimator, name), low=0)
-    if estimator.max_norm is not None:
-        check_number("max_norm", estimator.max_norm, low=0, open_low=True)
-    check_number("input_dropout", estimator.input_dropout, low=0, high=1, open_high=True)
-    shares = estimator.dropout if isinstance(estimator.dropout, (list, tuple)) else [estimator.dropout]
-    for share in shares:
-        check_number("dropout", share, low=0, high=1, open_high=True)
-    check_number("batch_size", estimator.batch_size, low=1, integer=True, auto=True)
-    check_number("max_iter", estimator.max_iter, low=1, integer=True, auto=True)
-    check_number("validation_fraction", estimator.validation_fraction, low=0, high=1, open_low=True, open_high=True)
-    check_number("n_iter_no_change", estimator.n_iter_no_change, low=1, integer=True)
-    own |= {"nesterov": bool(estimator.nesterovs_momentum), "memory_limit": memory_bytes(estimator.memory_limit)}
-    return FineTuneSettings(**{name: getattr(estimator, name) for name in SHARED} | own)
+    limit = memory_bytes(estimator.memory_limit)
+    settings: FineTuneSettings = engine_settings(FineTuneSettings, FINE_TUNING, values, memory_limit=limit)
+    return settings
 
 
 def stack_to_tune(

@@ -42,7 +42,7 @@ GRADIENTS: dict[str, type[GradientEstimator]] = {
 """Gradient estimators by name: a new one is one class and one entry."""
 
 
-def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int, int]) -> GradientEstimator:
+def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int, int] = 1) -> GradientEstimator:
     """Return the estimator of this name; an instance is returned as it is.
 
     Examples

@@ -5,7 +5,7 @@ from typing import Any
 
 from deepbelief.backends import Product, Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients import CD, GRADIENTS, MFCD, Arrays, Gradient, GradientEstimator, PhaseBuffers, get_gradient
+from deepbelief.gradients import GRADIENTS, Arrays, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 
 DeviceArray = Any
@@ -64,7 +64,11 @@ class NextFrame:
         return dW, dv, dh
 
 
-def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> GradientEstimator:
+FRAME_GRADIENTS = ("cd", "mfcd")
+"""Gradients that can work where each frame has biases of its own."""
+
+
+def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> GradientEstimator:
     """Return the estimator of this name, if it can work where each frame has biases of its own.
 
     Raises
@@ -73,7 +77,7 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int) -> Gradi
         If its negative phase is one for all rows, or it trains no model.
     """
     estimator = get_gradient(gradient, gibbs_steps)
-    if type(estimator) in set(GRADIENTS.values()) - {CD, MFCD}:
+    if type(estimator) in set(GRADIENTS.values()) - {GRADIENTS[name] for name in FRAME_GRADIENTS}:
         raise SettingError(
             f"gradient={gradient!r} has one negative phase for all rows, and each frame has a machine of its own: use "
             "'cd' with more gibbs_steps, or 'mfcd'"

@@ -1,0 +1,52 @@
+"""Table of the settings of a run, which say nothing about the model."""
+
+from collections.abc import Mapping
+
+from deepbelief.hyperparameters.kinds import Choice, Described, Flag, Setting
+
+EXECUTION: Mapping[str, Setting] = {
+    "warm_start": Setting(
+        False,
+        Flag(),
+        doc=("Whether `fit` goes on from what the last `fit` learned."),
+        off=False,
+    ),
+    "backend": Setting(
+        "numpy",
+        Choice(
+            "deepbelief.backends:BACKENDS",
+            getter="deepbelief.backends:get_backend",
+            instances="Backend",
+            example="numpy:bfloat16",
+        ),
+        doc=("Where matrix products are computed: NumPy on the processor, CuPy on a GPU."),
+    ),
+    "memory_limit": Setting(
+        None,
+        Described("int, str or None"),
+        doc=(
+            'Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More '
+            "rows are read in windows while they train, and hidden representations lie on the disk."
+        ),
+    ),
+    "checkpoint": Setting(
+        None,
+        Described("str, Path, CheckpointFile or None"),
+        doc=(
+            "A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` "
+            "says, and from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run "
+            "that never stopped."
+        ),
+    ),
+    "verbose": Setting(
+        0,
+        Described("int, Reporter or list of Reporter"),
+        doc=("1 prints a line per epoch; reporters are told of it, and may ask to stop."),
+    ),
+    "random_state": Setting(
+        None,
+        Described("int, Generator, RandomState or None"),
+        doc=("None: the seed is drawn from NumPy's global stream, which ``np.random.seed`` sets, as in scikit-learn."),
+    ),
+}
+"""Settings of a run, by name."""

@@ -1,0 +1,205 @@
+"""Kinds of settings: what a setting may be, how a wrong value is refused, how the kind reads in a docstring."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from deepbelief.bounds import Bounds, check_sizes
+from deepbelief.errors import SettingError, unknown
+
+NEVER: Any = object()
+"""The value of `Setting.off` where a setting cannot be switched off."""
+
+
+class Kind(Protocol):
+    """What a setting may be."""
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value as the engine takes it, or raise a `SettingError`."""
+
+    def described(self) -> str:
+        """Return the type as a docstring gives it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of a table: all that there is to say about a setting.
+
+    Parameters
+    ----------
+    default : object
+    kind : Kind
+        Range or choices.
+    doc : str
+        Paragraph of the docstrings.
+    help : str, optional
+        Text of the command line's option; None: there is no option.
+    flag : str, optional
+        Name of that option, where it is not the setting's.
+    group : str
+        Models that the setting is for, where not all have it.
+    off : object
+        Value without any effect, for what regularises.
+    engine : str, optional
+        Field of the engine's dataclass, where its name is another.
+    """
+
+    default: Any
+    kind: Kind
+    doc: str
+    help: str | None = None
+    flag: str | None = None
+    group: str = ""
+    off: Any = field(default=NEVER, repr=False)
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A name of a registry, or an instance.
+
+    Parameters
+    ----------
+    registry : str
+        ``"module:NAME"`` of a mapping or sequence of names, imported when it is needed.
+    others : tuple of str
+        Further names, such as ``"auto"``.
+    getter : str, optional
+        ``"module:function"`` that refuses what is none of the registry; without it only names are allowed.
+    instances : str, optional
+        Class of the instances that are allowed.
+    without : sequence of str
+        Names of the registry that are not given alone.
+    example : str
+        A name with parameters.
+    none : bool
+        Whether None is allowed.
+    """
+
+    registry: str
+    others: tuple[str, ...] = ()
+    getter: str | None = None
+    instances: str | None = None
+    without: Sequence[str] = ()
+    example: str = ""
+    none: bool = False
+
+    def names(self) -> list[str]:
+        """Return the names that can be given."""
+        return [*self.others, *(name for name in imported(self.registry) if name not in self.without)]
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value, or refuse it and say which name is nearest."""
+        if (value is None and self.none) or (isinstance(value, str) and value in self.others):
+            return value
+        if self.getter is not None:
+            imported(self.getter)(value)
+        elif not isinstance(value, str) or value not in self.names():
+            raise SettingError(unknown(name.replace("_", " "), value, self.names()), setting=name, value=value)
+        return value
+
+    def described(self) -> str:
+        """Return the names, and the class of instances."""
+        names = [f'"{name}"' for name in (*self.names(), *((self.example,) if self.example else ()))]
+        text = f"{{{', '.join(names)}}}"
+        return text + (f" or {self.instances}" if self.instances else "") + (" or None" if self.none else "")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False; any text would count as True."""
+
+    def checked(self, name: str, value: Any) -> bool:
+        """Return the flag."""
+        if not isinstance(value, bool) and type(value).__name__ != "bool":
+            raise SettingError(f"{{setting}} must be True or False, got {value!r}", setting=name, value=value)
+        return bool(value)
+
+    def described(self) -> str:
+        """Return the type."""
+        return "bool"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A number within bounds, or a list with one for each layer."""
+
+    bounds: Bounds
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value, each number of which is within the bounds."""
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            self.bounds.checked(name, each)
+        return value
+
+    def described(self) -> str:
+        """Return the type."""
+        return "float or list of float"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a function of this package refuses or returns.
+
+    Parameters
+    ----------
+    check : str
+        ``"module:function"``.
+    text : str
+        The type as a docstring gives it.
+    """
+
+    check: str
+    text: str
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return what the function makes of the value."""
+        return imported(self.check)(value)
+
+    def described(self) -> str:
+        """Return the type."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is checked where it is used."""
+
+    text: str
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value."""
+        return value
+
+    def described(self) -> str:
+        """Return the type."""
+        return self.text
+
+
+def imported(path: str) -> Any:
+    """Return what ``"module:NAME"`` stands for."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def layer_sizes(value: Any) -> tuple[int, ...] | str:
+    """Return hidden layer sizes, or ``"auto"``."""
+    return "auto" if isinstance(value, str) and value == "auto" else check_sizes(value)
+
+
+SCALE = Choice("deepbelief.sources.scaling:SCALES")
+COMPOSED = ("softmax", "labelled")  # units that are not named alone
+UNITS_BELOW = Choice(
+    "deepbelief.units:UNITS", ("auto",), getter="deepbelief.units:get_unit", instances="Unit", without=COMPOSED,
+    example="softmax:3,3,2",
+)  # fmt: skip
+UNITS_ABOVE = Choice("deepbelief.units:UNITS", getter="deepbelief.units:get_unit", instances="Unit", without=COMPOSED)
+GRADIENT = Choice(
+    "deepbelief.gradients:GRADIENTS", getter="deepbelief.gradients:get_gradient", instances="GradientEstimator"
+)
+SOLVER = Choice("deepbelief.optimizers:OPTIMIZERS", getter="deepbelief.optimizers:get_optimizer", instances="Optimizer")
+SCHEDULE = Choice("deepbelief.schedules:SCHEDULES", getter="deepbelief.schedules:get_schedule", instances="callable")
+AUTOMATIC_SCHEDULE = replace(SCHEDULE, others=("auto",))
+STEPS = Checked("deepbelief.bounds:check_steps", "int or tuple of two int")
+SIZES = Checked("deepbelief.hyperparameters.kinds:layer_sizes", 'tuple of int or "auto"')

@@ -1,0 +1,211 @@
+"""Table of the settings of a restricted Boltzmann machine."""
+
+from collections.abc import Mapping
+
+from deepbelief.bounds import AUTOMATIC_COUNT, RATE, Bounds
+from deepbelief.hyperparameters.kinds import (
+    AUTOMATIC_SCHEDULE,
+    GRADIENT,
+    SCALE,
+    SOLVER,
+    STEPS,
+    UNITS_ABOVE,
+    UNITS_BELOW,
+    Checked,
+    Choice,
+    Flag,
+    Setting,
+)
+
+MACHINE: Mapping[str, Setting] = {
+    "visible": Setting(
+        "auto",
+        UNITS_BELOW,
+        doc=(
+            'Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else '
+            "Gaussian with each column standardised by its mean and deviation in `fit`."
+        ),
+        help="Units of the inputs, or softmax:3,3,2.",
+    ),
+    "scale": Setting(
+        "none",
+        SCALE,
+        doc=(
+            "Map that rows go through on their way in, and back on their way out; decided in `fit` and kept with "
+            'the weights, so that every method takes and gives rows in the units of the data. ``"255"`` divides '
+            'by 255, ``"minmax"`` maps each column\'s range in `fit` to [0, 1], ``"auto"`` divides by 255 where '
+            "the rows are grey levels (bytes, or images with a maximum of 255) and else leaves them as they are. "
+            '``visible="auto"`` looks at the scaled values. Later values outside [0, 1] are clipped, with a '
+            "`DataWarning`, up to a distance of 1 in `transform` and 0.1 in scores; values farther away are "
+            "refused."
+        ),
+    ),
+    "hidden": Setting(
+        "bernoulli",
+        UNITS_ABOVE,
+        doc=("Type of the hidden units."),
+        help="Hidden units.",
+    ),
+    "gradient": Setting(
+        "cd",
+        GRADIENT,
+        doc=(
+            "Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence "
+            "(Tieleman 2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a "
+            "good likelihood; the gradient itself, for at most 16 units on one side. Instances of "
+            "`deepbelief.gradients` have further settings."
+        ),
+        help="Estimator of the gradient.",
+    ),
+    "gibbs_steps": Setting(
+        1,
+        STEPS,
+        doc=("Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last."),
+        help="Gibbs steps per update; 1-25 grows with the epochs.",
+    ),
+    "n_chains": Setting(
+        "auto",
+        Bounds(1, integer=True, auto=True),
+        doc=('Markov chains that persist, for gradients that have some; ``"auto"``: as many as a minibatch has rows.'),
+        help="Persistent chains; auto: as many as rows in a batch.",
+        flag="--chains",
+    ),
+    "centered": Setting(
+        False,
+        Flag(),
+        doc=(
+            "Subtract from each unit its mean before they are multiplied: the data's for visible units, a running "
+            "mean for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same; its training "
+            "depends less on whether 0 or 1 is the common state, and gets further."
+        ),
+        help="Centre the units by their means.",
+    ),
+    "binarize": Setting(
+        None,
+        Choice(
+            "deepbelief.sources.binary:BINARIZATIONS", getter="deepbelief.sources.binary:check_binarization", none=True
+        ),
+        doc=(
+            "Train on bits: 1 where a value in [0, 1] is at least a half, or with the value's probability, drawn "
+            "once or anew in each epoch. None: on the values themselves. Rows given to other methods are used as "
+            "they are: `deepbelief.sources.binarize_rows` makes bits of them."
+        ),
+        help="Train on bits: sample once, resample in each epoch.",
+    ),
+    "learning_rate": Setting(
+        "auto",
+        RATE,
+        doc=(
+            '``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible, 0.001 for '
+            "Gaussian or rectified hidden units; less for many hidden units on rows that are neither 0 nor 1, or "
+            "for more than four times as many hidden as visible units, which would swing up."
+        ),
+        help="auto: by the types of units.",
+    ),
+    "schedule": Setting(
+        "auto",
+        AUTOMATIC_SCHEDULE,
+        doc=('How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.'),
+        help="Of the learning rate.",
+    ),
+    "momentum": Setting(
+        "auto",
+        Bounds(0, 1, auto=True, open_high=True),
+        doc=(
+            '``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 where chains persist, '
+            "which must keep up with the weights."
+        ),
+        help="auto: 0.5, later 0.9.",
+    ),
+    "nesterovs_momentum": Setting(
+        False,
+        Flag(),
+        doc=("Use Nesterov's momentum: take the gradient where the velocity leads."),
+        engine="nesterov",
+    ),
+    "weight_decay": Setting(
+        0.0002,
+        Bounds(0),
+        doc=("L2 factor of the weights (not the biases)."),
+        help="L2 factor of the weights.",
+    ),
+    "l1": Setting(
+        0.0,
+        Bounds(0),
+        doc=(
+            "L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and "
+            "no further (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that weights which the "
+            "data do not ask for are 0. Where an RBM overfits it gains more than weight_decay does (500 hidden "
+            "units on MNIST: 1e-4)."
+        ),
+        help="L1 factor of an RBM's weights: those not needed become 0.",
+    ),
+    "sparsity_target": Setting(
+        None,
+        Bounds(0, 1, open_low=True, open_high=True, none=True),
+        doc=(
+            "Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial "
+            "hidden biases. None: no push."
+        ),
+        help="Push the mean activity of hidden units to, say, 0.05.",
+    ),
+    "sparsity_cost": Setting(
+        0.3,
+        Bounds(0),
+        doc=("Strength of that push."),
+    ),
+    "learn_variance": Setting(
+        False,
+        Flag(),
+        doc=(
+            "Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that "
+            "of the noise, and is a part of the scale in ``weights_``."
+        ),
+        help="Learn the variances of Gaussian visible units.",
+    ),
+    "averaging": Setting(
+        0.0,
+        Bounds(0, 1),
+        doc=(
+            "Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and "
+            "Juditsky 1992)."
+        ),
+        help="Average the weights over this share of the run, at its end.",
+    ),
+    "solver": Setting(
+        "sgd",
+        SOLVER,
+        doc=(
+            'How gradients move the weights. With solvers other than ``"sgd"``, ``learning_rate="auto"`` is their own.'
+        ),
+    ),
+    "components": Setting(
+        None,
+        Checked("deepbelief.components:check_components", "list of Component or str, optional"),
+        doc=(
+            "Further parts of the training: instances of subclasses of `deepbelief.components.Component`, or "
+            "their names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be "
+            "saved."
+        ),
+    ),
+    "batch_size": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('``"auto"``: a fiftieth of the rows, between 10 and 100.'),
+        help="auto: a fiftieth of the rows, 10 to 100.",
+    ),
+    "n_iter": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('Epochs; ``"auto"``: about 6,000 updates, between 5 and 100 epochs.'),
+        help="Epochs per layer and pass; auto: about 6,000 updates.",
+        flag="--epochs",
+    ),
+    "validation_fraction": Setting(
+        0.0,
+        Bounds(0, 1, open_high=True),
+        doc=("Share of rows that are held out to watch the free-energy gap."),
+        help="Share of rows held out to watch the free-energy gap.",
+    ),
+}
+"""Settings of a layer's training as a machine, by name."""

@@ -1,0 +1,234 @@
+"""Table of the settings of fine-tuning."""
+
+from collections.abc import Mapping
+
+from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
+from deepbelief.hyperparameters.kinds import SCHEDULE, SOLVER, Choice, Described, Flag, Setting, Shares
+
+FINE_TUNING: Mapping[str, Setting] = {
+    "pretrained": Setting(
+        None,
+        Described("Stack, str, Path, DBN or None"),
+        doc=(
+            "A stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN` (which "
+            "`sklearn.base.clone` unfits: pass ``dbn.stack_`` to searches and cross-validation)."
+        ),
+    ),
+    "code": Setting(
+        "linear",
+        Choice("deepbelief.units:CODES"),
+        doc=(
+            "The units of the code. A linear code is pretrained with Gaussian hidden units, a sigmoid one with "
+            "Bernoulli units."
+        ),
+        group="autoencoder",
+    ),
+    "loss": Setting(
+        "auto",
+        Choice(
+            "deepbelief.losses:RECONSTRUCTION_LOSSES", ("auto",), getter="deepbelief.losses:get_loss", instances="Loss"
+        ),
+        doc=(
+            'What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in '
+            "[0, 1], squared error of linear outputs where they are real values. Squared error in [0, 1] has "
+            "logistic outputs too."
+        ),
+        help="Of an autoencoder.",
+        group="autoencoder",
+    ),
+    "tied": Setting(
+        False,
+        Flag(),
+        doc=("Keep the decoder's weights the transposed ones of the encoder; False only starts from them."),
+        help="Of an autoencoder: the decoder stays a mirror.",
+        group="autoencoder",
+    ),
+    "activation": Setting(
+        "auto",
+        Choice(
+            "deepbelief.activations:ACTIVATIONS",
+            ("auto",),
+            getter="deepbelief.activations:get_activation",
+            instances="Activation",
+        ),
+        doc=(
+            '``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses '
+            "its weights as a start, each layer's divided by the root mean square of its total inputs where that "
+            'is above 1. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = '
+            "sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. "
+            'tanh and its kin learn sooner from columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises '
+            "them, and keeps the scaling with the model."
+        ),
+        help="auto: as the hidden units.",
+        group="head",
+    ),
+    "solver": Setting(
+        "sgd",
+        SOLVER,
+        doc=("How gradients move the weights."),
+        help="[default: sgd; of regressors and autoencoders adam]",
+    ),
+    "learning_rate_init": Setting(
+        "auto",
+        RATE,
+        doc=(
+            'Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 '
+            "else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum beyond 0.9 lowers it: a "
+            "velocity adds up 1 / (1 - momentum) gradients."
+        ),
+        help="auto: 0.3 (sigmoid), 0.003 (adam).",
+        flag="--learning-rate",
+    ),
+    "pretrained_lr_factor": Setting(
+        1.0,
+        Bounds(0),
+        doc=(
+            "The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a "
+            "small factor keeps what pretraining has found."
+        ),
+        help="Rate below the head, as a multiple.",
+        group="head",
+    ),
+    "head_epochs": Setting(
+        0,
+        Bounds(0, integer=True),
+        doc=("Epochs at the start in which only the head learns."),
+        help="Epochs in which the head learns alone.",
+        group="head",
+    ),
+    "n_frozen": Setting(
+        0,
+        Bounds(0, integer=True),
+        doc=("The lowest layers, this many, stay as pretraining left them."),
+        help="Leave the lowest so many layers as they are.",
+        flag="--freeze",
+        group="head",
+    ),
+    "schedule": Setting(
+        "linear",
+        SCHEDULE,
+        doc=(
+            "How the learning rate of fine-tuning moves: falls to 0, or not, or by half a cosine; by a constant "
+            "ratio to a hundredth; as 1 / t after a tenth of the run; or is halved each time that the loss of the "
+            "held-out rows has not fallen for 2 epochs (needs ``early_stopping``). A callable gets the position "
+            "in the run, 0 to 1, and returns a factor."
+        ),
+        help="How the learning rate moves.",
+    ),
+    "momentum": Setting(
+        0.9,
+        Bounds(0, 1, open_high=True, words=("ramp",)),
+        doc=(
+            'Factor of the velocity in each update; ``"ramp"`` rises from 0.5 by 1 - 1 / (2 (t // 250 + 1)) in t '
+            "updates, to 0.99 (Sutskever et al. 2013)."
+        ),
+    ),
+    "nesterovs_momentum": Setting(
+        True,
+        Flag(),
+        doc=('Use Nesterov\'s momentum, with ``solver="sgd"``.'),
+        engine="nesterov",
+    ),
+    "alpha": Setting(
+        3e-05,
+        Bounds(0),
+        doc=(
+            "L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides "
+            "its alpha by the batch size.)"
+        ),
+        help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]",
+        off=0.0,
+    ),
+    "l1": Setting(
+        0.0,
+        Bounds(0),
+        doc=("L1 factor of the weights: ``l1 * sum(|W|)`` is added to the mean loss."),
+        help="L1 factor of the weights.",
+        off=0.0,
+    ),
+    "max_norm": Setting(
+        None,
+        Bounds(0, open_low=True, none=True),
+        doc=("The norm of the weights into each unit is kept within this."),
+        help="Limit of the norm of the weights into each unit.",
+        off=None,
+    ),
+    "dropout": Setting(
+        0.0,
+        Shares(Bounds(0, 1, open_high=True)),
+        doc=(
+            "The share of each hidden layer's units that is dropped in each update, one for all layers or one for "
+            "each. What is kept counts 1 / (1 - dropout) as much, so that a pretrained stack is used as it is."
+        ),
+        help="Share of the hidden units dropped in each update.",
+        off=0.0,
+    ),
+    "input_dropout": Setting(
+        0.0,
+        Bounds(0, 1, open_high=True),
+        doc=("The share of the inputs that is dropped."),
+        help="Share of the inputs dropped.",
+        off=0.0,
+    ),
+    "batch_size": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('``"auto"``: a fiftieth of the labelled rows, between 10 and 100.'),
+        help="auto: a fiftieth of the labelled rows, 10 to 100.",
+    ),
+    "max_iter": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.'),
+        help="auto: about 6,000 updates, 20 to 100 epochs.",
+        flag="--epochs",
+    ),
+    "early_stopping": Setting(
+        False,
+        Flag(),
+        doc=(
+            "Hold out a share of the labelled rows, stop when their accuracy has not risen for "
+            "``n_iter_no_change`` epochs, and keep the best weights. With several tasks this is the mean over "
+            "rows of the share of their labels that are right; a 0/1 matrix is judged by its loss."
+        ),
+        help="Hold out a tenth of the rows; keep the best weights for them.",
+        off=False,
+    ),
+    "validation_fraction": Setting(
+        0.1,
+        Bounds(0, 1, open_low=True, open_high=True),
+        doc=("Share of the rows that ``early_stopping`` holds out."),
+    ),
+    "n_iter_no_change": Setting(
+        10,
+        COUNT,
+        doc=("Epochs without improvement after which ``early_stopping`` stops."),
+    ),
+    "tol": Setting(
+        0.0001,
+        Bounds(0),
+        doc=("Smallest change that counts as an improvement for ``early_stopping``."),
+    ),
+    "class_weight": Setting(
+        None,
+        Described('dict, "balanced", list of these or None'),
+        doc=(
+            "Rows count by their class. With several columns of y the weights of each are multiplied, as in "
+            "scikit-learn; a list has one setting for each."
+        ),
+        group="classes",
+        off=None,
+    ),
+    "unlabeled": Setting(
+        "auto",
+        Described('"auto", None or label'),
+        doc=(
+            "The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty "
+            'text), which never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other '
+            "labels are present; None: no mark. Rows without a label are pretrained on only. With several columns "
+            "of y this holds for each: a label that is missing counts for nothing, the row's other labels do."
+        ),
+        group="classes",
+    ),
+}
+"""Settings of fine-tuning, by name."""

@@ -1,0 +1,123 @@
+"""Table of the settings of a model of sequences."""
+
+from collections.abc import Mapping
+
+from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
+from deepbelief.hyperparameters.kinds import SCALE, SCHEDULE, SOLVER, UNITS_BELOW, Choice, Setting
+
+RECURRENT: Mapping[str, Setting] = {
+    "n_components": Setting(
+        150,
+        COUNT,
+        doc=("Hidden units of each frame's machine."),
+    ),
+    "n_recurrent": Setting(
+        100,
+        COUNT,
+        doc=("Recurrent units."),
+        help="With --recurrent.",
+        flag="--recurrent-units",
+    ),
+    "visible": Setting(
+        "auto",
+        UNITS_BELOW,
+        doc=("Type of the visible units, as in `RBM`."),
+    ),
+    "scale": Setting(
+        "none",
+        SCALE,
+        doc=("Map that rows go through on their way in, and back on their way out, as in `RBM`."),
+    ),
+    "cell": Setting(
+        "tanh",
+        Choice("deepbelief.recurrent:CELLS", getter="deepbelief.recurrent:get_cell", instances="Cell"),
+        doc=('``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.'),
+        help="With --recurrent.",
+    ),
+    "truncation": Setting(
+        100,
+        COUNT,
+        doc=(
+            "Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the "
+            "state that the one before has left. What happened longer ago may still be in the state, but nothing "
+            "teaches the state to keep it: take twice the longest dependency that matters, so that half of those "
+            "lie within a window, or all of the sequence where it is short. Time per frame does not depend on it, "
+            "memory grows with it."
+        ),
+        help="With --recurrent: steps that gradients go back.",
+    ),
+    "gradient": Setting(
+        "cd",
+        Choice(
+            "deepbelief.recurrent.phases:FRAME_GRADIENTS",
+            getter="deepbelief.recurrent.phases:frame_gradient",
+            instances="GradientEstimator",
+        ),
+        doc=(
+            "Contrastive divergence, with visible units that are drawn in the last step too, as in the paper; or "
+            "its mean-field version. Others have one negative phase for all rows."
+        ),
+    ),
+    "gibbs_steps": Setting(
+        10,
+        COUNT,
+        doc=("Gibbs steps k for each update."),
+    ),
+    "solver": Setting(
+        "adam",
+        SOLVER,
+        doc=("How gradients move the weights."),
+    ),
+    "learning_rate": Setting(
+        "auto",
+        RATE,
+        doc=('``"auto"``: 0.001 for Adam.'),
+    ),
+    "schedule": Setting(
+        "constant",
+        SCHEDULE,
+        doc=("How the learning rate moves."),
+    ),
+    "momentum": Setting(
+        0.9,
+        Bounds(0, 1, open_high=True),
+        doc=("Factor of the velocity in each update, for solvers that have one."),
+    ),
+    "weight_decay": Setting(
+        0.0,
+        Bounds(0),
+        doc=("L2 factor of all weight matrices."),
+    ),
+    "max_grad_norm": Setting(
+        1.0,
+        Bounds(0, open_low=True, none=True),
+        doc=("A longer gradient is shortened to this norm; None: no clipping."),
+        help="With --recurrent: longer gradients are shortened.",
+    ),
+    "batch_size": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('Sequences that are learned side by side; ``"auto"``: a fiftieth of all frames, between 10 and 400.'),
+    ),
+    "n_iter": Setting(
+        "auto",
+        AUTOMATIC_COUNT,
+        doc=('Epochs; ``"auto"``: about 6,000 updates, between 5 and 200 epochs.'),
+    ),
+    "pretrain_frames": Setting(
+        0,
+        Bounds(0, integer=True),
+        doc=("Epochs in which W and the biases are first trained as an `RBM` of frames, without time."),
+        help="With --recurrent: epochs on frames alone, first.  [default: 20]",
+    ),
+    "pretrain_recurrent": Setting(
+        0,
+        Bounds(0, integer=True),
+        doc=(
+            "Epochs in which the recurrent network is then trained to predict the next frame by itself "
+            "(cross-entropy), with W and all biases of frames put back afterwards."
+        ),
+        help="With --recurrent: epochs without machines.",
+    ),
+}
+"""Settings of a recurrent machine's training, by name."""

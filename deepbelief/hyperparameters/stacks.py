@@ -1,0 +1,58 @@
+"""Table of the settings of pretraining a stack."""
+
+from collections.abc import Mapping
+
+from deepbelief.bounds import COUNT, Bounds
+from deepbelief.hyperparameters.kinds import SIZES, Choice, Described, Setting
+
+PRETRAINING: Mapping[str, Setting] = {
+    "hidden_layer_sizes": Setting(
+        "auto",
+        SIZES,
+        doc=(
+            'Hidden units of each layer from the data upwards; ``"auto"`` is `suggest_layer_sizes` (784 columns: '
+            "500, 250)."
+        ),
+        help="Hidden layer sizes, such as 500,250; by default as `size` suggests.",
+        flag="--layers",
+    ),
+    "rbm": Setting(
+        None,
+        Described("RBM, list of RBM or None"),
+        doc="Settings of pretraining: one template for all layers or one for each, as in `DBN`.",
+    ),
+    "pretraining": Setting(
+        "rbm",
+        Choice("deepbelief.bounds:PRETRAININGS"),
+        doc=(
+            '``"denoising"`` trains each layer as a denoising autoencoder with tied weights (Vincent et al. '
+            '2010), with the rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and '
+            "Bengio 2010; He et al. 2015)."
+        ),
+        help="denoising: autoencoders layer by layer.",
+    ),
+    "corruption": Setting(
+        "masking",
+        Choice("deepbelief.gradients.denoising:CORRUPTIONS"),
+        doc=("What denoising has to undo."),
+        help="For denoising.",
+    ),
+    "corruption_level": Setting(
+        0.25,
+        Bounds(0),
+        doc=("The share of values that are corrupted; for Gaussian noise its standard deviation."),
+        help="Share of values, or deviation of noise.",
+    ),
+    "n_passes": Setting(
+        1,
+        COUNT,
+        doc=(
+            "Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers "
+            "below as they then are. At equal updates more passes gained nothing that was measured "
+            "(`benchmarks/passes.py`): raise the epochs of the layers first."
+        ),
+        help="Passes through the whole stack.",
+        flag="--passes",
+    ),
+}
+"""Settings of a stack's pretraining, by name."""
