@@ -2,9 +2,9 @@
 
     python benchmarks/outlier_tables.py FOLDER [--seeds 5] [--protocol same|split] [--only NAME ...]
 
-FOLDER holds ``*.npz`` files with ``X`` (rows as they are, columns of any scale) and ``y`` (1: outlier). ``same`` scores
-the rows that were fitted, ``split`` fits 70 % of the rows and scores the others, stratified. No detector is told anything;
-all have their defaults. Labels serve for the two scores only.
+FOLDER holds ``*.npz`` files with ``X`` (rows as they are, columns of any scale) and ``y`` (1: outlier). ``same``
+scores the rows that were fitted, ``split`` fits 70 % of the rows and scores the others, stratified. All detectors have
+their defaults; labels serve for the two scores only.
 """
 
 import argparse
