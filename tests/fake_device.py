@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from deepbelief.backends import Product
+from deepbelief.backends.groups import Groups
 from deepbelief.backends.numpy_backend import NumpyBackend, NumpyRng
 
 CROSSINGS = []  # a word for every copy between host and device and for every wait
@@ -230,6 +231,13 @@ class Namespace:
     def mean(self, a, axis=None, dtype=None, out=None, keepdims=False):
         return _need_device(a).mean(axis, dtype, out, keepdims)
 
+    def copyto(self, dst, src, casting="same_kind", where=None):
+        np.copyto(_need(dst), _need(src), casting=casting, where=True if where is None else _need(where))
+
+    def cumsum(self, a, axis=None, dtype=None, out=None):
+        result = np.cumsum(_need(a), axis=axis, dtype=dtype, out=raw(out))
+        return device(result) if out is None else out
+
     def matmul(self, x1, x2, out=None):
         result = np.matmul(_need(x1), _need(x2), out=raw(out))
         return device(result) if out is None else out
@@ -335,6 +343,7 @@ class FakeDevice:
     def __init__(self):
         self.xp = Namespace()
         self._host = NumpyBackend()
+        self._groups = Groups(self.xp, self.asarray)
 
     def asarray(self, x, dtype=None):
         if isinstance(x, DeviceArray):
@@ -375,6 +384,16 @@ class FakeDevice:
     def sigmoid_sample(self, x, bias, rng, out):
         self._host.sigmoid_sample(*_kernel(x, bias), rng._host, *_kernel(out))
         return out
+
+    def softmax(self, x, bias, sizes):
+        return self._groups.softmax(x, bias, sizes)
+
+    def log_partition(self, x, sizes):
+        return self._groups.log_partition(x, sizes)
+
+    def one_hot_sample(self, p, rng, sizes, out):
+        u = rng.uniform(self.xp.empty((len(p), len(sizes)), p.dtype))
+        return self._groups.one_hot(p, u, sizes, out)
 
     def sigmoid_backward(self, grad, y, out):
         assert out is not grad

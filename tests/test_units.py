@@ -192,9 +192,9 @@ def test_a_draw_of_exactly_zero_still_chooses_one(bk):
             out[...] = 0
             return out
 
-    x, out = bk.asarray(np.array([[1.0, 2.0, 0.0, 3.0, 1.0, 0.0]])), bk.asarray(np.zeros((1, WIDTH)))
+    x, out = bk.asarray(np.array([[1.0, 2.0, 0.0, 3.0, -2000.0, 0.0]])), bk.asarray(np.zeros((1, WIDTH)))
     Softmax((2, 3, 1)).sample(bk, x, bk.asarray(np.zeros(WIDTH)), Zeros(), out)
-    np.testing.assert_array_equal(bk.to_numpy(out), [[0, 1, 0, 1, 0, 1]])
+    np.testing.assert_array_equal(bk.to_numpy(out), [[0, 1, 0, 1, 0, 1]])  # none of probability 0
 
 
 def test_units_draw_independently(bk):
@@ -316,3 +316,26 @@ def test_a_unit_type_that_lacks_something_is_refused_by_its_name():
 
     with pytest.raises(SettingError, match=r"Half must define activation, next_visible, .*enumerable"):
         get_unit(Half())
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4), (3, 20, 1, 9, 7)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_groups_are_softmax_and_drawn_by_their_probabilities(sizes, dtype, bk, loops):
+    """Means by definition; 20,000 draws within five standard errors, one of each group."""
+    rng, n = np.random.default_rng(0), sum(sizes)
+    x, bias = rng.normal(0, 3, (3, n)).astype(dtype), rng.normal(0, 1, n).astype(dtype)
+    x[0, 0] += 500  # beyond what an exponential holds
+    ends = np.cumsum(sizes)
+    odds = (x + bias).astype(np.float64)
+    groups = [odds[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    p = np.hstack([np.exp(g - np.logaddexp.reduce(g, axis=1)[:, None]) for g in groups])
+    unit = Softmax(sizes)
+    found = unit.mean(bk, bk.asarray(x.copy()), bk.asarray(bias))
+    np.testing.assert_allclose(bk.to_numpy(found), p, rtol=2e-5, atol=1e-30)
+    log_z = sum(np.logaddexp.reduce(g, axis=1) for g in groups)
+    np.testing.assert_allclose(bk.to_numpy(unit.log_partition(bk, bk.asarray(x + bias))), log_z, rtol=1e-5)
+    tiled = bk.asarray(np.repeat(x[1:2], 20_000, axis=0))
+    drawn = bk.to_numpy(unit.sample(bk, tiled, bk.asarray(bias), bk.rng(stream(0)), bk.xp.empty_like(tiled)))
+    np.testing.assert_allclose(bk.to_numpy(tiled)[-1], p[1], rtol=2e-5)
+    assert (np.add.reduceat(drawn, ends - sizes, axis=1) == 1).all()
+    assert (np.abs(drawn.mean(axis=0) - p[1]) < 5 * np.sqrt(p[1] * (1 - p[1]) / 20_000) + 1e-9).all()

@@ -141,6 +141,15 @@ class Backend(Protocol):
     def sigmoid_sample(self, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
         """Do what `sigmoid` does to ``x``, and write into ``out`` 1 with that probability, else 0."""
 
+    def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns; the bias as for `sigmoid`."""
+
+    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+
+    def one_hot_sample(self, p: DeviceArray, rng: Rng, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:
+        """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
+
     def sigmoid_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
 

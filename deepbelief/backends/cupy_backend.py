@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Product, kernels
+from deepbelief.backends.groups import Groups
 from deepbelief.errors import BackendError
 
 NOTHING = np.intp(0)  # the address that a kernel takes for no array
@@ -163,6 +164,7 @@ class CupyBackend:
     def __init__(self) -> None:
         self.xp: Any = _import_cupy()
         self._kernels = _compile(self.xp)
+        self._groups = Groups(self.xp, self.asarray)
 
     def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
         """Run an element-wise kernel over ``like``."""
@@ -225,6 +227,19 @@ class CupyBackend:
         n, period = np.int64(x.size), np.int64(bias.size)
         self.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
         return out
+
+    def softmax(self, x: Any, bias: Any, sizes: tuple[int, ...]) -> Any:
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns."""
+        return self._groups.softmax(x, bias, sizes)
+
+    def log_partition(self, x: Any, sizes: tuple[int, ...]) -> Any:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+        return self._groups.log_partition(x, sizes)
+
+    def one_hot_sample(self, p: Any, rng: Any, sizes: tuple[int, ...], out: Any) -> Any:
+        """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
+        u = rng.uniform(self.xp.empty((len(p), len(sizes)), p.dtype))
+        return self._groups.one_hot(p, u, sizes, out)
 
     def sigmoid_backward(self, grad: Any, y: Any, out: Any) -> Any:
         """Write ``(1 - y) * y * grad`` into ``out``."""

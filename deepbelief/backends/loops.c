@@ -121,6 +121,84 @@ LOOP void sample(float *restrict p, const float *restrict bias, uint64_t *const 
         for (int k = 0; k < 4; k++) lanes[l][k] = state[k][l];
 }
 
+/* exp(x) of x <= 0; 0 below -TOP. */
+INLINE float falling(float x) {
+    const float z = x < -TOP ? -TOP : x;
+    const float shift = 12582912.0f;
+    const float n = (z * 1.44269504f + shift) - shift;
+    float r = z - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    float p = 0.0013836795f;
+    p = p * r + 0.0083748568f;
+    p = p * r + 0.041668229f;
+    p = p * r + 0.16666420f;
+    p = p * r + 0.49999991f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return x < -TOP ? 0.0f : p * power;
+}
+
+#define SIDE 8 /* values of a group that are compared or added side by side */
+
+/* Replace each row of x by the softmax of x + bias within each group; room is as wide as a row. */
+LOOP void softmax(float *restrict x, const float *restrict bias, const int64_t *restrict sizes, float *restrict room,
+                  int64_t rows, int64_t groups, int64_t width) {
+    for (int64_t r = 0; r < rows; r++, x += width) {
+        for (int64_t j = 0; j < width; j++) x[j] += bias[j];
+        for (int64_t g = 0, start = 0; g < groups; start += sizes[g++]) {
+            const int64_t n = sizes[g];
+            const float *restrict v = x + start;
+            float top[SIDE];
+            for (int k = 0; k < SIDE; k++) top[k] = v[0];
+            int64_t j = 0;
+            for (; j + SIDE <= n; j += SIDE)
+                for (int k = 0; k < SIDE; k++) top[k] = v[j + k] > top[k] ? v[j + k] : top[k];
+            for (; j < n; j++) top[0] = v[j] > top[0] ? v[j] : top[0];
+            for (int k = 1; k < SIDE; k++) top[0] = top[k] > top[0] ? top[k] : top[0];
+            for (j = 0; j < n; j++) room[start + j] = top[0];
+        }
+        for (int64_t j = 0; j < width; j++) x[j] = falling(x[j] - room[j]);
+        for (int64_t g = 0, start = 0; g < groups; start += sizes[g++]) {
+            const int64_t n = sizes[g];
+            const float *restrict v = x + start;
+            float sum[SIDE] = {0};
+            int64_t j = 0;
+            for (; j + SIDE <= n; j += SIDE)
+                for (int k = 0; k < SIDE; k++) sum[k] += v[j + k];
+            for (; j < n; j++) sum[0] += v[j];
+            for (int k = 1; k < SIDE; k++) sum[0] += sum[k];
+            const float factor = 1.0f / sum[0];
+            for (j = 0; j < n; j++) room[start + j] = factor;
+        }
+        for (int64_t j = 0; j < width; j++) x[j] *= room[j];
+    }
+}
+
+/* Write 1 for the first value of each group at which the sum of p reaches 1 - u of the whole group's, else 0. */
+LOOP void one_hot(const float *restrict p, const float *restrict u, const int64_t *restrict sizes, float *restrict out,
+                  int64_t rows, int64_t groups, int64_t width) {
+    memset(out, 0, (size_t)(rows * width) * sizeof *out);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t g = 0; g < groups; g++) {
+            const int64_t n = sizes[g];
+            float sum = 0.0f;
+            for (int64_t j = 0; j < n; j++) sum += p[j];
+            const float reached = (1.0f - *u++) * sum;
+            float so_far = 0.0f;
+            int64_t chosen = 0;
+            for (int64_t j = 0; j < n; j++) {
+                so_far += p[j];
+                chosen += so_far < reached;
+            }
+            if (chosen < n) out[chosen] = 1.0f;
+            p += n;
+            out += n;
+        }
+}
+
 /* Write the gradient with respect to the logistic function's input, given that to its output y. */
 LOOP void sigmoid_backward(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i] = (1.0f - y[i]) * y[i] * grad[i];

@@ -23,6 +23,8 @@ ARGUMENTS: dict[str, list[Any]] = {
     "sample": [P, P, P, P, N, N, N],
     "sigmoid_backward": [P, P, P, N],
     "weigh": [P, P, P, N, N],
+    "softmax": [P, P, P, P, N, N, N],
+    "one_hot": [P, P, P, P, N, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
     "log_odds": [P, P, P, P, P, P, P, P, N, N, N, N],
@@ -62,6 +64,15 @@ class Loops:
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
         self._c.weigh(at(x), at(weight), at(out), *x.shape)
+
+    def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
+        """Replace each row of ``x`` by the softmax of ``x + bias`` within groups of these int64 sizes."""
+        room = np.empty_like(bias)
+        self._c.softmax(at(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
+
+    def one_hot(self, p: Array, u: Array, sizes: Array, out: Array) -> None:
+        """Write 1 for the first column of each group whose cumulated ``p`` reaches 1 - u of the group's sum, else 0."""
+        self._c.one_hot(at(p), at(u), at(sizes), at(out), len(p), len(sizes), p.shape[1])
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
@@ -137,6 +148,15 @@ def is_right(loops: Loops) -> bool:
     draws = (words[4:].view(np.int16)[:38] + f32(2**15 + (int(words[0]) >> 56) / 2**8)) * f32(2.0**-16)
     right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, draws < one.reshape(-1))]
     right += [lane.random_raw() == twin.random_raw() for lane, twin in zip(lanes, twins, strict=True)]
+    sizes, one, odds = np.array([10, 9]), x.copy(), np.exp(x + bias)
+    loops.softmax(one, bias, sizes)
+    right += [np.allclose(one[:, s], odds[:, s] / odds[:, s].sum(axis=1)[:, None]) for s in (slice(10), slice(10, 19))]
+    drawn = np.empty_like(x)
+    loops.one_hot(one, np.full((2, 2), 0.5, f32), sizes, drawn)
+    places = [[(np.cumsum(row[s]) < 0.5).sum() + s.start for s in (slice(0, 10), slice(10, 19))] for row in one]
+    right.append(
+        all(np.array_equal(np.flatnonzero(row), places_of) for row, places_of in zip(drawn, places, strict=True))
+    )
     slope = np.empty_like(x)
     loops.sigmoid_backward(x, mean, slope)
     right.append(np.allclose(slope, (1 - mean) * mean * x))

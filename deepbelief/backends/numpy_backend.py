@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from deepbelief.backends import Product, blas, loops
 from deepbelief.backends.bfloat16 import Bfloat16Products
+from deepbelief.backends.groups import Groups
 from deepbelief.backends.sparse import HostRows, HostSparse
 
 Array = NDArray[Any]
@@ -146,6 +148,11 @@ def _step_by_blocks(
             part += v
 
 
+@cache
+def _as_array(sizes: tuple[int, ...]) -> Array:
+    return np.array(sizes, np.int64)
+
+
 class NumpyBackend:
     """NumPy on the processor.
 
@@ -164,6 +171,7 @@ class NumpyBackend:
     def __init__(self, products: Bfloat16Products | None = None) -> None:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
+        self._groups = Groups(np, np.asarray)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
@@ -225,6 +233,27 @@ class NumpyBackend:
             rng.bernoulli(self.sigmoid(x, bias), out)
         else:
             rng.bernoulli_of_sigmoid(found, x, bias, out)
+        return out
+
+    def softmax(self, x: Array, bias: Array, sizes: tuple[int, ...]) -> Array:
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns."""
+        found = loops.loops_for(x, bias) if bias.shape == x.shape[-1:] else None
+        if found is None:
+            return self._groups.softmax(x, bias, sizes)  # type: ignore[no-any-return]
+        found.softmax(x, bias, _as_array(sizes))
+        return x
+
+    def log_partition(self, x: Array, sizes: tuple[int, ...]) -> Array:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+        return self._groups.log_partition(x, sizes)  # type: ignore[no-any-return]
+
+    def one_hot_sample(self, p: Array, rng: Any, sizes: tuple[int, ...], out: Array) -> Array:
+        """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
+        u = rng.uniform(np.empty((len(p), len(sizes)), p.dtype))
+        found = loops.loops_for(p, out)
+        if found is None:
+            return self._groups.one_hot(p, u, sizes, out)  # type: ignore[no-any-return]
+        found.one_hot(p, u, _as_array(sizes), out)
         return out
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> Array:

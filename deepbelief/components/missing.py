@@ -44,20 +44,19 @@ class Missing(Component):
         xp, space = bk.xp, step.phases.space
         v, values = step.phases.visible(n), state["values"]
         missing = xp.isnan(v)
-        known, drawn = space("missing known", *v.shape), space("missing drawn", *v.shape)
+        drawn, mean = space("missing drawn", *v.shape), space("missing mean", *v.shape)
         if int(state["seen"][0]) < step.total:  # no row has come up twice yet
-            zeros = space("missing zeros", *v.shape)
-            zeros[...] = 0
-            machine.visible.sample(bk, zeros, machine.base_vbias, step.rng, drawn)
+            mean[...] = 0
+            machine.visible.sample(bk, mean, machine.base_vbias, step.rng, drawn)
             state["seen"][0] += n
         else:
             bk.take(values, step.rows, drawn)
-        known[...] = xp.where(missing, drawn, v)
+        xp.copyto(v, drawn, where=missing)
         h = space("missing hidden", n, machine.W.shape[1])
-        machine.sample_hidden(known, step.rng, h)
-        machine.sample_visible(h, step.rng, drawn, mean=space("missing zeros", *v.shape))
-        v[...] = xp.where(missing, drawn, v)
-        values[step.rows] = v
+        machine.sample_hidden(v, step.rng, h)
+        machine.sample_visible(h, step.rng, drawn, mean=mean)
+        xp.copyto(v, drawn, where=missing)
+        values[step.rows] = drawn  # of which only missing values are ever read
 
     def end(self, step: TrainingStep, state: Arrays) -> None:
         """Drop the states: they belong to these rows, and are no part of the model."""

@@ -91,28 +91,12 @@ class Softmax:
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probabilities within each group."""
-        x += bias
-        for s in self._slices(x.shape[1]):
-            part = x[:, s]
-            part -= part.max(axis=1, keepdims=True)
-            bk.xp.exp(part, out=part)
-            part /= part.sum(axis=1, keepdims=True)
-        return x
+        return bk.softmax(x, bias, self.group_sizes(x.shape[1]))
 
     def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by probabilities and draw one unit of each group into ``out`` (Gumbel-max)."""
-        xp = bk.xp
-        rng.uniform(out)
-        tiny = xp.finfo(x.dtype).tiny
-        noise = -xp.log(-xp.log(xp.maximum(out, tiny)))
-        noise += x
-        noise += bias
-        self.mean(bk, x, bias)
-        out[...] = 0
-        rows = xp.arange(len(x))
-        for s in self._slices(x.shape[1]):
-            out[rows, s.start + noise[:, s].argmax(axis=1)] = 1
-        return out
+        """Replace ``x`` by probabilities and draw one unit of each group into ``out``."""
+        sizes = self.group_sizes(x.shape[1])
+        return bk.one_hot_sample(bk.softmax(x, bias, sizes), rng, sizes, out)
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return -v b."""
@@ -120,13 +104,7 @@ class Softmax:
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the log-sum-exp of each group, summed over groups."""
-        xp = bk.xp
-        parts = [x[:, s] for s in self._slices(x.shape[1])]
-        tops = [part.max(axis=1, keepdims=True) for part in parts]
-        return sum(
-            (xp.log(xp.exp(part - top).sum(axis=1)) + top[:, 0] for part, top in zip(parts, tops, strict=True)),
-            start=xp.zeros(len(x), x.dtype),
-        )
+        return bk.log_partition(x, self.group_sizes(x.shape[1]))
 
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the log partition of the total input."""
