@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Rng
+from deepbelief.completion import completed
 from deepbelief.errors import DivergenceError
 from deepbelief.fields import Fields
 from deepbelief.learner import LayerState, Learner, host_state
 from deepbelief.monitor import Monitor
 from deepbelief.rows import Index, WindowedOrder
-from deepbelief.sampling import completed
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state

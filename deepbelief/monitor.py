@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from deepbelief.completion import completed
 from deepbelief.components import Parts
 from deepbelief.health import deviation, idle_shares, update_ratio
 from deepbelief.machine import Machine
 from deepbelief.rows import Rows
-from deepbelief.sampling import completed
 from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
 from deepbelief.training import Record

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.completion import Held, base_rates, completed, mean_field
 from deepbelief.errors import SettingError
 from deepbelief.machine import Layers, Machine
 from deepbelief.sources import ComputedSource, RowSource, check_groups
@@ -13,8 +14,6 @@ from deepbelief.stack import Stack, Weights
 
 DeviceArray = Any
 Array = np.ndarray[Any, np.dtype[Any]]
-
-SETTLED = 1e-4  # a mean field that moves by less, anywhere in a step, is a fixed point
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
@@ -92,7 +91,7 @@ def sample(
     top = Machine(at_temperature(stack.layers[-1], temperature), bk)
     h = bk.asarray(states, dtype=top.dtype).copy()
     v = bk.xp.empty((len(h), top.W.shape[0]), top.dtype)
-    held = None if clamp is None else _Held(bk.asarray(clamp, dtype=top.dtype), bk, top.dtype)
+    held = None if clamp is None else Held(bk.asarray(clamp, dtype=top.dtype), bk, top.dtype)
     for _ in range(n_steps):
         top.sample_visible(h, rng, v)
         if held is not None:
@@ -120,74 +119,6 @@ def at_temperature(weights: Weights, temperature: float) -> Weights:
         )
     parts = {name: getattr(weights, name) / weights.W.dtype.type(temperature) for name in ("W", "vbias", "hbias")}
     return replace(weights, **parts)
-
-
-class _Held:
-    """Visible states that are held: those that are not NaN in ``known``."""
-
-    def __init__(self, known: DeviceArray, bk: Backend, dtype: Any) -> None:
-        missing = bk.xp.isnan(known)
-        self.free = missing.astype(dtype)
-        self._values = bk.xp.where(missing, bk.xp.zeros_like(known), known).astype(dtype)
-
-    def hold(self, v: DeviceArray) -> DeviceArray:
-        """Put the held states back into ``v``."""
-        v *= self.free
-        v += self._values
-        return v
-
-
-def _base_rates(machine: Machine, n: int) -> DeviceArray:
-    """Return the visible means of so many rows of which nothing is known."""
-    xp = machine.bk.xp
-    v = xp.zeros((n, len(machine.vbias)), machine.dtype)
-    v += (
-        machine.visible.mean(machine.bk, xp.zeros_like(v[:1]), machine.vbias)
-        if machine.visible_mean is None
-        else machine.visible_mean.astype(machine.dtype, copy=False)
-    )
-    return v
-
-
-def mean_field(machine: Machine, known: DeviceArray, n_steps: int = 100) -> DeviceArray:
-    """Return rows in which missing values (NaN) are the fixed point of the means of both sides.
-
-    Parameters
-    ----------
-    machine : Machine
-    known : device array of shape (n_rows, n_visible)
-    n_steps : int
-        Largest number of steps from the base rates.
-
-    Returns
-    -------
-    device array of shape (n_rows, n_visible)
-    """
-    bk, xp = machine.bk, machine.bk.xp
-    held = _Held(known, bk, machine.dtype)
-    v = held.hold(_base_rates(machine, len(known)))
-    mean, h = xp.empty_like(v), xp.empty((len(v), machine.W.shape[1]), machine.dtype)
-    for step in range(n_steps):
-        machine.mean_visible(machine.mean_hidden(v, out=h), out=mean)
-        held.hold(mean)
-        v -= mean
-        far = step % 10 == 9 and float(bk.to_numpy(xp.abs(v).max())) > SETTLED
-        v[...] = mean
-        if step % 10 == 9 and not far:
-            break
-    return v
-
-
-def completed(machine: Machine, v: DeviceArray, n_steps: int = 100) -> DeviceArray:
-    """Return rows with their missing values (NaN) filled in by `mean_field`; whole rows as they are."""
-    bk, xp = machine.bk, machine.bk.xp
-    gaps = np.flatnonzero(bk.to_numpy(xp.isnan(v.sum(axis=1))))
-    if not len(gaps):
-        return v
-    index = bk.asarray(gaps)
-    found = v.copy()
-    found[index] = mean_field(machine, v[index], n_steps)
-    return found
 
 
 def filled_source(source: RowSource, weights: Weights, bk: Backend) -> RowSource:
@@ -232,8 +163,8 @@ def fill_in(
     rows = bk.asarray(known, dtype=machine.dtype)
     if rng is None:
         return bk.to_numpy(mean_field(machine, rows, n_steps))
-    held = _Held(rows, bk, machine.dtype)
-    v = held.hold(_base_rates(machine, len(known)))
+    held = Held(rows, bk, machine.dtype)
+    v = held.hold(base_rates(machine, len(known)))
     mean, h = xp.empty_like(v), xp.empty((len(known), weights.n_hidden), machine.dtype)
     total = xp.zeros_like(v)
     for step in range(burn_in + n_steps):

@@ -27,6 +27,7 @@ ORDER = [
     "sources",
     "datasets",
     "machine",
+    "completion",
     "network",
     "gradients",
     "components",

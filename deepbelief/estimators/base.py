@@ -92,15 +92,15 @@ def _finite(estimator: Any, X: Any) -> bool | str:
     return "allow-nan" if get_tags(estimator).input_tags.allow_nan and not sparse.issparse(X) else True
 
 
-def rows_to_use(estimator: Any, X: Any, bk: Backend) -> RowSource:
+def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> RowSource:
     """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first.
 
-    Missing values are filled in by the mean field of the first layer.
+    Missing values are filled in by the mean field of the first layer, or with ``fill=False`` they stay.
     """
     source = check_rows(estimator, X, bk, reset=False)
     if is_source(X):
         return FiniteSource(source)
-    return filled_source(source, estimator.weights_, bk) if has_missing(source) else source
+    return filled_source(source, estimator.weights_, bk) if fill and has_missing(source) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:

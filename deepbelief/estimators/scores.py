@@ -10,6 +10,7 @@ from deepbelief.backends import Backend
 from deepbelief.estimators.base import check_backend, rows_to_use
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin, explained_variance
 from deepbelief.likelihood import LogLikelihood, log_likelihood, pseudo_log_likelihood
+from deepbelief.likelihood.marginal import marginal_log_p
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, RowSource, entering
 from deepbelief.stack import Stack, Weights
@@ -33,16 +34,17 @@ class ScoredMixin(LayerReconstructionMixin):
     def _generative_stack(self) -> Stack:
         return Stack((self.weights_,))
 
-    def _rows_of(self, X: Any) -> tuple[RowSource, Backend]:
+    def _rows_of(self, X: Any, *, fill: bool = True) -> tuple[RowSource, Backend]:
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        return rows_to_use(self, X, bk), bk
+        return rows_to_use(self, X, bk, fill=fill), bk
 
     @available_if(_tractable)  # type: ignore[untyped-decorator]
     def free_energy(self, X: Any) -> Array:
         """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
 
-        Levels are comparable between rows of one model only.
+        Levels are comparable between rows of one model only. Missing values (NaN) are summed out too: exactly with at
+        most 12 Bernoulli hidden units, else by the upper bound of their mean field.
 
         Parameters
         ----------
@@ -52,10 +54,10 @@ class ScoredMixin(LayerReconstructionMixin):
         -------
         ndarray of shape (n_rows,)
         """
-        source, bk = self._rows_of(X)
+        source, bk = self._rows_of(X, fill=False)
         machine = Machine(self.weights_, bk)
         rows = Rows(entering(source, self.weights_, OF_DENSITIES), bk, machine.dtype)
-        parts = [bk.to_numpy(machine.free_energy(block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
+        parts = [bk.to_numpy(-marginal_log_p(machine, block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
         return np.concatenate(parts)
 
     @available_if(_tractable)  # type: ignore[untyped-decorator]
@@ -66,6 +68,8 @@ class ScoredMixin(LayerReconstructionMixin):
         unit i is on given the values of all others, grey ones as they are; a softmax group is one unit. On rows of 0
         and 1 it is exactly the expectation of the random number that ``BernoulliRBM.score_samples`` returns. On grey
         rows it is not: scikit-learn compares a row's free energy with that after ``v_i`` has become ``1 - v_i``.
+
+        Missing values (NaN) do not count; the others see their mean field.
 
         Machines without a pseudo-likelihood (Gaussian visible or hidden units) return -F(v) instead, which is
         comparable between rows of one model only.
@@ -82,7 +86,7 @@ class ScoredMixin(LayerReconstructionMixin):
         """
         if not self.weights_.has_pseudo_likelihood:
             return -self.free_energy(X)  # type: ignore[no-any-return]
-        source, bk = self._rows_of(X)
+        source, bk = self._rows_of(X, fill=False)
         return pseudo_log_likelihood(self.weights_, source, n_bits=n_bits, backend=bk)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -139,5 +143,5 @@ class ScoredMixin(LayerReconstructionMixin):
         ------
         DataError, SettingError
         """
-        source, bk = self._rows_of(X)
+        source, bk = self._rows_of(X, fill=False)
         return log_likelihood(self.weights_, source, method=method, **({"backend": bk} | ais))

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.completion import completed
 from deepbelief.errors import SettingError
 from deepbelief.likelihood.exact import double_machine, hidden_log_p
+from deepbelief.likelihood.marginal import marginal_log_p
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng
 from deepbelief.stack import Stack
@@ -52,7 +54,7 @@ def bound_samples(
     With q the way up, log p(v) is at least E_q[log p(v | h) - F(h) - log q(h | v)] - log Z; within one machine
     log p(v | h) - log q(h | v) = -F(v) - log p*(h), so that each layer replaces what it thinks of its hidden states by
     what the layer above thinks of them. Hidden states are drawn by the same uniform numbers for all rows: the result
-    is deterministic, and where q is exact each draw is.
+    is deterministic, and where q is exact each draw is. Missing values (NaN) are summed out as `marginal_log_p` does.
 
     Parameters
     ----------
@@ -71,10 +73,11 @@ def bound_samples(
     bk = get_backend(backend)
     machines = [double_machine(weights, bk) for weights in stack]
     rows = bk.asarray(v)
-    base = -machines[0].free_energy(rows)
     if len(machines) == 1:
+        base = marginal_log_p(machines[0], rows)
         return np.asarray(bk.to_numpy(base))[:, None]
-    means = machines[0].mean_hidden(rows)
+    base = marginal_log_p(machines[0], rows, exact=False)
+    means = machines[0].mean_hidden(completed(machines[0], rows))
     draws = [base + _above(machines, means, s) for s in range(n_vectors)]
     return np.stack([np.asarray(bk.to_numpy(draw)) for draw in draws], axis=1)
 

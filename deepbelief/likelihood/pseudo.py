@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
+from deepbelief.completion import completed
 from deepbelief.errors import SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
-from deepbelief.sources import OF_DENSITIES, as_source, blocks, entering
+from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
 
 DeviceArray = Any
@@ -26,7 +27,8 @@ def pseudo_log_likelihood(
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 
     Grey levels count as ``v log p + (1 - v) log(1 - p)``; a softmax group is one unit. The result is exact
-    and deterministic, and comparable between models of the same rows.
+    and deterministic, and comparable between models of the same rows. Missing values (NaN) do not count; the others
+    see the mean field of them.
 
     Parameters
     ----------
@@ -79,7 +81,10 @@ def pseudo_log_likelihood(
     parts = []
     for block in blocks(rows, max(1, min(MAX_ROWS, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape))))):
         v = machine.bk.asarray(block, dtype=np.float64)
-        parts.append(np.asarray(machine.bk.to_numpy(score(machine, v, groups))))
+        present = ~np.isnan(block)
+        check_groups(block, weights.visible_unit)
+        counted = None if present.all() else machine.bk.asarray(present, dtype=np.float64)
+        parts.append(np.asarray(machine.bk.to_numpy(score(machine, completed(machine, v), groups, counted))))
     return scale * np.concatenate(parts)
 
 
@@ -90,20 +95,22 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice]) -> DeviceArray:
-    """Return the scores of rows of Bernoulli units, of which these columns count."""
+def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
+    """Return the scores of rows of Bernoulli units, of which these columns count, and where ``counted`` is 1."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
     if len(groups) < len(W):
         columns = bk.asarray(np.array([group.start for group in groups]))
         v, W, vbias = xp.take(v, columns, axis=1), W[columns], vbias[columns]
+        counted = None if counted is None else xp.take(counted, columns, axis=1)
     on = bk.log_odds(x, v, W, xp.empty_like(v))
     on += vbias
-    return -(v * xp.logaddexp(0 * on, -on) + (1 - v) * xp.logaddexp(0 * on, on)).sum(axis=1)
+    scores = v * xp.logaddexp(0 * on, -on) + (1 - v) * xp.logaddexp(0 * on, on)
+    return -(scores if counted is None else scores * counted).sum(axis=1)
 
 
-def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice]) -> DeviceArray:
-    """Return the scores of rows of softmax groups, of which these count."""
+def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
+    """Return the scores of rows of softmax groups, of which these count, and where ``counted`` is 1."""
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     score = xp.zeros(len(v), np.float64)
@@ -114,5 +121,6 @@ def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice]) -> Devi
         on += machine.vbias[columns]
         top = on.max(axis=1, keepdims=True)
         total = xp.log(xp.exp(on - top).sum(axis=1, keepdims=True)) + top
-        score += ((on - total) * value).sum(axis=1)
+        one = ((on - total) * value).sum(axis=1)
+        score += one if counted is None else one * counted[:, columns.start]
     return score

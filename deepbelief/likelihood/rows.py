@@ -13,8 +13,9 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, SettingError, unknown
 from deepbelief.likelihood.ais import AISEstimate, ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
-from deepbelief.likelihood.exact import enumerable, exact_log_z, weights_of
-from deepbelief.sources import RowSource, as_source, blocks
+from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
+from deepbelief.likelihood.marginal import is_exact
+from deepbelief.sources import RowSource, as_source, blocks, check_groups
 from deepbelief.stack import Stack, Weights
 
 Array = NDArray[np.float64]
@@ -50,11 +51,13 @@ class LogLikelihood:
     method: str
     n_layers: int = 1
     sampling_error: float = 0.0
+    filled: bool = False
+    """Whether missing values enter by a lower bound, rather than by the sum over all that they can be."""
 
     @property
     def is_bound(self) -> bool:
         """Whether the values are lower bounds."""
-        return self.n_layers > 1
+        return self.n_layers > 1 or self.filled
 
     @property
     def mean(self) -> float:
@@ -84,7 +87,8 @@ def log_likelihood(
     ----------
     model : fitted RBM or DBN, Weights or Stack
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
-        In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood.
+        In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood. NaN
+        is a missing value, which is summed out: exactly with at most 12 Bernoulli hidden units, else by a lower bound.
     method : {"auto", "exact", "ais"}, default="auto"
         How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units, or no more
         discrete states than these have.
@@ -143,8 +147,14 @@ def log_likelihood(
     mean = float(rows.mean())
     return LogLikelihood(
         rows - value, mean - low - 3 * error, mean - high + 3 * error, log_z, "ais" if known else "exact", len(stack),
-        error,
+        error, _filled(stack, source),
     )  # fmt: skip
+
+
+def _filled(stack: Stack, source: RowSource) -> bool:
+    """Tell whether rows have missing values that are not summed out."""
+    machine = double_machine(stack.layers[0])
+    return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
 def _at_least(log_z: AISEstimate, source: RowSource, log_p: Array) -> AISEstimate:
@@ -154,9 +164,11 @@ def _at_least(log_z: AISEstimate, source: RowSource, log_p: Array) -> AISEstimat
     different: dict[bytes, float] = {}
     start = 0
     for block in blocks(source):
-        bits = np.packbits(np.asarray(block) != 0, axis=1)
-        different.update((row.tobytes(), log_p[start + i]) for i, row in enumerate(bits))
+        bits, whole = np.packbits(np.asarray(block) != 0, axis=1), ~np.isnan(block).any(axis=1)
+        different.update((bits[i].tobytes(), log_p[start + i]) for i in np.flatnonzero(whole))
         start += len(bits)
+    if not different:
+        return log_z
     known = float(np.logaddexp.reduce(list(different.values())))
     if known <= log_z.high:
         return log_z
@@ -195,7 +207,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
     start = 0
     for block in blocks(source):
         v = weights.enter(block)
-        wrong = np.argwhere((v != 0) & (v != 1))
+        wrong = np.argwhere((v != 0) & (v != 1) & ~np.isnan(v))
         if len(wrong):
             row, column = wrong[0]
             raise GreyLevelError(
@@ -223,4 +235,6 @@ def unnormalised(
 def _entering(weights: Weights, source: RowSource) -> Iterator[Array]:
     """Iterate over blocks of rows as they enter the first machine, in float64."""
     for block in blocks(source):
-        yield weights.enter(np.asarray(block, dtype=np.float64))
+        rows = weights.enter(np.asarray(block, dtype=np.float64))
+        check_groups(rows, weights.visible_unit)
+        yield rows

@@ -23,6 +23,7 @@ __all__ = [
     "get_unit",
     "named_unit",
     "smaller_side",
+    "units_of",
 ]
 
 UNITS: dict[str, Callable[..., Unit]] = {
@@ -107,6 +108,20 @@ def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int
     sizes = {name: size for name, (unit, size) in sides.items() if unit.enumerable and size <= limit}
     side = min(sizes, key=lambda name: sizes[name], default=None)
     return None if side is None else (side, sizes[side])
+
+
+def units_of(unit: Unit, n_columns: int) -> list[tuple[slice, Unit]]:
+    """Return the columns of each unit, left to right, and its type on its own.
+
+    Examples
+    --------
+    >>> [columns.stop for columns, _ in units_of(Softmax((2, 3)), 5)]
+    [2, 5]
+    """
+    split = getattr(unit, "split", None)
+    if split is not None:
+        return split(n_columns)  # type: ignore[no-any-return]
+    return [(slice(i, i + 1), unit) for i in range(n_columns)]
 
 
 def named_unit(spec: str | Unit) -> Unit:

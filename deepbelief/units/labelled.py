@@ -87,6 +87,11 @@ class Labelled:
         """Return those of the data, and the labels as one unit."""
         return (*self.data.group_sizes(n_columns - self.n_labels), self.n_labels)
 
+    def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
+        """Return the columns of the data units, one each, and those of the labels."""
+        n = n_columns - self.n_labels
+        return [*((slice(i, i + 1), self.data) for i in range(n)), (slice(n, n_columns), self._label)]
+
     @property
     def domain(self) -> str:
         """That of the data, and that of the labels."""

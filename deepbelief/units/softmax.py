@@ -63,6 +63,10 @@ class Softmax:
         ends = np.cumsum(sizes)
         return [slice(int(end) - size, int(end)) for end, size in zip(ends, sizes, strict=True)]
 
+    def split(self, n_columns: int) -> list[tuple[slice, "Softmax"]]:
+        """Return the columns of each group, and a unit of that group alone."""
+        return [(s, Softmax((s.stop - s.start,))) for s in self._slices(n_columns)]
+
     domain: str = "softmax units take values in [0, 1] that sum to 1 in each group"
 
     def check_visible(self, n_columns: int) -> None:
