@@ -117,6 +117,6 @@ class Monitor:
         # Denoising layers start from larger weights and need longer to settle.
         if is_model and error > 2 * self._baseline + 0.01 * weights.n_visible:
             return f"rows are reconstructed worse ({error:.4g}) than by their column means ({self._baseline:.4g})"
-        if weights.is_quadratic and np.linalg.norm(weights.W, 2) >= 1:
+        if is_model and weights.is_quadratic and np.linalg.norm(weights.W, 2) >= 1:
             return "Gaussian-Gaussian weights reached spectral norm 1, where the energy has no minimum"
         return ""

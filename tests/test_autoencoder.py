@@ -8,10 +8,12 @@ from sklearn.decomposition import PCA
 from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError, SizingWarning, TrainingWarning
+from deepbelief.estimators.views import sample_rows
 from deepbelief.finetuning import Labelled, hold_out
 from deepbelief.losses import CrossEntropy, SquaredError
 from deepbelief.network import unroll
 from deepbelief.sources import as_source
+from deepbelief.training import Reporter
 
 SHORT = {"rbm": RBM(n_iter=2, batch_size=10), "max_iter": 3, "random_state": 0}
 
@@ -219,3 +221,38 @@ def test_reconstructions_worse_than_those_of_pca_are_told():
     assert deep.reconstruction_error(X).mean() > 1.5 * eigenvalues[:-4].sum()
     with pytest.warns(TrainingWarning, match=r"DeepAutoencoder has learned nothing .* Try .*more epochs"):
         DeepAutoencoder((4, 2), learning_rate_init=1e-9, rbm=RBM(n_iter=1), max_iter=10, random_state=0).fit(X)
+
+
+def factors(n):
+    """Return rows of 24 real columns that 5 factors explain."""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(n, 5)) @ rng.normal(size=(5, 24)) * np.linspace(20, 1, 24) + rng.normal(size=(n, 24))
+
+
+@pytest.mark.parametrize(
+    ("X", "settings", "noise", "model"),
+    [
+        (factors(60), {}, True, "denoising"),
+        (factors(60).astype(np.float32), {"pretraining": "rbm"}, False, "rbm"),
+        (factors(60), {"rbm": RBM(n_iter=1)}, False, "rbm"),
+        (np.random.default_rng(0).random((60, 8)), {}, False, "rbm"),
+    ],
+    ids=["real values", "asked for", "with settings of RBMs", "grey levels"],
+)
+def test_real_values_are_pretrained_by_denoising_unless_rbms_are_asked_for(X, settings, noise, model):
+    notes = []
+    reporter = type("Notes", (Reporter,), {"note": lambda self, text: notes.append(text)})()
+    deep = DeepAutoencoder((4, 2), max_iter=1, verbose=reporter, random_state=0, **settings).fit(X)
+    assert any("pretraining='denoising'" in note for note in notes) == noise
+    same = DeepAutoencoder((4, 2), max_iter=1, random_state=0, **settings | {"pretraining": model}).fit(X)
+    np.testing.assert_array_equal(deep.pretrained_stack_.layers[0].W, same.pretrained_stack_.layers[0].W)
+    if noise:
+        with pytest.raises(SettingError, match="makes no model to sample from"):
+            sample_rows(deep, 1)
+
+
+def test_denoising_takes_two_gaussian_layers_of_any_weights():
+    X = factors(60)
+    settings = {"rbm": RBM(hidden="rectified", n_iter=2), "pretraining": "denoising"}
+    deep = DeepAutoencoder((12, 3), max_iter=1, random_state=0, **settings).fit(X)
+    assert np.linalg.norm(deep.pretrained_stack_.layers[1].W, 2) > 1  # no energy to be kept finite

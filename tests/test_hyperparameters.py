@@ -12,6 +12,7 @@ from deepbelief.errors import SettingError
 from deepbelief.estimators.documented import documented
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.hyperparameters import (
+    AUTOENCODER_PRETRAINING,
     EXECUTION,
     FINE_TUNING,
     MACHINE,
@@ -31,7 +32,7 @@ TABLES = {
     DBN: (PRETRAINING, EXECUTION),
     DBNClassifier: (FINE_TUNING, PRETRAINING, EXECUTION),
     DBNRegressor: (FINE_TUNING, PRETRAINING, EXECUTION),
-    DeepAutoencoder: (FINE_TUNING, PRETRAINING, EXECUTION),
+    DeepAutoencoder: (FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION),
     RecurrentRBM: (RECURRENT, EXECUTION),
 }
 OTHER_DEFAULTS = {DBNRegressor: {"solver": "adam"}, DeepAutoencoder: {"solver": "adam", "alpha": 0.0}}

@@ -1,10 +1,10 @@
 """The deep autoencoder: a pretrained stack, unrolled and fine-tuned to give back its input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -14,7 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, warn_diverged
-from deepbelief.estimators.dbn import DBN, layer_sizes, templates_of
+from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, templates_of
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
 from deepbelief.estimators.rbm import RBM
@@ -30,7 +30,7 @@ from deepbelief.estimators.tuning import (
     tuned_layers,
 )
 from deepbelief.finetuning import Labelled, hold_out, outputs
-from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
+from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
 from deepbelief.layer import choose_visible
 from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
 from deepbelief.network import Layer, Network, stack_from_layers, unroll
@@ -58,7 +58,7 @@ def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) ->
     return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
 
 
-@documented(FINE_TUNING, PRETRAINING, EXECUTION)
+@documented(FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION)
 class DeepAutoencoder(
     ReconstructionErrorMixin, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
 ):
@@ -127,6 +127,7 @@ class DeepAutoencoder(
     intercepts_: list[Array]
     pretrained_stack_: Stack
     history_: list[dict[str, Any]]
+    _pretraining_table: ClassVar[Mapping[str, Setting]] = AUTOENCODER_PRETRAINING
 
     def __init__(
         self,
@@ -135,7 +136,7 @@ class DeepAutoencoder(
         code: str = "linear",
         rbm: RBM | Sequence[RBM] | None = None,
         pretrained: Stack | str | Path | DBN | None = None,
-        pretraining: str = "rbm",
+        pretraining: str = "auto",
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
@@ -231,7 +232,9 @@ class DeepAutoencoder(
         output = network.forward(rows)
         error = SquaredError()
         if not check_outcome(self, error, output, rows.mean(axis=0), rows, None):
-            check_against_pca(self, self._first.leave(output), self._first.leave(rows), self.stack_.sizes[-1])
+            kind = kind_of_pretraining(self, self._first.visible_unit)
+            advice = "" if kind == "denoising" else "pretraining='denoising', "
+            check_against_pca(self, output, rows, self._first, self.stack_.sizes[-1], advice)
 
     def _prepare(
         self,

@@ -33,7 +33,7 @@ from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.gradients import Denoising
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING, checked_settings
-from deepbelief.layer import RBMSettings
+from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
 from deepbelief.rows import memory_bytes
@@ -42,7 +42,7 @@ from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_s
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, Run, get_reporter
-from deepbelief.units import get_unit
+from deepbelief.units import Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -85,15 +85,27 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
 
 def check_pretraining(estimator: Any) -> None:
     """Refuse settings of pretraining that are none."""
-    checked_settings(estimator, PRETRAINING)
+    checked_settings(estimator, getattr(estimator, "_pretraining_table", PRETRAINING))
     Denoising(estimator.corruption, float(estimator.corruption_level))
 
 
-def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
-    """Return a layer's settings for the kind of pretraining that the estimator asks for."""
-    if estimator.pretraining == "rbm":
+def kind_of_pretraining(model: Any, visible: Unit) -> str:
+    """Return how the layers of a model are pretrained on rows of this type.
+
+    ``"auto"`` is ``"denoising"`` for real values where neither ``rbm`` nor ``pretrained`` is given, else ``"rbm"``.
+    """
+    kind = str(getattr(model, "pretraining", "rbm"))
+    if kind != "auto":
+        return kind
+    real = bool(visible.reconstruction_loss) and not visible.unit_interval
+    return "denoising" if real and model.rbm is None and model.pretrained is None else "rbm"
+
+
+def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
+    """Return a layer's settings for this kind of pretraining."""
+    if kind == "rbm":
         return settings
-    if estimator.pretraining == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+    if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
         raise SettingError(
             f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
             "leave one of the two out"
@@ -102,7 +114,7 @@ def of_kind(settings: RBMSettings, estimator: Any) -> RBMSettings:
     return replace(
         settings, gradient=denoising, centered=False, learn_variance=False,
         components=tuple(each for each in settings.components if not each.needs_model),
-        n_iter=0 if estimator.pretraining == "none" else settings.n_iter,
+        n_iter=0 if kind == "none" else settings.n_iter,
     )  # fmt: skip
 
 
@@ -112,7 +124,13 @@ def pretrain_stack(
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
     check_pretraining(estimator)
-    settings = [of_kind(each, estimator) for each in layer_settings(rbm, len(sizes))]
+    settings = layer_settings(rbm, len(sizes))
+    kind = estimator.pretraining
+    if kind == "auto":
+        kind = kind_of_pretraining(estimator, choose_visible(settings[0].visible, source, scale=settings[0].scale)[0])
+        if kind != "rbm":
+            reporter.note(f"the columns are real values: pretraining='{kind}'")
+    settings = [of_kind(each, estimator, kind) for each in settings]
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm

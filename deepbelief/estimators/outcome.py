@@ -81,19 +81,43 @@ def _advice(estimator: Any) -> str:
     return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
 
 
-def check_against_pca(autoencoder: Any, output: Array, rows: Array, n_code: int) -> None:
-    """Warn of reconstructions that are much worse than those of PCA with codes of the same size."""
+def check_against_pca(autoencoder: Any, output: Array, rows: Array, first: Weights, n_code: int, advice: str) -> None:
+    """Warn of reconstructions that are much worse than those of PCA with codes of the same size.
+
+    They are worse in the units of the data and in those of the network, where each column counts alike: errors of the
+    largest columns alone say little of a network that was trained on standardised ones.
+
+    Parameters
+    ----------
+    autoencoder : estimator
+        It has done its epochs.
+    output, rows : ndarray of shape (n_rows, n_features)
+        Reconstructions and rows in the units of the network.
+    first : Weights
+        Of the layer that rows enter.
+    n_code : int
+    advice : str
+        What to try first.
+    """
     if _epochs(autoencoder) < MIN_EPOCHS or rows.shape[1] > MAX_PCA_COLUMNS or len(rows) < 2 * rows.shape[1]:
         return
+    if not _times_pca(output, rows, n_code)[0] > MAX_PCA_RATIO:
+        return
+    ratio, own = _times_pca(first.leave(output), first.leave(rows), n_code)
+    if ratio > MAX_PCA_RATIO:
+        _warn(
+            f"the squared error of reconstructions, {own:.4g} per row, is {ratio:.2g} times that of PCA with "
+            f"{n_code} components. Try {advice}rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger "
+            "max_iter; scale the columns first where those of large values weigh too much."
+        )
+
+
+def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
+    """Return the squared error per row over that of PCA, and the error."""
     centred = np.asarray(rows - rows.mean(axis=0), np.float64)
     least = float(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(rows))[:-n_code], 0).sum())
     own = float(np.square(output - rows, dtype=np.float64).sum(axis=1).mean())
-    if own > MAX_PCA_RATIO * least > 0:
-        _warn(
-            f"the squared error of reconstructions, {own:.4g} per row, is {own / least:.2g} times that of PCA with "
-            f"{n_code} components. Try pretraining='denoising', rbm=RBM(hidden='rectified', n_iter=20), fewer layers "
-            "or a larger max_iter; scale the columns first where those of large values weigh too much."
-        )
+    return own / least if least > 0 else 0.0, own
 
 
 def _warn(message: str) -> None:

@@ -11,6 +11,7 @@ from scipy import sparse
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_number, is_source
+from deepbelief.estimators.dbn import kind_of_pretraining
 from deepbelief.network import layers_from_stack
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform
@@ -118,7 +119,7 @@ def sample_rows(
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
-    check_generative(stack, getattr(model, "pretraining", "rbm"))
+    check_generative(stack, kind_of_pretraining(model, stack.layers[0].visible_unit))
     rng = bk.rng(stream(run_seed(random_state), "sample"))
     if start is not None:
         states = np.resize(transform(stack, _source(start, stack), bk), (n_samples, stack.sizes[-1]))

@@ -13,9 +13,10 @@ from deepbelief.hyperparameters.kinds import NEVER, Choice, Flag, Kind, Setting,
 from deepbelief.hyperparameters.machines import MACHINE
 from deepbelief.hyperparameters.networks import FINE_TUNING
 from deepbelief.hyperparameters.recurrence import RECURRENT
-from deepbelief.hyperparameters.stacks import PRETRAINING
+from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING
 
 __all__ = [
+    "AUTOENCODER_PRETRAINING",
     "EXECUTION",
     "FINE_TUNING",
     "MACHINE",
