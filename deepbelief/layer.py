@@ -94,7 +94,7 @@ class LayerTrainer:
             self.learner.finish()
         now = self.learner.now
         largest, seen = self.monitor.look(self.learner.velocity)
-        rates: Record = {"learning_rate": now.rate, "momentum": now.momentum}
+        rates: Record = {"learning_rate": now.rate, "momentum": now.momentum} | self.learner.report()
         weights, error = self.machine.weights(), seen["reconstruction_error"]
         reason = self.monitor.divergence(weights, error, largest, is_model=self.is_model)
         record, reason = self.run.communicator.judged(self._labels | seen | rates, reason)

@@ -114,10 +114,30 @@ class Learner:
         now.rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
         self.parts.call("before_gradient")
         grads = self.estimator(self.machine, self.phases, n, now.batch_size, self.arrays["gradient"], rng)
+        self._control()
         self.parts.call("adjust", grads)
         rates, decays = (now.rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self.optimizer.step(self.run.bk, params, grads, self._moments, rates, now.momentum, decays)
         self.parts.call("after_step")
+
+    def _control(self) -> None:
+        """Let an estimator that judges updates lower the rate of this one."""
+        control = getattr(self.estimator, "control", None)
+        if control is None:
+            return
+        factor, cleared = control(self.arrays["gradient"])
+        self.now.rate *= factor
+        if cleared:
+            self._clear_moments()
+
+    def _clear_moments(self) -> None:
+        for moment in self._moments:
+            moment[...] = 0
+
+    def report(self) -> dict[str, Any]:
+        """Return the estimator's entries of an epoch's record."""
+        report = getattr(self.estimator, "report", None)
+        return {} if report is None else report(self.machine, self.arrays["gradient"])
 
     def synchronise(self, rng: Rng) -> None:
         """Take the mean over all workers of parameters and shared state; chains stay, and follow the parameters."""
@@ -145,8 +165,7 @@ class Learner:
         """Return to these weights, with a state that has not diverged."""
         for param, kept in zip(self.machine.params, (good.W, good.vbias, good.hbias), strict=True):
             param[...] = self.run.bk.asarray(kept)
-        for moment in self._moments:
-            moment[...] = 0
+        self._clear_moments()
         self.parts.call("reset")
         self.arrays["gradient"] = self._fresh_chains(epoch, "fresh chains")
 
@@ -181,4 +200,4 @@ def fill_state(
             if array.shape == own[name].shape:
                 own[name][...] = bk.asarray(array) if bk.owns(own[name]) else array
             else:
-                own[name] = bk.asarray(array.copy())
+                own[name] = bk.asarray(array.copy()) if bk.owns(own[name]) else array.copy()

@@ -28,6 +28,7 @@ ORDER = [
     "datasets",
     "machine",
     "completion",
+    "ladder",
     "network",
     "gradients",
     "components",

@@ -16,6 +16,7 @@ from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, De
 from deepbelief.checkpoints import locked, remove
 from deepbelief.checkpoints.checkpointer import differences, machine
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
+from deepbelief.gradients import PTT
 from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint, write_checkpoint
 from deepbelief.stack import Checkpoint
 from deepbelief.training import Reporter
@@ -120,8 +121,15 @@ PRETRAINING = {
     "variance": {"rbm": [RBM(visible="gaussian", learn_variance=True, **QUICK), RBM(**QUICK)]},
     "fast weights": {"rbm": RBM(gradient="fpcd", **QUICK)},
     "tempering": {"rbm": RBM(gradient="pt", **QUICK)},
+    "trajectory": {"rbm": RBM(gradient=PTT(freeze=0.998, reject=0.97, max_sweeps=20), n_chains=7, **QUICK)},
     "denoising": {"rbm": RBM(**QUICK), "pretraining": "denoising"},
 }
+
+
+def test_the_run_of_a_trajectory_freezes_and_rejects():
+    history = DBN((8, 5), random_state=3, n_passes=2, **PRETRAINING["trajectory"]).fit(ROWS).history_
+    assert any(record["n_rungs"] > 1 for record in history), history
+    assert any(record["rejections"] for record in history)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from deepbelief.gradients import (
     MFCD,
     PCD,
     PT,
+    PTT,
     Denoising,
     Exact,
     PhaseBuffers,
@@ -47,7 +48,7 @@ def estimate(bk, estimator, weights, rows, *, state=None, batch_size=None, key=0
     return host(bk, grads)
 
 
-TO_INFINITY = [CD(60, sample_visible=True), PCD(60), FPCD(60), PT(40, n_temperatures=3), Exact()]
+TO_INFINITY = [CD(60, sample_visible=True), PCD(60), FPCD(60), PT(40, n_temperatures=3), PTT(60, reject=0), Exact()]
 
 
 def started(bk, estimator, weights, n_chains):
@@ -524,7 +525,7 @@ def test_tempering_refuses_what_it_cannot_do(bk):
 # --- centring ---
 
 
-OF_MODELS = [CD(2), MFCD(2), PCD(2), FPCD(2), PT(2, n_temperatures=3), Exact()]
+OF_MODELS = [CD(2), MFCD(2), PCD(2), FPCD(2), PT(2, n_temperatures=3), PTT(2, reject=0), Exact()]
 
 
 @pytest.mark.parametrize("estimator", OF_MODELS, ids=repr)

@@ -21,8 +21,9 @@ from deepbelief.sources import ArraySource, as_source
 from deepbelief.training import Reporter, Rows, Run
 from deepbelief.units import get_unit
 
-ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]
-PERSISTENT = ("pcd", "fpcd", "pt", "exact")
+ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]  # which never wait for the device
+ALL = [*ESTIMATORS, "ptt"]  # which reads its acceptance at every update
+PERSISTENT = ("pcd", "fpcd", "pt", "ptt", "exact")
 
 
 # --- settings ---
@@ -159,7 +160,7 @@ def test_rows_that_do_not_fit_the_type_are_refused():
 # --- the update ---
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("gradient", ALL)
 def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
     """W, vbias and hbias all move, by rate times estimate; decay acts on W alone."""
     rows = bits(10, dtype=np.float64)
@@ -332,7 +333,7 @@ def test_rectified_units_have_no_free_energy_gap(bk):
 # --- state ---
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("gradient", ALL)
 def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
     rows = bits()
     settings = {"gradient": gradient, "sparsity_target": 0.1}
@@ -351,7 +352,7 @@ def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
     assert whole.export_state().epochs == 4
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
+@pytest.mark.parametrize("gradient", ALL)
 def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     rows = bits()
     trainer = trainer_for(fake_device, rows, gradient=gradient, sparsity_target=0.1)
@@ -365,7 +366,7 @@ def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     assert isinstance(state, LayerState)
 
 
-@pairwise(bk=BACKENDS, gradient=ESTIMATORS, n_rows=[3, 10, 25], indirect=["bk"])
+@pairwise(bk=BACKENDS, gradient=ALL, n_rows=[3, 10, 25], indirect=["bk"])
 def test_negative_states_are_bits_however_few_the_rows(bk, gradient, n_rows):
     rows = bits(n_rows)
     trainer = trainer_for(bk, rows, gradient=gradient, batch_size=10)

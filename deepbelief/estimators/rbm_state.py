@@ -86,7 +86,10 @@ def _former_state(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) ->
 
 
 def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tuple[Shape, Any]]]:
-    """Return shape and dtype of each array of a started state; None stands for a number that grows with the chains."""
+    """Return shape and dtype of each array of a started state; None stands for a number that the run decides.
+
+    Those are numbers that grow with the chains, and those of rows in arrays that the gradient lists as ``growing``.
+    """
     shapes = []
     for n_chains in (1, 2):
         resolved = replace(settings, visible=weights.visible, n_chains=n_chains).resolve(
@@ -94,10 +97,15 @@ def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tu
         )
         trainer = LayerTrainer(weights, resolved, Run(get_backend("numpy"), 0), layer=0, horizon=1)
         shapes.append(trainer.learner.arrays)
-    return {
+    expected: dict[str, dict[str, tuple[Shape, Any]]] = {
         owner: {name: (_common(array.shape, shapes[1][owner][name].shape), array.dtype) for name, array in own.items()}
         for owner, own in shapes[0].items()
     }
+    gradient = expected["gradient"]
+    for name in getattr(resolved.gradient, "growing", ()):
+        shape, dtype = gradient[name]
+        gradient[name] = (None, *shape[1:]), dtype
+    return expected
 
 
 def _common(a: tuple[int, ...], b: tuple[int, ...]) -> Shape:

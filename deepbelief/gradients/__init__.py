@@ -6,12 +6,13 @@ comes from. A denoising autoencoder has the same parameters, and its gradient is
 """
 
 from deepbelief.errors import SettingError, check_members, unknown
-from deepbelief.gradients.base import Arrays, Gradient, GradientEstimator, Persistent, PhaseBuffers
+from deepbelief.gradients.base import Arrays, Controlled, Gradient, GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
 from deepbelief.gradients.enumeration import Exact
 from deepbelief.gradients.persistent import FPCD, PCD
 from deepbelief.gradients.tempering import PT
+from deepbelief.gradients.trajectory import PTT
 
 __all__ = [
     "CD",
@@ -21,7 +22,9 @@ __all__ = [
     "MFCD",
     "PCD",
     "PT",
+    "PTT",
     "Arrays",
+    "Controlled",
     "Denoising",
     "Exact",
     "Gradient",
@@ -37,6 +40,7 @@ GRADIENTS: dict[str, type[GradientEstimator]] = {
     "pcd": PCD,
     "fpcd": FPCD,
     "pt": PT,
+    "ptt": PTT,
     "exact": Exact,
 }
 """Gradient estimators by name: a new one is one class and one entry."""

@@ -147,3 +147,15 @@ class Persistent(Protocol):
         self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
     ) -> None:
         """Move the chains in place by Gibbs steps, without a gradient; the buffers are scratch space."""
+
+
+class Controlled(Protocol):
+    """Interface of estimators that judge each update, beside that of all estimators."""
+
+    growing: tuple[str, ...]  # arrays of the state whose number of rows the run decides
+
+    def control(self, state: Mapping[str, DeviceArray]) -> tuple[float, bool]:
+        """Return the factor of this update's learning rate, and whether to clear the optimizer's memory before it."""
+
+    def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> dict[str, Any]:
+        """Return entries of an epoch's record."""

@@ -1,0 +1,219 @@
+"""Ladders of machines whose neighbours exchange states, and the log partition functions along them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbelief.backends import Rng
+from deepbelief.machine import Machine
+
+DeviceArray = Any
+Array = NDArray[np.float64]
+
+BISECTIONS = 60  # halvings of the interval in which a log ratio lies
+MARGIN = 40.0  # nats by which that interval exceeds the observed differences
+RENEWED = 0.95  # share of the top rung's states that must have come from the first rung
+MAX_PAIRED = 1000  # states of each machine of which all pairs are looked at
+CHECK_EVERY = 5  # sweeps between two looks at that share
+
+
+@dataclass(frozen=True)
+class LogRatios:
+    """Log partition functions along a ladder.
+
+    Attributes
+    ----------
+    log_z : ndarray of shape (n_rungs,)
+        Of each rung, in nats.
+    error : float
+        Standard error of the last one.
+    acceptance : ndarray of shape (n_rungs - 1,)
+        Mean probability with which neighbours exchange their states.
+    """
+
+    log_z: Array
+    error: float
+    acceptance: Array
+
+
+def bennett(low: Array, high: Array) -> float:
+    """Return log Z_b - log Z_a by Bennett's acceptance ratio.
+
+    Bennett, "Efficient estimation of free energy differences from Monte Carlo data", J. Comput. Phys. 22, 1976. It is
+    the maximum-likelihood estimate from samples of both machines (Shirts et al. 2003).
+
+    Parameters
+    ----------
+    low, high : ndarray
+        F_b - F_a at samples of the machine a, and of b.
+
+    Examples
+    --------
+    >>> round(bennett(np.array([-1.0, -1.0]), np.array([-1.0])), 6)
+    1.0
+    """
+    offset = np.log(high.size / low.size)
+    ends = (min(low.min(), high.min()), max(low.max(), high.max()))
+    least, most = offset - ends[1] - MARGIN, offset - ends[0] + MARGIN
+    for _ in range(BISECTIONS):
+        middle = (least + most) / 2
+        if _posterior(low, middle, offset).sum() > high.size - _posterior(high, middle, offset).sum():
+            least = middle
+        else:
+            most = middle
+    return float((least + most) / 2)
+
+
+def _posterior(difference: Array, log_ratio: float, offset: float) -> Array:
+    """Return the probability that a sample with this F_b - F_a was drawn from b."""
+    x = offset - difference - log_ratio
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def log_partition_of(machine: Machine) -> float:
+    """Return log Z of a machine without connections."""
+    bk, xp = machine.bk, machine.bk.xp
+    field = xp.zeros((1, machine.W.shape[0]), machine.dtype)
+    visible = machine.visible.log_integral(bk, field, machine.vbias)
+    hidden = machine.hidden.log_partition(bk, machine.hbias.reshape(1, -1))
+    return float(bk.to_numpy(visible)[0]) + float(bk.to_numpy(hidden)[0])
+
+
+class Ladder:
+    """Chains of several machines, the first without connections, whose neighbours exchange states.
+
+    The chains with the same index in all rungs form a column. States move between rungs only within their column, so
+    that columns are independent of each other. A sweep draws the states of the first rung, moves those of all others by
+    a Gibbs step, and offers exchanges to every second pair of neighbours, even and odd pairs in turn.
+
+    Parameters
+    ----------
+    machines : sequence of Machine
+        From the machine without connections to the target.
+    v : device array of shape (n_rungs, n_columns, n_visible)
+        Visible states, which move in place.
+    held : object with a method ``hold``, optional
+        Puts clamped visible states back into an array of shape (n_columns, n_visible).
+    """
+
+    def __init__(self, machines: Sequence[Machine], v: DeviceArray, held: Any = None) -> None:
+        self.machines, self.v, self._held = list(machines), v, held
+        self.bk = self.machines[0].bk
+        xp, dtype = self.bk.xp, self.machines[0].dtype
+        n_rungs, n_columns, n_visible = v.shape
+        self.n_sweeps = 0
+        self.renewed = xp.zeros((n_rungs, n_columns, 1), dtype)
+        self.differences: list[list[tuple[Array, Array]]] | None = None
+        self._mean = xp.empty((n_columns, n_visible), dtype)
+        self._h = xp.empty((n_columns, self.machines[0].W.shape[1]), dtype)
+        self._u = xp.empty((n_columns, 1), dtype)
+
+    def sweep(self, rng: Rng) -> None:
+        """Move all states once."""
+        for i, machine in enumerate(self.machines):
+            self._move(i, machine, rng)
+        for a in range(self.n_sweeps % 2, len(self.machines) - 1, 2):
+            self._exchange(a, rng)
+        self.n_sweeps += 1
+
+    def _move(self, i: int, machine: Machine, rng: Rng) -> None:
+        v = self.v[i]
+        if i:
+            machine.sample_hidden(v, rng, self._h)
+            machine.sample_visible(self._h, rng, v, mean=self._mean)
+        else:
+            self._mean[...] = 0
+            machine.visible.sample(self.bk, self._mean, machine.vbias, rng, v)
+            self.renewed[0] = 1
+        if self._held is not None:
+            self._held.hold(v)
+
+    def _exchange(self, a: int, rng: Rng) -> None:
+        """Offer the rungs ``a`` and ``a + 1`` to exchange the states of each column."""
+        bk, xp, b = self.bk, self.bk.xp, a + 1
+        low, high = (difference(self.machines[a], self.machines[b], self.v[i]) for i in (a, b))
+        if self.differences is not None:
+            self.differences[a].append((bk.to_numpy(low).astype(float), bk.to_numpy(high).astype(float)))
+        accepted = accept(xp, low, high, rng, self._u)
+        for states in (self.v, self.renewed):
+            swap(xp, accepted, states[a], states[b])
+
+    def thermalise(self, rng: Rng, least: int, most: int) -> tuple[int, bool]:
+        """Sweep until nearly all states of the top rung have come from the first rung since the start of this call.
+
+        Returns
+        -------
+        tuple of int and bool
+            Number of sweeps, and whether the states were renewed within ``most`` of them.
+        """
+        self.renewed[...] = 0
+        for n in range(1, most + 1):
+            self.sweep(rng)
+            if n >= least and n % CHECK_EVERY == 0 and self.share() >= RENEWED:
+                return n, True
+        return most, self.share() >= RENEWED
+
+    def share(self) -> float:
+        """Return the share of the top rung's states that have come from the first rung."""
+        return float(self.bk.to_numpy(self.renewed[-1].mean()))
+
+    def record(self) -> None:
+        """Begin to record the differences of free energy between neighbours."""
+        self.differences = [[] for _ in self.machines[1:]]
+
+    def log_ratios(self) -> LogRatios:
+        """Return the log partition functions that the recorded differences give.
+
+        The standard error follows from the columns, which are independent of each other.
+        """
+        log_z, acceptance, influence = [log_partition_of(self.machines[0])], [], 0.0
+        for pairs in self.differences or []:
+            low, high = (np.array(each) for each in zip(*pairs, strict=True))
+            ratio = bennett(low, high)
+            log_z.append(log_z[-1] + ratio)
+            acceptance.append(float(np.exp(np.minimum(0, high - low)).mean()))
+            from_low, from_high = _posterior(low, ratio, 0.0), _posterior(high, ratio, 0.0)
+            slope = (from_low * (1 - from_low)).sum() + (from_high * (1 - from_high)).sum()
+            influence = influence + (from_low - (1 - from_high)).sum(axis=0) / max(slope, np.finfo(float).tiny)
+        columns = np.asarray(influence)
+        n = columns.size
+        error = float(np.sqrt(n / (n - 1) * np.square(columns - columns.mean()).sum())) if n > 1 else np.inf
+        return LogRatios(np.array(log_z), 0.0 if len(log_z) == 1 else error, np.array(acceptance))
+
+
+def difference(a: Machine, b: Machine, v: DeviceArray) -> DeviceArray:
+    """Return F_b(v) - F_a(v)."""
+    found = b.free_energy(v)
+    found -= a.free_energy(v)
+    return found
+
+
+def exchange_probability(xp: Any, low: DeviceArray, high: DeviceArray) -> DeviceArray:
+    """Return the probability with which states of two machines change places, given F_b - F_a at those of a and of b.
+
+    It is min(1, p_a(y) p_b(x) / (p_a(x) p_b(y))) for x of a and y of b, so that both machines keep their distributions
+    (Metropolis). Replacing y by x with this probability keeps that of b.
+    """
+    return xp.exp(xp.minimum(high - low, 0))
+
+
+def accept(xp: Any, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray) -> DeviceArray:
+    """Draw which exchanges happen: booleans of shape (n, 1); ``u`` is scratch space of that shape."""
+    rng.uniform(u)
+    return u < exchange_probability(xp, low, high).reshape(-1, 1)
+
+
+def mean_acceptance(low: Array, high: Array) -> float:
+    """Return the mean probability of an exchange over all pairs of a state of a and a state of b."""
+    low, high = low[:MAX_PAIRED], high[:MAX_PAIRED]
+    return float(exchange_probability(np, low[None, :], high[:, None]).mean())
+
+
+def swap(xp: Any, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None:
+    """Exchange the accepted rows of two arrays in place."""
+    kept = xp.where(accepted, y, x)
+    y[...] = xp.where(accepted, x, y)
+    x[...] = kept

@@ -1,0 +1,221 @@
+"""Ladders of machines that exchange states: exact transition probabilities, and log Z against enumeration."""
+
+import exact
+import numpy as np
+import pytest
+from conftest import BACKENDS
+from layer_runs import bits, host, train, trainer_for
+from pairwise import pairwise
+
+from deepbelief import RBM, DBNClassifier, load, save
+from deepbelief.errors import DataError, SettingError
+from deepbelief.gradients import PTT, PhaseBuffers
+from deepbelief.gradients.trajectory import rungs
+from deepbelief.ladder import Ladder, bennett, difference, exchange_probability
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
+from deepbelief.stack import Weights
+
+KINDS = ["bernoulli", "softmax:2,3"]
+
+
+def scaled(weights, beta):
+    """Return the machine whose weights and hidden biases are scaled."""
+    return Weights(beta * weights.W, weights.vbias, beta * weights.hbias, weights.visible, weights.hidden)
+
+
+def ladder_of(weights, bk, betas, n_columns, seed=0):
+    machines = [Machine(scaled(weights, beta), bk) for beta in betas]
+    v = bk.xp.zeros((len(betas), n_columns, weights.n_visible), weights.W.dtype)
+    ladder = Ladder(machines, v)
+    rng = bk.rng(stream(seed))
+    for i, machine in enumerate(machines):
+        machine.visible.sample(bk, bk.xp.zeros_like(v[i]), machine.vbias, rng, ladder.v[i])
+    return ladder, rng
+
+
+def probabilities(weights, V):
+    log_p = -exact.free_energy(weights, V)
+    return np.exp(log_p - np.logaddexp.reduce(log_p))
+
+
+# --- exchanges ---
+
+
+@pytest.mark.parametrize("visible", KINDS)
+def test_exchanges_leave_both_distributions_unchanged(bk, visible):
+    """By the transition matrix over all pairs of states: detailed balance, and the proposal alone for one machine."""
+    weights = [exact.tiny(visible=visible, seed=seed, spread=1.5) for seed in (1, 2)]
+    V = exact.visible_states(weights[0])
+    p_a, p_b = (probabilities(each, V) for each in weights)
+    d = bk.to_numpy(difference(*(Machine(each, bk) for each in weights), bk.asarray(V)))
+    # Row: the state x of a; column: the state y of b.
+    probability = exchange_probability(np, d[:, None], d[None, :])
+    assert 0 < probability.min() < 0.01
+    flow = p_a[:, None] * p_b[None, :] * probability
+    np.testing.assert_allclose(flow, flow.T, atol=1e-15)
+    # A chain y of b takes the proposal x, a sample of a, or stays.
+    moves = p_a[None, :] * probability.T
+    moves[np.diag_indices(len(V))] += 1 - moves.sum(axis=1)
+    np.testing.assert_allclose(p_b @ moves, p_b, atol=1e-14)
+
+
+@pairwise(bk=BACKENDS, visible=[*KINDS, "gaussian"], dtype=[np.float32, np.float64], indirect=["bk"])
+def test_chains_of_all_rungs_reach_their_distributions(bk, visible, dtype):
+    weights, n = exact.tiny(visible=visible, spread=0.6 if visible == "gaussian" else 1.2, dtype=dtype), 8000
+    betas = (0.0, 0.5, 1.0)
+    ladder, rng = ladder_of(weights, bk, betas, n)
+    sweeps, met = ladder.thermalise(rng, 20, 200)
+    assert met
+    assert 20 <= sweeps < 200
+    for beta, v in zip(betas, bk.to_numpy(ladder.v), strict=True):
+        states, _, p = exact.joint(scaled(weights, beta))
+        np.testing.assert_allclose(v.mean(axis=0), p.reshape(-1) @ states, atol=6 * 1.5 / np.sqrt(n))
+
+
+def test_columns_are_independent(bk):
+    """States never leave their column: a column of its own states keeps them."""
+    weights = exact.tiny(spread=1.0)
+    ladder, rng = ladder_of(weights, bk, (0.0, 0.4, 1.0), 6)
+
+    class Mark:
+        def hold(self, v):
+            v[:, 0] = bk.asarray(np.arange(6.0))
+
+    ladder._held = Mark()
+    for _ in range(10):
+        ladder.sweep(rng)
+    np.testing.assert_array_equal(bk.to_numpy(ladder.v)[:, :, 0], np.tile(np.arange(6.0), (3, 1)))
+
+
+# --- log Z ---
+
+
+def test_bennett_finds_the_ratio_of_normal_densities():
+    """F_b - F_a is x mu - mu**2 / 2 negated; samples of both normals; log Z_b - log Z_a = 0.7."""
+    rng, mu = np.random.default_rng(0), 1.5
+    low, high = (mu**2 / 2 - mu * rng.normal(mean, 1, size) - 0.7 for mean, size in ((0, 40_000), (mu, 10_000)))
+    assert bennett(low, high) == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("visible", KINDS)
+def test_log_z_lies_in_its_interval_in_95_of_100_repeats(visible):
+    from deepbelief.backends import get_backend
+
+    weights, bk = exact.tiny(6 if visible == "bernoulli" else 5, 4, spread=1.3, visible=visible), get_backend()
+    truth, errors, widths = exact.log_z(weights), [], []
+    for seed in range(100):
+        ladder, rng = ladder_of(weights, bk, (0.0, 0.4, 1.0), 40, seed)
+        ladder.thermalise(rng, 15, 15)
+        ladder.record()
+        for _ in range(10):
+            ladder.sweep(rng)
+        found = ladder.log_ratios()
+        errors.append(found.log_z[-1] - truth)
+        widths.append(found.error)
+    z = np.abs(np.array(errors) / np.array(widths))
+    assert (z < 3).sum() >= 95
+    assert 0.6 < np.mean(z**2) < 1.7  # the error is neither too small nor too large
+    assert np.mean(widths) < 0.2
+
+
+# --- training ---
+
+
+def call(bk, estimator, machine, state, rows, seed=0):
+    buffers = PhaseBuffers(bk, machine)
+    buffers.visible(len(rows))[...] = bk.asarray(rows, dtype=machine.dtype)
+    return host(bk, estimator(machine, buffers, len(rows), len(rows), state, bk.rng(stream(seed))))
+
+
+def test_a_model_far_away_returns_to_the_checkpoint_and_halves_the_rate(bk):
+    rows = bits(dtype=np.float64)
+    trainer = trainer_for(bk, rows, gradient="ptt", momentum=0.5, schedule="constant")
+    train(trainer, rows, (0, 1))
+    learner = trainer.learner
+    state = learner.arrays["gradient"]
+    assert learner.estimator.control(state) == (1.0, False)
+    learner.machine.vbias += 30
+    v = learner.minibatch(10)
+    v[...] = bk.asarray(rows[:10])
+    learner.update(10, 0.5, bk.rng(stream(9)))
+    assert learner.estimator.control(state) == (0.5, True)
+    assert learner.now.rate == 0.05
+    # The velocity was cleared, so that the update after the return is a small one from the first rung.
+    base = bk.to_numpy(state["ladder_vbias"][-1])
+    assert np.abs(bk.to_numpy(learner.machine.vbias) - base).max() <= 0.05
+    record = learner.report()
+    assert (record["rejections"], record["rate_factor"], record["n_rungs"]) == (1, 0.5, 1)
+    # The next checkpoint doubles the rate back.
+    learner.estimator = PTT(freeze=0.999, reject=0)
+    learner.machine.vbias += 0.5
+    learner.update(10, 0.5, bk.rng(stream(9)))
+    assert learner.estimator.control(state) == (1.0, False)
+    assert len(rungs(learner.machine, state)) == 2
+
+
+def test_checkpoints_are_the_model_and_their_log_z_is_known(bk):
+    weights = exact.tiny(6, 4, spread=1.0)
+    machine, estimator = Machine(weights, bk), PTT(freeze=0.99, reject=0)
+    state = estimator.start(machine, 400, bk.rng(stream(0)))
+    first = Weights(0 * weights.W, np.zeros(6), weights.hbias)
+    assert state["ladder_log_z"][0] == pytest.approx(exact.log_z(first), rel=1e-12)
+    call(bk, estimator, machine, state, exact.states(6)[:5])
+    np.testing.assert_array_equal(bk.to_numpy(state["ladder_W"][1]), weights.W)
+    assert state["ladder_log_z"][1] == pytest.approx(exact.log_z(weights), abs=5 * state["numbers"][3])
+    assert 0 < state["numbers"][3] < 0.1
+    # And the reservoir holds samples of the model.
+    V = exact.states(6)
+    atol = 6 * 0.5 / np.sqrt(len(state["reservoir"]) / 4)
+    np.testing.assert_allclose(bk.to_numpy(state["reservoir"]).mean(axis=0), probabilities(weights, V) @ V, atol=atol)
+    moved = Weights(weights.W + 0.05, weights.vbias, weights.hbias)
+    assert estimator.log_z(Machine(moved, bk), state) == pytest.approx(exact.log_z(moved), abs=0.1)
+
+
+@pytest.mark.parametrize(("n", "seed"), [(4, 0), (8, 1)])
+def test_both_modes_are_learned(n, seed):
+    """Half of the rows all 0, half all 1: no plain chain of a trained model goes from one to the other."""
+    X = np.repeat([[0.0] * n, [1.0] * n], 20, axis=0)
+    rbm = RBM(
+        n // 2, gradient="ptt", learning_rate=1.0, n_iter=500, batch_size=40, n_chains=100, weight_decay=0.0,
+        random_state=seed,
+    ).fit(X)  # fmt: skip
+    weights = Weights(*(np.asarray(a, float) for a in (rbm.weights_.W, rbm.weights_.vbias, rbm.weights_.hbias)))
+    log_p = -exact.free_energy(weights, X[[0, -1]]) - exact.log_z(weights)
+    assert -np.log(2) - log_p.mean() < 0.15  # 500 updates; plain chains end in one mode, above 1
+    assert abs(np.exp(log_p[0]) - np.exp(log_p[1])) < 0.15
+    assert rbm.history_[-1]["log_z"] == pytest.approx(exact.log_z(weights), abs=0.15)
+
+
+# --- settings and files ---
+
+
+def test_settings_that_cannot_be_are_refused(bk):
+    for bad in ({"freeze": 1.0}, {"reject": 0.4}, {"reject": -0.1}, {"max_sweeps": 3}, {"max_sweeps": 30.0}):
+        with pytest.raises(SettingError, match="must be"):
+            PTT(**bad)
+    for units in ({"hidden": "rectified"}, {"visible": "gaussian", "hidden": "gaussian"}):
+        with pytest.raises(SettingError, match=r"units with a free energy.*use 'pcd'"):
+            PTT().start(Machine(exact.tiny(**units), bk), 3, bk.rng(stream(0)))
+
+
+def test_a_ladder_is_saved_with_the_model(tmp_path):
+    X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)
+    rbm = RBM(3, gradient=PTT(freeze=0.9, reject=0), n_iter=30, learning_rate=0.3, warm_start=True, random_state=0)
+    rbm.fit(X)
+    assert rbm.history_[-1]["n_rungs"] > 2
+    save(rbm, tmp_path / "rbm.h5")
+    back = load(tmp_path / "rbm.h5")
+    for each in (rbm, back):
+        each.fit(X)
+    np.testing.assert_array_equal(rbm.components_, back.components_)
+    assert back.history_[-1]["n_rungs"] >= rbm.history_[29]["n_rungs"]
+    rbm._state.arrays["gradient"]["ladder_W"] = rbm._state.arrays["gradient"]["ladder_W"][:1]
+    with pytest.raises(DataError, match="of one ladder"):
+        rbm.fit(X)
+
+
+def test_a_stack_is_pretrained_with_it():
+    X = bits(40, 6)
+    clf = DBNClassifier((4, 3), rbm=RBM(gradient="ptt", n_iter=2), max_iter=2, random_state=0).fit(X, X[:, 0])
+    assert clf.predict(X).shape == (40,)
