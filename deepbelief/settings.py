@@ -76,6 +76,8 @@ class RBMSettings:
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
+        if self.missing and not gradient.is_model:
+            raise SettingError("missing values (NaN) need pretraining='rbm', which models them; else fill them in")
         for component in self.all_components:
             if component.needs_model and not gradient.is_model:
                 raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")

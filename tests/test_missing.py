@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exact import energies, hidden_given, states, tiny, visible_states
 
-from deepbelief import RBM, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, load, save
 from deepbelief.components import Missing, Parts, TrainingStep
 from deepbelief.errors import DataError
 from deepbelief.gradients import PhaseBuffers
@@ -175,3 +175,32 @@ def test_what_cannot_be_learned_from_is_named():
         RBM(3).fit(infinite)
     with pytest.raises(DataError, match="finite"):
         RBM(3, visible="bernoulli", binarize="sample").fit(np.array([[0.1, np.nan], [0.5, 0.2]]))
+
+
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (lambda: DBN((6, 4), rbm=RBM(visible=SPEC, n_iter=10), random_state=0), None),
+        (lambda: DBNClassifier((6, 4), rbm=RBM(visible=SPEC, n_iter=10), max_iter=20, random_state=0), "class"),
+        (lambda: DBNRegressor((6,), rbm=RBM(visible=SPEC, n_iter=10), max_iter=20, random_state=0), "number"),
+    ],
+)
+def test_the_first_layer_of_a_stack_takes_rows_with_holes(make, y, tmp_path):
+    whole, holes = one_hot(400)
+    kind = whole[:, 8].astype(int) if y == "class" else whole[:, 8] + 0.5
+    model = make().fit(holes) if y is None else make().fit(holes, kind)
+    if y is None:
+        assert model.transform(holes).std(axis=0).max() > 0
+        assert (model.log_likelihood(holes).rows < 1e-6).all()
+        assert model.log_likelihood(holes[np.isnan(holes).all(axis=1)]).rows == pytest.approx(0, abs=0.5)
+    else:
+        assert model.score(holes, kind) > (0.8 if y == "class" else 0.4)  # 0.75 and 0 without any value
+    save(model, tmp_path / "model.h5")
+    np.testing.assert_array_equal(load(tmp_path / "model.h5").transform(holes), model.transform(holes))
+
+
+def test_missing_values_need_a_model_of_the_rows():
+    _, holes = one_hot(60)
+    y = np.arange(60) % 2
+    with pytest.raises(ValueError, match="NaN"):
+        DBNClassifier((4,), pretraining="denoising", rbm=RBM(visible=SPEC)).fit(holes, y)

@@ -31,6 +31,7 @@ from deepbelief.sources import (
     FiniteSource,
     RowSource,
     as_source,
+    blocks,
     check_sparse,
     checked,
     has_missing,
@@ -38,7 +39,7 @@ from deepbelief.sources import (
     names_of,
 )
 from deepbelief.sources.content import names_text
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -92,6 +93,21 @@ def _finite(estimator: Any, X: Any) -> bool | str:
     return "allow-nan" if get_tags(estimator).input_tags.allow_nan and not sparse.issparse(X) else True
 
 
+def first_layer(estimator: Any) -> Weights:
+    """Return the layer that models the rows of a fitted estimator."""
+    if hasattr(estimator, "weights_"):
+        return estimator.weights_  # type: ignore[no-any-return]
+    stack = estimator.pretrained_stack_ if hasattr(estimator, "pretrained_stack_") else estimator.stack_
+    return stack.layers[0]  # type: ignore[no-any-return]
+
+
+def whole_rows(source: RowSource, first: Weights, bk: Backend) -> RowSource:
+    """Return rows in the units of the data, missing values filled in once by the mean field of a layer."""
+    if not has_missing(source):
+        return source
+    return as_source(np.concatenate(list(blocks(filled_source(source, first, bk)))))
+
+
 def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> RowSource:
     """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first.
 
@@ -100,7 +116,7 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> Ro
     source = check_rows(estimator, X, bk, reset=False)
     if is_source(X):
         return FiniteSource(source)
-    return filled_source(source, estimator.weights_, bk) if fill and has_missing(source) else source
+    return filled_source(source, first_layer(estimator), bk) if fill and has_missing(source) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
@@ -122,7 +138,7 @@ def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset
             X = bk.to_numpy(X)
         X, checked = validate_data(
             estimator, X, checked, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=2,
-            multi_output=True,
+            multi_output=True, ensure_all_finite=_finite(estimator, X),
         )  # fmt: skip
         X = as_source(X)
     if sparse.issparse(checked):

@@ -319,7 +319,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        return unnormalised(self.stack_, rows_to_use(self, X, bk), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
+        return unnormalised(self.stack_, rows_to_use(self, X, bk, fill=False), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
@@ -346,7 +346,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         """
         check_is_fitted(self, "stack_")
         bk = check_backend(self.backend, X)
-        source = rows_to_use(self, X, bk)
+        source = rows_to_use(self, X, bk, fill=False)
         return log_likelihood(self.stack_, source, method=method, **({"backend": bk} | ais))
 
     @property
@@ -357,5 +357,6 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         """Declare sparse input and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.pretraining == "rbm"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -19,6 +19,7 @@ from deepbelief.estimators.base import (
     on_device,
     rows_to_use,
     warn_diverged,
+    whole_rows,
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
 from deepbelief.estimators.heads import Head
@@ -145,7 +146,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             if drawn and self.activation != "auto":
                 self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
         hidden, head = self._start(again)
-        train, validation = self._split(train)
+        rows = whole_rows(train.rows, self.pretrained_stack_.layers[0], bk)
+        train, validation = self._split(replace(train, rows=rows))
         if not again and not drawn:
             hidden = moderated(hidden, self.pretrained_stack_, sample_rows(train.rows))
         settings = self._suited(settings, len(head[0]))
@@ -254,6 +256,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         """Declare sparse input, kept dtypes and several targets."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.pretrained is not None or self.pretraining == "rbm"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.multi_output = True
         return tags
