@@ -21,6 +21,8 @@ Array = NDArray[Any]
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
 
+GROUPS = Groups(np, np.asarray)
+
 LANES = 4  # generators side by side: a processor takes their steps at once
 STEP = 4 * LANES  # values for which a step of them has 16 bits each
 LOW_BITS = {"f": 8, "d": 37}  # of a draw, by dtype, that all draws of a block share
@@ -171,7 +173,6 @@ class NumpyBackend:
     def __init__(self, products: Bfloat16Products | None = None) -> None:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
-        self._groups = Groups(np, np.asarray)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
@@ -239,20 +240,20 @@ class NumpyBackend:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns."""
         found = loops.loops_for(x, bias) if bias.shape == x.shape[-1:] else None
         if found is None:
-            return self._groups.softmax(x, bias, sizes)  # type: ignore[no-any-return]
+            return GROUPS.softmax(x, bias, sizes)  # type: ignore[no-any-return]
         found.softmax(x, bias, _as_array(sizes))
         return x
 
     def log_partition(self, x: Array, sizes: tuple[int, ...]) -> Array:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""
-        return self._groups.log_partition(x, sizes)  # type: ignore[no-any-return]
+        return GROUPS.log_partition(x, sizes)  # type: ignore[no-any-return]
 
     def one_hot_sample(self, p: Array, rng: Any, sizes: tuple[int, ...], out: Array) -> Array:
         """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
         u = rng.uniform(np.empty((len(p), len(sizes)), p.dtype))
         found = loops.loops_for(p, out)
         if found is None:
-            return self._groups.one_hot(p, u, sizes, out)  # type: ignore[no-any-return]
+            return GROUPS.one_hot(p, u, sizes, out)  # type: ignore[no-any-return]
         found.one_hot(p, u, _as_array(sizes), out)
         return out
 
