@@ -16,7 +16,7 @@ from deepbelief.training import Record
 DeviceArray = Any
 
 MAX_ROWS = 1000  # that are monitored
-MEAN_FIELD_STEPS = 5  # by which missing values of monitored rows are estimated
+MEAN_FIELD_STEPS = 3  # by which missing values of monitored rows are estimated
 MAX_HIDDEN_INPUT = 1e4  # beyond this a run has diverged
 
 

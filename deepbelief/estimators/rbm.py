@@ -149,6 +149,10 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows.
 
+        NaN in an array is a missing value: the model learns the likelihood of the values that are present, on the
+        assumption that they are missing at random. This takes as much memory again as the rows. Rows from files and
+        sparse rows must be complete, and so must rows that ``binarize`` applies to.
+
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
@@ -286,6 +290,8 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
 
     def transform(self, X: Any) -> Any:
         """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
+
+        Missing values (NaN) are first replaced by their mean field, iterated from the base rates of the columns.
 
         Parameters
         ----------
