@@ -1,4 +1,4 @@
-"""Pretraining on a cluster: one of this machine's processes, or one that is there already."""
+"""Pretraining on a cluster: a local cluster, or an existing scheduler."""
 
 import contextlib
 from collections.abc import Iterator

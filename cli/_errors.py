@@ -1,4 +1,4 @@
-"""What goes wrong, in one line: exit code 1 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+"""Errors in one line: exit code 1 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
 
 import contextlib
 import os
@@ -64,7 +64,7 @@ def _how_to_go_on(error: Interrupted) -> str:
     if not error.path:
         return f"Interrupted: {clean(error)}; the output file is as it was"
     command = click.get_current_context().invoked_subcommand
-    return f"Interrupted: go on with  deepbelief {command} --resume {shlex.quote(error.path)}"
+    return f"Interrupted: resume with  deepbelief {command} --resume {shlex.quote(error.path)}"
 
 
 def _message(error: BaseException) -> str:

@@ -241,7 +241,7 @@ def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metad
     """Return the recorded data, or their test split if it is preferred, and say so."""
     source = model.recorded("source", str)
     if source is None:
-        raise DataError(f"{model.path} does not say what it was trained on: name the DATA after it")
+        raise DataError(f"{model.path} does not record its training data; pass DATA explicitly")
     where = {**where, "labels": where["labels"] or model.recorded("labels", str)}
     if held_out and (source in OPENML or Path(source).is_dir()):
         click.echo(f"Using {clean(source)}:test", err=True)

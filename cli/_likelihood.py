@@ -1,4 +1,4 @@
-"""What `evaluate --likelihood` does: bits from grey levels, log Z with its progress, and the words for both."""
+"""Likelihoods for `evaluate --likelihood`: binarised grey levels, log Z with its progress, and the text for both."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from ._options import option, together
 from ._text import arrows, seconds
 from ._types import Bounded, Registered
 
-QUIET = 2.0  # seconds of annealing before it tells how far it is
+QUIET = 2.0  # seconds of annealing before progress is reported
 
 likelihood_options = together(
     click.option("--likelihood", is_flag=True, help="The log-likelihood of the rows under the model, in nats."),
@@ -57,7 +57,9 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
             raise SettingError(f"--{name} goes with --likelihood: add that, or leave it out")
         return
     if model.is_sequences:
-        raise SettingError(f"{model.path} is a model of sequences: evaluate tells its likelihood without --likelihood")
+        raise SettingError(
+            f"{model.path} is a model of sequences: evaluate reports its likelihood without --likelihood"
+        )
     if model.stack.tuned or model.task is not None:
         raise SettingError(
             f"{model.path} is fine-tuned, which leaves no model of the data: ask the file that it was fine-tuned from"

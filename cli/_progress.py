@@ -25,7 +25,7 @@ MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer ph
 class Pace:
     """Where a run stands and how long it will still take; layers cost as their weights.
 
-    How the phases of a model of sequences compare is not known: of these each is told of by itself.
+    The relative duration of the phases of a model of sequences is unknown: each is reported by itself.
     """
 
     def __init__(self, sizes: Sequence[int] = ()) -> None:
@@ -188,7 +188,7 @@ class Reporters(Reporter):
 
 @contextlib.contextmanager
 def reporting(*, quiet: bool, log: str | None, sizes: Sequence[int] = (), resumed: bool = False) -> Iterator[Reporter]:
-    """Give the reporter of a run, to pass as ``verbose`` to an estimator; the log of one that goes on goes on too."""
+    """Give the reporter of a run, to pass as ``verbose`` to an estimator; on resume the log is appended to."""
     with contextlib.ExitStack() as stack:
         reporters: list[Any] = []
         if not quiet:

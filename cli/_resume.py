@@ -1,4 +1,4 @@
-"""Checkpoints of a command's run: where they go, and going on from one with all options as they were."""
+"""Checkpoints of a command's run: paths, and resuming with the recorded options."""
 
 import os
 import shlex
@@ -157,12 +157,12 @@ def checkpoint_for(
     for mine in (path, str(previous_of(path))):
         for given in (*inputs, out, options["log"]):
             if given is not None and (same_file(mine, given) or _same(mine, given)):
-                raise SettingError(f"--checkpoint {path} is a file of another purpose here; choose another name")
+                raise SettingError(f"--checkpoint {path} is already used as input or output; choose another name")
     check_replaceable(path)
     if options["resume"] is None and (Path(path).exists() or previous_of(path).exists()):
         if not options["force"]:
             raise SettingError(
-                f"{path} is there from a run that was stopped: go on with deepbelief {command} --resume "
+                f"{path} is there from a run that was stopped: resume with deepbelief {command} --resume "
                 f"{shlex.quote(path)}, or start anew with --force"
             )
         remove(path)

@@ -1,4 +1,4 @@
-"""What a report on a model tells, part by part: text, figures, and names with values."""
+"""Sections of a model report: text, figures, and names with values."""
 
 import importlib.metadata
 import platform
@@ -163,7 +163,7 @@ class Report:
         return Section(title, notes, [picture(ax)])
 
     def samples(self) -> Section:
-        """Draw what the model makes up."""
+        """Draw samples from the model."""
         if not self._generates():
             return Section("Samples", [TUNED_ONLY])
         kind = getattr(self.estimator, "pretraining", "rbm")
@@ -233,7 +233,9 @@ class Report:
         if self.data is None:
             return Section(title, [f"Not drawn: {self.missing}"])
         rows, _ = self._rows(CASES)
-        notes = ["A row for each case, a column for each unit. A column of one grey is a unit that tells nothing."]
+        notes = [
+            "A row for each case, a column for each unit. A column of one grey is a unit that carries no information."
+        ]
         axes = (plot_hidden_probabilities(self.estimator, rows, layer=i) for i in range(len(self.stack)))
         return Section(title, notes, [picture(ax) for ax in axes])
 

@@ -10,7 +10,11 @@ from ._options import option
 @click.command("bench", short_help="Time this machine's backends on standard shapes.")
 @option("--backend", default="all", show_default=True, metavar="NAME", help="numpy, cupy, or all that can be used.")
 @option(
-    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, of which medians are told."
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of rounds; medians are reported.",
 )
 @option("--quick", is_flag=True, help="A fifth of the rows and two rounds, to see that it works.")
 def command(backend: str, repeats: int, quick: bool) -> None:

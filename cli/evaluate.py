@@ -17,7 +17,9 @@ from ._types import check_given
 @data_options
 @sequence_options
 @backend_option
-@click.option("--bits", type=click.IntRange(1, 16), default=None, help="Round an autoencoder's codes to so many bits.")
+@click.option(
+    "--bits", type=click.IntRange(1, 16), default=None, help="Number of bits to round an autoencoder's codes to."
+)
 @likelihood_options
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(

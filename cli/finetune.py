@@ -48,9 +48,9 @@ ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencode
 def command(**options: Any) -> None:
     """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.
 
-    MODEL is a file from pretrain, or a fine-tuned one to go on with; what pretrain --autoencoder made becomes an
+    MODEL is a file from pretrain, or a fine-tuned one to continue; what pretrain --autoencoder made becomes an
     autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows labelled -1 are
-    unlabelled: a classifier leaves them out; a regressor knows numbers only.
+    unlabelled: a classifier leaves them out; a regressor supports numbers only.
 
     \b
     Examples:
@@ -123,7 +123,7 @@ def kind_to_make(model: Any, options: dict[str, Any]) -> str:
 
 
 def make_estimator(model: Any, options: dict[str, Any]) -> Any:
-    """Return the estimator to fit: a new one on the model's layers, or the model itself to go on with."""
+    """Return the estimator to fit: a new one on the model's layers, or the model itself to continue."""
     from deepbelief import DBNClassifier, DBNRegressor, DeepAutoencoder
     from deepbelief.errors import SettingError
 
@@ -138,7 +138,7 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
         return classes[kind](pretrained=model.stack, random_state=options["seed"], **given)
     for name in ("seed", "activation", "loss", "tied"):
         if options[name] is not None:
-            raise SettingError(f"{model.path} is fine-tuned and goes on with its own: leave --{name} out")
+            raise SettingError(f"{model.path} is already fine-tuned: --{name} cannot change when fine-tuning continues")
     return model.estimator.set_params(**given)
 
 

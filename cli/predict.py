@@ -40,7 +40,9 @@ def command(
     check_format(out, FORMATS)
     loaded = read_model(model)
     if not (loaded.is_classifier or loaded.is_regressor):
-        raise SettingError(f"{model} holds a {loaded.kind}, which knows no classes: fine-tune it first, or use encode")
+        raise SettingError(
+            f"{model} holds a {loaded.kind}, which does not support classes: fine-tune it first, or use encode"
+        )
     if probabilities and loaded.is_regressor:
         raise SettingError(f"{model} predicts values, which have no probabilities: leave --probabilities out")
     if out != STDOUT:

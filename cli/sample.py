@@ -1,4 +1,4 @@
-"""``deepbelief sample``: rows that a model makes up."""
+"""``deepbelief sample``: samples from a model."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ._types import Bounded, check_given
 FORMATS = (".npy", ".csv", ".h5", ".png")
 
 
-@click.command("sample", short_help="Draw rows that a model makes up.")
+@click.command("sample", short_help="Draw samples from a model.")
 @click.argument("model")
 @click.option("--n", type=Bounded("n_samples"), metavar="N", default=16, show_default=True, help="Number of rows.")
 @option(

@@ -6,7 +6,7 @@ import click
 @click.command("size", short_help="Suggest layer sizes for data of a shape.")
 @click.argument("n_features", type=int)
 @click.option("--rows", type=int, default=None, help="Number of rows, labelled or not.")
-@click.option("--classes", type=int, default=None, help="Number of classes to tell apart.")
+@click.option("--classes", type=int, default=None, help="Number of classes.")
 @click.option("--autoencoder", is_flag=True, help="For an autoencoder: the top layer is a code.")
 def command(n_features: int, rows: int | None, classes: int | None, autoencoder: bool) -> None:
     """Suggest layer sizes for N_FEATURES inputs, with the reason for each number.

@@ -66,7 +66,7 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 def command(**options: Any) -> None:
-    """Train at several learning rates side by side on DATA, and tell which to use.
+    """Train at several learning rates side by side on DATA, and report which to use.
 
     The first layer's pretraining is judged by the pseudo-log-likelihood of held-out rows (Gaussian data: by their
     squared error), fine-tuning by the accuracy on held-out rows. Runs start from the same weights and see the same

@@ -13,7 +13,7 @@ SETTLED = 1e-4  # largest change of a value in one step at which a mean field ha
 
 
 class Held:
-    """Visible states that are held: those that are not NaN in ``known``."""
+    """Clamped visible states: the values that are not NaN in ``known``."""
 
     def __init__(self, known: DeviceArray, bk: Backend, dtype: Any) -> None:
         missing = bk.xp.isnan(known)
@@ -28,7 +28,7 @@ class Held:
 
 
 def base_rates(machine: Machine, n: int) -> DeviceArray:
-    """Return the visible means of so many rows of which nothing is known."""
+    """Return the visible means of rows without observed values."""
     xp = machine.bk.xp
     v = xp.zeros((n, len(machine.vbias)), machine.dtype)
     v += (

@@ -235,7 +235,7 @@ class FineTuner:
         return record
 
     def _judge(self, held_out: Labelled) -> tuple[float, float | None]:
-        """Return the weighted mean loss and, where the loss knows one, score of held-out rows."""
+        """Return the weighted mean loss and, where the loss has one, score of held-out rows."""
         return judge(self.network, held_out)
 
     def _remember(self, score: float, params: list[Array]) -> None:
@@ -327,7 +327,7 @@ def finetune(
     first_epoch : int
         Epochs done by earlier calls, so that random streams go on.
     n_epochs : int, optional
-        Stop after so many epochs of the ``max_iter`` that the schedule is made for.
+        Number of epochs to train, of the ``max_iter`` that the schedule is made for.
     tied : bool
         As for `Network`.
 
@@ -355,7 +355,7 @@ def finetune(
 
 
 def judge(network: Network, held_out: Labelled) -> tuple[float, float | None]:
-    """Return the weighted mean loss and, where the loss knows one, score of held-out rows."""
+    """Return the weighted mean loss and, where the loss has one, score of held-out rows."""
     bk, of = network.bk, network.loss
     weights = held_out.mean_one()
     weights = np.ones(held_out.rows.shape[0]) if weights is None else weights

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class LayerTrainer:
-    """Trains one machine; its state goes on from pass to pass."""
+    """Trains one machine; its state continues from pass to pass."""
 
     finished = False
 

@@ -220,7 +220,7 @@ class SquaredError:
     output : str
         Name of the activation that makes the outputs: identity for real values, sigmoid for values in [0, 1].
     rmse_unit : float or None
-        The history tells this times the root of the mean loss as ``rmse``; None: no such number.
+        The history records this times the root of the mean loss as ``rmse``; None: no such number.
     """
 
     output: str = "identity"

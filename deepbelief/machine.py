@@ -196,7 +196,7 @@ class Layers:
     def down(self, h: DeviceArray, n_layers: int | None = None) -> DeviceArray:
         """Return the visible means, as rows enter the first layer, below hidden states of the top layer.
 
-        With ``n_layers`` the states are those of the last of so many layers.
+        With ``n_layers`` the states are those of the last of that number of layers.
         """
         for i in reversed(range(len(self.machines) if n_layers is None else n_layers)):
             h = self.machines[i].mean_visible(h)

@@ -2,7 +2,7 @@
 
 Rows that do not fit are read in blocks. An epoch goes through the blocks in random order, some dozens of them at a
 time; the rows of such a window are shuffled while they are in memory, and a thread reads the next window meanwhile. No
-more than two windows are in memory, however many rows there are, and the order hangs on the seed alone.
+more than two windows are in memory, however many rows there are, and the order depends only on the seed.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ Index = np.ndarray[Any, np.dtype[np.intp]]
 
 BLOCK_ROWS = 2048  # rows handled at a time outside training
 LARGEST_WINDOW = 2**27  # bytes
-BLOCKS = 64  # in a window: so many places in the file that its rows come from
+BLOCKS = 64  # number of places in the file that the rows of a window come from
 SHARE = 4  # rows are resident where they fit into this part of the memory
 FEW = 2**22  # of more rows than this, some are drawn without a permutation of all
 
@@ -90,7 +90,7 @@ class Windows:
 
 
 def windows_for(n_rows: int, row_bytes: int, limit: int, chunk: int = 1) -> Windows:
-    """Return windows of which two, and what is read into them, take less than so many bytes.
+    """Return windows of which two, and what is read into them, take less than a number of bytes.
 
     Blocks are whole chunks of the file, since a chunk is read, and decompressed, as a whole.
 
@@ -195,7 +195,7 @@ class WindowReader:
             done = end
 
     def _go_to(self, number: int) -> None:
-        """Make a window the current one, and let the next one be read into the room that is free."""
+        """Make a window the current one, and let the next one be read into the free buffer."""
         if self._ahead is None or self._ahead[0] != number:
             self._ahead = number, self._thread.submit(self._read, number, self._room[0])
         rows = self._ahead[1].result()
@@ -352,7 +352,7 @@ class Rows:
         return self._taken(index)
 
     def drawn(self, size: int, rng: np.random.Generator) -> DeviceArray:
-        """Return a copy of so many rows, drawn at random without repeats, in the order of their numbers."""
+        """Return a copy of a number of rows, drawn at random without repeats, in the order of their numbers."""
         n = len(self)
         index = rng.permutation(n)[:size] if n <= FEW else rng.choice(n, size, replace=False, shuffle=False)
         return self.some(np.sort(index))

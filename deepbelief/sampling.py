@@ -1,4 +1,4 @@
-"""Rows drawn from a stack, and what is missing in rows: Gibbs steps, with some visible units held where asked for."""
+"""Gibbs sampling from a stack, with clamped visible units, and imputation."""
 
 from dataclasses import replace
 from typing import Any
@@ -75,7 +75,7 @@ def sample(
     temperature : float, default=1.0
         The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
     clamp : ndarray of shape (n_samples, n_visible), optional
-        Visible states of a single machine, as they are in it, that are held; NaN: free.
+        Visible states of a single machine, to clamp; NaN: free.
 
     Returns
     -------

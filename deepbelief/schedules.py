@@ -1,4 +1,4 @@
-"""How a learning rate or a momentum moves during a run.
+"""Schedules of the learning rate and the momentum.
 
 A schedule maps the position in the run, from 0 (start) to 1 (end), to a factor of the learning rate.
 """
@@ -118,7 +118,7 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
 
 
 def momentum_ramp(updates: int, largest: float = LARGEST_MOMENTUM) -> float:
-    """Return the momentum after so many updates: 1 - 1 / (2 (t // 250 + 1)), up to ``largest``.
+    """Return the momentum after a number of updates: 1 - 1 / (2 (t // 250 + 1)), up to ``largest``.
 
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013.
 

@@ -183,7 +183,7 @@ def initial_weights(
 ) -> Weights:  # fmt: skip
     """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
 
-    Hidden biases are 0, or the logit of the sparsity target: units then start as sparse as they shall be. Layers
+    Hidden biases are 0, or the logit of the sparsity target: units then start at the target sparsity. Layers
     that are no model of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
     (2010), four times as wide for logistic units, or of He et al. (2015) for rectified ones.
     """

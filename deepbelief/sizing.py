@@ -1,4 +1,4 @@
-"""How wide and how deep: the layer-sizing guidance, as a suggestion and as a check.
+"""Layer sizes: the guidance, as a suggestion and as a check.
 
 A hidden layer of a belief network should neither copy its input (an identity) nor throw most of it away, and the depth
 should be what the data carry. For 784 inputs that is 784 -> 500 -> 250.
@@ -19,10 +19,10 @@ WIDE_INPUT = 160
 """From this many features on, layers shrink with the input; below it they have `SMALL_INPUT_WIDTH` units."""
 SMALL_INPUT_WIDTH = 100
 LEAST_SUPERVISED = 64
-"""Fewest units of a suggested layer when classes are to be told apart."""
+"""Fewest units of a suggested layer for classification."""
 LEAST_ROWS_FOR_TWO = 100
 DEPTHS = ((100, 2), (1_000, 3), (10_000, 4), (100_000, 6))
-"""(rows, layers): sets of fewer rows than this carry at most so many hidden layers; larger sets any number."""
+"""(rows, layers): sets of fewer rows than this carry at most that number of hidden layers; larger sets any number."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,9 +82,9 @@ def suggest_layer_sizes(
     n_samples : int or None
         Number of rows, labelled or not; None: not known, taken as enough for two layers.
     n_classes : int or None
-        Number of classes to tell apart; None: pretraining only.
+        Number of classes; None: pretraining only.
     autoencoder : bool
-        Whether the top layer is a code that the input shall be made from again: then never as wide as the input.
+        Whether the top layer is a code that the input is reconstructed from: then never as wide as the input.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def check_layer_sizes(
 ) -> list[str]:
     """Check layer sizes against the guidance; emit one `SizingWarning` if there is something to say.
 
-    Three things are told, each with the number that would be right: an identity (an autoencoder whose narrowest layer
+    Three faults are reported, each with the right number: an identity (an autoencoder whose narrowest layer
     has at least 0.8 times as many units as there are inputs), a hidden layer under a quarter of 160 or more inputs, and
     more hidden layers than the rows carry. A narrow layer is fine where it was plainly meant: as the code on top, or
     where the layers taper to it, each at least 0.4 times as wide as the one below.

@@ -151,7 +151,7 @@ class Task(Protocol):
         """Make one update with the rows at these places of the order."""
 
     def end_epoch(self, epoch: int) -> Record:
-        """Return what the history shall say of the epoch."""
+        """Return the history record of the epoch."""
 
 
 class ResumableTask(Task, Protocol):
@@ -225,12 +225,12 @@ class _Loop:
     windows: Windows | None
 
     def run_epoch(self, epoch: int, history: list[Record], place: Fields | None) -> Record:
-        """Train for one epoch, or what is left of it from a place, and return what is to be told of it."""
+        """Train for one epoch, or what is left of it from a place, and return its record."""
         task, n, began = self.task, self.n_rows, time.perf_counter()
         rng = self.run.bk.rng(stream(self.run.seed, *self.key, epoch, "sampling"))
         order = self._order(host_rng(self.run.seed, *self.key, epoch, "order") if self.shuffle else None)
         starts = range(0, n, self.batch_size)
-        # A run that diverges is told of once, by the task at the end of its epoch.
+        # A run that diverges is reported once, by the task at the end of its epoch.
         with np.errstate(over="ignore", invalid="ignore"):
             task.begin_epoch(epoch, order)
             first = 0 if place is None else self._go_to(place, rng)
@@ -262,7 +262,7 @@ class _Loop:
         return place.integer("updates")
 
     def _windows(self) -> dict[str, int] | None:
-        """Return how rows are read, as plain values: the order hangs on it."""
+        """Return how rows are read, as plain values: the order depends on it."""
         return None if self.windows is None else vars(self.windows)
 
     def _keep(self, history: list[Record], done: int, total: int, epoch: int, rng: Rng) -> None:
@@ -285,7 +285,7 @@ def split_rows(
     shuffled = host_rng(seed, "held-out").permutation(n)
     n_held = min(max(1, round(fraction * n)), n - 1)
     if strata is not None:
-        # Rows ordered by class, then every so many-th of them: each class in its proportion.
+        # Rows ordered by class, then evenly spaced ones: each class in its proportion.
         by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
         places = ((np.arange(n_held) + 0.5) * n / n_held).astype(np.intp)
         held = np.sort(by_class[places])

@@ -34,7 +34,7 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
         stopping.setattr(PlainReporter, "record", stop)
         stopped = run("pretrain", *TINY, "--workers", 2, "--out", "d.h5", "--checkpoint", "c.h5")
     assert stopped.exit_code == 143
-    assert stopped.stderr.endswith("go on with  deepbelief pretrain --resume c.h5\n")
+    assert stopped.stderr.endswith("resume with  deepbelief pretrain --resume c.h5\n")
     assert not (tmp_path / "d.h5").exists()
     with monkeypatch.context() as hasty:
         hasty.setattr(clusters, "PATIENCE", 1)

@@ -160,7 +160,7 @@ def test_settings_of_the_other_kind_are_refused(folder):
     assert "--activation is no setting of an autoencoder" in bad(
         "finetune", folder / "encoder.h5", "--activation", "tanh"
     )
-    assert "goes on with its own" in bad("finetune", folder / "codes.h5", "--tied", "--out", "x.h5")
+    assert "cannot change when" in bad("finetune", folder / "codes.h5", "--tied", "--out", "x.h5")
     good("pretrain", "digits", "--limit", "100", "--layers", "8", "--epochs", "1", "--quiet", "--out", "plain.h5")
     assert "--loss is no setting of a classifier" in bad("finetune", "plain.h5", "--loss", "auto")
     good("finetune", "plain.h5", "--autoencoder", "--epochs", "1", "--quiet", "--out", "a.h5")

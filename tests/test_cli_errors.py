@@ -217,7 +217,7 @@ def test_metadata_that_lie(tmp_path):
         assert "no valid scaling" in bad("encode", "model.h5", "digits")
     for data in (3, {"source": 3}, {"source": ["digits"]}, []):
         save(dbn, "model.h5", metadata={"data": data})
-        assert "name the DATA" in bad("encode", "model.h5")
+        assert "pass DATA explicitly" in bad("encode", "model.h5")
     save(dbn, "model.h5", metadata={"data": {"source": "\x1b[2Jgone.npy\nline"}})
     assert "gone.npy" in bad("encode", "model.h5")
 

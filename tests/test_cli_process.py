@@ -53,7 +53,7 @@ def test_ctrl_c_in_training_ends_in_one_line(tmp_path, command):
         out, err = child.communicate(timeout=30)
     last = err.decode().splitlines()[-1]
     assert child.returncode == 130
-    assert last == f"Interrupted: go on with  deepbelief {command} --resume model.ckpt.h5"
+    assert last == f"Interrupted: resume with  deepbelief {command} --resume model.ckpt.h5"
     assert "Traceback" not in err.decode()
     assert out == b""
     after = snapshot(tmp_path)

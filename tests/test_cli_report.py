@@ -336,7 +336,7 @@ def test_models_from_python(digits):
         expected(plot_weight_histogram(rbm, of=of)) for of in ("weights", "updates")
     ]
     assert len(pictures["Learning curves"]) == 2
-    assert "name the DATA" in report("rbm.h5").sections["Reconstructions"]
+    assert "pass DATA explicitly" in report("rbm.h5").sections["Reconstructions"]
     tuned = DBNClassifier((4,), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(X, np.arange(200) % 2).stack_
     save(tuned, "tuned.h5")
     page = report("tuned.h5", "x.npy")

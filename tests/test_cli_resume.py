@@ -57,7 +57,7 @@ def test_pretraining_goes_on(folder, stop, number, code):
     stop(12, number)
     stopped = run("pretrain", *TINY, "--passes", "2", "--out", "part.h5", "--checkpoint", "run.ckpt.h5")
     assert stopped.exit_code == code
-    assert stopped.stderr.endswith("\nInterrupted: go on with  deepbelief pretrain --resume run.ckpt.h5\n")
+    assert stopped.stderr.endswith("\nInterrupted: resume with  deepbelief pretrain --resume run.ckpt.h5\n")
     assert sorted(snapshot(folder)) == ["run.ckpt.h5", "whole.h5"]
     good("pretrain", "--resume", "run.ckpt.h5")
     assert learned("part.h5") == learned("whole.h5")
@@ -123,7 +123,7 @@ def test_a_model_of_sequences_goes_on(songs, stop, n, where):
     stop(n, signal.SIGINT)
     stopped = run("pretrain", *SONGS, "--out", "part.h5", "--checkpoint", "c.h5", "--log", "part.jsonl")
     assert stopped.exit_code == 130
-    assert stopped.stderr.endswith("\nInterrupted: go on with  deepbelief pretrain --resume c.h5\n")
+    assert stopped.stderr.endswith("\nInterrupted: resume with  deepbelief pretrain --resume c.h5\n")
     assert not Path("part.h5").exists()
     told = good("info", "c.h5").stdout
     for line in (f"run         {where}\n", "data        30 rows, 4 sequences\n", "pretrain --resume c.h5\n"):
@@ -201,7 +201,7 @@ def test_what_is_typed_must_agree(stopped):
 
 def test_a_checkpoint_is_not_overwritten(stopped):
     before = stopped.read_bytes()
-    assert "go on with deepbelief pretrain --resume m.ckpt.h5, or start anew with --force" in bad(
+    assert "resume with deepbelief pretrain --resume m.ckpt.h5, or start anew with --force" in bad(
         "pretrain", *TINY, "--out", "m.h5"
     )
     assert stopped.read_bytes() == before
@@ -211,7 +211,7 @@ def test_a_checkpoint_is_not_overwritten(stopped):
 
 def test_no_such_checkpoint(folder):
     assert bad("pretrain", "--resume", "none.h5") == "no such checkpoint: none.h5"
-    assert "another purpose" in bad("pretrain", *TINY, "--out", "m.h5", "--checkpoint", "m.h5")
+    assert "already used" in bad("pretrain", *TINY, "--out", "m.h5", "--checkpoint", "m.h5")
     assert "is written every" in bad("pretrain", *TINY, "--checkpoint-every", "rarely")
     assert run("finetune").exit_code == 2
 
@@ -228,7 +228,7 @@ def test_another_file_is_no_checkpoint(folder, name, force):
     says = f"{name} is not a checkpoint of deepbelief and is left as it is: choose another name"
     assert bad("pretrain", *TINY, "--out", "m.h5", *given, *force) == says
     assert bad("finetune", "dbn.h5", *FINE, "--out", "m.h5", *given, *force) in (
-        says, f"--checkpoint {name} is a file of another purpose here; choose another name"
+        says, f"--checkpoint {name} is already used as input or output; choose another name"
     )  # fmt: skip
     assert bad("pretrain", "--resume", name, *force) == says
     assert snapshot(folder) == before

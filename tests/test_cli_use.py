@@ -137,7 +137,7 @@ def test_models_saved_from_python_need_data_and_scale_nothing(tmp_path):
     X = (load_digits().data[:100] > 8).astype(np.float32)
     save(RBM(5, n_iter=1, random_state=0).fit(X), "rbm.h5")
     save(load(put_model(tmp_path, "dbn")).stack_, "stack.h5")
-    assert "name the DATA" in bad("evaluate", "rbm.h5")
+    assert "pass DATA explicitly" in bad("evaluate", "rbm.h5")
     np.save("rows.npy", X)
     good("evaluate", "rbm.h5", "rows.npy")
     for name in ("rbm", "stack"):

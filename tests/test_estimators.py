@@ -453,7 +453,7 @@ BAD_CLASSIFIER = [
     ("activation", None, "sigmoid, tanh"),
     *[(name, v, NUMBER) for name in ("head_epochs", "n_frozen") for v in (-1, 1.5, "x")],
     *[("pretrained_lr_factor", v, NUMBER) for v in (-1, "x")],
-    ("n_frozen", 3, "n_frozen=3.*there are 2"),
+    ("n_frozen", 3, "n_frozen=3 exceeds.*2"),
     *[("class_weight", v, "class_weight") for v in ("even", 3, {7: 1}, {0: -1}, {0: np.inf})],
 ]
 BAD_LOSSES = [

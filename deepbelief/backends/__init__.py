@@ -1,4 +1,4 @@
-"""Where numbers live: the one switch between NumPy (CPU) and CuPy (GPU).
+"""Backends: the switch between NumPy (CPU) and CuPy (GPU).
 
 A backend is an array namespace ``xp`` and the few operations that the namespace cannot say, or that
 must be fused to be fast. The NumPy version of each is its definition; every backend is held to it by
@@ -142,7 +142,7 @@ class Backend(Protocol):
         """Do what `sigmoid` does to ``x``, and write into ``out`` 1 with that probability, else 0."""
 
     def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns; the bias as for `sigmoid`."""
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes; the bias as for `sigmoid`."""
 
     def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""

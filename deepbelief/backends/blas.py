@@ -77,7 +77,7 @@ def load(char: str) -> Blas | None:
 
 
 def _is_right(blas: Blas, dtype: np.dtype[Any]) -> bool:
-    """Tell whether the routines do what they shall, on small numbers that are exact."""
+    """Check the routines on small numbers that are exact."""
     left, right = (np.arange(2 * n, dtype=dtype).reshape(2, n) for n in (3, 5))
     out = np.ones((3, 5), dtype)
     blas.add_product(left, right, -2, out, 4)

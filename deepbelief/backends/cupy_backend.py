@@ -229,7 +229,7 @@ class CupyBackend:
         return out
 
     def softmax(self, x: Any, bias: Any, sizes: tuple[int, ...]) -> Any:
-        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns."""
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes."""
         return self._groups.softmax(x, bias, sizes)
 
     def log_partition(self, x: Any, sizes: tuple[int, ...]) -> Any:

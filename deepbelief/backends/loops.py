@@ -112,7 +112,7 @@ class Loops:
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
     ) -> None:
-        """Add ``factor`` times compressed rows times ``W`` to ``out``, so many rows of ``W`` at a time."""
+        """Add ``factor`` times compressed rows times ``W`` to ``out``, a number of rows of ``W`` at a time."""
         n_rows, (depth, width) = len(ends) - 1, W.shape
         ends = ends.astype(indices.dtype, copy=False)
         places = np.empty(n_rows, indices.dtype)
@@ -124,7 +124,7 @@ class Loops:
 
 @cache
 def load() -> Loops | None:
-    """Return the loops; None where they were not compiled, or do not compute what they shall on this machine."""
+    """Return the loops; None where they were not compiled, or compute wrong results on this machine."""
     spec = importlib.util.find_spec("deepbelief.backends._loops")
     if spec is None or spec.origin is None:
         return None
@@ -136,7 +136,7 @@ def load() -> Loops | None:
 
 
 def is_right(loops: Loops) -> bool:
-    """Tell whether each function computes on a few numbers what it shall."""
+    """Check the result of each function on a few numbers."""
     f32 = np.float32
     x, bias = np.linspace(-3, 3, 38, dtype=f32).reshape(2, 19), np.linspace(-1, 1, 19, dtype=f32)
     one, other, out = x.copy(), x.copy(), np.empty(38, f32)

@@ -237,7 +237,7 @@ class NumpyBackend:
         return out
 
     def softmax(self, x: Array, bias: Array, sizes: tuple[int, ...]) -> Array:
-        """Replace ``x`` by the softmax of ``x + bias`` within groups of so many columns."""
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes."""
         found = loops.loops_for(x, bias) if bias.shape == x.shape[-1:] else None
         if found is None:
             return GROUPS.softmax(x, bias, sizes)  # type: ignore[no-any-return]

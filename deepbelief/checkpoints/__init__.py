@@ -1,4 +1,4 @@
-"""Checkpoints of long runs: when they are written, by which run, and how one goes on from them."""
+"""Checkpoints of long runs: writing and resuming."""
 
 from deepbelief.checkpoints.checkpointer import (
     NO_CHECKPOINTS,

@@ -46,7 +46,7 @@ class Checkpointer:
     """Interface of checkpointers, which write the state of a run between updates; this one writes nothing."""
 
     def begin(self, random_state: Any, describe: Describe) -> int:
-        """Begin a run, or find one to go on with, and return its seed.
+        """Begin a run, or find one to resume, and return its seed.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class FileCheckpointer(Checkpointer):
         self._start_counting()
 
     def begin(self, random_state: Any, describe: Describe) -> int:
-        """Begin a run, or find one to go on with."""
+        """Begin a run, or find one to resume."""
         self._settings, self._data = describe()
         found, trouble = last_checkpoint(self._path)
         self._damaged = bool(trouble)
@@ -247,7 +247,7 @@ def checkpointing(checkpoint: Any) -> Iterator[Checkpointer]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the last bits of results hang on."""
+    """Return the properties of the machine that the last bits of results depend on."""
     # NumPy and SciPy may bring one each, which are listed in any order.
     libraries = sorted(
         (pool["internal_api"], f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}")

@@ -1,4 +1,4 @@
-"""Where checkpoints go, and how often they are written."""
+"""Path and frequency of checkpoints."""
 
 import re
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from pathlib import Path
 from deepbelief.errors import DataError, SettingError
 from deepbelief.hdf5 import check_replaceable, previous_of
 
-MARK = b"deepbelief lock\n"  # content of a lock file, by which others are told apart
+MARK = b"deepbelief lock\n"  # content of a lock file, which distinguishes it from other files
 
 
 def _lock_of(path: str | os.PathLike[str]) -> Path:

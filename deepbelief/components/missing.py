@@ -31,7 +31,7 @@ class Missing(Component):
         return cls() if settings.missing else None
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Make room for the completed rows, unless a run that is resumed has left them."""
+        """Allocate the completed rows, unless a run that is resumed has left them."""
         machine, shape = step.machine, (step.total, step.machine.W.shape[0])
         kept = state.get("values")
         if kept is None or kept.shape != shape or kept.dtype != machine.dtype or "seen" not in state:
@@ -39,7 +39,7 @@ class Missing(Component):
             state["seen"] = np.zeros(1, np.int64)
 
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
-        """Fill in the states of the missing values, and take one Gibbs step with the observed values held."""
+        """Fill in the states of the missing values, and take one Gibbs step with the observed values clamped."""
         machine, bk, n = step.machine, step.machine.bk, step.n_rows
         xp, space = bk.xp, step.phases.space
         v, values = step.phases.visible(n), state["values"]

@@ -42,7 +42,7 @@ class LearnedVariance(Component):
             )
 
     def start(self, step: TrainingStep) -> Arrays:
-        """Return the variances of the scaled rows, 1; ``merged`` tells whether the weights' scale includes them."""
+        """Return the variances of the scaled rows, 1; ``merged`` says whether the weights' scale includes them."""
         zeros = step.machine.bk.xp.zeros_like
         vbias = step.machine.vbias
         return {"log_variance": zeros(vbias), "last_good": zeros(vbias), "merged": np.zeros(1, np.int64)}

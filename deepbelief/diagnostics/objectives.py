@@ -1,4 +1,4 @@
-"""What a gradient check looks at: the training objective of a network, the free energy of a machine."""
+"""Objectives of gradient checks: the training loss of a network, the free energy of a machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -126,7 +126,7 @@ def _names(params: Sequence[DeviceArray], n_layers: int) -> list[str]:
 
 
 class MachineObjective:
-    """Mean free energy of rows less that of rows the machine makes up; its gradient is made of `Machine.statistics`.
+    """Mean free energy of rows minus that of samples of the machine; its gradient is made of `Machine.statistics`.
 
     The difference is what training follows. Terms that depend on no row, which an energy may be short of, cancel in it.
     Where the visible units have a free energy too, that of hidden states is added, so that their means are checked

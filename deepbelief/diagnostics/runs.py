@@ -26,7 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HELD_OUT = 0.1  # where the model holds no rows out itself
 HELD_ROWS = 300  # that judge a machine, by
-HELD_BITS = 100  # so many of their columns: the exact pseudo-likelihood costs a pass over the weights for each
+HELD_BITS = 100  # maximum number of columns in the score; each costs a pass over the weights
 
 
 class Trial(Protocol):
@@ -44,7 +44,7 @@ class Trial(Protocol):
     reporter: Reporter
 
     def advance(self, stop: int) -> "Trial":
-        """Train until so many epochs are done, unless it diverges."""
+        """Train up to a number of epochs, unless it diverges."""
 
     @property
     def quality(self) -> tuple[float, ...]:
@@ -85,7 +85,7 @@ class PretrainRun:
         self.gain = 0.0
 
     def advance(self, stop: int) -> "PretrainRun":
-        """Train until so many epochs are done, unless it diverges."""
+        """Train up to a number of epochs, unless it diverges."""
         began = time.perf_counter()
         try:
             self._trainer.run = replace(self._trainer.run, reporter=self.reporter)
@@ -187,7 +187,7 @@ class FinetuneRun:
         self._best: tuple[float, float] = (-math.inf, -math.inf)
 
     def advance(self, stop: int) -> "FinetuneRun":
-        """Train until so many epochs are done, unless it diverges or early stopping ends it."""
+        """Train up to a number of epochs, unless it diverges or early stopping ends it."""
         began = time.perf_counter()
         try:
             history = run_epochs(
@@ -216,7 +216,7 @@ class FinetuneRun:
 
     @property
     def quality(self) -> tuple[float, ...]:
-        """The score, and less the loss."""
+        """The score, and the negative loss."""
         return (self.score, -self.loss)
 
     def is_no_worse(self, best: Any) -> bool:

@@ -117,11 +117,11 @@ def learning_rate_sweep(
     random_state: Any = 0,
     callback: Callable[[tuple[SweepRow, ...]], None] | None = None,
 ) -> LearningRateSweep:
-    """Train at several learning rates side by side, and tell which diverge, which are too slow and which is best.
+    """Train at several learning rates side by side, and report which diverge, which are too slow and which is best.
 
     All runs start from the same weights and see the same minibatches. They are judged by rows that are held out
     (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood, where it exists, else by the
-    squared error of the reconstruction; networks by accuracy, where they tell classes apart, else by the loss.
+    squared error of the reconstruction; networks by accuracy, for classifiers, else by the loss.
 
     After a tenth of the epochs, rates of at most a hundredth of the leading one that have gained less than a tenth as
     much are stopped, with the verdict ``"too slow"``: at the end they would not have come as far as that one is by

@@ -2,7 +2,7 @@
 
 All workers run the same `deepbelief.pretraining.pretrain` that one alone would. Where it has a question for all -
 column statistics, the mean of the parameters, whether an epoch diverged - the coordinator in this process merges the
-questions of all workers, and lets them go on with the answer. Rows, hidden representations and chains stay where they
+questions of all workers, and sends back the answer. Rows, hidden representations and chains stay where they
 are; parameters come to this process and go back past the scheduler.
 
 A Dask scheduler runs code for whoever reaches its port: open it to nobody but yourself, or use ``tls://``.

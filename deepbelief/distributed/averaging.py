@@ -1,4 +1,4 @@
-"""How workers train together: how often their parameters are averaged, and at what rate each of them learns."""
+"""Averaging of workers: frequency, and the learning rate of each worker."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ class Averaging:
     backend : {"auto", "numpy", "cupy"}, default="auto"
         Of the workers; ``"auto"``: CuPy where a worker has a device.
     timeout : float, default=300
-        Seconds that the others wait for a worker, after the first has finished, before they go on without it.
+        Seconds that the others wait for a worker, after the first has finished, before they continue without it.
 
     Examples
     --------

@@ -33,7 +33,7 @@ def _ignore_interrupts(plugin: Any, worker: Any) -> None:
 
 @contextlib.contextmanager
 def local_cluster(n_workers: int) -> Iterator[Any]:
-    """Give the client of a cluster of so many processes on this machine, each with one thread.
+    """Give the client of a cluster of local processes, each with one thread.
 
     It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal reaches the workers too, which leave it to
     this process to end them.

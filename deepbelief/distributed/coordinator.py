@@ -26,7 +26,7 @@ class Coordinator:
 
     Their questions come here, past the scheduler, and the answer goes back by way of one of them. A worker that is lost
     is left out from the round in which that happens; at the end of an epoch its part goes to a worker that has nothing
-    to do, such as one that came later. Tasks hang on no other task, so that nothing is ever computed twice.
+    to do, such as one that came later. Tasks do not depend on each other, so that nothing is ever computed twice.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Coordinator:
             return None
         if phase["updates"] != worker.EPOCH:
             raise SettingError(
-                "the checkpoint stands in the middle of an epoch, of a run without a cluster: go on without one"
+                "the checkpoint stands in the middle of an epoch, of a run without a cluster: resume without one"
             )
         return Question("state", {"context": found.context, "phase": phase}, 1.0)
 
@@ -112,7 +112,7 @@ class Coordinator:
             answer = self._answer(question)
 
     def _placed(self, answer: Any) -> Any:
-        """Return what parts are told: on their workers already where it is large, copied from one to the next."""
+        """Return the message to the parts: on their workers already where it is large, copied from one to the next."""
         if not isinstance(answer, Question):
             return answer
         while True:
@@ -125,7 +125,7 @@ class Coordinator:
                 self._leave_out(self._gone() or list(self.workers))
 
     def _answer(self, question: Question) -> Any:
-        """Return what the parts are told: what the reporter says, or what all of them said."""
+        """Return the answer to the parts: what the reporter says, or what all of them said."""
         match question.kind:
             case "rows":
                 self._rows = question
@@ -152,7 +152,7 @@ class Coordinator:
     def _join(self, state: Question) -> dict[int, Any]:
         """Let idle workers take over parts that were left, and return the question that each of them waits with.
 
-        They are told what the others were until they ask how the epoch was, as these will next; those that do not come
+        They receive what the others were until they ask how the epoch was, as these will next; those that do not come
         so far in time are left alone.
         """
         joined = {}

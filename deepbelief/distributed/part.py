@@ -30,7 +30,7 @@ EPOCH = sys.maxsize  # updates of an epoch that is finished, whoever goes on and
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all workers of a run are told."""
+    """Message to all workers of a run."""
 
     key: str
     n_parts: int
@@ -46,7 +46,7 @@ class Job:
 
 
 class _Ended(BaseException):
-    """The coordinator needs this part no longer, or is not heard of any more."""
+    """The coordinator has cancelled this part or timed out."""
 
 
 class Part:
@@ -134,7 +134,7 @@ class PartCommunicator(Communicator):
         return int(total)
 
     def rate(self, rate: float) -> float:
-        """Return the learning rate for so many workers."""
+        """Return the learning rate for a number of workers."""
         return rate * self._part.job.averaging.factor(self._part.job.n_parts)
 
     def statistics(self, own: ColumnStatistics) -> ColumnStatistics:

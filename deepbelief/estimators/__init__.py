@@ -1,4 +1,4 @@
-"""scikit-learn's face of the engine."""
+"""scikit-learn estimators."""
 
 from deepbelief.estimators.anomaly import AnomalyDetector
 from deepbelief.estimators.autoencoder import DeepAutoencoder

@@ -71,7 +71,7 @@ class DeepAutoencoder(
     rbm : RBM, list of RBM or None, default=None
         Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
-        Adam minds neither the scale of the data nor their number of columns.
+        Adam is insensitive to the scale of the data and the number of columns.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
         with a sigmoid one, less with a momentum beyond 0.9.
@@ -245,7 +245,7 @@ class DeepAutoencoder(
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
-        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
+        """Check everything, pretrain if there is no earlier fit to continue, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
@@ -295,7 +295,7 @@ class DeepAutoencoder(
         if not isinstance(self.loss, str):
             return self.loss
         if not visible.reconstruction_loss:
-            raise SettingError(f"an autoencoder's data are Bernoulli or Gaussian units, the stack's are {visible.spec}")
+            raise SettingError(f"autoencoders need Bernoulli or Gaussian visible units, got {visible.spec}")
         name = visible.reconstruction_loss if self.loss == "auto" else self.loss
         if name == "squared_error":
             return SquaredError(visible.activation)

@@ -55,7 +55,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         None: no mark. Rows without a label are pretrained on only. With several columns of y this holds for each: a
         label that is missing counts for nothing, the row's other labels do.
     warm_start : bool, default=False
-        `fit` goes on from the fine-tuned weights instead of pretraining anew.
+        `fit` continues from the fine-tuned weights instead of pretraining anew.
 
     Attributes
     ----------

@@ -84,7 +84,7 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
 
 
 def check_pretraining(estimator: Any) -> None:
-    """Refuse settings of pretraining that are none."""
+    """Validate the pretraining settings."""
     checked_settings(estimator, getattr(estimator, "_pretraining_table", PRETRAINING))
     Denoising(estimator.corruption, float(estimator.corruption_level))
 
@@ -285,7 +285,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         temperature : float, default=1.0
             The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""What a restricted Boltzmann machine makes up: whole rows, and what is missing in given ones."""
+"""Sampling and imputation with a restricted Boltzmann machine."""
 
 from typing import Any
 
@@ -41,9 +41,9 @@ class GenerativeMixin:
             The energy is divided by it: below 1 rows are more typical, above 1 more varied. Bernoulli and softmax
             units only.
         clamp : array-like of shape (n_features,) or (n_samples, n_features), optional
-            Values that are held, in the units of the data; NaN: free.
+            Clamped values, in the units of the data; NaN: free.
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class GenerativeMixin:
         burn_in : int, default=20
             Gibbs steps before the average.
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------

@@ -268,7 +268,7 @@ def value_loss(loss: str | Loss) -> Loss | None:
 
 
 def check_task_weights(weights: Any) -> None:
-    """Refuse what is not a list of numbers that count something."""
+    """Validate `task_weights`."""
     if weights is None:
         return
     if not isinstance(weights, (list, tuple)):

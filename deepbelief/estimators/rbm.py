@@ -47,7 +47,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
     n_components : int, default=256
         Number of hidden units.
     warm_start : bool, default=False
-        `fit` goes on from the weights, velocities and chains of the last `fit`.
+        `fit` continues from the weights, velocities and chains of the last `fit`.
 
     Attributes
     ----------
@@ -312,7 +312,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         ----------
         v : array-like of shape (n_rows, n_features)
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The classification RBM: one machine of rows and their labels, which tells classes apart and draws rows of a class."""
+"""The classification RBM: one machine of rows and their labels, which classifies rows and samples rows of a class."""
 
 from typing import Any, Self
 
@@ -221,7 +221,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         check_number("n_components", self.n_components, low=1, integer=True)
         settings = rbm_settings(self._template)
         if not get_unit(settings.hidden).tractable:
-            raise SettingError(f"hidden={settings.hidden!r} has no free energy to tell classes by: use 'bernoulli'")
+            raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
         return settings
 
     def _initial(self, source: RowSource, numbers: Array, n_classes: int, settings: RBMSettings, seed: int) -> Weights:
@@ -340,7 +340,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return -np.logaddexp.reduce(joint, axis=1)  # type: ignore[no-any-return]
 
     def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Array:
-        """Draw a row of each of these classes, by Gibbs sampling with the label held.
+        """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
         Parameters
         ----------
@@ -350,7 +350,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         temperature : float, default=1.0
             As in `RBM.sample`.
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------

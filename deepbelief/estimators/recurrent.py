@@ -270,14 +270,14 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
     def components_(self) -> Array:
         """Weights of the frames' machine, of shape (n_components, n_features)."""
         if "machine_" not in self.__dict__:
-            raise AttributeError("components_ is there after fit")
+            raise AttributeError("components_ is only available after fit")
         return self.machine_.frame.W.T
 
     @property
     def n_iter_(self) -> int:
         """Epochs done, pretraining left out."""
         if "machine_" not in self.__dict__:
-            raise AttributeError("n_iter_ is there after fit")
+            raise AttributeError("n_iter_ is only available after fit")
         return self._state.epochs
 
     def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""By what a run is known again when it goes on from a checkpoint: its settings and its data, as plain values."""
+"""Fingerprint of a run, compared on resume: its settings and its data, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass

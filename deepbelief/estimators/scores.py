@@ -78,7 +78,7 @@ class ScoredMixin(LayerReconstructionMixin):
         ----------
         X : array-like of shape (n_rows, n_features)
         n_bits : int, optional
-            Use only so many visible units, the same for all rows, and scale up.
+            Number of visible units to score, the same for all rows; the sum is scaled up.
 
         Returns
         -------

@@ -214,7 +214,7 @@ class SequenceModelMixin(TransformerMixin):
     def sample(
         self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: Any = None
     ) -> Array:
-        """Make up a sequence, or go on with one.
+        """Sample a sequence, or continue one.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class SequenceModelMixin(TransformerMixin):
         gibbs_steps : int, default=50
             For each frame, from the one before.
         random_state : int, Generator or None
-            None: go on with the model's own stream, so that two calls differ.
+            None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------

@@ -127,7 +127,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
-        """Check everything, pretrain if there is nothing to go on with, and return what is to be fine-tuned."""
+        """Check everything, pretrain if there is no earlier fit to continue, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
@@ -167,13 +167,13 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         return settings
 
     def _suited(self, settings: FineTuneSettings, n_top: int) -> FineTuneSettings:
-        """Return the settings for a head on so many units."""
+        """Return the settings for a head on a number of units."""
         return settings
 
     def _check_layers(self, n_layers: int) -> None:
         check_dropout(self.dropout, n_layers)
         if self.n_frozen > n_layers:
-            raise SettingError(f"n_frozen={self.n_frozen} layers shall stay as they are, there are {n_layers}")
+            raise SettingError(f"n_frozen={self.n_frozen} exceeds the number of hidden layers ({n_layers})")
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""

@@ -102,14 +102,14 @@ class FineTunedMixin:
     def loss_curve_(self) -> list[float]:
         """Mean training loss of each fine-tuning epoch."""
         if "history_" not in self.__dict__:
-            raise AttributeError("loss_curve_ is there after fit")
+            raise AttributeError("loss_curve_ is only available after fit")
         return [record["loss"] for record in self.__dict__["history_"] if "loss" in record]
 
     @property
     def n_iter_(self) -> int:
         """Fine-tuning epochs done."""
         if "_epochs" not in self.__dict__:
-            raise AttributeError("n_iter_ is there after fit")
+            raise AttributeError("n_iter_ is only available after fit")
         return int(self.__dict__["_epochs"])
 
 
@@ -171,7 +171,7 @@ def stack_to_tune(
 def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:
     """Refuse a list of shares that has not one for each layer that may drop units."""
     if isinstance(dropout, Sequence) and len(dropout) != n_layers:
-        raise SettingError(f"dropout has {len(dropout)} shares, the layers that it is for are {n_layers}")
+        raise SettingError(f"dropout must be a number or a list of {n_layers} rates, got {len(dropout)}")
 
 
 def given_stack(given: Any) -> Stack:

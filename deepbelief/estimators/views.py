@@ -1,4 +1,4 @@
-"""What fitted models show of themselves, whatever their class: layers, reconstructions, samples, hidden values.
+"""Uniform access to layers, reconstructions, samples and hidden values of fitted models.
 
 A model is asked for what it has (``inverse_transform``, ``pretrained_stack_`` ...), so that a new one is one of them.
 """
@@ -44,7 +44,7 @@ def layers_of(model: Any) -> Stack:
 
 
 def pretrained_layers(model: Any) -> Stack:
-    """Return the layers that are still those of a deep belief network, which can be gone through downwards.
+    """Return the layers that are still those of a deep belief network, which can be decoded.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
     if not hasattr(model, "classes_"):
         raise SettingError("scikit-learn's regressor has linear outputs only, this autoencoder has logistic ones")
     if len(network.groups) > 1:
-        raise SettingError("scikit-learn's classifier knows one task: export a model with one column of labels")
+        raise SettingError("scikit-learn's classifier supports one task: export a model with one column of labels")
     classifier = MLPClassifier(hidden_layer_sizes=sizes, activation=activation)
     classes, kind = model.classes_, "softmax"
     if network.logistic:

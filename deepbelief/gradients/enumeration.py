@@ -80,7 +80,7 @@ def _side(machine: Machine) -> tuple[str, int]:
 
 
 def _states(machine: Machine, n_units: int) -> DeviceArray:
-    """Return every vector of so many bits, made on the device."""
+    """Return every vector of a number of bits, made on the device."""
     xp = machine.bk.xp
     numbers = xp.arange(2**n_units)
     states = xp.empty((2**n_units, n_units), machine.dtype)

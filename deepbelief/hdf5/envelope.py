@@ -18,7 +18,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def seal(length: int, digest: str) -> bytes:
-    """Return the user block for so many bytes with this SHA-256."""
+    """Return the user block for a number of bytes with this SHA-256."""
     lines = f"{FORMAT}\nversion {FORMAT_VERSION}\nlength {length}\nsha256 {digest}\n"
     return lines.encode("ascii").ljust(USER_BLOCK, b"\0")
 

@@ -8,7 +8,7 @@ EXECUTION: Mapping[str, Setting] = {
     "warm_start": Setting(
         False,
         Flag(),
-        doc=("Whether `fit` goes on from what the last `fit` learned."),
+        doc=("Whether `fit` continues from the result of the last `fit`."),
         off=False,
     ),
     "backend": Setting(
@@ -41,7 +41,7 @@ EXECUTION: Mapping[str, Setting] = {
     "verbose": Setting(
         0,
         Described("int, Reporter or list of Reporter"),
-        doc=("1 prints a line per epoch; reporters are told of it, and may ask to stop."),
+        doc=("1 prints a line per epoch; reporters receive each epoch and may stop training."),
     ),
     "random_state": Setting(
         None,

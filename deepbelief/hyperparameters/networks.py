@@ -100,7 +100,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         0,
         Bounds(0, integer=True),
         doc=("The lowest layers, this many, stay as pretraining left them."),
-        help="Leave the lowest so many layers as they are.",
+        help="Number of lowest layers to freeze.",
         flag="--freeze",
         group="head",
     ),

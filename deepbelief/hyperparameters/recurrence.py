@@ -38,7 +38,7 @@ RECURRENT: Mapping[str, Setting] = {
         100,
         COUNT,
         doc=(
-            "Steps that the gradient goes back: sequences are learned in windows of so many frames, each from the "
+            "Steps that the gradient goes back: sequences are learned in windows of that many frames, each from the "
             "state that the one before has left. What happened longer ago may still be in the state, but nothing "
             "teaches the state to keep it: take twice the longest dependency that matters, so that half of those "
             "lie within a window, or all of the sequence where it is short. Time per frame does not depend on it, "

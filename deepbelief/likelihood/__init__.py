@@ -1,4 +1,4 @@
-"""How likely rows are under a restricted Boltzmann machine: exactly, by annealed importance sampling, or by proxy."""
+"""Likelihood of rows under a restricted Boltzmann machine: exact, by annealed importance sampling, or by proxy."""
 
 from deepbelief.likelihood.ais import AISEstimate, ais_log_z, reverse_ais_log_z
 from deepbelief.likelihood.bound import has_bound

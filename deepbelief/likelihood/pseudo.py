@@ -37,7 +37,7 @@ def pseudo_log_likelihood(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         In the units of the training rows. Values slightly outside their range are clipped, with a warning.
     n_bits : int, optional
-        Use only so many visible units, drawn once for all rows, and scale up; None: all.
+        Number of visible units to score, drawn once for all rows, and scale up; None: all.
     random_state : int
         Seed of that draw.
     backend : {"numpy", "cupy"} or Backend

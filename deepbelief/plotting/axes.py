@@ -1,4 +1,4 @@
-"""What all figures share: axes without pyplot, rows as images, and PNG bytes that fit a light and a dark page."""
+"""Shared parts of figures: axes without pyplot, rows as images, and PNG bytes that fit a light and a dark page."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Pictures of rows: reconstructions, samples, and what hidden units say of a minibatch."""
+"""Pictures of rows: reconstructions, samples, and hidden units on a minibatch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,7 @@ def plot_reconstructions(
     Raises
     ------
     SettingError
-        If the model is not fitted, or keeps only fine-tuned layers, which cannot be gone through downwards.
+        If the model is not fitted, or keeps only fine-tuned layers, which cannot be decoded.
     DataError
         If the rows do not fit the model.
     MissingExtraError
@@ -199,7 +199,7 @@ def plot_samples(
     model: Any, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: Any = None,
     shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: Any = None,
 ) -> "Axes":  # fmt: skip
-    """Draw rows that the model makes up: Gibbs sampling in its top machine, then down through the means.
+    """Draw samples from the model: Gibbs sampling in its top machine, then down through the means.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How likely frames are, given those before them."""
+"""Likelihood of frames, given the frames before them."""
 
 from dataclasses import dataclass
 from typing import Any

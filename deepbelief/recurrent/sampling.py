@@ -1,4 +1,4 @@
-"""Frames that a recurrent machine expects next, and sequences that it makes up."""
+"""Prediction of the next frame, and sampling of sequences."""
 
 from typing import Any
 

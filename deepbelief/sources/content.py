@@ -1,4 +1,4 @@
-"""What every reader gives back, and the checks that every file goes through."""
+"""The result of every reader, and the checks that every file goes through."""
 
 import itertools
 from collections.abc import Iterable

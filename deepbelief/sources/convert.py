@@ -1,4 +1,4 @@
-"""Whatever holds rows, as a source of rows."""
+"""Conversion of arrays, frames and matrices to row sources."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""By what rows and arrays are known again: their shape and a digest."""
+"""Fingerprints of rows and arrays: their shape and a digest."""
 
 import hashlib
 from typing import Any
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from deepbelief.sources.rows import RowSource
 
-WHOLE = 2**28  # rows of up to so many bytes are digested whole
-PARTS, PART_ROWS = 64, 256  # of larger sets, so many blocks of so many rows each
+WHOLE = 2**28  # bytes; smaller sets are digested whole
+PARTS, PART_ROWS = 64, 256  # of larger sets: number of blocks, and rows of each
 
 
 def fingerprint(source: RowSource) -> dict[str, Any]:

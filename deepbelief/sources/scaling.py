@@ -118,7 +118,7 @@ class Scaling:
             raise SettingError("the means of a scaling must be finite and its scales positive")
 
     def map_of(self, n_features: int) -> tuple[Array, Array] | None:
-        """Return mean and scale of each of so many columns; None: rows stay as they are."""
+        """Return mean and scale of each column; None: rows stay as they are."""
         if self.kind == "255":
             return np.zeros(n_features), np.full(n_features, 255.0)
         if self.kind == "minmax":

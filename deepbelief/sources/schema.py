@@ -13,8 +13,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
 MAX_CATEGORIES = 100  # of one column
-IDENTIFIER_SHARE = 0.9  # of a text column's rows: with so many different values they name rows
-MIN_IDENTIFIER_ROWS = 20  # rows from which on that is told
+IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different values they name rows
+MIN_IDENTIFIER_ROWS = 20  # minimum number of rows for that warning
 USED = ("number", "category")
 KINDS = (*USED, "dropped")
 

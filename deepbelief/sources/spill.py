@@ -25,7 +25,7 @@ def spill_folder() -> str:
 
 
 def fits_on_disk(n_bytes: int) -> bool:
-    """Tell whether so many bytes may be spilled."""
+    """Return whether a number of bytes may be spilled."""
     return n_bytes <= shutil.disk_usage(spill_folder()).free // DISK_SHARE
 
 

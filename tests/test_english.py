@@ -1,0 +1,77 @@
+"""The English of the package: README limits, and phrases that have a better word."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BANNED = {
+    r"\bshall\b": "must",
+    r"\bhangs? on\b": "depends on",
+    r"\b(?:makes?|made) up\b": "sample",
+    r"\bmade again\b": "reconstructed",
+    r"\bso many\b": "the number of",
+    r"\b(?:that|which) are none\b": "name what is wrong",
+    r"\bknows (?:no|one)\b": "supports",
+    r"\bhow the house\b": "architecture",
+    r"\bpeers? who\b": "communicator",
+    r"\b[Kk]eepers?\b": "checkpointer",
+    r"\bare held\b(?! out)": "are clamped",
+    r"\bare told\b|\bis told\b|\btells (?:whether|how|its|which)\b": "reports",
+}
+PROSE = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *(p for p in (ROOT / "docs").rglob("*.md") if not {"api", "commands", "gallery", "build"} & set(p.parts)),
+]
+CODE = [*(ROOT / "deepbelief").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
+
+
+def found(text: str) -> list[str]:
+    """Return the banned phrases of a text, each with what to write instead."""
+    flat = " ".join(text.split())
+    return [f"{m.group()!r}: {better}" for banned, better in BANNED.items() for m in re.finditer(banned, flat)]
+
+
+def strings(source: str) -> str:
+    """Return all docstrings, messages and help texts of a module."""
+    nodes = ast.walk(ast.parse(source))
+    return "\n".join(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
+
+
+@pytest.mark.parametrize("paths", [PROSE, CODE], ids=["prose", "code"])
+def test_no_banned_phrases(paths):
+    wrong = {}
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if path.name == "CHANGELOG.md":
+            text = text.split("### Changes of names")[0]
+        wrong[str(path.relative_to(ROOT))] = found(strings(text) if path.suffix == ".py" else text)
+    assert {path: phrases for path, phrases in wrong.items() if phrases} == {}
+
+
+def test_a_planted_phrase_is_found():
+    assert found(strings('raise ValueError(f"the stack knows no classes in {x}")')) == ["'knows no': supports"]
+    assert found("It hangs\non the seed") == ["'hangs on': depends on"]
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert len(text.split()) <= 900
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [t for t in re.findall(r"\]\((?!https?:|#)([^)#]+)", text) if not (ROOT / t).exists()]
+    assert missing == []
+
+
+def test_every_answer_links_to_a_page():
+    text = (ROOT / "docs" / "settings" / "questions.md").read_text(encoding="utf-8")
+    answers = text.split("\n**")[1:]
+    assert len(answers) >= 30
+    assert [a for a in answers if "](" not in a] == []
