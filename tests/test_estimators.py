@@ -441,7 +441,7 @@ BAD_TUNED = [
     *[("max_norm", v, NUMBER) for v in (0, -1, "x")],
     *[(name, v, NUMBER) for name in ("dropout", "input_dropout") for v in (1, 1.0, -0.1, "x", None)],
     ("dropout", [0.5, 1], NUMBER),
-    ("dropout", [0.1, 0.2, 0.3], "dropout has 3 shares"),
+    ("dropout", [0.1, 0.2, 0.3], "dropout must be a number or a list of 2 rates, got 3"),
     ("schedule", "halving", "early_stopping=True"),
     ("schedule", "halvin", "did you mean 'halving'"),
     ("pretraining", "rmb", "did you mean 'rbm'"),
