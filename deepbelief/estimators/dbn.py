@@ -331,7 +331,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
-        method : {"auto", "exact", "ais"}, default="auto"
+        method : {"auto", "exact", "ais", "ptt"}, default="auto"
             How log Z of the top machine is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
         **ais
             Passed on to `deepbelief.likelihood.log_likelihood`; ``backend`` is this estimator's.

@@ -129,7 +129,7 @@ class ScoredMixin(LayerReconstructionMixin):
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
-        method : {"auto", "exact", "ais"}, default="auto"
+        method : {"auto", "exact", "ais", "ptt"}, default="auto"
             How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
         **ais
             Passed on to `deepbelief.likelihood.ais_log_z`; ``backend`` is this estimator's.

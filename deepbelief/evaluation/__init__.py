@@ -101,7 +101,7 @@ def evaluate_likelihood(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
     binarize : {"threshold", "sample"}, optional
         Make grey levels 0 and 1: from a half on, or drawn once with the level as probability.
-    method : {"auto", "exact", "ais"}, default="auto"
+    method : {"auto", "exact", "ais", "ptt"}, default="auto"
         How log Z is found.
     random_state : int, default=0
         Seed of the draws and of annealing.

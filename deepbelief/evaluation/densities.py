@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbelief.evaluation.results import Evaluation, Fact, arrows
-from deepbelief.likelihood import AISEstimate, LogLikelihood
+from deepbelief.likelihood import AISEstimate, LadderEstimate, LogLikelihood
 from deepbelief.recurrent.likelihood import FrameLogLikelihood
 
 
@@ -87,6 +87,9 @@ class Density(Evaluation):
             how = f"{log_z.low:.3f} to {log_z.high:.3f}, by annealed importance sampling"
             worth = f"{log_z.effective_sample_size:.1f} of {len(log_z.log_weights)} runs"
             rows += [("log Z", f"{log_z.log_z:.3f}, {how}"), ("effective", worth)]
+        elif isinstance(log_z, LadderEstimate):
+            how = f"{log_z.low:.3f} to {log_z.high:.3f}, along a ladder of {len(log_z.betas)} machines"
+            rows.append(("log Z", f"{log_z.log_z:.3f}, {how}"))
         else:
             rows.append(("log Z", f"{log_z:.4f}, by enumeration"))
         names = {
@@ -100,6 +103,7 @@ class Density(Evaluation):
         """Return the result as plain values."""
         found = self.likelihood
         annealed = found.log_z if isinstance(found.log_z, AISEstimate) else None
+        estimate = None if isinstance(found.log_z, float) else found.log_z
         return {
             "rows": len(self.row_errors),
             "sizes": list(self.sizes),
@@ -110,8 +114,8 @@ class Density(Evaluation):
             "binarize": self.binarize,
             "seed": self.seed,
             "method": found.method,
-            "log_z": found.log_z if annealed is None else annealed.log_z,
-            "log_z_interval": None if annealed is None else [annealed.low, annealed.high],
+            "log_z": found.log_z if estimate is None else estimate.log_z,
+            "log_z_interval": None if estimate is None else [estimate.low, estimate.high],
             "effective_sample_size": None if annealed is None else annealed.effective_sample_size,
             "runs": None if annealed is None else len(annealed.log_weights),
         }

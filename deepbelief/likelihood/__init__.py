@@ -5,14 +5,18 @@ from deepbelief.likelihood.bound import has_bound
 from deepbelief.likelihood.exact import exact_log_z, exact_samples
 from deepbelief.likelihood.pseudo import pseudo_log_likelihood
 from deepbelief.likelihood.rows import LogLikelihood, log_likelihood, unnormalised
+from deepbelief.likelihood.tempered import LadderEstimate, check_agreement, ladder_log_z
 
 __all__ = [
     "AISEstimate",
+    "LadderEstimate",
     "LogLikelihood",
     "ais_log_z",
+    "check_agreement",
     "exact_log_z",
     "exact_samples",
     "has_bound",
+    "ladder_log_z",
     "log_likelihood",
     "pseudo_log_likelihood",
     "reverse_ais_log_z",

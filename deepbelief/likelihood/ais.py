@@ -139,11 +139,11 @@ def ais_log_z(
     """
     weights, steps = weights_of(model), check_betas(betas)
     bk = get_backend(backend)
-    n, seed = _positive("n_runs", n_runs), run_seed(random_state)
+    n, seed = positive("n_runs", n_runs), run_seed(random_state)
     runs, log_z_base = _runs(weights, n, bk, seed)
     runs.start()
     found = _estimate(log_z_base + bk.to_numpy(runs.anneal(steps, progress)), sign=1)
-    other = _other_base(weights)
+    other = other_base(weights)
     if other is None or n < 2 * MIN_CHECK_RUNS:
         return found
     runs, log_z_base = _runs(weights, n // 2, bk, seed, other)
@@ -190,7 +190,7 @@ def reverse_ais_log_z(
     True
     """
     weights, steps, seed = weights_of(model), check_betas(betas), run_seed(random_state)
-    n = _positive("n_runs", n_runs)
+    n = positive("n_runs", n_runs)
     exact = X is None
     if not exact:
         X = np.asarray(X, dtype=weights.W.dtype)
@@ -212,14 +212,15 @@ def check_betas(betas: int | Sequence[float] | None) -> Array:
     if betas is None:
         return default_betas()
     if isinstance(betas, Integral) and not isinstance(betas, bool):
-        return np.linspace(0, 1, _positive("betas", betas) + 1)
+        return np.linspace(0, 1, positive("betas", betas) + 1)
     steps = np.asarray(betas, dtype=np.float64)
     if steps.ndim != 1 or len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or not (np.diff(steps) > 0).all():
         raise SettingError("betas must rise from 0 to 1 without a repetition, or be the number of equal steps")
     return steps
 
 
-def _positive(name: str, value: Any) -> int:
+def positive(name: str, value: Any) -> int:
+    """Return an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)
     return int(value)
@@ -305,23 +306,23 @@ def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
     return machine.visible.log_integral(bk, bk.xp.zeros_like(vbias), vbias) + hidden
 
 
-def _base(weights: Weights) -> Array:
+def base_vbias(weights: Weights) -> Array:
     """Return the visible biases of the base machine: those of the smoothed marginals of the training rows."""
     mean = weights.visible_mean
     base = weights.vbias if mean is None else weights.visible_unit.initial_bias(np.asarray(mean, np.float64))
     return np.asarray(base, np.float64)
 
 
-def _other_base(weights: Weights) -> Array | None:
+def other_base(weights: Weights) -> Array | None:
     """Return the visible biases of a base machine far from the usual one; None where there is none."""
     other = np.asarray(0 * weights.vbias if weights.visible_unit.discrete else weights.vbias, np.float64)
-    return None if np.array_equal(other, _base(weights)) else other
+    return None if np.array_equal(other, base_vbias(weights)) else other
 
 
 def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int, base: Array | None = None) -> tuple[Runs, float]:
     """Return the runs for one machine from the usual base machine or a given one, and log Z of that."""
     machine = Machine(weights, bk)
-    vbias = bk.asarray(_base(weights) if base is None else base)
+    vbias = bk.asarray(base_vbias(weights) if base is None else base)
     log_z = base_partition(machine, vbias.reshape(1, -1))
     rng = bk.rng(stream(seed, "annealing" if base is None else "annealing from another base"))
     return Runs(machine, vbias, n_runs, rng), float(bk.to_numpy(log_z)[0])

@@ -15,12 +15,14 @@ from deepbelief.likelihood.ais import AISEstimate, ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
 from deepbelief.likelihood.marginal import is_exact
+from deepbelief.likelihood.tempered import LadderEstimate, ladder_log_z
 from deepbelief.sources import RowSource, as_source, blocks, check_groups
 from deepbelief.stack import Stack, Weights
 
 Array = NDArray[np.float64]
 
-METHODS = ("auto", "exact", "ais")
+METHODS = ("auto", "exact", "ais", "ptt")
+Estimate = AISEstimate | LadderEstimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +36,9 @@ class LogLikelihood:
     low, high : float
         The mean by log Z's ``high`` and ``low``, and 3 standard errors of a bound's draws; equal to the mean where
         there is nothing to estimate. Quote ``low``.
-    log_z : AISEstimate or float
+    log_z : AISEstimate, LadderEstimate or float
         Of the top machine.
-    method : {"exact", "ais"}
+    method : {"exact", "ais", "ptt"}
         How log Z was found.
     n_layers : int
         With more than one the values are lower bounds.
@@ -47,7 +49,7 @@ class LogLikelihood:
     rows: Array
     low: float
     high: float
-    log_z: AISEstimate | float
+    log_z: Estimate | float
     method: str
     n_layers: int = 1
     sampling_error: float = 0.0
@@ -78,7 +80,7 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    model: Any, X: Any, *, method: str = "auto", log_z: AISEstimate | float | None = None,
+    model: Any, X: Any, *, method: str = "auto", log_z: Estimate | float | None = None,
     backend: str | Backend = "numpy", n_vectors: int = N_VECTORS, **ais: Any,
 ) -> LogLikelihood:  # fmt: skip
     """Return the log-likelihood of rows: -F(v) - log Z, or a lower bound on it for a stack of machines.
@@ -89,16 +91,17 @@ def log_likelihood(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood. NaN
         is a missing value, which is summed out: exactly with at most 12 Bernoulli hidden units, else by a lower bound.
-    method : {"auto", "exact", "ais"}, default="auto"
+    method : {"auto", "exact", "ais", "ptt"}, default="auto"
         How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units, or no more
-        discrete states than these have.
-    log_z : AISEstimate or float, optional
+        discrete states than these have, and else anneals. ``"ptt"`` goes along a ladder of machines: `ladder_log_z`.
+    log_z : AISEstimate, LadderEstimate or float, optional
         What an earlier call found.
     backend : {"numpy", "cupy"} or Backend
     n_vectors : int, default=20
         Draws of the hidden states behind a lower bound; the same for all rows and calls.
     **ais
-        Passed on to `ais_log_z`: ``n_runs``, ``betas``, ``random_state``, ``progress``.
+        Passed on to `ais_log_z`: ``n_runs``, ``betas``, ``random_state``, ``progress``; or to `ladder_log_z`:
+        ``n_runs``, ``n_sweeps``, ``random_state``.
 
     Returns
     -------
@@ -133,22 +136,33 @@ def log_likelihood(
     source = as_source(X)
     check_rows(stack, source)
     if log_z is None:
-        exact = method == "exact" or (method == "auto" and enumerable(top))
-        log_z = exact_log_z(top, backend=backend) if exact else ais_log_z(top, backend=backend, **ais)
+        log_z = _find_log_z(top, method, backend, ais)
     draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
-    known = isinstance(log_z, AISEstimate)
-    if isinstance(log_z, AISEstimate) and len(stack) == 1 and top.visible_unit.discrete:
+    if isinstance(log_z, Estimate) and len(stack) == 1 and top.visible_unit.discrete:
         log_z = _at_least(log_z, source, draws[:, 0])
-    value = log_z.log_z if isinstance(log_z, AISEstimate) else float(log_z)
-    low, high = (log_z.high, log_z.low) if isinstance(log_z, AISEstimate) else (value, value)
+    value = log_z.log_z if isinstance(log_z, Estimate) else float(log_z)
+    low, high = (log_z.high, log_z.low) if isinstance(log_z, Estimate) else (value, value)
+    how = "ptt" if isinstance(log_z, LadderEstimate) else "ais" if isinstance(log_z, AISEstimate) else "exact"
     rows = draws.mean(axis=1)
     means = draws.mean(axis=0)
     error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
     mean = float(rows.mean())
     return LogLikelihood(
-        rows - value, mean - low - 3 * error, mean - high + 3 * error, log_z, "ais" if known else "exact", len(stack),
-        error, _filled(stack, source),
+        rows - value, mean - low - 3 * error, mean - high + 3 * error, log_z, how, len(stack), error,
+        _filled(stack, source),
     )  # fmt: skip
+
+
+def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: dict[str, Any]) -> Estimate | float:
+    """Return log Z by a method of `METHODS`."""
+    if method == "exact" or (method == "auto" and enumerable(weights)):
+        return exact_log_z(weights, backend=backend)
+    if method != "ptt":
+        return ais_log_z(weights, backend=backend, **options)
+    if options.get("betas") is not None:
+        raise SettingError("betas is for method='ais': method='ptt' chooses its own")
+    options = {name: value for name, value in options.items() if name not in ("betas", "progress")}
+    return ladder_log_z(weights, backend=backend, **options)
 
 
 def _filled(stack: Stack, source: RowSource) -> bool:
@@ -157,7 +171,7 @@ def _filled(stack: Stack, source: RowSource) -> bool:
     return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
-def _at_least(log_z: AISEstimate, source: RowSource, log_p: Array) -> AISEstimate:
+def _at_least(log_z: Estimate, source: RowSource, log_p: Array) -> Estimate:
     """Return the estimate of log Z, or what different rows alone add to Z where that lies beyond it."""
     if np.logaddexp.reduce(log_p) <= log_z.high:
         return log_z
@@ -173,8 +187,8 @@ def _at_least(log_z: AISEstimate, source: RowSource, log_p: Array) -> AISEstimat
     if known <= log_z.high:
         return log_z
     warnings.warn(
-        f"annealing missed a mode of the model: by its log Z = {log_z.log_z:.2f} these {len(different)} different rows "
-        f"have a probability above 1; log Z is at least {known:.2f}, which is taken",
+        f"the estimate missed a mode of the model: by its log Z = {log_z.log_z:.2f} these {len(different)} different "
+        f"rows have a probability above 1; log Z is at least {known:.2f}, which is taken",
         DeepBeliefWarning,
         stacklevel=3,
     )
