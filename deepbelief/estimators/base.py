@@ -114,9 +114,10 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> Ro
     Missing values are filled in by the mean field of the first layer, or with ``fill=False`` they stay.
     """
     source = check_rows(estimator, X, bk, reset=False)
-    if is_source(X):
-        return FiniteSource(source)
-    return filled_source(source, first_layer(estimator), bk) if fill and has_missing(source) else source
+    if get_tags(estimator).input_tags.allow_nan and has_missing(source):
+        source = FiniteSource(source, missing=True)
+        return filled_source(source, first_layer(estimator), bk) if fill else source
+    return FiniteSource(source) if is_source(X) else source
 
 
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
