@@ -1,4 +1,4 @@
-"""The README's picture: what the first layer of an autoencoder looks at, and test digits made again from 30 numbers.
+"""The README's picture: first-layer receptive fields, and test digits reconstructed from 30-dimensional codes.
 
     python benchmarks/picture.py
 

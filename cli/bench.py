@@ -1,4 +1,4 @@
-"""``deepbelief bench``: how fast this machine is."""
+"""``deepbelief bench``: the speed of the backends on this machine."""
 
 from typing import Any
 

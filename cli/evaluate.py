@@ -1,4 +1,4 @@
-"""``deepbelief evaluate``: how good a model is on data."""
+"""``deepbelief evaluate``: errors and likelihoods of a model on data."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``deepbelief size``: how wide and how deep."""
+"""``deepbelief size``: suggested layer sizes."""
 
 import click
 

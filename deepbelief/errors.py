@@ -1,4 +1,4 @@
-"""Everything that this package raises or warns of on purpose.
+"""Errors and warnings of the package.
 
 Every class is a `DeepBeliefError` and also the built-in that fits, so that both
 ``except DeepBeliefError`` and ``except ValueError`` do what a caller expects.

@@ -25,6 +25,7 @@ PROSE = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
+    *(ROOT / "benchmarks").glob("*.md"),
     *(p for p in (ROOT / "docs").rglob("*.md") if not {"api", "commands", "gallery", "build"} & set(p.parts)),
 ]
 CODE = [*(ROOT / "deepbelief").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]

@@ -1,4 +1,4 @@
-"""Sparse rows on the processor, by compiled loops or SciPy's own kernels: they add to what is there."""
+"""Sparse rows on the processor, by compiled loops or SciPy's own kernels: results are added to the output."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard now and answered between two updates."""
+"""Ctrl-C and SIGTERM, recorded at once and handled between two updates."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""`gradient_check`: whether the engine follows the gradient of what it says it makes small."""
+"""`gradient_check`: comparison of the gradient with finite differences."""
 
 import copy
 import warnings

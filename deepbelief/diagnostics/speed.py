@@ -1,4 +1,4 @@
-"""How fast a backend is here: standard pieces of work, timed as multiples of their matrix products alone.
+"""Speed of a backend: standard pieces of work, timed as multiples of their matrix products alone.
 
 The products are the floor: what no implementation can do without, on arrays of the same shapes and on the same
 backend. What a piece of work takes beyond them is element-wise work, random draws and overhead.

@@ -1,4 +1,4 @@
-"""Clusters: one on this machine, one that is there already, and whether its workers can be used."""
+"""Dask clusters: local or existing ones, and checks of their workers."""
 
 import contextlib
 import importlib

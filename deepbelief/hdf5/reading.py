@@ -1,4 +1,4 @@
-"""From a file to a `ModelFile`, believing nothing before it is checked."""
+"""Reading of model files, with a check of every value before its use."""
 
 import os
 from collections.abc import Callable, Iterator

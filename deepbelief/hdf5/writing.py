@@ -1,4 +1,4 @@
-"""From a `ModelFile` to a file."""
+"""Writing of model files."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Likelihood of rows with missing values: that of what is there."""
+"""Likelihood of rows with missing values: the likelihood of the observed values."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pictures of weights: what units look at, and how large weights and their updates are."""
+"""Pictures of weights: receptive fields, and the sizes of weights and their updates."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Rows that were computed and do not fit: in a file that nobody sees and no crash leaves behind, or computed again."""
+"""Rows that were computed and do not fit: in an unnamed temporary file, or recomputed."""
 
 import os
 import shutil
