@@ -44,7 +44,7 @@ class TensorBoard(Reporter):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: copies open their own."""
-        return self.__dict__ | {"_writer": None}
+        return vars(self) | {"_writer": None}
 
     def _open(self) -> Any:
         """Open a file of events."""

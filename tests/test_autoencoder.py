@@ -115,7 +115,7 @@ def test_the_loss_follows_the_data(bits, curve):
         (bits, "squared_error", SquaredError("sigmoid")),
         (curve, "auto", SquaredError()),
     ):
-        assert DeepAutoencoder((9, 2), loss=loss, **SHORT).fit(X)._loss() == expected
+        assert DeepAutoencoder((9, 2), loss=loss, **SHORT).fit(X)._head.loss == expected
     with pytest.raises(SettingError, match="use loss='squared_error'"):
         DeepAutoencoder((9, 2), loss="cross_entropy", **SHORT).fit(curve)
     softmax = [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]
@@ -155,7 +155,7 @@ def test_early_stopping_keeps_the_best_weights_for_rows_held_out(bits):
     losses = [record["validation_loss"] for record in autoencoder.history_ if record["phase"] == "finetune"]
     assert len(losses) == autoencoder.n_iter_ <= 30
     _, held = hold_out(Labelled(as_source(bits)), 0.3, autoencoder._seed, by_class=False)
-    network, rows = autoencoder._autoencoder(get_backend()), held.rows.take(slice(None))
+    network, rows = autoencoder._as_network(get_backend()), held.rows.take(slice(None))
     kept = network.loss.values(network.bk, network.forward(rows), rows).mean()
     assert kept == pytest.approx(min(losses), rel=1e-9)
     assert np.argmin(losses) + 4 >= len(losses)

@@ -14,6 +14,7 @@ from deepbelief.errors import ClassesError, DataError, SettingError, SizingWarni
 from deepbelief.estimators.base import check_backend, check_number, is_source
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tuning import prepare
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.training import Reporter
 
@@ -99,7 +100,7 @@ def gradient_check(
 def _network_objective(own: Any, X: Any, y: Any, bk: Backend, seed: int, rng: np.random.Generator) -> NetworkObjective:
     own.warm_start = hasattr(own, "coefs_")  # a fitted model is checked as it is
     try:
-        problem = own._prepare(X, y, None, bk, Reporter())
+        problem = prepare(own, X, y, bk, Reporter())
     except ClassesError as error:
         raise DataError(
             f"the model is fitted to classes {error.expected}, y has {error.given}: give rows of every class"

@@ -15,7 +15,7 @@ from deepbelief.errors import DataError, DivergenceError, SizingWarning
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_backend, check_number, is_source
 from deepbelief.estimators.labels import as_labels, known_labels, labelled_rows
-from deepbelief.estimators.tuning import Problem
+from deepbelief.estimators.tuning import Problem, prepare
 from deepbelief.finetuning import Labelled, finetune
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, NEVER
 from deepbelief.losses import Loss
@@ -130,10 +130,10 @@ def overfit_check(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SizingWarning)  # the rows are few because that was asked for
         y_chosen = None if y is None else _safe_indexing(y, chosen)
-        problem = own._prepare(rows_at(X, chosen, bk), y_chosen, None, bk, Reporter())
+        problem = prepare(own, rows_at(X, chosen, bk), y_chosen, bk, Reporter())
     threshold = _threshold(problem, bk)
     losses = _Losses(threshold)
-    diverged = _train(problem, int(max_iter), losses, bk, own._seed)
+    diverged = _train(problem, int(max_iter), losses, bk, problem.seed)
     curve = tuple(losses.curve)
     ok = bool(curve) and curve[-1] <= threshold
     loss = curve[-1] if curve else float("inf")

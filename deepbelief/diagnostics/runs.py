@@ -13,6 +13,7 @@ from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.dbn import check_pretraining, layer_sizes, of_kind, templates_of
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tuning import prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
@@ -227,12 +228,12 @@ class FinetuneRun:
 def finetuning_plan(own: Any, X: Any, y: Any, bk: Backend) -> Plan:
     """Return the plan for an estimator that is fine-tuned; it is pretrained here, once for all runs."""
     early_stopping, own.early_stopping = own.early_stopping, True  # rows are held out in any case
-    problem = own._prepare(X, y, None, bk, Reporter())
+    problem = prepare(own, X, y, bk, Reporter())
     if problem.validation is None or not problem.validation.rows.shape[0]:
         raise DataError("there are no held-out rows to judge by: give more rows, or a larger validation_fraction")
 
     def make(rate: float) -> FinetuneRun:
-        return FinetuneRun(rate, problem, bool(early_stopping), bk, own._seed)
+        return FinetuneRun(rate, problem, bool(early_stopping), bk, problem.seed)
 
     has_score = judge(make(1.0)._tuner.network, problem.validation)[1] is not None
     metric = "accuracy of held-out rows" if has_score else "negative loss of held-out rows"

@@ -16,6 +16,8 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, warn_diverged
 from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, templates_of
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.heads import Reconstruction
 from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
@@ -27,18 +29,17 @@ from deepbelief.estimators.tuning import (
     check_dropout,
     finetune_settings,
     stack_to_tune,
-    tuned_layers,
 )
 from deepbelief.finetuning import Labelled, hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
 from deepbelief.layer import choose_visible
 from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
-from deepbelief.network import Layer, Network, stack_from_layers, unroll
+from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
 from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, checked, entering
-from deepbelief.stack import Stack, Weights
+from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.units import CODES, Unit, get_unit
 
@@ -123,10 +124,7 @@ class DeepAutoencoder(
     True
     """
 
-    coefs_: list[Array]
-    intercepts_: list[Array]
-    pretrained_stack_: Stack
-    history_: list[dict[str, Any]]
+    _head: Reconstruction
     _pretraining_table: ClassVar[Mapping[str, Setting]] = AUTOENCODER_PRETRAINING
 
     def __init__(
@@ -219,7 +217,7 @@ class DeepAutoencoder(
         with checkpointing(self.checkpoint) as checkpointer:
             problem = self._prepare(X, None, None, bk, reporter, checkpointer)
             diverged = self._solve(problem, bk, reporter, checkpointer)
-        self.stack_ = stack_from_layers(self.pretrained_stack_, self._hidden()[: len(self.pretrained_stack_)])
+        self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers()[: len(self.pretrained_stack_)])
         warn_diverged(diverged)
         if not diverged:
             self._judge(problem)
@@ -227,14 +225,14 @@ class DeepAutoencoder(
 
     def _judge(self, problem: Problem) -> None:
         """Warn if the reconstructions are hardly better than column means, or worse than those of PCA."""
-        network, rows = self._autoencoder(get_backend("numpy")), sample_rows(problem.train.rows)
+        network, rows = self._as_network(get_backend("numpy")), sample_rows(problem.train.rows)
         rows = np.asarray(rows, network.dtype)
         output = network.forward(rows)
         error = SquaredError()
-        if not check_outcome(self, error, output, rows.mean(axis=0), rows, None):
-            kind = kind_of_pretraining(self, self._first.visible_unit)
-            advice = "" if kind == "denoising" else "pretraining='denoising', "
-            check_against_pca(self, output, rows, self._first, self.stack_.sizes[-1], advice)
+        if not check_outcome(self, error, output, self._head.constant(rows, None), rows, None):
+            first = self._head.first
+            advice = "" if kind_of_pretraining(self, first.visible_unit) == "denoising" else "pretraining='denoising', "
+            check_against_pca(self, output, rows, first, self.stack_.sizes[-1], advice)
 
     def _prepare(
         self,
@@ -251,18 +249,19 @@ class DeepAutoencoder(
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
         self._begin(checkpointer, partial(describe_run, self, source), again)
         if again:
-            hidden, head, history = self._hidden(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
+            hidden, head, history = self._layers(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
             self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, checkpointer)
             hidden, head = unroll(self.pretrained_stack_)
+        self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
         train, validation = Labelled(checked(source, self.pretrained_stack_.layers[0], OF_NETWORKS)), None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
-        return Problem(hidden, head, self._loss(), train, validation, settings, history, self.tied)
+        return Problem(hidden, head, self._head.loss, train, validation, settings, history, self._seed, self.tied)
 
     def _settings(self) -> Any:
         check_code(self.code)
@@ -287,9 +286,10 @@ class DeepAutoencoder(
         self._loss_for(choose_visible(templates[0].visible, source, scale=templates[0].scale)[0])
         return templates
 
-    def _loss(self) -> Loss:
-        """Return the loss with the outputs that the stack's data ask for."""
-        return self._loss_for(self._first.visible_unit)
+    def _begin_head(self) -> None:
+        """Set the head, with the loss and the outputs that the stack's data ask for."""
+        first = self.pretrained_stack_.layers[0]
+        self._head = Reconstruction(first, self._loss_for(first.visible_unit))
 
     def _loss_for(self, visible: Unit) -> Loss:
         if not isinstance(self.loss, str):
@@ -310,21 +310,12 @@ class DeepAutoencoder(
                 "use tied=False or Bernoulli units"
             )
 
-    def _hidden(self) -> list[Layer]:
-        """Return all layers but the last, as fine-tuned."""
-        activations = [layer.activation for layer in unroll(self.pretrained_stack_)[0]]
-        return tuned_layers(self.coefs_, self.intercepts_, activations)
-
-    def _decoder(self, bk: Backend) -> Network:
-        hidden = self._hidden()[len(self.pretrained_stack_) :]
-        return Network(hidden, self.coefs_[-1], self.intercepts_[-1], self._loss(), bk)
-
-    def _autoencoder(self, bk: Backend) -> Network:
-        return Network(self._hidden(), self.coefs_[-1], self.intercepts_[-1], self._loss(), bk)
-
-    @property
-    def _first(self) -> Weights:
-        return self.pretrained_stack_.layers[0]
+    def _set_state(self, state: FittedState) -> None:
+        sizes = state.stack.sizes
+        self._set_network(state, (*sizes, *sizes[-2::-1]))
+        self._activations = [layer.activation for layer in unroll(self.pretrained_stack_)[0]]
+        self._begin_head()
+        self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
 
     def transform(self, X: Any) -> Any:
         """Return the codes of rows.
@@ -360,17 +351,18 @@ class DeepAutoencoder(
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
         if codes.shape[1] != self.stack_.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the code layer has {self.stack_.sizes[-1]} units")
-        network = self._decoder(bk)
+        decoder = self._layers()[len(self.stack_) :]
+        network = Network(decoder, self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
         out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
         for start, stop, _, output in outputs(network, as_source(codes)):
-            out[start:stop] = self._first.leave(bk.to_numpy(output))
+            out[start:stop] = self._head.predict(bk.to_numpy(output))
         return on_device(out, X, bk)
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""
-        network = self._autoencoder(bk)
-        for start, stop, rows, output in outputs(network, entering(source, self._first, OF_NETWORKS)):
-            yield start, stop, self._first.leave(bk.to_numpy(rows)), self._first.leave(bk.to_numpy(output))
+        network, leave = self._as_network(bk), self._head.predict
+        for start, stop, rows, output in outputs(network, entering(source, self._head.first, OF_NETWORKS)):
+            yield start, stop, leave(bk.to_numpy(rows)), leave(bk.to_numpy(output))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the negative mean of `reconstruction_error`: larger is better.

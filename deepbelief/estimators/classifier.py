@@ -1,6 +1,7 @@
 """The deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from deepbelief.errors import ClassesError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
 from deepbelief.estimators.labels import row_weights, warn_doubts
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.stored_heads import stored_head
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.finetuning import FineTuneSettings, Labelled
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
@@ -196,6 +199,17 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         weights = row_weights(y, known, sample_weight, self.class_weight, targets >= 0)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
         return Labelled(rows, targets, weights)
+
+    def _get_state(self) -> FittedState:
+        state, each = super()._get_state(), self.classes_
+        own = {f"classes_{k}": c for k, c in enumerate(each)} if isinstance(each, list) else {"classes": each}
+        values = {"n_unlabeled": self.n_unlabeled_, "targets": self._head.targets}
+        return replace(state, arrays={**state.arrays, **own}, values={**state.values, **values})
+
+    def _set_state(self, state: FittedState) -> None:
+        self._head = stored_head(state, self.loss, self.task_weights)
+        self.classes_, self.n_unlabeled_ = self._head.classes, state.count("n_unlabeled")
+        self._set_network(state, (*state.stack.sizes, self._head.n_outputs))
 
     def predict_proba(self, X: Any) -> Any:
         """Return class probabilities.

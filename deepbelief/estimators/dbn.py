@@ -26,6 +26,7 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.runs import describe_run
@@ -87,6 +88,12 @@ def check_pretraining(estimator: Any) -> None:
     """Validate the pretraining settings."""
     checked_settings(estimator, getattr(estimator, "_pretraining_table", PRETRAINING))
     Denoising(estimator.corruption, float(estimator.corruption_level))
+
+
+def check_templates(estimator: Any) -> list[RBMSettings]:
+    """Refuse settings of pretraining that are none, those of the templates included, whatever the rows are."""
+    check_pretraining(estimator)
+    return layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, (list, tuple)) else 1)
 
 
 def kind_of_pretraining(model: Any, visible: Unit) -> str:
@@ -268,6 +275,17 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
+
+    def _settings(self) -> list[RBMSettings]:
+        return check_templates(self)
+
+    def _get_state(self) -> FittedState:
+        return FittedState(self.stack_, {"h_states": self._h_states}, {"draws": self._draws})
+
+    def _set_state(self, state: FittedState) -> None:
+        self.stack_, top = state.stack, state.stack.layers[-1].W
+        self._h_states = state.shaped("h_states", (None, top.shape[1]), top.dtype)
+        self._draws = state.count("draws")
 
     def _generative_stack(self) -> Stack:
         return self.stack_

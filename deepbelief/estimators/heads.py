@@ -20,6 +20,7 @@ from deepbelief.estimators.labels import (
     share_right,
 )
 from deepbelief.losses import Loss, MissingTargets, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
+from deepbelief.stack import Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -227,6 +228,29 @@ class Values:
         """Return the outputs in the units of y; a vector where there is one."""
         values: Array = output * self.scale + self.mean
         return values.ravel() if self.n_outputs == 1 else values
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """The rows themselves, as they enter the first layer."""
+
+    first: Weights
+    loss: Loss
+    by_class: ClassVar[bool] = False
+
+    @property
+    def n_outputs(self) -> int:
+        """One for each visible unit."""
+        return self.first.n_visible
+
+    def constant(self, targets: Array, weights: Array | None) -> Array:
+        """Return the mean of each column."""
+        return np.asarray(np.average(targets, axis=0, weights=weights), targets.dtype)
+
+    def predict(self, output: Array) -> Array:
+        """Return the outputs in the units of the data."""
+        rows: Array = self.first.leave(output)
+        return rows
 
 
 def _shares(targets: Array, weights: Array | None, n_classes: int) -> Array:

@@ -16,8 +16,10 @@ from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import check_backend, check_rows, on_device, pretrain_on, rbm_settings, warn_diverged
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.parameters import WeightsMixin
+from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
@@ -170,8 +172,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         bk = check_backend(self.backend, X)
         again = bool(self.warm_start) and hasattr(self, "weights_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
-        settings = rbm_settings(self)
-        check_number("n_components", self.n_components, low=1, integer=True)
+        settings = self._settings()
         if again and self.n_components != self.weights_.n_hidden:
             raise SettingError(
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
@@ -185,6 +186,16 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         self.history_ = (self.history_ if again else []) + result.history
         warn_diverged(result.diverged)
         return self
+
+    def _settings(self) -> RBMSettings:
+        check_number("n_components", self.n_components, low=1, integer=True)
+        return rbm_settings(self)
+
+    def _get_state(self) -> FittedState:
+        return machine_state(self)
+
+    def _set_state(self, state: FittedState) -> None:
+        restore_machine(self, state, self._settings())
 
     def _pretrain(
         self, source: RowSource, settings: RBMSettings, bk: Backend, checkpointer: Checkpointer, again: bool
@@ -218,8 +229,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         bk = check_backend(self.backend, X)
         again = hasattr(self, "weights_")
         source = check_rows(self, X, bk, reset=not again)
-        settings = rbm_settings(self)
-        check_number("n_components", self.n_components, low=1, integer=True)
+        settings = self._settings()
         if not again:
             self._seed_of_run(again=False)
             self._state = LayerState()

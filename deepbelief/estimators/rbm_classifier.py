@@ -1,5 +1,6 @@
 """The classification RBM: one machine of rows and their labels, which classifies rows and samples rows of a class."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, SettingError, unknown, user_level
+from deepbelief.errors import DataError, FileFormatError, SettingError, unknown, user_level
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -18,9 +19,11 @@ from deepbelief.estimators.base import (
     warn_diverged,
 )
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.labels import check_classes, class_weights, labelled_rows, share_right, warn_doubts
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
@@ -141,6 +144,21 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         self.backend = backend
         self.verbose = verbose
         self.random_state = random_state
+
+    @property
+    def _n_labels(self) -> int:
+        return len(self.classes_)
+
+    def _get_state(self) -> FittedState:
+        state = machine_state(self, classes=self.classes_)
+        return replace(state, values={**state.values, "n_unlabeled": self.n_unlabeled_})
+
+    def _set_state(self, state: FittedState) -> None:
+        restore_machine(self, state, self._settings())
+        self.classes_, self.n_unlabeled_ = state.classes(), state.count("n_unlabeled", 0)
+        if getattr(get_unit(self.weights_.visible), "n_labels", 0) != len(self.classes_):
+            found = f"{len(self.classes_)} classes, but {self.weights_.visible} visible units"
+            raise FileFormatError(f"the file has {found}")
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on rows and their labels.

@@ -8,8 +8,9 @@ import numpy as np
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import FileFormatError
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
-from deepbelief.stack import Weights
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -61,6 +62,23 @@ def state_from_file(
             if kept is not None and np.issubdtype(dtype, np.integer) and (kept < 0).any():
                 raise FileFormatError(f"the file's {owner} state has a negative number in {name}")
     return LayerState(found, attributes["epochs"], attributes["updates"])
+
+
+def machine_state(estimator: Any, **more: Any) -> FittedState:
+    """Return what an estimator with one machine has learned; ``more`` are further arrays."""
+    arrays, values = plain_state(estimator._state)
+    arrays = arrays | {"h_samples": estimator.h_samples_} | more
+    return FittedState(Stack((estimator.weights_,)), arrays, values | {"draws": estimator._draws})
+
+
+def restore_machine(estimator: Any, state: FittedState, settings: RBMSettings) -> None:
+    """Give an estimator with one machine what it has learned."""
+    weights = estimator.weights_ = state.single("an RBM")
+    for name in ("epochs", "updates", *(("averaged",) if "averaged" in state.values else ())):
+        state.count(name)
+    estimator._state = state_from_file(state.arrays, state.values, weights, settings)
+    estimator.h_samples_ = state.shaped("h_samples", (None, weights.n_hidden), weights.W.dtype)
+    estimator._draws = state.count("draws")
 
 
 def _state(arrays: Mapping[str, Array], names: Any) -> dict[str, dict[str, Array]]:

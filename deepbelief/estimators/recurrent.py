@@ -9,17 +9,18 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
 from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
-from deepbelief.optimizers import Optimizer
+from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.pretraining import pretrain
 from deepbelief.recurrent import (
     NextFrame,
@@ -33,9 +34,10 @@ from deepbelief.recurrent import (
     recurrent_state,
 )
 from deepbelief.recurrent.cells import Cell
+from deepbelief.recurrent.model import NAMES
 from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, checked
-from deepbelief.stack import State, Weights
+from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, get_unit, named_unit
 
@@ -266,17 +268,38 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEsti
         )
         return weights, []
 
+    def _get_state(self) -> FittedState:
+        machine, kept = self.machine_, self._state
+        arrays = machine.arrays() | {f"optimizer_{i}": array for i, array in enumerate(kept.optimizer)}
+        values = {"epochs": kept.epochs, "updates": kept.updates, "draws": self._draws, "cell": machine.cell}
+        return FittedState(Stack((machine.frame,)), arrays, values)
+
+    def _set_state(self, state: FittedState) -> None:
+        frame, cell = state.single("a RecurrentRBM"), str(state.values["cell"])
+        get_cell(cell)  # refuses an unknown name
+        own = {name: state.arrays[name] for name in NAMES}
+        for name, array in own.items():
+            if array.dtype != frame.W.dtype:
+                raise FileFormatError(f"the file's {name} is of {array.dtype}, its layer of {frame.W.dtype}")
+        self.machine_ = RecurrentWeights(frame, **own, cell=cell)
+        params = [frame.W, frame.vbias, frame.hbias, *own.values()]
+        solver = get_optimizer(self.solver)
+        started = solver.start(get_backend("numpy"), params) if "optimizer_0" in state.arrays else []
+        kept = [state.shaped(f"optimizer_{i}", a.shape, a.dtype) for i, a in enumerate(started)]
+        self._state = RecurrentState(kept, state.count("epochs"), state.count("updates"))
+        self._draws = state.count("draws")
+
     @property
     def components_(self) -> Array:
         """Weights of the frames' machine, of shape (n_components, n_features)."""
-        if "machine_" not in self.__dict__:
+        if not hasattr(self, "machine_"):
             raise AttributeError("components_ is only available after fit")
         return self.machine_.frame.W.T
 
     @property
     def n_iter_(self) -> int:
         """Epochs done, pretraining left out."""
-        if "machine_" not in self.__dict__:
+        if not hasattr(self, "machine_"):
             raise AttributeError("n_iter_ is only available after fit")
         return self._state.epochs
 

@@ -12,10 +12,11 @@ from sklearn.metrics import r2_score
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileFormatError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
 from deepbelief.estimators.labels import as_labels, row_weights
 from deepbelief.estimators.rbm import RBM
@@ -193,6 +194,21 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         self.n_unlabeled_ = int((~known).sum())
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
         return Labelled(rows, self._head.encode(y), weights)
+
+    def _get_state(self) -> FittedState:
+        state = super()._get_state()
+        own = {"target_mean": self.target_mean_, "target_scale": self.target_scale_}
+        values = {**state.values, "n_unlabeled": self.n_unlabeled_}
+        return replace(state, arrays={**state.arrays, **own}, values=values)
+
+    def _set_state(self, state: FittedState) -> None:
+        mean = state.shaped("target_mean", (None,), np.float64)
+        scale = state.shaped("target_scale", mean.shape, np.float64)
+        if not (scale > 0).all():
+            raise FileFormatError("the file's scale of the targets must be > 0")
+        self._keep(Values(mean, scale, value_loss(self.loss)))
+        self.n_unlabeled_ = state.count("n_unlabeled", 0)
+        self._set_network(state, (*state.stack.sizes, len(mean)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R2, the mean over the columns of y; missing targets are left out.

@@ -22,6 +22,7 @@ from deepbelief.estimators.base import (
     whole_rows,
 )
 from deepbelief.estimators.dbn import layer_sizes, templates_of
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_outcome, sample_index, sample_rows
 from deepbelief.estimators.runs import describe_run
@@ -32,13 +33,11 @@ from deepbelief.estimators.tuning import (
     check_dropout,
     finetune_settings,
     stack_to_tune,
-    tuned_layers,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
-from deepbelief.stack import Stack
-from deepbelief.training import Record, Reporter, get_reporter
+from deepbelief.training import Reporter, get_reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -60,19 +59,11 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     backend: str | Backend
     checkpoint: str | Path | CheckpointFile | None
     verbose: int | Reporter | Sequence[Reporter]
-    random_state: Any
 
-    coefs_: list[Array]
-    intercepts_: list[Array]
-    stack_: Stack
     pretrained: Any
     pretraining: str
-    pretrained_stack_: Stack
     n_unlabeled_: int
-    history_: list[Record]
     _head: Head
-    _seed: int
-    _epochs: int
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Pretrain on all rows, then fine-tune on those with targets.
@@ -108,7 +99,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
     def _judge(self, problem: Problem) -> None:
         """Warn if the network has learned nothing."""
         index = sample_index(problem.train.rows.shape[0])
-        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, get_backend("numpy"))
+        network = self._as_network(get_backend("numpy"))
         assert problem.train.targets is not None
         targets = problem.train.targets[index]
         weights = None if problem.train.weights is None else problem.train.weights[index]
@@ -151,7 +142,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         if not again and not drawn:
             hidden = moderated(hidden, self.pretrained_stack_, sample_rows(train.rows))
         settings = self._suited(settings, len(head[0]))
-        return Problem(hidden, head, self._head.loss, train, validation, settings, history)
+        return Problem(hidden, head, self._head.loss, train, validation, settings, history, self._seed)
 
     def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""
@@ -177,16 +168,16 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""
-        if again:
-            return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
         layers = layers_from_stack(self.pretrained_stack_, self.activation)
+        if again:
+            self._activations = [layer.activation for layer in layers]
+            return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
         W, n_outputs = layers[-1].W, self._head.n_outputs
         return layers, (np.zeros((W.shape[1], n_outputs), W.dtype), np.zeros(n_outputs, W.dtype))
 
-    def _layers(self) -> list[Layer]:
-        """Return the hidden layers as fine-tuned."""
-        activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
-        return tuned_layers(self.coefs_, self.intercepts_, activations)
+    def _set_network(self, state: FittedState, sizes: tuple[int, ...]) -> None:
+        super()._set_network(state, sizes)
+        self._activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
 
     def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""
@@ -205,8 +196,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk)
-        network = Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
-        return network, entering(source, self.pretrained_stack_.layers[0], OF_NETWORKS), bk
+        return self._as_network(bk), entering(source, self.pretrained_stack_.layers[0], OF_NETWORKS), bk
 
     def _outputs(self, X: Any, *, top: bool = False) -> Array:
         """Return the network's outputs for rows, or those of its top hidden layer, on the host."""

@@ -14,13 +14,15 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import FLAGS, check_names, check_sizes
-from deepbelief.estimators.dbn import pretrain_stack
+from deepbelief.estimators.dbn import check_templates, pretrain_stack
+from deepbelief.estimators.early_files import stack_of_file
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.outcome import check_units
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss
-from deepbelief.network import Layer
+from deepbelief.network import Layer, Network
 from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
@@ -43,6 +45,7 @@ class Problem:
     validation: Labelled | None
     settings: FineTuneSettings
     history: list[Record]  # of what came before
+    seed: int
     tied: bool = False
 
 
@@ -54,31 +57,62 @@ def _context(stack: Stack, history: list[Record]) -> State:
 class FineTunedMixin:
     """What fine-tuned estimators share: how a problem is solved, and what they show of it."""
 
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    stack_: Stack
+    pretrained_stack_: Stack
+    history_: list[Record]
+    random_state: Any
+    _head: Any
+    _activations: list[Activation]
+    _seed: int
+    _epochs: int
+
     def _begin(self, checkpointer: Checkpointer, describe: Callable[..., Any], again: bool) -> None:
         """Begin a run: draw its seed, or go on with that of an earlier one."""
-        own = self.__dict__
         if again:
-            start = [*own["coefs_"], *own["intercepts_"], np.array(own["_epochs"])]
-            checkpointer.begin(own["_seed"], partial(describe, start=start))
+            start = [*self.coefs_, *self.intercepts_, np.array(self._epochs)]
+            checkpointer.begin(self._seed, partial(describe, start=start))
         else:
-            own["_seed"], own["_epochs"] = checkpointer.begin(own["random_state"], describe), 0
+            self._seed, self._epochs = checkpointer.begin(self.random_state, describe), 0
 
     def _solve(
         self, problem: Problem, bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
     ) -> DivergenceError | None:
         """Fine-tune, keep weights and history, and return why the run diverged, or None."""
-        own, n_rows = self.__dict__, problem.train.rows.shape[0]
+        n_rows = problem.train.rows.shape[0]
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
-        checkpointer.enter("finetune", partial(_context, own["pretrained_stack_"], problem.history))
+        checkpointer.enter("finetune", partial(_context, self.pretrained_stack_, problem.history))
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, problem.settings,
-            Run(bk, own["_seed"], reporter, checkpointer), validation=problem.validation, first_epoch=own["_epochs"],
+            Run(bk, self._seed, reporter, checkpointer), validation=problem.validation, first_epoch=self._epochs,
             tied=problem.tied,
         )  # fmt: skip
-        own["coefs_"], own["intercepts_"] = result.params[::2], result.params[1::2]
-        own["_epochs"] = result.epochs
-        own["history_"] = problem.history + result.history
+        self.coefs_, self.intercepts_ = result.params[::2], result.params[1::2]
+        self._activations = [layer.activation for layer in problem.hidden]
+        self._epochs = result.epochs
+        self.history_ = problem.history + result.history
         return result.diverged
+
+    def _layers(self) -> list[Layer]:
+        """Return all layers but the head, as fine-tuned."""
+        each = zip(self.coefs_[:-1], self.intercepts_[:-1], self._activations, strict=True)
+        return [Layer(W, b, activation) for W, b, activation in each]
+
+    def _as_network(self, bk: Backend) -> Network:
+        return Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
+
+    def _get_state(self) -> FittedState:
+        arrays = {f"coef_{i}": c for i, c in enumerate(self.coefs_)}
+        arrays |= {f"intercept_{i}": b for i, b in enumerate(self.intercepts_)}
+        return FittedState(self.stack_, arrays, {"epochs": self._epochs}, self.pretrained_stack_)
+
+    def _set_network(self, state: FittedState, sizes: tuple[int, ...]) -> None:
+        """Take over the layers of a network of these widths, and the stacks that go with it."""
+        self.coefs_, self.intercepts_ = state.network(sizes)
+        assert state.pretrained is not None
+        self.stack_, self.pretrained_stack_ = state.stack, state.pretrained
+        self._epochs = state.count("epochs")
 
     @property
     def input_mean_(self) -> Array:
@@ -93,28 +127,35 @@ class FineTunedMixin:
         return np.ones_like(first.vbias) if first.scale is None else first.scale
 
     def _first_layer(self, name: str) -> Weights:
-        if "pretrained_stack_" not in self.__dict__:
+        if not hasattr(self, "pretrained_stack_"):
             raise AttributeError(f"{name} is only available after fit")
-        first: Weights = self.__dict__["pretrained_stack_"].layers[0]
+        first: Weights = self.pretrained_stack_.layers[0]
         return first
 
     @property
     def loss_curve_(self) -> list[float]:
         """Mean training loss of each fine-tuning epoch."""
-        if "history_" not in self.__dict__:
+        if not hasattr(self, "history_"):
             raise AttributeError("loss_curve_ is only available after fit")
-        return [record["loss"] for record in self.__dict__["history_"] if "loss" in record]
+        return [record["loss"] for record in self.history_ if "loss" in record]
 
     @property
     def n_iter_(self) -> int:
         """Fine-tuning epochs done."""
-        if "_epochs" not in self.__dict__:
+        if not hasattr(self, "_epochs"):
             raise AttributeError("n_iter_ is only available after fit")
-        return int(self.__dict__["_epochs"])
+        return self._epochs
+
+
+def prepare(estimator: Any, X: Any, y: Any, bk: Backend, reporter: Reporter) -> Problem:
+    """Return what fine-tuning an estimator on these rows is to solve: it is checked, and pretrained if need be."""
+    problem: Problem = estimator._prepare(X, y, None, bk, reporter)
+    return problem
 
 
 def finetune_settings(estimator: Any) -> FineTuneSettings:
     """Check an estimator's settings of fine-tuning and return them for the engine."""
+    check_templates(estimator)
     values = checked_settings(estimator, FINE_TUNING, FLAGS)
     solver = get_optimizer(estimator.solver)
     if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
@@ -177,9 +218,7 @@ def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:
 def given_stack(given: Any) -> Stack:
     """Return the stack that ``pretrained=`` means."""
     if isinstance(given, (str, Path)):
-        from deepbelief.estimators.files import load
-
-        given = load(given)
+        return stack_of_file(given)
     if isinstance(given, Stack):
         return given
     if isinstance(given, BaseEstimator):
@@ -192,8 +231,3 @@ def given_stack(given: Any) -> Stack:
             "for instance pretrained=dbn.stack_"
         )
     raise SettingError(f"pretrained must be a Stack, a path, a fitted DBN or None, got {given!r}")
-
-
-def tuned_layers(coefs: list[Array], intercepts: list[Array], activations: list[Activation]) -> list[Layer]:
-    """Return the hidden layers of a fine-tuned network: all but the head."""
-    return [Layer(W, b, a) for W, b, a in zip(coefs[:-1], intercepts[:-1], activations, strict=True)]

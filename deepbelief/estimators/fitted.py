@@ -1,0 +1,65 @@
+"""What an estimator has learned, as plain values for a file, and how values from a file are checked."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import FileFormatError
+from deepbelief.stack import Stack
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedState:
+    """Layers, arrays and plain values of a fitted estimator, by the names that they have in a file."""
+
+    stack: Stack
+    arrays: Mapping[str, Array]
+    values: Mapping[str, Any]
+    pretrained: Stack | None = None
+
+    def single(self, kind: str) -> Any:
+        """Return the weights of the only layer."""
+        if len(self.stack) != 1:
+            raise FileFormatError(f"{kind} has one layer, the file holds {len(self.stack)}")
+        return self.stack.layers[0]
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """Return a value that counts something."""
+        value = self.values[name] if default is None else self.values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise FileFormatError(f"the file's {name} must be an integer >= 0, got {value!r}")
+        return value
+
+    def shaped(self, name: str, shape: tuple[int | None, ...], dtype: Any) -> Array:
+        """Return an array, or refuse it for its shape or dtype; None stands for any number of rows but 0."""
+        array = self.arrays[name]
+        agrees = array.ndim == len(shape) and all(
+            n == s or (s is None and n) for s, n in zip(shape, array.shape, strict=True)
+        )
+        if not agrees or array.dtype != dtype:
+            raise FileFormatError(
+                f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} belongs"
+            )
+        if array.dtype.kind == "i" and (array < 0).any():
+            raise FileFormatError("the file holds a negative count")
+        return array
+
+    def classes(self, name: str = "classes") -> Array:
+        """Return the classes of a task, or refuse them."""
+        classes = self.arrays[name]
+        if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
+            raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
+        return classes
+
+    def network(self, sizes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
+        """Return weights and biases of the layers of a fine-tuned network of these widths."""
+        if self.pretrained is None or self.pretrained.sizes != self.stack.sizes:
+            raise FileFormatError("the file's pretrained and fine-tuned stacks do not agree")
+        shapes, dtype = list(itertools.pairwise(sizes)), self.stack.layers[-1].W.dtype
+        coefs = [self.shaped(f"coef_{i}", shape, dtype) for i, shape in enumerate(shapes)]
+        return coefs, [self.shaped(f"intercept_{i}", (shape[1],), dtype) for i, shape in enumerate(shapes)]
