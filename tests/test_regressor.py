@@ -118,7 +118,7 @@ def test_gradient_of_the_mean_squared_error_is_that_of_finite_differences(data, 
     weights = np.random.default_rng(0).uniform(0, 2, 160)
     regressor = DBNRegressor(pretrained=stack, backend=bk, **SHORT | {"max_iter": 1})
     regressor.fit(X, both(y), sample_weight=weights)
-    (hidden, _, loss, train), _ = seen[0]
+    (hidden, _, loss, train, *_), _ = seen[0]
     rng = np.random.default_rng(1)
     head = rng.normal(size=(6, 2)), rng.normal(size=2)
     tuner = FineTuner(Network(hidden, *head, loss, bk), train, None, FineTuneSettings(batch_size=160).resolve(160, 0.1))
@@ -246,7 +246,7 @@ def test_targets_of_every_kind(data):
 def test_the_engine_gets_targets_of_the_networks_dtype(data, dtype, monkeypatch):
     seen = spy_on_finetune(monkeypatch)
     DBNRegressor((6,), early_stopping=True, **SHORT).fit(data[0].astype(dtype), data[1])
-    (_, head, _, train), keywords = seen[0]
+    (_, head, _, train, *_), keywords = seen[0]
     assert train.targets.dtype == keywords["validation"].targets.dtype == head[0].dtype == dtype
 
 
