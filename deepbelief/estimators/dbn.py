@@ -91,7 +91,7 @@ def check_pretraining(estimator: Any) -> None:
 
 
 def check_templates(estimator: Any) -> list[RBMSettings]:
-    """Refuse settings of pretraining that are none, those of the templates included, whatever the rows are."""
+    """Refuse settings of pretraining outside their ranges, those of the templates included."""
     check_pretraining(estimator)
     return layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, (list, tuple)) else 1)
 
