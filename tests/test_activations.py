@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.errors import SettingError
@@ -36,7 +37,7 @@ def test_forward(bk, name, dtype):
     np.testing.assert_allclose(got, TRUTH[name](x.astype(np.float64) + bias), rtol=20 * eps, atol=4 * eps)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@case_by_case("name", ACTIVATIONS)
 def test_forward_works_in_place(bk, name):
     x, bias = inputs()
     on_device = bk.asarray(x.copy())
@@ -44,7 +45,7 @@ def test_forward_works_in_place(bk, name):
     np.testing.assert_array_equal(bk.to_numpy(on_device), bk.to_numpy(result))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@case_by_case("name", ACTIVATIONS)
 def test_backward_is_the_slope_of_forward(bk, name):
     x, bias = inputs()
     upstream = np.random.default_rng(1).normal(size=x.shape)
@@ -54,7 +55,7 @@ def test_backward_is_the_slope_of_forward(bk, name):
     np.testing.assert_allclose(bk.to_numpy(result), upstream * slope, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@case_by_case("name", ACTIVATIONS)
 def test_extreme_inputs_give_no_nan(bk, name):
     x = np.array([[-1e4, -800.0, 800.0, 1e4]], np.float32)
     y = forward(bk, name, x, np.zeros(4, np.float32))

@@ -15,6 +15,7 @@ from fake_device import CROSSINGS, FakeDevice
 from host_cuda import cupy_on_host
 from pairwise import pairwise
 from scipy import sparse
+from tables import case_by_case
 
 from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
 from deepbelief.errors import BackendError
@@ -57,7 +58,7 @@ def filled(bk, shape, dtype, value=np.nan):
 # --- arrays in and out ---
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_arrays_survive_the_way_to_the_device_and_back(bk, dtype):
     x = np.arange(12, dtype=dtype).reshape(3, 4).T
     on_device = bk.asarray(x)
@@ -74,7 +75,7 @@ def test_numpy_arrays_are_not_copied():
     assert get_backend("numpy").asarray(x) is x
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_take_gathers_rows_into_out(bk, dtype):
     rows = np.random.default_rng(0).random((50, 7)).astype(dtype)
     index = np.array([49, 0, 3, 3, 17])
@@ -131,7 +132,7 @@ def test_sigmoid_of_nan_is_nan(bk):
     assert np.isnan(bk.to_numpy(bk.sigmoid(filled(bk, (2, 2), np.float32)))).all()
 
 
-@pytest.mark.parametrize("width", [1, 7, 8, 17, 64, 100])
+@case_by_case("width", [1, 7, 8, 17, 64, 100])
 @ON_NUMPY
 def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
     values = np.random.default_rng(5).normal(0, 5, 97).astype(np.float32)
@@ -188,7 +189,7 @@ def test_a_library_without_the_functions_is_not_used(monkeypatch):
     assert LOAD.__wrapped__() is None
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "call",
     [
         lambda bk, a: bk.sigmoid(a(4, 3), a(2)),
@@ -208,7 +209,7 @@ def test_arrays_that_do_not_fit_are_refused(bk, call):
 
 
 @pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
-@pytest.mark.parametrize("name", list(loops.ARGUMENTS))
+@case_by_case("name", list(loops.ARGUMENTS))
 def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
     found = LOAD()
     assert loops.is_right(found)
@@ -373,7 +374,7 @@ def test_the_blas_that_numpy_brings_is_found():
     assert blas.load("e") is None
 
 
-@pytest.mark.parametrize("size", SIZES)
+@case_by_case("size", SIZES)
 def test_momentum_step_reaches_every_element(bk, size):
     w, velocity, grad = (filled(bk, (size,), np.float32, value) for value in (1.0, 2.0, 4.0))
     bk.momentum_step(w, velocity, grad, 0.25, 0.5, 1.0, True)
@@ -385,7 +386,7 @@ def test_momentum_step_reaches_every_element(bk, size):
 # --- nothing, and rows that are mostly zeros ---
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_nothing_is_done_to_empty_arrays(bk, dtype):
     empty, bias, out = (filled(bk, shape, dtype) for shape in ((0, 3), (3,), (3,)))
     rng = bk.rng(stream(14))
@@ -478,7 +479,7 @@ def test_float32_draws_have_their_probability_exactly(monkeypatch):
 
 
 @pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
-@pytest.mark.parametrize("size", [1, 15, 16, 17, 4095, 4096, 4097, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77])
+@case_by_case("size", [1, 15, 16, 17, 4095, 4096, 4097, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 77])
 def test_compiled_loops_draw_what_numpy_draws(monkeypatch, size):
     p = np.random.default_rng(10).random(size).astype(np.float32)
     results = []
@@ -491,8 +492,8 @@ def test_compiled_loops_draw_what_numpy_draws(monkeypatch, size):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("method", ["uniform", "normal", "bernoulli"])
-@pytest.mark.parametrize("size", [1, 6, BLOCK + 3])
+@case_by_case("method", ["uniform", "normal", "bernoulli"])
+@case_by_case("size", [1, 6, BLOCK + 3])
 def test_both_precisions_draw_the_same_numbers(bk, method, size):
     p = np.random.default_rng(12).random(size, np.float32)
     drawn = []
@@ -508,7 +509,7 @@ def test_both_precisions_draw_the_same_numbers(bk, method, size):
     assert len(np.unique(drawn[1])) == min(size, 2 if method == "bernoulli" else size)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_uniform_draws_fill_the_interval(bk, dtype):
     n = 200_000
     x = draw(bk, "uniform", (n,), dtype)
@@ -518,7 +519,7 @@ def test_uniform_draws_fill_the_interval(bk, dtype):
     assert (np.abs(counts / n - 0.05) <= SIGMAS * math.sqrt(0.05 * 0.95 / n)).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_normal_draws_have_the_moments_of_the_normal(bk, dtype):
     n = 200_000
     x = draw(bk, "normal", (n,), dtype).astype(np.float64)
@@ -542,7 +543,7 @@ def test_a_stream_goes_on(bk):
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_a_stream_goes_on_from_where_another_stood(bk, dtype):
     """Its state survives a file, and is no part of the stream that goes on."""
 
@@ -641,7 +642,7 @@ def test_cupy_says_what_is_missing(monkeypatch, cupy, says):
 # --- the fake device itself must refuse ---
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "mix",
     [
         lambda d, h, xp: d + h,

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from cli_runs import good
+from tables import case_by_case
 
 from deepbelief import RBM
 from deepbelief.backends import Product, bfloat16, get_backend
@@ -71,8 +72,8 @@ def test_infinities_and_nan_stay():
     np.testing.assert_array_equal(widened(bfloat16.rounded(x)), x)
 
 
-@pytest.mark.parametrize("left_by_columns", [False, True])
-@pytest.mark.parametrize("right_by_columns", [False, True])
+@case_by_case("left_by_columns", [False, True])
+@case_by_case("right_by_columns", [False, True])
 def test_products_of_whole_numbers_are_exact(products, left_by_columns, right_by_columns):
     rng = np.random.default_rng(1)
     left, right = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((20, 30), (30, 7)))
@@ -90,7 +91,7 @@ def test_factors_are_rounded_and_sums_are_not(products):
     assert NumpyBackend(products).matmul(left, right)[0, 0] == 258
 
 
-@pytest.mark.parametrize("given", ["float64", "row", "strided"])
+@case_by_case("given", ["float64", "row", "strided"])
 def test_other_arrays_are_multiplied_as_they_are(products, given):
     rng = np.random.default_rng(2)
     left, right = rng.normal(size=(6, 8)), rng.normal(size=(8, 5))
@@ -101,8 +102,8 @@ def test_other_arrays_are_multiplied_as_they_are(products, given):
     np.testing.assert_array_equal(NumpyBackend(products).matmul(left, right), left @ right)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("decay", [0.0, 0.25])
+@case_by_case("nesterov", [False, True])
+@case_by_case("decay", [0.0, 0.25])
 def test_a_step_by_a_product_is_the_step_by_its_array(products, nesterov, decay):
     rng = np.random.default_rng(3)
     left, right, w, velocity = (

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_device import FakeDevice
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, save
 from deepbelief.checkpoints import locked, remove
@@ -395,8 +396,8 @@ def left(path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and links")
-@pytest.mark.parametrize("name", ["run.h5", "run.h5.previous", "run.h5.lock"])
-@pytest.mark.parametrize("kind", ["text", "model", "damaged model", "empty", "link", "folder", "pipe"])
+@case_by_case("name", ["run.h5", "run.h5.previous", "run.h5.lock"])
+@case_by_case("kind", ["text", "model", "damaged model", "empty", "link", "folder", "pipe"])
 def test_another_file_is_never_replaced_or_removed(tmp_path, kind, name):
     another_file(tmp_path / name, kind)
     if name == "run.h5.lock" and kind == "empty":
@@ -492,7 +493,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(WRONG)))
+@case_by_case("number", range(len(WRONG)))
 def test_a_checkpoint_of_wrong_contents_names_the_file_and_the_element(tmp_path, number):
     change, match = WRONG[number]
     file = interrupted(tmp_path, 6)
@@ -593,13 +594,13 @@ def test_two_libraries_of_matrix_products_are_told_apart_in_any_order(monkeypatc
     assert len(differences(found[0], found[3])) == 2
 
 
-@pytest.mark.parametrize("every", ["often", "0 s", "-1", "3 weeks", True, ""])
+@case_by_case("every", ["often", "0 s", "-1", "3 weeks", True, ""])
 def test_intervals_that_are_none(every):
     with pytest.raises(SettingError, match="written every '10 min'"):
         CheckpointFile("run.h5", every=every)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("every", "written"), [("1 update", 8), ("2 updates", 4), (1, 4), ("2 epochs", 2), ("1 h", 2), ("0.0000001 s", 8)]
 )
 def test_how_often_it_is_written(tmp_path, every, written, monkeypatch):

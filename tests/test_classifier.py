@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import cross_val_score, train_test_split
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, RBMClassifier, save
 from deepbelief.backends import get_backend
@@ -101,7 +102,7 @@ def test_fine_tuning_starts_from_the_pretrained_stack_with_an_empty_head(data, s
     assert not any(a.any() for a in head)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("y", "unlabeled", "known"),
     [
         ([0, 1, -1, 1], "auto", [1, 1, 0, 1]),
@@ -160,12 +161,12 @@ def with_missing(kind):
     return made[kind](), (words if text else known)[~gone], ~gone
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "kind",
     ["float NaN", "list of None", "huge and None", "object -1", "texts and -1", "texts and '-1'", "texts and NaN",
      "empty texts", "Int64", "boolean", "string", "category", "masked"],
 )  # fmt: skip
-@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
+@case_by_case("make", [DBNClassifier, RBMClassifier])
 def test_missing_labels_of_every_kind_are_left_out(data, stack, kind, make):
     y, known, index = with_missing(kind)
     X = data[0]
@@ -458,7 +459,7 @@ def test_round_trip_between_stack_and_layers_is_what_fit_uses(data, stack):
     assert isinstance(clf.pretrained_stack_, Stack)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("activation", "limit"),
     [
         ("auto", lambda n, m: 4 * np.sqrt(6 / (n + m))), ("sigmoid", lambda n, m: 4 * np.sqrt(6 / (n + m))),
@@ -531,7 +532,7 @@ def test_a_fit_that_learned_nothing_says_so():
         DBNRegressor((16,), dropout=0.5, max_iter=10, random_state=0).fit(X, rng.normal(size=400))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("trained", "given", "told"),
     [
         (lambda X: X / 255, lambda X: X, "255 times"),

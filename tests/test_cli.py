@@ -8,6 +8,7 @@ import click
 import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, ROOT, good, process, put_model, run
+from tables import case_by_case
 
 import deepbelief
 from deepbelief import hdf5
@@ -23,7 +24,7 @@ def test_every_command_is_listed_with_a_line():
         assert re.search(rf"^  {name} +\w", listed, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@case_by_case("name", COMMANDS)
 def test_every_help_shows_an_example_that_parses(name):
     from deepbelief.cli import cli
 
@@ -36,7 +37,7 @@ def test_every_help_shows_an_example_that_parses(name):
         command.make_context(words[0], words[1:])  # raises UsageError for what is no option
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@case_by_case("name", COMMANDS)
 def test_every_option_says_what_it_does(name):
     from deepbelief.cli import cli
 
@@ -108,7 +109,7 @@ def test_wrong_paths_and_options_are_answered_without_heavy_imports(tmp_path, ar
     assert done.stdout == "HEAVY\n"
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("command", "option", "registry"),
     [
         ("pretrain", "--gradient", "deepbelief.gradients:GRADIENTS"),

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from cli_runs import TINY, bad, good, run
+from tables import case_by_case
 
 from deepbelief.cli._progress import PlainReporter
 
@@ -43,7 +44,7 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5"]
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("options", "told"),
     [
         (("--workers", 2, "--scheduler", "tcp://127.0.0.1:1"), "leave one of the two out"),

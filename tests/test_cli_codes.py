@@ -127,12 +127,12 @@ def test_minmax_scaled_rows_come_back_in_the_units_of_the_data(folder):
     np.save("table.npy", table)
     shape = ("--scale", "minmax", "--autoencoder", "--layers", "16,3", "--epochs", "5", "--quiet", "--seed", "1")
     good("pretrain", "table.npy", *shape, "--out", "t.h5")
-    good("finetune", "t.h5", "--solver", "adam", "--learning-rate", "0.03", "--quiet", "--seed", "1")
+    good("finetune", "t.h5", "--solver", "adam", "--learning-rate", "0.03", "--quiet", "--seed", "1", "--epochs", "300")
     good("encode", "t-tuned.h5", "table.npy", "--out", "c.npy")
     good("decode", "t-tuned.h5", "c.npy", "--out", "back.npy")
     off = np.abs(np.load("back.npy") - table).mean(axis=0) / np.ptp(table, axis=0)
     # Column means are off by 0.25; values that stayed in [0, 1] by 0.23, 1.5 and 500.
-    assert (off < 0.2).all()
+    assert (off < 0.1).all()
 
 
 def test_a_pretrained_model_decodes_by_its_means_and_a_classifier_does_not(folder, tmp_path):

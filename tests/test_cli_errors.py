@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, load, save
 from deepbelief.cli._files import check_outputs
@@ -91,7 +92,7 @@ def npy_bytes():
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", DATA)
+@case_by_case("name", DATA)
 def test_bad_data_in_training(tmp_path, name):
     make, message = DATA[name]
     make(name)
@@ -101,8 +102,8 @@ def test_bad_data_in_training(tmp_path, name):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
-@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@case_by_case("command", ["finetune", "evaluate", "predict", "encode"])
+@case_by_case("value", [np.nan, -np.inf])
 def test_values_that_are_not_finite_are_found_in_use(tmp_path, command, value):
     path = put_model(tmp_path, "classifier")
     np.savez("rows.npz", X=with_value(value), y=load_digits().target[:60])
@@ -427,9 +428,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"), SETTINGS, ids=lambda words: " ".join(words) if type(words) is tuple else ""
-)
+@case_by_case(("words", "message"), SETTINGS)
 def test_settings_out_of_bounds(tmp_path, words, message):
     assert message in bad("pretrain", "digits", "--limit", 50, "--layers", 4, "--log", "log", *words)
     assert snapshot(tmp_path) == {}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, process, put_model, snapshot
 from rich.console import Console
+from tables import case_by_case
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals"),
@@ -196,7 +197,7 @@ def test_going_on_with_fine_tuning_counts_from_one():
     assert pace.at(12) == (2, 2)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("value", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"),
                         (3599.4, "59 min 59 s"), (3599.6, "1 h 00 min"), (7384, "2 h 03 min")]
 )  # fmt: skip
@@ -207,16 +208,16 @@ def test_durations(value, text):
 
 
 def test_help_is_quick(tmp_path):
-    process("--help")
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        assert process("--help", cwd=tmp_path).returncode == 0
-        times.append(time.perf_counter() - began)
-    bare = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
-    bare = time.perf_counter() - bare
-    assert min(times) < 0.5 + bare
+    """In processor time, which other processes do not lengthen as they do the time on the clock."""
+
+    def used(command):
+        before = os.times()
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=ENVIRONMENT)
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
+
+    bare = used([sys.executable, "-c", "pass"])
+    assert min(used([*COMMAND, "--help"]) for _ in range(2)) < 0.5 + bare
 
 
 def test_the_log_of_an_interrupted_run_is_whole_lines(tmp_path):

@@ -220,13 +220,14 @@ def test_hostile_texts_stay_texts(tmp_path, digits):
     classes = np.array([HOSTILE, "b"])
     y = classes[load_digits().target[:60] % 2]
     clf = DBNClassifier((3,), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(X, y)
-    clf.feature_names_in_ = np.array([HOSTILE + "$\\frac{" * (i == 0) + str(i) for i in range(10)], object)
+    names = [(HOSTILE + "$\\frac{" * (i == 0) + str(i)).replace("\n", " ") for i in range(10)]
+    clf.feature_names_in_ = np.array(names, object)
     clf.history_ += [{"phase": HOSTILE, "epoch": 1, "loss": 1.0, HOSTILE: 1.0}]
     name = "<img src=x onerror=alert(3)>&amp;.h5"
     data = {"source": HOSTILE, HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]}
     metadata = {HOSTILE: HOSTILE, "data": data, "list": [HOSTILE]}
     save(clf, name, metadata=metadata)
-    header = ",".join('"' + f"{HOSTILE}{i}".replace('"', '""').replace("\n", " ") + '"' for i in range(10))
+    header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
     np.savetxt("x.csv", X, "%.6f", ",", header=header, comments="", encoding="utf-8")
     for words in ([], ["x.csv"]):
         page = report(name, *words)
@@ -379,7 +380,8 @@ def test_names_of_columns_stand_beside_the_weights(digits):
     page, dbn = report("t.h5"), load("t.h5")
     named = expected(plot_receptive_fields(dbn, feature_names=["one", "two", "three", "four"]))
     assert page.pictures["Receptive fields"][0][1:] == named
-    assert named != expected(plot_receptive_fields(dbn))
+    assert named == expected(plot_receptive_fields(dbn))  # the model keeps the names of its columns
+    assert named != expected(plot_receptive_fields(dbn, feature_names=["four", "three", "two", "one"]))
 
 
 def test_images_of_other_shapes(digits):

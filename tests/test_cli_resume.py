@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from cli_runs import TINY, bad, good, put_model, run, snapshot
+from tables import case_by_case
 
 from deepbelief import load
 from deepbelief.checkpoints import locked
@@ -216,8 +217,8 @@ def test_no_such_checkpoint(folder):
     assert run("finetune").exit_code == 2
 
 
-@pytest.mark.parametrize("force", [(), ("--force",)])
-@pytest.mark.parametrize("name", ["thesis.txt", "dbn.h5", "m.ckpt.h5"])
+@case_by_case("force", [(), ("--force",)])
+@case_by_case("name", ["thesis.txt", "dbn.h5", "m.ckpt.h5"])
 def test_another_file_is_no_checkpoint(folder, name, force):
     """Given by name, or there by chance where the checkpoint of --out m.h5 lies."""
     put_model(folder, "dbn")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_runs import bad, good, put_model
 from matplotlib.image import imread
+from tables import case_by_case
 
 from deepbelief import RecurrentRBM, load
 from deepbelief.plotting import plot_sequence
@@ -33,7 +34,7 @@ def train(*more, data="songs.npz:roll", out="m.h5"):
     return good("pretrain", data, *SHORT, "--out", out, "--force", *more)
 
 
-@pytest.mark.parametrize(("data", "lengths"), [
+@case_by_case(("data", "lengths"), [
     ("songs.npz:roll", "offsets"), ("songs.npz:roll", "lengths"), ("songs.npz:roll", "lengths.npy"),
     ("songs.npz:roll", "lengths.csv"), ("songs.npz:roll", "songs.npz:offsets"), ("songs.h5:roll", "lengths"),
 ])  # fmt: skip
@@ -80,7 +81,7 @@ def test_samples_are_the_models_and_a_picture_has_time_from_left_to_right():
     np.testing.assert_array_equal(image, np.load("s.npy").T[::-1])
 
 
-@pytest.mark.parametrize(("more", "match"), [
+@case_by_case(("more", "match"), [
     (("--lengths", "offset"), "no array 'offset'; there are: roll, offsets"),
     (("--lengths", "wrong"), "offsets end at 31, but there are 30 rows"),
     (("--lengths", "halves"), "lengths are integers"),

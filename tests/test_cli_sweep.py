@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_runs import bad, good, process, run, snapshot
 from rich.console import Console
+from tables import case_by_case
 
 from deepbelief.diagnostics import SweepRow
 
@@ -81,7 +82,7 @@ def test_where_no_rate_is_good_none_comes_next():
     assert "next" not in result.stdout
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("arguments", "words"),
     [
         (("--rates", "0.1,0.1"), "rates must be different numbers above 0.*got 0.1 2 times"),

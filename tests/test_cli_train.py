@@ -11,6 +11,7 @@ from cli_runs import TINY, bad, good, put_model, run, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, hdf5, load
 
@@ -290,7 +291,7 @@ def test_config_as_json():
     assert load("digits.h5").rbm.gradient == "pcd"
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "message"),
     [
         ("epoch = 3", "did you mean 'epochs'?"),

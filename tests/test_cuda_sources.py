@@ -12,6 +12,7 @@ import pytest
 from fake_device import device, raw
 from host_cuda import KERNEL, NUMBERS, RawModule, as_c, cupy_on_host, library, signatures
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.backends import get_backend, kernels
 from deepbelief.seeds import stream
@@ -123,14 +124,14 @@ def empty(shape, dtype):
     return device(np.full(shape, np.nan, dtype))
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("size", SIZES)
+@case_by_case("dtype", DTYPES)
 def test_uniform_draws_are_the_words_of_their_counters(bk, size, dtype):
     np.testing.assert_array_equal(raw(rng_at(bk).uniform(empty(size, dtype))), uniforms(size, dtype))
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("size", SIZES)
+@case_by_case("dtype", DTYPES)
 def test_bernoulli_draws_are_ones_where_a_uniform_one_is_less_than_their_probability(bk, size, dtype):
     u = uniforms(size, dtype)
     certain = ((np.full_like(u, p), ones) for p, ones in ((0, 0), (1, 1), (np.nan, 0)))
@@ -138,8 +139,8 @@ def test_bernoulli_draws_are_ones_where_a_uniform_one_is_less_than_their_probabi
         np.testing.assert_array_equal(raw(rng_at(bk).bernoulli(device(p), empty(size, dtype))), ones)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("size", SIZES)
+@case_by_case("dtype", DTYPES)
 def test_normal_draws_follow_box_and_muller(bk, size, dtype):
     even = size + size % 2
     u = uniforms(even, dtype).astype(np.float64)
@@ -169,8 +170,8 @@ def test_the_tails_of_normal_draws_end_where_the_words_do():
         np.testing.assert_allclose(radii, np.sqrt(2 * bits * np.log(2)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("method", ["uniform", "normal", "bernoulli"])
+@case_by_case("dtype", DTYPES)
+@case_by_case("method", ["uniform", "normal", "bernoulli"])
 def test_a_draw_takes_its_counters_and_no_others(bk, method, dtype):
     """Draws of 8, 5 and 3 elements are those of 8, 8 and 8, cut: nothing is used twice, nothing is left out."""
 
@@ -230,8 +231,8 @@ def launcher(kernel, ctype):
     return RawModule(code=kernels.SOURCE, name_expressions=kernels.NAMES).get_function(f"{kernel}<{ctype}>")
 
 
-@pytest.mark.parametrize("kernel", kernels.ELEMENTWISE)
-@pytest.mark.parametrize("ctype", ["float", "double"])
+@case_by_case("kernel", kernels.ELEMENTWISE)
+@case_by_case("ctype", ["float", "double"])
 def test_kernels_touch_their_arrays_and_nothing_beside_them(kernel, ctype):
     """Wherever arrays begin, results are those of arrays that begin where memory is read in one piece."""
     values = np.random.default_rng(8).random((4, 40)).astype(NUMBERS[ctype])
@@ -260,8 +261,8 @@ def at_the_end_of_memory(size, dtype):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no mprotect")
-@pytest.mark.parametrize("kernel", kernels.ELEMENTWISE)
-@pytest.mark.parametrize("ctype", ["float", "double"])
+@case_by_case("kernel", kernels.ELEMENTWISE)
+@case_by_case("ctype", ["float", "double"])
 def test_kernels_read_nothing_beyond_their_arrays(kernel, ctype):
     """A read ends the whole run of the tests."""
     for size in (2, 3, 5, 8, 11):
@@ -280,8 +281,8 @@ def test_memory_is_read_in_one_piece_only_where_that_is_allowed(ctype):
             assert allowed == (start % width == 0 and i + 4 <= n)
 
 
-@pytest.mark.parametrize("kernel", kernels.ELEMENTWISE)
-@pytest.mark.parametrize("ctype", ["float", "double"])
+@case_by_case("kernel", kernels.ELEMENTWISE)
+@case_by_case("ctype", ["float", "double"])
 def test_arrays_may_be_longer_than_32_bits_count(kernel, ctype):
     """Of arrays of 2**33 + 3 elements only the end is there, and only its block runs: as if there were no more."""
     threads, size = 128, 2**33 + 3

@@ -14,6 +14,7 @@ import scipy.sparse
 import sklearn.datasets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import case_by_case
 
 import deepbelief.sources.content as content_module
 import deepbelief.sources.text as text_module
@@ -57,7 +58,7 @@ def refused(tmp_path):
     return refuse
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("spec", "labels", "rows"),
     [
         ("digits.npy", "digits-labels.npy", slice(60)),
@@ -136,9 +137,9 @@ def test_built_in_digits_lie_in_the_unit_interval():
     np.testing.assert_array_equal(rows, rows_of(open_data("digits28")))
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-@pytest.mark.parametrize("by_variable", [True, False])
-@pytest.mark.parametrize("in_folder", [True, False])
+@case_by_case("name", ["mnist", "fashion-mnist"])
+@case_by_case("by_variable", [True, False])
+@case_by_case("in_folder", [True, False])
 def test_named_sets_come_from_a_folder(name, by_variable, in_folder, tmp_path, monkeypatch):
     folder = tmp_path / name if in_folder else tmp_path
     folder.mkdir(exist_ok=True)
@@ -204,10 +205,11 @@ def test_names_and_options_that_are_wrong():
             open_data(spec)
 
 
-@pytest.mark.parametrize(
-    ("code", "dtype"), [(0x08, ">u1"), (0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]
-)
-@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+DTYPES = [(0x08, ">u1"), (0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]
+
+
+@case_by_case("code, dtype", DTYPES)
+@case_by_case("compress", [bytes, gzip.compress])
 def test_idx_of_every_dtype(code, dtype, compress, tmp_path):
     array = np.arange(24).reshape(4, 2, 3)
     (tmp_path / "a.idx").write_bytes(compress(idx(array, code, dtype)))
@@ -253,7 +255,7 @@ def test_a_file_cut_in_half_is_told(name, refused):
     refused(name, whole[: len(whole) // 2])
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("name", "content", "words"),
     [
         ("a.npy", b"", "empty"),
@@ -299,7 +301,7 @@ def npz(**arrays):
 BOMB = {"a": object}
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("array", "words"),
     [
         (np.array([[1, "a"], [BOMB, 2]], dtype=object), "pickled"),

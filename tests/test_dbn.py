@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from exact import joint, tiny
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder
 from deepbelief.errors import DataError, DivergenceError, DivergenceWarning, SettingError
@@ -250,7 +251,7 @@ def test_passes_of_denoising_go_on_where_they_stopped(patterns):
     np.testing.assert_array_equal(twice.stack_.layers[0].W, once.stack_.layers[0].W)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "match"),
     [
         ({"pretraining": "denoisng"}, "did you mean 'denoising'"),
@@ -260,7 +261,7 @@ def test_passes_of_denoising_go_on_where_they_stopped(patterns):
         ({"corruption_level": "x"}, "corruption_level"),
     ],
 )
-@pytest.mark.parametrize("cls", [DBN, DBNClassifier, DeepAutoencoder])
+@case_by_case("cls", [DBN, DBNClassifier, DeepAutoencoder])
 def test_bad_kinds_of_pretraining_are_told_before_any_training(patterns, cls, settings, match):
     with pytest.raises(SettingError, match=match):
         cls((2,), **settings).fit(patterns, np.arange(60) % 2)

@@ -10,6 +10,7 @@ import pytest
 from conftest import BACKENDS
 from joblib import parallel_config
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief import (
     DBN,
@@ -371,7 +372,7 @@ class Steps(HardTanh):
         return bk.xp.sign(x)
 
 
-@pytest.mark.parametrize(("activation", "kink"), [(ReLU(), 0.0), (HardTanh(), 1.0), (HardTanh(), -1.0)])
+@case_by_case(("activation", "kink"), [(ReLU(), 0.0), (HardTanh(), 1.0), (HardTanh(), -1.0)])
 def test_elements_at_a_kink_are_skipped_and_counted(activation, kink, X, y, bk):
     """A unit whose input is exactly at a kink for one row: its bias, and its weights from inputs that are on."""
     (below, above), rows = stack().layers, X.copy()
@@ -428,7 +429,7 @@ class Hinge:
         return [np.array([float(self.place < 0), 3.0])]
 
 
-@pytest.mark.parametrize("share", [0, 0.1, 1 / 3, 0.5, 2 / 3, 0.9, -1 / 3, -0.7])
+@case_by_case("share", [0, 0.1, 1 / 3, 0.5, 2 / 3, 0.9, -1 / 3, -0.7])
 def test_a_kink_has_no_blind_spot(share):
     """Second differences alone miss the one at a third of the step, first differences alone the one at 0."""
     row = compare(Hinge(share * 1e-5), get_backend(), 2, np.random.default_rng(0)).rows[0]

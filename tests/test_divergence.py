@@ -8,6 +8,7 @@ import pytest
 from conftest import BACKENDS
 from layer_runs import bits, train, trainer_for
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.errors import DivergenceError
 
@@ -18,8 +19,8 @@ def diverging_rows():
     return np.random.default_rng(0).normal(0, 50, (60, 8)).astype(np.float32)
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("rate", [10.0, 1e5, 1e30])
+@case_by_case("gradient", ESTIMATORS)
+@case_by_case("rate", [10.0, 1e5, 1e30])
 def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, rate):
     rows = diverging_rows()
     trainer = trainer_for(bk, rows, visible="gaussian", gradient=gradient, learning_rate=rate, momentum=0.9)

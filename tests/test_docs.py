@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from tables import case_by_case
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -47,7 +48,7 @@ def test_python_on_a_page_runs(name, tmp_path, monkeypatch):
             exec(compile(block, f"{name}, block {number}", "exec"), scope)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@case_by_case("name", NAMES)
 def test_links_between_pages_lead_somewhere(name):
     page = DOCS / name
     for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8")):
@@ -56,7 +57,7 @@ def test_links_between_pages_lead_somewhere(name):
             assert path.is_file() or path.with_suffix(".rst").is_file(), f"{name} links to {target}"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@case_by_case("name", NAMES)
 def test_commands_on_a_page_exist(name):
     from deepbelief.cli import cli
 

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.activations import Activation
@@ -365,10 +366,8 @@ def test_a_search_over_the_learning_rate_of_pretraining(bits):
     assert lone.best_params_["learning_rate"] == 0.1
 
 
-@pytest.mark.parametrize("cls", [DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier])
-@pytest.mark.parametrize(
-    ("rbm", "fix"), [(None, r"got None\. Pass rbm=RBM\(\)"), ([RBM(), RBM()], "got a list. Give one")]
-)
+@case_by_case("cls", [DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier])
+@case_by_case(("rbm", "fix"), [(None, r"got None\. Pass rbm=RBM\(\)"), ([RBM(), RBM()], "got a list. Give one")])
 def test_settings_of_a_template_that_is_not_there_are_one_clear_line(cls, rbm, fix, bits):
     model = cls(rbm=rbm)
     with pytest.raises(SettingError, match=rf"`rbm__learning_rate` needs one RBM as `rbm`, {fix}"):
@@ -498,7 +497,7 @@ BAD = (
 )
 
 
-@pytest.mark.parametrize(("cls", "name", "value", "match"), BAD, ids=lambda p: getattr(p, "__name__", None))
+@case_by_case(("cls", "name", "value", "match"), BAD)
 def test_a_bad_setting_is_one_clear_line_before_any_training(cls, name, value, match, bits, monkeypatch):
     monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
     settings = {"n_components": 3} if cls is RBM else {"hidden_layer_sizes": (6, 5)}
@@ -524,16 +523,14 @@ def test_settings_that_contradict_each_other(settings, match, bits, monkeypatch)
             cls((6, 5), **settings).fit(*bits)
 
 
-@pytest.mark.parametrize(("name", "value", "match"), {bad[0]: bad for bad in BAD_RBM}.values())
+@case_by_case(("name", "value", "match"), {bad[0]: bad for bad in BAD_RBM}.values())
 def test_bad_settings_of_a_template_are_found_too(name, value, match, bits, monkeypatch):
     monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises(SettingError, match=match):
         DBN((6,), rbm=RBM(**{name: value})).fit(bits[0])
 
 
-@pytest.mark.parametrize(
-    ("cls", "value", "match"), in_turn(CLASSES, [("numpi", "did you mean 'numpy'"), (3, "numpy, cupy")] * 3)
-)
+@case_by_case(("cls", "value", "match"), in_turn(CLASSES, [("numpi", "did you mean 'numpy'"), (3, "numpy, cupy")] * 3))
 def test_unknown_backends(cls, value, match, bits):
     with pytest.raises(BackendError, match=match):
         cls(backend=value).fit(*bits)
@@ -569,7 +566,7 @@ class OnlyValues:
         pass
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "missing"),
     [
         ({"activation": OnlyForward()}, "activation=OnlyForward must define initial_limit, backward"),

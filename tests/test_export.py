@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.activations import ACTIVATIONS
@@ -105,7 +106,7 @@ def test_torch_computes_the_same(name):
     close(outputs_of(model, rows)[0], theirs, rows)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "name",
     [
         "autoencoder",
@@ -163,7 +164,7 @@ def test_an_onnx_model_runs_without_this_package(tmp_path):
     assert done.stdout.split() == model.predict(rows).tolist()
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@case_by_case("name", MAKERS)
 def test_arrays_follow_their_description(name, tmp_path):
     model, rows = fitted(name)
     to_npz(model, tmp_path / "model.npz")
@@ -192,7 +193,7 @@ def test_arrays_follow_their_description(name, tmp_path):
         close(ours, theirs, rows)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "name",
     ["classifier sigmoid", "classifier relu", "classifier tanh", "binary classifier", "labels", "regressor",
      "regressor of two", "classifier of standardised rows"],
@@ -216,8 +217,8 @@ def test_scikit_learn_networks_refuse_what_they_lack(name, reason):
         to_mlp(fitted(name)[0])
 
 
-@pytest.mark.parametrize("activation", ["logistic", "relu", "tanh", "identity"])
-@pytest.mark.parametrize("kind", ["classes", "binary", "labels", "values", "columns"])
+@case_by_case("activation", ["logistic", "relu", "tanh", "identity"])
+@case_by_case("kind", ["classes", "binary", "labels", "values", "columns"])
 def test_scikit_learn_networks_come_in(kind, activation, tmp_path):
     targets = {
         "classes": Y,

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from sklearn.base import clone
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, gradient_check, load, save
 from deepbelief.checkpoints import CheckpointFile
@@ -253,7 +254,7 @@ def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):
         save(rbm(INSTANCES["component"]).fit(ROWS), tmp_path / "other.h5")
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("components", "line"),
     [
         (["slow-mean"], "unknown component 'slow-mean': .* did you mean 'slow_mean'"),

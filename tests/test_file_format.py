@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from fuzzing import CLASSES, GREY, LENGTHS, ROWS, TUNED, models
+from tables import case_by_case
 
 import deepbelief.hdf5
 from deepbelief import DBN, RBM, DBNClassifier, save
@@ -129,7 +130,7 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["classifier", "tasks", "labels", "relu", "tanh", "rectified"])
+@case_by_case("name", ["classifier", "tasks", "labels", "relu", "tanh", "rectified"])
 def test_a_classifier(name, tmp_path):
     made = {
         "relu": lambda: DBNClassifier((5, 4), activation="relu", learning_rate_init=0.01, **TUNED).fit(ROWS, CLASSES),
@@ -180,7 +181,7 @@ def test_a_model_of_sequences(name, tmp_path):
     close(found, model.transform(ROWS, lengths=LENGTHS))
 
 
-@pytest.mark.parametrize("name", sorted(models()))
+@case_by_case("name", sorted(models()))
 def test_all_that_a_file_contains_is_in_the_text(name, tmp_path):
     reader = read(models()[name], tmp_path)
     names = set(reader.attributes) | {name for layer in reader.layers for name in layer}

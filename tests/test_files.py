@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, hdf5, load, save
 from deepbelief.activations import Tanh
@@ -175,7 +176,7 @@ def test_dtypes_are_kept(data, tmp_path, dtype):
     assert load(tmp_path / "model.h5").predict_proba(data[0]).dtype == dtype
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "labels",
     [
         np.array([3, 5, 70000, -2]),
@@ -185,7 +186,6 @@ def test_dtypes_are_kept(data, tmp_path, dtype):
         np.array(["a", "ü", "", "long name"]),
         np.array(["a", "ü", "", "long name"], dtype=object),
     ],
-    ids=lambda labels: str(labels.dtype),
 )
 def test_class_labels_of_every_type(data, tmp_path, labels):
     X, y = data
@@ -295,7 +295,7 @@ def test_strategies_of_the_package_come_back(data, tmp_path, settings):
     assert (back.predict_proba(data[0]) == clf.predict_proba(data[0])).all()
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("gradient", "says"),
     [
         ({"strategy": "Popen", "settings": {"args": "ls"}}, "'Popen'"),
@@ -373,7 +373,7 @@ def refuse(model, match, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in COUNTS.items() for n in names])
+@case_by_case(("kind", "name"), [(k, n) for k, names in COUNTS.items() for n in names])
 def test_counters_that_do_not_count(files, kind, name, tmp_path):
     for value in ("x", -1, 1.5, float("nan"), float("inf"), None, True, [1], {}):
         refuse(changed(files[kind], "attributes", **{name: value}), f"{name}|features", tmp_path)
@@ -403,7 +403,7 @@ def test_classes_that_cannot_be(files, tmp_path):
     refuse(changed(files["labels"], "arrays", classes=np.arange(4)), "belongs", tmp_path)
 
 
-@pytest.mark.parametrize("targets", ["classes", "tasks", "labels", "values", None, 3, []])
+@case_by_case("targets", ["classes", "tasks", "labels", "values", None, 3, []])
 def test_targets_that_do_not_go_with_the_loss(files, targets, tmp_path):
     for kind in ("classifier", "tasks", "labels"):
         if targets != files[kind].attributes["targets"]:
@@ -482,7 +482,7 @@ BAD = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "name", "value"), BAD)
+@case_by_case(("kind", "name", "value"), BAD)
 def test_settings_in_a_file_are_checked(files, kind, name, value, tmp_path):
     refuse(
         changed(files[kind], "params", **{name: value}),
@@ -497,8 +497,8 @@ def test_a_state_without_units_is_refused(tmp_path):
     refuse(changed(model, "arrays", u0=np.zeros((), rnn.machine_.u0.dtype)), "u0 must have 1 dimension", tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder", "regressor"])
-@pytest.mark.parametrize("value", ["a path", 7, {"strategy": "CD", "settings": {}}])
+@case_by_case("kind", ["rbm-pcd-sparse", "dbn-list", "classifier", "autoencoder", "regressor"])
+@case_by_case("value", ["a path", 7, {"strategy": "CD", "settings": {}}])
 def test_settings_of_a_run_are_not_taken_from_a_file(files, kind, value):
     """A file cannot make the next fit write to a path, read one, print or use more memory."""
     plain = type(from_model_file(files[kind]))().get_params()

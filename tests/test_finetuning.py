@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from layer_runs import host
+from tables import case_by_case
 
 from deepbelief.activations import get_activation
 from deepbelief.errors import DivergenceError, SettingError
@@ -248,7 +249,7 @@ def test_a_momentum_ramp_counts_updates(problem, start, bk, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("setting", "rate"),
     [
         ({}, 0.2), ({"momentum": 0.5}, 0.2), ({"momentum": 0.99}, 0.02), ({"momentum": "ramp"}, 0.02),
@@ -270,7 +271,7 @@ class Scripted(FineTuner):
         return 0.0, self.scores[len(self.kept) - 1]
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("scores", "best", "epochs"),
     [
         ([0.1, 0.5, 0.4, 0.4, 0.4, 0.9], 1, 5),  # three epochs without a better one
@@ -312,8 +313,8 @@ def test_a_rate_that_is_far_too_large_is_an_error_with_one_to_try(problem, start
         run(start, labelled(*problem), bk, replace(PLAIN, learning_rate_init=1e30))
 
 
-@pytest.mark.parametrize("batch_size", [8, N])  # with N the loss of the bad epoch is that before its only update
-@pytest.mark.parametrize("burst", [1e9, 1e300])
+@case_by_case("batch_size", [8, N])  # with N the loss of the bad epoch is that before its only update
+@case_by_case("burst", [1e9, 1e300])
 def test_divergence_later_keeps_the_last_good_epoch(problem, start, bk, batch_size, burst):
     def explode(position):
         return 1.0 if position < 0.5 else burst

@@ -6,6 +6,7 @@ import pytest
 from conftest import BACKENDS
 from layer_runs import host
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.gradients import (
@@ -127,7 +128,7 @@ def test_each_step_of_contrastive_divergence_counts(bk):
 # --- the positive phase ---
 
 
-@pytest.mark.parametrize("estimator", [CD(), CD(3), PCD(0)], ids=["cd", "cd3", "pcd"])
+@case_by_case("estimator", [CD(), CD(3), PCD(0)])
 def test_minibatches_of_an_epoch_add_up_to_the_whole(bk, estimator):
     """With one set of chains (PCD) or rows whose phases agree (CD) every row weighs the same, the short batch's too."""
     weights, rows = exact.tiny(), data_rows(50)
@@ -162,7 +163,7 @@ def test_observers_see_the_hidden_means_of_the_minibatch(bk):
 # --- persistent chains ---
 
 
-@pytest.mark.parametrize("copies", [1, 3, 40])
+@case_by_case("copies", [1, 3, 40])
 def test_gradients_do_not_depend_on_the_number_of_chains(bk, copies):
     weights, rows = exact.tiny(), data_rows(30)
     chains = bk.to_numpy(started(bk, PCD(0), weights, 6)["chains"])
@@ -223,7 +224,7 @@ def test_chains_go_on_from_where_they_were_whatever_the_data(bk):
     np.testing.assert_array_equal(bk.to_numpy(state["chains"]), half)
 
 
-@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "rectified"])
+@case_by_case("hidden", ["bernoulli", "gaussian", "rectified"])
 def test_chains_start_at_the_hidden_biases(bk, hidden):
     weights = exact.tiny(hidden=hidden)
     n = 20_000
@@ -528,7 +529,7 @@ def test_tempering_refuses_what_it_cannot_do(bk):
 OF_MODELS = [CD(2), MFCD(2), PCD(2), FPCD(2), PT(2, n_temperatures=3), PTT(2, reject=0), Exact()]
 
 
-@pytest.mark.parametrize("estimator", OF_MODELS, ids=repr)
+@case_by_case("estimator", OF_MODELS)
 def test_centred_gradients_are_those_of_centred_units(bk, estimator):
     """Of W: <(v - mu)(h - lambda)> of the model less that of the data; those of the biases stay."""
     weights, rows = exact.tiny(), data_rows(30)

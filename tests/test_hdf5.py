@@ -22,6 +22,7 @@ from hdf5_files import assert_same, layer, refused, same, small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tables import case_by_case
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5 import ModelFile, check_writable, describe, envelope, read, reading, replacing, write
@@ -304,8 +305,8 @@ def test_a_reader_that_has_the_old_file_open_keeps_it(path):
     assert leftovers(path.parent) == []
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
-@pytest.mark.parametrize("step", ["fsync", "rename"])
+@case_by_case("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
+@case_by_case("step", ["fsync", "rename"])
 def test_a_failure_midway_leaves_the_old_file(path, monkeypatch, error, step):
     write(path, small())
     old = path.read_bytes()
@@ -501,7 +502,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("change", "match"), BAD, ids=[match for _, match in BAD])
+@case_by_case(("change", "match"), BAD)
 def test_what_a_file_cannot_hold_is_refused_before_anything_is_touched(path, change, match):
     with pytest.raises(DataError, match=match):
         write(path, replace(small(), **change))

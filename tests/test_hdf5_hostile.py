@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from hdf5_files import assert_same, edit, refused, seal, small
+from tables import case_by_case
 
 from deepbelief.errors import FileFormatError
 from deepbelief.hdf5 import read, reading, write
@@ -271,7 +272,7 @@ HOSTILE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HOSTILE)
+@case_by_case("name", HOSTILE)
 def test_a_hostile_file_is_refused(path, name):
     change, match = HOSTILE[name]
     edit(path, change)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from layer_runs import bits, train, trainer_for
 from sklearn.datasets import load_iris
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, rbm_health
 from deepbelief.errors import DataError, SettingError
@@ -40,7 +41,7 @@ def test_units_that_are_alike_for_all_rows(bk):
     assert [float(bk.to_numpy(share)) for share in idle_shares(bk, bk.asarray(h))] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize(("bias", "never", "always"), [(-30.0, 1.0, 0.0), (30.0, 0.0, 1.0), (0.0, 0.0, 0.0)])
+@case_by_case(("bias", "never", "always"), [(-30.0, 1.0, 0.0), (30.0, 0.0, 1.0), (0.0, 0.0, 0.0)])
 def test_an_epoch_tells_the_shares_of_its_monitored_rows(bk, bias, never, always):
     rows = bits(60)
     trainer = trainer_for(bk, rows, learning_rate=1e-9)
@@ -63,7 +64,7 @@ def test_a_healthy_run_gets_no_advice():
     assert len(findings(records())) == 5
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("columns", "check", "advice"),
     [
         (
@@ -85,7 +86,7 @@ def test_each_illness_is_found_by_its_own_check(columns, check, advice):
     assert advice in next(f.advice for f in findings(history) if f.check == check)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "columns",
     [
         {"update_ratio": [1.0] * 2 + [1e-3] * 12 + [1e-9] * 6},  # weights start tiny, rates end at 0

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from exact import energies, states, tiny, visible_states
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, Weights
 from deepbelief.errors import DataError, SettingError
@@ -80,8 +81,8 @@ def test_independent_units_are_filled_in_with_their_means():
         np.testing.assert_allclose(host.impute(known, method=method)[0], [1, means[1], 0, means[3]])
 
 
-@pytest.mark.parametrize("temperature", [0.5, 3.0])
-@pytest.mark.parametrize("clamped", [False, True])
+@case_by_case("temperature", [0.5, 3.0])
+@case_by_case("clamped", [False, True])
 def test_samples_have_the_temperature_and_what_is_held(temperature, clamped, bk):
     """4,000 chains of 60 steps: means within five of their own standard errors of exp(-E / T) by enumeration."""
     weights = tiny(5, 3, spread=1.2, seed=5)
@@ -148,7 +149,7 @@ def test_held_values_come_back_as_given(two_patterns):
     assert (two_patterns.sample(50, temperature=5) != two_patterns.sample(50, temperature=5)).any()
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("call", "error", "match"),
     [
         (lambda m: m.impute([[1, 0, 1, 0], [np.nan] * 4]), DataError, "row 1 has no value at all"),

@@ -10,6 +10,7 @@ from conftest import BACKENDS
 from fake_device import CROSSINGS, no_crossings
 from layer_runs import bits, host, train, trainer_for
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError
@@ -29,7 +30,7 @@ PERSISTENT = ("pcd", "fpcd", "pt", "ptt", "exact")
 # --- settings ---
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("n_rows", "batch_size", "n_iter"),
     [(2, 10, 100), (600, 12, 100), (1797, 35, 100), (5000, 100, 100), (60_000, 100, 10), (10**6, 100, 5)],
 )
@@ -39,7 +40,7 @@ def test_automatic_batches_and_epochs(n_rows, batch_size, n_iter):
     assert settings.n_iter == n_iter
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("visible", "hidden", "gradient", "n_visible", "rate"),
     [
         ("bernoulli", "bernoulli", "cd", 784, 0.1),
@@ -212,7 +213,7 @@ def test_gibbs_steps_grow_with_the_epochs(bk):
     assert len(steps) == 70
 
 
-@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt"])
+@case_by_case("gradient", ["pcd", "fpcd", "pt"])
 def test_there_are_as_many_chains_as_asked_for(bk, gradient):
     rows = bits()
     trainer = trainer_for(bk, rows, gradient=gradient, n_chains=23)
@@ -352,7 +353,7 @@ def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
     assert whole.export_state().epochs == 4
 
 
-@pytest.mark.parametrize("gradient", ALL)
+@case_by_case("gradient", ALL)
 def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     rows = bits()
     trainer = trainer_for(fake_device, rows, gradient=gradient, sparsity_target=0.1)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from exact import free_energy, tiny
+from tables import case_by_case
 
 from deepbelief import RBM
 from deepbelief.errors import SettingError
@@ -56,7 +57,7 @@ def test_grey_levels_are_expected_bits(bernoulli):
     np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("visible", "sizes"), [("softmax:3,2", (3, 2)), ("softmax:1,4", (1, 4)), ("softmax", (5,))])
+@case_by_case(("visible", "sizes"), [("softmax:3,2", (3, 2)), ("softmax:1,4", (1, 4)), ("softmax", (5,))])
 def test_a_softmax_group_is_one_unit(visible, sizes, bk):
     weights = tiny(5, 3, spread=1.5, visible=visible)
     choices = [np.eye(size) for size in sizes]
@@ -109,8 +110,8 @@ def test_large_weights_of_either_sign_stay_exact():
     np.testing.assert_allclose(pseudo_log_likelihood(weights, v), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1.0, 200.0, 800.0, 5000.0])
+@case_by_case("dtype", [np.float32, np.float64])
+@case_by_case("size", [1.0, 200.0, 800.0, 5000.0])
 def test_weights_of_any_size_have_the_conditionals_of_enumeration(size, dtype):
     weights = tiny(6, 3, spread=1.5)
     weights = Weights(*((size * a).astype(dtype) for a in (weights.W, weights.vbias, weights.hbias)))

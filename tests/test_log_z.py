@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from exact import log_likelihood as true_log_likelihood
 from exact import log_z, states, tiny, visible_states
+from tables import case_by_case
 
 from deepbelief import RBM, Weights
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
@@ -138,7 +139,7 @@ def two_modes(other, n_visible=20, n_hidden=30):
     return Weights(W, np.full(n_visible, -3.0), hbias)
 
 
-@pytest.mark.parametrize("other", [0.0, 1.0, 5.0])
+@case_by_case("other", [0.0, 1.0, 5.0])
 def test_a_mode_that_annealing_misses_from_one_start_is_found_from_another(other, bk):
     weights = two_modes(other)
     truth = 20 * np.log1p(np.exp(-3)) + np.logaddexp(0, other) + 29 * np.log(2)
@@ -189,7 +190,7 @@ def test_reverse_from_rows_says_that_it_is_an_indication():
     assert "indication" in str(estimate)
 
 
-@pytest.mark.parametrize("method", ["exact", "ais"])
+@case_by_case("method", ["exact", "ais"])
 @ALL
 def test_log_likelihood_of_rows(visible, n_visible, n_hidden, method):
     weights = tiny(n_visible, n_hidden, visible=visible)
@@ -230,7 +231,7 @@ def test_probabilities_of_all_rows_sum_to_one():
     assert np.exp(log_likelihood(weights, states(5)).rows).sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("betas", [0, -3, [0, 1, 1], [0.1, 1], [0, 0.5], [0, 0.6, 0.5, 1], [[0, 1]], True, [0]])
+@case_by_case("betas", [0, -3, [0, 1, 1], [0.1, 1], [0, 0.5], [0, 0.6, 0.5, 1], [[0, 1]], True, [0]])
 def test_betas_must_rise_from_0_to_1(betas):
     with pytest.raises(SettingError, match="betas"):
         ais_log_z(tiny(), betas=betas)

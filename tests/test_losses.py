@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.losses import LOSSES, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
@@ -36,7 +37,7 @@ def test_every_loss_is_tried():
     assert set(LOSSES) <= set(CASES)
 
 
-@pytest.mark.parametrize("name", CASES)
+@case_by_case("name", CASES)
 def test_the_gradient_is_the_slope_of_the_values(bk, name):
     loss, target = CASES[name]
     x, bias = inputs()
@@ -52,7 +53,7 @@ def test_the_gradient_is_the_slope_of_the_values(bk, name):
     assert np.abs(slope).max() > 0.1
 
 
-@pytest.mark.parametrize("name", CASES)
+@case_by_case("name", CASES)
 def test_there_is_one_value_per_row(bk, name):
     x, bias = inputs(np.float32)
     loss, target = CASES[name]

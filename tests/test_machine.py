@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_runs import host
+from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.machine import Layers, Machine, Workspace
@@ -100,7 +101,7 @@ def exact_gradient(bk, weights, data):
     return result
 
 
-@pytest.mark.parametrize("visible", KINDS)
+@case_by_case("visible", KINDS)
 def test_statistics_give_the_slope_of_the_exact_log_likelihood(bk, visible):
     weights = exact.tiny(visible=visible)
     data = rows_for(weights)
@@ -164,8 +165,8 @@ def test_sampling_leaves_the_means_where_they_are_asked_for(bk, side):
     assert set(np.unique(bk.to_numpy(states))) == {0, 1}
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("order", ["C", "F"])
+@case_by_case("dtype", [np.float32, np.float64])
+@case_by_case("order", ["C", "F"])
 def test_a_machine_never_moves_the_callers_values(bk, dtype, order):
     weights = exact.tiny(dtype=dtype)
     weights = Weights(np.asarray(weights.W, order=order), weights.vbias, weights.hbias)

@@ -7,6 +7,7 @@ import pytest
 from conftest import BACKENDS
 from layer_runs import host
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
@@ -39,8 +40,8 @@ def X():
     return np.random.default_rng(0).random((7, 6))
 
 
-@pytest.mark.parametrize("hidden", ["bernoulli", "rectified", "gaussian"])
-@pytest.mark.parametrize("scaled", [False, True])
+@case_by_case("hidden", ["bernoulli", "rectified", "gaussian"])
+@case_by_case("scaled", [False, True])
 def test_auto_computes_the_hidden_means_of_the_stack(hidden, scaled, X, bk):
     """The fold of the scaling between layers into the weights is exact; that of the data stays with the rows."""
     stack = random_stack(hidden, scaled=scaled)
@@ -232,7 +233,7 @@ class Scripted:
         return out
 
 
-@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@case_by_case("activation", list(ACTIVATIONS))
 def test_gradient_under_dropout_is_that_of_finite_differences_with_the_masks_held(activation, bk):
     rng = np.random.default_rng(6)
     n, shares = 8, (0.25, 0.5, 0.4)
@@ -336,8 +337,8 @@ def test_an_unrolled_stack_computes_the_means_up_and_down(code, visible, middle,
     np.testing.assert_allclose(bk.to_numpy(output), h, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("loss", [get_loss("cross_entropy"), SquaredError("sigmoid"), SquaredError()], ids=str)
+@case_by_case("tied", [False, True])
+@case_by_case("loss", [get_loss("cross_entropy"), SquaredError("sigmoid"), SquaredError()])
 def test_gradient_of_an_autoencoder_is_that_of_finite_differences(tied, loss, bk):
     rng = np.random.default_rng(1)
     hidden, head = unroll(tall_stack())

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy import sparse
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.errors import DataError, MissingExtraError, SettingError
@@ -417,7 +418,7 @@ FUNCTIONS = [
 ]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@case_by_case("function", FUNCTIONS)
 def test_axes_are_taken_and_given_back(function, dbn, X):
     figure = Figure()
     left, right = figure.subplots(1, 2)
@@ -468,7 +469,7 @@ def test_no_global_state_and_no_display():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@case_by_case("function", FUNCTIONS)
 def test_without_matplotlib_the_extra_is_named(function, dbn, X, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)

@@ -4,6 +4,7 @@ import exact
 import numpy as np
 import pytest
 import scipy.sparse
+from tables import case_by_case
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DivergenceError, SettingError
@@ -213,7 +214,7 @@ def test_gaussian_rows_are_standardised_on_the_way_in(bk):
     np.testing.assert_allclose(second.stack.layers[0].W, first.stack.layers[0].W, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("hidden", "visible", "standardised"),
     [("bernoulli", "bernoulli", False), ("gaussian", "gaussian", False), ("rectified", "gaussian", True)],
 )

@@ -10,6 +10,7 @@ from exact import tiny
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import BernoulliRBM
+from tables import case_by_case
 
 from deepbelief import DBN, RBM
 from deepbelief.backends.numpy_backend import NumpyBackend
@@ -215,7 +216,7 @@ def test_a_stream_of_a_few_rows_at_a_time_is_not_taken_for_divergence(X, n_rows)
     assert rbm.n_iter_ == -(-78 // n_rows)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("n_rows", "value"),
     [(30, 0.0), (30, 1.0), (30, 0.5), (2, 0.5), (2, 0.0), (2, 1.0)],
 )

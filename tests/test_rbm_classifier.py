@@ -5,6 +5,7 @@ import pytest
 from exact import energies, gradient, log_z, states, tiny, visible_states
 from scipy import sparse
 from sklearn.datasets import load_digits, load_iris
+from tables import case_by_case
 
 from deepbelief import RBM, RBMClassifier, Weights, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
@@ -154,7 +155,7 @@ def test_joined_rows():
         JoinedSource(as_source(np.eye(3)), as_source(np.eye(2)))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "y", "error", "match"),
     [
         ({}, [1, 1, 1, 1], DataError, "y has 1 class"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import exact
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
@@ -288,8 +289,8 @@ def test_each_frame_weighs_the_same_whatever_the_minibatches():
             np.testing.assert_allclose(gradient * scale, whole[name], rtol=1e-10, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("truncation", [1, 3, 100])
-@pytest.mark.parametrize("cell", CELLS)
+@case_by_case("truncation", [1, 3, 100])
+@case_by_case("cell", CELLS)
 def test_states_are_those_of_the_recurrence_written_out(cell, truncation, bk):
     w, X = random_weights(cell), random_rows()
     before, after = states_before(w, Rows(ArraySource(X), bk, X.dtype), LENGTHS, bk, truncation=truncation, lanes=2)
@@ -313,10 +314,10 @@ def test_a_frames_machine_has_the_biases_of_its_state(bk):
     np.testing.assert_allclose(energies, expected)
 
 
-@pytest.mark.parametrize(("lengths", "truncation", "batch_size"), [
+@case_by_case(("lengths", "truncation", "batch_size"), [
     ([5, 2, 3], 2, 2), ([1], 5, 3), ([7, 1, 1, 1, 9, 4], 3, 2), ([100, 3], 10, 4), ([4] * 9, 4, 4), ([6, 6], 1, 1),
 ])  # fmt: skip
-@pytest.mark.parametrize("seed", [0, 1])
+@case_by_case("seed", [0, 1])
 def test_a_plan_visits_every_frame_once_and_windows_in_their_order(lengths, truncation, batch_size, seed):
     lengths = np.array(lengths)
     order = np.random.default_rng(seed).permutation(len(lengths))
@@ -379,7 +380,7 @@ def test_clipping_shortens_a_gradient_and_keeps_its_direction():
     assert norms[0] @ norms[1] == pytest.approx(np.linalg.norm(norms[0]) * np.linalg.norm(norms[1]))
 
 
-@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt", "exact", PCD(2), NextFrame()])
+@case_by_case("gradient", ["pcd", "fpcd", "pt", "exact", PCD(2), NextFrame()])
 def test_estimators_that_cannot_work_for_frames_are_refused(gradient):
     from deepbelief.recurrent.phases import frame_gradient
 
@@ -387,7 +388,7 @@ def test_estimators_that_cannot_work_for_frames_are_refused(gradient):
         frame_gradient(gradient, 1)
 
 
-@pytest.mark.parametrize(("lengths", "match"), [
+@case_by_case(("lengths", "match"), [
     ([4, 5], "sum to 9 over 2 sequence.*10 rows"),
     ([4, 0, 6], r"sequence 1 \(from 0\) is empty"),
     ([9, 1], r"sequence 1 \(from 0\) has 1 frame.*at least 2"),

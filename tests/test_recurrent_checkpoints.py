@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from fake_device import FakeDevice
+from tables import case_by_case
 from test_checkpoints import Counter, StopAfter, Stopped, assert_same, explode, quick_disk, stop_everywhere
 
 from deepbelief import CheckpointFile, RecurrentRBM
@@ -88,8 +89,8 @@ CHANGED = ROWS.copy()
 CHANGED[24, 5] = 1 - CHANGED[24, 5]
 
 
-@pytest.mark.parametrize("when", ["frames", "recurrent net", "all"])
-@pytest.mark.parametrize(
+@case_by_case("when", ["frames", "recurrent net", "all"])
+@case_by_case(
     ("rows", "lengths", "line"),
     [(CHANGED, LENGTHS, "sha256 was"), (ROWS, [7, 2, 5, 11], "lengths was"),
      (ROWS, [7, 2, 16], "sequences was 4, is 3"), (ROWS, None, "sequences was 4, is 1"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.base import clone
+from tables import case_by_case
 from test_recurrent import frame_log_likelihoods, random_rows, random_weights
 
 from deepbelief import DBN, RBM, RecurrentRBM, load, save
@@ -135,7 +136,7 @@ def test_a_missing_value_is_named_by_sequence_and_frame(rows, lengths, match):
         short().fit(CYCLE).transform(broken, lengths)
 
 
-@pytest.mark.parametrize(("X", "lengths", "match"), [
+@case_by_case(("X", "lengths", "match"), [
     (CYCLE, [20, 20], "sum to 40 over 2 sequence.*45 rows"),
     (CYCLE, [45, 0], r"sequence 1 \(from 0\) is empty"),
     (CYCLE, [44, 1], r"sequence 1 \(from 0\) has 1 frame.*at least 2"),
@@ -177,7 +178,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "match"), BAD)
+@case_by_case(("name", "value", "match"), BAD)
 def test_a_bad_setting_is_one_clear_line_before_any_training(name, value, match, monkeypatch):
     monkeypatch.setattr("deepbelief.recurrent.training.run_epochs", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises(SettingError, match=match) as caught:
@@ -209,7 +210,7 @@ def driven(bk, n_hidden=6, *, visible="bernoulli", n=40):
     return w, states, RecurrentMachine(w, bk).driven_by(bk.asarray(states), Workspace(bk, np.float64))
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian", "softmax:3,2"])
+@case_by_case("visible", ["bernoulli", "gaussian", "softmax:3,2"])
 def test_log_z_of_each_frame_by_enumeration_and_by_annealing(visible, bk):
     import exact
     from test_recurrent import machine_at
@@ -224,9 +225,7 @@ def test_log_z_of_each_frame_by_enumeration_and_by_annealing(visible, bk):
     assert abs((found.log_z - true).mean()) < 4.5 * np.sqrt(found.variance.sum()) / 40 + 1e-6
 
 
-@pytest.mark.parametrize(
-    ("visible", "strength"), [("bernoulli", 1), ("bernoulli", 6), ("gaussian", 0.5), ("softmax:3,2", 1)]
-)
+@case_by_case(("visible", "strength"), [("bernoulli", 1), ("bernoulli", 6), ("gaussian", 0.5), ("softmax:3,2", 1)])
 def test_expected_frames_by_enumeration_and_by_annealing(visible, strength, bk):
     import exact
     from test_recurrent import machine_at

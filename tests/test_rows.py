@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import case_by_case
 from test_checkpoints import StopAfter, Stopped, assert_same, stop_everywhere
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder
@@ -77,8 +78,8 @@ def test_one_window_has_the_order_of_rows_in_memory():
     assert np.array_equal(order[0:50], np.random.default_rng(3).permutation(50))
 
 
-@pytest.mark.parametrize("limit", [10_000, 10**6, 2**31])
-@pytest.mark.parametrize("chunk", [1, 3, 50])
+@case_by_case("limit", [10_000, 10**6, 2**31])
+@case_by_case("chunk", [1, 3, 50])
 def test_windows_keep_to_the_limit(limit, chunk):
     windows = windows_for(10**6, 48, limit, chunk)
     assert 2 * 48 * windows.block * windows.blocks <= limit
@@ -266,7 +267,7 @@ def test_a_map_lets_go_of_what_was_read(tmp_path):
     assert ArraySource(table()).is_in_memory
 
 
-@pytest.mark.parametrize("limit", ["much", "1 KiB", 5, -1, True, "3 parsecs", 1.5])
+@case_by_case("limit", ["much", "1 KiB", 5, -1, True, "3 parsecs", 1.5])
 def test_limits_that_are_none(limit, monkeypatch):
     monkeypatch.setattr(rows_module, "LEAST_MEMORY", 2**20)
     with pytest.raises(SettingError, match="memory_limit must be bytes, or '512 MiB'"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.base import clone
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.errors import DataError, DataWarning, SettingError
@@ -85,7 +86,7 @@ def test_chains_and_likelihoods_are_in_the_units_of_the_data():
 # --- what auto is ---
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("rows", "names", "found"),
     [
         (np.array([[0, 255], [130, 7]], np.uint8), None, "bytes"),
@@ -176,7 +177,7 @@ def machine():
     return RBM(4, n_iter=2, random_state=0).fit(BITS)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@case_by_case("door", DOORS)
 def test_a_value_outside_the_domain_is_named_at_every_door(machine, door):
     with pytest.raises(DataError, match=r"row 5, column 3 \(both counted from 0\) is 7; Bernoulli units") as found:
         DOORS[door](machine)
@@ -211,8 +212,8 @@ def test_values_slightly_outside_are_clipped_with_a_warning(machine, convert):
 # --- files of early versions ---
 
 
-@pytest.mark.parametrize("kind", ["255", "minmax"])
-@pytest.mark.parametrize("make", ["dbn", "classifier", "autoencoder"])
+@case_by_case("kind", ["255", "minmax"])
+@case_by_case("make", ["dbn", "classifier", "autoencoder"])
 def test_the_scaling_in_the_metadata_of_an_old_file_becomes_part_of_the_model(make, kind, tmp_path):
     within, (mean, factor) = GREY / 255, MAPS[kind]
     for rows in (within, 9 * within - 4):  # Bernoulli and Gaussian units
@@ -229,8 +230,8 @@ def test_the_scaling_in_the_metadata_of_an_old_file_becomes_part_of_the_model(ma
 # --- what is shown, and what comes later ---
 
 
-@pytest.mark.parametrize("scale", ["none", "255"])
-@pytest.mark.parametrize("make", ["classifier", "from scratch", "regressor", "autoencoder"])
+@case_by_case("scale", ["none", "255"])
+@case_by_case("make", ["classifier", "from scratch", "regressor", "autoencoder"])
 def test_a_network_rebuilt_from_its_attributes_gives_the_same_outputs(make, scale):
     rows = GREY * np.linspace(1, 9, 16) + 5 if scale == "none" else GREY
     model = fitted(make, scale, rows)

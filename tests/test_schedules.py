@@ -2,6 +2,7 @@ import itertools
 import math
 
 import pytest
+from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.schedules import (
@@ -18,14 +19,14 @@ from deepbelief.schedules import (
 POSITIONS = [i / 20 for i in range(21)]
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@case_by_case("name", SCHEDULES)
 def test_schedules_start_at_one_and_never_rise(name):
     factors = [get_schedule(name)(p) for p in POSITIONS]
     assert factors[0] == 1
     assert all(0 <= b <= a for a, b in itertools.pairwise(factors))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("name", "truth"),
     [
         ("constant", lambda p: 1),
@@ -67,7 +68,7 @@ def test_schedules_take_settings():
             make(wrong)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("losses", "factor"),
     [
         ([], 1),

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import case_by_case
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.sources.frames import needs_schema
@@ -140,7 +141,7 @@ def test_order_of_columns_and_dropped_columns_do_not_matter():
     assert np.array_equal(schema.encode(turned), schema.encode(table), equal_nan=True)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("table", "message"),
     [
         ({"a": [None, None], "b": [1, 2]}, "column 'a' has no value at all"),
@@ -159,14 +160,13 @@ def test_tables_that_cannot_be_used_are_refused(table, message):
     assert isinstance(error.value, (DataError, ValueError))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "column",
     [
         pd.array([1, None, 3, 4], "Int64"), pd.array([True, None, False, True], "boolean"),
         pd.array(["a", None, "b", "a"], "string"), pd.Categorical(["a", None, "b", "a"]),
         pd.array([1.5, None, 2.5, 1.5], "Float64"), pd.array([1, None, 2, 1], "int64[pyarrow]"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_nullable_columns_come_back_in_their_type(column):
     table = pd.DataFrame({"x": column, "y": [1.0, 2.0, 3.0, 4.0]})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.errors import SettingError, SizingWarning
@@ -89,7 +90,7 @@ def test_a_suggestion_keeps_the_rules(n_features, n_samples, n_classes):
             assert size == least or abs(size / (share * n_features) - 1) <= 0.06
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("n_features", "hidden", "n_samples"),
     [
         (784, (500, 250), 60_000),
@@ -104,7 +105,7 @@ def test_a_suggestion_keeps_the_rules(n_features, n_samples, n_classes):
         (13, (100, 100), 178),
     ],
 )
-@pytest.mark.parametrize("known", [True, False], ids=["rows", "no rows"])
+@case_by_case("known", [True, False])
 def test_published_shapes_and_defaults_are_silent(n_features, hidden, n_samples, known):
     silent(n_features, hidden, n_samples=n_samples if known else None)
     if hidden[-1] <= 30:
@@ -181,9 +182,7 @@ def test_the_numbers_in_the_advice_are_right(n_features, autoencoder):
         assert f"at least {least} units" in advice
 
 
-@pytest.mark.parametrize(
-    ("n_samples", "most"), [(99, 2), (100, 3), (999, 3), (1_000, 4), (9_999, 4), (10_000, 6), (99_999, 6)]
-)
+@case_by_case(("n_samples", "most"), [(99, 2), (100, 3), (999, 3), (1_000, 4), (9_999, 4), (10_000, 6), (99_999, 6)])
 def test_more_depth_than_the_rows_carry(n_samples, most):
     silent(64, (100,) * most, n_samples=n_samples)
     advice = only_advice(64, (100,) * (most + 1), n_samples=n_samples)
@@ -222,7 +221,7 @@ def test_sizes_may_be_an_integer_or_any_sequence(sizes):
     silent(784, sizes)
 
 
-@pytest.mark.parametrize("sizes", [0, -5, 2.5, True, None, (), "auto", (500, 0), (500, -1), (500, 250.0), ("500",)])
+@case_by_case("sizes", [0, -5, 2.5, True, None, (), "auto", (500, 0), (500, -1), (500, 250.0), ("500",)])
 def test_bad_sizes_are_refused(sizes):
     with pytest.raises(SettingError, match="hidden_layer_sizes"):
         check_layer_sizes(784, sizes)
@@ -242,7 +241,7 @@ def test_bad_numbers_are_refused(bad):
         suggest_layer_sizes(784, 100, bad)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("batch_size", "n_rows", "least", "word"),
     [
         (1, 1000, 2, "matrix products waiting"),

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import case_by_case
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.sources import (
@@ -104,7 +105,7 @@ def test_taking_rows_equals_indexing(kind, dtype, folder, draw):
     np.testing.assert_array_equal(out, plain[rows])
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@case_by_case("kind", SOURCES)
 def test_blocks_are_all_rows_in_order(kind, folder):
     source, plain = make(kind, "f4", folder)
     parts = [block.copy() for block in blocks(source, 4)]
@@ -112,7 +113,7 @@ def test_blocks_are_all_rows_in_order(kind, folder):
     np.testing.assert_array_equal(np.concatenate(parts), plain)
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@case_by_case("kind", SOURCES)
 def test_indices_that_name_no_row_are_refused(kind, folder):
     source, plain = make(kind, "f4", folder)
     for rows in ([-1], [10**6], [0.5], [[0, 1]], [True] * N):
@@ -155,7 +156,7 @@ def test_sparse_rows_become_wider_on_demand():
     assert source.shape == (N, D)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("data", "words"),
     [
         (np.zeros(5), "shape (5,)"),
@@ -190,7 +191,7 @@ def test_a_damaged_hdf5_file_is_told_while_reading(tmp_path):
         source.take(slice(None))
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@case_by_case("kind", SOURCES)
 def test_statistics_of_columns(kind, folder):
     source, plain = make(kind, "f8", folder)
     columns = column_statistics(source, 4)
@@ -223,9 +224,9 @@ def test_statistics_of_float32_are_summed_in_float64():
     np.testing.assert_allclose(column_statistics(as_source(data)).mean, data.astype(np.float64).mean(0), rtol=1e-12)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("check", [column_statistics, partial(check_domain, unit=Bernoulli())])
-@pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_matrix])
+@case_by_case("value", [np.nan, np.inf, -np.inf])
+@case_by_case("check", [column_statistics, partial(check_domain, unit=Bernoulli())])
+@case_by_case("convert", [np.asarray, scipy.sparse.csr_matrix])
 def test_values_that_are_not_finite_are_named(value, check, convert):
     data = np.zeros((9, 4), np.float32)
     data[7, 2] = value

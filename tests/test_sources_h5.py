@@ -6,6 +6,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+from tables import case_by_case
 
 import deepbelief.sources.h5 as h5_module
 from deepbelief.datasets import open as open_data
@@ -55,10 +56,8 @@ def test_several_tables_need_a_name(path):
     assert "no dataset" in refused(path)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"compression": "gzip", "shuffle": True, "fletcher32": True}, {"chunks": (7, 3)}]
-)
-@pytest.mark.parametrize("dtype", ["u1", "?", "f4", "f8", ">i2", "f2"])
+@case_by_case("options", [{}, {"compression": "gzip", "shuffle": True, "fletcher32": True}, {"chunks": (7, 3)}])
+@case_by_case("dtype", ["u1", "?", "f4", "f8", ">i2", "f2"])
 def test_large_datasets_stay_in_the_file(path, options, dtype, monkeypatch):
     data = (X * 4).astype(dtype)
     with h5py.File(path, "w") as file:
@@ -150,7 +149,7 @@ def huge_plain(file, folder):
     file.create_dataset("X", (10**8, 1000), "f4")
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("make", "part", "words"),
     [
         (soft, "X", "link"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.datasets import load_svmlight_file
+from tables import case_by_case
 
 from deepbelief.errors import DataError
 from deepbelief.sources import read
@@ -44,7 +45,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@case_by_case("name", BOMBS)
 def test_files_that_expand_too_far_are_refused_at_once(name, tmp_path):
     write, words = BOMBS[name]
     write(tmp_path / name)

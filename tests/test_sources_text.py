@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import case_by_case
 
 import deepbelief.sources.text as text_module
 from deepbelief.datasets import open as open_data
@@ -70,17 +71,17 @@ def test_bytes_stay_bytes_and_other_numbers_become_float32(opened, monkeypatch):
     np.testing.assert_array_equal(rows_of(mixed), [[0, 255], [0.5, 2]])
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "scaling"),
     [("0,255\n", "none"), ("0,1\n", "none"), ("pixel1,pixel2\n0,255\n", "255"), (",".join(["0", "255"] * 32), "255")],
 )
-@pytest.mark.parametrize("chunk", [1, 2**20])
+@case_by_case("chunk", [1, 2**20])
 def test_auto_scale_of_text(text, scaling, chunk, opened, monkeypatch):
     monkeypatch.setattr(text_module, "CHUNK", chunk)
     assert opened(text, scale="auto").scaling == scaling
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "labels", "header", "expected"),
     [
         ("a,b\n1,2\n", None, ["a", "b"], [[1, 2]]),
@@ -104,7 +105,7 @@ def test_headers_and_labels(text, labels, header, expected, opened):
     np.testing.assert_array_equal(rows_of(dataset), np.array(expected, np.float32))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "words"),
     [
         ("1,2\n3,x\n", "line 2, column 2: 'x' is not a number"),
@@ -142,7 +143,7 @@ def test_headers_and_labels(text, labels, header, expected, opened):
         ("1,2\n3,1e300\n", "line 2, column 2: 1e300 is too large"),
     ],
 )
-@pytest.mark.parametrize(("pack", "chunk"), [(None, 2**20), (gzip.compress, 1)])
+@case_by_case(("pack", "chunk"), [(None, 2**20), (gzip.compress, 1)])
 def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypatch):
     monkeypatch.setattr(text_module, "CHUNK", chunk)
     with pytest.raises(DataError) as error:
@@ -180,7 +181,7 @@ def test_blank_lines_end_somewhere(opened, monkeypatch):
         opened("1\n" + "\n" * 60)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("cells", "expected"),
     [
         (["7", "-1"], np.array([7, -1])),

@@ -8,6 +8,7 @@ import scipy.sparse
 from conftest import BACKENDS
 from layer_runs import trainer_for
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier
 from deepbelief.backends import Product, get_backend
@@ -287,7 +288,7 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@case_by_case("door", DOORS)
 def test_damaged_matrices_are_refused_at_every_door(door):
     for kind, damage in itertools.product(("csr", "csc") if door == "source" else ("csr",), DAMAGES):
         good, bad = (sparse_bits(n=60, width=12, dtype=np.float32)[0].asformat(kind) for _ in range(2))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.activations import get_activation
@@ -51,8 +52,8 @@ def full_batch(bk, loss, targets, n=N, weights=None):
     return tuner.end_epoch(0)["loss"], arrays, tuner.network.host_params(), X
 
 
-@pytest.mark.parametrize("kind", ["tasks", "labels"])
-@pytest.mark.parametrize("weighted", [False, True])
+@case_by_case("kind", ["tasks", "labels"])
+@case_by_case("weighted", [False, True])
 def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(kind, weighted, bk):
     rng = np.random.default_rng(4)
     weights = rng.uniform(0, 2, N) if weighted else None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
@@ -68,7 +69,7 @@ def test_means(bk, spec, dtype):
     np.testing.assert_allclose(got, truth, rtol=40 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@case_by_case("spec", SPECS)
 def test_means_of_extreme_inputs_are_finite(bk, spec):
     x = np.array([[1e4, -1e4, 1e4, 1e4, -1e4, -1e4]] * 2, np.float32)
     got = mean(bk, get_unit(spec), x, np.zeros(WIDTH, np.float32))
@@ -94,7 +95,7 @@ def test_log_partition_sums_over_the_states(bk, dtype):
     np.testing.assert_allclose(log_partition(bk, Gaussian(), x), np.log(integral).sum(axis=1), rtol=rtol)
 
 
-@pytest.mark.parametrize("spec", TRACTABLE)
+@case_by_case("spec", TRACTABLE)
 def test_the_mean_is_the_derivative_of_the_log_partition(bk, spec):
     unit = get_unit(spec)
     x, bias = inputs(n=4)
@@ -106,7 +107,7 @@ def test_the_mean_is_the_derivative_of_the_log_partition(bk, spec):
     np.testing.assert_allclose(mean(bk, unit, x, bias), numeric, atol=1e-9)
 
 
-@pytest.mark.parametrize("spec", TRACTABLE)
+@case_by_case("spec", TRACTABLE)
 def test_log_partition_of_extreme_inputs_is_finite(bk, spec):
     x = np.array([[1e3, -1e3, 1e3, 1e3, -1e3, -1e3]])
     got = log_partition(bk, get_unit(spec), x)
@@ -117,7 +118,7 @@ def test_log_partition_of_extreme_inputs_is_finite(bk, spec):
     assert np.isfinite(got).all()
 
 
-@pytest.mark.parametrize("spec", TRACTABLE)
+@case_by_case("spec", TRACTABLE)
 def test_energy_of_a_state(bk, spec):
     v, b = inputs()
     got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
@@ -178,7 +179,7 @@ def test_rectified_samples_have_the_second_moment_of_their_noise(bk):
 GROUPS = {"softmax:2,3,1": (slice(0, 2), slice(2, 5), slice(5, 6)), "labelled:bernoulli,3": (slice(3, 6),)}
 
 
-@pytest.mark.parametrize("spec", ["bernoulli", *GROUPS])
+@case_by_case("spec", ["bernoulli", *GROUPS])
 def test_states_are_bits_with_one_on_in_each_group(bk, spec):
     _, states, _ = drawn(bk, spec, np.float32, 500)
     assert set(np.unique(states)) == {0, 1}
@@ -205,7 +206,7 @@ def test_units_draw_independently(bk):
         assert np.abs(correlation).max() <= SIGMAS / math.sqrt(n)
 
 
-@pytest.mark.parametrize("spec", TRACTABLE)
+@case_by_case("spec", TRACTABLE)
 def test_initial_biases_give_the_column_means(bk, spec):
     last = {"softmax:2,3,1": [0.2, 0.1, 0.7, 1.0], "labelled:gaussian,2": [0.2, 0.1, 0.4, 0.6]}
     means = np.array([0.3, 0.7, *last.get(spec, [0.9, 0.1, 0.7, 0.2])])
@@ -216,7 +217,7 @@ def test_initial_biases_give_the_column_means(bk, spec):
 # --- what is refused ---
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("spec", "rows", "place"),
     [
         ("bernoulli", [[0, 1], [0.5, 0.5]], None),
@@ -261,7 +262,7 @@ def test_rectified_units_have_no_energy(bk):
 # --- names ---
 
 
-@pytest.mark.parametrize("spec", [*SPECS, "softmax"])
+@case_by_case("spec", [*SPECS, "softmax"])
 def test_a_spec_reads_back_as_the_same_unit(spec):
     unit = get_unit(spec)
     assert unit.spec == spec
@@ -273,7 +274,7 @@ NO_SPECS = ["bernouli", "softmax:2,x", "softmax:0,2", "gaussian:3", ""]
 NO_LABELS = ["labelled", "labelled:bernoulli", "labelled:bernoulli,1", "labelled:softmax,3", "labelled:b,3"]
 
 
-@pytest.mark.parametrize("spec", NO_SPECS + NO_LABELS)
+@case_by_case("spec", NO_SPECS + NO_LABELS)
 def test_unknown_specs_are_refused(spec):
     with pytest.raises(SettingError):
         get_unit(spec)
@@ -292,7 +293,7 @@ def test_a_near_miss_is_named():
         get_unit(3)
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@case_by_case("spec", SPECS)
 def test_the_next_layer_can_take_this_layers_means(bk, spec):
     unit = get_unit(spec)
     assert unit.visible_rate(1000) <= unit.visible_rate(10)
@@ -302,7 +303,7 @@ def test_the_next_layer_can_take_this_layers_means(bk, spec):
     assert following.foreign(means) is None
 
 
-@pytest.mark.parametrize("spec", TRACTABLE)
+@case_by_case("spec", TRACTABLE)
 def test_the_integral_is_the_partition_of_the_input_without_the_energy_of_the_state_0(bk, spec):
     unit, (field, bias) = get_unit(spec), (bk.asarray(a) for a in inputs())
     expected = unit.log_partition(bk, field + bias) - unit.energy(bk, 0 * field, bias)
