@@ -22,11 +22,19 @@ if importlib.util.find_spec("deepbelief.cli") is None:
     deepbelief.__path__.append(str(Path(__file__).resolve().parents[1]))
 
 
+def asks_for_equal_bits(function):
+    """Return whether a test compares arrays bit for bit: another kernel of the BLAS may round otherwise."""
+    code = getattr(function, "__code__", None)
+    return code is not None and any(name.startswith(("assert_array_equal", "assert_same")) for name in code.co_names)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Mark the docstrings' examples slow; leave the tests out that need a GPU, unless -m names them."""
+    """Mark docstrings' examples slow and comparisons of bits blas; leave out tests for a GPU unless -m names them."""
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             item.add_marker("slow")
+        elif asks_for_equal_bits(getattr(item.function, "on_one_case", item.function)):
+            item.add_marker("blas")
     if "gpu" in config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("gpu")]

@@ -36,6 +36,7 @@ def case_by_case(names, cases):
 
         run.__signature__ = signature.replace(parameters=fixtures)
         del run.__wrapped__  # pytest would ask it for the names of fixtures
+        run.on_one_case = getattr(function, "on_one_case", function)
         return run
 
     return decorate

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tables import case_by_case
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
@@ -274,7 +273,7 @@ def test_what_is_allowed_passes(tree: Path, check: Check) -> None:
     assert check(tree) == []
 
 
-@case_by_case(("check", "name", "text"), VIOLATIONS)
+@pytest.mark.parametrize(("check", "name", "text"), VIOLATIONS)
 def test_a_planted_violation_is_found(tree: Path, check: Check, name: str, text: str) -> None:
     (tree / name).parent.mkdir(exist_ok=True)
     (tree / name).write_text(text)

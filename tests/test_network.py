@@ -25,7 +25,8 @@ def random_stack(hidden="bernoulli", *, scaled=False, dtype=np.float64, sizes=(6
     for i, (n, m) in enumerate(itertools.pairwise(sizes)):
         arrays = [rng.normal(0, 1, shape).astype(dtype) for shape in ((n, m), n, m)]
         scaling = (rng.normal(0, 1, n).astype(dtype), rng.uniform(0.5, 2, n).astype(dtype)) if scaled else (None, None)
-        layers.append(Weights(*arrays, "gaussian" if i and hidden != "bernoulli" else "bernoulli", hidden, *scaling))
+        real = hidden != "bernoulli" if i else scaled  # whether a layer takes values beyond [0, 1]
+        layers.append(Weights(*arrays, "gaussian" if real else "bernoulli", hidden, *scaling))
     return Stack(tuple(layers), metadata={"kept": 1})
 
 

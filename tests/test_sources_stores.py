@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-from tables import case_by_case
 
 import deepbelief.sources.parquet as parquet_module
 import deepbelief.sources.zarr as zarr_module
@@ -63,7 +62,7 @@ def refused(spec, **options):
     return str(error.value)
 
 
-@case_by_case("dtype", ["u1", "?", "i4", "f4", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", "?", "i4", "f4", "f8"])
 def test_rows_come_as_they_were_written(kind, dtype, nothing_fits):
     path, write, source = kind
     data = (np.random.default_rng(1).random((230, 6)) * 4).astype(dtype)
@@ -104,7 +103,7 @@ def test_small_tables_are_read_at_once_and_labels_by_name(kind):
         np.testing.assert_array_equal(open_data(spec, labels="number").labels, np.arange(230))
 
 
-@case_by_case("limit", [1_000, 6_000, 10**6])
+@pytest.mark.parametrize("limit", [1_000, 6_000, 10**6])
 def test_windows_take_each_row_once_whatever_the_bands(kind, limit):
     """Rows whose first columns spell their number come out in the order that was asked for."""
     path, write, _ = kind
