@@ -61,6 +61,7 @@ STRINGS = hnp.arrays(st.integers(5, 7).map("U{}".format), SHAPES, elements=CLEAN
     object, SHAPES, elements=CLEAN
 )
 NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,12}\Z")
+POSITIVE = st.floats(2.0**-20, 2.0**20, width=32)
 UNITS = st.sampled_from(["bernoulli", "gaussian", "rectified"])
 
 
@@ -69,12 +70,12 @@ def stacks(draw):
     sizes = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
     dtype = draw(st.sampled_from(["f4", "f8"]))
 
-    def array(*shape):
-        return draw(hnp.arrays(dtype, shape, elements=FINITE))
+    def array(*shape, elements=FINITE):
+        return draw(hnp.arrays(dtype, shape, elements=elements))
 
     layers = []
     for n, m in itertools.pairwise(sizes):
-        extra = {"mean": array(n), "scale": array(n)} if draw(st.booleans()) else {}
+        extra = {"mean": array(n), "scale": array(n, elements=POSITIVE)} if draw(st.booleans()) else {}
         extra |= {"visible_mean": array(n)} if draw(st.booleans()) else {}
         extra |= {"visible": draw(UNITS), "hidden": draw(UNITS)}
         layers.append(Weights(array(n, m), array(n), array(m), **extra))

@@ -19,6 +19,7 @@ MIN_EPOCHS = 10  # of fine-tuning, below which a run is taken for a trial
 MIN_RANGE = 1e-3  # of outputs that depend on the row, as a share of the largest
 MAX_PCA_COLUMNS = 500  # an eigenvalue problem of this size takes a tenth of a second
 MAX_PCA_RATIO = 1.5  # of the squared error of an autoencoder to that of PCA
+SMALL_ERROR = 0.01  # of the variance: PCA of rows with few distinct values is exact, and no network is
 MAX_RATIO = 10.0  # between standard deviations or means of columns in the same units
 MAX_SHIFT = 5.0  # standard deviations between means of columns in the same units
 
@@ -113,11 +114,12 @@ def check_against_pca(autoencoder: Any, output: Array, rows: Array, first: Weigh
 
 
 def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
-    """Return the squared error per row over that of PCA, and the error."""
+    """Return the squared error per row over that of PCA, 0 where it is small, and the error."""
     centred = np.asarray(rows - rows.mean(axis=0), np.float64)
-    least = float(np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(rows))[:-n_code], 0).sum())
+    variances = np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(rows)), 0)
+    least = float(variances[:-n_code].sum())
     own = float(np.square(output - rows, dtype=np.float64).sum(axis=1).mean())
-    return own / least if least > 0 else 0.0, own
+    return own / least if least > 0 and own > SMALL_ERROR * variances.sum() else 0.0, own
 
 
 def _warn(message: str) -> None:
