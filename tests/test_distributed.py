@@ -1,11 +1,13 @@
 """A cluster trains as its parts would: by hand, one after another, on workers of this process; faults on real ones."""
 
+import contextlib
 import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -294,7 +296,7 @@ def test_results_of_a_worker_that_is_gone_are_not_waited_for(monkeypatch, gone, 
     asked = []
 
     class Client:
-        _gather = None
+        _gather, status = None, "running"
 
         def sync(self, *_, callback_timeout, **__):
             asked.append(callback_timeout)
@@ -332,10 +334,151 @@ def test_an_unreachable_scheduler_is_told_of_in_time(monkeypatch):
     assert time.monotonic() - began < 6
 
 
+def silence(connection):
+    time.sleep(20)
+
+
+def greet(connection):
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@contextlib.contextmanager
+def service(answer):
+    """Give the port of a service of another kind."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        held = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(listener.accept()[0])
+                    threading.Thread(target=answer, args=held[-1:], daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("answer", [silence, greet])
+def test_a_service_of_another_kind_is_told_of_in_time(monkeypatch, answer):
+    monkeypatch.setattr(clusters, "PATIENCE", 1)
+    with service(answer) as port:
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match="no scheduler answers at"), connected(f"tcp://127.0.0.1:{port}"):
+            pass
+        assert time.monotonic() - began < 4
+
+
+def test_a_worker_is_no_scheduler(client):
+    with (
+        pytest.raises(ClusterError, match="a Worker listens there"),
+        connected(next(iter(alive(client)))),
+    ):
+        pass
+
+
+def test_tls_without_certificates_is_refused():
+    with (
+        pytest.raises(ClusterError, match=r"needs the certificates distributed\.comm\.tls"),
+        connected("tls://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_closed_client_is_refused(client):
+    rows = placed(client, bits())
+    with distributed.Client(client.cluster) as other:
+        pass
+    with pytest.raises(ClusterError, match="must be connected, got one that is closed"):
+        RBM(4).fit(Partitioned(rows, client=other))
+
+
+def checkpointed(path, reporter, epochs=5):
+    return RBM(4, n_iter=epochs, random_state=0, checkpoint=CheckpointFile(path, every="1 h"), verbose=reporter)
+
+
+def test_a_client_that_is_closed_in_mid_run_leaves_a_checkpoint(client, tmp_path):
+    class Closer(Reporter):
+        def record(self, record):
+            if record["epoch"] == 2:
+                other.close()
+
+    other = distributed.Client(client.cluster)
+    rows = Partitioned(da.from_array(bits()), Averaging(timeout=2), other)
+    with pytest.raises(ClusterError, match=r"client has been closed.* goes on from its checkpoint"):
+        checkpointed(tmp_path / "c.h5", Closer()).fit(rows)
+    assert len(checkpointed(tmp_path / "c.h5", 0).fit(bits()).history_) == 5
+
+
+def test_a_coordinator_that_is_late_is_told_so_and_goes_on_from_its_checkpoint(client, tmp_path):
+    """As after its lid was closed: workers have given it up."""
+
+    class Sleeper(Reporter):
+        def record(self, record):
+            if record["epoch"] == 3:
+                time.sleep(1)
+
+    rows = Partitioned(placed(client, bits()), Averaging(timeout=0.2), client)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=r"part 1 .* nothing was heard .* 0\.8 seconds: .* from its checkpoint"):
+        checkpointed(tmp_path / "c.h5", Sleeper()).fit(rows)
+    assert time.monotonic() - began < 5
+    plain = RBM(4, n_iter=5, random_state=0).fit(bits())
+    same(checkpointed(tmp_path / "c.h5", 0).fit(bits()).weights_, plain.weights_)
+
+
+def test_settings_that_cannot_be_sent_are_refused(client):
+    job = SimpleNamespace(averaging=Averaging(), lock=threading.Lock())
+    with pytest.raises(ClusterError, match=r"workers can be sent them, got TypeError: .*lock"):
+        Coordinator(client, job, Reporter()).run({})
+
+
+@pytest.mark.parametrize("error", [ValueError("of a worker"), SystemExit("of a worker")])
+def test_the_end_of_a_thread_reaches_the_caller(client, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("deepbelief.distributed.part.pretrain", fails)
+    with pytest.raises(ClusterError, match=r"ValueError: of a worker|stopped by SystemExit"):
+        RBM(4).fit(Partitioned(placed(client, bits()), client=client))
+
+
+def test_frozen_workers_are_left_out_and_the_last_leaves_a_checkpoint(tmp_path, monkeypatch):
+    """Their connections stay, and nothing is answered; they are offered nothing any more."""
+    with local_cluster(2) as client:
+        monkeypatch.setattr(clusters, "PATIENCE", 2)
+        pids = client.run(os.getpid)
+        frozen = {}
+
+        class Freezer(Reporter):
+            def record(self, record):
+                if record["epoch"] in {2, 4}:
+                    os.kill(pid := pids[sorted(pids)[record["epoch"] == 2]], signal.SIGSTOP)
+                    frozen[pid] = time.monotonic()
+
+        np.save(tmp_path / "rows.npy", bits(120))
+        rows = FileRows(str(tmp_path / "rows.npy"), ArraySource(bits(120)), Scaling())
+        try:
+            with pytest.raises(ClusterError, match=r"all workers are lost.* goes on from its checkpoint"):
+                checkpointed(tmp_path / "c.h5", Freezer(), 6).fit(Partitioned(rows, Averaging(timeout=1), client))
+            assert len(frozen) == 2
+            assert time.monotonic() - min(frozen.values()) < 15
+            with pytest.raises(ClusterError, match="no answer from worker tcp://"):
+                RBM(4).fit(Partitioned(rows, Averaging(timeout=1), client))
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+    assert len(checkpointed(tmp_path / "c.h5", 0, 6).fit(bits(120)).history_) == 6
+
+
 def test_other_versions_are_told_by_worker(client, monkeypatch):
-    monkeypatch.setattr(
-        client, "run", lambda look: {"tcp://a": None, "tcp://b": deepbelief.__version__, "tcp://c": "0.0.1"}
-    )
+    async def run(look):
+        return {"tcp://a": None, "tcp://b": deepbelief.__version__, "tcp://c": "0.0.1"}
+
+    monkeypatch.setattr(client, "_run", run)
     with pytest.raises(ClusterError, match=r"tcp://a has none; tcp://c has 0\.0\.1; install it there"):
         check_workers(client)
 

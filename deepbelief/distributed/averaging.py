@@ -38,7 +38,9 @@ class Averaging:
     backend : {"auto", "numpy", "cupy"}, default="auto"
         Of the workers; ``"auto"``: CuPy where a worker has a device.
     timeout : float, default=300
-        Seconds that the others wait for a worker, after the first has finished, before they continue without it.
+        Seconds that the others wait for a worker, after the first has finished, before they continue without it. A
+        worker that does not answer at all for so long is lost; one that hears nothing for four times as long ends its
+        part.
 
     Examples
     --------

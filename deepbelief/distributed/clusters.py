@@ -1,12 +1,16 @@
 """Dask clusters: local or existing ones, and checks of their workers."""
 
+import asyncio
 import contextlib
 import importlib
+import queue
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
-from deepbelief.errors import ClusterError, MissingExtraError, SettingError
+from deepbelief.errors import ClusterError, DeepBeliefError, MissingExtraError, SettingError
 from deepbelief.hdf5 import versions
 
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # its server of metrics listens in any case
@@ -64,14 +68,48 @@ def connected(address: str) -> Iterator[Any]:
     """
     distributed = library()
     try:
+        _check_scheduler(address)
         client = distributed.Client(address, timeout=PATIENCE)
-    except (OSError, TimeoutError, ValueError, RuntimeError, ImportError) as error:
-        raise ClusterError(
-            f"no scheduler answers at {address} ({str(error).splitlines()[0][:120] if str(error) else 'no answer'}): "
-            "check the address, tcp://HOST:PORT or tls://HOST:PORT, and that it runs"
-        ) from error
+    except Exception as error:
+        if isinstance(error, TypeError) and "ssl_context" in str(error):
+            advice = "tls:// needs the certificates distributed.comm.tls of Dask's configuration"
+        else:
+            advice = "check the address, tcp://HOST:PORT or tls://HOST:PORT, and that it runs"
+        reason = str(error).splitlines()[0][:120] if str(error) else "no answer"
+        raise ClusterError(f"no scheduler answers at {address} ({reason}): {advice}") from error
     with client:
         yield client
+
+
+def _check_scheduler(address: str) -> None:
+    """Raise an error unless a scheduler answers: a client would wait for minutes on a service of another kind."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    async def ask() -> Any:
+        security = library().Security().get_connection_args("client")
+        remote = library().rpc(address, timeout=PATIENCE, connection_args=security)
+        try:
+            return await asyncio.wait_for(remote.identity(), PATIENCE)
+        finally:
+            await remote.close_rpc()
+
+    def run() -> None:
+        try:
+            answer.put(asyncio.run(ask()))
+        except BaseException as error:
+            answer.put(error)
+
+    # A thread of its own: there may be a loop in this one, and the other side may say anything.
+    threading.Thread(target=run, name="deepbelief scheduler", daemon=True).start()
+    try:
+        found = answer.get(timeout=PATIENCE + 1)
+    except queue.Empty:
+        raise TimeoutError("no answer") from None
+    if isinstance(found, BaseException):
+        raise found
+    kind = found.get("type") if isinstance(found, dict) else None
+    if kind != "Scheduler":
+        raise ValueError(f"a {kind} listens there")
 
 
 def current_client() -> Any:
@@ -84,12 +122,67 @@ def current_client() -> Any:
         ) from error
 
 
+def check_client(client: Any) -> None:
+    """Refuse a client that is closed, or has lost its scheduler."""
+    if client.status != "running":
+        raise ClusterError(f"the Dask client must be connected, got one that is {client.status}: make another")
+
+
 def alive(client: Any) -> set[str]:
     """Return the addresses of the workers that are there."""
     try:
         return set(client.sync(client.scheduler.ncores, callback_timeout=PATIENCE))
     except (OSError, TimeoutError, AttributeError, RuntimeError) as error:
         raise ClusterError("the scheduler does not answer any more") from error
+
+
+@contextlib.contextmanager
+def translated(client: Any) -> Iterator[None]:
+    """Turn what Dask raises into a `ClusterError`.
+
+    Calls that may take for ever have a ``callback_timeout``; its `TimeoutError` is left to the caller.
+    """
+    try:
+        yield
+    except (DeepBeliefError, TimeoutError):
+        raise
+    except Exception as error:
+        if client.status == "closed":
+            raise ClusterError("the Dask client has been closed, and with it the run") from error
+        if isinstance(error, CancelledError):  # what Dask makes of all that waited for a scheduler which is gone
+            raise ClusterError("the scheduler is gone, and with it the run") from error
+        raise ClusterError(f"the cluster failed: {brief(error)}") from error
+
+
+def brief(error: BaseException) -> str:
+    """Return type and first line of an error."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def no_answer(workers: Collection[str]) -> ClusterError:
+    """Return the error of workers that do not answer."""
+    return ClusterError(f"no answer from worker {', '.join(sorted(workers))}: end or restart it, then try again")
+
+
+def answering(client: Any, addresses: Collection[str], patience: float) -> set[str]:
+    """Return those of the workers that answer within so many seconds."""
+
+    async def ask(address: str) -> str | None:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.rpc(address).identity(), patience)
+            return address
+        return None
+
+    async def ask_all() -> set[str]:
+        return set(filter(None, await asyncio.gather(*map(ask, addresses))))
+
+    with translated(client):
+        try:
+            found: set[str] = client.sync(ask_all, callback_timeout=patience + 1)
+        except TimeoutError:
+            return set()
+        return found
 
 
 def check_workers(client: Any) -> list[str]:
@@ -108,7 +201,15 @@ def check_workers(client: Any) -> list[str]:
         except ImportError:
             return None
 
-    found = client.run(look)
+    with translated(client):
+        try:
+            found = client.sync(client._run, look, callback_timeout=PATIENCE)
+        except TimeoutError:
+            there = alive(client)
+            silent = sorted(there - answering(client, there, PATIENCE / 2)) or sorted(there)
+            raise ClusterError(
+                f"no answer from worker {', '.join(silent)}: end or restart it, then try again"
+            ) from None
     if not found:
         raise ClusterError("the scheduler has no workers: start some, and try again")
     wrong = [

@@ -4,21 +4,21 @@ import contextlib
 import secrets
 import time
 import warnings
+from collections.abc import Collection
 from concurrent.futures import CancelledError
 from typing import Any
 
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.distributed import part as worker
 from deepbelief.distributed.averaging import Question, merged
-from deepbelief.distributed.clusters import PATIENCE, alive, library
-from deepbelief.errors import ClusterError, DeepBeliefWarning, SettingError
+from deepbelief.distributed.clusters import PATIENCE, alive, answering, brief, check_client, library, translated
+from deepbelief.distributed.waiting import POLL, Watch, finished, gathered
+from deepbelief.errors import ClusterError, DeepBeliefError, DeepBeliefWarning, SettingError
 from deepbelief.pretraining import Pretrained
 from deepbelief.training import Reporter
 
 Recipe = tuple[Any, ...]
 """A function that returns a part's rows, and its arguments."""
-
-POLL = 0.5  # seconds between two looks at who is there
 
 
 class Coordinator:
@@ -26,7 +26,8 @@ class Coordinator:
 
     Their questions come here, past the scheduler, and the answer goes back by way of one of them. A worker that is lost
     is left out from the round in which that happens; at the end of an epoch its part goes to a worker that has nothing
-    to do, such as one that came later. Tasks do not depend on each other, so that nothing is ever computed twice.
+    to do, such as one that came later, but to none that was left out. Tasks do not depend on each other, so that
+    nothing is ever computed twice. Each wait ends after a few times the timeout of `Averaging`.
 
     Parameters
     ----------
@@ -45,21 +46,37 @@ class Coordinator:
         self.workers: dict[int, str] = {}  # address by part
         self._recipes: list[Recipe] = []
         self._orphans: set[int] = set()
+        self._left: set[str] = set()  # addresses of workers that were left out while the scheduler counted them
+        self._timeout: float = job.averaging.timeout
+        self._patience = min(PATIENCE, self._timeout)
         self._rows: Any = None  # what all parts were told of their rows
         self._steps: dict[int, int] = {}
 
     def run(self, recipes: dict[str, Recipe]) -> Pretrained:
         """Pretrain on the rows that these recipes give, by the worker's address."""
         self.workers, self._recipes = dict(enumerate(recipes)), list(recipes.values())
+        self._check_job()
         try:
             state = self._found()
-            self.client.gather([self._start(number, state) for number in self.workers])
+            gathered(self.client, [self._start(number, state) for number in self.workers], self._timeout)
             return self._rounds()
-        except CancelledError as error:  # what Dask makes of all that waited for a scheduler which is gone
-            raise ClusterError(f"the scheduler is gone, and with it the run: {self._way_out()}") from error
+        except ClusterError as error:
+            raise ClusterError(f"{error}: {self._way_out()}") from error
         finally:
             with contextlib.suppress(Exception):
-                self.client.run(worker.end, self.job.key, on_error="ignore")
+                self.client.sync(
+                    self.client._run, worker.end, self.job.key, on_error="ignore", callback_timeout=self._patience
+                )
+
+    def _check_job(self) -> None:
+        """Refuse what cannot be sent to workers."""
+        try:
+            library().protocol.pickle.dumps(self.job)
+        except Exception as error:
+            raise ClusterError(
+                f"the settings must be such that workers can be sent them, got {brief(error)}: leave out what belongs "
+                "to this process alone, such as locks and open files"
+            ) from error
 
     def _found(self) -> Question | None:
         """Return the state that the run goes on from."""
@@ -96,7 +113,8 @@ class Coordinator:
         return self._submit(worker.advance, number, self.job.key, number, self._steps[number] - 1, answer)
 
     def _submit(self, function: Any, number: int, *args: Any) -> Any:
-        return self.client.submit(function, *args, workers=[self.workers[number]], pure=False, retries=0)
+        with translated(self.client):
+            return self.client.submit(function, *args, workers=[self.workers[number]], pure=False, retries=0)
 
     def _rounds(self) -> Pretrained:
         answer: Any = None
@@ -117,12 +135,17 @@ class Coordinator:
             return answer
         while True:
             try:
-                return self.client.scatter(
-                    answer, workers=list(self.workers.values()), direct=True, broadcast=True, hash=False,
-                    timeout=PATIENCE,
-                )  # fmt: skip
+                return self._scatter(answer, list(self.workers.values()), self._timeout)
             except (OSError, KeyError, TimeoutError, ValueError):
-                self._leave_out(self._gone() or list(self.workers))
+                self._leave_out(self._lost() or list(self.workers))
+
+    def _scatter(self, value: Question, addresses: list[str], timeout: float) -> Any:
+        """Place a value on these workers."""
+        check_client(self.client)
+        return self.client.sync(
+            self.client._scatter, value, workers=addresses, direct=True, broadcast=True, hash=False,
+            timeout=PATIENCE, callback_timeout=timeout,
+        )  # fmt: skip
 
     def _answer(self, question: Question) -> Any:
         """Return the answer to the parts: what the reporter says, or what all of them said."""
@@ -143,11 +166,22 @@ class Coordinator:
         return question
 
     def _idle(self) -> list[str]:
-        return sorted(alive(self.client) - set(self.workers.values()))
+        there = alive(self.client)
+        self._left &= there  # one that starts anew at the same address is another
+        return sorted(there - self._left - set(self.workers.values()))
 
     def _gone(self) -> list[int]:
         there = alive(self.client)
         return [number for number, address in self.workers.items() if address not in there]
+
+    def _lost(self) -> list[int]:
+        """Return the parts whose workers are gone; if none is, of those that do not answer."""
+        return self._gone() or self._parts_of(
+            set(self.workers.values()) - answering(self.client, self.workers.values(), self._patience)
+        )
+
+    def _parts_of(self, addresses: Collection[str]) -> list[int]:
+        return [number for number, address in self.workers.items() if address in addresses]
 
     def _join(self, state: Question) -> dict[int, Any]:
         """Let idle workers take over parts that were left, and return the question that each of them waits with.
@@ -156,20 +190,22 @@ class Coordinator:
         so far in time are left alone.
         """
         joined = {}
+        deadline = time.monotonic() + self._timeout  # for all of them: the others wait
         for number, address in zip(sorted(self._orphans), self._idle(), strict=False):
             self._orphans.remove(number)  # it is offered once
             self.workers[number] = address
-            deadline = time.monotonic() + self.job.averaging.timeout
             try:
-                placed = self.client.scatter(state, workers=[address], direct=True, hash=False, timeout=PATIENCE)
+                placed = self._scatter(state, [address], max(POLL, deadline - time.monotonic()))
                 self._result(self._start(number, placed), deadline)
                 asked, answers = self._advance(number, None), {"rows": self._rows, "begin": None}
                 while (kind := self._result(self.client.submit(kind_of, asked, pure=False), deadline)) in answers:
                     asked = self._advance(number, answers[kind])
             except Exception as error:
                 del self.workers[number]
+                self._left.add(address)
+                reason = brief(error)
                 warnings.warn(
-                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({error})",
+                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({reason})",
                     DeepBeliefWarning,
                     stacklevel=2,
                 )
@@ -182,58 +218,55 @@ class Coordinator:
 
     def _gathered(self, asked: dict[int, Any]) -> list[Question]:
         """Wait for the questions of all parts that are there, and bring them here, past the scheduler."""
-        first = None
+        first, watch = None, Watch(self.client, self._timeout)
         while True:
             late = [number for number in self.workers if asked[number].status == "pending"]
             if not late:
                 self._raise_error(asked)
                 if (found := self._brought([asked[number] for number in sorted(self.workers)])) is not None:
                     return found
-                self._leave_out(self._gone() or list(self.workers))
+                self._leave_out(self._lost() or list(self.workers))
                 continue
             if first is None and len(late) < len(self.workers):
                 first = time.monotonic()
-            slow = first is not None and time.monotonic() - first > self.job.averaging.timeout
-            if self._sleeps([asked[number] for number in late]):
-                self._leave_out(self._gone() + (late if slow else []))
+            if not finished(self.client, [asked[number] for number in late]):
+                slow = first is not None and time.monotonic() - first > self._timeout
+                silent = watch.silent([self.workers[number] for number in late])
+                self._leave_out(self._gone() + (late if slow else self._parts_of(silent)))
 
     def _brought(self, futures: list[Any]) -> list[Question] | None:
         """Return the results; None if a worker is gone, or it takes too long.
 
         Dask waits for what a dead worker had: after some seconds it is looked who is there.
         """
-        patience, began = PATIENCE / 2, time.monotonic()
+        patience, began = self._patience / 2, time.monotonic()
         while True:
-            with contextlib.suppress(TimeoutError):
+            with translated(self.client), contextlib.suppress(TimeoutError):
                 found: list[Question] = self.client.sync(
                     self.client._gather, futures, direct=True, callback_timeout=patience
                 )
                 return found
-            if self._gone() or time.monotonic() - began > self.job.averaging.timeout:
+            if self._gone() or time.monotonic() - began > self._timeout:
                 return None
             patience *= 2
 
     def _raise_error(self, asked: dict[int, Any]) -> None:
         for number in self.workers:
+            with translated(self.client):
+                if asked[number].status not in {"error", "finished"}:
+                    raise CancelledError
             if asked[number].status == "error":
-                raise asked[number].exception()
-            if asked[number].status != "finished":
-                raise CancelledError
-
-    def _sleeps(self, futures: list[Any]) -> bool:
-        """Wait a little; True if that was not enough."""
-        try:
-            library().wait(futures, timeout=POLL)
-        except TimeoutError:
-            return True
-        return False
+                error = asked[number].exception()
+                if isinstance(error, DeepBeliefError):
+                    raise error
+                raise ClusterError(f"worker {self.workers[number]} failed: {brief(error)}") from error
 
     def _leave_out(self, lost: list[int]) -> None:
         for number in set(lost):
-            del self.workers[number]
+            self._left.add(self.workers.pop(number))
             self._orphans.add(number)
         if not self.workers:
-            raise ClusterError(f"all workers are lost, and with them what was trained: {self._way_out()}")
+            raise ClusterError("all workers are lost, and with them what was trained")
 
 
 def kind_of(question: Question) -> str:

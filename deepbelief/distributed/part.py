@@ -14,7 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import Checkpointer, ResumePoint
 from deepbelief.communicator import Communicator
 from deepbelief.distributed.averaging import Averaging, Question
-from deepbelief.errors import BackendError, DeepBeliefError
+from deepbelief.errors import BackendError, ClusterError, DeepBeliefError
 from deepbelief.fields import Fields
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import pretrain
@@ -56,7 +56,7 @@ class Part:
         self.place = place
         self.job, self.number, self.source = job, number, source
         self.backend = worker_backend(job.averaging.backend)
-        self._questions: queue.SimpleQueue[Question | BaseException] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[Question | Exception] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._step, self._last = -1, Question("begin", None, 1)
         self._ended = False
@@ -72,7 +72,8 @@ class Part:
             if step:
                 self._answers.put(answer)
             found = self._questions.get()
-            if isinstance(found, BaseException):
+            if isinstance(found, Exception):
+                self._questions.put(found)  # the thread has ended: whoever asks again is told again
                 raise found
             self._step, self._last = step, found
         return self._last
@@ -107,11 +108,17 @@ class Part:
             )  # fmt: skip
             self.ask("done", result)
         except _Ended:
-            pass
+            heard = f"nothing was heard of the run for {4 * job.averaging.timeout:g} seconds"
+            self._fail(ClusterError(f"part {self.number + 1} of the rows has ended: {heard}"))
         except DeepBeliefError as error:
-            self._questions.put(type(error)(f"part {self.number + 1} of the rows: {error}"))
+            self._fail(type(error)(f"part {self.number + 1} of the rows: {error}"))
         except Exception as error:
-            self._questions.put(error)
+            self._fail(error)
+        except BaseException as error:  # it would end the worker
+            self._fail(ClusterError(f"part {self.number + 1} of the rows was stopped by {type(error).__name__}"))
+
+    def _fail(self, error: Exception) -> None:
+        self._questions.put(error)
 
 
 class PartCommunicator(Communicator):
@@ -235,7 +242,9 @@ def start(job: Job, number: int, source: RowSource, state: Question | None = Non
 
 def advance(key: str, number: int, step: int, answer: Any) -> Question:
     """Go on with a part until its next question; a task."""
-    return _PARTS[key, number].advance(step, answer.value if isinstance(answer, Question) else answer)
+    if (part := _PARTS.get((key, number))) is None:
+        raise ClusterError(f"part {number + 1} of the rows has left its worker, which may have been restarted")
+    return part.advance(step, answer.value if isinstance(answer, Question) else answer)
 
 
 def end(key: str) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from deepbelief import datasets
 from deepbelief.distributed.averaging import Averaging
-from deepbelief.distributed.clusters import check_workers, current_client, library
+from deepbelief.distributed.clusters import check_client, check_workers, current_client, library, translated
 from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
 from deepbelief.distributed.part import Job
+from deepbelief.distributed.waiting import gathered, wait_for
 from deepbelief.errors import DataError
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
@@ -20,6 +21,8 @@ from deepbelief.stack import Stack
 from deepbelief.training import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+TIMEOUT = Averaging.timeout  # seconds for a silent worker, where rows are brought here
 
 
 class Partitioned:
@@ -72,7 +75,8 @@ class Partitioned:
         ClusterError, DataError, SettingError, DivergenceError
         """
         client = current_client() if self.client is None else self.client
-        sources = self.placed.place(client, check_workers(client))
+        check_client(client)
+        sources = self.placed.place(client, check_workers(client), self.averaging.timeout)
         job = Job(
             new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), run.seed, n_passes,
             validation_fraction, start, states, run.memory_limit,
@@ -98,22 +102,27 @@ class ChunkRows:
     def take(self, rows: slice | Array, out: Array | None = None) -> Array:
         """Return these rows, brought to this process."""
         client = current_client() if self._client is None else self._client
+        check_client(client)
         # Chunk by chunk, so that no worker gets those of others.
-        blocks = client.gather(client.compute(self._X[rows].to_delayed().ravel().tolist()), direct=True)
+        with translated(client):
+            chunks = client.compute(self._X[rows].to_delayed().ravel().tolist())
+        blocks = gathered(client, chunks, TIMEOUT)
         found = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         if out is None:
             return np.ascontiguousarray(found, dtype=self.dtype)
         np.copyto(out, found, casting="unsafe")
         return out
 
-    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+    def place(self, client: Any, workers: list[str], timeout: float) -> dict[str, Recipe]:
         """Return how each worker gets its rows; chunks that are not computed yet are computed where Dask wants to."""
-        held = client.persist(self._X)
+        with translated(client):
+            held = client.persist(self._X)
         chunks = {future.key: future for future in library().futures_of(held)}
-        library().wait(list(chunks.values()))
-        client.gather(client.map(lambda chunk: None, list(chunks.values())))  # what failed is raised here
+        wait_for(client, list(chunks.values()), timeout)
+        gathered(client, client.map(lambda chunk: None, list(chunks.values())), timeout)  # what failed is raised here
         keys = [row[0] for row in held.__dask_keys__()]
-        places = client.who_has(list(chunks.values()))
+        with translated(client):
+            places = client.who_has(list(chunks.values()))
         by_worker: dict[str, list[Any]] = {}
         for key in keys:
             by_worker.setdefault(places[key][0], []).append(chunks[key])  # who had it first: others have copies
@@ -162,7 +171,7 @@ class FileRows:
         """Return these rows as they are read in this process."""
         return self.rows.take(rows, out)
 
-    def place(self, client: Any, workers: list[str]) -> dict[str, Recipe]:
+    def place(self, client: Any, workers: list[str], timeout: float) -> dict[str, Recipe]:
         """Return how each worker gets its rows, in parts of equal size."""
         n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
         where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}

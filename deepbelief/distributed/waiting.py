@@ -1,0 +1,89 @@
+"""Waiting for a cluster, always with a bound: a worker that is frozen keeps its connections and never answers."""
+
+import contextlib
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from deepbelief.distributed.clusters import PATIENCE, alive, answering, library, no_answer, translated
+
+POLL = 0.5  # seconds between two looks at who is there
+
+
+class Watch:
+    """Finds workers that have been silent for a time, such as frozen ones, which the scheduler still counts.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    timeout : float
+        Seconds. Workers are asked twice in that time.
+    """
+
+    def __init__(self, client: Any, timeout: float) -> None:
+        self.client, self._interval = client, timeout / 2
+        self._next = time.monotonic() + self._interval
+        self._suspects: set[str] = set()
+
+    def silent(self, addresses: Collection[str]) -> set[str]:
+        """Return those that have not answered twice in a row."""
+        if time.monotonic() < self._next:
+            return set()
+        missing = set(addresses) - answering(self.client, addresses, min(PATIENCE, self._interval))
+        found, self._suspects = missing & self._suspects, missing
+        self._next = time.monotonic() + self._interval
+        return found
+
+    def check(self) -> None:
+        """Refuse to wait for workers that have been silent.
+
+        Raises
+        ------
+        ClusterError
+        """
+        if silent := self.silent(alive(self.client)):
+            raise no_answer(silent)
+
+
+def wait_for(client: Any, futures: Sequence[Any], timeout: float) -> None:
+    """Wait until all are finished, as long as all workers answer.
+
+    Raises
+    ------
+    ClusterError
+        If a worker has been silent for `timeout` seconds, or any future ended in an error of Dask.
+    """
+    watch = Watch(client, timeout)
+    while not finished(client, futures):
+        watch.check()
+
+
+def finished(client: Any, futures: Sequence[Any]) -> bool:
+    """Wait a little; return whether that was enough."""
+    with translated(client), contextlib.suppress(TimeoutError):
+        library().wait(futures, timeout=POLL)
+        return True
+    return False
+
+
+def gathered(client: Any, futures: Sequence[Any], timeout: float) -> list[Any]:
+    """Bring results here, past the scheduler, as long as all workers answer.
+
+    Raises
+    ------
+    ClusterError
+        If a worker has been silent for `timeout` seconds.
+    Exception
+        That of a future.
+    """
+    wait_for(client, futures, timeout)
+    watch, patience = Watch(client, timeout), timeout
+    for future in futures:
+        if future.status == "error":
+            raise future.exception()
+    while True:
+        with translated(client), contextlib.suppress(TimeoutError):
+            found: list[Any] = client.sync(client._gather, futures, direct=True, callback_timeout=patience)
+            return found
+        watch.check()
+        patience *= 2  # what is brought may be large
