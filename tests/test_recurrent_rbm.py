@@ -284,3 +284,15 @@ def test_other_models_say_what_they_are_not(tmp_path):
         log_likelihood(rnn, CYCLE)
     assert get_backend("numpy").name == "numpy"
     assert not hasattr(DBN(), "machine_")
+
+
+def test_sequences_in_a_list_keep_their_names_and_must_have_them():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame((np.random.default_rng(0).random((20, 3)) > 0.5).astype(float), columns=list("abc"))
+    model = RecurrentRBM(3, n_recurrent=2, n_iter=1).fit([frame[:10], frame[10:]])
+    assert model.feature_names_in_.tolist() == list("abc")
+    np.testing.assert_array_equal(model.transform([frame]), model.transform(frame))
+    turned = frame[list("cab")]
+    for call in (model.transform, model.partial_fit, RecurrentRBM(3, n_iter=1).fit):
+        with pytest.raises(DataError, match="must be in the order"):
+            call([frame, turned])

@@ -300,3 +300,9 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch, package, 
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'deepbelief\[{extra}\]'"):
         open_data(str(path))
+
+
+def test_long_labels_are_refused_before_all_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_module, "text_labels", None)
+    parquet_of(tmp_path / "a.parquet", kind=["x" * 900] + ["y"] * 229)
+    assert "labels may have 256 characters, one has 900" in refused(tmp_path / "a.parquet", labels="kind")

@@ -322,3 +322,11 @@ def test_arrays_that_are_unaligned_or_swapped_learn_the_same():
     matrix = scipy.sparse.csr_array(plain)
     matrix.data = np.frombuffer(b"\0" + matrix.data.tobytes(), np.float32, offset=1)
     assert as_source(matrix).csr().data.flags.aligned
+
+
+def test_rows_that_end_before_they_begin_are_refused():
+    """SciPy's own check passes where the last row ends at 0."""
+    matrix = scipy.sparse.csr_array(np.eye(4))
+    matrix.indptr[:] = [0, 2, 0, 0, 0]
+    with pytest.raises(DataError, match="indptr must not decrease"):
+        RBM(2).fit(matrix)

@@ -1,5 +1,6 @@
 """Sequences in: rows with lengths, or lists of arrays, after the checks that all estimators make; and their uses."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
-from deepbelief.estimators.base import check_backend, check_number, check_rows, is_source, on_device
+from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
 from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.sampling import expected_frames, sample_sequence
 from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering
+from deepbelief.sources.frames import is_table
 from deepbelief.training import Rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -48,6 +50,7 @@ def as_sequences(
         If lengths do not sum to the rows, a sequence is too short, or a value is not finite; the message names
         sequence and frame.
     """
+    tables: list[Any] = []
     if is_list_of_arrays(X):
         if lengths is not None:
             raise DataError("X is a list of arrays, one for each sequence: leave lengths out")
@@ -56,9 +59,9 @@ def as_sequences(
         widths = sorted({each.shape[1] if hasattr(each, "shape") else len(each[0]) for each in X})
         if len(widths) > 1:
             raise DataError(f"sequences have from {widths[0]} to {widths[-1]} features: all must have the same")
-        X = np.concatenate([np.asarray(each) for each in X])
+        tables, X = [each for each in X if is_table(each)], np.concatenate([np.asarray(each) for each in X])
     try:
-        source = check_rows(estimator, X, bk, reset=reset, min_rows=shortest)
+        source = _checked(estimator, X, tables, bk, reset=reset, min_rows=shortest)
     except ValueError as error:
         _name_place(_table(X), lengths, error)
         raise
@@ -70,6 +73,23 @@ def as_sequences(
                 _refuse(block, start, lengths)
             start += len(block)
     return source, lengths
+
+
+def _checked(estimator: Any, X: Any, tables: list[Any], bk: Backend, *, reset: bool, min_rows: int) -> RowSource:
+    """Return X as a source, as `check_rows` does, after comparing the names of the columns of tables made into one."""
+    with warnings.catch_warnings():
+        if tables:
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+        source = check_rows(estimator, X, bk, reset=reset, min_rows=min_rows)
+    for names in [list(table.columns) for table in tables]:
+        fitted = getattr(estimator, "feature_names_in_", None)
+        if not all(isinstance(name, str) for name in names):
+            continue
+        if fitted is not None:
+            check_names(fitted, names, type(estimator).__name__)
+        elif reset:
+            estimator.feature_names_in_ = np.array(names, dtype=object)
+    return source
 
 
 def _table(X: Any) -> Array | None:

@@ -118,12 +118,16 @@ def is_number(word: str) -> bool:
     return not _INTEGER.fullmatch(word) or (_is_int64(word) and abs(int(word)) <= MAX_EXACT)
 
 
-def text_labels(values: Sequence[str | None], origin: str) -> NDArray[Any]:
-    """Return strings as an array: of str, or of objects where None stands for rows without a label."""
-    longest = max((len(value) for value in values if value), default=0)
+def check_text(longest: int, n: int, origin: str) -> None:
+    """Raise DataError where so many labels of so many characters would be too large."""
     if longest > MAX_LABEL:
         raise DataError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
-    if 4 * longest * len(values) > MAX_LABELS:
-        raise DataError(f"{origin}: {len(values)} labels of up to {longest} characters are too many; shorten them")
+    if 4 * longest * n > MAX_LABELS:
+        raise DataError(f"{origin}: {n} labels of up to {longest} characters are too many; shorten them")
+
+
+def text_labels(values: Sequence[str | None], origin: str) -> NDArray[Any]:
+    """Return strings as an array: of str, or of objects where None stands for rows without a label."""
+    check_text(max((len(value) for value in values if value), default=0), len(values), origin)
     missing = any(value is None for value in values)
     return np.array(values, dtype=object if missing else np.str_)

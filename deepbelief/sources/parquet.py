@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deepbelief.errors import DataError, MissingExtraError
 from deepbelief.sources.bands import BandedSource, Bands
 from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, check_declared_size, names_text, size_text
-from deepbelief.sources.label_values import MAX_LABELS, label_vector, text_labels
+from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 
 
@@ -125,11 +125,10 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
 def _check_pages(path: Path, metadata: Any) -> None:
     """Refuse row groups that declare to be decompressed into more than may be in memory at once."""
     for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        declared = [group.column(j).total_uncompressed_size for j in range(group.num_columns)]
-        if min(declared, default=0) < 0 or sum(declared) > 2 * ROW_LIMIT:
+        declared = metadata.row_group(i).total_byte_size  # where its column(j) is damaged pyarrow ends the process
+        if not 0 <= declared <= 2 * ROW_LIMIT:
             raise DataError(
-                f"{path}: row group {i} decompresses to {size_text(sum(declared))}, over {size_text(2 * ROW_LIMIT)}: "
+                f"{path}: row group {i} decompresses to {size_text(declared)}, over {size_text(2 * ROW_LIMIT)}: "
                 "write it with a smaller row_group_size"
             )
 
@@ -140,15 +139,28 @@ def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
     if name not in names:
         raise DataError(f"{path}: no column and no file is called {name!r}; there are: {names_text(names)}")
     import pyarrow
+    from pyarrow.compute import max as largest
+    from pyarrow.compute import utf8_length
 
-    column = file.read(columns=[name], use_threads=False).column(0)
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if column.nbytes > MAX_LABELS:
-        raise DataError(f"{path}: the labels {name!r} take {size_text(column.nbytes)}; is it the right column?")
-    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-        return text_labels(column.to_pylist(), f"{path}:{name}")
-    return label_vector(column.to_numpy(), f"{path}:{name}")
+    parts, n_bytes = [], 0
+    for batch in file.iter_batches(columns=[name], use_threads=False):
+        part = batch.column(0)
+        if pyarrow.types.is_dictionary(part.type):
+            part = part.cast(part.type.value_type)
+        n_bytes += part.nbytes
+        if n_bytes > MAX_LABELS:
+            raise DataError(f"{path}: the labels {name!r} take {size_text(n_bytes)} or more; is it the right column?")
+        if is_text := pyarrow.types.is_string(part.type) or pyarrow.types.is_large_string(part.type):
+            check_text(largest(utf8_length(part)).as_py() or 0, file.metadata.num_rows, f"{path}:{name}")
+        parts.append(part)
+    if not parts:
+        raise DataError(f"{path}: the column {name!r} holds no labels")
+    column = pyarrow.chunked_array(parts)
+    return (
+        text_labels(column.to_pylist(), f"{path}:{name}")
+        if is_text
+        else label_vector(column.to_numpy(), f"{path}:{name}")
+    )
 
 
 def read_parquet_labels(path: Path) -> NDArray[Any]:

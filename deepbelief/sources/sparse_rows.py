@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, row_dtype
 
@@ -26,12 +28,20 @@ def check_sparse(matrix: Any) -> None:
     try:
         if hasattr(matrix, "check_format"):
             matrix.check_format(full_check=True)
+            _check_extents(matrix)
         elif matrix.format == "coo":
             _check_coordinates(matrix)
         elif matrix.format == "dia":
             _check_diagonals(matrix)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"the sparse matrix is damaged: {error}; its indices must lie within its shape") from error
+
+
+def _check_extents(matrix: Any) -> None:
+    """Raise ValueError where a row of a compressed matrix ends before it begins: SciPy overlooks some."""
+    ends = getattr(matrix, "indptr", np.zeros(1))
+    if (ends[1:] < ends[:-1]).any():
+        raise ValueError("indptr must not decrease")
 
 
 def _check_coordinates(matrix: Any) -> None:
