@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import case_by_case
 
+from deepbelief import RBM
 from deepbelief.errors import DataError, SettingError
 from deepbelief.sources import (
     ArraySource,
@@ -292,3 +293,19 @@ def test_scalings_that_make_no_sense_are_refused():
         Scaling("minmax", (0.0, 0.0), (1.0, 1.0)).apply(as_source(VALUES))
     with pytest.raises(DataError, match=r"mean has shape \(2,\)"):
         ScaledSource(as_source(VALUES), [1.0, 2.0], 1.0)
+
+
+@pytest.mark.parametrize("convert", [np.array, scipy.sparse.csr_array], ids=["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+def test_integers_that_float32_would_round_become_float64(dtype, convert):
+    times = np.array([[1_700_000_001, 3], [1_700_000_002, 0]], dtype)
+    source = as_source(convert(times))
+    assert source.dtype == np.float64
+    np.testing.assert_array_equal(source.take(np.array([1, 0])), times[::-1])
+    assert as_source(convert(np.array([[2**24, 1]], dtype))).dtype == np.float32
+
+
+def test_a_column_of_times_in_integers_is_learned():
+    clock = 1_700_000_000 + np.arange(60)
+    rbm = RBM(2, n_iter=1, random_state=0).fit(np.column_stack([clock, np.arange(60) % 7]))
+    assert rbm.weights_.scale[0] == pytest.approx(np.std(np.arange(60)))

@@ -272,3 +272,11 @@ def test_a_folder_of_the_same_name_hides_no_column(opened, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     np.testing.assert_array_equal(opened("data,x\n1,2\n", labels="data").labels, [1])
+
+
+@pytest.mark.parametrize(
+    "text", ["1700000001,0.5\n1700000002,2\n", "20000000.25,1\n20000000.5,2\n", "100000.001,1\n100000.002,2\n"]
+)
+def test_large_values_that_hardly_differ_are_read_exactly(text, opened):
+    expected = np.array([line.split(",") for line in text.split()], float)
+    np.testing.assert_array_equal(opened(text).rows.take(slice(None)), expected)

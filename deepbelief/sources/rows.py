@@ -15,6 +15,7 @@ Rows: TypeAlias = slice | NDArray[np.intp]
 
 
 LARGEST_BLOCK = 2**28  # bytes of rows that are read at once
+LARGEST_EXACT = 2**24  # up to which float32 holds each integer
 DENSE = 4  # rows that are read for one that is wanted, at most
 
 
@@ -27,7 +28,7 @@ class RowSource(Protocol):
     shape : tuple of int
         (n_rows, n_features).
     dtype : numpy.dtype
-        What `take` gives: float64 for float64 data, else float32.
+        What `take` gives: float64 for float64 data and integers beyond 2**24, else float32.
     """
 
     @property
@@ -62,6 +63,21 @@ def row_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in "biuf":
         raise DataError(f"rows must be real numbers, got dtype {dtype}; convert them to floats or integers first")
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
+
+
+def exact_dtype(values: NDArray[Any]) -> np.dtype[Any]:
+    """Return the dtype of rows that hold these values: float64 for integers that float32 would round.
+
+    Examples
+    --------
+    >>> exact_dtype(np.array([1, 255])), exact_dtype(np.array([1_700_000_001, 0]))
+    (dtype('float32'), dtype('float64'))
+    """
+    dtype = row_dtype(values.dtype)
+    wide = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and values.size
+    if wide and (int(values.max()) > LARGEST_EXACT or int(values.min()) < -LARGEST_EXACT):
+        return np.dtype(np.float64)
+    return dtype
 
 
 def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -154,7 +170,7 @@ class ArraySource:
         self.array, self.compact = np.asarray(array), compact
         self.feature_names = feature_names
         self.shape = check_shape(self.array.shape)
-        self.dtype = row_dtype(self.array.dtype)
+        self.dtype = exact_dtype(self.array)
         # np.take copies the whole array first unless it is C-contiguous, aligned and in native byte order.
         flags = self.array.flags
         self._plain = flags.c_contiguous and flags.aligned and self.array.dtype.isnative

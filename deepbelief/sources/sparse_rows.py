@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, row_dtype
+from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, exact_dtype
 
 MAX_COLUMNS = 2**22
 """Columns of a sparse matrix in a file: a dense row of more would be absurdly large."""
@@ -70,7 +70,7 @@ class SparseSource:
 
     def __init__(self, matrix: Any) -> None:
         self.shape = check_shape(matrix.shape)
-        self.dtype = row_dtype(matrix.dtype)
+        self.dtype = exact_dtype(matrix.data)
         check_sparse(matrix)
         csr = matrix.tocsr().astype(self.dtype, copy=False)
         if csr is not matrix:
