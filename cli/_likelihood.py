@@ -60,6 +60,11 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         raise SettingError(
             f"{model.path} is a model of sequences: evaluate reports its likelihood without --likelihood"
         )
+    if model.kind == "RBMClassifier":
+        raise SettingError(
+            f"{model.path} models rows with their labels: evaluate it without --likelihood, or call its "
+            "log_likelihood in Python"
+        )
     if model.stack.tuned or model.task is not None:
         raise SettingError(
             f"{model.path} is fine-tuned, which leaves no model of the data: ask the file that it was fine-tuned from"

@@ -116,4 +116,4 @@ def test_a_classification_machine_on_the_command_line():
     np.testing.assert_array_equal(np.load("drawn.npy"), expected)
     assert "RBMClassifier, which has no codes" in bad("encode", "clf.h5", "rows.npz:X")
     assert "--temperature must be a number > 0" in bad("sample", "clf.h5", "--temperature", 0)
-    assert "leaves no model" in bad("evaluate", "clf.h5", "rows.npz:X", "--likelihood")
+    assert "models rows with their labels" in bad("evaluate", "clf.h5", "rows.npz:X", "--likelihood")

@@ -10,7 +10,7 @@ from tables import case_by_case
 from deepbelief import RBM, RBMClassifier, Weights, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.files import from_model_file, to_model_file
-from deepbelief.estimators.rbm_classifier import repeated
+from deepbelief.estimators.labels import repeated
 from deepbelief.gradients import CD, PhaseBuffers
 from deepbelief.likelihood import ais_log_z, exact_log_z, log_likelihood, pseudo_log_likelihood, reverse_ais_log_z
 from deepbelief.machine import Machine
@@ -33,6 +33,27 @@ def joint_log_p(weights, V):
     H = states(weights.n_hidden)
     rows = [np.hstack([V, np.tile(np.eye(3)[k], (len(V), 1))]) for k in range(3)]
     return np.stack([np.logaddexp.reduce(-energies(weights, both, H), axis=1) for both in rows], axis=1)
+
+
+@pytest.mark.parametrize("method", ["exact", "ais"])
+def test_log_likelihoods_sum_over_labels_and_hidden_states(weights, method):
+    V = states(2)
+    joint = joint_log_p(weights, V)
+    found = classifier(weights).log_likelihood(V, method=method, **({"random_state": 0} if method == "ais" else {}))
+    expected = np.logaddexp.reduce(joint, axis=1) - np.logaddexp.reduce(joint.ravel())  # the four rows are all rows
+    np.testing.assert_allclose(found.rows, expected, atol=1e-10 if method == "exact" else 0.2)
+    assert found.low - 1e-9 <= expected.mean() <= found.high + 1e-9
+
+
+def test_the_default_averages_the_weights_of_the_second_half():
+    X, y = load_iris(return_X_y=True)
+    X = (X - X.min(axis=0)) / np.ptp(X, axis=0)
+    own, same, last = (
+        RBMClassifier(8, rbm=rbm, random_state=0).fit(X[::5], y[::5]).weights_.W
+        for rbm in (None, RBM(averaging=0.5), RBM())
+    )
+    np.testing.assert_array_equal(own, same)
+    assert not np.array_equal(own, last)
 
 
 @pytest.mark.parametrize("standardised", [False, True])

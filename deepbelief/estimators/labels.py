@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.seeds import host_rng
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -316,3 +317,21 @@ def class_weights(y: Array, class_weight: Any) -> Array:
     if not (np.isfinite(per_class).all() and per_class.min() >= 0 and per_class.max() > 0):
         raise SettingError(f"class_weight must be finite, >= 0 and not all 0, got {class_weight!r}")
     return per_class[places]  # type: ignore[no-any-return]
+
+
+MAX_REPEATED = 10  # times as many rows as there are, at most, where some are repeated for their class
+
+
+def repeated(weights: Array, numbers: Array, seed: int) -> Array:
+    """Return row numbers in which each row stands as often as its weight asks for, in proportion to the smallest.
+
+    Parts of a row are given to rows of the class drawn at random.
+    """
+    present = weights[weights > 0]
+    copies = weights / max(present.min(), present.sum() / (MAX_REPEATED * len(weights)))
+    rng, index = host_rng(seed, "class_weight"), []
+    for c in np.unique(numbers):
+        rows = rng.permutation(np.flatnonzero(numbers == c))
+        total = round(float(copies[rows].sum()))
+        index.append(np.resize(rows, max(total, int(copies[rows[0]] > 0))))
+    return np.sort(np.concatenate(index))

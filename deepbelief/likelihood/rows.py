@@ -16,7 +16,7 @@ from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
 from deepbelief.likelihood.marginal import is_exact
 from deepbelief.likelihood.tempered import LadderEstimate, ladder_log_z
-from deepbelief.sources import RowSource, as_source, blocks, check_groups
+from deepbelief.sources import JoinedSource, RowSource, as_source, blocks, check_groups
 from deepbelief.stack import Stack, Weights
 
 Array = NDArray[np.float64]
@@ -163,6 +163,31 @@ def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: 
         raise SettingError("betas is for method='ais': method='ptt' chooses its own")
     options = {name: value for name, value in options.items() if name not in ("betas", "progress")}
     return ladder_log_z(weights, backend=backend, **options)
+
+
+def labelled_log_likelihood(weights: Weights, source: RowSource, **options: Any) -> LogLikelihood:
+    """Return the log-likelihood of rows under a machine with labels beside them: the sum over all labels.
+
+    Parameters
+    ----------
+    weights : Weights
+    source : RowSource
+        Without the labels.
+    **options
+        Of `log_likelihood`.
+    """
+    n_labels = weights.n_visible - source.shape[1]
+    found: LogLikelihood | None = None
+    for label in np.eye(n_labels, dtype=np.uint8):
+        labels = as_source(np.broadcast_to(label, (source.shape[0], n_labels)))
+        more = {} if found is None else {"log_z": found.log_z}
+        own = log_likelihood(weights, JoinedSource(source, labels), **(options | more))
+        found = own if found is None else replace(found, rows=np.logaddexp(found.rows, own.rows), log_z=own.log_z)
+    assert found is not None
+    z = found.log_z
+    value, least, most = (z, z, z) if isinstance(z, float) else (z.log_z, z.low, z.high)
+    mean = float(found.rows.mean())
+    return replace(found, low=mean + value - most, high=mean + value - least)
 
 
 def _filled(stack: Stack, source: RowSource) -> bool:

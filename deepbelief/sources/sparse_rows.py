@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, exact_dtype
+from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
 
 MAX_COLUMNS = 2**22
 """Columns of a sparse matrix in a file: a dense row of more would be absurdly large."""
@@ -70,9 +70,11 @@ class SparseSource:
 
     def __init__(self, matrix: Any) -> None:
         self.shape = check_shape(matrix.shape)
-        self.dtype = exact_dtype(matrix.data)
+        row_dtype(matrix.dtype)
         check_sparse(matrix)
-        csr = matrix.tocsr().astype(self.dtype, copy=False)
+        csr = matrix.tocsr()
+        self.dtype = exact_dtype(csr.data)
+        csr = csr.astype(self.dtype, copy=False)
         if csr is not matrix:
             check_sparse(csr)
         plain = all(a.flags.aligned and a.flags.c_contiguous for a in (csr.data, csr.indices, csr.indptr))
