@@ -137,8 +137,9 @@ def filled_source(source: RowSource, weights: Weights, bk: Backend) -> RowSource
 
 
 def fill_in(
-    weights: Weights, known: Array, bk: Backend, rng: Rng | None, *, n_steps: int = 100, burn_in: int = 20
-) -> Array:
+    weights: Weights, known: Array, bk: Backend, rng: Rng | None, *, n_steps: int = 100, burn_in: int = 20,
+    draw: bool = False,
+) -> Array:  # fmt: skip
     """Return rows in which what is missing is its mean given the rest.
 
     With a stream, Gibbs chains run with what is known held, one for each row, and E[v | h] is averaged over them.
@@ -154,6 +155,8 @@ def fill_in(
     n_steps : int, default=100
     burn_in : int, default=20
         Steps before the average.
+    draw : bool, default=False
+        Return the last states of the chains instead.
 
     Returns
     -------
@@ -173,6 +176,8 @@ def fill_in(
         held.hold(v)
         if step >= burn_in:
             total += mean
+    if draw:
+        return bk.to_numpy(v)
     total /= n_steps
     return bk.to_numpy(held.hold(total))
 

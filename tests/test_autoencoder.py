@@ -118,19 +118,21 @@ def test_the_loss_follows_the_data(bits, curve):
         assert DeepAutoencoder((9, 2), loss=loss, **SHORT).fit(X)._head.loss == expected
     with pytest.raises(SettingError, match="use loss='squared_error'"):
         DeepAutoencoder((9, 2), loss="cross_entropy", **SHORT).fit(curve)
-    softmax = [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]
-    with pytest.raises(SettingError, match="Bernoulli or Gaussian"):
-        DeepAutoencoder((3, 2), **{**SHORT, "rbm": softmax}).fit(np.eye(4))
+    grouped = {**SHORT, "rbm": [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]}
+    assert DeepAutoencoder((3, 2), **grouped).fit(np.eye(4))._head.loss == CrossEntropy()
+    rectified = [RBM(n_iter=1, visible="rectified"), RBM(n_iter=1)]
+    with pytest.raises(SettingError, match="rectified units are hidden units"):
+        DeepAutoencoder((3, 2), **{**SHORT, "rbm": rectified}).fit(np.eye(4))
 
 
 def test_what_cannot_be_fine_tuned_is_refused_before_pretraining(bits, curve, monkeypatch):
     monkeypatch.setattr("deepbelief.layer.run_epochs", lambda *a, **k: pytest.fail("training began"))
     rectified = {**SHORT, "rbm": RBM(n_iter=1, hidden="rectified")}
-    softmax = {**SHORT, "rbm": [RBM(n_iter=1, visible="softmax:4"), RBM(n_iter=1)]}
+    real = {**SHORT, "rbm": [RBM(n_iter=1, visible="rectified"), RBM(n_iter=1)]}
     for estimator, X in (
         (DeepAutoencoder((9, 2), loss="cross_entropy", **SHORT), curve),
         (DeepAutoencoder((9, 4), tied=True, **rectified), bits),
-        (DeepAutoencoder((3, 2), **softmax), np.eye(4)),
+        (DeepAutoencoder((3, 2), **real), np.eye(4)),
     ):
         with pytest.raises(SettingError):
             estimator.fit(X)

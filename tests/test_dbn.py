@@ -270,7 +270,7 @@ def test_bad_kinds_of_pretraining_are_told_before_any_training(patterns, cls, se
 def test_rows_of_a_source_that_are_not_finite_are_refused_in_scores():
     X = np.eye(6)[np.arange(60) % 6]
     dbn = DBN((4, 3), rbm=RBM(n_iter=1), random_state=0).fit(X)
-    X[7, 2] = np.nan
+    X[7, 2] = np.inf
     for score in (dbn.score_samples, dbn.log_likelihood):
         with pytest.raises(DataError, match="row 7"):
             score(ArraySource(X))

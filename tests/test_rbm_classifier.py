@@ -183,7 +183,7 @@ def test_joined_rows():
         ({}, [0.5, 1.5, 2.5, 0.1], ValueError, "Unknown label type"),
         ({}, np.eye(4, 2, dtype=int), DataError, "one column of classes"),
         ({"rbm": RBM(hidden="rectified")}, [0, 1, 0, 1], SettingError, "no free energy to classify by"),
-        ({"rbm": RBM(visible="softmax:2,2")}, [0, 1, 0, 1], SettingError, "beside Bernoulli or Gaussian"),
+        ({"rbm": RBM(visible="rectified")}, [0, 1, 0, 1], SettingError, "rectified units are hidden units"),
         ({"rbm": "cd"}, [0, 1, 0, 1], SettingError, "rbm must be an RBM or None"),
         ({"n_components": 0}, [0, 1, 0, 1], SettingError, "n_components"),
     ],

@@ -271,7 +271,7 @@ def test_a_spec_reads_back_as_the_same_unit(spec):
 
 
 NO_SPECS = ["bernouli", "softmax:2,x", "softmax:0,2", "gaussian:3", ""]
-NO_LABELS = ["labelled", "labelled:bernoulli", "labelled:bernoulli,1", "labelled:softmax,3", "labelled:b,3"]
+NO_LABELS = ["labelled", "labelled:bernoulli", "labelled:bernoulli,1", "labelled:b,3"]
 
 
 @case_by_case("spec", NO_SPECS + NO_LABELS)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, warn_diverged
+from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
 from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, templates_of
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -22,23 +22,24 @@ from deepbelief.estimators.outcome import check_against_pca, check_outcome, samp
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
 from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.tables import decoded
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
     check_dropout,
     finetune_settings,
+    rows_to_reconstruct,
     stack_to_tune,
 )
-from deepbelief.finetuning import Labelled, hold_out, outputs
+from deepbelief.finetuning import hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
-from deepbelief.layer import choose_visible
 from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
 from deepbelief.schedules import Schedule
-from deepbelief.sources import OF_NETWORKS, RowSource, as_source, checked, entering
+from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.units import CODES, Unit, get_unit
@@ -257,11 +258,12 @@ class DeepAutoencoder(
             hidden, head = unroll(self.pretrained_stack_)
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
-        train, validation = Labelled(checked(source, self.pretrained_stack_.layers[0], OF_NETWORKS)), None
+        train, loss = rows_to_reconstruct(source, self.pretrained_stack_.layers[0], self._head.loss, bk)
+        validation = None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
-        return Problem(hidden, head, self._head.loss, train, validation, settings, history, self._seed, self.tied)
+        return Problem(hidden, head, loss, train, validation, settings, history, self._seed, self.tied)
 
     def _settings(self) -> Any:
         check_code(self.code)
@@ -283,7 +285,7 @@ class DeepAutoencoder(
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
         templates = code_templates(self.rbm, n_layers, self.code)
         self._check_tied(any(get_unit(template.hidden).scaled_above for template in templates[:-1]))
-        self._loss_for(choose_visible(templates[0].visible, source, scale=templates[0].scale)[0])
+        self._loss_for(visible_type(self, templates[0], source))
         return templates
 
     def _begin_head(self) -> None:
@@ -294,11 +296,12 @@ class DeepAutoencoder(
     def _loss_for(self, visible: Unit) -> Loss:
         if not isinstance(self.loss, str):
             return self.loss
-        if not visible.reconstruction_loss:
-            raise SettingError(f"autoencoders need Bernoulli or Gaussian visible units, got {visible.spec}")
-        name = visible.reconstruction_loss if self.loss == "auto" else self.loss
+        usual = visible.reconstruction_loss or ("cross_entropy" if visible.unit_interval else "")
+        if not usual:
+            raise SettingError(f"autoencoders need Bernoulli, Gaussian or softmax visible units, got {visible.spec}")
+        name = usual if self.loss == "auto" else self.loss
         if name == "squared_error":
-            return SquaredError(visible.activation)
+            return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
         if not visible.unit_interval:
             raise SettingError("loss='cross_entropy' is for data in [0, 1]: use loss='squared_error' for real values")
         return get_loss(name)
@@ -356,7 +359,7 @@ class DeepAutoencoder(
         out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
         for start, stop, _, output in outputs(network, as_source(codes)):
             out[start:stop] = self._head.predict(bk.to_numpy(output))
-        return on_device(out, X, bk)
+        return decoded(self, on_device(out, X, bk))
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""
@@ -383,8 +386,9 @@ class DeepAutoencoder(
         return self.stack_.sizes[-1]
 
     def __sklearn_tags__(self) -> Any:
-        """Declare sparse input and kept dtypes."""
+        """Declare sparse input, missing values and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.pretraining in ("auto", "rbm")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -21,7 +21,9 @@ from deepbelief.errors import (
     SettingError,
     user_level,
 )
-from deepbelief.estimators.labels import as_labels, filled
+from deepbelief.estimators.labels import as_labels
+from deepbelief.estimators.labels import filled as filled_labels
+from deepbelief.estimators.tables import encoded, schema_of
 from deepbelief.hyperparameters import EXECUTION, MACHINE, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain
@@ -41,6 +43,7 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
+from deepbelief.units import Unit, get_unit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -74,7 +77,13 @@ def check_backend(backend: str | Backend, X: Any) -> Backend:
 
 
 def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1) -> RowSource:
-    """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers."""
+    """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers.
+
+    Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`.
+    """
+    units = encoded(estimator, X, reset=reset, min_rows=min_rows)
+    if units is not None:
+        return as_source(units)
     X = streamed(X)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=min_rows)
@@ -120,15 +129,25 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> Ro
     return FiniteSource(source) if is_source(X) else source
 
 
+def visible_type(estimator: Any, rbm: Any, source: RowSource) -> Unit:
+    """Return the type of visible units that an RBM with these settings would have for these rows of an estimator."""
+    schema = schema_of(estimator)
+    if schema is not None:
+        return get_unit(schema.visible)
+    return choose_visible(rbm.visible, source, scale=rbm.scale, missing=has_missing(source))[0]
+
+
 def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector.
 
     Missing labels or targets stay in y, see `deepbelief.estimators.labels`.
     """
-    X, y = streamed(X), as_labels(y)
-    checked = filled(y)
+    units, y = encoded(estimator, X, reset=reset, min_rows=2), as_labels(y)
+    X = streamed(X) if units is None else as_source(units)
+    checked = filled_labels(y)
     if is_source(X):
-        _check_source(estimator, X, reset=reset, min_rows=2)
+        if units is None:
+            _check_source(estimator, X, reset=reset, min_rows=2)
         if y is None:
             raise DataError(f"{type(estimator).__name__} needs targets: y is None")
         checked = check_array(checked, ensure_2d=False, dtype=None, input_name="y")
@@ -155,6 +174,11 @@ def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: i
     if source.shape[0] < min_rows:
         name = type(estimator).__name__
         raise DataError(f"found {source.shape[0]} sample(s) while a minimum of {min_rows} is required by {name}")
+    schema = None if reset else schema_of(estimator)
+    if schema is not None:  # rows of its visible units
+        if source.shape[1] != schema.n_units:
+            raise DataError(f"rows of visible units have {schema.n_units} columns here, got {source.shape[1]}")
+        return
     names = names_of(source)
     fitted = getattr(estimator, "feature_names_in_", None)
     if names is None or (not reset and fitted is None):

@@ -23,6 +23,7 @@ from deepbelief.estimators.base import (
     pretrain_on,
     rbm_settings,
     rows_to_use,
+    visible_type,
     warn_diverged,
 )
 from deepbelief.estimators.documented import documented
@@ -31,16 +32,17 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.gradients import Denoising
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING, checked_settings
-from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
 from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, sample
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
-from deepbelief.sources import RowSource
+from deepbelief.sources import RowSource, has_missing
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, Run, get_reporter
 from deepbelief.units import Unit, get_unit
@@ -133,11 +135,14 @@ def pretrain_stack(
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
     kind = estimator.pretraining
-    if kind == "auto":
-        kind = kind_of_pretraining(estimator, choose_visible(settings[0].visible, source, scale=settings[0].scale)[0])
+    if kind == "auto" and has_missing(source):
+        kind = "rbm"  # denoising cannot learn from rows with missing values
+    elif kind == "auto":
+        kind = kind_of_pretraining(estimator, visible_type(estimator, settings[0], source))
         if kind != "rbm":
             reporter.note(f"the columns are real values: pretraining='{kind}'")
     settings = [of_kind(each, estimator, kind) for each in settings]
+    settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0])
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
@@ -292,7 +297,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None
-    ) -> Array:
+    ) -> Any:
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
@@ -308,7 +313,8 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Means of the visible units given the states above.
+            Means of the visible units given the states above. A network that was fitted on a table of mixed columns
+            draws a table.
         """
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
@@ -316,9 +322,10 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
         bk = check_backend(self.backend, None)
-        rng = bk.rng(next_stream(self, "sample", random_state))
+        seed = next_stream(self, "sample", random_state)
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        return sample(self.stack_, states, n_steps, bk, rng, temperature=float(temperature))
+        rows = sample(self.stack_, states, n_steps, bk, bk.rng(seed), temperature=float(temperature))
+        return decoded(self, rows, seed.spawn(1)[0])
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def score_samples(self, X: Any) -> Array:
@@ -372,7 +379,7 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         return self.stack_.sizes[-1]
 
     def __sklearn_tags__(self) -> Any:
-        """Declare sparse input and kept dtypes."""
+        """Declare sparse input, missing values and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.pretraining == "rbm"

@@ -19,10 +19,12 @@ from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.recurrent import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
+from deepbelief.estimators.tables import schema_of
 from deepbelief.fields import restoring
 from deepbelief.hdf5 import ModelFile
 from deepbelief.recurrent import CELLS
 from deepbelief.seeds import run_seed
+from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -115,10 +117,12 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
         raise SettingError(f"{kind} is not fitted: there is nothing to save")
     state = estimator._get_state()
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
+    schema = schema_of(estimator)
+    columns = {} if schema is None else {"schema": schema.to_dict()}
     return ModelFile(
         kind, _plain_params(estimator), stack=state.stack, pretrained=state.pretrained,
         arrays={**state.arrays, **names},
-        attributes={"seed": estimator._seed, "n_features_in": estimator.n_features_in_, **state.values},
+        attributes={"seed": estimator._seed, "n_features_in": estimator.n_features_in_, **columns, **state.values},
         history=estimator.history_, metadata=metadata,
     )  # fmt: skip
 
@@ -212,9 +216,14 @@ def _restore(estimator: Any, model: ModelFile) -> None:
     estimator.n_features_in_ = state.count("n_features_in")
     estimator._seed = state.count("seed")
     estimator.history_ = [dict(record) for record in model.history]
+    schema = Schema.from_dict(model.attributes["schema"]) if "schema" in model.attributes else None
+    if schema is not None:
+        estimator.schema_ = schema
     estimator._set_state(state)
-    n_inputs = model.stack.sizes[0] - getattr(estimator, "_n_labels", 0)
-    if estimator.n_features_in_ != n_inputs:
+    n_inputs = n_features = model.stack.sizes[0] - getattr(estimator, "_n_labels", 0)
+    if schema is not None:
+        n_features = len(schema.columns) if schema.n_units == n_inputs else -1
+    if estimator.n_features_in_ != n_features:
         raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {n_inputs}")
     if "feature_names_in" in model.arrays:
         names = estimator.feature_names_in_ = model.arrays["feature_names_in"].astype(object)

@@ -9,6 +9,7 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.sampling import fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, check_values
 from deepbelief.stack import Stack, Weights
@@ -29,7 +30,7 @@ class GenerativeMixin:
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, clamp: Any = None,
         random_state: Any = None,
-    ) -> Array:  # fmt: skip
+    ) -> Any:  # fmt: skip
         """Draw rows from the model by Gibbs sampling.
 
         Parameters
@@ -40,15 +41,17 @@ class GenerativeMixin:
         temperature : float, default=1.0
             The energy is divided by it: below 1 rows are more typical, above 1 more varied. Bernoulli and softmax
             units only.
-        clamp : array-like of shape (n_features,) or (n_samples, n_features), optional
-            Clamped values, in the units of the data; NaN: free.
+        clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
+            Clamped values, in the units of the data; NaN: free. For a model of a table: a mapping of columns to values,
+            or a table; other columns are free.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Means of the visible units given the last hidden states; what is held is as it was given.
+            Means of the visible units given the last hidden states; what is held is as it was given. A model that was
+            fitted on a table of mixed columns draws a table: whole rows, with the columns and dtypes of that in `fit`.
 
         Raises
         ------
@@ -68,22 +71,27 @@ class GenerativeMixin:
         check_number("n_steps", n_steps, low=1, integer=True)
         check_number("temperature", temperature, low=0, open_low=True)
         bk, weights = check_backend(self.backend, None), self.weights_
-        held = None if clamp is None else _clamped(clamp, n_samples, weights)
-        rng = bk.rng(next_stream(self, "sample", random_state))
+        schema, seed = schema_of(self), next_stream(self, "sample", random_state)
+        if clamp is not None and schema is not None:
+            clamp = clamped(schema, clamp)
+            clamp = clamp[0] if len(clamp) == 1 else clamp
+        held, rng = None if clamp is None else _clamped(clamp, n_samples, weights), bk.rng(seed)
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
         inside = None if held is None else weights.enter(held)
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
-        return rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
+        rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
+        return decoded(self, rows, seed.spawn(1)[0])
 
     def impute(
-        self, X: Any, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, random_state: Any = None
-    ) -> Any:
+        self, X: Any, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
+        random_state: Any = None,
+    ) -> Any:  # fmt: skip
         """Fill in what is missing in rows with its mean given the rest of the row.
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features)
-            NaN: missing.
+        X : array-like of shape (n_rows, n_features) or table
+            NaN: missing; in a table whatever its library takes for missing.
         method : {"gibbs", "mean_field"}, default="gibbs"
             ``"gibbs"`` runs a chain for each row with what is known held and averages E[v | h] over it.
             ``"mean_field"`` iterates the means of both sides: deterministic and faster, and less exact where several
@@ -92,13 +100,17 @@ class GenerativeMixin:
             Gibbs steps that are averaged, or the most iterations of the mean field.
         burn_in : int, default=20
             Gibbs steps before the average.
+        n_draws : int, optional
+            Draw what is missing from the model so many times instead of taking its mean, for multiple imputation
+            (Rubin 1987). For ``method="gibbs"``.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
-        ndarray of shape (n_rows, n_features)
-            What was known is as it was.
+        ndarray of shape (n_rows, n_features), or table as X is, or a list of them
+            What was known is as it was. In a table a missing category is the most probable one. One for each draw
+            where ``n_draws`` is given.
 
         Raises
         ------
@@ -120,18 +132,34 @@ class GenerativeMixin:
             raise SettingError(unknown("method", method, IMPUTATIONS))
         check_number("n_steps", n_steps, low=1, integer=True)
         check_number("burn_in", burn_in, low=0, integer=True)
+        if n_draws is not None:
+            check_number("n_draws", n_draws, low=1, integer=True)
+            if method != "gibbs":
+                raise SettingError(f"`n_draws` needs method='gibbs', got {method!r}: a mean field is one state")
         bk = check_backend(self.backend, X)
-        rows = _with_gaps(self, X, bk)
-        rng = bk.rng(next_stream(self, "impute", random_state)) if method == "gibbs" else None
-        found = rows.copy()
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = found[start : start + BLOCK_ROWS]
-            missing = np.isnan(block)
-            filled = fill_in(
-                self.weights_, self.weights_.enter(block), bk, rng, n_steps=int(n_steps), burn_in=int(burn_in)
-            )
-            block[missing] = self.weights_.leave(filled)[missing]
-        return on_device(found, X, bk)
+        units = encoded(self, X, reset=False)
+        rows = _with_gaps(self, X, bk) if units is None else units
+        seed = next_stream(self, "impute", random_state) if method == "gibbs" else None
+        steps = {"n_steps": int(n_steps), "burn_in": int(burn_in)}
+        if n_draws is None:
+            found = _filled(self.weights_, rows, bk, seed, steps)
+            return on_device(found, X, bk) if units is None else completed(self, X, found)
+        draws = []
+        for each in seed.spawn(int(n_draws)):  # type: ignore[union-attr]
+            found = _filled(self.weights_, rows, bk, each, {**steps, "draw": True})
+            own = np.random.default_rng(each.spawn(1)[0])
+            draws.append(on_device(found, X, bk) if units is None else completed(self, X, found, own))
+        return draws
+
+
+def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: dict[str, Any]) -> Array:
+    """Return rows with their missing values filled in, block by block."""
+    found, rng = rows.copy(), None if seed is None else bk.rng(seed)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = found[start : start + BLOCK_ROWS]
+        missing = np.isnan(block)
+        block[missing] = weights.leave(fill_in(weights, weights.enter(block), bk, rng, **how))[missing]
+    return found
 
 
 def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:

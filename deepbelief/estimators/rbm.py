@@ -1,6 +1,6 @@
 """The restricted Boltzmann machine as a scikit-learn transformer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.runs import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.hyperparameters import EXECUTION, MACHINE
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
@@ -60,9 +61,25 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         Hidden states of the last negative phase.
     weights_ : Weights
     history_ : list of dict
+    schema_ : Schema
+        What each column of a table was taken for; only after a fit on a table of mixed columns.
     n_features_in_ : int
     n_iter_ : int
         Epochs done.
+
+    Notes
+    -----
+    A DataFrame of pandas or polars, a pyarrow Table or a mapping of columns may hold numbers, booleans, categories and
+    missing values. Where it does, each column becomes a group of softmax units: a category has one for each of its
+    values, a number one for each of at most 20 cells of its range, whose weights are tied smoothly. Columns with a
+    single value, with more than 100 categories, and texts that name rows are left out, which a `DataWarning` tells.
+    `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
+
+    For such a table settings that are left at their defaults are ``gradient="pcd"`` with 128 chains, ``centered=True``,
+    ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more, ``weight_decay=1e-3``,
+    ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates.
+
+    A table of numbers without missing values, or of booleans only, is an array with names.
 
     References
     ----------
@@ -95,6 +112,8 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         n_chains: int | str = "auto",
         centered: bool = False,
         binarize: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        handle_unknown: str = "error",
         learning_rate: float | str = "auto",
         schedule: str | Schedule = "auto",
         momentum: float | str = "auto",
@@ -126,6 +145,8 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         self.n_chains = n_chains
         self.centered = centered
         self.binarize = binarize
+        self.columns = columns
+        self.handle_unknown = handle_unknown
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.momentum = momentum
@@ -172,7 +193,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         bk = check_backend(self.backend, X)
         again = bool(self.warm_start) and hasattr(self, "weights_")
         source = check_rows(self, X, bk, reset=not again, min_rows=2)
-        settings = self._settings()
+        settings = self._settings(source.shape[0])
         if again and self.n_components != self.weights_.n_hidden:
             raise SettingError(
                 f"warm_start goes on with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
@@ -187,9 +208,11 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         warn_diverged(result.diverged)
         return self
 
-    def _settings(self) -> RBMSettings:
+    def _settings(self, n_rows: int = 0) -> RBMSettings:
+        """Return the checked settings."""
+        settings = rbm_settings(self)
         check_number("n_components", self.n_components, low=1, integer=True)
-        return rbm_settings(self)
+        return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
     def _get_state(self) -> FittedState:
         return machine_state(self)
@@ -239,7 +262,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
             source, None, settings, self._seed, self.weights_ if again else None, epoch=(self._state.epochs,)
         )
         if not again:
-            visible = self.visible if isinstance(self.visible, str) else named_unit(self.visible)
+            visible = settings.visible if isinstance(settings.visible, str) else named_unit(settings.visible)
             unit, mean, scale, visible_mean = first.visible(visible, settings)
             self.weights_ = initial_weights(
                 int(self.n_components), unit, named_unit(self.hidden), mean, scale, visible_mean,
@@ -336,7 +359,7 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
         out = self.weights_.leave(bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states))))
         if self.weights_.visible_unit.enumerable and self.weights_.mean is None:
             out = out.astype(bool)
-        return on_device(out, v, bk)
+        return decoded(self, on_device(out, v, bk))
 
     @property
     def _n_features_out(self) -> int:

@@ -12,10 +12,11 @@ from deepbelief.errors import DataError, FileFormatError, SettingError, unknown,
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
+    check_rows,
     check_rows_and_targets,
+    is_source,
     on_device,
     rbm_settings,
-    rows_to_use,
     warn_diverged,
 )
 from deepbelief.estimators.documented import documented
@@ -25,6 +26,7 @@ from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
@@ -33,17 +35,21 @@ from deepbelief.likelihood.rows import labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
-from deepbelief.sampling import sample
+from deepbelief.sampling import filled_source, sample
 from deepbelief.seeds import run_seed
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import (
     OF_DENSITIES,
     OF_NETWORKS,
+    ColumnsSource,
+    FiniteSource,
     JoinedSource,
     RowSource,
     SubsetSource,
     as_source,
+    blocks,
     entering_as,
+    has_missing,
 )
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
@@ -165,10 +171,10 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
         source, y = check_rows_and_targets(self, X, y, bk, reset=True)
-        settings = self._settings()
+        settings = self._settings(source.shape[0])
         source, numbers, classes = self._labelled(source, y, reporter)
         seed = run_seed(self.random_state)
-        joined: RowSource = JoinedSource(source, as_source(np.eye(len(classes), dtype=np.uint8)[numbers]))
+        joined = _beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
         held_out = None
         if self._template.validation_fraction:
             joined, held_out, kept, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
@@ -192,9 +198,14 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         if not result.diverged:
             index = sample_index(len(numbers))
             shares = np.bincount(numbers, minlength=len(classes)) / len(numbers)
-            output = np.exp(self.predict_log_proba(as_source(joined.take(index)[:, : self.n_features_in_])))
+            output = np.exp(self.predict_log_proba(as_source(joined.take(index)[:, : self._n_data])))
             check_outcome(self, SoftmaxNLL(), output, shares, numbers[index], None)
         return self
+
+    @property
+    def _n_data(self) -> int:
+        """Number of visible units that are no label."""
+        return self.weights_.n_visible - len(self.classes_)
 
     def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:
         """Return the rows with a label, their class numbers and the classes."""
@@ -217,7 +228,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     def _template(self) -> RBM:
         return RBM(averaging=0.5) if self.rbm is None else self.rbm
 
-    def _settings(self) -> RBMSettings:
+    def _settings(self, n_rows: int = 0) -> RBMSettings:
         """Return the checked settings."""
         if not isinstance(self._template, RBM):
             raise SettingError(f"rbm must be an RBM or None, got {self.rbm!r}")
@@ -225,12 +236,14 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         settings = rbm_settings(self._template)
         if not get_unit(settings.hidden).tractable:
             raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
-        return settings
+        return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
     def _initial(self, source: RowSource, numbers: Array, n_classes: int, settings: RBMSettings, seed: int) -> Weights:
         """Return weights to start from, for rows with their labels beside them."""
         visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
-        unit, mean, scale, visible_mean = choose_visible(visible, source, scale=settings.scale)
+        unit, mean, scale, visible_mean = choose_visible(
+            visible, source, scale=settings.scale, missing=has_missing(source)
+        )
         shares = (np.bincount(numbers, minlength=n_classes) + 1) / (len(numbers) + n_classes)
         means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
         if mean is not None:
@@ -241,12 +254,20 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             seed=seed, layer=0, sparsity_target=settings.sparsity_target,
         )  # fmt: skip
 
+    def _rows(self, X: Any, bk: Backend) -> RowSource:
+        """Return rows of the data's units; missing values are filled in by the mean field of data and labels."""
+        source = check_rows(self, X, bk, reset=False)
+        if has_missing(source):
+            unlabelled = _beside(source, np.full((source.shape[0], len(self.classes_)), np.nan, np.float32))
+            return ColumnsSource(filled_source(unlabelled, self.weights_, bk), range(self._n_data))
+        return FiniteSource(source) if is_source(X) else source
+
     def _joint(self, X: Any, beyond: float = OF_NETWORKS) -> tuple[Array, Backend]:
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        source = rows_to_use(self, X, bk)
-        machine, n = Machine(self.weights_, bk), self.n_features_in_
+        source = self._rows(X, bk)
+        machine, n = Machine(self.weights_, bk), self._n_data
         data: Any = machine.visible.data  # type: ignore[attr-defined]
         mean, scale = (None if each is None else each[:n] for each in (self.weights_.mean, self.weights_.scale))
         source = entering_as(source, data, mean, scale, beyond)
@@ -359,9 +380,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        return labelled_log_likelihood(self.weights_, rows_to_use(self, X, bk), method=method, backend=bk, **ais)
+        return labelled_log_likelihood(self.weights_, self._rows(X, bk), method=method, backend=bk, **ais)
 
-    def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Array:
+    def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Any:
         """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
         Parameters
@@ -394,14 +415,21 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
                 raise DataError(unknown("class", label.item(), map(str, self.classes_)))
         weights, bk = self.weights_, check_backend(self.backend, None)
         held = np.full((len(wanted), weights.n_visible), np.nan, weights.W.dtype)
-        held[:, self.n_features_in_ :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
-        rng = bk.rng(next_stream(self, "sample", random_state))
+        held[:, self._n_data :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
+        seed = next_stream(self, "sample", random_state)
+        rng = bk.rng(seed)
         states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=held)
-        return rows[:, : self.n_features_in_]
+        return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0])
 
     def __sklearn_tags__(self) -> Any:
-        """Declare sparse input."""
+        """Declare sparse input and missing values."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = tags.input_tags.allow_nan = True
         return tags
+
+
+def _beside(source: RowSource, labels: Array) -> RowSource:
+    """Return rows with labels beside them; those with missing values in memory, where they are looked for."""
+    joined = JoinedSource(source, as_source(labels))
+    return as_source(np.concatenate(list(blocks(joined)))) if has_missing(source) else joined

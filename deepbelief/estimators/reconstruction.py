@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend, on_device, rows_to_use
+from deepbelief.estimators.tables import decoded
 from deepbelief.pretraining import transform
 from deepbelief.sampling import rows_below
 from deepbelief.sources import RowSource, as_source, blocks, column_statistics
@@ -67,7 +68,8 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            In the units of the data; CuPy if X is.
+            In the units of the data; CuPy if X is. A table, of the most probable categories and the mean numbers, where
+            the model was fitted on one of mixed columns.
         """
         check_is_fitted(self)
         bk, stack = check_backend(self.backend, X), self._generative_stack()
@@ -75,7 +77,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         if codes.shape[1] != stack.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {stack.sizes[-1]} units")
         h = bk.asarray(codes, dtype=stack.layers[0].W.dtype)
-        return on_device(bk.to_numpy(rows_below(stack, h, bk)), X, bk)
+        return decoded(self, on_device(bk.to_numpy(rows_below(stack, h, bk)), X, bk))
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Reconstructions:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""

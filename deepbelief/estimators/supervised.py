@@ -243,7 +243,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         return int(self.coefs_[-1].shape[0])
 
     def __sklearn_tags__(self) -> Any:
-        """Declare sparse input, kept dtypes and several targets."""
+        """Declare sparse input, missing values, kept dtypes and several targets."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.pretrained is not None or self.pretraining == "rbm"

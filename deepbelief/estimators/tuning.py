@@ -13,7 +13,7 @@ from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
-from deepbelief.estimators.base import FLAGS, check_names, check_sizes
+from deepbelief.estimators.base import FLAGS, check_names, check_sizes, whole_rows
 from deepbelief.estimators.dbn import check_templates, pretrain_stack
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
@@ -21,13 +21,13 @@ from deepbelief.estimators.outcome import check_units
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
-from deepbelief.losses import Loss
+from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import RowSource, column_statistics
+from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
 
@@ -192,7 +192,7 @@ def stack_to_tune(
             checkpointer=checkpointer,
         )  # fmt: skip
         return result.stack, result.history
-    statistics = column_statistics(source)  # refuses values that are not finite
+    statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
     stack, names = given_stack(estimator.pretrained), getattr(estimator.pretrained, "feature_names_in_", None)
     if names is not None and hasattr(estimator, "feature_names_in_"):
         check_names(names, estimator.feature_names_in_, "the pretrained model")
@@ -207,6 +207,15 @@ def stack_to_tune(
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)
     return stack, []
+
+
+def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[Labelled, Loss]:
+    """Return rows with themselves as targets, and the loss; missing values are filled in, and are no targets."""
+    rows = checked(whole_rows(source, first, bk), first, OF_NETWORKS)
+    if not has_missing(source):
+        return Labelled(rows), loss
+    targets = np.concatenate(list(blocks(checked(source, first, OF_NETWORKS))))
+    return Labelled(rows, targets.astype(first.W.dtype)), MissingTargets(loss)
 
 
 def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:

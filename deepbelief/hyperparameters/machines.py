@@ -92,6 +92,19 @@ MACHINE: Mapping[str, Setting] = {
         ),
         help="Train on bits: sample once, resample in each epoch.",
     ),
+    "columns": Setting(
+        None,
+        Checked("deepbelief.sources.schema:check_columns", "mapping of str to str or None"),
+        doc=(
+            'Kinds of columns of a table, whatever they look like (see Notes): ``"number"``, ``"category"`` or '
+            '``"dropped"``, by name. With an array, whose columns are called x0, x1 ..., it makes the array a table.'
+        ),
+    ),
+    "handle_unknown": Setting(
+        "error",
+        Choice("deepbelief.sources.schema:UNKNOWN"),
+        doc=("What a category of a table is that was not there in `fit`: an error, or a missing value."),
+    ),
     "learning_rate": Setting(
         "auto",
         RATE,

@@ -1,7 +1,7 @@
 """Tables of pandas, polars, pyarrow, mappings and arrays as columns of values, and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ class Frame:
     dtypes : tuple of str
         As the library writes them.
     library : str
+    levels : mapping of str to tuple
+        Categories of pandas' categorical columns, and whether these are ordered.
     """
 
     names: tuple[str, ...]
@@ -34,6 +36,7 @@ class Frame:
     numeric: tuple[bool, ...]
     dtypes: tuple[str, ...]
     library: str
+    levels: Mapping[str, tuple[tuple[Any, ...], bool]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -53,18 +56,52 @@ def is_table(X: Any) -> bool:
     return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
 
 
-def needs_schema(X: Any) -> bool:
+def needs_schema(X: Any, *, numbers: bool = True) -> bool:
     """Tell whether a table has columns that are not plain numbers, or missing values.
+
+    A table of booleans alone has none, and is one of 0 and 1.
+
+    Parameters
+    ----------
+    X : object
+        No table: False.
+    numbers : bool, default=True
+        Whether a table of numbers with missing values does.
 
     Examples
     --------
     >>> needs_schema({"a": [1, 2]}), needs_schema({"a": ["x", "y"]}), needs_schema({"a": [1.0, None]})
     (False, True, True)
     """
-    if not is_table(X):
+    if not is_table(X) or _is_plain(X):
         return False
     frame = as_frame(X)
-    return not all(frame.numeric) or any(missing.any() for missing in frame.missing)
+    gaps = any(missing.any() for missing in frame.missing)
+    booleans = [not numeric and _is_boolean(v, m) for v, m, numeric in _columns(frame)]
+    if all(booleans) or all(frame.numeric):
+        return gaps and (numbers or not all(frame.numeric))
+    return True
+
+
+def _columns(frame: Frame) -> list[tuple[Array, Array, bool]]:
+    return list(zip(frame.values, frame.missing, frame.numeric, strict=True))
+
+
+def _is_boolean(values: Array, missing: Array) -> bool:
+    return all(isinstance(value, (bool, np.bool_)) for value in values[~missing].tolist())
+
+
+def _is_plain(X: Any) -> bool:
+    """Tell without looking at values whether a DataFrame is one that scikit-learn's checks are for, or breaks them."""
+    if not hasattr(X, "dtypes") or not hasattr(X, "columns") or not hasattr(X, "iloc"):
+        return False
+    kinds = list(X.dtypes)
+    if not X.columns.is_unique or any(str(k).startswith("Sparse") or getattr(k, "kind", "") == "c" for k in kinds):
+        return True
+    one_kind = len({getattr(kind, "kind", "") == "b" for kind in kinds}) == 1
+    if not one_kind or not all(isinstance(kind, np.dtype) and kind.kind in "iubf" for kind in kinds):
+        return False
+    return not X.isna().to_numpy().any()
 
 
 def as_frame(table: Any, names: Sequence[str] | None = None) -> Frame:
@@ -105,16 +142,24 @@ def _array(values: Any) -> Array:
 def _from_library(table: Any) -> Frame:
     import narwhals as nw
 
-    frame = nw.from_native(table, eager_only=True)
     library = type(table).__module__.partition(".")[0]
+    if library == "pandas":
+        if not table.columns.is_unique:
+            raise DataError("two columns of the table have the same name")
+        table = table.set_axis([str(name) for name in table.columns], axis=1)  # also of numbers
+    frame = nw.from_native(table, eager_only=True)
     columns: dict[str, Array] = {}
     dtypes: dict[str, str] = {}
+    levels: dict[str, tuple[tuple[Any, ...], bool]] = {}
     for i, (name, series) in enumerate(zip(frame.columns, frame.iter_columns(), strict=True)):
         if series.dtype.is_temporal():
             raise DataError(
                 f"column {name!r} holds dates or times ({series.dtype}): turn them into numbers or leave it out"
             )
-        dtypes[str(name)] = str(table.dtypes.iloc[i]) if library == "pandas" else str(series.dtype)
+        own = table.dtypes.iloc[i] if library == "pandas" else series.dtype
+        dtypes[str(name)] = str(own)
+        if dtypes[str(name)] == "category" and library == "pandas":
+            levels[str(name)] = tuple(own.categories.tolist()), bool(own.ordered)
         if series.dtype.is_numeric():
             numbers = series.cast(nw.Float64())
             columns[str(name)] = np.where(series.is_null().to_numpy(), np.nan, numbers.to_numpy())
@@ -124,7 +169,7 @@ def _from_library(table: Any) -> Frame:
             columns[str(name)] = np.array([*listed, None], dtype=object)[:-1]
     if len(columns) != len(frame.columns):
         raise DataError("two columns of the table have the same name")
-    return _frame(columns, dtypes, library)
+    return replace(_frame(columns, dtypes, library), levels=levels)
 
 
 def _frame(columns: Mapping[str, Array], dtypes: Mapping[str, str], library: str) -> Frame:
@@ -166,7 +211,10 @@ def _is_missing(value: Any) -> bool:
     return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
 
 
-def frame_like(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str) -> Any:
+def frame_like(
+    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str,
+    levels: Mapping[str, tuple[tuple[Any, ...], bool]] | None = None,
+) -> Any:  # fmt: skip
     """Return columns as a table of a library, in these dtypes where the values allow it.
 
     Parameters
@@ -176,6 +224,8 @@ def frame_like(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], l
     dtypes : mapping of str to str
     library : {"pandas", "polars", "pyarrow", "array"}
         ``"array"`` gives an array of floats, or of objects where a column is not numeric.
+    levels : mapping of str to tuple, optional
+        As in `Frame`.
 
     Returns
     -------
@@ -186,7 +236,7 @@ def frame_like(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], l
         columns = [[np.nan if v is None and numeric else v for v in column] for column in values.values()]
         return np.array(columns, dtype=np.float64 if numeric else object).T
     if library == "pandas":
-        return _pandas(values, dtypes)
+        return _pandas(values, dtypes, levels or {})
     import narwhals as nw
 
     backend: Any = library
@@ -199,7 +249,10 @@ def frame_like(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], l
     return (frame.with_columns(*casts) if casts else frame).to_native()
 
 
-def _pandas(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str]) -> Any:
+def _pandas(
+    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str],
+    levels: Mapping[str, tuple[tuple[Any, ...], bool]],
+) -> Any:  # fmt: skip
     import pandas as pd
 
     columns = {}
@@ -213,5 +266,42 @@ def _pandas(values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str]) -> A
             dtype = "object"
         if dtype.lower().startswith(("int", "uint")) and not plain and dtype != "float64":
             series = series.astype("Float64")
-        columns[name] = series if dtype == "object" else series.astype(dtype)
+        kind: Any = pd.CategoricalDtype(*levels[name]) if name in levels else dtype
+        columns[name] = series if dtype == "object" else series.astype(kind)
     return pd.DataFrame(columns)
+
+
+def with_columns(table: Any, values: Mapping[str, Sequence[Any]]) -> Any:
+    """Return a table with some of its columns replaced by values, and all else as it is.
+
+    Parameters
+    ----------
+    table : DataFrame, Table, mapping of columns or array
+    values : mapping of str to sequence
+        As in `frame_like`.
+
+    Returns
+    -------
+    DataFrame, Table, dict or ndarray
+        Of the same kind, with the same dtypes where the values allow it.
+    """
+    frame = as_frame(table)
+    if isinstance(table, Mapping):
+        return {**table, **{name: _array(column) for name, column in values.items()}}
+    if not is_table(table):
+        whole: dict[str, Any] = dict(zip(frame.names, frame.values, strict=True))
+        return frame_like({**whole, **values}, {}, "array")
+    dtypes = dict(zip(frame.names, frame.dtypes, strict=True))
+    if not values:
+        return table
+    new = frame_like(values, {name: dtypes[name] for name in values}, frame.library, frame.levels)
+    if frame.library == "pandas":
+        out = table.copy()
+        for place, name in enumerate(frame.names):
+            if name in values:
+                out.isetitem(place, new[name].set_axis(table.index))
+        return out
+    import narwhals as nw
+
+    made = nw.from_native(new, eager_only=True)
+    return nw.from_native(table, eager_only=True).with_columns(*(made[name] for name in values)).to_native()

@@ -1,7 +1,7 @@
 """Schema of a table of mixed columns: what each column is, and how its values become visible units and come back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different
 MIN_IDENTIFIER_ROWS = 20  # minimum number of rows for that warning
 USED = ("number", "category")
 KINDS = (*USED, "dropped")
+UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Column:
         Of a number: whether all training values are whole.
     reason : str
         Why the column is what it is, in words.
+    levels : tuple
+        Categories of pandas' dtype, whether they were there or not.
+    ordered : bool
+        Whether these are in order.
     """
 
     name: str
@@ -58,6 +63,8 @@ class Column:
     scores: tuple[float, ...] = ()
     whole: bool = False
     reason: str = ""
+    levels: tuple[Any, ...] = ()
+    ordered: bool = False
 
     @property
     def width(self) -> int:
@@ -174,13 +181,13 @@ class Schema:
             If ``columns`` names a column that is not there, or an unknown kind.
         """
         frame = as_frame(table)
-        wanted = dict(columns or {})
-        for name, kind in wanted.items():
+        wanted = check_columns(columns) or {}
+        for name in wanted:
             if name not in frame.names:
                 raise SettingError(f"`columns` names {name!r}: {unknown('column', name, frame.names)}")
-            if kind not in KINDS:
-                raise SettingError(f"`columns` takes {name!r} for {unknown('kind', kind, KINDS)}")
         found = [_column(frame, i, wanted.get(name), max_cells) for i, name in enumerate(frame.names)]
+        for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
+            found[i] = replace(found[i], levels=levels, ordered=ordered)
         if not any(column.width for column in found):
             raise DataError("no column of the table varies: there is nothing to learn")
         return cls(tuple(found), frame.library)
@@ -234,8 +241,8 @@ class Schema:
         units : ndarray of shape (n_rows, n_units)
             States, or probabilities; NaN: missing.
         random : Generator, optional
-            Draw a number from the range of its cell. Without, a number is the mean of its cells' values, weighted by
-            their probabilities.
+            Draw a category or a cell by the probabilities, and a number from the range of its cell. Without, a category
+            is the most probable one, and a number the mean of its cells' values, weighted by their probabilities.
 
         Returns
         -------
@@ -254,7 +261,8 @@ class Schema:
 
     def table(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Return columns as a table of the kind that the schema was made from, with its dtypes."""
-        return frame_like(values, {column.name: column.dtype for column in self.columns}, self.library)
+        levels = {column.name: (column.levels, column.ordered) for column in self.columns if column.levels}
+        return frame_like(values, {column.name: column.dtype for column in self.columns}, self.library, levels)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""
@@ -279,6 +287,18 @@ class Schema:
             if column.kind not in KINDS or (column.kind == "number" and (len(lengths) != 1 or not column.cells)):
                 raise DataError(f"the schema's column {column.name!r} is not valid")
         return schema
+
+
+def check_columns(columns: Any) -> dict[str, str] | None:
+    """Return what columns are to be taken for, after refusing what is no kind of column."""
+    if columns is None:
+        return None
+    if not isinstance(columns, Mapping):
+        raise SettingError(f"`columns` must map names of columns to kinds, got {columns!r}.")
+    for name, kind in columns.items():
+        if kind not in KINDS:
+            raise SettingError(f"`columns` takes {name!r} for {unknown('kind', kind, KINDS)}")
+    return dict(columns)
 
 
 def _column_from(values: Mapping[str, Any]) -> Column:
@@ -335,6 +355,8 @@ def _is_number(value: Any) -> bool:
 def _categories(known: Array, name: str) -> list[Any]:
     """Return the categories of a column in order."""
     kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
+    if strange := kinds - {"int", "float", "str", "bool"}:
+        raise DataError(f"column {name!r} has values of type {', '.join(sorted(strange))}: make them texts or numbers")
     if len(kinds - {"int", "float"}) > 1 or (len(kinds) > 1 and kinds & {"str", "bool"}):
         raise DataError(f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): make them one")
     return sorted(set(known.tolist()))
@@ -399,11 +421,15 @@ def _cells(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array:
 def _values(column: Column, units: Array, random: np.random.Generator | None) -> list[Any]:
     """Return the values of one column that units stand for."""
     missing: Array = np.asarray(np.isnan(units).any(axis=1))
-    best = np.where(np.isnan(units), -np.inf, units).argmax(axis=1)
+    p = np.where(missing[:, None], 1.0, units).astype(np.float64)
+    if random is None:
+        best = p.argmax(axis=1)
+    else:
+        best = (np.cumsum(p, axis=1) <= random.random((len(p), 1)) * p.sum(axis=1, keepdims=True)).sum(axis=1)
+        best = np.minimum(best, p.shape[1] - 1)
     if column.kind == "category":
         return [None if gone else column.values[k] for gone, k in zip(missing, best, strict=True)]
     if random is None:
-        p = np.where(missing[:, None], 1.0, units)
         numbers = p @ np.array(column.cells) / np.maximum(p.sum(axis=1), 1e-30)
     else:
         low, high = np.array(column.low)[best], np.array(column.high)[best]

@@ -73,7 +73,7 @@ def get_unit(spec: str | Unit) -> Unit:
     if name not in UNITS or (sizes and name not in ("softmax", "labelled")):
         raise SettingError(unknown("unit type", spec, UNITS))
     if name == "labelled":
-        below, _, n_labels = sizes.partition(",")
+        below, _, n_labels = sizes.rpartition(",")
         if not n_labels.isdecimal():
             raise SettingError(f"labels need a type and a number, for instance 'labelled:bernoulli,10', got {spec!r}")
         return Labelled(get_unit(below), int(n_labels))

@@ -19,7 +19,7 @@ class Labelled:
 
     Parameters
     ----------
-    data : Bernoulli or Gaussian
+    data : Bernoulli, Gaussian or Softmax
         The units before the labels.
     n_labels : int
         At least 2.
@@ -40,9 +40,9 @@ class Labelled:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not self.data.reconstruction_loss or self.n_labels < 2:
+        if not (self.data.reconstruction_loss or self.data.has_pseudo_likelihood) or self.n_labels < 2:
             raise SettingError(
-                "labels go beside Bernoulli or Gaussian visible units, and there are at least 2 of them; got "
+                "labels go beside Bernoulli, Gaussian or softmax visible units, and there are at least 2 of them; got "
                 f"{self.data.spec!r} and {self.n_labels}"
             )
 
@@ -121,21 +121,35 @@ class Labelled:
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means of the data units and the probabilities of the labels."""
-        # Data units are computed in place, over the labels too, which are then put right: they are few.
-        labels = x[:, -self.n_labels :].copy()
-        self.data.mean(bk, x, bias)
-        x[:, -self.n_labels :] = self._label.mean(bk, labels, bias[..., -self.n_labels :])
+        n = -self.n_labels
+        labels = x[:, n:].copy()
+        if self._columnwise:  # the labels too, which are then put right: they are few
+            self.data.mean(bk, x, bias)
+        else:
+            x[:, :n] = self.data.mean(bk, x[:, :n].copy(), bias[..., :n])
+        x[:, n:] = self._label.mean(bk, labels, bias[..., n:])
         return x
 
     def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means, and draw the data units and one label into ``out``."""
-        labels = x[:, -self.n_labels :].copy()
-        self.data.sample(bk, x, bias, rng, out)
+        n = -self.n_labels
+        labels = x[:, n:].copy()
+        if self._columnwise:
+            self.data.sample(bk, x, bias, rng, out)
+        else:
+            data = x[:, :n].copy()
+            out[:, :n] = self.data.sample(bk, data, bias[..., :n], rng, bk.xp.empty_like(data))
+            x[:, :n] = data
         drawn = bk.xp.empty_like(labels)
-        self._label.sample(bk, labels, bias[..., -self.n_labels :], rng, drawn)
-        x[:, -self.n_labels :] = labels
-        out[:, -self.n_labels :] = drawn
+        self._label.sample(bk, labels, bias[..., n:], rng, drawn)
+        x[:, n:] = labels
+        out[:, n:] = drawn
         return out
+
+    @property
+    def _columnwise(self) -> bool:
+        """Whether each column of the data is a unit, so that they can be computed in place together with the labels."""
+        return bool(self.data.reconstruction_loss)
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the sum of both parts' energies."""

@@ -1,0 +1,253 @@
+"""Tables of mixed columns for estimators: encoded as rows of visible units, and decoded into tables again.
+
+An estimator that was fitted on such a table has a ``schema_``. What concerns the columns is set in the template of the
+first layer, as all that concerns the rows is.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import validate_data
+
+from deepbelief import hdf5
+from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.settings import RBMSettings
+from deepbelief.sources.frames import as_frame, is_table, needs_schema, with_columns
+from deepbelief.sources.schema import Schema
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+N_UPDATES = 2000  # of a table's layer
+BATCH_SIZE = 128
+RATE = 0.005  # of Adam, for up to so many hidden units; more ask for less
+USUAL_UNITS = 64
+
+
+@dataclass(frozen=True)
+class WarmUpDecay:
+    """A factor that rises to 1 in the first 5 % of the run, and falls from 1 in the middle to 0.05 at the end."""
+
+    def __call__(self, position: float) -> float:
+        """Return the factor."""
+        return min(1.0, (position + 0.005) / 0.05, 1.0 - 1.9 * max(0.0, position - 0.5))
+
+
+TABLE_DEFAULTS: Mapping[str, tuple[Any, Any]] = {
+    "gradient": ("cd", "pcd"),
+    "n_chains": ("auto", BATCH_SIZE),
+    "centered": (False, True),
+    "solver": ("sgd", "adam"),
+    "weight_decay": (2e-4, 1e-3),
+    "averaging": (0.0, 0.25),
+    "batch_size": ("auto", BATCH_SIZE),
+    "schedule": ("auto", WarmUpDecay()),
+}
+"""Default of each setting of an `RBM`, and what it is for a table with a schema."""
+
+
+def schema_of(model: Any) -> Schema | None:
+    """Return the schema of a fitted model; None where it was not fitted on a table of mixed columns."""
+    return getattr(model, "schema_", None)
+
+
+def _template(estimator: Any, name: str, default: Any) -> Any:
+    """Return a setting of the first layer's template."""
+    rbm = estimator if hasattr(estimator, name) else getattr(estimator, "rbm", None)
+    if isinstance(rbm, (list, tuple)) and rbm:
+        rbm = rbm[0]
+    return getattr(rbm, name, default)
+
+
+def _given_schema(estimator: Any) -> Schema | None:
+    """Return the schema of the model that ``pretrained=`` means."""
+    given = getattr(estimator, "pretrained", None)
+    if isinstance(given, (str, Path)):
+        found = hdf5.read(given).attributes.get("schema")
+        return None if found is None else Schema.from_dict(found)
+    return schema_of(given)
+
+
+def encoded(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Array | None:
+    """Return a table as rows of visible units; None where X is to be taken as it is.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets the schema, the names and the number of the columns, or is fitted and has them.
+    X : object
+        Rows of any kind. A `RowSource` is never a table: its rows are those of a fitted model's visible units.
+    reset : bool
+        Whether the estimator is being fitted.
+    min_rows : int, default=1
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_units) or None
+    """
+    if reset:
+        schema = _fitted_schema(estimator, X)
+        if schema is None:
+            vars(estimator).pop("schema_", None)
+            return None
+        estimator.schema_ = schema
+    else:
+        schema = schema_of(estimator)
+        if schema is None or not (is_table(X) or _is_array(X)):
+            return None
+    _check_names(estimator, X, schema, reset=reset)
+    units = schema.encode(X, handle_unknown=_template(estimator, "handle_unknown", "error"))
+    if len(units) < min_rows:
+        name = type(estimator).__name__
+        raise DataError(f"found {len(units)} sample(s) while a minimum of {min_rows} is required by {name}")
+    return units
+
+
+def _is_array(X: Any) -> bool:
+    return isinstance(X, (np.ndarray, list, tuple)) and not sparse.issparse(X)
+
+
+def _fitted_schema(estimator: Any, X: Any) -> Schema | None:
+    """Return the schema for fitting on these rows; None where they need none."""
+    if not (is_table(X) or _is_array(X)):
+        return None
+    given, columns = _given_schema(estimator), _template(estimator, "columns", None)
+    if given is not None:
+        return given
+    numbers = _template(estimator, "visible", "auto") == "auto"
+    if columns is None and not needs_schema(X, numbers=numbers):
+        return None
+    if not numbers:
+        raise SettingError(
+            "`visible` must be 'auto' for a table with text, categories, booleans or `columns`, got "
+            f"{_template(estimator, 'visible', 'auto')!r}. Encode the columns as numbers first, or leave it out."
+        )
+    schema = Schema.fit(X, columns)
+    told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
+    if told:
+        warnings.warn(
+            f"left out of the model: {'; '.join(f'{c.name!r} ({c.reason})' for c in told)}; "
+            "`columns` says what a column is to be taken for",
+            DataWarning,
+            stacklevel=user_level(),
+        )
+    return schema
+
+
+def _check_names(estimator: Any, X: Any, schema: Schema, *, reset: bool) -> None:
+    """Check number and names of the columns as scikit-learn does, and keep those of training."""
+    if not isinstance(X, Mapping):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    elif reset:
+        estimator.n_features_in_ = len(schema.columns)
+        estimator.feature_names_in_ = np.array(schema.names, dtype=object)
+
+
+def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0) -> RBMSettings:
+    """Return the settings of the first layer for a table: what is left at its default is that for tables.
+
+    Parameters
+    ----------
+    settings : RBMSettings
+    schema : Schema or None
+        None: the settings are returned as they are.
+    n_hidden : int
+    n_rows : int, default=0
+        Of training; 0: the number of epochs stays as it is.
+
+    Returns
+    -------
+    RBMSettings
+    """
+    if schema is None:
+        return settings
+    if not settings.is_model:
+        return replace(settings, visible=schema.visible, scale="none", binarize=None)
+    chosen = {name: ours for name, (usual, ours) in TABLE_DEFAULTS.items() if _left(settings, name, usual)}
+    if settings.learning_rate == "auto" and "solver" in chosen:
+        chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
+    if settings.n_iter == "auto" and n_rows:
+        size = chosen.get("batch_size", settings.batch_size)
+        chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))
+    return replace(settings, visible=schema.visible, scale="none", binarize=None, **chosen)
+
+
+def _left(settings: RBMSettings, name: str, usual: Any) -> bool:
+    value = getattr(settings, name)
+    return type(value) is type(usual) and value == usual
+
+
+def decoded(model: Any, rows: Any, random: Any = None) -> Any:
+    """Return rows of a model's visible units as its table; as they are where it has no schema.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    rows : ndarray of shape (n_rows, n_units)
+        Means of the units.
+    random : SeedSequence or Generator, optional
+        Draw categories and numbers by the means instead of returning the most probable and the mean ones.
+
+    Returns
+    -------
+    DataFrame, Table or ndarray
+    """
+    schema = schema_of(model)
+    if schema is None:
+        return rows
+    rng = None if random is None else np.random.default_rng(random)
+    return schema.table(schema.decode(np.asarray(rows), random=rng))
+
+
+def clamped(schema: Schema, clamp: Any) -> Array:
+    """Return as rows of units what is held of a table; all columns that are not named are free.
+
+    Parameters
+    ----------
+    schema : Schema
+    clamp : mapping of str to value or sequence, DataFrame or Table
+    """
+    if isinstance(clamp, Mapping):
+        lists = {str(n): list(v) if isinstance(v, (list, tuple, np.ndarray)) else [v] for n, v in clamp.items()}
+        frame = as_frame(lists)
+    elif is_table(clamp):
+        frame = as_frame(clamp)
+    else:
+        raise DataError(f"`clamp` must map names of columns to values, or be a table, got {type(clamp).__name__}.")
+    held: dict[str, Any] = {name: [None] * frame.n_rows for name in schema.names}
+    for i, name in enumerate(frame.names):
+        held[name] = frame.column(i)[0].tolist()
+    return schema.encode(held)
+
+
+def completed(model: Any, X: Any, units: Array, random: np.random.Generator | None = None) -> Any:
+    """Return a table with its missing values replaced by those that rows of units stand for.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        With a schema.
+    X : DataFrame, Table, mapping or array
+    units : ndarray of shape (n_rows, n_units)
+        Means of the units of the whole rows.
+    random : Generator, optional
+        As in `decoded`.
+
+    Returns
+    -------
+    DataFrame, Table, dict or ndarray
+        Of the kind of X; what was known is as it was.
+    """
+    schema = model.schema_
+    frame, found = as_frame(X, schema.names), schema.decode(units, random=random)
+    new = {}
+    for i, name in enumerate(frame.names):
+        values, missing = frame.column(i)
+        if missing.any():
+            filled = zip(values.tolist(), missing, found[name], strict=True)
+            new[name] = [made if gone else value for value, gone, made in filled]
+    return with_columns(X, new)

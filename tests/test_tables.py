@@ -1,0 +1,371 @@
+"""Estimators on tables of mixed columns: fitted, filled, drawn, scored, saved and loaded as tables."""
+
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
+from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError, TrainingWarning
+from deepbelief.estimators.files import from_model_file, to_model_file
+from deepbelief.gradients import CD
+from deepbelief.sources.schema import Schema
+
+TABLES = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "tables"
+
+
+def mixed(n=120, seed=0):
+    """Return a table whose columns depend on each other: the colour tells the size, and whether it is good."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, n)
+    return pd.DataFrame(
+        {
+            "size": np.round(10.0 * kind + rng.normal(0, 1, n), 2),
+            "count": kind + rng.integers(0, 2, n),
+            "colour": np.array(["red", "green", "blue"])[kind],
+            "good": kind == 1,
+            "grade": pd.Categorical(np.array(["a", "b", "b"])[kind], ["c", "b", "a"], ordered=True),
+        },
+        index=range(100, 100 + n),
+    )
+
+
+@pytest.fixture(scope="module")
+def rbm():
+    return RBM(16, n_iter=600, random_state=0).fit(mixed())
+
+
+def assert_alike(a, b):
+    pd.testing.assert_series_equal(a.dtypes, b.dtypes)
+    assert list(a.columns) == list(b.columns)
+
+
+def test_the_model_knows_its_columns(rbm):
+    assert rbm.schema_.names == tuple(mixed().columns)
+    assert rbm.n_features_in_ == 5
+    assert rbm.feature_names_in_.tolist() == list(mixed().columns)
+    assert rbm.transform(mixed()).shape == (120, 16)
+    assert rbm.weights_.n_visible == rbm.schema_.n_units
+
+
+def test_drawn_rows_are_a_table_that_looks_like_the_one_in_fit(rbm):
+    table, drawn = mixed(), rbm.sample(400, n_steps=200, random_state=0)
+    assert_alike(table, drawn)
+    assert drawn["grade"].cat.ordered
+    assert drawn["size"].between(table["size"].min(), table["size"].max()).all()
+    size = {"red": 0, "green": 10, "blue": 20}
+    near = np.abs(drawn["size"] - drawn["colour"].map(size)) < 5
+    assert near.mean() > 0.9  # a third for independent columns
+    assert ((drawn["colour"] == "green") == drawn["good"]).mean() > 0.9
+    again = rbm.sample(400, n_steps=200, random_state=0)
+    assert drawn.equals(again)
+
+
+def test_clamped_columns_are_held(rbm):
+    drawn = rbm.sample(200, n_steps=50, clamp={"colour": "blue"}, random_state=0)
+    assert (drawn["colour"] == "blue").all()
+    assert (drawn["size"] > 12).mean() > 0.8  # a third for independent columns
+    with pytest.raises(DataError, match="`clamp` must map names"):
+        rbm.sample(2, clamp=[1, 2])
+    with pytest.raises(DataError, match="'purple' is a category"):
+        rbm.sample(2, clamp={"colour": "purple"})
+
+
+def test_holes_are_filled_and_all_else_stays(rbm):
+    table = mixed(seed=1)
+    holes = table.copy()
+    holes.loc[100:130, "colour"] = None
+    holes.loc[120:150, "size"] = np.nan
+    holes.loc[140:160, "grade"] = None
+    filled = rbm.impute(holes, random_state=0)
+    assert_alike(table, filled)
+    assert filled.index.equals(table.index)
+    for name in table:
+        known = holes[name].notna()
+        pd.testing.assert_series_equal(filled[name][known], table[name][known])
+    assert not filled.isna().to_numpy().any()
+    assert (filled["colour"] == table["colour"]).mean() > 0.97
+    assert np.abs(filled["size"] - table["size"]).max() < 5
+    draws = rbm.impute(holes, n_draws=3, random_state=0)
+    assert len(draws) == 3
+    assert len({tuple(draw.loc[120:150, "size"]) for draw in draws}) == 3
+    for draw in draws:
+        assert (draw["colour"] == table["colour"]).mean() > 0.95
+    with pytest.raises(SettingError, match="n_draws"):
+        rbm.impute(holes, n_draws=2, method="mean_field")
+
+
+def test_draws_of_an_array_are_states_of_the_units():
+    X = np.repeat([[0, 0, 1, 1], [1, 1, 0, 0]], 50, axis=0)
+    rbm = RBM(4, random_state=0).fit(X)
+    draws = rbm.impute([[1, np.nan, 0, np.nan]] * 5, n_draws=2, random_state=0)
+    assert all(set(draw.ravel()) == {0.0, 1.0} for draw in draws)
+
+
+def test_known_rows_score_higher_than_broken_ones(rbm):
+    table = mixed(seed=1)
+    broken = table.assign(colour=np.roll(table["colour"], 1))
+    changed = (broken["colour"] != table["colour"]).to_numpy()
+    scores, worse = rbm.score_samples(table), rbm.score_samples(broken)
+    assert (worse[changed] < scores[changed]).mean() > 0.95
+    assert rbm.score(table) == pytest.approx(scores.mean())
+
+
+def test_inverse_transform_and_gibbs_return_tables(rbm):
+    table = mixed()
+    back = rbm.inverse_transform(rbm.transform(table))
+    assert_alike(table, back)
+    assert (back["colour"] == table["colour"].to_numpy()).mean() > 0.9
+    assert_alike(table, rbm.gibbs(table, random_state=0))
+
+
+def test_saved_cloned_and_pickled_models_keep_the_schema(rbm, tmp_path):
+    save(rbm, tmp_path / "rbm.h5")
+    for again in (load(tmp_path / "rbm.h5"), pickle.loads(pickle.dumps(rbm))):
+        assert again.schema_ == rbm.schema_
+        assert np.array_equal(again.transform(mixed()), rbm.transform(mixed()))
+        assert again.sample(5, random_state=0).equals(rbm.sample(5, random_state=0))
+    assert not hasattr(clone(rbm), "schema_")
+
+
+def test_a_file_with_another_schema_is_refused(rbm):
+    model = to_model_file(rbm, {})
+    for schema in ({"columns": 3}, Schema.fit({"a": ["x", "y"]}).to_dict(), {"library": "pandas", "columns": []}):
+        with pytest.raises(FileFormatError):
+            from_model_file(type(model)(**{**vars(model), "attributes": {**model.attributes, "schema": schema}}))
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "mapping", "polars"])
+def test_tables_of_other_libraries(library):
+    if library == "polars":
+        make = pytest.importorskip("polars").from_pandas
+    else:
+        make = {"pyarrow": pa.Table.from_pandas, "mapping": lambda t: {n: t[n].tolist() for n in t}}[library]
+    table = make(mixed().drop(columns="grade").reset_index(drop=True))
+    rbm = RBM(8, n_iter=5, random_state=0).fit(table)
+    assert rbm.transform(table).shape == (120, 8)
+    assert type(rbm.sample(4, n_steps=5)) is (np.ndarray if library == "mapping" else type(table))
+    assert type(rbm.impute(table)) is type(table)
+
+
+def test_columns_may_be_taken_for_something_else():
+    table = mixed()
+    rbm = RBM(8, columns={"count": "category", "size": "dropped"}, n_iter=2, random_state=0).fit(table)
+    assert [c.kind for c in rbm.schema_.columns] == ["dropped", "category", "category", "category", "category"]
+    assert rbm.schema_.groups == (4, 3, 2, 2)
+    array = RBM(4, columns={}, n_iter=2, random_state=0).fit(table[["size", "count"]].to_numpy())
+    assert array.sample(3).shape == (3, 2)
+    assert array.schema_.names == ("x0", "x1")
+    for columns, message in (({"size": "text"}, "unknown kind"), ({"hue": "number"}, "'hue'"), ([1], "must map")):
+        with pytest.raises(SettingError, match=message):
+            RBM(columns=columns).fit(table)
+    with pytest.raises(SettingError, match="`visible` must be 'auto'"):
+        RBM(visible="gaussian").fit(table)
+
+
+def test_a_table_of_plain_numbers_is_an_array_with_names():
+    table = mixed()[["size", "count"]]
+    rbm = RBM(4, n_iter=2, random_state=0).fit(table)
+    assert not hasattr(rbm, "schema_")
+    assert rbm.weights_.visible == "gaussian"
+    bits = RBM(4, n_iter=2, random_state=0).fit(pd.get_dummies(mixed()["colour"]))
+    assert bits.weights_.visible == "bernoulli"
+    # A model that is fitted again on an array knows no columns any more.
+    again = RBM(4, n_iter=1, random_state=0).fit(mixed()).fit(table)
+    assert not hasattr(again, "schema_")
+
+
+def test_settings_that_are_given_win_over_those_for_tables():
+    first = RBM(8, n_iter=1, random_state=0).fit(mixed())
+    assert len(first.h_samples_) == 128  # chains
+    given = RBM(8, n_iter=1, gradient=CD(), batch_size=30, random_state=0).fit(mixed())
+    assert len(given.h_samples_) == 30
+
+
+def test_left_out_columns_are_told():
+    table = mixed().assign(name=[f"row {i}" for i in range(120)], constant=1)
+    with pytest.warns(DataWarning, match="'name' .120 values in 120 rows.*'constant'"):
+        rbm = RBM(4, n_iter=1, random_state=0).fit(table)
+    drawn = rbm.sample(3, n_steps=3)
+    assert (drawn["constant"] == 1).all()
+    assert drawn["name"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="size"), "(?s)feature names should match.*- size"),
+        (lambda t: t.rename(columns={"size": "length"}), "(?s)feature names should match.*length"),
+        (lambda t: t.assign(more=1), "(?s)feature names should match.*- more"),
+        (lambda t: t.assign(colour="purple"), "row 0, column 'colour': 'purple'"),
+        (lambda t: t.assign(size="tall"), "row 0, column 'size': 'tall' is not a number"),
+        (lambda t: t.assign(size=np.inf), "row 0, column 'size': inf is not finite"),
+        (lambda t: t.to_numpy()[:, :3], "X has 3 features, but RBM is expecting 5"),
+    ],
+)
+def test_rows_that_are_no_rows_of_the_table_are_refused(rbm, change, message):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for method in (rbm.transform, rbm.impute, rbm.score_samples):
+            with pytest.raises(ValueError, match=message):
+                method(change(mixed()))
+
+
+def test_unknown_categories_may_be_missing():
+    rbm = RBM(8, handle_unknown="missing", n_iter=5, random_state=0).fit(mixed())
+    table = mixed()
+    table.loc[100, "colour"] = "purple"
+    assert rbm.impute(table, random_state=0).loc[100, "colour"] == "purple"  # it is known, if not to the model
+    assert np.isfinite(rbm.impute(table.assign(size=np.nan), random_state=0)["size"]).all()
+    with pytest.raises(SettingError, match="handle unknown"):
+        RBM(handle_unknown="zero").fit(mixed())
+
+
+def test_networks_take_tables():
+    table = mixed()
+    y = table["colour"]
+    X = table.drop(columns="colour")
+    few = RBM(n_iter=20)
+    clf = DBNClassifier((16,), rbm=few, max_iter=20, random_state=0).fit(X, y)
+    assert clf.score(X, y) > 0.9
+    assert clf.predict_proba(X).shape == (120, 3)
+    assert clf.schema_.names == tuple(X.columns)
+    own = RBMClassifier(16, rbm=RBM(n_iter=300), random_state=0).fit(X, y)
+    assert own.score(X, y) > 0.9
+    assert_alike(X, own.sample(["red", "blue"], n_steps=50))
+    number = DBNRegressor((16,), rbm=few, max_iter=20, random_state=0).fit(table.drop(columns="size"), table["size"])
+    assert number.score(table.drop(columns="size"), table["size"]) > 0.8
+    dbn = DBN((16, 8), rbm=few, random_state=0).fit(X)
+    assert_alike(X, dbn.sample(3, n_steps=5))
+    assert_alike(X, dbn.inverse_transform(dbn.transform(X)))
+    tuned = DBNClassifier(pretrained=dbn, max_iter=20, random_state=0).fit(X, y)
+    assert tuned.schema_ == dbn.schema_
+    assert tuned.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("kind", [DBN, DBNClassifier, DBNRegressor, RBMClassifier])
+def test_networks_of_tables_are_saved(kind, tmp_path):
+    table, few = mixed(), RBM(n_iter=2)
+    X, y = table.drop(columns="count"), table["count"]
+    own = {} if kind in (DBN, RBMClassifier) else {"max_iter": 2}
+    model = kind(8 if kind is RBMClassifier else (8,), rbm=few, random_state=0, **own).fit(X, y)
+    save(model, tmp_path / "model.h5")
+    again = load(tmp_path / "model.h5")
+    assert again.schema_ == model.schema_
+    show = "transform" if kind is DBN else "predict"
+    assert np.array_equal(getattr(again, show)(X), getattr(model, show)(X))
+
+
+def test_pipelines_and_output_of_pandas():
+    table = mixed()
+    X, y = table.drop(columns="good"), table["good"]
+    pipe = make_pipeline(RBM(16, n_iter=300, random_state=0), LogisticRegression()).fit(X, y)
+    assert pipe.score(X, y) > 0.9
+    rbm = RBM(4, n_iter=1, random_state=0).set_output(transform="pandas").fit(X)
+    out = rbm.transform(X)
+    assert out.columns.tolist() == ["rbm0", "rbm1", "rbm2", "rbm3"]
+    assert out.index.equals(X.index)
+
+
+def test_partial_fit_and_warm_start_go_on_with_the_schema_of_the_first_rows():
+    table = mixed()
+    rbm = RBM(8, random_state=0).partial_fit(table[:60]).partial_fit(table[60:])
+    assert rbm.n_iter_ == 2
+    warm = RBM(8, n_iter=1, warm_start=True, random_state=0).fit(table)
+    schema = warm.schema_
+    assert warm.fit(table[:50]).schema_ is schema
+
+
+def test_a_schema_is_plain_values(rbm):
+    assert Schema.from_dict(json.loads(json.dumps(rbm.schema_.to_dict()))) == rbm.schema_
+
+
+def with_holes(table, share=0.2, seed=0):
+    rng = np.random.default_rng(seed)
+    out = table.copy()
+    for name in out:
+        gone = rng.random(len(out)) < share
+        out[name] = out[name].astype("boolean") if out[name].dtype == bool else out[name]
+        out.loc[gone, name] = None
+    return out
+
+
+def test_models_learn_from_tables_with_holes():
+    table = mixed(200)
+    holes = with_holes(table)
+    rbm = RBM(16, n_iter=300, random_state=0).fit(holes)
+    filled = rbm.impute(holes, random_state=0)
+    gone = holes["colour"].isna()
+    assert (filled["colour"] == table["colour"])[gone].mean() > 0.8
+    gone = holes["size"].isna()
+    assert np.abs(filled["size"] - table["size"])[gone].median() < 2
+    assert_alike(holes, rbm.sample(5, n_steps=5))
+    assert not rbm.sample(50, n_steps=5).isna().to_numpy().any()
+    assert np.isfinite(rbm.score_samples(holes)).all()
+    assert np.isfinite(rbm.transform(holes)).all()
+    assert rbm.get_params() == RBM(16, n_iter=300, random_state=0).get_params()
+
+
+@pytest.mark.parametrize("kind", [DBNClassifier, DBNRegressor, RBMClassifier, DeepAutoencoder])
+def test_networks_learn_from_tables_with_holes(kind):
+    table = mixed(200)
+    y = table["size"] if kind is DBNRegressor else table["colour"]
+    X = with_holes(table.drop(columns=y.name))
+    own = {} if kind is RBMClassifier else {"max_iter": 30}
+    model = kind(16 if kind is RBMClassifier else (16,), rbm=RBM(n_iter=60), random_state=0, **own)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)
+        model.fit(X, y)
+    if kind is DeepAutoencoder:
+        back = model.inverse_transform(model.transform(X))
+        assert_alike(X, back)
+        known = X["grade"].notna()
+        assert (back["grade"].to_numpy() == X["grade"])[known].mean() > 0.9
+        return
+    assert model.score(X, y) > 0.7  # the most common colour, or the mean, gets 0.4 and 0
+    assert len(model.predict(X.iloc[:2].map(lambda value: None))) == 2
+
+
+def test_arrays_with_holes_need_no_schema():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 1)) + rng.normal(size=(100, 6)) / 3
+    X[rng.random(X.shape) < 0.2] = np.nan
+    y = np.nan_to_num(X).mean(axis=1) > 0
+    assert not hasattr(RBM(4, n_iter=2).fit(X), "schema_")
+    for model in (
+        DBNClassifier((8,), max_iter=20, random_state=0),
+        RBMClassifier(8, rbm=RBM(n_iter=20), random_state=0),
+        make_pipeline(DBN((8,), rbm=RBM(n_iter=20), random_state=0), LogisticRegression()),
+    ):
+        assert model.fit(X, y).score(X, y) > 0.85
+    assert np.isfinite(DeepAutoencoder((4, 2), max_iter=3, random_state=0).fit(X).score(np.nan_to_num(X)))
+
+
+TABLE_TARGETS = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "tip", "planets": "method"}
+
+
+@pytest.mark.skipif(not TABLES.is_dir(), reason="no data sets at hand")
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")
+@pytest.mark.parametrize("name", TABLE_TARGETS)
+def test_real_tables_need_no_preparation(name, tmp_path):
+    table = pd.read_csv(TABLES / f"{name}.csv")
+    rbm = RBM(8, n_iter=3, random_state=0).fit(table)
+    used = [column.name for column in rbm.schema_.used]
+    assert not rbm.impute(table)[used].isna().to_numpy().any()
+    assert list(rbm.sample(20, n_steps=5).columns) == list(table.columns)
+    assert np.isfinite(rbm.score_samples(table)).all()
+    save(rbm, tmp_path / "model.h5")
+    assert load(tmp_path / "model.h5").schema_ == rbm.schema_
+    y = table.pop(TABLE_TARGETS[name])
+    kind = DBNRegressor if y.dtype.kind == "f" else DBNClassifier
+    model = kind((8,), rbm=RBM(n_iter=3), max_iter=3, random_state=0).fit(table, y)
+    assert len(model.predict(table)) == len(table)
