@@ -43,6 +43,9 @@ class PTT:
     ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all thermalisations), ``unmet``
     (thermalisations that ended at ``max_sweeps``) and ``log_z``.
 
+    Do not trust ``log_z`` or the weights of modes if ``unmet`` is above 0: the chains may then have lost a mode. Try a
+    lower learning rate or more sweeps, and compare with `deepbelief.likelihood.ladder_log_z`.
+
     Parameters
     ----------
     gibbs_steps : int or tuple of two int
