@@ -185,7 +185,7 @@ def _with_head(model: Any, layers: tuple[Layer, ...]) -> FeedForward:
 
 
 def _autoencoder(model: DeepAutoencoder, part: Part) -> FeedForward:
-    hidden, first = model._hidden(), model.pretrained_stack_.layers[0]
+    hidden, first = model._layers(), model.pretrained_stack_.layers[0]
     depth = len(model.pretrained_stack_)
     last = Layer(model.coefs_[-1], model.intercepts_[-1], get_activation("identity"))
     if part == "encoder":
