@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from deepbelief import hdf5
+from deepbelief.components import Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, is_table, needs_schema, with_columns
@@ -173,6 +174,8 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
         chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))
+    if schema.grids and all(component.name != Smooth.name for component in settings.components):
+        chosen["components"] = (*settings.components, Smooth(schema.grids))
     return replace(settings, visible=schema.visible, scale="none", binarize=None, **chosen)
 
 
