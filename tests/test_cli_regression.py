@@ -102,7 +102,7 @@ def test_a_regressor_goes_on_and_becomes_nothing_else():
     assert "--loss is no setting of a regressor" in bad(
         "finetune", "table.h5", "--regression", "--loss", "squared_error", "--out", "other.h5"
     )
-    assert "leave --seed out" in bad("finetune", "table-tuned.h5", "--seed", 3, "--force")
+    assert "--seed cannot change" in bad("finetune", "table-tuned.h5", "--seed", 3, "--force")
 
 
 def test_a_classifier_does_not_become_a_regressor(tmp_path):

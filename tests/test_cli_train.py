@@ -11,7 +11,6 @@ from cli_runs import TINY, bad, good, put_model, run, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
-from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, hdf5, load
 
@@ -291,7 +290,7 @@ def test_config_as_json():
     assert load("digits.h5").rbm.gradient == "pcd"
 
 
-@case_by_case(
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("epoch = 3", "did you mean 'epochs'?"),

@@ -59,7 +59,7 @@ def layers(sizes, activation, seed=1):
 
 def problem(hidden, loss, targets, tied, settings):
     *below, head = hidden
-    return Problem(below, (head.W, head.bias), loss, Labelled(as_source(X), targets), None, settings, [], tied)
+    return Problem(below, (head.W, head.bias), loss, Labelled(as_source(X), targets), None, settings, [], 0, tied)
 
 
 def check(make, bk):
