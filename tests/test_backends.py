@@ -1,8 +1,10 @@
 """Every backend operation against its definition, on every backend."""
 
+import copy
 import ctypes
 import importlib
 import math
+import pickle
 import sys
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -689,3 +691,16 @@ def test_the_fake_device_counts_what_makes_the_host_wait():
 def test_the_fake_device_knows_only_the_listed_names():
     with pytest.raises(AttributeError, match=r"xp\.einsum is not on the list"):
         FakeDevice().xp.einsum  # noqa: B018
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda rng: pickle.loads(pickle.dumps(rng))], ids=["copy", "pickle"])
+def test_a_copied_stream_draws_the_same_from_states_of_its_own(copied):
+    rng = get_backend("numpy").rng(np.random.SeedSequence(3))
+    p = np.full((50, 40), 0.3, np.float32)
+    rng.bernoulli(p, np.empty_like(p))
+    other = copied(rng)
+    first, second = (r.bernoulli(p, np.empty_like(p)) for r in (rng, other))
+    assert np.array_equal(first, second)
+    third = rng.bernoulli(p, np.empty_like(p))  # moves its own states, not the copy's
+    assert not np.array_equal(third, first)
+    assert np.array_equal(other.bernoulli(p, np.empty_like(p)), third)

@@ -48,9 +48,17 @@ class NumpyRng:
 
     def __init__(self, seed: np.random.SeedSequence) -> None:
         keys = (seed.spawn_key, *((*seed.spawn_key, lane) for lane in range(1, LANES)))
-        self._lanes = [np.random.SFC64(np.random.SeedSequence(seed.entropy, spawn_key=key)) for key in keys]
-        self._addresses = (ctypes.c_void_p * LANES)(*(lane.ctypes.state_address for lane in self._lanes))
-        self._generator = np.random.Generator(self._lanes[0])
+        self.__setstate__([np.random.SFC64(np.random.SeedSequence(seed.entropy, spawn_key=key)) for key in keys])
+
+    def __getstate__(self) -> list[np.random.SFC64]:
+        """Return the generators: a copy, or another process, has them at other addresses."""
+        return self._lanes
+
+    def __setstate__(self, lanes: list[np.random.SFC64]) -> None:
+        """Take the generators, and where their states lie."""
+        self._lanes = lanes
+        self._addresses = (ctypes.c_void_p * LANES)(*(lane.ctypes.state_address for lane in lanes))
+        self._generator = np.random.Generator(lanes[0])
 
     def bernoulli(self, p: Array, out: Array) -> Array:
         """Write 1 with probability ``p``, else 0."""
