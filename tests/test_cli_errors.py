@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
 from sklearn.datasets import load_digits
-from tables import case_by_case
 
 from deepbelief import DBN, load, save
 from deepbelief.cli._files import check_outputs
@@ -92,7 +91,7 @@ def npy_bytes():
     return out.getvalue()
 
 
-@case_by_case("name", DATA)
+@pytest.mark.parametrize("name", DATA)
 def test_bad_data_in_training(tmp_path, name):
     make, message = DATA[name]
     make(name)
@@ -102,8 +101,8 @@ def test_bad_data_in_training(tmp_path, name):
     assert snapshot(tmp_path) == before
 
 
-@case_by_case("command", ["finetune", "evaluate", "predict", "encode"])
-@case_by_case("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_values_that_are_not_finite_are_found_in_use(tmp_path, command, value):
     path = put_model(tmp_path, "classifier")
     np.savez("rows.npz", X=with_value(value), y=load_digits().target[:60])
@@ -428,7 +427,7 @@ SETTINGS = [
 ]
 
 
-@case_by_case(("words", "message"), SETTINGS)
+@pytest.mark.parametrize(("words", "message"), SETTINGS)
 def test_settings_out_of_bounds(tmp_path, words, message):
     assert message in bad("pretrain", "digits", "--limit", 50, "--layers", 4, "--log", "log", *words)
     assert snapshot(tmp_path) == {}
