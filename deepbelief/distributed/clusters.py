@@ -166,7 +166,7 @@ def no_answer(workers: Collection[str]) -> ClusterError:
 
 
 def answering(client: Any, addresses: Collection[str], patience: float) -> set[str]:
-    """Return those of the workers that answer within so many seconds."""
+    """Return the workers that answer within a number of seconds."""
 
     async def ask(address: str) -> str | None:
         with contextlib.suppress(Exception):

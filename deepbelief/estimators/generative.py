@@ -101,7 +101,7 @@ class GenerativeMixin:
         burn_in : int, default=20
             Gibbs steps before the average.
         n_draws : int, optional
-            Draw what is missing from the model so many times instead of taking its mean, for multiple imputation
+            Number of draws of the missing values to return instead of their mean, for multiple imputation
             (Rubin 1987). For ``method="gibbs"``.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.

@@ -72,12 +72,12 @@ class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOut
     A DataFrame of pandas or polars, a pyarrow Table or a mapping of columns may hold numbers, booleans, categories and
     missing values. Where it does, each column becomes a group of softmax units: a category has one for each of its
     values, a number one for each of at most 20 cells of its range, whose weights are tied smoothly. Columns with a
-    single value, with more than 100 categories, and texts that name rows are left out, which a `DataWarning` tells.
+    single value, with more than 100 categories, and texts that name rows are left out, with a `DataWarning`.
     `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
-    For such a table settings that are left at their defaults are ``gradient="pcd"`` with 128 chains, ``centered=True``,
-    ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more, ``weight_decay=1e-3``,
-    ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates.
+    For such a table settings that are left at their defaults are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
+    ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more,
+    ``weight_decay=1e-3``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates.
 
     A table of numbers without missing values, or of booleans only, is an array with names.
 

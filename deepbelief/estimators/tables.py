@@ -41,6 +41,7 @@ class WarmUpDecay:
 TABLE_DEFAULTS: Mapping[str, tuple[Any, Any]] = {
     "gradient": ("cd", "pcd"),
     "n_chains": ("auto", BATCH_SIZE),
+    "gibbs_steps": (1, 5),
     "centered": (False, True),
     "solver": ("sgd", "adam"),
     "weight_decay": (2e-4, 1e-3),

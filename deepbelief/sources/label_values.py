@@ -119,7 +119,7 @@ def is_number(word: str) -> bool:
 
 
 def check_text(longest: int, n: int, origin: str) -> None:
-    """Raise DataError where so many labels of so many characters would be too large."""
+    """Raise DataError if this number of labels of this number of characters would be too large."""
     if longest > MAX_LABEL:
         raise DataError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
     if 4 * longest * n > MAX_LABELS:
