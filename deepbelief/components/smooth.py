@@ -37,7 +37,7 @@ class Smooth(Component):
     >>> t = np.linspace(-2, 2, 12)
     >>> X = np.eye(12)[np.arange(600) % 12]
     >>> rbm = RBM(4, visible="softmax:12", components=[Smooth(((0, tuple(t)),))], n_iter=2, random_state=0).fit(X)
-    >>> np.linalg.matrix_rank(rbm.weights_.W, tol=1e-4) <= 8
+    >>> int(np.linalg.matrix_rank(rbm.weights_.W, tol=1e-4)) <= 8
     True
     """
 
