@@ -36,6 +36,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(anomaly, name, 50)
 
 
+@pytest.mark.slow
 @parametrize_with_checks([AnomalyDetector(random_state=0)])
 def test_scikit_learns_checks(estimator, check, quick):
     check(estimator)

@@ -38,6 +38,7 @@ def test_every_page_is_in_a_table_of_contents():
     assert [str(page) for page in PAGES if page.with_suffix("") not in listed] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, p in zip(NAMES, PAGES, strict=True) if blocks(p, "python")])
 def test_python_on_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

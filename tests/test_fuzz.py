@@ -6,6 +6,7 @@ from fuzzing import TARGETS, run
 N_FILES = {"model": 120, "checkpoint": 60, "data": 150}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_mutated_files_end_in_errors_of_the_package(name, tmp_path):
     outcomes = [(number, outcome) for number, _, outcome in run(name, N_FILES.get(name, 100), 0, tmp_path)]

@@ -199,6 +199,7 @@ def test_settings_that_cannot_be_are_refused(bk):
             PTT().start(Machine(exact.tiny(**units), bk), 3, bk.rng(stream(0)))
 
 
+@pytest.mark.slow
 def test_a_ladder_is_saved_with_the_model(tmp_path):
     X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)
     rbm = RBM(3, gradient=PTT(freeze=0.9, reject=0), n_iter=30, learning_rate=0.3, warm_start=True, random_state=0)

@@ -60,6 +60,7 @@ def test_log_z_of_modes_far_apart_is_right_or_comes_with_a_warning(monkeypatch, 
         assert found.log_z == pytest.approx(exact_log_z(weights), abs=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_hold_in_95_of_100_repeats():
     weights = exact.tiny(6, 4, spread=1.5)
     truth = exact.log_z(weights)
