@@ -18,9 +18,9 @@ MIN_LOG_VARIANCE = math.log(1e-4)  # relative to the variance of the rows: that 
 class LearnedVariance(Component):
     """Learn the logarithm of the variances, in the scale in which rows enter the machine.
 
-    A machine with ``E = |v - b|^2 / 2 sigma^2 - (v / sigma^2) W h - c h`` is a machine of unit variance that rows enter as
-    v / sigma, with W / sigma and b / sigma; log p(v) is then smaller by the sum of log sigma. With these weights
-    fixed, log Z does not depend on sigma, so that the gradient needs no samples:
+    A machine with ``E = |v - b|^2 / 2 sigma^2 - (v / sigma^2) W h - c h`` is a machine of unit variance that rows
+    enter as v / sigma, with W / sigma and b / sigma; log p(v) is then smaller by the sum of log sigma. With these
+    weights fixed, log Z does not depend on sigma, so that the gradient needs no samples:
     d(-log p) / d(log sigma^2) = (1 - E[u (u - b - W h) | v]) / 2 for the entering row u.
     """
 
