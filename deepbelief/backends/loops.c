@@ -32,10 +32,8 @@ EXPORT void *PyInit__loops(void) { return 0; } /* what Windows' linker looks for
 
 #define TOP 88.02969f /* exp of it is 2**127 */
 
-/* 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127; of NaN NaN. */
-INLINE float logistic(float z) {
-    float x = z > TOP ? -TOP : -z;
-    x = z < -TOP ? TOP : x;
+/* exp(x) for x within +-TOP. */
+INLINE float exponential(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2**23: adding it rounds to a whole number */
     const float n = (x * 1.44269504f + shift) - shift;
     /* ln(2) in two parts, the first with so few bits that n times it is exact. */
@@ -52,7 +50,14 @@ INLINE float logistic(float z) {
     const int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
     float power; /* 2**n */
     memcpy(&power, &bits, sizeof power);
-    const float y = 1.0f / (1.0f + p * power);
+    return p * power;
+}
+
+/* 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127; of NaN NaN. */
+INLINE float logistic(float z) {
+    float x = z > TOP ? -TOP : -z;
+    x = z < -TOP ? TOP : x;
+    const float y = 1.0f / (1.0f + exponential(x));
     return z < -TOP ? 0.0f : y;
 }
 
@@ -122,24 +127,7 @@ LOOP void sample(float *restrict p, const float *restrict bias, uint64_t *const 
 }
 
 /* exp(x) of x <= 0; 0 below -TOP. */
-INLINE float falling(float x) {
-    const float z = x < -TOP ? -TOP : x;
-    const float shift = 12582912.0f;
-    const float n = (z * 1.44269504f + shift) - shift;
-    float r = z - n * 0.693359375f;
-    r = r - n * -2.12194440e-4f;
-    float p = 0.0013836795f;
-    p = p * r + 0.0083748568f;
-    p = p * r + 0.041668229f;
-    p = p * r + 0.16666420f;
-    p = p * r + 0.49999991f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    const int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return x < -TOP ? 0.0f : p * power;
-}
+INLINE float falling(float x) { return x < -TOP ? 0.0f : exponential(x < -TOP ? -TOP : x); }
 
 #define SIDE 8 /* values of a group that are compared or added side by side */
 
