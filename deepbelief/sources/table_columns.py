@@ -1,0 +1,223 @@
+"""Columns of a table of mixed columns: what each is, and how its values become units and come back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError
+from deepbelief.sources.frames import Frame
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
+MAX_CATEGORIES = 100  # of one column
+IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different values they name rows
+MIN_IDENTIFIER_ROWS = 20  # minimum number of rows for that warning
+USED = ("number", "category")
+KINDS = (*USED, "dropped")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a table is.
+
+    Parameters
+    ----------
+    name : str
+    kind : {"number", "category", "dropped"}
+        A number is one softmax group over cells of its range, a category one over its values. A dropped column takes
+        no part in the model.
+    dtype : str
+        As the table's library writes it, to give it back.
+    values : tuple
+        Categories, in the order of their units; of a dropped constant its value.
+    cells : tuple of float
+        Of a number: the mean training value of each cell, ascending.
+    edges : tuple of float
+        Of a number: bounds between neighbouring cells; one fewer.
+    low, high : tuple of float
+        Of a number: smallest and largest training value of each cell.
+    scores : tuple of float
+        Of a number: the normal score of each cell's middle rank.
+    whole : bool
+        Of a number: whether all training values are whole.
+    reason : str
+        Why the column is what it is, in words.
+    levels : tuple
+        Categories of pandas' dtype, whether they were there or not.
+    ordered : bool
+        Whether these are in order.
+    """
+
+    name: str
+    kind: str
+    dtype: str = ""
+    values: tuple[Any, ...] = ()
+    cells: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    whole: bool = False
+    reason: str = ""
+    levels: tuple[Any, ...] = ()
+    ordered: bool = False
+
+    @property
+    def width(self) -> int:
+        """Number of visible units."""
+        return len(self.cells) if self.kind == "number" else len(self.values) if self.kind == "category" else 0
+
+    def __str__(self) -> str:
+        """Return what the column is, in words."""
+        what = {
+            "number": f"number, {len(self.cells)} cells from {_text(self.low[:1])} to {_text(self.high[-1:])}",
+            "category": f"category of {len(self.values)}: {', '.join(map(str, self.values[:6]))}"
+            + (", ..." if len(self.values) > 6 else ""),
+            "dropped": "dropped",
+        }[self.kind]
+        return f"{self.name}: {what}" + (f" ({self.reason})" if self.reason else "")
+
+
+def _text(values: Sequence[float]) -> str:
+    return f"{values[0]:g}" if values else ""
+
+
+def column_from(values: Mapping[str, Any]) -> Column:
+    """Return the column that plain values describe."""
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return Column(**plain)
+
+
+def read_column(frame: Frame, i: int, wanted: str | None, max_cells: int) -> Column:
+    """Decide what one column is."""
+    name, dtype = frame.names[i], frame.dtypes[i]
+    values, missing = frame.column(i)
+    if missing.all() and wanted != "dropped":
+        raise DataError(f"column {name!r} has no value at all: leave it out, or pass columns={{{name!r}: 'dropped'}}")
+    known = values[~missing]
+    if wanted == "dropped":
+        return Column(name, "dropped", dtype, reason="as asked")
+    kind = wanted or ("number" if frame.numeric[i] else "category")
+    if kind == "number":
+        return _number(name, dtype, _as_numbers(known, name, missing), max_cells, wanted is not None)
+    categories = _categories(known, name)
+    if len(categories) == 1 and wanted is None:
+        return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
+    if wanted is None and len(known) >= MIN_IDENTIFIER_ROWS and len(categories) > IDENTIFIER_SHARE * len(known):
+        return Column(name, "dropped", dtype, reason=f"{len(categories)} values in {len(known)} rows: they name rows")
+    if wanted is None and len(categories) > MAX_CATEGORIES:
+        return Column(name, "dropped", dtype, reason=f"{len(categories)} categories, more than {MAX_CATEGORIES}")
+    if len(categories) < 2:
+        raise DataError(f"column {name!r} has one category only: pass columns={{{name!r}: 'dropped'}}")
+    return Column(name, "category", dtype, tuple(categories))
+
+
+def _as_numbers(known: Array, name: str, missing: Array) -> Array:
+    try:
+        numbers: Array = known.astype(np.float64)
+    except (TypeError, ValueError):
+        rows = np.flatnonzero(~missing)
+        bad = next(i for i, value in enumerate(known) if not _is_number(value))
+        raise DataError(f"row {rows[bad]}, column {name!r}: {known[bad]!r} is not a number") from None
+    if not np.isfinite(numbers).all():
+        bad = int(np.argmin(np.isfinite(numbers)))
+        raise DataError(f"row {np.flatnonzero(~missing)[bad]}, column {name!r}: {numbers[bad]} is not finite")
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _categories(known: Array, name: str) -> list[Any]:
+    """Return the categories of a column in order."""
+    kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
+    if strange := kinds - {"int", "float", "str", "bool"}:
+        raise DataError(f"column {name!r} has values of type {', '.join(sorted(strange))}: make them texts or numbers")
+    if len(kinds - {"int", "float"}) > 1 or (len(kinds) > 1 and kinds & {"str", "bool"}):
+        raise DataError(f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): make them one")
+    return sorted(set(known.tolist()))
+
+
+def _number(name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool) -> Column:
+    """Return the cells of a number: its distinct values, or quantile cells."""
+    distinct, counts = np.unique(numbers, return_counts=True)
+    if len(distinct) == 1:
+        if wanted:
+            raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
+        return Column(name, "dropped", dtype, (float(distinct[0]),), reason="the same value in all rows")
+    if len(distinct) <= max_cells:
+        edges = (distinct[1:] + distinct[:-1]) / 2
+    else:
+        ranks = np.linspace(0, 1, max_cells + 1)[1:-1]
+        edges = np.unique(np.quantile(numbers, ranks, method="lower"))
+        edges = np.unique((edges + distinct[np.minimum(np.searchsorted(distinct, edges) + 1, len(distinct) - 1)]) / 2)
+    cell = np.searchsorted(edges, distinct)
+    n = np.bincount(cell, counts, minlength=len(edges) + 1)
+    filled = np.flatnonzero(n)  # rounding may leave a cell between two values empty
+    edges = edges[filled[:-1]] if len(filled) < len(n) else edges
+    cell = np.searchsorted(edges, distinct)
+    n = np.bincount(cell, counts)
+    means = np.bincount(cell, counts * distinct) / n
+    first = np.searchsorted(cell, np.arange(len(n)))
+    last = np.append(first[1:], len(distinct)) - 1
+    middle = (np.cumsum(n) - n / 2) / n.sum()
+    cells = {"cells": means, "edges": edges, "low": distinct[first], "high": distinct[last]}
+    plain: dict[str, Any] = {key: tuple(array.tolist()) for key, array in cells.items()}
+    scores = tuple(_normal_quantile(middle).tolist())
+    return Column(name, "number", dtype, **plain, scores=scores, whole=bool((distinct == np.rint(distinct)).all()))
+
+
+def _normal_quantile(p: Array) -> Array:
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(p))
+
+
+def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array:
+    """Return the unit of each row within its column's group, -1 where the value is missing."""
+    values, missing = frame.column(i)
+    cells = np.full(len(values), -1, np.intp)
+    known = values[~missing]
+    if column.kind == "number":
+        cells[~missing] = np.searchsorted(np.array(column.edges), _as_numbers(known, column.name, missing))
+        return cells
+    places = {value: place for place, value in enumerate(column.values)}
+    found = np.array([places.get(value, -1) for value in known.tolist()], np.intp)
+    if (found < 0).any() and handle_unknown != "missing":
+        bad = int(np.argmax(found < 0))
+        shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
+        raise DataError(
+            f"row {np.flatnonzero(~missing)[bad]}, column {column.name!r}: {known[bad]!r} is a category that training "
+            f"rows did not have ({shown}); handle_unknown='missing' takes it for a missing value"
+        )
+    cells[~missing] = found
+    return cells
+
+
+def values_of(column: Column, units: Array, random: np.random.Generator | None) -> list[Any]:
+    """Return the values of one column that units stand for."""
+    missing: Array = np.asarray(np.isnan(units).any(axis=1))
+    p = np.where(missing[:, None], 1.0, units).astype(np.float64)
+    if random is None:
+        best = p.argmax(axis=1)
+    else:
+        best = (np.cumsum(p, axis=1) <= random.random((len(p), 1)) * p.sum(axis=1, keepdims=True)).sum(axis=1)
+        best = np.minimum(best, p.shape[1] - 1)
+    if column.kind == "category":
+        return [None if gone else column.values[k] for gone, k in zip(missing, best, strict=True)]
+    if random is None:
+        numbers = p @ np.array(column.cells) / np.maximum(p.sum(axis=1), 1e-30)
+    else:
+        low, high = np.array(column.low)[best], np.array(column.high)[best]
+        numbers = low + random.random(len(best)) * (high - low)
+    if column.whole:
+        numbers = np.rint(numbers)
+    return [None if gone else float(x) for gone, x in zip(missing, numbers, strict=True)]
