@@ -104,6 +104,14 @@ def test_same_seed_same_scores_through_clone_and_pickle(quick):
     assert np.array_equal(pickle.loads(pickle.dumps(detector)).score_samples(frame), scores)
 
 
+def test_a_mapping_of_columns_is_a_table(quick):
+    columns = {"size": [1.0, 2.0, 3.0, 4.0, 50.0], "kind": list("xxyyx")}
+    detector = AnomalyDetector(random_state=0).fit(columns)
+    assert detector.feature_names_in_.tolist() == ["size", "kind"]
+    frame = AnomalyDetector(random_state=0).fit(pd.DataFrame(columns))
+    np.testing.assert_array_equal(detector.score_samples(columns), frame.score_samples(pd.DataFrame(columns)))
+
+
 @pytest.mark.parametrize("contamination", [0, 0.6, -1, "some", True])
 def test_contamination_has_bounds(contamination):
     with pytest.raises(SettingError, match="contamination"):

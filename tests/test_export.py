@@ -6,6 +6,7 @@ import warnings
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
@@ -270,6 +271,19 @@ def test_an_export_that_fails_leaves_the_old_file(write, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="No space left on device; the old file is unchanged"):
         write(RBM(2, n_iter=1).fit(np.eye(4)), tmp_path / "model")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model", b"old")]
+
+
+def test_networks_of_tables_take_the_units_of_the_schema():
+    table = pd.DataFrame({"size": REAL[:, 0], "colour": np.where(REAL[:, 1] > 10, "red", "blue")})
+    clf = DBNClassifier((5,), **QUICK).fit(table, Y % 2)
+    network = feedforward(clf)
+    x = clf.schema_.encode(table).astype(np.float64)
+    for layer in network.layers[:-1]:
+        x = 1 / (1 + np.exp(-(x @ layer.W + layer.bias)))
+    x = x @ network.layers[-1].W + network.layers[-1].bias
+    close(clf.predict_proba(table), np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), table)
+    with pytest.raises(SettingError, match=r"schema_\.encode"):
+        to_mlp(clf)
 
 
 def test_what_is_no_network_is_refused():

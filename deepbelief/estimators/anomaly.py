@@ -13,8 +13,9 @@ from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_s
 from deepbelief.estimators.base import is_source
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tables import check_names
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources.frames import is_table
+from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -137,7 +138,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _checked(self, X: Any, *, reset: bool) -> Any:
         """Return rows after scikit-learn's checks; tables with their names as they are."""
         if is_table(X):
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            check_names(self, X, as_frame(X).names, reset=reset)
             return X
         if is_source(X):
             X = X.take(slice(0, X.shape[0]))
@@ -150,8 +151,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Fit the three models."""
         self._columns = DetectorColumns.fit(rows)
         states, values = self._columns.states(rows), self._columns.values(rows)
-        first = self._density(states)
-        kept = first.free_energy(states) <= np.quantile(first.free_energy(states), KEPT_SHARE)
+        energies = self._density(states).free_energy(states)
+        kept = energies <= np.quantile(energies, KEPT_SHARE)
         kept = kept if kept.sum() >= 2 else np.ones(len(kept), bool)
         self._binned = self._density(states[kept])
         batch = min(BATCH, int(kept.sum()))

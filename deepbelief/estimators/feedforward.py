@@ -73,6 +73,8 @@ class FeedForward:
 def feedforward(model: Any, part: Part = "auto") -> FeedForward:
     """Return a fitted model as a feed-forward network.
 
+    That of a model with a schema takes the rows which ``model.schema_.encode`` makes of a table.
+
     Parameters
     ----------
     model : fitted DBNClassifier, DBNRegressor, DeepAutoencoder, DBN, RBM or Stack

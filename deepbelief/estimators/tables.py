@@ -5,7 +5,7 @@ first layer, as all that concerns the rows is.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def encoded(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Array 
         schema = schema_of(estimator)
         if schema is None or not (is_table(X) or _is_array(X)):
             return None
-    _check_names(estimator, X, schema, reset=reset)
+    check_names(estimator, X, schema.names, reset=reset)
     units = schema.encode(X, handle_unknown=_template(estimator, "handle_unknown", "error"))
     if len(units) < min_rows:
         name = type(estimator).__name__
@@ -140,13 +140,13 @@ def _fitted_schema(estimator: Any, X: Any) -> Schema | None:
     return schema
 
 
-def _check_names(estimator: Any, X: Any, schema: Schema, *, reset: bool) -> None:
-    """Check number and names of the columns as scikit-learn does, and keep those of training."""
+def check_names(estimator: Any, X: Any, names: Sequence[str], *, reset: bool) -> None:
+    """Check number and names of a table's columns as scikit-learn does; with ``reset``, keep them."""
     if not isinstance(X, Mapping):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     elif reset:
-        estimator.n_features_in_ = len(schema.columns)
-        estimator.feature_names_in_ = np.array(schema.names, dtype=object)
+        estimator.n_features_in_ = len(names)
+        estimator.feature_names_in_ = np.array(names, dtype=object)
 
 
 def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0) -> RBMSettings:

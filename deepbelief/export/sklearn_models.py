@@ -31,9 +31,15 @@ def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
     Raises
     ------
     SettingError
-        If it has several tasks, or hidden layers of different activations or of one that scikit-learn lacks.
+        If it has several tasks, hidden layers of different activations or of one that scikit-learn lacks, or was
+        fitted on a table with a schema.
     """
     network = feedforward(model)
+    if network.n_inputs != model.n_features_in_:
+        raise SettingError(
+            f"the network takes {network.n_inputs} units, which model.schema_.encode makes of a table of "
+            f"{model.n_features_in_} columns, and scikit-learn's networks take numbers: use to_npz, to_torch or to_onnx"
+        )
     activation = _activation(network)
     coefs, intercepts = [layer.W for layer in network.layers], [layer.bias for layer in network.layers]
     sizes = tuple(W.shape[1] for W in coefs[:-1])
@@ -53,11 +59,9 @@ def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
     elif len(classes) == 2:  # one logistic output, of the difference
         kind = "logistic"
         coefs[-1], intercepts[-1] = np.diff(coefs[-1], axis=1), np.diff(intercepts[-1])
+    several_labels = network.logistic and len(classes) > 1
     classifier._label_binarizer = LabelBinarizer()
-    if network.logistic:
-        classifier._label_binarizer.fit(np.eye(len(classes), dtype=int)[:, :] if len(classes) > 1 else np.array([0, 1]))
-    else:
-        classifier._label_binarizer.fit(classes)
+    classifier._label_binarizer.fit(np.eye(len(classes), dtype=int) if several_labels else classes)
     classifier.classes_ = classifier._label_binarizer.classes_
     return _filled(classifier, model, coefs, intercepts, kind)
 
