@@ -33,7 +33,7 @@ EXPORT void *PyInit__loops(void) { return 0; } /* what Windows' linker looks for
 #define TOP 88.02969f /* exp of it is 2**127 */
 
 /* exp(x) for x within +-TOP. */
-INLINE float exponential(float x) {
+INLINE float exponential32(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2**23: adding it rounds to a whole number */
     const float n = (x * 1.44269504f + shift) - shift;
     /* ln(2) in two parts, the first with so few bits that n times it is exact. */
@@ -57,7 +57,7 @@ INLINE float exponential(float x) {
 INLINE float logistic(float z) {
     float x = z > TOP ? -TOP : -z;
     x = z < -TOP ? TOP : x;
-    const float y = 1.0f / (1.0f + exponential(x));
+    const float y = 1.0f / (1.0f + exponential32(x));
     return z < -TOP ? 0.0f : y;
 }
 
@@ -127,7 +127,7 @@ LOOP void sample(float *restrict p, const float *restrict bias, uint64_t *const 
 }
 
 /* exp(x) of x <= 0; 0 below -TOP. */
-INLINE float falling(float x) { return x < -TOP ? 0.0f : exponential(x < -TOP ? -TOP : x); }
+INLINE float falling(float x) { return x < -TOP ? 0.0f : exponential32(x < -TOP ? -TOP : x); }
 
 #define SIDE 8 /* values of a group that are compared or added side by side */
 
