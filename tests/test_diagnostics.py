@@ -743,7 +743,7 @@ def test_half_the_rate_is_not_given_up_for_starting_slowly(causes):
 
 
 def test_what_is_neither_stopped_nor_diverged_is_judged_at_its_end(causes):
-    for rates, other in (((1, 0.1), "too high"), ((0.1, 0.002), "too slow")):
+    for rates, other in (((2, 0.1), "too high"), ((0.1, 0.002), "too slow")):
         result = learning_rate_sweep(SMALL_RBM, causes[0], rates=rates)
         assert verdicts(result) == {rate: "good" if rate == 0.1 else other for rate in rates}
         assert all(row.epochs == 40 for row in result.rows)
