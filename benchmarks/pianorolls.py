@@ -22,7 +22,7 @@ from common import HERE, add
 
 from deepbelief import RBM, RecurrentRBM, load, save
 from deepbelief.gradients import CD
-from deepbelief.recurrent.sampling import expected_frames
+from deepbelief.recurrent.generation import expected_frames
 from deepbelief.seeds import stream
 
 COMMON = {"n_components": 150, "n_recurrent": 100, "gibbs_steps": 10, "truncation": 100}

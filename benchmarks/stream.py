@@ -24,12 +24,12 @@ import h5py
 import numpy as np
 from common import add, mnist
 
-import deepbelief.rows
+import deepbelief.streaming
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
-from deepbelief.rows import Rows, memory_bytes
 from deepbelief.sources import ArraySource, as_source
+from deepbelief.streaming import Rows, memory_bytes
 from deepbelief.training import Reporter, Run
 from deepbelief.units import get_unit
 
@@ -98,7 +98,7 @@ def fit_in_a_process(path, how, limit):
     """Fit what is asked for to the file, and print what it took."""
     resource.setrlimit(resource.RLIMIT_DATA, (RESIDENT, RESIDENT))
     if how == "computed":
-        deepbelief.rows.fits_on_disk = lambda n_bytes: False
+        deepbelief.streaming.fits_on_disk = lambda n_bytes: False
     rbm = RBM(HIDDEN, batch_size=BATCH, n_iter=1, memory_limit=limit, random_state=0)
     model = rbm if how == "rbm" else DBN((HIDDEN, HIDDEN // 2), rbm=rbm, memory_limit=limit, random_state=0)
     before, progress, began = peak(), Progress(), time.perf_counter()

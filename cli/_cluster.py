@@ -19,7 +19,7 @@ cluster_options = together(
     option("--round", "round_updates", type=int, metavar="N", help="Updates between averages.  [default: 100]"),
     option(
         "--rate-rule",
-        type=Registered("deepbelief.distributed.averaging:RATE_RULES"),
+        type=Registered("deepbelief.distributed.worker_averaging:RATE_RULES"),
         help="Rate for n workers; inverse: 1/n.  [default: sqrt]",
     ),
 )

@@ -125,7 +125,7 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
     file = hdf5.read(path)
     # scikit-learn comes with it: after all that may be wrong
     from deepbelief.estimators.early_files import with_own_scaling
-    from deepbelief.estimators.files import from_model_file
+    from deepbelief.estimators.persistence import from_model_file
 
     if file.kind == "RecurrentRBM" and not sequences:
         raise SettingError(f"{path} holds a model of sequences, which evaluate, sample and info take, and Python")

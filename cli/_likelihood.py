@@ -14,7 +14,9 @@ QUIET = 2.0  # seconds of annealing before progress is reported
 likelihood_options = together(
     click.option("--likelihood", is_flag=True, help="The log-likelihood of the rows under the model, in nats."),
     option(
-        "--method", type=Registered("deepbelief.likelihood.rows:METHODS"), help="Of finding log Z.  [default: auto]"
+        "--method",
+        type=Registered("deepbelief.likelihood.row_likelihood:METHODS"),
+        help="Of finding log Z.  [default: auto]",
     ),
     option("--runs", type=Bounded("n_runs"), metavar="N", help="Runs of annealed importance sampling.  [default: 100]"),
     option("--betas", type=Bounded(), metavar="N", help="Equal steps of annealing.  [default: 14,500 uneven]"),

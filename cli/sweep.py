@@ -81,7 +81,7 @@ def command(**options: Any) -> None:
     check_given(None, options["data"])
     from deepbelief import learning_rate_sweep
     from deepbelief.datasets import open as open_data
-    from deepbelief.diagnostics.sweep import check_rates
+    from deepbelief.diagnostics.rate_sweep import check_rates
     from deepbelief.seeds import run_seed
 
     from ._inputs import classes_of

@@ -8,9 +8,9 @@ from deepbelief.completion import completed
 from deepbelief.components import Parts
 from deepbelief.health import deviation, idle_shares, update_ratio
 from deepbelief.machine import Machine
-from deepbelief.rows import Rows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
+from deepbelief.streaming import Rows
 from deepbelief.training import Record
 
 DeviceArray = Any

@@ -14,7 +14,6 @@ from deepbelief.errors import DataError, DivergenceError, FileFormatError, Setti
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
-from deepbelief.rows import entering_blocks
 from deepbelief.settings import check_binary
 from deepbelief.sources import (
     OF_NETWORKS,
@@ -28,6 +27,7 @@ from deepbelief.sources import (
     scaled,
 )
 from deepbelief.stack import Stack, State, Weights, weights_from_state
+from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
 from deepbelief.units import Unit, get_unit, named_unit
 

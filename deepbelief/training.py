@@ -13,10 +13,10 @@ from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.errors import SettingError
 from deepbelief.fields import Fields, restoring
-from deepbelief.rows import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
+from deepbelief.streaming import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 
 DeviceArray = Any
 Record = dict[str, Any]

@@ -38,7 +38,7 @@ ORDER = [
     "hdf5",
     "checkpoints",
     "communicator",
-    "rows",
+    "streaming",
     "training",
     "tensorboard",
     "settings",
@@ -193,7 +193,25 @@ def long_files(root: Path) -> list[str]:
     return [f"{path.relative_to(root)}: {n} lines" for path, n in lengths.items() if n > MOST_LINES]
 
 
-CHECKS = [unknown_rooms, upward_imports, foreign_imports, super_calls, unit_comparisons, long_files]
+def repeated_module_names(root: Path) -> list[str]:
+    """Return the modules of the library whose name another module or folder of the library bears too."""
+    found: dict[str, list[str]] = {}
+    for room, path, _ in modules(root):
+        if room != "cli":
+            name = path.parent.name if path.name == "__init__.py" else path.stem
+            found.setdefault(name, []).append(str(path.relative_to(root)))
+    return [f"{paths[-1]}: named as {paths[0]}" for paths in found.values() if len(paths) > 1]
+
+
+CHECKS = [
+    unknown_rooms,
+    upward_imports,
+    foreign_imports,
+    super_calls,
+    unit_comparisons,
+    repeated_module_names,
+    long_files,
+]
 Check = Callable[[Path], list[str]]
 
 
@@ -255,6 +273,7 @@ VIOLATIONS = [
     (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return 'softmax' in u.visible"),
     (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return u.spec.startswith('softmax')"),
     (unit_comparisons, "cli/report.py", "def f(u):\n    return isinstance(u, (int, units.Softmax))"),
+    (repeated_module_names, "deepbelief/units/machine.py", ""),
     (long_files, "cli/report.py", "x = 1\n" * (MOST_LINES + 1)),
 ]
 

@@ -25,7 +25,7 @@ from deepbelief import (
 from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
 from deepbelief.backends import get_backend
 from deepbelief.diagnostics.differences import compare
-from deepbelief.diagnostics.sweep import between
+from deepbelief.diagnostics.rate_sweep import between
 from deepbelief.errors import DataError, SettingError
 from deepbelief.losses import CrossEntropy, SoftmaxNLL, SquaredError
 from deepbelief.network import Layer
@@ -684,7 +684,7 @@ def test_a_sweep_of_pretraining_is_judged_by_the_pseudo_likelihood_of_rows_not_t
 
 def test_the_best_score_is_recommended_or_the_largest_rate_that_rows_cannot_tell_from_it():
     """By scores made up: the mean difference is judged beside its standard error over the held-out rows."""
-    from deepbelief.diagnostics.runs import PretrainRun
+    from deepbelief.diagnostics.trials import PretrainRun
 
     def made_up(shift, n=100):
         run = PretrainRun.__new__(PretrainRun)
@@ -704,7 +704,7 @@ def test_the_best_score_is_recommended_or_the_largest_rate_that_rows_cannot_tell
 @pytest.mark.parametrize(("behind", "recommended"), [(0.05, 0.1), (2.0, 0.01)])
 def test_of_two_good_rates_the_larger_one_must_not_be_clearly_behind(behind, recommended, causes, monkeypatch):
     """Both gain about 60 nats; rows differ by a nat in what they gain more or less."""
-    from deepbelief.diagnostics.runs import PretrainRun
+    from deepbelief.diagnostics.trials import PretrainRun
 
     def judge(self):
         gain = 60 - (behind + np.tile([1.0, -1.0], 15)) * (self.rate == 0.1) if self.epochs else 0

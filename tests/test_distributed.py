@@ -23,9 +23,9 @@ from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
-from deepbelief.distributed.averaging import Question, merged, merged_statistics
 from deepbelief.distributed.clusters import alive, check_workers
 from deepbelief.distributed.coordinator import Coordinator
+from deepbelief.distributed.worker_averaging import Question, merged, merged_statistics
 from deepbelief.errors import ClusterError, DataError, DeepBeliefWarning, DivergenceError, SettingError
 from deepbelief.hdf5 import last_checkpoint
 from deepbelief.layer import RBMSettings, initial_weights

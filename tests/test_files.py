@@ -12,7 +12,7 @@ from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, R
 from deepbelief.activations import Tanh
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators import rbm_state
-from deepbelief.estimators.files import ESTIMATORS, from_model_file, to_model_file
+from deepbelief.estimators.persistence import ESTIMATORS, from_model_file, to_model_file
 from deepbelief.gradients import CD, PT, Denoising
 from deepbelief.optimizers import SGD
 from deepbelief.schedules import Inverse

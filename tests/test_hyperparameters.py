@@ -113,7 +113,7 @@ def test_every_number_of_an_estimator_is_checked_in_fit(cls, monkeypatch):
     def train(*_, **__):
         raise AssertionError("training began")
 
-    for module in ("pretraining", "estimators.base", "estimators.recurrent"):
+    for module in ("pretraining", "estimators.base", "estimators.recurrent_rbm"):
         monkeypatch.setattr(f"deepbelief.{module}.pretrain", train)
     X = np.eye(4)
     target = [0, 1, 0, 1] if cls is not DBNRegressor else [0.0, 1.0, 2.0, 3.0]

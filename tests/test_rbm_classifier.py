@@ -9,8 +9,8 @@ from tables import case_by_case
 
 from deepbelief import RBM, RBMClassifier, Weights, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
-from deepbelief.estimators.files import from_model_file, to_model_file
 from deepbelief.estimators.labels import repeated
+from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.gradients import CD, PhaseBuffers
 from deepbelief.likelihood import ais_log_z, exact_log_z, log_likelihood, pseudo_log_likelihood, reverse_ais_log_z
 from deepbelief.machine import Machine

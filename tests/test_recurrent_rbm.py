@@ -16,7 +16,7 @@ from deepbelief.likelihood.driven import ais_driven_log_z, ais_driven_means, exa
 from deepbelief.machine import Workspace
 from deepbelief.optimizers import SGD
 from deepbelief.recurrent import RecurrentMachine
-from deepbelief.recurrent.sampling import expected_frames
+from deepbelief.recurrent.generation import expected_frames
 from deepbelief.sources import as_source
 from deepbelief.training import Reporter
 
@@ -147,7 +147,7 @@ def test_a_missing_value_is_named_by_sequence_and_frame(rows, lengths, match):
     ([CYCLE[:5], CYCLE[:5]], [5, 5], "leave lengths out"),
 ])  # fmt: skip
 def test_sequences_that_cannot_be_used_are_refused_before_training(X, lengths, match, monkeypatch):
-    monkeypatch.setattr("deepbelief.recurrent.training.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    monkeypatch.setattr("deepbelief.recurrent.trainer.run_epochs", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises(DataError, match=match) as caught:
         short().fit(X, lengths=lengths)
     assert "\n" not in str(caught.value)
@@ -180,7 +180,7 @@ BAD = [
 
 @case_by_case(("name", "value", "match"), BAD)
 def test_a_bad_setting_is_one_clear_line_before_any_training(name, value, match, monkeypatch):
-    monkeypatch.setattr("deepbelief.recurrent.training.run_epochs", lambda *a, **k: pytest.fail("training began"))
+    monkeypatch.setattr("deepbelief.recurrent.trainer.run_epochs", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises(SettingError, match=match) as caught:
         RecurrentRBM(**{"n_components": 3, "n_recurrent": 3, name: value}).fit(CYCLE, LENGTHS)
     assert "\n" not in str(caught.value)

@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from tables import case_by_case
 from test_checkpoints import StopAfter, Stopped, assert_same, stop_everywhere
 
-from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder
-from deepbelief import rows as rows_module
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, streaming
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.rows import Rows, Windows, memory_bytes, windows_for
 from deepbelief.sources import ArraySource, HDF5Source, SpilledSource, as_source
+from deepbelief.streaming import Rows, Windows, memory_bytes, windows_for
 
 QUICK = {"n_iter": 2, "batch_size": 20}
 
 
 @pytest.fixture(autouse=True)
 def little_memory_is_allowed(monkeypatch):
-    monkeypatch.setattr(rows_module, "LEAST_MEMORY", 1)
+    monkeypatch.setattr(streaming, "LEAST_MEMORY", 1)
 
 
 def table(n=200, width=12, seed=0):
@@ -141,7 +140,7 @@ def test_what_goes_wrong_while_reading_ahead_is_told(stored):
 @pytest.fixture
 def few_at_a_time(monkeypatch):
     """Hidden layers do not fit either."""
-    monkeypatch.setattr(rows_module, "BLOCKS", 4)
+    monkeypatch.setattr(streaming, "BLOCKS", 4)
 
 
 def make(**settings):
@@ -159,10 +158,12 @@ def test_an_open_dataset_and_a_memory_map_train_alike(stored, tmp_path, monkeypa
 
 def test_hidden_layers_are_spilled_or_computed_anew(stored, monkeypatch, few_at_a_time):
     spilled = []
-    monkeypatch.setattr("deepbelief.rows.SpilledSource", lambda *a: spilled.append(SpilledSource(*a)) or spilled[-1])
+    monkeypatch.setattr(
+        "deepbelief.streaming.SpilledSource", lambda *a: spilled.append(SpilledSource(*a)) or spilled[-1]
+    )
     first = make().fit(stored(table()))
     assert [source.shape for source in spilled] == [(200, 8), (200, 8)]
-    monkeypatch.setattr("deepbelief.rows.fits_on_disk", lambda n_bytes: False)
+    monkeypatch.setattr("deepbelief.streaming.fits_on_disk", lambda n_bytes: False)
     second = make().fit(stored(table()))
     assert len(spilled) == 2
     for one, other in zip(first.stack_, second.stack_, strict=True):
@@ -269,7 +270,7 @@ def test_a_map_lets_go_of_what_was_read(tmp_path):
 
 @case_by_case("limit", ["much", "1 KiB", 5, -1, True, "3 parsecs", 1.5])
 def test_limits_that_are_none(limit, monkeypatch):
-    monkeypatch.setattr(rows_module, "LEAST_MEMORY", 2**20)
+    monkeypatch.setattr(streaming, "LEAST_MEMORY", 2**20)
     with pytest.raises(SettingError, match="memory_limit must be bytes, or '512 MiB'"):
         RBM(2, memory_limit=limit).fit(table())
     assert memory_bytes("1.5GB") == 1_500_000_000

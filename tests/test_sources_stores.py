@@ -10,14 +10,13 @@ import pytest
 
 import deepbelief.sources.parquet as parquet_module
 import deepbelief.sources.zarr as zarr_module
-from deepbelief import DBN, RBM, DBNClassifier
-from deepbelief import rows as rows_module
+from deepbelief import DBN, RBM, DBNClassifier, streaming
 from deepbelief.backends import get_backend
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, MissingExtraError
-from deepbelief.rows import Rows
 from deepbelief.sources import ArraySource, ParquetSource, ZarrSource, as_source
 from deepbelief.sources.bands import Bands
+from deepbelief.streaming import Rows
 
 zarr = pytest.importorskip("zarr")
 pa = pytest.importorskip("pyarrow")
@@ -51,7 +50,7 @@ def kind(request, tmp_path):
 def nothing_fits(monkeypatch):
     monkeypatch.setattr(zarr_module, "IN_MEMORY", 0)
     monkeypatch.setattr(parquet_module, "IN_MEMORY", 0)
-    monkeypatch.setattr(rows_module, "LEAST_MEMORY", 1)
+    monkeypatch.setattr(streaming, "LEAST_MEMORY", 1)
 
 
 def refused(spec, **options):

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError, TrainingWarning
-from deepbelief.estimators.files import from_model_file, to_model_file
+from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.gradients import CD
 from deepbelief.sources.schema import Schema
 

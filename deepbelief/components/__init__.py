@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepbelief.components.averaging import Averaging
-from deepbelief.components.base import Component, TrainingStep
 from deepbelief.components.centring import Centring
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.l1 import L1
 from deepbelief.components.missing import Missing
 from deepbelief.components.parts import Parts

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from deepbelief.components.base import Component, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, Gradient
 

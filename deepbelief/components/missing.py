@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from deepbelief.components.base import Component, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from deepbelief.components.base import Component, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
 
 DeviceArray = Any

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from deepbelief.backends import Rng
-from deepbelief.components.base import Component, DeviceArray, TrainingStep
+from deepbelief.components.component import Component, DeviceArray, TrainingStep
 from deepbelief.gradients import Arrays
 
 

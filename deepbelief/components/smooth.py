@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from deepbelief.components.base import Component, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.units import Unit

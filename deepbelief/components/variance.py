@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from deepbelief.components.base import Component, DeviceArray, TrainingStep
+from deepbelief.components.component import Component, DeviceArray, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.units import Unit

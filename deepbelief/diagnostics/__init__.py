@@ -1,9 +1,9 @@
 """Checks before and beside training: is the gradient right, can the model learn at all, at which learning rate."""
 
 from deepbelief.diagnostics.differences import GradientCheck, ParameterCheck
-from deepbelief.diagnostics.gradients import gradient_check
+from deepbelief.diagnostics.gradient_checking import gradient_check
 from deepbelief.diagnostics.overfit import OverfitCheck, overfit_check
-from deepbelief.diagnostics.sweep import LearningRateSweep, SweepRow, learning_rate_sweep
+from deepbelief.diagnostics.rate_sweep import LearningRateSweep, SweepRow, learning_rate_sweep
 
 __all__ = [
     "GradientCheck",

@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from deepbelief.backends import Backend
-from deepbelief.diagnostics.gradients import check_model, private_copy
+from deepbelief.diagnostics.gradient_checking import check_model, private_copy
 from deepbelief.errors import DataError, DivergenceError, SizingWarning
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_backend, check_number, is_source

@@ -13,8 +13,8 @@ McDonald, Hall and Mann, "Distributed training strategies for the structured per
 parameter mixing).
 """
 
-from deepbelief.distributed.averaging import RATE_RULES, Averaging
 from deepbelief.distributed.clusters import connected, local_cluster
-from deepbelief.distributed.rows import FileRows, Partitioned, is_dask
+from deepbelief.distributed.partitions import FileRows, Partitioned, is_dask
+from deepbelief.distributed.worker_averaging import RATE_RULES, Averaging
 
 __all__ = ["RATE_RULES", "Averaging", "FileRows", "Partitioned", "connected", "is_dask", "local_cluster"]

@@ -10,9 +10,9 @@ from typing import Any
 
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.distributed import part as worker
-from deepbelief.distributed.averaging import Question, merged
 from deepbelief.distributed.clusters import PATIENCE, alive, answering, brief, check_client, library, translated
 from deepbelief.distributed.waiting import POLL, Watch, finished, gathered
+from deepbelief.distributed.worker_averaging import Question, merged
 from deepbelief.errors import ClusterError, DeepBeliefError, DeepBeliefWarning, SettingError
 from deepbelief.pretraining import Pretrained
 from deepbelief.training import Reporter

@@ -13,7 +13,7 @@ import numpy as np
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import Checkpointer, ResumePoint
 from deepbelief.communicator import Communicator
-from deepbelief.distributed.averaging import Averaging, Question
+from deepbelief.distributed.worker_averaging import Averaging, Question
 from deepbelief.errors import BackendError, ClusterError, DeepBeliefError
 from deepbelief.fields import Fields
 from deepbelief.layer import RBMSettings

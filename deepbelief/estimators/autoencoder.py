@@ -21,7 +21,7 @@ from deepbelief.estimators.heads import Reconstruction
 from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
-from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.tables import decoded
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (

@@ -30,7 +30,7 @@ from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
-from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -39,11 +39,11 @@ from deepbelief.hyperparameters import EXECUTION, PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
-from deepbelief.rows import memory_bytes
 from deepbelief.sampling import check_generative, sample
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource, has_missing
 from deepbelief.stack import Stack
+from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Run, get_reporter
 from deepbelief.units import Unit, get_unit
 

@@ -20,7 +20,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
-from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
@@ -30,11 +30,11 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, Pretrained, transform
-from deepbelief.rows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, column_statistics, entering, has_missing
 from deepbelief.stack import Stack, Weights
+from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
 

@@ -31,7 +31,7 @@ from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import LogLikelihood
-from deepbelief.likelihood.rows import labelled_log_likelihood
+from deepbelief.likelihood.row_likelihood import labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain

@@ -12,8 +12,8 @@ from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
-from deepbelief.recurrent.likelihood import FrameLogLikelihood, frame_log_likelihood
-from deepbelief.recurrent.sampling import expected_frames, sample_sequence
+from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood, frame_log_likelihood
+from deepbelief.recurrent.generation import expected_frames, sample_sequence
 from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering
 from deepbelief.sources.frames import is_table

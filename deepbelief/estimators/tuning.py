@@ -24,11 +24,11 @@ from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_set
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import SGD, get_optimizer
-from deepbelief.rows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
+from deepbelief.streaming import memory_bytes
 from deepbelief.training import Record, Reporter, Run
 
 Array = np.ndarray[Any, np.dtype[Any]]

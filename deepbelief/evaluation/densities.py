@@ -5,7 +5,7 @@ from typing import Any
 
 from deepbelief.evaluation.results import Evaluation, Fact, arrows
 from deepbelief.likelihood import AISEstimate, LadderEstimate, LogLikelihood
-from deepbelief.recurrent.likelihood import FrameLogLikelihood
+from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood
 
 
 @dataclass(frozen=True, eq=False)

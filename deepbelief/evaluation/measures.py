@@ -10,9 +10,9 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.losses import CrossEntropy
 from deepbelief.machine import Layers
-from deepbelief.rows import BLOCK_ROWS
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, blocks, entering
 from deepbelief.stack import Stack
+from deepbelief.streaming import BLOCK_ROWS
 
 Array = NDArray[Any]
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution

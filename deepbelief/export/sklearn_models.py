@@ -8,7 +8,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 from deepbelief.errors import SettingError
 from deepbelief.estimators.feedforward import FeedForward, feedforward
-from deepbelief.estimators.files import from_model_file
+from deepbelief.estimators.persistence import from_model_file
 from deepbelief.estimators.rbm import RBM
 from deepbelief.hdf5 import ModelFile
 from deepbelief.stack import Stack, Weights

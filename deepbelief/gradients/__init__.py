@@ -6,10 +6,17 @@ comes from. A denoising autoencoder has the same parameters, and its gradient is
 """
 
 from deepbelief.errors import SettingError, check_members, unknown
-from deepbelief.gradients.base import Arrays, Controlled, Gradient, GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
 from deepbelief.gradients.enumeration import Exact
+from deepbelief.gradients.gradient_estimator import (
+    Arrays,
+    Controlled,
+    Gradient,
+    GradientEstimator,
+    Persistent,
+    PhaseBuffers,
+)
 from deepbelief.gradients.persistent import FPCD, PCD
 from deepbelief.gradients.tempering import PT
 from deepbelief.gradients.trajectory import PTT

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.backends import Rng
 from deepbelief.errors import DataError, SettingError
-from deepbelief.gradients.base import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.ladder import Ladder, accept, difference, exchange_probability, log_partition_of, mean_acceptance
 from deepbelief.machine import Machine

@@ -164,7 +164,7 @@ from deepbelief.hdf5.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from deepbelief.hdf5.model import FORMAT_VERSION, ModelFile
+from deepbelief.hdf5.model_file import FORMAT_VERSION, ModelFile
 from deepbelief.hdf5.reading import describe, read
 from deepbelief.hdf5.replacement import check_writable, replacing
 from deepbelief.hdf5.writing import versions, write

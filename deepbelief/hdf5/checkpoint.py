@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields
 from deepbelief.hdf5.envelope import MAGIC, open_regular
-from deepbelief.hdf5.model import ModelFile
+from deepbelief.hdf5.model_file import ModelFile
 from deepbelief.hdf5.reading import read
 from deepbelief.hdf5.writing import write
 from deepbelief.stack import Checkpoint

@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from deepbelief.errors import DataError, FileFormatError
-from deepbelief.hdf5.model import FORMAT, FORMAT_VERSION
+from deepbelief.hdf5.model_file import FORMAT, FORMAT_VERSION
 
 USER_BLOCK = 512
 MAGIC = FORMAT.encode() + b"\n"

@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from deepbelief.hdf5.model import FORMAT
+from deepbelief.hdf5.model_file import FORMAT
 
 _NAME = re.compile(rf"\.{FORMAT}-(?P<host>[0-9a-f]{{12}})-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{{8}}\.tmp")
 

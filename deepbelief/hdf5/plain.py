@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
-from deepbelief.hdf5.model import MAX_JSON
+from deepbelief.hdf5.model_file import MAX_JSON
 
 MAX_DEPTH = 64
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

@@ -14,7 +14,7 @@ from deepbelief.errors import DeepBeliefError, FileFormatError
 from deepbelief.fields import restoring
 from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
-from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
+from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
 from deepbelief.stack import Stack, Weights, check_scale, check_units
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst

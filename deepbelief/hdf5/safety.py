@@ -14,7 +14,7 @@ from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
 from numpy.typing import NDArray
 
 from deepbelief.errors import FileFormatError
-from deepbelief.hdf5.model import MAX_ATTRIBUTE_TEXT, NUMBERS
+from deepbelief.hdf5.model_file import MAX_ATTRIBUTE_TEXT, NUMBERS
 
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deepbelief.errors import DataError
 from deepbelief.hdf5 import plain
 from deepbelief.hdf5.envelope import USER_BLOCK, seal
-from deepbelief.hdf5.model import FLOATS, FORMAT, FORMAT_VERSION, MAX_ATTRIBUTE_TEXT, NAME, NUMBERS, ModelFile
+from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, MAX_ATTRIBUTE_TEXT, NAME, NUMBERS, ModelFile
 from deepbelief.hdf5.replacement import replace_file
 from deepbelief.stack import Stack
 

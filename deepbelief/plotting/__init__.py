@@ -10,7 +10,7 @@ fine-tuned classifier is represented by the layers it had before, ``pretrained_s
 
 from deepbelief.plotting.axes import check_matplotlib, to_png
 from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves
-from deepbelief.plotting.rows import (
+from deepbelief.plotting.images import (
     plot_hidden_probabilities,
     plot_reconstructions,
     plot_rows,

@@ -9,7 +9,7 @@ from deepbelief.recurrent.model import (
     recurrent_state,
 )
 from deepbelief.recurrent.phases import NextFrame
-from deepbelief.recurrent.training import RecurrentSettings, RecurrentState, RecurrentTrainer, states_before
+from deepbelief.recurrent.trainer import RecurrentSettings, RecurrentState, RecurrentTrainer, states_before
 from deepbelief.recurrent.windows import check_lengths, make_plan
 
 __all__ = [

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.units.base import Foreign, Unit
 from deepbelief.units.bernoulli import Bernoulli
 from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
+from deepbelief.units.unit import Foreign, Unit
 
 __all__ = [
     "CODES",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.units.base import ROUNDING, DeviceArray, Foreign, dot, outside
+from deepbelief.units.unit import ROUNDING, DeviceArray, Foreign, dot, outside
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.units.base import DeviceArray, Foreign
+from deepbelief.units.unit import DeviceArray, Foreign
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.base import DeviceArray, Foreign, Unit, dot
 from deepbelief.units.softmax import Softmax
+from deepbelief.units.unit import DeviceArray, Foreign, Unit, dot
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.base import DeviceArray, Foreign
+from deepbelief.units.unit import DeviceArray, Foreign
 
 
 @dataclass(frozen=True)

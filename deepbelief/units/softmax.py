@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.base import SUM_TOLERANCE, DeviceArray, Foreign, dot, outside
+from deepbelief.units.unit import SUM_TOLERANCE, DeviceArray, Foreign, dot, outside
 
 
 @dataclass(frozen=True)

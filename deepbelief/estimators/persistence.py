@@ -16,7 +16,7 @@ from deepbelief.estimators.early_files import with_own_scaling
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_classifier import RBMClassifier
-from deepbelief.estimators.recurrent import RecurrentRBM
+from deepbelief.estimators.recurrent_rbm import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
 from deepbelief.estimators.tables import schema_of

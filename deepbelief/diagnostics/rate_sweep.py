@@ -15,8 +15,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from deepbelief.diagnostics.gradients import check_model, private_copy
-from deepbelief.diagnostics.runs import Plan, Trial, finetuning_plan, pretraining_plan
+from deepbelief.diagnostics.gradient_checking import check_model, private_copy
+from deepbelief.diagnostics.trials import Plan, Trial, finetuning_plan, pretraining_plan
 from deepbelief.errors import DataError, SettingError, spelled
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN

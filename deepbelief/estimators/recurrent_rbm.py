@@ -15,7 +15,7 @@ from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.runs import describe_run
+from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings

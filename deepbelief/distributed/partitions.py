@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from deepbelief import datasets
-from deepbelief.distributed.averaging import Averaging
 from deepbelief.distributed.clusters import check_client, check_workers, current_client, library, translated
 from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
 from deepbelief.distributed.part import Job
 from deepbelief.distributed.waiting import gathered, wait_for
+from deepbelief.distributed.worker_averaging import Averaging
 from deepbelief.errors import DataError
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
