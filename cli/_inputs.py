@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
@@ -18,6 +17,7 @@ from deepbelief.sources import SubsetSource, column_statistics
 from deepbelief.sources.files import LABELLED, format_of, split_spec
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
+from deepbelief.typing import Array
 
 from ._columns import label_record, matched, model_names
 from ._text import clean
@@ -294,14 +294,14 @@ def _open(model: Model, spec: str, where: Metadata) -> DataSet:
     return data
 
 
-def _labels(data: DataSet) -> NDArray[Any]:
+def _labels(data: DataSet) -> Array:
     """Return the labels, which must be there."""
     if data.labels is None:
         raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
     return data.labels
 
 
-def numbers_of(data: DataSet) -> NDArray[Any]:
+def numbers_of(data: DataSet) -> Array:
     """Return the labels as real values."""
     labels = _labels(data)
     if labels.dtype.kind not in "iuf":
@@ -312,7 +312,7 @@ def numbers_of(data: DataSet) -> NDArray[Any]:
     return labels.astype(np.float64)
 
 
-def _first_word(labels: NDArray[Any]) -> str:
+def _first_word(labels: Array) -> str:
     """Return a sentence on the first label that is not written as a number."""
     for row, label in enumerate(labels):
         if label is not None and not is_number(str(label)):
@@ -320,7 +320,7 @@ def _first_word(labels: NDArray[Any]) -> str:
     return "these labels are texts"
 
 
-def classes_of(data: DataSet) -> NDArray[Any]:
+def classes_of(data: DataSet) -> Array:
     """Return the labels as integers or texts."""
     labels = _labels(data)
     if labels.dtype.kind != "f":

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import SettingError, unknown
+from deepbelief.typing import Array
 
-Array = NDArray[Any]
 STDOUT = "-"
 
 

@@ -10,6 +10,7 @@ import click
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
+from deepbelief.typing import Array
 
 from ._options import option, option_name, setting_options, together
 from ._text import clean, facts, seconds, size_of
@@ -199,7 +200,7 @@ def select_recorded(model: Any, data: Any, own: bool, chosen: tuple[str | None, 
     return select(data, lengths, sequences or (model.recorded("sequences", str) if own else None))
 
 
-def write_picture(out: str, frames: "NDArray[Any]") -> None:
+def write_picture(out: str, frames: "Array") -> None:
     """Draw a sequence: time from left to right."""
     from deepbelief.hdf5 import replacing
     from deepbelief.plotting import plot_sequence, to_png

@@ -7,12 +7,11 @@ output into that with respect to the input, both on device arrays of shape (n_ro
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, check_members, unknown
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 
 class Activation(Protocol):

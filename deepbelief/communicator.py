@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from deepbelief.sources import ColumnStatistics
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 class Communicator:

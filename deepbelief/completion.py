@@ -6,8 +6,7 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.machine import Machine
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 SETTLED = 1e-4  # largest change of a value in one step at which a mean field has converged
 

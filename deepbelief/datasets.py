@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from deepbelief.sources.idx import has_idx_files, read_idx_folder
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.scaling import Scaling
 from deepbelief.sources.suspects import warn_of_suspects
+from deepbelief.typing import Array
 
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
 OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
@@ -61,7 +61,7 @@ class DataSet:
     """
 
     rows: RowSource
-    labels: NDArray[Any] | None = field(repr=False)
+    labels: Array | None = field(repr=False)
     name: str
     source_path: str
     scale: Scaling

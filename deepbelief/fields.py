@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.typing import Array
 
 MAX_BITS = 1000  # of an integer that becomes a floating number
 RAW_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -98,7 +98,7 @@ class Fields(dict[str, Any]):
         """Return a list of records, as a history has them."""
         return [dict(item) for item in self.several(name)]
 
-    def array(self, name: str, like: NDArray[Any] | None = None) -> NDArray[Any]:
+    def array(self, name: str, like: Array | None = None) -> Array:
         """Return a floating array, of the shape and dtype of another if that is given."""
         value = self[name]
         if not isinstance(value, np.ndarray):
@@ -111,7 +111,7 @@ class Fields(dict[str, Any]):
             raise FileFormatError(f"{self.where}.{name} must not be negative: it counts")
         return value
 
-    def arrays(self, name: str, like: Sequence[Any]) -> list[NDArray[Any]]:
+    def arrays(self, name: str, like: Sequence[Any]) -> list[Array]:
         """Return a list of arrays with the shapes and dtypes of others, on the host or on a device."""
         found = Fields(
             {str(i): item for i, item in enumerate(self.items_of(name, len(like)))}, f"{self.where}.{name}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,7 @@ from deepbelief.sources import RowSource
 from deepbelief.stack import State
 from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import BLOCK_ROWS, Record, Rows, Run, run_epochs, split_rows
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.machine import Layers
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack
+from deepbelief.typing import DeviceArray
 
-DeviceArray = Any
 Record = Mapping[str, Any]
 
 NEVER, ALWAYS = 0.05, 0.95  # a unit below, or above, for every row says nothing about any of them

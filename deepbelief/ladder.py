@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Rng
 from deepbelief.machine import Machine
-
-DeviceArray = Any
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 BISECTIONS = 60  # halvings of the interval in which a log ratio lies
 MARGIN = 40.0  # nats by which that interval exceeds the observed differences
@@ -34,12 +31,12 @@ class LogRatios:
         Mean probability with which neighbours exchange their states.
     """
 
-    log_z: Array
+    log_z: Float64Array
     error: float
-    acceptance: Array
+    acceptance: Float64Array
 
 
-def bennett(low: Array, high: Array) -> float:
+def bennett(low: Float64Array, high: Float64Array) -> float:
     """Return log Z_b - log Z_a by Bennett's acceptance ratio.
 
     Bennett, "Efficient estimation of free energy differences from Monte Carlo data", J. Comput. Phys. 22, 1976. It is
@@ -67,7 +64,7 @@ def bennett(low: Array, high: Array) -> float:
     return float((least + most) / 2)
 
 
-def _posterior(difference: Array, log_ratio: float, offset: float) -> Array:
+def _posterior(difference: Float64Array, log_ratio: float, offset: float) -> Float64Array:
     """Return the probability that a sample with this F_b - F_a was drawn from b."""
     x = offset - difference - log_ratio
     return np.exp(-np.logaddexp(0, -x))
@@ -106,7 +103,7 @@ class Ladder:
         n_rungs, n_columns, n_visible = v.shape
         self.n_sweeps = 0
         self.renewed = xp.zeros((n_rungs, n_columns, 1), dtype)
-        self.differences: list[list[tuple[Array, Array]]] | None = None
+        self.differences: list[list[tuple[Float64Array, Float64Array]]] | None = None
         self._mean = xp.empty((n_columns, n_visible), dtype)
         self._h = xp.empty((n_columns, self.machines[0].W.shape[1]), dtype)
         self._u = xp.empty((n_columns, 1), dtype)
@@ -206,7 +203,7 @@ def accept(xp: Any, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArra
     return u < exchange_probability(xp, low, high).reshape(-1, 1)
 
 
-def mean_acceptance(low: Array, high: Array) -> float:
+def mean_acceptance(low: Float64Array, high: Float64Array) -> float:
     """Return the mean probability of an exchange over all pairs of a state of a and a state of b."""
     low, high = low[:MAX_PAIRED], high[:MAX_PAIRED]
     return float(exchange_probability(np, low[None, :], high[:, None]).mean())

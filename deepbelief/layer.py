@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from deepbelief.backends import Rng
 from deepbelief.completion import completed
 from deepbelief.errors import DivergenceError
@@ -16,10 +14,8 @@ from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state
 from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import Record, Rows, Run, run_epochs
+from deepbelief.typing import Array
 from deepbelief.units import named_unit
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class LayerTrainer:

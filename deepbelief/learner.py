@@ -16,9 +16,7 @@ from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings
 from deepbelief.stack import Weights
 from deepbelief.training import Run
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 
 @dataclass

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from deepbelief.activations import Activation, get_activation
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, check_members, unknown
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 
 class Loss(Protocol):

@@ -9,9 +9,8 @@ import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Stack, Weights
+from deepbelief.typing import DeviceArray
 from deepbelief.units import get_unit
-
-DeviceArray = Any
 
 
 class Workspace:

@@ -1,7 +1,5 @@
 """Monitoring of a layer's training: errors and signs of divergence on rows that stay the same."""
 
-from typing import Any
-
 import numpy as np
 
 from deepbelief.completion import completed
@@ -12,8 +10,7 @@ from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
 from deepbelief.streaming import Rows
 from deepbelief.training import Record
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 MAX_ROWS = 1000  # that are monitored
 MEAN_FIELD_STEPS = 3  # by which missing values of monitored rows are estimated

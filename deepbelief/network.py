@@ -11,10 +11,8 @@ from deepbelief.backends import Backend, Product, Rng, SparseRows, get_backend
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
 from deepbelief.stack import Stack
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units import get_unit
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from deepbelief.backends import Backend, Product
 from deepbelief.errors import SettingError, check_members, unknown
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 
 class Optimizer(Protocol):

@@ -1,7 +1,6 @@
 """Gibbs sampling from a stack, with clamped visible units, and imputation."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from deepbelief.errors import SettingError
 from deepbelief.machine import Layers, Machine
 from deepbelief.sources import ComputedSource, RowSource, check_groups
 from deepbelief.stack import Stack, Weights
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields, restoring
+from deepbelief.typing import FloatArray
 from deepbelief.units import Unit, get_unit, smaller_side
 
-Array = NDArray[np.floating[Any]]
 State = Mapping[str, Any]
 """Nested mappings and lists of arrays and plain values."""
 
@@ -37,14 +36,14 @@ class Weights:
         Column means of the rows it was trained on (smoothed for Bernoulli units), after scaling.
     """
 
-    W: Array
-    vbias: Array
-    hbias: Array
+    W: FloatArray
+    vbias: FloatArray
+    hbias: FloatArray
     visible: str = "bernoulli"
     hidden: str = "bernoulli"
-    mean: Array | None = None
-    scale: Array | None = None
-    visible_mean: Array | None = None
+    mean: FloatArray | None = None
+    scale: FloatArray | None = None
+    visible_mean: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
@@ -85,14 +84,14 @@ class Weights:
             mean, scale = mean + scale * self.mean, scale * self.scale
         return replace(self, mean=mean.astype(dtype), scale=scale.astype(dtype))
 
-    def folded(self) -> tuple[Array, Array]:
+    def folded(self) -> tuple[FloatArray, FloatArray]:
         """Return W and hidden biases that take rows in the units of the data."""
         if self.mean is None or self.scale is None:
             return self.W, self.hbias
         W = self.W / self.scale[:, None]
         return W, self.hbias - self.mean @ W
 
-    def folded_down(self) -> tuple[Array, Array]:
+    def folded_down(self) -> tuple[FloatArray, FloatArray]:
         """Return the transposed W and visible biases that give rows in the units of the data, from linear units."""
         W = np.ascontiguousarray(self.W.T)
         if self.mean is None or self.scale is None:
@@ -135,7 +134,7 @@ class Weights:
         """Return the side with fewer enumerable units, and their number; None if it exceeds the limit."""
         return smaller_side(self.visible_unit, self.hidden_unit, (self.n_visible, self.n_hidden), limit)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, FloatArray]:
         """Return the arrays that are present, by name."""
         return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
 

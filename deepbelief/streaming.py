@@ -30,9 +30,8 @@ from deepbelief.sources import (
     fits_on_disk,
     underlying,
 )
+from deepbelief.typing import Array, DeviceArray
 
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 Index = np.ndarray[Any, np.dtype[np.intp]]
 
 BLOCK_ROWS = 2048  # rows handled at a time outside training

@@ -18,7 +18,6 @@ from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
 from deepbelief.streaming import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
 
-DeviceArray = Any
 Record = dict[str, Any]
 
 

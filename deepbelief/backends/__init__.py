@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepbelief.errors import BackendError, PrecisionWarning, unknown
+from deepbelief.typing import Array, DeviceArray
 
 __all__ = [
     "BACKENDS",
@@ -25,8 +26,6 @@ __all__ = [
     "get_backend",
     "is_backend_name",
 ]
-
-DeviceArray = Any  # a NumPy or CuPy array: the array type of the backend at hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +116,7 @@ class Backend(Protocol):
     def asarray(self, x: Any, dtype: Any = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
 
-    def to_numpy(self, x: DeviceArray) -> np.ndarray[Any, np.dtype[Any]]:
+    def to_numpy(self, x: DeviceArray) -> Array:
         """Return ``x`` as a NumPy array."""
 
     def owns(self, x: Any) -> bool:

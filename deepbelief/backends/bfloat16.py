@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED, at
 from deepbelief.backends.loops import loops_for
-
-Array = NDArray[Any]
+from deepbelief.typing import Array
 
 INSTRUCTIONS = "amx_bf16"  # what the processor's list of instructions calls those that make it worth while
 

@@ -11,9 +11,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from deepbelief.typing import Array, Dtype
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
 # What NumPy's wheels, and builds with 64-bit or 32-bit indices, call a routine.
@@ -76,7 +75,7 @@ def load(char: str) -> Blas | None:
     return None
 
 
-def _is_right(blas: Blas, dtype: np.dtype[Any]) -> bool:
+def _is_right(blas: Blas, dtype: Dtype) -> bool:
     """Check the routines on small numbers that are exact."""
     left, right = (np.arange(2 * n, dtype=dtype).reshape(2, n) for n in (3, 5))
     out = np.ones((3, 5), dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from deepbelief.backends import Product, kernels
 from deepbelief.backends.groups import Groups
 from deepbelief.errors import BackendError
+from deepbelief.typing import Array
 
 NOTHING = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
@@ -180,7 +181,7 @@ class CupyBackend:
         """Return ``x`` as a C-contiguous device array."""
         return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
 
-    def to_numpy(self, x: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    def to_numpy(self, x: Any) -> Array:
         """Copy ``x`` to the host."""
         return np.asarray(self.xp.asnumpy(x))
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
+
 Layouts = dict[tuple[int, ...], DeviceArray]
 
 

@@ -10,11 +10,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends.blas import at, is_plain
-
-Array = NDArray[Any]
+from deepbelief.typing import Array
 
 LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float

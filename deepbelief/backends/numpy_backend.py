@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Product, blas, loops
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.sparse import HostRows, HostSparse
-
-Array = NDArray[Any]
+from deepbelief.typing import Array
 
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536

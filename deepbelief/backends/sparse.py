@@ -3,18 +3,17 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
 from deepbelief.backends import loops
+from deepbelief.typing import Array
 
 try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
 except ImportError:
     csr_todense = None
 
-Array = NDArray[Any]
 Compressed = tuple[Array, Array, Array]
 
 # Share of values that are not 0 up to which sparse products, and transposed ones, are faster than those of one BLAS

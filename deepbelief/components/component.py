@@ -6,9 +6,8 @@ from typing import Any, ClassVar, Self
 from deepbelief.backends import Rng
 from deepbelief.gradients import Arrays, Gradient, GradientEstimator, PhaseBuffers
 from deepbelief.machine import Machine
+from deepbelief.typing import DeviceArray
 from deepbelief.units import Unit
-
-DeviceArray = Any
 
 
 class TrainingStep:

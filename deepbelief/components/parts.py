@@ -5,8 +5,8 @@ from typing import Any
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
+from deepbelief.typing import DeviceArray
 
-DeviceArray = Any
 Hook = Callable[..., None]
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from deepbelief.backends import Rng
-from deepbelief.components.component import Component, DeviceArray, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
+from deepbelief.typing import DeviceArray
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units import Unit
 
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 N_HATS = 6  # hat functions; with the line and the parabola they span at most 8 dimensions
 
 

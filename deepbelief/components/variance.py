@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from deepbelief.components.component import Component, DeviceArray, TrainingStep
+from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
+from deepbelief.typing import DeviceArray
 from deepbelief.units import Unit
 
 MIN_LOG_VARIANCE = math.log(1e-4)  # relative to the variance of the rows: that of a constant column would become 0

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from deepbelief.backends import Backend
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 TOLERANCE = 1e-6
 NOTHING = 1e-10  # two gradients that are both shorter than this agree

@@ -20,10 +20,8 @@ from deepbelief.pretraining import visible_above
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import ArraySource, RowSource, SubsetSource, scaled
 from deepbelief.stack import Stack, Weights
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units import Unit, get_unit
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
 
 MOST_ROWS = 30
 

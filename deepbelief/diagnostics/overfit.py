@@ -24,8 +24,7 @@ from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.sources import SubsetSource
 from deepbelief.training import Record, Reporter, Run
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 NATS = 0.05  # of each class label: the right class has a probability of 0.95
 SHARE = 0.1  # of what the column means lose beyond the least loss there is

@@ -21,9 +21,8 @@ from deepbelief.seeds import host_rng
 from deepbelief.sources import RowSource, scaled
 from deepbelief.stack import Weights
 from deepbelief.training import Reporter, Rows, Run, run_epochs, split_rows
+from deepbelief.typing import Array
 from deepbelief.units import get_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 HELD_OUT = 0.1  # where the model holds no rows out itself
 HELD_ROWS = 300  # that judge a machine, by

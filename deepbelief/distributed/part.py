@@ -22,8 +22,7 @@ from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
 from deepbelief.stack import Stack, State
 from deepbelief.training import Record, Reporter, Run, split_rows
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 EPOCH = sys.maxsize  # updates of an epoch that is finished, whoever goes on and with however many rows
 

@@ -19,8 +19,7 @@ from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
 from deepbelief.stack import Stack
 from deepbelief.training import Run
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, Dtype
 
 TIMEOUT = Averaging.timeout  # seconds for a silent worker, where rows are brought here
 
@@ -163,7 +162,7 @@ class FileRows:
         return self.rows.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """The dtype that `take` gives."""
         return self.rows.dtype
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.sources import ColumnStatistics
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 RATE_RULES: Mapping[str, Callable[[int], float]] = {
     "inverse": lambda n: 1 / n,

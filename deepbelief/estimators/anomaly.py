@@ -17,8 +17,7 @@ from deepbelief.estimators.tables import check_names
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 BATCH = 100
 DENSITY_UPDATES = 1000

@@ -8,8 +8,7 @@ import numpy as np
 from deepbelief.errors import DataError
 from deepbelief.sources.frames import Frame, as_frame
 from deepbelief.stack import Weights
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 BINS = 12  # of a number between -3 and 3 standard deviations; one with so few values has a bin for each
 REACH = 3.0

@@ -42,9 +42,8 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
+from deepbelief.typing import Array
 from deepbelief.units import CODES, Unit, get_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def check_code(code: str) -> None:

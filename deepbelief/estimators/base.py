@@ -43,9 +43,8 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
+from deepbelief.typing import Array
 from deepbelief.units import Unit, get_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once

@@ -45,9 +45,8 @@ from deepbelief.sources import RowSource, has_missing
 from deepbelief.stack import Stack
 from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Run, get_reporter
+from deepbelief.typing import Array
 from deepbelief.units import Unit, get_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def layer_sizes(

@@ -17,8 +17,8 @@ from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.network import Layer, layers_from_stack
 from deepbelief.stack import Stack, Weights
+from deepbelief.typing import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
 

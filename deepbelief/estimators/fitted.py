@@ -9,8 +9,7 @@ import numpy as np
 
 from deepbelief.errors import FileFormatError
 from deepbelief.stack import Stack
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,7 @@ from deepbelief.sampling import fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, check_values
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 IMPUTATIONS = ("gibbs", "mean_field")
 

@@ -21,8 +21,7 @@ from deepbelief.estimators.labels import (
 )
 from deepbelief.losses import Loss, MissingTargets, SoftmaxNLL, SquaredError, TaskSoftmaxNLL, get_loss
 from deepbelief.stack import Weights
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 class Head(Protocol):

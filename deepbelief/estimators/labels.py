@@ -17,8 +17,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.seeds import host_rng
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 MARK = -1
 ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is taken for one-hot classes

@@ -10,8 +10,7 @@ from deepbelief.errors import DataWarning, TrainingWarning, user_level
 from deepbelief.losses import Loss
 from deepbelief.sources import ColumnStatistics, RowSource
 from deepbelief.stack import Weights
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 MAX_SAMPLE = 1000  # rows that are looked at
 MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better

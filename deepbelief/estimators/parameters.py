@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.stack import Weights
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 class WeightsMixin:

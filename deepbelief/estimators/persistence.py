@@ -27,8 +27,6 @@ from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 ESTIMATORS: Mapping[str, type[Any]] = {
     "RBM": RBM,
     "RBMClassifier": RBMClassifier,

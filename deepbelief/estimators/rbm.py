@@ -36,9 +36,8 @@ from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, co
 from deepbelief.stack import Stack, Weights
 from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Rows, Run, get_reporter
+from deepbelief.typing import Array
 from deepbelief.units import Unit, named_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @documented(MACHINE, EXECUTION)

@@ -53,9 +53,8 @@ from deepbelief.sources import (
 )
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
+from deepbelief.typing import Array
 from deepbelief.units import Labelled, get_unit, named_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @documented(EXECUTION)

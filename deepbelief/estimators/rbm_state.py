@@ -12,8 +12,8 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
+from deepbelief.typing import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int | None, ...]
 
 PARAMETERS = ("W", "vbias", "hbias")

@@ -15,8 +15,8 @@ from deepbelief.sampling import rows_below
 from deepbelief.sources import RowSource, as_source, blocks, column_statistics
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS
+from deepbelief.typing import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Reconstructions = Iterator[tuple[int, int, Array, Array]]
 """(start, stop, rows, reconstructions), both in the units of the data."""
 

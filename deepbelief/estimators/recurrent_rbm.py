@@ -39,9 +39,8 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, checked
 from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
+from deepbelief.typing import Array
 from deepbelief.units import Unit, get_unit, named_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @documented(RECURRENT, EXECUTION)

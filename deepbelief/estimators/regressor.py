@@ -29,8 +29,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 @documented(FINE_TUNING, PRETRAINING, EXECUTION)

@@ -15,9 +15,8 @@ from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, RowSource, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Rows
+from deepbelief.typing import Array
 from deepbelief.units import get_unit
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _tractable(rbm: Any) -> bool:

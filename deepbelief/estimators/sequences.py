@@ -18,8 +18,7 @@ from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering
 from deepbelief.sources.frames import is_table
 from deepbelief.training import Rows
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 def lengths_or_targets(X: Any, y: Any, lengths: Any) -> Any:

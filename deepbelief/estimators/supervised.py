@@ -38,8 +38,7 @@ from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.training import Reporter, get_reporter
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):

@@ -20,8 +20,7 @@ from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128

@@ -30,8 +30,7 @@ from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_s
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.streaming import memory_bytes
 from deepbelief.training import Record, Reporter, Run
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,7 @@ from deepbelief.sampling import check_generative, first_states, rows_below, samp
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering
 from deepbelief.stack import Stack
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 def layers_of(model: Any) -> Stack:

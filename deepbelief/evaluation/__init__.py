@@ -27,9 +27,9 @@ from deepbelief.evaluation.results import (
 from deepbelief.likelihood import log_likelihood
 from deepbelief.recurrent import check_lengths
 from deepbelief.sources import as_source, binarized, check_domain, scaled
+from deepbelief.typing import Array
 from deepbelief.units import get_unit
 
-Array = np.ndarray[Any, np.dtype[Any]]
 MAX_BITS = 16
 
 

@@ -13,8 +13,8 @@ from deepbelief.machine import Layers
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, blocks, entering
 from deepbelief.stack import Stack
 from deepbelief.streaming import BLOCK_ROWS
+from deepbelief.typing import Array
 
-Array = NDArray[Any]
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 MAX_PSEUDO_ROWS = 500  # a row's pseudo-likelihood costs a Gibbs step for each visible unit
 MAX_PCA_COLUMNS = 4096  # PCA needs a matrix of this width squared

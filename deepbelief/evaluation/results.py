@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.evaluation.measures import wilson_interval
+from deepbelief.typing import Array
 
-Array = NDArray[Any]
 Fact = tuple[str, str]
 
 MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is reported by its most frequent confusions

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.typing import DeviceArray
 
 
 @dataclass(frozen=True)

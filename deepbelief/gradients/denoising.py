@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import SettingError, unknown
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.machine import Machine, Workspace
+from deepbelief.typing import DeviceArray
 
 
 def _mask(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Workspace, out: DeviceArray) -> None:

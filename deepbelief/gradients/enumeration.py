@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.typing import DeviceArray
 from deepbelief.units import smaller_side
 
 LARGEST_SIDE = 16

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.machine import Machine, Workspace
+from deepbelief.typing import DeviceArray
 
-DeviceArray = Any
 Arrays = dict[str, DeviceArray]
 Gradient = tuple[DeviceArray | Product, DeviceArray, DeviceArray]
 

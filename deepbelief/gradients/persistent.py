@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.typing import DeviceArray
 
 FAST = ("fast_W", "fast_vbias", "fast_hbias")
 

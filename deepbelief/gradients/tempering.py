@@ -8,10 +8,11 @@ import numpy as np
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.typing import DeviceArray
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ import numpy as np
 
 from deepbelief.backends import Rng
 from deepbelief.errors import DataError, SettingError
-from deepbelief.gradients.gradient_estimator import Arrays, DeviceArray, Gradient, PhaseBuffers
+from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.ladder import Ladder, accept, difference, exchange_probability, log_partition_of, mean_acceptance
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
+from deepbelief.typing import DeviceArray
 
 PARAMETERS = ("W", "vbias", "hbias")
 MIN_BLOCKS = 10  # samples of the last checkpoint in the reservoir for each chain of the model

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields
@@ -16,6 +15,7 @@ from deepbelief.hdf5.model_file import ModelFile
 from deepbelief.hdf5.reading import read
 from deepbelief.hdf5.writing import write
 from deepbelief.stack import Checkpoint
+from deepbelief.typing import Array
 
 KIND = "Checkpoint"
 LAYOUT = 2  # of a run's state; raised by each change that an older checkpoint cannot be read with
@@ -80,7 +80,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, da
         If another file, not a checkpoint, is there.
     """
     check_replaceable(path)
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     state = _take_apart(checkpoint.state, "state", arrays)
     attributes = {
         "state": state, "data": checkpoint.data, "seed": checkpoint.seed, "machine": checkpoint.machine,
@@ -139,7 +139,7 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
             raise type(error)(f"{error}; there is no whole checkpoint before it") from error
 
 
-def _take_apart(value: Any, where: str, arrays: dict[str, NDArray[Any]]) -> Any:
+def _take_apart(value: Any, where: str, arrays: dict[str, Array]) -> Any:
     """Return nested values with names in the place of arrays, which go into ``arrays``."""
     if isinstance(value, np.ndarray):
         arrays[where] = value
@@ -151,7 +151,7 @@ def _take_apart(value: Any, where: str, arrays: dict[str, NDArray[Any]]) -> Any:
     return value
 
 
-def _put_together(value: Any, arrays: Mapping[str, NDArray[Any]], where: str) -> Any:
+def _put_together(value: Any, arrays: Mapping[str, Array], where: str) -> Any:
     """Undo `_take_apart`."""
     if isinstance(value, list):
         return [_put_together(item, arrays, f"{where}.{i}") for i, item in enumerate(value)]

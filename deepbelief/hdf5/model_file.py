@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.stack import Stack
+from deepbelief.typing import Array
 
 FORMAT = "deepbelief"
 FORMAT_VERSION = 1
@@ -53,7 +53,7 @@ class ModelFile:
     params: Mapping[str, Any]
     stack: Stack | None = None
     pretrained: Stack | None = None
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DeepBeliefError, FileFormatError
 from deepbelief.fields import restoring
@@ -16,6 +15,7 @@ from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
 from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
 from deepbelief.stack import Stack, Weights, check_scale, check_units
+from deepbelief.typing import Array
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
@@ -110,7 +110,7 @@ def _describe_layer(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _describe_array(array: NDArray[Any]) -> dict[str, Any]:
+def _describe_array(array: Array) -> dict[str, Any]:
     return {"shape": list(array.shape), "dtype": "str" if array.dtype.kind in "UO" else array.dtype.name}
 
 
@@ -160,7 +160,7 @@ class _Plan:
 
         return finish
 
-    def array(self, item: Any, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], NDArray[Any]]:
+    def array(self, item: Any, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], Array]:
         """Plan to read an array; with a shape, a floating one of that shape."""
         dataset = safety.as_dataset(item, where)
         if shape is not None and (dataset.shape != shape or dataset.dtype not in FLOATS):
@@ -168,7 +168,7 @@ class _Plan:
         self.nbytes += dataset.nbytes
         return self._strings(dataset) if dataset.dtype.kind == "S" else lambda: _finite(dataset)
 
-    def _strings(self, dataset: safety.Dataset) -> Callable[[], NDArray[Any]]:
+    def _strings(self, dataset: safety.Dataset) -> Callable[[], Array]:
         width = safety.integer(dataset.id, "characters", dataset.where)
         if not 0 <= width <= MAX_JSON:
             raise FileFormatError(f"{dataset.where} declares strings of {width} characters")
@@ -199,7 +199,7 @@ def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, dict[st
     return finish
 
 
-def _plan_arrays(item: Any, plan: _Plan) -> dict[str, Callable[[], NDArray[Any]]]:
+def _plan_arrays(item: Any, plan: _Plan) -> dict[str, Callable[[], Array]]:
     items = safety.members(safety.as_group(item, "arrays"), "arrays")
     for name in items:
         if not NAME.fullmatch(name):
@@ -251,14 +251,14 @@ def _expect(items: Any, where: str, *, required: Any, optional: Any = ()) -> Non
             raise FileFormatError(f"{where} has an unexpected member {ascii(name)[:60]}")
 
 
-def _finite(dataset: safety.Dataset) -> NDArray[Any]:
+def _finite(dataset: safety.Dataset) -> Array:
     values = dataset.read()
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise FileFormatError(f"{dataset.where} has values that are not finite")
     return values
 
 
-def _decode_strings(dataset: safety.Dataset, width: int) -> NDArray[Any]:
+def _decode_strings(dataset: safety.Dataset, width: int) -> Array:
     values = [value.decode("utf-8") for value in dataset.read().ravel().tolist()]
     if width and any(len(value) > width for value in values):
         raise FileFormatError(f"{dataset.where} has a string of more than {width} characters")

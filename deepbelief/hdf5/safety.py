@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
-from numpy.typing import NDArray
 
 from deepbelief.errors import FileFormatError
 from deepbelief.hdf5.model_file import MAX_ATTRIBUTE_TEXT, NUMBERS
+from deepbelief.typing import Array, Dtype
 
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
@@ -44,11 +44,11 @@ class Dataset:
 
     id: Any
     where: str
-    dtype: np.dtype[Any]
+    dtype: Dtype
     shape: tuple[int, ...]
     nbytes: int
 
-    def read(self) -> NDArray[Any]:
+    def read(self) -> Array:
         """Return the values in the machine's byte order."""
         out = np.empty(self.shape, self.dtype)
         if out.size:
@@ -106,7 +106,7 @@ def _check_chunks(chunk: tuple[int, ...], shape: tuple[int, ...], where: str) ->
     return math.prod(chunk)
 
 
-def _dtype(kind: Any, where: str) -> np.dtype[Any]:
+def _dtype(kind: Any, where: str) -> Dtype:
     if kind.get_class() == h5t.STRING:
         plain = not kind.is_variable_str() and kind.get_cset() == h5t.CSET_UTF8
         if plain and kind.get_strpad() == h5t.STR_NULLPAD:
@@ -124,7 +124,7 @@ def _shape(space: Any, where: str) -> tuple[int, ...]:
     return tuple(int(n) for n in space.get_simple_extent_dims())
 
 
-def _attribute(owner: Any, name: str, where: str) -> tuple[Any, np.dtype[Any]]:
+def _attribute(owner: Any, name: str, where: str) -> tuple[Any, Dtype]:
     """Open a scalar attribute and return it with its type."""
     if not h5a.exists(owner, name.encode()):
         raise FileFormatError(f"{where} lacks the attribute {name}")

@@ -19,6 +19,7 @@ from deepbelief.hdf5.envelope import USER_BLOCK, seal
 from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, MAX_ATTRIBUTE_TEXT, NAME, NUMBERS, ModelFile
 from deepbelief.hdf5.replacement import replace_file
 from deepbelief.stack import Stack
+from deepbelief.typing import Array
 
 
 def write(path: str | os.PathLike[str], model: ModelFile, *, previous: Path | None = None) -> None:
@@ -95,7 +96,7 @@ def _write_stack(group: h5py.Group, stack: Stack) -> None:
             _write_array(layer, name, array)
 
 
-def _write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
+def _write_array(group: h5py.Group, name: str, array: Array) -> None:
     where = f"{group.name}/{name}"
     if array.dtype.kind in "UO":
         _write_strings(group, name, array, where)
@@ -108,7 +109,7 @@ def _write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
     group.create_dataset(name, data=np.asarray(array, dtype=dtype, order="C"), track_times=False)
 
 
-def _write_strings(group: h5py.Group, name: str, array: NDArray[Any], where: str) -> None:
+def _write_strings(group: h5py.Group, name: str, array: Array, where: str) -> None:
     values = array.ravel().tolist()
     if not all(isinstance(value, str) for value in values):
         raise DataError(f"{where} has dtype object: all values must be strings")

@@ -9,7 +9,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
@@ -17,9 +16,7 @@ from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
 from deepbelief.stack import Weights
-
-DeviceArray = Any
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
 """(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
@@ -54,7 +51,7 @@ class AISEstimate:
     low: float
     high: float
     effective_sample_size: float
-    log_weights: Array
+    log_weights: Float64Array
     exact_start: bool = True
     agrees: bool = True
 
@@ -68,7 +65,7 @@ class AISEstimate:
         )
 
 
-def default_betas() -> Array:
+def default_betas() -> Float64Array:
     """Return 14,500 inverse temperatures from 0 to 1, dense where the model is nearly cold.
 
     Examples
@@ -207,7 +204,7 @@ def reverse_ais_log_z(
     return _estimate(bk.to_numpy(runs.anneal(steps[::-1], progress)) - log_z_base, sign=-1, exact_start=exact)
 
 
-def check_betas(betas: int | Sequence[float] | None) -> Array:
+def check_betas(betas: int | Sequence[float] | None) -> Float64Array:
     """Return inverse temperatures that rise from 0 to 1."""
     if betas is None:
         return default_betas()
@@ -261,7 +258,7 @@ class Runs:
         vbias = self._base_vbias.astype(self.machine.dtype, copy=False)
         self.machine.visible.sample(self.bk, self._v_mean, vbias, self.rng, self.v)
 
-    def anneal(self, betas: Array, progress: Progress | None = None) -> DeviceArray:
+    def anneal(self, betas: Float64Array, progress: Progress | None = None) -> DeviceArray:
         """Go from the first beta to the last, and return the log weights of the runs, in float64."""
         xp, steps = self.bk.xp, betas.tolist()
         total = xp.zeros(len(self.v), np.float64)
@@ -306,20 +303,22 @@ def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:
     return machine.visible.log_integral(bk, bk.xp.zeros_like(vbias), vbias) + hidden
 
 
-def base_vbias(weights: Weights) -> Array:
+def base_vbias(weights: Weights) -> Float64Array:
     """Return the visible biases of the base machine: those of the smoothed marginals of the training rows."""
     mean = weights.visible_mean
     base = weights.vbias if mean is None else weights.visible_unit.initial_bias(np.asarray(mean, np.float64))
     return np.asarray(base, np.float64)
 
 
-def other_base(weights: Weights) -> Array | None:
+def other_base(weights: Weights) -> Float64Array | None:
     """Return the visible biases of a base machine far from the usual one; None where there is none."""
     other = np.asarray(0 * weights.vbias if weights.visible_unit.discrete else weights.vbias, np.float64)
     return None if np.array_equal(other, base_vbias(weights)) else other
 
 
-def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int, base: Array | None = None) -> tuple[Runs, float]:
+def _runs(
+    weights: Weights, n_runs: int, bk: Backend, seed: int, base: Float64Array | None = None
+) -> tuple[Runs, float]:
     """Return the runs for one machine from the usual base machine or a given one, and log Z of that."""
     machine = Machine(weights, bk)
     vbias = bk.asarray(base_vbias(weights) if base is None else base)
@@ -328,13 +327,13 @@ def _runs(weights: Weights, n_runs: int, bk: Backend, seed: int, base: Array | N
     return Runs(machine, vbias, n_runs, rng), float(bk.to_numpy(log_z)[0])
 
 
-def _relative_error(log_weights: Array) -> float:
+def _relative_error(log_weights: Float64Array) -> float:
     """Return the standard error of the mean weight over that mean."""
     w = np.exp(log_weights - log_weights.max())
     return float(w.std(ddof=1) / (w.mean() * math.sqrt(len(w))))
 
 
-def _checked(found: AISEstimate, log_weights: Array) -> AISEstimate:
+def _checked(found: AISEstimate, log_weights: Float64Array) -> AISEstimate:
     """Return the estimate, or what runs from another base found where that is more by 3 standard errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeepBeliefWarning)  # few effective runs say here that the base is a poor one
@@ -351,7 +350,7 @@ def _checked(found: AISEstimate, log_weights: Array) -> AISEstimate:
     return replace(other, low=min(found.low, other.low), high=max(found.high, other.high), agrees=False)
 
 
-def _estimate(log_weights: Array, *, sign: int, exact_start: bool = True) -> AISEstimate:
+def _estimate(log_weights: Float64Array, *, sign: int, exact_start: bool = True) -> AISEstimate:
     """Return the estimate of ``sign`` log Z's mean weight, with its interval and effective sample size."""
     n = len(log_weights)
     top = float(log_weights.max())

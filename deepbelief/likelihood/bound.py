@@ -1,10 +1,8 @@
 """The lower bound on the log-likelihood of a deep belief network (Salakhutdinov and Murray 2008)."""
 
 import itertools
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.completion import completed
@@ -14,9 +12,7 @@ from deepbelief.likelihood.marginal import marginal_log_p
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng
 from deepbelief.stack import Stack
-
-DeviceArray = Any
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 N_VECTORS = 20
 
@@ -47,8 +43,8 @@ def check_bound(stack: Stack) -> None:
 
 
 def bound_samples(
-    stack: Stack, v: Array, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
-) -> Array:  # fmt: skip
+    stack: Stack, v: Float64Array, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
+) -> Float64Array:  # fmt: skip
     """Return draws whose mean bounds log p(v) + log Z from below, Z that of the top machine.
 
     With q the way up, log p(v) is at least E_q[log p(v | h) - F(h) - log q(h | v)] - log Z; within one machine

@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Rng
 from deepbelief.errors import SettingError
-from deepbelief.likelihood.ais import DeviceArray, Runs, base_partition, check_betas
+from deepbelief.likelihood.ais import Runs, base_partition, check_betas
 from deepbelief.machine import Machine
-
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 EXACT_UNITS = 12  # hidden units up to which enumeration is cheaper than annealing
 BLOCK_ROWS = 1024  # runs handled at a time: what a step touches stays in cache
@@ -32,8 +30,8 @@ class DrivenLogZ:
     method : str
     """
 
-    log_z: Array
-    variance: Array
+    log_z: Float64Array
+    variance: Float64Array
     method: str
 
 
@@ -131,7 +129,9 @@ def ais_driven_means(
     return found
 
 
-def _annealed(machine: Machine, rng: Rng, n_runs: int, steps: Array) -> Iterator[tuple[slice, Runs, Array, Array]]:
+def _annealed(
+    machine: Machine, rng: Rng, n_runs: int, steps: Float64Array
+) -> Iterator[tuple[slice, Runs, Float64Array, Float64Array]]:
     """Yield (which machines, their runs at the end, log weights of shape (n_runs, n), log Z of the bases) in blocks."""
     bk, size = machine.bk, max(1, BLOCK_ROWS // n_runs)
     for start in range(0, len(machine.vbias), size):

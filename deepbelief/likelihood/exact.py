@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, host_rng, run_seed
 from deepbelief.stack import Weights
+from deepbelief.typing import DeviceArray, Float64Array
 from deepbelief.units import Unit, get_unit
-
-DeviceArray = Any
-Array = NDArray[np.float64]
 
 LARGEST_SIDE = 25  # Bernoulli units; of other discrete units as many states as these have
 BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
@@ -91,7 +88,7 @@ def enumerable(weights: Weights) -> bool:
     return _smaller_side(weights) is not None
 
 
-def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Array:
+def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Float64Array:
     """Draw independent visible states from a machine that can be enumerated.
 
     Parameters
@@ -134,7 +131,7 @@ def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> 
     return np.asarray(machine.sample_visible(found, stream, np.empty((n_samples, weights.n_visible))))
 
 
-def _choices(unit: Unit, n_columns: int) -> list[Array] | None:
+def _choices(unit: Unit, n_columns: int) -> list[Float64Array] | None:
     """Return the states of each unit that occupies these columns; None where they are too many."""
     sizes = unit.group_sizes(n_columns)
     if not unit.discrete or len(sizes) > LARGEST_SIDE:
@@ -147,7 +144,7 @@ def _choices(unit: Unit, n_columns: int) -> list[Array] | None:
     return choices
 
 
-def _smaller_side(weights: Weights) -> tuple[str, list[Array]] | None:
+def _smaller_side(weights: Weights) -> tuple[str, list[Float64Array]] | None:
     """Return the side with fewer states, and the states of each of its units; None if both have too many."""
     sides = {"hidden": (weights.hidden_unit, weights.n_hidden), "visible": (weights.visible_unit, weights.n_visible)}
     found = None
@@ -160,7 +157,7 @@ def _smaller_side(weights: Weights) -> tuple[str, list[Array]] | None:
     return found
 
 
-def _smaller(weights: Weights) -> tuple[str, list[Array]]:
+def _smaller(weights: Weights) -> tuple[str, list[Float64Array]]:
     side = _smaller_side(weights)
     if side is None:
         raise SettingError(
@@ -170,7 +167,7 @@ def _smaller(weights: Weights) -> tuple[str, list[Array]]:
     return side
 
 
-def _table(choices: list[Array]) -> Array:
+def _table(choices: list[Float64Array]) -> Float64Array:
     """Return every combination of the states of these units, that of the first unit changing fastest."""
     table = np.zeros((1, 0))
     for states in choices:
@@ -178,7 +175,7 @@ def _table(choices: list[Array]) -> Array:
     return table
 
 
-def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Array, Array]]:
+def _blocks(weights: Weights, bk: Backend) -> Iterator[tuple[Float64Array, Float64Array]]:
     """Iterate over blocks of the smaller side's states and the log of their unnormalised probabilities."""
     side, choices = _smaller(weights)
     machine = double_machine(weights, bk)

@@ -1,15 +1,13 @@
 """Likelihood of rows with missing values: the likelihood of the observed values."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 
 from deepbelief.completion import completed
 from deepbelief.machine import Machine
+from deepbelief.typing import DeviceArray
 from deepbelief.units import units_of
-
-DeviceArray = Any
 
 MAX_SUMMED = 12  # hidden units whose states are summed over one by one
 

@@ -4,7 +4,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
 from deepbelief.completion import completed
@@ -13,9 +12,7 @@ from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
-
-DeviceArray = Any
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
 MAX_ROWS = 1024  # that are dense at a time
@@ -23,7 +20,7 @@ MAX_ROWS = 1024  # that are dense at a time
 
 def pseudo_log_likelihood(
     weights: Any, X: Any, *, n_bits: int | None = None, random_state: int = 0, backend: str | Backend = "numpy"
-) -> Array:
+) -> Float64Array:
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 
     Grey levels count as ``v log p + (1 - v) log(1 - p)``; a softmax group is one unit. The result is exact

@@ -7,7 +7,6 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, SettingError, unknown
@@ -18,8 +17,7 @@ from deepbelief.likelihood.marginal import is_exact
 from deepbelief.likelihood.tempered import LadderEstimate, ladder_log_z
 from deepbelief.sources import JoinedSource, RowSource, as_source, blocks, check_groups
 from deepbelief.stack import Stack, Weights
-
-Array = NDArray[np.float64]
+from deepbelief.typing import Float64Array
 
 METHODS = ("auto", "exact", "ais", "ptt")
 Estimate = AISEstimate | LadderEstimate
@@ -46,7 +44,7 @@ class LogLikelihood:
         Standard error of the mean that the draws of a lower bound bring; 0 for one layer.
     """
 
-    rows: Array
+    rows: Float64Array
     low: float
     high: float
     log_z: Estimate | float
@@ -196,7 +194,7 @@ def _filled(stack: Stack, source: RowSource) -> bool:
     return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
-def _at_least(log_z: Estimate, source: RowSource, log_p: Array) -> Estimate:
+def _at_least(log_z: Estimate, source: RowSource, log_p: Float64Array) -> Estimate:
     """Return the estimate of log Z, or what different rows alone add to Z where that lies beyond it."""
     if np.logaddexp.reduce(log_p) <= log_z.high:
         return log_z
@@ -259,7 +257,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
 
 def unnormalised(
     stack: Stack, source: RowSource, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
-) -> Array:
+) -> Float64Array:
     """Return draws of the log-likelihood of rows plus log Z, in the units of the rows: see `bound_samples`.
 
     Returns
@@ -271,7 +269,7 @@ def unnormalised(
     return np.concatenate(parts) - stack.layers[0].log_volume
 
 
-def _entering(weights: Weights, source: RowSource) -> Iterator[Array]:
+def _entering(weights: Weights, source: RowSource) -> Iterator[Float64Array]:
     """Iterate over blocks of rows as they enter the first machine, in float64."""
     for block in blocks(source):
         rows = weights.enter(np.asarray(block, dtype=np.float64))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DeepBeliefWarning, SettingError
@@ -16,9 +15,7 @@ from deepbelief.likelihood.ais import AISEstimate, base_vbias, other_base, posit
 from deepbelief.likelihood.exact import double_machine, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
-
-DeviceArray = Any
-Array = NDArray[np.float64]
+from deepbelief.typing import DeviceArray, Float64Array
 
 ACCEPTANCE = 0.4  # of exchanges between neighbours, by which temperatures are chosen
 MAX_RUNGS = 200
@@ -54,8 +51,8 @@ class LadderEstimate:
     log_z: float
     low: float
     high: float
-    betas: Array
-    acceptance: Array
+    betas: Float64Array
+    acceptance: Float64Array
     n_runs: int
     n_sweeps: int
     met: bool
@@ -137,7 +134,7 @@ def ladder_log_z(
     return found
 
 
-def _along(machine: Machine, base: Array, n_runs: int, least: int, rng: Rng) -> LadderEstimate:
+def _along(machine: Machine, base: Float64Array, n_runs: int, least: int, rng: Rng) -> LadderEstimate:
     """Return the estimate along a ladder from the machine without connections and with these visible biases."""
     ladder, betas = annealed_ladder(machine, machine.bk.asarray(base), n_runs, rng)
     sweeps, met = ladder.thermalise(rng, least=20, most=MAX_SWEEPS)

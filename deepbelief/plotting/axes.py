@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError, SettingError
+from deepbelief.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = NDArray[Any]
 Shape = tuple[int, int] | str | None
 
 SMALLEST_IMAGE = 8  # a table of 25 or 49 columns is more often a table than an image

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.estimators.views import as_array, first_rows, hidden_values, layers_of, reconstruct, sample_rows
@@ -21,11 +20,10 @@ from deepbelief.plotting.axes import (
     show,
 )
 from deepbelief.plotting.weights import check_layer
+from deepbelief.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Array = NDArray[Any]
 
 
 def _range(rows: Array) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.estimators.views import layers_of, updates_of
@@ -22,11 +21,11 @@ from deepbelief.plotting.axes import (
     show,
 )
 from deepbelief.stack import Stack
+from deepbelief.typing import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Array = NDArray[Any]
 
 BINS = 61
 LARGEST = 1e100

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, unknown
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 CLOSED = 3.0  # initial bias of the gate that holds: a step keeps 95 % of the state
 

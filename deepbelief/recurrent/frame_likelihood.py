@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import DataError, SettingError, unknown
@@ -12,8 +11,7 @@ from deepbelief.likelihood.driven import EXACT_UNITS, ais_driven_log_z, exact_dr
 from deepbelief.machine import Workspace
 from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
 from deepbelief.training import BLOCK_ROWS, Rows
-
-Array = NDArray[np.float64]
+from deepbelief.typing import Array, Float64Array
 
 METHODS = ("auto", "exact", "ais")
 
@@ -33,7 +31,7 @@ class FrameLogLikelihood:
         How log Z was found.
     """
 
-    frames: Array
+    frames: Float64Array
     low: float
     high: float
     method: str
@@ -50,7 +48,7 @@ class FrameLogLikelihood:
 
 
 def frame_log_likelihood(
-    weights: RecurrentWeights, rows: Rows, before: NDArray[Any], bk: Backend, rng: Rng, *, method: str = "auto",
+    weights: RecurrentWeights, rows: Rows, before: Array, bk: Backend, rng: Rng, *, method: str = "auto",
     **ais: Any,
 ) -> FrameLogLikelihood:  # fmt: skip
     """Return the log-likelihood of each frame: -F(v) - log Z of its machine.
@@ -85,7 +83,7 @@ def frame_log_likelihood(
     return FrameLogLikelihood(found, mean - error - 0.5 * float(variance.mean()), mean + error, how)
 
 
-def _check_binary(weights: RecurrentWeights, v: NDArray[Any], start: int) -> None:
+def _check_binary(weights: RecurrentWeights, v: Array, start: int) -> None:
     """Refuse grey levels, which have no likelihood."""
     if not weights.frame.visible_unit.discrete:
         return

@@ -1,17 +1,12 @@
 """Prediction of the next frame, and sampling of sequences."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.likelihood.driven import EXACT_UNITS, ais_driven_means
 from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.model import RecurrentMachine, RecurrentWeights
-
-DeviceArray = Any
-Array = NDArray[Any]
+from deepbelief.typing import Array, DeviceArray
 
 BLOCK_FRAMES = 1024
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Product
 from deepbelief.errors import DataError
@@ -19,9 +18,7 @@ from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.cells import get_cell
 from deepbelief.seeds import host_rng
 from deepbelief.stack import State, Weights, weights_from_state
-
-DeviceArray = Any
-Array = NDArray[np.floating[Any]]
+from deepbelief.typing import DeviceArray, FloatArray
 
 NAMES = ("Wuv", "Wuh", "Wvu", "Wuu", "ubias", "u0")
 INPUT_SPREAD = 0.1  # standard deviation of the first weights from frames to states
@@ -47,12 +44,12 @@ class RecurrentWeights:
     """
 
     frame: Weights
-    Wuv: Array
-    Wuh: Array
-    Wvu: Array
-    Wuu: Array
-    ubias: Array
-    u0: Array
+    Wuv: FloatArray
+    Wuh: FloatArray
+    Wvu: FloatArray
+    Wuu: FloatArray
+    ubias: FloatArray
+    u0: FloatArray
     cell: str = "tanh"
 
     def __post_init__(self) -> None:
@@ -71,7 +68,7 @@ class RecurrentWeights:
         """Number of recurrent units."""
         return int(self.u0.shape[0])
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, FloatArray]:
         """Return the arrays beside the frames' machine, by name."""
         return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
 
@@ -98,7 +95,7 @@ def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) ->
     rng, kind, dtype = host_rng(seed, "recurrent weights"), get_cell(cell), frame.W.dtype
     n_inputs = kind.n_gates * n_recurrent
 
-    def zeros(*shape: int) -> Array:
+    def zeros(*shape: int) -> FloatArray:
         return np.zeros(shape, dtype)
 
     Wuu = kind.initial(n_recurrent, rng).astype(dtype)

@@ -1,14 +1,12 @@
 """Gradients at the frames' machines: the positive and the negative phase of each frame, with biases of its own."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.backends import Product, Rng
 from deepbelief.errors import SettingError
 from deepbelief.gradients import GRADIENTS, Arrays, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 
 class FrameBuffers(PhaseBuffers):

@@ -25,9 +25,7 @@ from deepbelief.seeds import host_rng
 from deepbelief.stack import State
 from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import Record, Rows, Run, run_epochs
-
-DeviceArray = Any
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray
 
 FRAMES = (10, 400)  # in a minibatch, about, where its size is automatic: a fiftieth of all between these
 CLIPPING = 1.0  # the norm to try where gradients explode

@@ -3,14 +3,12 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from deepbelief.errors import DataError
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) -> Array:

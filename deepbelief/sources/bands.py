@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import reason_text
-from deepbelief.sources.rows import Array, Rows, _count, _indices, _text
+from deepbelief.sources.rows import Rows, _count, _indices, _text
+from deepbelief.typing import Dtype, FloatArray
 
 AnyArray = NDArray[np.generic]
 
@@ -39,7 +39,7 @@ class Bands:
         self._lock = threading.Lock()  # one thread reads ahead while another draws rows to be watched
         self._last: tuple[int, AnyArray] | None = None
 
-    def fill(self, rows: Rows, out: Array) -> Array:
+    def fill(self, rows: Rows, out: FloatArray) -> FloatArray:
         """Write these rows into ``out``, each band read once, and return it."""
         n = int(self.bounds[-1])
         index = np.arange(*rows.indices(n), dtype=np.intp) if isinstance(rows, slice) else _indices(rows, n)
@@ -78,14 +78,14 @@ class BandedSource:
     """A row source over `Bands`."""
 
     shape: tuple[int, int]
-    dtype: np.dtype[Any]
+    dtype: Dtype
     _bands: Bands
 
     def __repr__(self) -> str:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)

@@ -9,7 +9,8 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.seeds import RandomState, run_seed, stream
 from deepbelief.sources.checks import check_domain
 from deepbelief.sources.convert import as_source
-from deepbelief.sources.rows import Array, Rows, RowSource, _count, _deliver, _text
+from deepbelief.sources.rows import Rows, RowSource, _count, _deliver, _text
+from deepbelief.typing import FloatArray
 from deepbelief.units import get_unit
 
 BINARIZATIONS = ("threshold", "sample", "resample")
@@ -66,7 +67,7 @@ class BinarySource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         n, width = self.shape
         numbers = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
@@ -90,7 +91,7 @@ def binarized(source: RowSource, binarize: str | None, seed: int, *key: int | st
     return source if binarize is None else BinarySource(source, binarize, seed, *key)
 
 
-def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomState = 0) -> Array:
+def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomState = 0) -> FloatArray:
     """Return rows of 0 and 1 from values in [0, 1], for instance test rows whose likelihood is asked for.
 
     Likelihoods of rows that were binarised in different ways differ by several nats: name the way beside them.

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, ArraySource, Rows, RowSource, blocks, chunk_rows, underlying
+from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows, underlying
+from deepbelief.typing import Dtype, FloatArray
 from deepbelief.units import Foreign, Unit
 
 N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
@@ -63,7 +64,7 @@ def _first(bad: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def _refuse_non_finite(
-    block: Array, start: int, numbers: NDArray[np.intp] | None = None, *, missing: bool = False
+    block: FloatArray, start: int, numbers: NDArray[np.intp] | None = None, *, missing: bool = False
 ) -> None:
     """Raise DataError naming the first value of the block that is not finite, nor NaN where values may be missing."""
     row, column = _first(np.isinf(block) if missing else ~np.isfinite(block))
@@ -93,11 +94,11 @@ class FiniteSource:
         return self.source.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """The dtype that `take` gives."""
         return self.source.dtype
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""
         block = self.source.take(rows, out)
         if not np.isfinite(block).all() and (not self.missing or np.isinf(block).any()):
@@ -106,7 +107,7 @@ class FiniteSource:
         return block
 
 
-def _of_block(block: Array) -> tuple[Array, Array, Array, Array]:
+def _of_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return what the columns have over the first row in the mean, squares around that, minimum and maximum.
 
     Deviations from the first row are exact zeros in constant columns, and small beside any offset. A value that is not
@@ -124,7 +125,7 @@ def _of_block(block: Array) -> tuple[Array, Array, Array, Array]:
     return shift_mean, squares, block.min(axis=0), block.max(axis=0)
 
 
-def _of_gappy_block(block: Array) -> tuple[Array, Array, Array, Array, Array]:
+def _of_gappy_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return the number of values of each column, then what `_of_block` returns, of a block with missing values.
 
     The mean is that beyond the first value that is there.
@@ -211,7 +212,7 @@ def has_missing(source: RowSource) -> bool:
     return any(np.isnan(block).any() for block in blocks(below))
 
 
-def check_groups(rows: Array, unit: Unit, name: str = "X", start: int = 0) -> None:
+def check_groups(rows: FloatArray, unit: Unit, name: str = "X", start: int = 0) -> None:
     """Refuse rows with units of several columns of which some values are missing and some are not.
 
     Parameters

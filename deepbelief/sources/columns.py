@@ -10,7 +10,8 @@ import numpy as np
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import names_text
-from deepbelief.sources.rows import Array, Rows, RowSource, _count, _text
+from deepbelief.sources.rows import Rows, RowSource, _count, _text
+from deepbelief.typing import FloatArray
 
 
 def names_of(source: Any) -> list[str] | None:
@@ -56,7 +57,7 @@ class ColumnsSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)

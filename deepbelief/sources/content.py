@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import RowSource, row_dtype
+from deepbelief.typing import Array
 
 MEMORY_LIMIT = 16 * 2**30
 """Bytes that one data set may take in memory; a file that declares more is refused before it is read."""
@@ -56,7 +56,7 @@ class Content:
     """
 
     rows: RowSource
-    labels: NDArray[Any] | None = None
+    labels: Array | None = None
     whole: bool = False
     feature_names: list[str] | None = None
     label_name: str | None = None
@@ -124,7 +124,7 @@ def names_vector(values: Any, n_columns: int, origin: str) -> list[str]:
     return names
 
 
-def table(array: NDArray[Any]) -> NDArray[Any]:
+def table(array: Array) -> Array:
     """Return images and the like as one row each: shape (n, ...) becomes (n, n_features)."""
     row_dtype(array.dtype)
     return array.reshape(len(array), -1) if array.ndim > 2 and array.size else array

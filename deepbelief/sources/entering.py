@@ -8,8 +8,9 @@ import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
 from deepbelief.sources.checks import FiniteSource, check_groups, has_missing, refuse_foreign
-from deepbelief.sources.rows import Array, Rows, RowSource, ScaledSource, csr_of
+from deepbelief.sources.rows import Rows, RowSource, ScaledSource, csr_of
 from deepbelief.stack import Weights
+from deepbelief.typing import Dtype, FloatArray
 from deepbelief.units import Foreign, Unit
 
 OF_NETWORKS = 1.0
@@ -55,11 +56,11 @@ class EnteringSource:
         return self.rows.shape
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """The dtype that `take` gives."""
         return self.rows.dtype
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""
         block = self.rows.take(rows, out)
         found = self.unit.foreign(block)
@@ -109,7 +110,7 @@ def entering_as(source: RowSource, unit: Unit, mean: Any, scale: Any, beyond: fl
     return EnteringSource(source, rows, unit, beyond)
 
 
-def check_values(rows: Array, weights: Weights, beyond: float = 0.0) -> None:
+def check_values(rows: FloatArray, weights: Weights, beyond: float = 0.0) -> None:
     """Refuse an array of rows in the units of the data, NaN where a value is missing, outside a layer's domain."""
     found = weights.visible_unit.foreign(weights.enter(rows), beyond)
     if found is not None:

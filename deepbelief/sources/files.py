@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, DeepBeliefError
 from deepbelief.sources.content import Content, reason_text, table
@@ -22,6 +20,7 @@ from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.svmlight import read_svmlight
 from deepbelief.sources.text import read_label_text, read_text
 from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
+from deepbelief.typing import Array
 
 FORMATS = {
     "npy": (".npy",),
@@ -129,7 +128,7 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
     return first_rows(content, limit)
 
 
-def read_vector(name: str, data: str) -> NDArray[Any]:
+def read_vector(name: str, data: str) -> Array:
     """Read numbers or texts that belong to data: from a file of their own, else by their key in the data's file.
 
     Parameters
@@ -229,7 +228,7 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
             return read_svmlight(path)
 
 
-def _load_npy(path: Path) -> NDArray[Any]:
+def _load_npy(path: Path) -> Array:
     """Return a memory map of a .npy file after a look at its header."""
     with path.open("rb") as file:
         shape, _ = read_npy_header(path, file)
@@ -238,7 +237,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     return np.lib.format.open_memmap(path, mode="r")
 
 
-def _read_labels(path: Path, part: str | None, n_rows: int) -> NDArray[Any]:
+def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:
     """Read one label per row from a file of its own."""
     with _told(path):
         match format_of(path):

@@ -4,9 +4,9 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.sources.rows import RowSource
+from deepbelief.typing import Array
 
 WHOLE = 2**28  # bytes; smaller sets are digested whole
 PARTS, PART_ROWS = 64, 256  # of larger sets: number of blocks, and rows of each
@@ -32,7 +32,7 @@ def fingerprint(source: RowSource) -> dict[str, Any]:
     return {"rows": n, "columns": n_features, "dtype": source.dtype.name, "sha256": found.hexdigest()}
 
 
-def digest(array: NDArray[Any]) -> str:
+def digest(array: Array) -> str:
     """Return the SHA-256 of an array's dtype, shape and values, in hexadecimal digits."""
     found = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
     found.update(repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 
 @dataclass(frozen=True, eq=False)

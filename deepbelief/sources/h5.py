@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.columns import named
@@ -22,6 +21,7 @@ from deepbelief.sources.content import (
 from deepbelief.sources.h5_strings import check_strings
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
+from deepbelief.typing import Array
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 
@@ -130,7 +130,7 @@ def _feature_names(path: Path, file: Any, shape: tuple[int, ...]) -> list[str] |
     return names_vector(dataset[()], shape[1], str(path))
 
 
-def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
+def _labels(path: Path, file: Any, name: str) -> Array:
     """Read a dataset of labels: numbers or strings."""
     import h5py
 
@@ -141,7 +141,7 @@ def _labels(path: Path, file: Any, name: str) -> NDArray[Any]:
     return label_vector(dataset[()], f"{path}:{name}")
 
 
-def read_h5_labels(path: Path, part: str | None) -> NDArray[Any]:
+def read_h5_labels(path: Path, part: str | None) -> Array:
     """Read labels from a dataset of an HDF5 file."""
     with _open(path) as file:
         return _labels(path, file, part or _choose(path, file, None))

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import Content, check_declared_size, size_text, table
 from deepbelief.sources.gzipped import is_gzip
 from deepbelief.sources.label_values import label_vector
 from deepbelief.sources.rows import ArraySource
+from deepbelief.typing import Array, Dtype
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 
 
-def _header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _header(path: Path, file: Any) -> tuple[Dtype, tuple[int, ...]]:
     """Read dtype and shape."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:
@@ -30,7 +30,7 @@ def _header(path: Path, file: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return np.dtype(DTYPES[magic[2]]), tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
 
 
-def read_idx_array(path: Path) -> NDArray[Any]:
+def read_idx_array(path: Path) -> Array:
     """Return the array in an IDX file: a memory map of a plain file, an array from a compressed one."""
     if is_gzip(path):
         with gzip.open(path) as file:

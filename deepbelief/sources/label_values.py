@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
+from deepbelief.typing import Array
 
 MAX_LABEL = 256
 """Characters of one label: an array of strings takes as many for each row as the longest has."""
@@ -31,7 +31,7 @@ _FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+
 _INT64 = np.iinfo(np.int64)
 
 
-def label_vector(values: Any, origin: str) -> NDArray[Any]:
+def label_vector(values: Any, origin: str) -> Array:
     """Return labels as a vector of int64, float64 or str, or raise DataError.
 
     Unsigned integers beyond int64 become strings. NaN marks a row without a label.
@@ -71,7 +71,7 @@ def label_vector(values: Any, origin: str) -> NDArray[Any]:
     raise DataError(f"{origin}: labels must be integers, floats or strings, got dtype {labels.dtype}")
 
 
-def parse_labels(cells: Sequence[str], origin: str) -> NDArray[Any]:
+def parse_labels(cells: Sequence[str], origin: str) -> Array:
     """Return written labels: integers if all are canonical integers, else floats if all are numbers, else strings.
 
     Empty cells are rows without a label; so are the words of `MISSING` among numbers.
@@ -97,7 +97,7 @@ def parse_labels(cells: Sequence[str], origin: str) -> NDArray[Any]:
     return text_labels([word or None for word in words], origin)
 
 
-def _integers(words: list[str], numbers: set[str], origin: str) -> NDArray[Any]:
+def _integers(words: list[str], numbers: set[str], origin: str) -> Array:
     """Return canonical integers as int64; as floats with NaN where some rows have none."""
     if all(word in numbers for word in words):
         return np.array([int(word) for word in words], np.int64)
@@ -126,7 +126,7 @@ def check_text(longest: int, n: int, origin: str) -> None:
         raise DataError(f"{origin}: {n} labels of up to {longest} characters are too many; shorten them")
 
 
-def text_labels(values: Sequence[str | None], origin: str) -> NDArray[Any]:
+def text_labels(values: Sequence[str | None], origin: str) -> Array:
     """Return strings as an array: of str, or of objects where None stands for rows without a label."""
     check_text(max((len(value) for value in values if value), default=0), len(values), origin)
     missing = any(value is None for value in values)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import (
@@ -22,11 +21,12 @@ from deepbelief.sources.content import (
 from deepbelief.sources.label_values import label_vector
 from deepbelief.sources.rows import ArraySource
 from deepbelief.sources.sparse_rows import SparseSource, check_columns
+from deepbelief.typing import Array, Dtype
 
 PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
 
 
-def read_npy_header(path: Path, file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def read_npy_header(path: Path, file: Any) -> tuple[tuple[int, ...], Dtype]:
     """Return shape and dtype of the array that starts here, after refusing pickled objects."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -63,7 +63,7 @@ def _choose(path: Path, keys: list[str], part: str | None) -> str:
     return (preferred or keys)[0]
 
 
-def _array(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def _array(path: Path, archive: zipfile.ZipFile, key: str) -> Array:
     """Return one array of an archive, never unpickling, after a look at what it declares."""
     names = set(archive.namelist())
     member = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
@@ -98,14 +98,14 @@ def read_npz(path: Path, part: str | None, labels: str | None) -> Content:
     return Content(ArraySource(array, names), found, array.dtype.kind in "biu", names)
 
 
-def read_npz_labels(path: Path, part: str | None) -> NDArray[Any]:
+def read_npz_labels(path: Path, part: str | None) -> Array:
     """Read labels from an array of an archive."""
     with _open(path) as archive:
         key = _choose(path, _keys(archive), part)
         return label_vector(_array(path, archive, key), f"{path}:{key}")
 
 
-def _sparse(path: Path, arrays: dict[str, NDArray[Any]]) -> SparseSource:
+def _sparse(path: Path, arrays: dict[str, Array]) -> SparseSource:
     """Build a sparse matrix of arrays that are in memory; `SparseSource` checks its indices."""
     import scipy.sparse
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepbelief.errors import DataError
+from deepbelief.typing import Array, Dtype, FloatArray
 
-Array = NDArray[np.floating[Any]]
 Rows: TypeAlias = slice | NDArray[np.intp]
 
 
@@ -37,11 +37,11 @@ class RowSource(Protocol):
         ...
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Dtype:
         """The dtype that `take` gives."""
         ...
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows as a C-contiguous array, written into `out` where it is given.
 
         Parameters
@@ -58,14 +58,14 @@ class RowSource(Protocol):
         ...
 
 
-def row_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def row_dtype(dtype: Dtype) -> Dtype:
     """Return float64 for float64 (or wider) data and float32 for every other real dtype."""
     if dtype.kind not in "biuf":
         raise DataError(f"rows must be real numbers, got dtype {dtype}; convert them to floats or integers first")
     return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else np.float32)
 
 
-def exact_dtype(values: NDArray[Any]) -> np.dtype[Any]:
+def exact_dtype(values: Array) -> Dtype:
     """Return the dtype of rows that hold these values: float64 for integers that float32 would round.
 
     Examples
@@ -94,7 +94,7 @@ def _count(rows: Rows, n: int) -> int:
     return len(range(*rows.indices(n))) if isinstance(rows, slice) else len(rows)
 
 
-def _indices(rows: NDArray[Any], n: int) -> NDArray[np.intp]:
+def _indices(rows: Array, n: int) -> NDArray[np.intp]:
     """Return the indices as intp after checking that each names a row."""
     indices = np.asarray(rows)
     if indices.ndim != 1 or (indices.dtype.kind not in "iu" and indices.size):
@@ -111,16 +111,16 @@ def _text(source: RowSource) -> str:
     return f"{type(source).__name__}({source.shape[0]} x {source.shape[1]}, {source.dtype})"
 
 
-def _deliver(values: NDArray[Any], dtype: np.dtype[Any], out: Array | None) -> Array:
+def _deliver(values: Array, dtype: Dtype, out: FloatArray | None) -> FloatArray:
     """Copy the values into `out`, or convert them to a C-contiguous array of this dtype where they are not one."""
     if out is None:
-        found: Array = np.ascontiguousarray(values, dtype=dtype)
+        found: FloatArray = np.ascontiguousarray(values, dtype=dtype)
         return found if found.flags.aligned else found.copy()
     np.copyto(out, values, casting="unsafe")
     return out
 
 
-def _map_behind(array: NDArray[Any]) -> Any:
+def _map_behind(array: Array) -> Any:
     """Return the read-only memory map that an array lies in, if it does."""
     owner: Any = array
     while isinstance(owner, np.ndarray):
@@ -128,7 +128,7 @@ def _map_behind(array: NDArray[Any]) -> Any:
     return owner if isinstance(owner, mmap.mmap) else None
 
 
-def _forget(map_: Any, part: NDArray[Any]) -> None:
+def _forget(map_: Any, part: Array) -> None:
     """Let go of the pages of a map that have been copied: they stay with the system, and no longer count as ours.
 
     Pages of a map that may be written to are left alone: they may hold what is nowhere else.
@@ -166,7 +166,7 @@ class ArraySource:
            [1., 0., 0.]], dtype=float32)
     """
 
-    def __init__(self, array: NDArray[Any], feature_names: list[str] | None = None, *, compact: bool = False) -> None:
+    def __init__(self, array: Array, feature_names: list[str] | None = None, *, compact: bool = False) -> None:
         self.array, self.compact = np.asarray(array), compact
         self.feature_names = feature_names
         self.shape = check_shape(self.array.shape)
@@ -185,7 +185,7 @@ class ArraySource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if isinstance(rows, slice):
             found = _deliver(self.array[rows], self.dtype, out)
@@ -218,7 +218,7 @@ class HDF5Source:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         try:
             values = self._read(rows)
@@ -235,21 +235,21 @@ class HDF5Source:
         except (OSError, TypeError):
             return 0
 
-    def _read(self, rows: Rows) -> NDArray[Any]:
+    def _read(self, rows: Rows) -> Array:
         """Read these rows in the file's own dtype."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.shape[0])
             if step == 1:
-                values: NDArray[Any] = self.dataset[start : max(start, stop)]
+                values: Array = self.dataset[start : max(start, stop)]
                 return values
             rows = np.arange(start, stop, step)
         # HDF5 selects rows in increasing order only, and each once; many single ones cost more than all between them.
         unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
         if len(unique) and unique[-1] - unique[0] < DENSE * len(unique):
-            between: NDArray[Any] = self.dataset[unique[0] : unique[-1] + 1]
-            dense: NDArray[Any] = between[unique - unique[0]][back]
+            between: Array = self.dataset[unique[0] : unique[-1] + 1]
+            dense: Array = between[unique - unique[0]][back]
             return dense
-        picked: NDArray[Any] = self.dataset[unique][back]
+        picked: Array = self.dataset[unique][back]
         return picked
 
 
@@ -282,7 +282,7 @@ class ScaledSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             # The source may return a view of the caller's data, which must not be scaled in place.
@@ -321,7 +321,7 @@ class SubsetSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         return self.source.take(picked, out)
@@ -359,7 +359,7 @@ class JoinedSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
@@ -397,7 +397,7 @@ def underlying(source: RowSource) -> RowSource:
     return source
 
 
-def blocks(source: RowSource, size: int = 1024) -> Iterator[Array]:
+def blocks(source: RowSource, size: int = 1024) -> Iterator[FloatArray]:
     """Yield consecutive blocks of at most `size` rows; they may be views: do not write to them."""
     size = max(1, min(size, LARGEST_BLOCK // (source.shape[1] * source.dtype.itemsize)))
     for start in range(0, source.shape[0], size):

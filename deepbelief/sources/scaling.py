@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
-from deepbelief.sources.rows import Array, RowSource, ScaledSource
+from deepbelief.sources.rows import RowSource, ScaledSource
+from deepbelief.typing import FloatArray
 
 SCALES = ("auto", "none", "255", "minmax")
 MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
@@ -18,7 +18,7 @@ MIN_BRIGHT = 0.25  # share of the columns of a table in image shape that reach i
 MIN_SIDE = 8  # pixels of the smallest images
 
 
-def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> tuple[Array, Array] | None:
+def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> tuple[FloatArray, FloatArray] | None:
     """Return (mean, scale) of each column by which rows become ``(v - mean) / scale``; None: they stay as they are.
 
     Parameters
@@ -117,7 +117,7 @@ class Scaling:
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(v) and v > 0 for v in self.scale):
             raise SettingError("the means of a scaling must be finite and its scales positive")
 
-    def map_of(self, n_features: int) -> tuple[Array, Array] | None:
+    def map_of(self, n_features: int) -> tuple[FloatArray, FloatArray] | None:
         """Return mean and scale of each column; None: rows stay as they are."""
         if self.kind == "255":
             return np.zeros(n_features), np.full(n_features, 255.0)
@@ -137,7 +137,7 @@ class Scaling:
             return ScaledSource(source, self.mean, self.scale)
         return source
 
-    def undo(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def undo(self, rows: FloatArray) -> FloatArray:
         """Return scaled rows in the units that they had before.
 
         Examples

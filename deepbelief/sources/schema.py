@@ -9,8 +9,7 @@ import numpy as np
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.frames import Frame, as_frame, frame_like
 from deepbelief.sources.table_columns import KINDS, MAX_CELLS, Column, cells_of, column_from, read_column, values_of
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
 

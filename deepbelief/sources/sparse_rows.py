@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
+from deepbelief.sources.rows import Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
+from deepbelief.typing import FloatArray
 
 MAX_COLUMNS = 2**22
 """Columns of a sparse matrix in a file: a dense row of more would be absurdly large."""
@@ -92,7 +93,7 @@ class SparseSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:

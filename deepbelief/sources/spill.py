@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Array, Rows, RowSource, _deliver, _indices, _text, check_shape
+from deepbelief.sources.rows import Rows, RowSource, _deliver, _indices, _text, check_shape
+from deepbelief.typing import FloatArray
 
 DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
 
@@ -60,13 +61,13 @@ class SpilledSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def append(self, block: Array) -> None:
+    def append(self, block: FloatArray) -> None:
         """Write the next rows; OSError where the disk is full."""
         left = np.ascontiguousarray(block, self.dtype).data.cast("B")
         while left:
             left = left[self._file.write(left) :]
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         index = np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else _indices(rows, self.shape[0])
         room = np.empty((len(index), self.shape[1]), self.dtype) if out is None or out.dtype != self.dtype else out
@@ -79,7 +80,7 @@ class SpilledSource:
             np.copyto(out, room, casting="unsafe")
         return room if out is None else out
 
-    def _read(self, first: int, room: Array) -> None:
+    def _read(self, first: int, room: FloatArray) -> None:
         view = room.data.cast("B")
         with self._lock:  # two threads share the place in the file
             self._file.seek(first * self._row)
@@ -102,7 +103,7 @@ class ComputedSource:
     dtype : numpy dtype
     """
 
-    def __init__(self, source: RowSource, compute: Callable[[Array], Array], width: int, dtype: Any) -> None:
+    def __init__(self, source: RowSource, compute: Callable[[FloatArray], FloatArray], width: int, dtype: Any) -> None:
         self.below, self._compute = source, compute
         self.shape, self.dtype = (source.shape[0], width), np.dtype(dtype)
 
@@ -110,6 +111,6 @@ class ComputedSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: Array | None = None) -> Array:
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         return _deliver(self._compute(self.below.take(rows)), self.dtype, out)

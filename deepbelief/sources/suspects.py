@@ -8,7 +8,7 @@ import numpy as np
 
 from deepbelief.errors import DataWarning
 from deepbelief.sources.content import Content
-from deepbelief.sources.rows import Array
+from deepbelief.typing import FloatArray
 
 LABEL_NAME = re.compile(
     r"(.*[ _.-])?(labels?|class(es)?|targets?|y|species|categor(y|ies)|outcome|diagnosis|survived)(_?(id|code))?",
@@ -53,7 +53,7 @@ def warn_of_suspects(path: str, content: Content) -> None:
             _warn(f"{path}: {name} numbers the rows and is taken for a feature: leave it out of the file")
 
 
-def _only_whole(values: Array) -> bool:
+def _only_whole(values: FloatArray) -> bool:
     """Tell whether the last column alone has whole numbers."""
     others = values[:, :-1]
     return bool((others != np.rint(others)).any(axis=0).all())

@@ -3,16 +3,15 @@
 import io
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import MAX_EXACT, label_vector
 from deepbelief.sources.sparse_rows import SparseSource, check_columns
+from deepbelief.typing import Array
 
 LINES = 1000
 """Lines among which one that cannot be read is looked for at once."""
@@ -34,7 +33,7 @@ def read_svmlight(path: Path) -> Content:
     return Content(SparseSource(matrix), label_vector(_integers(labels), str(path)), whole)
 
 
-def _integers(labels: NDArray[Any]) -> NDArray[Any]:
+def _integers(labels: Array) -> Array:
     """Return labels as integers where all of them are whole."""
     whole = bool((labels == np.rint(labels)).all()) and bool((np.abs(labels) <= MAX_EXACT).all())
     return labels.astype(np.int64) if whole else labels

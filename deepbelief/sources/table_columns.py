@@ -8,8 +8,7 @@ import numpy as np
 
 from deepbelief.errors import DataError
 from deepbelief.sources.frames import Frame
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
 MAX_CATEGORIES = 100  # of one column

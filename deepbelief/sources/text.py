@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import parse_labels
 from deepbelief.sources.layout import DELIMITERS, Layout, find_layout, number_in, split
 from deepbelief.sources.rows import LARGEST_EXACT, ArraySource
+from deepbelief.typing import Array
 
 CHUNK = 8 * 2**20
 """Characters that are parsed at once."""
@@ -91,7 +92,7 @@ def _label_cell(layout: Layout, line: str) -> str:
     return line.rsplit(layout.delimiter, after + 1)[-1 - after]
 
 
-def _parse(layout: Layout, numbers: list[int], lines: list[str]) -> tuple[NDArray[Any], list[str]]:
+def _parse(layout: Layout, numbers: list[int], lines: list[str]) -> tuple[Array, list[str]]:
     """Parse a chunk of lines into values (uint8 where they fit, else float32) and labels."""
     cells: list[list[str]] | None = None
     if any('"' in line for line in lines):
@@ -119,7 +120,7 @@ def _parse(layout: Layout, numbers: list[int], lines: list[str]) -> tuple[NDArra
     return _compact(values), labels
 
 
-def _compact(values: NDArray[np.float64]) -> NDArray[Any]:
+def _compact(values: NDArray[np.float64]) -> Array:
     """Return whole numbers in 0..255 as bytes, columns that float32 would make too coarse as float64, else float32."""
     if values.min() >= 0 and values.max() <= 255:
         small = values.astype(np.uint8)
@@ -131,7 +132,7 @@ def _compact(values: NDArray[np.float64]) -> NDArray[Any]:
     return values if (coarse & (single != values).any(axis=0)).any() else single
 
 
-def _join(chunks: list[NDArray[Any]]) -> NDArray[Any]:
+def _join(chunks: list[Array]) -> Array:
     """Stack the chunks, letting go of each as it is copied."""
     dtype = np.result_type(*{chunk.dtype for chunk in chunks})
     joined = np.empty((sum(map(len, chunks)), chunks[0].shape[1]), dtype)
@@ -192,9 +193,9 @@ def _head(numbered: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
     return head
 
 
-def _read_chunks(layout: Layout, body: Iterator[tuple[int, str]]) -> tuple[list[NDArray[Any]], list[str], bool]:
+def _read_chunks(layout: Layout, body: Iterator[tuple[int, str]]) -> tuple[list[Array], list[str], bool]:
     """Parse all lines, a few megabytes at a time."""
-    chunks: list[NDArray[Any]] = []
+    chunks: list[Array] = []
     labels: list[str] = []
     whole, n_bytes = True, 0
     while True:
@@ -216,7 +217,7 @@ def _read_chunks(layout: Layout, body: Iterator[tuple[int, str]]) -> tuple[list[
             raise DataError(f"{layout.path}: the data need more than {size_text(MEMORY_LIMIT)} of memory; split them")
 
 
-def read_label_text(path: Path, n_rows: int) -> NDArray[Any]:
+def read_label_text(path: Path, n_rows: int) -> Array:
     """Read labels from a text file with one column, with or without a header."""
     with _open(path) as file:
         cells = _label_cells(path, file)

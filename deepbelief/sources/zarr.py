@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, MissingExtraError
 from deepbelief.sources.bands import BandedSource, Bands
@@ -22,6 +21,7 @@ from deepbelief.sources.content import (
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
+from deepbelief.typing import Array
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder that holds one of these files is a Zarr store."""
@@ -130,7 +130,7 @@ def read_zarr(path: Path, part: str | None = None, labels: str | None = None) ->
     return Content(ZarrSource(array), found, whole)
 
 
-def _labels(path: Path, arrays: dict[str, Any], name: str) -> NDArray[Any]:
+def _labels(path: Path, arrays: dict[str, Any], name: str) -> Array:
     """Read an array of labels: numbers or strings."""
     array = _array(path, arrays, name)
     check_declared_size(path, array.shape, array.dtype.itemsize)
@@ -140,7 +140,7 @@ def _labels(path: Path, arrays: dict[str, Any], name: str) -> NDArray[Any]:
     return label_vector(values, f"{path}:{name}")
 
 
-def read_zarr_labels(path: Path, part: str | None) -> NDArray[Any]:
+def read_zarr_labels(path: Path, part: str | None) -> Array:
     """Read labels from an array of a Zarr store."""
     arrays = _arrays(_open(path))
     return _labels(path, arrays, choose_table(path, {key: a.ndim for key, a in arrays.items()}, part, "arrays"))

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.units.unit import ROUNDING, DeviceArray, Foreign, dot, outside
+from deepbelief.typing import DeviceArray
+from deepbelief.units.unit import ROUNDING, Foreign, dot, outside
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.units.unit import DeviceArray, Foreign
+from deepbelief.typing import DeviceArray
+from deepbelief.units.unit import Foreign
 
 
 @dataclass(frozen=True)

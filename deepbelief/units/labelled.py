@@ -7,8 +7,9 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
+from deepbelief.typing import DeviceArray
 from deepbelief.units.softmax import Softmax
-from deepbelief.units.unit import DeviceArray, Foreign, Unit, dot
+from deepbelief.units.unit import Foreign, Unit, dot
 
 
 @dataclass(frozen=True)

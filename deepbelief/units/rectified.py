@@ -5,7 +5,8 @@ from typing import Any
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.unit import DeviceArray, Foreign
+from deepbelief.typing import DeviceArray
+from deepbelief.units.unit import Foreign
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.units.unit import SUM_TOLERANCE, DeviceArray, Foreign, dot, outside
+from deepbelief.typing import DeviceArray
+from deepbelief.units.unit import SUM_TOLERANCE, Foreign, dot, outside
 
 
 @dataclass(frozen=True)

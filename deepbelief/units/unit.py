@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-
-DeviceArray = Any
+from deepbelief.typing import DeviceArray
 
 ROUNDING = 1e-6  # by which values scaled to [0, 1] elsewhere may lie outside it
 SUM_TOLERANCE = 1e-3  # by which the values of a softmax group may miss the sum 1
