@@ -120,7 +120,7 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
     FileFormatError
         If it cannot be used.
     SettingError
-        If it holds a model of sequences and the command does not take these.
+        If it holds a model of sequences and the command does not take these, or a model without layers.
     """
     file = hdf5.read(path)
     # scikit-learn comes with it: after all that may be wrong
@@ -134,7 +134,11 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
         estimator = from_model_file(file)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    assert file.stack is not None
+    if file.stack is None:
+        raise SettingError(
+            f"{path} holds an estimator of kind {file.kind}, which has no layers of its own: only info takes it, and "
+            "deepbelief.load in Python"
+        )
     return Model(path, estimator, file.stack, dict(file.metadata))
 
 

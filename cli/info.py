@@ -61,6 +61,9 @@ def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]
     if content["sizes"] is not None:
         tuned = ", fine-tuned" if content["tuned"] else ""
         rows.append(("layers", arrows(content["sizes"]) + tuned))
+    for name, part in content["parts"].items():
+        sizes = [layer["n_visible"] for layer in part["layers"][:1]] + [layer["n_hidden"] for layer in part["layers"]]
+        rows.append((name, f"{part['kind']} {arrows(sizes)}"))
     rows += [("epochs", content["epochs"]), ("written by", versions)]
     return rows
 

@@ -6,9 +6,18 @@ Messages are one line: what was given, what is allowed, what to do.
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+
+MAX_MESSAGE = 1000  # characters of a message; values from files and callers may be of any length
+
+
+def one_line(text: str) -> str:
+    """Return a message as one line of at most `MAX_MESSAGE` characters, without the middle of a longer one."""
+    text = re.sub(r"\s*[\n\r]\s*", " ", text)
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 305]} ... {text[-300:]}"
 
 
 def spelled(template: str, settings: Iterable[str], name_of: Callable[[str], str] = str) -> str:
@@ -53,7 +62,7 @@ class Structured(Exception):
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """Return the message with its settings under the names that `name_of` gives them."""
         text = spelled(self.template, self.settings, name_of)
-        return text if self.setting is None else text.replace("{setting}", name_of(self.setting))
+        return one_line(text if self.setting is None else text.replace("{setting}", name_of(self.setting)))
 
 
 class DeepBeliefError(Structured):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from fuzzing_data import make_tables, mutate_table, use_table
@@ -27,6 +28,7 @@ from mutations import mutate_bytes, mutate_hdf5
 from deepbelief import (
     DBN,
     RBM,
+    AnomalyDetector,
     CheckpointFile,
     DBNClassifier,
     DBNRegressor,
@@ -36,7 +38,8 @@ from deepbelief import (
     load,
     save,
 )
-from deepbelief.errors import DeepBeliefError
+from deepbelief.errors import MAX_MESSAGE, DeepBeliefError
+from deepbelief.estimators import anomaly
 from deepbelief.hdf5 import describe
 from deepbelief.hdf5.safety import default_limit
 from deepbelief.training import Reporter
@@ -95,8 +98,8 @@ def attempt(target: Target, path: Path, name: str) -> Outcome:
             verdict = "used"
     except DeepBeliefError as error:
         verdict, detail = "refused", str(error)
-        if "\n" in detail:
-            verdict = "several lines"
+        if "\n" in detail or len(detail) > MAX_MESSAGE:
+            verdict = "long message"
     except (Exception, Hang) as error:
         verdict, detail = type(error).__name__, traceback.format_exc(limit=-8)
     grown = _peak() - before
@@ -149,6 +152,11 @@ def models() -> dict[str, Any]:
         "gru": RecurrentRBM(4, n_recurrent=3, cell="gru", n_iter=1).fit(ROWS, lengths=LENGTHS),
     }
     made["stack"] = made["dbn"].stack_
+    # An array of 0 and 1 is a table of booleans and numbers too.
+    table = {"flag": ROWS[:, 0] > 0, "number": GREY[:, 0].astype(np.float64), "same": np.ones(40)}
+    with mock.patch.multiple(anomaly, DENSITY_UPDATES=5, GAUSSIAN_UPDATES=5, RECONSTRUCTION_UPDATES=5):
+        made["detector"] = AnomalyDetector(random_state=0).fit(table)
+    made["detector of a model"] = AnomalyDetector(DeepAutoencoder((5, 3), **TUNED), random_state=0).fit(GREY)
     return made
 
 
@@ -180,6 +188,8 @@ def use_model(path: Path, name: str) -> None:
     for method in METHODS:
         if hasattr(model, method):
             getattr(model, method)(rows)
+    if hasattr(model, "explain") and model.estimator is None:
+        model.explain(rows)
     if hasattr(model, "inverse_transform"):
         model.inverse_transform(model.transform(rows))
     if hasattr(model, "sample"):

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from deepbelief import DBN, RBM, AnomalyDetector, DeepAutoencoder
-from deepbelief.errors import DataError, SettingError
+from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, DeepAutoencoder, load, save
+from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators import anomaly
+from deepbelief.estimators.persistence import from_model_file, to_model_file
+from deepbelief.stack import Stack
 
 
 def table(n=300, seed=0):
@@ -127,3 +130,99 @@ def test_what_does_not_fit_is_refused(quick):
         detector.predict(frame.assign(size="tall"))
     with pytest.raises(SettingError, match="free_energy or reconstruction_error"):
         AnomalyDetector(AnomalyDetector()).fit(np.eye(5))
+
+
+def mixed():
+    """Return a table with a column of every kind that a detector knows."""
+    frame, _ = table(120)
+    return frame.assign(big=frame["size"] > 1e4, level=pd.Categorical(np.arange(120) % 3))
+
+
+SAVED = {
+    "table": (AnomalyDetector(random_state=0), mixed),
+    "array": (AnomalyDetector(contamination=0.1), lambda: np.random.default_rng(0).normal(size=(60, 3)).astype("f4")),
+    "constant": (AnomalyDetector(random_state=0), lambda: np.ones((20, 2))),
+    "DBN of a table": (AnomalyDetector(DBN((4,), rbm=RBM(n_iter=2)), random_state=0), mixed),
+    "autoencoder": (
+        AnomalyDetector(DeepAutoencoder((4, 2), rbm=RBM(n_iter=2), max_iter=2)),
+        lambda: np.random.default_rng(0).normal(size=(60, 3)),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:left out of the model")
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_detector_scores_to_the_same_bits(name, quick, tmp_path):
+    detector, rows = SAVED[name][0], SAVED[name][1]()
+    detector.fit(rows)
+    save(detector, tmp_path / "detector.h5")
+    back = load(tmp_path / "detector.h5")
+    assert back.get_params().keys() == detector.get_params().keys()
+    assert np.array_equal(back.score_samples(rows), detector.score_samples(rows))
+    assert np.array_equal(back.predict(rows), detector.predict(rows))
+    if detector.estimator is None:
+        assert np.array_equal(back.explain(rows), detector.explain(rows))
+    if name == "table":
+        assert back.feature_names_in_.tolist() == list(rows.columns)
+        with pytest.raises(ValueError, match="feature names"):
+            back.predict(rows[rows.columns[::-1]])
+    save(back, tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "detector.h5").read_bytes()
+
+
+def test_a_file_cannot_plant_a_detector_that_fit_would_not_make(quick):
+    model = to_model_file(AnomalyDetector(random_state=0).fit(mixed()), {})
+    columns = model.attributes["columns"]
+    number = next(i for i, column in enumerate(columns) if column["kind"] == "number")
+    category = next(i for i, column in enumerate(columns) if column["kind"] == "category")
+
+    def with_column(i, **changes):
+        changed = [column | changes if i == j else column for j, column in enumerate(columns)]
+        return replace(model, attributes=model.attributes | {"columns": changed})
+
+    def with_gaussian(**units):
+        part = model.parts["gaussian"]
+        layer = replace(part.stack.layers[0], mean=None, scale=None, **units)
+        return replace(model, parts=dict(model.parts) | {"gaussian": replace(part, stack=Stack((layer,)))})
+
+    bad = [
+        (with_column(number, scale=0.0), "scale must be above 0"),
+        (with_column(number, centre=float("nan")), "centre must be finite"),
+        (with_column(number, used=[3, 2]), "in order"),
+        (with_column(number, used=[0, 99]), "numbers of bins"),
+        (with_column(number, fallback=99), "fallback"),
+        (with_column(number, edges=["x"]), "edges.0 must be a number"),
+        (with_column(category, categories=["red", "red"]), "different"),
+        (with_column(category, shares=[0.5, 1.0]), "between 0 and 1"),
+        (with_column(category, has_missing=1), "has_missing must be true or false"),
+        (with_column(category, name="size"), "different names"),
+        (with_column(category, kind="number"), "edges"),
+        (replace(model, attributes=model.attributes | {"columns": columns[1:]}), "columns"),
+        (replace(model, attributes=model.attributes | {"offset": float("nan")}), "offset must be finite"),
+        (replace(model, arrays=dict(model.arrays) | {"spreads": np.zeros(3)}), "spreads must be above 0"),
+        (replace(model, arrays=dict(model.arrays) | {"errors": np.ones((2, 3))}), "belongs"),
+        (replace(model, parts={**model.parts, "binned": model.parts["gaussian"]}), "binned must be of kind RBM"),
+        (with_gaussian(visible="rectified"), "gaussian and bernoulli units"),
+        (replace(model, parts={**model.parts, "network_1": model.parts["gaussian"]}), "of kind DBN"),
+        (replace(model, parts={n: part for n, part in model.parts.items() if n != "network_2"}), "network_2"),
+        (replace(model, params=dict(model.params) | {"contamination": 0.9}), "contamination"),
+        (replace(model, params=dict(model.params) | {"estimator": {"kind": "Popen", "params": {}}}), "Popen"),
+    ]
+    assert from_model_file(model).predict(mixed()).shape == (120,)
+    for changed, match in bad:
+        with pytest.raises(FileFormatError, match=match):
+            from_model_file(changed)
+
+
+def test_what_a_detector_cannot_keep_in_a_file_is_told(quick, tmp_path):
+    class Mine(RBM):
+        pass
+
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(SettingError, match="not fitted"):
+        save(AnomalyDetector(), tmp_path / "detector.h5")
+    with pytest.raises(SettingError, match="estimator="):
+        save(AnomalyDetector(Mine(3, visible="gaussian", n_iter=1)).fit(X), tmp_path / "detector.h5")
+    save(AnomalyDetector().fit(X), tmp_path / "detector.h5")
+    with pytest.raises(FileFormatError, match="holds no layers"):
+        DBNClassifier(pretrained=tmp_path / "detector.h5").fit(X, X[:, 0] > 0)

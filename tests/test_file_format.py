@@ -10,7 +10,8 @@ from fuzzing import CLASSES, GREY, LENGTHS, ROWS, TUNED, models
 from tables import case_by_case
 
 import deepbelief.hdf5
-from deepbelief import DBN, RBM, DBNClassifier, save
+from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, save
+from deepbelief.estimators import anomaly
 
 TEXT = deepbelief.hdf5.__doc__
 
@@ -36,17 +37,19 @@ ACTIVATIONS = {
 
 
 class Reader:
-    """A model file."""
+    """A model file, or a part of one."""
 
-    def __init__(self, path):
-        with h5py.File(path) as file:
+    def __init__(self, path, part="/"):
+        with h5py.File(path) as root:
+            file, inner = root[part], [] if part != "/" else list(root.get("parts", ()))
+            self.parts = {name: Reader(path, f"parts/{name}") for name in inner}
             self.kind = file.attrs["kind"].decode() if isinstance(file.attrs["kind"], bytes) else file.attrs["kind"]
             self.params, self.attributes = (json.loads(file[name][()]) for name in ("params", "attributes"))
             self.arrays = {name: item[()] for name, item in file.get("arrays", {}).items()}
             self.layers = [
                 {**{k: v.decode() if isinstance(v, bytes) else v for k, v in file[f"stack/layer_{i}"].attrs.items()},
                  **{name: item[()].astype(float) for name, item in file[f"stack/layer_{i}"].items()}}
-                for i in range(1, len(file["stack"]))
+                for i in range(1, len(file.get("stack", ())))
             ]  # fmt: skip
 
     def enter(self, x, i=0):
@@ -120,6 +123,40 @@ class Reader:
             found.append(u)
         return np.array(found)
 
+    def free_energy(self, x):
+        (layer,), v = self.layers, self.enter(x)
+        own = 0.5 * ((v - layer["vbias"]) ** 2).sum(axis=1) if layer["visible"] == "gaussian" else -v @ layer["vbias"]
+        return own - np.log1p(np.exp(v @ layer["W"] + layer["hbias"])).sum(axis=1)
+
+    def scores(self, columns):
+        states, values = [], []
+        for column in (c for c in self.attributes["columns"] if c["kind"] != "constant"):
+            x = columns[column["name"]]
+            gone = np.array([value is None or value != value for value in x])
+            if column["kind"] == "number":
+                bins = (np.array(column["edges"])[:, None] < x).sum(axis=0)
+                place = [min(range(len(column["used"])), key=lambda u: (abs(column["used"][u] - b), -u)) for b in bins]
+                n = len(column["used"])
+                own = np.clip((x - column["centre"]) / column["scale"], -5, 5)[:, None]
+            else:
+                place, n = (
+                    [0 if g else column["categories"].index(v) for v, g in zip(x, gone, strict=True)],
+                    len(column["shares"]),
+                )
+                p = np.array(column["shares"])
+                own = (np.eye(n)[place] - p) / np.sqrt(p * (1 - p))
+            values.append(np.where(gone[:, None], 0, own))
+            place = np.where(gone, n if column["has_missing"] else column["fallback"], place)
+            states.append(np.eye(n + column["has_missing"])[place])
+        states, values = np.hstack(states), np.hstack(values)
+        networks = [self.parts[f"network_{n}"] for n in range(len(self.arrays["errors"]))]
+        off = [
+            (net.down(net.up(values)) - values) ** 2 / e for net, e in zip(networks, self.arrays["errors"], strict=True)
+        ]
+        s = [self.parts["binned"].free_energy(states), self.parts["gaussian"].free_energy(values)]
+        s.append(np.mean([np.sqrt(each.sum(axis=1)) for each in off], axis=0))
+        return -((np.array(s).T - self.arrays["centres"]) / self.arrays["spreads"]).sum(axis=1)
+
 
 def read(model, tmp_path):
     save(model, tmp_path / "model.h5")
@@ -179,6 +216,19 @@ def test_a_model_of_sequences(name, tmp_path):
     reader = read(model, tmp_path)
     found = np.concatenate([reader.states(part) for part in np.split(ROWS, np.cumsum(LENGTHS)[:-1])])
     close(found, model.transform(ROWS, lengths=LENGTHS))
+
+
+def test_an_outlier_detector(tmp_path, monkeypatch):
+    for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
+        monkeypatch.setattr(anomaly, name, 50)
+    number = np.where(CLASSES == 1, np.nan, GREY[:, 0].astype(float))
+    colour = np.where(GREY[:, 1] > 1, None, np.where(GREY[:, 2] > 0, "red", "blue")).astype(object)
+    columns = {"few": CLASSES.astype(float), "number": number, "same": np.ones(40), "colour": colour}
+    model = AnomalyDetector(random_state=0).fit(columns)
+    rows = columns | {"number": number * 2, "few": CLASSES + 0.4}
+    found = read(model, tmp_path).scores(rows)
+    np.testing.assert_allclose(found, model.score_samples(rows), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(found < model.offset_, model.predict(rows) == -1)
 
 
 @case_by_case("name", sorted(models()))

@@ -450,7 +450,7 @@ def test_classes_of_estimators_come_from_a_fixed_list(files, tmp_path):
     ):
         refuse(changed(files["dbn-list"], "params", rbm=nested), "DBN|RBM|Popen", tmp_path)
     tuned = {"DBNClassifier", "DBNRegressor", "DeepAutoencoder"}
-    assert set(ESTIMATORS) == {"RBM", "RBMClassifier", "RecurrentRBM", "DBN"} | tuned
+    assert set(ESTIMATORS) == {"RBM", "RBMClassifier", "RecurrentRBM", "DBN", "AnomalyDetector"} | tuned
 
 
 BAD = [

@@ -485,7 +485,7 @@ BAD = [
     ({"params": {"a": 10**5000}}, "params cannot be stored"),
     ({"metadata": {"a": "x" * 2**24}}, "store it as an array"),
     ({"history": [1]}, "list of dicts"),
-    ({"arrays": {"a/b": np.ones(1)}}, "name is made of"),
+    ({"arrays": {"a/b": np.ones(1)}}, "name of each array is made of"),
     ({"arrays": {"a": np.array([np.nan])}}, "not finite"),
     ({"arrays": {"a": np.array([1, None])}}, "all values must be strings"),
     ({"arrays": {"a": np.array(["x\0"], object)}}, "ends in NUL"),

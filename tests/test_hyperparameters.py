@@ -8,7 +8,7 @@ import pytest
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.bounds import Bounds
-from deepbelief.errors import SettingError
+from deepbelief.errors import MAX_MESSAGE, SettingError
 from deepbelief.estimators.documented import documented
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.hyperparameters import (
@@ -169,3 +169,13 @@ def test_a_parameter_of_ones_own_comes_before_that_of_a_table():
     text = Model.__doc__
     assert text.index('momentum : float or "auto", default=0.5') < text.index("l1 : float, default=0.1\n    Mine.")
     assert text.endswith("Attributes\n----------\nx_ : int")
+
+
+@pytest.mark.parametrize("value", [np.zeros((50, 50)), "x" * 10**6, {"a": list(range(10**4))}, "two\nlines"])
+def test_messages_are_one_line_of_bounded_length(value):
+    for estimator in (RBM(n_iter=value), RBM(visible=value), DBNClassifier((3,), rbm=RBM(gradient=value))):
+        with pytest.raises(SettingError) as caught:
+            estimator.fit(np.eye(4), [0, 0, 1, 1])
+        text = str(caught.value)
+        assert len(text) <= MAX_MESSAGE
+        assert "\n" not in text

@@ -8,12 +8,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.bounds import check_number
-from deepbelief.errors import SettingError
+from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
 from deepbelief.estimators.base import is_source
 from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.stored_columns import columns_from_file, finite, plain_columns
 from deepbelief.estimators.tables import check_names
+from deepbelief.fields import Fields
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
@@ -113,19 +116,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ------
         DataError, SettingError
         """
-        check_number("contamination", self.contamination, low=0, high=0.5, open_low=True, auto=True)
-        get_backend(self.backend)
+        self._settings()
         self._seed = run_seed(self.random_state)
         rows = self._checked(X, reset=True)
         if self.estimator is not None:
             model = clone(self.estimator)
-            if not hasattr(model, "fit") or not (
-                hasattr(model, "free_energy") or hasattr(model, "reconstruction_error")
-            ):
-                raise SettingError(
-                    f"`estimator` must be an RBM, DBN or DeepAutoencoder, got {type(model).__name__}: it needs "
-                    "free_energy or reconstruction_error"
-                )
+            self._check_model(model)
             self.estimator_ = model.set_params(random_state=self._seed, backend=self.backend, verbose=self.verbose)
             self.estimator_.fit(rows)
         else:
@@ -133,6 +129,50 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         scores = self._scores(rows)
         self.offset_ = self._threshold(scores)
         return self
+
+    def _settings(self) -> None:
+        """Refuse settings that are out of bounds."""
+        check_number("contamination", self.contamination, low=0, high=0.5, open_low=True, auto=True)
+        get_backend(self.backend)
+
+    @staticmethod
+    def _check_model(model: Any) -> None:
+        """Refuse a model that has no score."""
+        if not hasattr(model, "fit") or not (hasattr(model, "free_energy") or hasattr(model, "reconstruction_error")):
+            raise SettingError(
+                f"`estimator` must be an RBM, DBN or DeepAutoencoder, got {type(model).__name__}: it needs "
+                "free_energy or reconstruction_error"
+            )
+
+    def _get_state(self) -> FittedState:
+        values = {"offset": self.offset_}
+        if self.estimator is not None:
+            return FittedState(None, {}, values, parts={"model": self.estimator_})
+        networks = {f"network_{i}": network for i, network in enumerate(self._networks)}
+        arrays = {"errors": np.array(self._errors), "centres": self._centres, "spreads": self._spreads}
+        parts = {"binned": self._binned, "gaussian": self._gaussian, **networks}
+        return FittedState(None, arrays, values | {"columns": plain_columns(self._columns)}, parts=parts)
+
+    def _set_state(self, state: FittedState) -> None:
+        values = Fields(state.values, "attributes")
+        self.offset_ = finite(values, "offset")
+        if self.estimator is not None:
+            self.estimator_ = state.part("model", type(self.estimator), self.n_features_in_)
+            self._check_model(self.estimator_)
+            return
+        self._columns = columns = columns_from_file(values.several("columns", self.n_features_in_))
+        self._binned = state.part("binned", RBM, sum(columns.groups))
+        self._gaussian = state.part("gaussian", RBM, columns.n_values)
+        for rbm, visible in ((self._binned, columns.visible), (self._gaussian, "gaussian")):
+            units = rbm.weights_.visible, rbm.weights_.hidden
+            if units != (visible, "bernoulli"):
+                raise FileFormatError(f"the file's machines must have {visible} and bernoulli units, got {units}")
+        self._networks = [state.part(f"network_{i}", DBN, columns.n_values) for i in range(RECONSTRUCTIONS)]
+        self._errors = list(state.shaped("errors", (RECONSTRUCTIONS, columns.n_values), np.float64))
+        self._centres, self._spreads = (state.shaped(name, (3,), np.float64) for name in ("centres", "spreads"))
+        for name in ("errors", "spreads"):
+            if (state.arrays[name] <= 0).any():
+                raise FileFormatError(f"the file's {name} must be above 0")
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         """Return rows after scikit-learn's checks; tables with their names as they are."""

@@ -17,7 +17,7 @@ INNER = (5.0, 95.0)  # percentiles, which lie 3.29 standard deviations apart in 
 
 
 @dataclass(frozen=True, eq=False)
-class _Number:
+class NumberColumn:
     """Bins and robust scale of a number."""
 
     edges: Array
@@ -48,7 +48,7 @@ class _Number:
 
 
 @dataclass(frozen=True, eq=False)
-class _Category:
+class CategoryColumn:
     """States of a category."""
 
     name: str
@@ -94,7 +94,7 @@ class DetectorColumns:
     """
 
     names: tuple[str, ...]
-    columns: tuple[_Number | _Category | None, ...]
+    columns: tuple[NumberColumn | CategoryColumn | None, ...]
 
     @classmethod
     def fit(cls, rows: Any) -> Self:
@@ -115,6 +115,15 @@ class DetectorColumns:
     def groups(self) -> tuple[int, ...]:
         """Number of states of each column that varies."""
         return tuple(column.width for column in self.columns if column is not None)
+
+    @property
+    def n_values(self) -> int:
+        """Number of columns of `values`."""
+        return sum(
+            len(column.categories) if isinstance(column, CategoryColumn) else 1
+            for column in self.columns
+            if column is not None
+        )
 
     @property
     def visible(self) -> str:
@@ -142,13 +151,13 @@ class DetectorColumns:
             if column is None:
                 continue
             values, missing = frame.column(frame.names.index(name))
-            if isinstance(column, _Number) and values.dtype.kind != "f":
+            if isinstance(column, NumberColumn) and values.dtype.kind != "f":
                 bad = int(np.argmin(missing))
                 raise DataError(f"row {bad}, column {name!r}: {values[bad]!r} is not a number")
             yield column, (values, missing)
 
 
-def _read(frame: Frame, i: int) -> _Number | _Category | None:
+def _read(frame: Frame, i: int) -> NumberColumn | CategoryColumn | None:
     """Return what one column is; None if it is constant or empty."""
     values, missing = frame.column(i)
     known = values[~missing]
@@ -162,10 +171,10 @@ def _read(frame: Frame, i: int) -> _Number | _Category | None:
         return None
     shares = np.clip(counts / counts.sum(), 1e-3, 1 - 1e-3).astype(np.float64)
     found = tuple(originals[name] for name in categories.tolist())
-    return _Category(frame.names[i], found, shares, int(counts.argmax()), bool(missing.any()))
+    return CategoryColumn(frame.names[i], found, shares, int(counts.argmax()), bool(missing.any()))
 
 
-def _number(name: str, known: Array, has_missing: bool) -> _Number | None:
+def _number(name: str, known: Array, has_missing: bool) -> NumberColumn | None:
     if not np.isfinite(known).all():
         bad = int(np.argmin(np.isfinite(known)))
         raise DataError(f"column {name!r} has a value that is not finite: {known[bad]}")
@@ -182,14 +191,14 @@ def _number(name: str, known: Array, has_missing: bool) -> _Number | None:
         return None
     low, high = np.percentile(known, INNER)
     scale = float(high - low) / 3.29 or deviation or 1.0
-    return _Number(edges, used, int(counts.argmax()), centre, scale, has_missing)
+    return NumberColumn(edges, used, int(counts.argmax()), centre, scale, has_missing)
 
 
-def _constant(frame: Frame, i: int) -> _Number:
+def _constant(frame: Frame, i: int) -> NumberColumn:
     """Return two states for a column that does not vary, where no column does."""
     values, missing = frame.column(i)
     centre = float(values[~missing][0]) if frame.numeric[i] and not missing.all() else 0.0
-    return _Number(np.array([centre + abs(centre) * 1e-6 + 1e-12]), np.array([0, 1]), 0, centre, 1.0, False)
+    return NumberColumn(np.array([centre + abs(centre) * 1e-6 + 1e-12]), np.array([0, 1]), 0, centre, 1.0, False)
 
 
 def conditional_surprise(weights: Weights, columns: DetectorColumns, states: Array) -> Array:

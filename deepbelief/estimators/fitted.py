@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,27 @@ from deepbelief.typing import Array
 
 @dataclass(frozen=True, eq=False)
 class FittedState:
-    """Layers, arrays and plain values of a fitted estimator, by the names that they have in a file."""
+    """Layers, arrays, plain values and parts of a fitted estimator, by the names that they have in a file."""
 
-    stack: Stack
+    layers: Stack | None
     arrays: Mapping[str, Array]
     values: Mapping[str, Any]
     pretrained: Stack | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)  # fitted estimators
+
+    @property
+    def stack(self) -> Stack:
+        """The layers, which must be there."""
+        if self.layers is None:
+            raise FileFormatError("the file holds no layers")
+        return self.layers
+
+    def part(self, name: str, kind: type[Any], n_features: int) -> Any:
+        """Return a part, which must be of a class and take rows of this width."""
+        part = self.parts[name]
+        if type(part) is not kind or part.n_features_in_ != n_features:
+            raise FileFormatError(f"the file's {name} must be of kind {kind.__name__} and take {n_features} features")
+        return part
 
     def single(self, kind: str) -> Any:
         """Return the weights of the only layer."""

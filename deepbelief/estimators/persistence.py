@@ -9,6 +9,7 @@ import numpy as np
 from deepbelief import hdf5
 from deepbelief.backends import BACKENDS, is_backend_name
 from deepbelief.errors import FileFormatError, SettingError, unknown
+from deepbelief.estimators.anomaly import AnomalyDetector
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
@@ -35,10 +36,12 @@ ESTIMATORS: Mapping[str, type[Any]] = {
     "DBNRegressor": DBNRegressor,
     "DeepAutoencoder": DeepAutoencoder,
     "RecurrentRBM": RecurrentRBM,
+    "AnomalyDetector": AnomalyDetector,
 }
 """Classes that a file may name; each has `_get_state`, `_set_state` and `_settings`, which refuses what `fit` would."""
 
 # Settings of a run, not of a model: a file holds these values, and whatever it holds is not taken from it.
+TEMPLATES = ("rbm", "estimator")  # settings that are estimators, or lists of them
 OF_A_RUN = {"pretrained": None, "verbose": 0, "checkpoint": None, "memory_limit": None}
 
 
@@ -49,7 +52,7 @@ def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str,
 
     Parameters
     ----------
-    estimator : RBM, RBMClassifier, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
+    estimator : Stack or an estimator of this package, fitted
     path : str or path
     metadata : mapping, optional
         Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
@@ -87,7 +90,7 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> An
 
     Returns
     -------
-    RBM, RBMClassifier, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM or Stack
+    estimator or Stack
         It predicts bit for bit what the saved one did, on the same machine and versions.
 
     Raises
@@ -111,17 +114,18 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     kind = type(estimator).__name__
     if ESTIMATORS.get(kind) is not type(estimator):
         raise SettingError(f"save takes a Stack, {', '.join(ESTIMATORS)}, got {kind}")
-    if not hasattr(estimator, "history_"):
+    if not (hasattr(estimator, "history_") or hasattr(estimator, "offset_")):
         raise SettingError(f"{kind} is not fitted: there is nothing to save")
     state = estimator._get_state()
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     schema = schema_of(estimator)
     columns = {} if schema is None else {"schema": schema.to_dict()}
     return ModelFile(
-        kind, _plain_params(estimator), stack=state.stack, pretrained=state.pretrained,
+        kind, _plain_params(estimator), stack=state.layers, pretrained=state.pretrained,
         arrays={**state.arrays, **names},
         attributes={"seed": estimator._seed, "n_features_in": estimator.n_features_in_, **columns, **state.values},
-        history=estimator.history_, metadata=metadata,
+        history=getattr(estimator, "history_", ()), metadata=metadata,
+        parts={name: to_model_file(part, {}) for name, part in state.parts.items()},
     )  # fmt: skip
 
 
@@ -133,8 +137,8 @@ def _plain_params(estimator: Any) -> dict[str, Any]:
 def _plain(owner: str, name: str, value: Any) -> Any:
     if name in OF_A_RUN:
         return OF_A_RUN[name]
-    if isinstance(value, RBM):
-        return {"kind": "RBM", "params": _plain_params(value)}
+    if name in TEMPLATES and ESTIMATORS.get(type(value).__name__) is type(value):
+        return {"kind": type(value).__name__, "params": _plain_params(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(owner, name, v) for v in value]
     if name == "random_state" and value is not None and not isinstance(value, (int, np.integer)):
@@ -166,7 +170,7 @@ def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
     if unknown := sorted(set(params) - allowed):
         raise FileFormatError(f"the file's {kind} has settings that this release does not know: {', '.join(unknown)}")
     params = {name: value for name, value in params.items() if name not in OF_A_RUN}
-    return cls(**{name: _revive_templates(v) if name == "rbm" else _revive(v) for name, v in params.items()})
+    return cls(**{name: _revive_templates(v) if name in TEMPLATES else _revive(v) for name, v in params.items()})
 
 
 def _revive(value: Any) -> Any:
@@ -192,12 +196,9 @@ def _check_settings(estimator: Any) -> None:
 
 def from_model_file(model: ModelFile) -> Any:
     """Return the fitted estimator that a file holds."""
-    if model.stack is None:
-        raise FileFormatError("the file holds no layers")
     model = with_own_scaling(model)
-    assert model.stack is not None
     if model.kind == "Stack":
-        return model.stack
+        return FittedState(model.stack, {}, {}).stack
     with restoring(f"the file's {model.kind}"):
         try:
             estimator = _rebuild(model.kind, model.params)
@@ -209,21 +210,28 @@ def from_model_file(model: ModelFile) -> Any:
 
 
 def _restore(estimator: Any, model: ModelFile) -> None:
-    assert model.stack is not None
-    state = FittedState(model.stack, model.arrays, model.attributes, model.pretrained)
+    parts = {name: from_model_file(part) for name, part in model.parts.items()}
+    state = FittedState(model.stack, model.arrays, model.attributes, model.pretrained, parts)
     estimator.n_features_in_ = state.count("n_features_in")
     estimator._seed = state.count("seed")
-    estimator.history_ = [dict(record) for record in model.history]
+    if model.stack is not None:
+        estimator.history_ = [dict(record) for record in model.history]
     schema = Schema.from_dict(model.attributes["schema"]) if "schema" in model.attributes else None
     if schema is not None:
         estimator.schema_ = schema
     estimator._set_state(state)
-    n_inputs = n_features = model.stack.sizes[0] - getattr(estimator, "_n_labels", 0)
-    if schema is not None:
-        n_features = len(schema.columns) if schema.n_units == n_inputs else -1
-    if estimator.n_features_in_ != n_features:
-        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {n_inputs}")
+    if model.stack is not None:
+        _check_features(estimator, state.stack.sizes[0] - getattr(estimator, "_n_labels", 0), schema)
     if "feature_names_in" in model.arrays:
         names = estimator.feature_names_in_ = model.arrays["feature_names_in"].astype(object)
         if names.shape != (estimator.n_features_in_,) or not all(isinstance(name, str) for name in names):
             raise FileFormatError("the file's feature names must be one text for each feature")
+
+
+def _check_features(estimator: Any, n_inputs: int, schema: Schema | None) -> None:
+    """Check that the number of features, the layers and the schema agree."""
+    n_features = n_inputs
+    if schema is not None:
+        n_features = len(schema.columns) if schema.n_units == n_inputs else -1
+    if estimator.n_features_in_ != n_features:
+        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {n_inputs}")

@@ -65,6 +65,8 @@ Nothing else than this, all of it reached by hard links::
     /stack/layer_1/visible_mean
                             (n_visible,), floating, optional: column means of the training rows after scaling
     /pretrained             optional group, like /stack: the layers before fine-tuning
+    /parts/NAME             optional groups: the models that this one is made of, each with an attribute kind and the
+                            members params, attributes, history, arrays, stack and pretrained as the root has them
 
 Readers that store columns first (Julia, R, MATLAB, Fortran) see every matrix transposed: W of shape (n_hidden,
 n_visible).
@@ -98,6 +100,14 @@ Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers
     n_gates n_recurrent), ``Wuu`` (n_recurrent, n_gates n_recurrent), ``ubias`` (n_gates n_recurrent,), ``u0``
     (n_recurrent,). ``optimizer_0``, ``optimizer_1`` ...: state of the optimizer. Attributes ``cell``
     (``"tanh"``: n_gates is 1, ``"gru"``: 3), ``epochs``, ``updates``, ``draws``.
+``"AnomalyDetector"``
+    No layers of its own; attribute ``offset`` (subtracted from scores). With ``estimator`` in /params, its model is
+    the part ``model``. Without, the parts are ``binned`` and ``gaussian`` (RBM) and ``network_0``, ``network_1``
+    ... (DBN). ``errors`` (n_networks, n_values): mean squared errors of the networks in training. ``centres``,
+    ``spreads`` (3,): mean and standard deviation of the three scores. Attribute ``columns``: for each column its
+    ``name`` and ``kind``, ``"number"`` (``edges`` between bins, ``used`` bins, ``centre``, ``scale``),
+    ``"category"`` (``categories``, their ``shares``) or ``"constant"``; ``fallback`` is the state for missing and
+    unused values, ``has_missing`` whether missing values have a state of their own, the last.
 
 Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``,
 ``offset`` and ``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which
@@ -135,6 +145,17 @@ v_i W_ij + W_(n+k)j)), where n is ``n_features_in``.
 u0. With x = v_t Wvu + ubias and a = u_(t-1) Wuu, a ``tanh`` cell has u_t = tanh(x + a). In a ``gru`` cell x and
 a are three parts r, z, c side by side: r = sigmoid(x_r + a_r), z = sigmoid(x_z + a_z), c = tanh(x_c + r a_c),
 u_t = (1 - z) c + z u_(t-1).
+
+*AnomalyDetector*. The score of a row is minus the sum of (s_i - centres_i) / spreads_i over three values s, and below
+``offset`` for outliers. s_0 is the free energy of ``binned`` on the states of the columns side by side, s_1 that of
+``gaussian`` on their values, s_2 the mean over the networks n of the square root of the sum over values i of
+(reconstruction_i - value_i)^2 / errors_ni, where the reconstruction goes up and down the stack. Constant columns take
+no part. A number x falls into the bin whose number is the count of edges below x; its state is the place in ``used``
+of the nearest bin, of the upper one of two that are equally near. Its value is (x - centre) / scale, cut off at -5 and
+5. A category's state is its place in ``categories``, its values are (o - shares) / sqrt(shares (1 - shares)) with o = 1
+at that place and 0 elsewhere. Missing values are 0, their state is the last one or ``fallback``. The free energy of a
+row v of states is -v vbias - sum over j of log(1 + exp(hbias_j + (v W)_j)); for Gaussian units, half of the sum of
+(v - vbias)^2 is in the place of -v vbias, and v is the row of values after the mean and scale of the layer.
 
 Checkpoints
 -----------

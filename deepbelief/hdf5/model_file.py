@@ -47,6 +47,8 @@ class ModelFile:
         One record of plain values per epoch.
     metadata : mapping
         The user's own plain values.
+    parts : mapping of str to ModelFile
+        Models that this one is made of, which have no parts and no metadata of their own.
     """
 
     kind: str
@@ -57,3 +59,4 @@ class ModelFile:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, "ModelFile"] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -19,7 +19,9 @@ from deepbelief.typing import Array
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
-_TEXTS: dict[str, type] = {"params": dict, "attributes": dict, "history": list, "metadata": dict, "versions": dict}
+_TEXTS: dict[str, type] = {"params": dict, "attributes": dict, "history": list}
+_ROOT_TEXTS: dict[str, type] = {"metadata": dict, "versions": dict}
+_GROUPS = ("arrays", "stack", "pretrained")
 
 
 def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> ModelFile:
@@ -71,7 +73,8 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
         ``layers`` (per layer ``n_visible``, ``n_hidden``, ``visible``, ``hidden``, ``dtype``, ``scaled``), ``tuned``,
         ``pretrained`` (whether the stack before fine-tuning was kept), ``arrays`` (name to ``shape`` and ``dtype``),
         ``params``, ``attributes``, ``epochs`` (length of the history), ``metadata``, ``stack_metadata``, ``versions``
-        (that wrote the file), ``bytes``. Texts come from the file: strip control characters before printing.
+        (that wrote the file), ``parts`` (``kind`` and ``layers`` of the models that this one is made of, by name),
+        ``bytes``. Texts come from the file: strip control characters before printing.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
         "format_version": FORMAT_VERSION,
         "kind": model.kind,
         "sizes": None if stack is None else list(stack.sizes),
-        "layers": [] if stack is None else [_describe_layer(weights) for weights in stack],
+        "layers": _layers_of(stack),
         "tuned": stack is not None and stack.tuned,
         "pretrained": model.pretrained is not None,
         "arrays": {name: _describe_array(array) for name, array in model.arrays.items()},
@@ -95,8 +98,13 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
         "metadata": dict(model.metadata),
         "stack_metadata": {} if stack is None else dict(stack.metadata),
         "versions": versions,
+        "parts": {name: {"kind": part.kind, "layers": _layers_of(part.stack)} for name, part in model.parts.items()},
         "bytes": length,
     }
+
+
+def _layers_of(stack: Stack | None) -> list[dict[str, Any]]:
+    return [] if stack is None else [_describe_layer(weights) for weights in stack]
 
 
 def _describe_layer(weights: Weights) -> dict[str, Any]:
@@ -181,30 +189,53 @@ def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, dict[st
     root = safety.as_group(h5py.h5o.open(root, b"/"), "/")
     if safety.text(root, "format", "/") != FORMAT or safety.integer(root, "format_version", "/") != FORMAT_VERSION:
         raise FileFormatError(f"the HDF5 part is not of format {FORMAT} {FORMAT_VERSION}")
-    kind = safety.text(root, "kind", "/")
-    if not NAME.fullmatch(kind):
-        raise FileFormatError("kind is not the name of a class")
     items = safety.members(root, "/")
-    _expect(items, "/", required=_TEXTS, optional=("arrays", "stack", "pretrained"))
-    texts = {name: plan.json(items[name], name, kind) for name, kind in _TEXTS.items()}
-    stacks = {name: _plan_stack(items[name], name, plan) for name in ("stack", "pretrained") if name in items}
-    arrays = _plan_arrays(items["arrays"], plan) if "arrays" in items else {}
+    _expect(items, "/", required=(*_TEXTS, *_ROOT_TEXTS), optional=(*_GROUPS, "parts"))
+    texts = {name: plan.json(items[name], name, kind) for name, kind in _ROOT_TEXTS.items()}
+    content = _plan_content(root, items, "", plan)
+    parts = _named(items["parts"], "parts") if "parts" in items else {}
+    planned = {name: _plan_part(part, f"parts/{name}", plan) for name, part in parts.items()}
 
     def finish() -> tuple[ModelFile, dict[str, Any]]:
-        values = {name: read_text() for name, read_text in texts.items()}
-        versions = values.pop("versions")
-        values |= {name: read_stack() for name, read_stack in stacks.items()}
-        return ModelFile(kind, arrays={name: read_array() for name, read_array in arrays.items()}, **values), versions
+        metadata, versions = (read_text() for read_text in texts.values())
+        parts = {name: read_part() for name, read_part in planned.items()}
+        return replace(content(), metadata=metadata, parts=parts), versions
 
     return finish
 
 
-def _plan_arrays(item: Any, plan: _Plan) -> dict[str, Callable[[], Array]]:
-    items = safety.members(safety.as_group(item, "arrays"), "arrays")
+def _plan_part(item: Any, where: str, plan: _Plan) -> Callable[[], ModelFile]:
+    group = safety.as_group(item, where)
+    items = safety.members(group, where)
+    _expect(items, where, required=_TEXTS, optional=_GROUPS)
+    return _plan_content(group, items, f"{where}/", plan)
+
+
+def _plan_content(group: Any, items: Any, where: str, plan: _Plan) -> Callable[[], ModelFile]:
+    """Plan to read what the root and each part have."""
+    kind = safety.text(group, "kind", where or "/")
+    if not NAME.fullmatch(kind):
+        raise FileFormatError(f"{where}kind is not the name of a class")
+    texts = {name: plan.json(items[name], f"{where}{name}", kind) for name, kind in _TEXTS.items()}
+    stacks = {name: _plan_stack(items[name], f"{where}{name}", plan) for name in _GROUPS[1:] if name in items}
+    arrays = _named(items["arrays"], f"{where}arrays") if "arrays" in items else {}
+    planned = {name: plan.array(array, f"{where}arrays/{name}") for name, array in arrays.items()}
+
+    def finish() -> ModelFile:
+        values = {name: read_text() for name, read_text in texts.items()}
+        values |= {name: read_stack() for name, read_stack in stacks.items()}
+        return ModelFile(kind, arrays={name: read_array() for name, read_array in planned.items()}, **values)
+
+    return finish
+
+
+def _named(item: Any, where: str) -> dict[str, Any]:
+    """Return the members of a group, whose names must be allowed ones."""
+    items = safety.members(safety.as_group(item, where), where)
     for name in items:
         if not NAME.fullmatch(name):
-            raise FileFormatError(f"arrays has a member with a name that is not allowed: {ascii(name)[:60]}")
-    return {name: plan.array(item, f"arrays/{name}") for name, item in items.items()}
+            raise FileFormatError(f"{where} has a member with a name that is not allowed: {ascii(name)[:60]}")
+    return items
 
 
 def _plan_stack(item: Any, where: str, plan: _Plan) -> Callable[[], Stack]:

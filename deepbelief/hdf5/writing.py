@@ -57,28 +57,43 @@ def write(path: str | os.PathLike[str], model: ModelFile, *, previous: Path | No
 
 
 def _write_model(file: h5py.File, model: ModelFile) -> None:
-    if not (isinstance(model.kind, str) and NAME.fullmatch(model.kind)):
-        raise DataError(f"kind must be the name of a class, got {model.kind!r}")
     _set_text(file, "format", FORMAT)
     _set_integer(file, "format_version", FORMAT_VERSION)
-    _set_text(file, "kind", model.kind)
-    for name in ("params", "attributes", "metadata"):
-        _write_object(file, name, getattr(model, name))
+    _write_object(file, "metadata", model.metadata)
     _write_object(file, "versions", versions())
+    _write_content(file, model)
+    if model.parts:
+        group = file.create_group("parts")
+        for name, part in model.parts.items():
+            _check_name(name, "part")
+            _write_content(group.create_group(name), part)
+
+
+def _write_content(group: h5py.Group, model: ModelFile) -> None:
+    """Write what the root and each part have."""
+    if not (isinstance(model.kind, str) and NAME.fullmatch(model.kind)):
+        raise DataError(f"kind must be the name of a class, got {model.kind!r}")
+    _set_text(group, "kind", model.kind)
+    for name in ("params", "attributes"):
+        _write_object(group, name, getattr(model, name))
     if not all(isinstance(record, Mapping) for record in model.history):
         raise DataError("history must be a list of dicts")
-    _write_json(file, "history", list(model.history), "history")
+    _write_json(group, "history", list(model.history), "history")
     for name, stack in (("stack", model.stack), ("pretrained", model.pretrained)):
         if stack is not None:
-            _write_stack(file.create_group(name), stack)
+            _write_stack(group.create_group(name), stack)
     if model.arrays:
-        group = file.create_group("arrays")
+        arrays = group.create_group("arrays")
         for name, array in model.arrays.items():
-            if not (isinstance(name, str) and NAME.fullmatch(name)):
-                raise DataError(
-                    f"an array's name is made of letters, digits, underscores, dots and hyphens, got {name!r}"
-                )
-            _write_array(group, name, np.asarray(array))
+            _check_name(name, "array")
+            _write_array(arrays, name, np.asarray(array))
+
+
+def _check_name(name: Any, what: str) -> None:
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise DataError(
+            f"the name of each {what} is made of letters, digits, underscores, dots and hyphens, got {name!r}"
+        )
 
 
 def _write_stack(group: h5py.Group, stack: Stack) -> None:
