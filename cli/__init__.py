@@ -1,5 +1,7 @@
 """The command line: ``deepbelief COMMAND``; every module here without a leading underscore is one command.
 
+Commands from outside the package are entries of `COMMANDS`.
+
 Nothing heavy is imported before a command runs, so that ``--help`` answers at once.
 """
 
@@ -13,21 +15,25 @@ from typing import Any
 import click
 
 from deepbelief import __version__
+from deepbelief.extensions import load_extensions
 
 from ._errors import reported
+
+COMMANDS: dict[str, click.Command] = {}
+"""Commands from outside this folder by name: a new one is one click command and one entry."""
 
 
 class Commands(click.Group):
     """Finds the commands among the modules beside this one; each has its click command as ``command``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the modules that are commands."""
-        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+        """Return the names of the commands."""
+        return sorted({*_own_commands(), *COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's module and return the command."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
+        """Return a command, whose module is then imported."""
+        if cmd_name not in _own_commands():
+            return COMMANDS.get(cmd_name)
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
         return command
 
@@ -44,6 +50,11 @@ class Commands(click.Group):
         """Run a command; bad input ends in one line and an exit code, never in a traceback."""
         with reported():
             return super().invoke(ctx)
+
+
+def _own_commands() -> list[str]:
+    """Return the names of the modules beside this one that are commands."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
 
 
 @click.command(
@@ -66,7 +77,9 @@ def main() -> None:
     """Run the command line; the console script's entry."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a class called 'naïve' is no reason to fail on an ASCII terminal
         sys.stdout.reconfigure(errors="backslashreplace")
+    with reported():
+        load_extensions()
     cli(prog_name="deepbelief")
 
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]

@@ -13,8 +13,10 @@ from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError
+from deepbelief.losses import get_loss
 from deepbelief.sources import SubsetSource, column_statistics
-from deepbelief.sources.files import LABELLED, format_of, split_spec
+from deepbelief.sources.files import split_spec
+from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
 from deepbelief.typing import Array
@@ -82,7 +84,8 @@ class Model:
     @property
     def predicts_labels(self) -> bool:
         """Whether it predicts a 0/1 matrix."""
-        return getattr(self.estimator, "loss", None) == "cross_entropy"
+        loss = getattr(self.estimator, "loss", "auto") if self.is_classifier else "auto"
+        return loss != "auto" and get_loss(loss).targets == "labels"
 
     @property
     def tuned(self) -> bool:
@@ -270,7 +273,7 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
         or (absolute(recorded) == recorded and Path(recorded).is_file())
     ):
         return None
-    if format_of(split_spec(spec)[0]) not in LABELLED:
+    if not FORMATS[format_of(split_spec(spec)[0])].labelled:
         return None
     if need_labels:
         return str(recorded)

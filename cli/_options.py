@@ -7,11 +7,26 @@ import click
 
 from deepbelief.bounds import Bounds
 from deepbelief.hyperparameters import EXECUTION, Choice, Flag, Kind, Setting, Shares
-from deepbelief.hyperparameters.kinds import SIZES, STEPS
+from deepbelief.hyperparameters.kinds import SIZES, STEPS, Names
 
-from ._types import Bounded, ImageShape, Layers, Registered, Steps
+from ._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
 
 Decorator = Callable[[Any], Any]
+
+
+class DataCommand(click.Command):
+    """A command whose help lists, for ``{formats}``, the formats of data that can be read."""
+
+    @property
+    def help(self) -> str | None:
+        """The help text."""
+        from deepbelief.sources.formats import formats_text
+
+        return None if self._help is None else self._help.replace("{formats}", formats_text())
+
+    @help.setter
+    def help(self, text: str | None) -> None:
+        self._help = text
 
 
 def option(*names: str, **settings: Any) -> Decorator:
@@ -52,6 +67,8 @@ def type_of(name: str, kind: Kind) -> click.ParamType:  # type: ignore[type-arg]
     """Return the type of the values of a setting's option."""
     if isinstance(kind, Choice):
         return Registered(kind)
+    if isinstance(kind, Names):
+        return Listed(kind)
     if isinstance(kind, Shares):
         return Bounded(kind.bounds, name)
     if isinstance(kind, Bounds):

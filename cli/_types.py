@@ -9,6 +9,7 @@ import click
 from deepbelief.bounds import BOUNDS, Bounds, check_sizes, check_steps
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.hyperparameters import Choice
+from deepbelief.hyperparameters.kinds import Names, imported
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -80,6 +81,25 @@ class Registered(click.ParamType):  # type: ignore[type-arg]
         if value not in self.choice.names() and not self.choice.example:
             raise SettingError(unknown(name.replace("_", " "), value, self.choice.names()))
         return str(self.choice.checked(name, value))
+
+
+class Listed(click.ParamType):  # type: ignore[type-arg]
+    """Names of a registry with commas between them."""
+
+    name = "names"
+
+    def __init__(self, kind: Names) -> None:
+        self.kind = kind
+
+    def get_metavar(self, param: click.Parameter, ctx: Context = None) -> str:
+        """Return how the value is shown in the help."""
+        return f"[{'|'.join(imported(self.kind.registry)()) or 'NAME'}],..."
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> list[str]:
+        """Return the names, or refuse one and name the nearest."""
+        names = value if isinstance(value, list) else str(value).split(",")
+        self.kind.checked(self.name, names)
+        return names
 
 
 class Layers(click.ParamType):  # type: ignore[type-arg]

@@ -15,6 +15,7 @@ from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._options import (
+    DataCommand,
     data_options,
     holdout_option,
     memory_option,
@@ -38,7 +39,7 @@ machine_options = together(
 )
 
 
-@click.command("pretrain", short_help="Train a deep belief network layer by layer.")
+@click.command("pretrain", cls=DataCommand, short_help="Train a deep belief network layer by layer.")
 @click.argument("data", default="digits28")
 @machine_options
 @recurrent_options
@@ -61,9 +62,8 @@ machine_options = together(
 def command(**options: Any) -> None:
     """Train a deep belief network on DATA and save it.
 
-    DATA is digits, digits28, mnist or fashion-mnist, or a .npy, .npz, .csv, .h5 (FILE:DATASET), .parquet, IDX or
-    svmlight file, a Zarr store, or a folder of IDX files. Labels are not used here, but left out of the features and
-    found again by the commands that come after.
+    DATA is digits, digits28, mnist or fashion-mnist, or a file: {formats}. FILE:NAME is one of several arrays in a
+    file. Labels are not used here, but left out of the features and found again by the commands that come after.
 
     \b
     Examples:

@@ -5,7 +5,6 @@ output into that with respect to the input, both on device arrays of shape (n_ro
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -175,7 +174,7 @@ class Identity:
         return grad
 
 
-ACTIVATIONS: Mapping[str, type[Activation]] = {
+ACTIVATIONS: dict[str, type[Activation]] = {
     "sigmoid": Sigmoid,
     "tanh": Tanh,
     "hard_tanh": HardTanh,

@@ -161,6 +161,10 @@ class TrainingWarning(DeepBeliefWarning):
     """Training that ended without having learned anything, or worse than a simple model."""
 
 
+class ExtensionWarning(DeepBeliefWarning):
+    """An extension that cannot be imported; it is left out."""
+
+
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
 

@@ -1,6 +1,5 @@
 """Losses paired with their outputs: the sum over outputs, the mean over rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
@@ -253,15 +252,23 @@ class SquaredError:
         return {} if self.rmse_unit is None else {"rmse": self.rmse_unit * sqrt(loss)}
 
 
-LOSSES: Mapping[str, type[Loss]] = {
+LOSSES: dict[str, type[Loss]] = {
     "softmax_nll": SoftmaxNLL,
     "cross_entropy": CrossEntropy,
     "squared_error": SquaredError,
 }
 """Losses by name: a new one is one class and one entry (`TaskSoftmaxNLL` has none: it needs its sizes)."""
 
-RECONSTRUCTION_LOSSES = ("cross_entropy", "squared_error")
-"""Losses that compare an autoencoder's outputs with its inputs."""
+
+def reconstruction_losses() -> list[str]:
+    """Return the names of the losses that can compare an autoencoder's outputs with its inputs.
+
+    Examples
+    --------
+    >>> reconstruction_losses()
+    ['cross_entropy', 'squared_error']
+    """
+    return [name for name, kind in LOSSES.items() if getattr(kind, "targets", None) != "classes"]
 
 
 def get_loss(loss: str | Loss) -> Loss:

@@ -4,7 +4,7 @@ A schedule maps the position in the run, from 0 (start) to 1 (end), to a factor 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deepbelief.errors import SettingError, unknown
@@ -86,7 +86,7 @@ class Halving:
         return factor
 
 
-SCHEDULES: Mapping[str, Callable[[], Schedule]] = {
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "constant": lambda: constant,
     "linear": lambda: linear,
     "cosine": lambda: cosine,

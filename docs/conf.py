@@ -90,7 +90,13 @@ MODULES = {
         "deepbelief.plotting",
         "deepbelief.tensorboard",
     ],
-    "Files and runs": ["deepbelief.checkpoints", "deepbelief.hdf5", "deepbelief.distributed", "deepbelief.export"],
+    "Files and runs": [
+        "deepbelief.checkpoints",
+        "deepbelief.hdf5",
+        "deepbelief.distributed",
+        "deepbelief.export",
+        "deepbelief.extensions",
+    ],
     "Errors and warnings": ["deepbelief.errors"],
 }
 

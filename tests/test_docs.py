@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from tables import case_by_case
 
+from deepbelief.optimizers import OPTIMIZERS
+from deepbelief.sources import FORMATS
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 GENERATED = {"api", "commands", "gallery"}
@@ -38,7 +41,19 @@ def test_every_page_is_in_a_table_of_contents():
     assert [str(page) for page in PAGES if page.with_suffix("") not in listed] == []
 
 
+@pytest.fixture
+def _registries():
+    """Undo what a page has registered."""
+    found = [OPTIMIZERS, FORMATS]
+    kept = [dict(registry) for registry in found]
+    yield
+    for registry, before in zip(found, kept, strict=True):
+        registry.clear()
+        registry.update(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_registries")
 @pytest.mark.parametrize("name", [n for n, p in zip(NAMES, PAGES, strict=True) if blocks(p, "python")])
 def test_python_on_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,23 +1,37 @@
 """Extensions from outside: each is defined here alone, registered, and taken through all that the package does."""
 
 import contextlib
+import json
+import os
 import pickle
+import subprocess
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
+import click
 import numpy as np
 import pytest
+from cli_runs import COMMAND, ENVIRONMENT, bad, good
 from sklearn.base import clone
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, gradient_check, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, datasets, gradient_check, load, save
+from deepbelief.activations import ACTIVATIONS
+from deepbelief.backends import BACKENDS, get_backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.components import COMPONENTS, Component
-from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.distributed import Averaging, Partitioned, clusters
+from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.gradients import CD, GRADIENTS
+from deepbelief.losses import LOSSES
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.schedules import SCHEDULES
+from deepbelief.sources import FORMATS, ArraySource, Content, Format
 from deepbelief.training import Reporter, Run
+from deepbelief.units import UNITS, UnitType
+from deepbelief.units.unit import Foreign
 
 ROWS = (np.random.default_rng(0).random((40, 6)) < np.linspace(0.1, 0.9, 6)).astype(np.float32)
 CLASSES = ROWS[:, 1].astype(int)
@@ -101,43 +115,211 @@ class Sawtooth:
         return 1 - (self.teeth * position) % 1
 
 
+@dataclass(frozen=True)
+class Pairs(UnitType):
+    """A unit type: two Bernoulli units with the same weights, as one with the states 0, 1 and 2."""
+
+    rate: float = 0.05
+    activation = "twice_sigmoid"
+    next_visible = "pairs"
+    discrete = True
+    domain = "pairs take values from 0 to 2"
+
+    @classmethod
+    def parsed(cls, text, get_unit):
+        return cls(float(text)) if text else cls()
+
+    @property
+    def spec(self):
+        return "pairs" if self.rate == 0.05 else f"pairs:{self.rate!r}"
+
+    def admits(self, low, high):
+        return bool(low.min() >= 0 and high.max() <= 2)
+
+    def foreign(self, block, beyond=0.0):
+        wrong = np.argwhere((block < -beyond) | (block > 2 + beyond))
+        return Foreign(*map(int, wrong[0])) if len(wrong) else None
+
+    def mean(self, bk, x, bias):
+        bk.sigmoid(x, bias)
+        x *= 2
+        return x
+
+    def sample(self, bk, x, bias, rng, out):
+        half = bk.sigmoid(x, bias).copy()
+        other = rng.bernoulli(half, bk.xp.empty_like(out))
+        rng.bernoulli(half, out)
+        out += other
+        x *= 2
+        return out
+
+    def energy(self, bk, v, bias):  # states 0 and 2 have one arrangement, 1 has two
+        return -(v * bias).sum(axis=1) - np.log(2) * (v * (2 - v)).sum(axis=1)
+
+    def log_partition(self, bk, x):
+        return 2 * bk.xp.logaddexp(0, x).sum(axis=1)
+
+    def log_integral(self, bk, field, bias):
+        return self.log_partition(bk, field + bias)
+
+    def initial_bias(self, mean):
+        return np.log(mean) - np.log(2 - mean)
+
+
+@dataclass(frozen=True)
+class TwiceSigmoid:
+    """An activation: the mean of a pair."""
+
+    factor: float = 2.0
+    name: str = "twice_sigmoid"
+    rate: float = 0.1
+
+    def initial_limit(self, n_in, n_out):
+        return 1 / n_in
+
+    def forward(self, bk, x, bias):
+        bk.sigmoid(x, bias)
+        x *= self.factor
+        return x
+
+    def backward(self, bk, grad, y, out):
+        bk.xp.subtract(self.factor, y, out=out)
+        out *= y
+        out *= grad
+        out /= self.factor
+        return out
+
+
+@dataclass(frozen=True)
+class Quartic:
+    """A loss: of values, the sum of fourth powers and squares."""
+
+    weight: float = 1.0
+    targets: ClassVar[str] = "values"
+
+    def predict(self, bk, x, bias):
+        x += bias
+        return x
+
+    def values(self, bk, output, target):
+        square = (output - target) ** 2
+        return (square + self.weight * square**2).sum(axis=1)
+
+    def score(self, bk, output, target):
+        return None
+
+    def gradient(self, bk, output, target, out):
+        away = output - target
+        return bk.xp.add(2 * away, 4 * self.weight * away**3, out=out)
+
+    def measures(self, loss):
+        return {"quartic": loss}
+
+
+class Counted:
+    """A backend: NumPy, wrapped, which counts its matrix products."""
+
+    name = "counted"
+    products: ClassVar[Counter] = Counter()
+
+    def __init__(self, precision="float32"):
+        self._inner = get_backend("numpy", precision)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def matmul(self, rows, W, out=None):
+        self.products[W.shape] += 1
+        return self._inner.matmul(rows, W, out)
+
+
+def read_json_rows(path, part, labels, limit):
+    """A data format: a list of rows for each line, the label in a field of its own."""
+    records = [json.loads(line) for line in path.read_text().splitlines()][:limit]
+    found = None if labels is None else np.array([record[labels] for record in records])
+    return Content(ArraySource(np.array([record["row"] for record in records], np.float32)), found)
+
+
+JSON_ROWS = Format(read_json_rows, (".jsonl",), matches=lambda path: path.read_bytes()[:6] == b'{"row"', labelled=True)
+
+
+@click.command("count", short_help="Count the rows of a file.")
+@click.argument("data")
+def count(data):
+    """A command."""
+    n_rows = datasets.open(data).rows.shape[0]
+    if n_rows > 30:
+        raise SettingError(f"{{setting}} must be at most 30, got {n_rows}", setting="data", value=n_rows)
+    click.echo(f"{n_rows} rows")
+
+
 REGISTRIES = {
+    "unit": (UNITS, "pairs", Pairs),
     "component": (COMPONENTS, "slow_mean", SlowMean),
     "gradient": (GRADIENTS, "smoothed", Smoothed),
     "optimizer": (OPTIMIZERS, "signs", Signs),
     "schedule": (SCHEDULES, "sawtooth", Sawtooth),
+    "activation": (ACTIVATIONS, "twice_sigmoid", TwiceSigmoid),
+    "loss": (LOSSES, "quartic", Quartic),
+    "backend": (BACKENDS, "counted", Counted),
+    "format": (FORMATS, "json_rows", JSON_ROWS),
 }
-# Settings that use it by its name, with its defaults; and as an instance with others.
+# Settings that use it by its name, with its defaults; and as an instance with others. Of machines ...
 NAMED = {
-    "component": {"components": ["slow_mean"]}, "gradient": {"gradient": "smoothed"}, "optimizer": {"solver": "signs"},
-    "schedule": {"schedule": "sawtooth"},
+    "unit": {"hidden": "pairs"}, "component": {"components": ["slow_mean"]}, "gradient": {"gradient": "smoothed"},
+    "optimizer": {"solver": "signs"}, "schedule": {"schedule": "sawtooth"},
 }  # fmt: skip
 INSTANCES = {
-    "component": {"components": [SlowMean(0.3)]}, "gradient": {"gradient": Smoothed(decay=0.9)},
-    "optimizer": {"solver": Signs(0.5)}, "schedule": {"schedule": Sawtooth(5)},
+    "unit": {"hidden": Pairs(0.2), "visible": Pairs(0.01)}, "component": {"components": [SlowMean(0.3)]},
+    "gradient": {"gradient": Smoothed(decay=0.9)}, "optimizer": {"solver": Signs(0.5)},
+    "schedule": {"schedule": Sawtooth(5)},
 }  # fmt: skip
-ALL = sorted(REGISTRIES)
+OF_MACHINES = sorted(NAMED)
+# ... and of fine-tuning.
+TUNED_BY_NAME = {
+    "optimizer": NAMED["optimizer"], "schedule": NAMED["schedule"], "activation": {"activation": "twice_sigmoid"},
+    "loss": {"loss": "quartic"}, "backend": {"backend": "counted"},
+}  # fmt: skip
+TUNED_BY_INSTANCE = {
+    "optimizer": INSTANCES["optimizer"], "schedule": INSTANCES["schedule"],
+    "activation": {"activation": TwiceSigmoid(1.5)}, "loss": {"loss": Quartic(0.5)}, "backend": {"backend": Counted()},
+}  # fmt: skip
+ALL = sorted({*NAMED, *TUNED_BY_NAME})
+BY_NAME = {kind: (NAMED.get(kind, {}), TUNED_BY_NAME.get(kind, {})) for kind in ALL}
+BY_INSTANCE = {kind: (INSTANCES.get(kind, {}), TUNED_BY_INSTANCE.get(kind, {})) for kind in ALL}
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
+    from deepbelief.cli import COMMANDS
+
+    monkeypatch.setitem(COMMANDS, "count", count)
     for registry, name, kind in REGISTRIES.values():
         monkeypatch.setitem(registry, name, kind)
 
 
 def rbm(settings, **more):
-    return RBM(4, n_iter=2, batch_size=10, random_state=0, **settings, **more)
+    return RBM(4, **{"n_iter": 2, "batch_size": 10, "random_state": 0, **settings, **more})
 
 
-def models(settings):
+def models(settings, **more):
     """Return estimators that are trained with an extension, and what they are fitted to."""
-    template = RBM(n_iter=1, batch_size=10, **settings)
-    tuned = {name: value for name, value in settings.items() if name in ("solver", "schedule")}
-    return [
-        (rbm(settings), (ROWS,)),
-        (DBN((4, 3), rbm=template, n_passes=2, random_state=0), (ROWS,)),
-        (DBNClassifier((4, 3), rbm=template, max_iter=2, batch_size=10, random_state=0, **tuned), (ROWS, CLASSES)),
-    ]  # fmt: skip
+    machine, tuned = settings
+    backend = {name: value for name, value in tuned.items() if name == "backend"}
+    template, found = RBM(n_iter=1, batch_size=10, **machine), []
+    if machine or backend:
+        found.append((rbm({**machine, **backend}, **more), (ROWS,)))
+        found.append((DBN((4, 3), rbm=template, n_passes=2, random_state=0, **backend, **more), (ROWS,)))
+    common = {"rbm": template, "max_iter": 2, "batch_size": 10, "random_state": 0, **more}
+    if "loss" not in tuned:
+        found.append((DBNClassifier((4, 3), **common, **tuned), (ROWS, CLASSES)))
+    else:
+        found.append((DBNRegressor((4, 3), **common, **tuned), (ROWS, ROWS[:, :2])))
+    if "activation" not in tuned and "hidden" not in machine:
+        found.append((DeepAutoencoder((4, 3), **common, **tuned), (ROWS,)))
+    return found
 
 
 def learned(model):
@@ -164,11 +346,12 @@ class Stop(Reporter):
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("settings", [NAMED, INSTANCES], ids=["name", "instance"])
+@pytest.mark.parametrize("settings", [BY_NAME, BY_INSTANCE], ids=["name", "instance"])
 def test_it_trains_is_saved_cloned_and_pickled(kind, settings, tmp_path):
     for model, data in models(settings[kind]):
         model.fit(*data)
         assert all(np.isfinite(array).all() for array in learned(model))
+        assert all(type(array) is np.ndarray for array in learned(model))
         assert_same(clone(model).fit(*data), model)
         assert_same(pickle.loads(pickle.dumps(model)), model)
         save(model, tmp_path / "model.h5")
@@ -177,24 +360,45 @@ def test_it_trains_is_saved_cloned_and_pickled(kind, settings, tmp_path):
         assert_same(back.fit(*data), clone(model).fit(*data))
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "backend"])
 def test_it_changes_what_is_learned(kind):
-    plain, named, other = (rbm(settings).fit(ROWS).weights_.W for settings in ({}, NAMED[kind], INSTANCES[kind]))
-    assert np.abs(plain - named).max() > 1e-4
-    assert np.abs(named - other).max() > 1e-5
+    plain = {type(model): model.fit(*data) for model, data in models((dict.fromkeys(["scale"], "none"), {}))}
+    if kind == "loss":
+        model, data = models(({}, {"loss": "auto"}))[0]
+        plain[type(model)] = model.fit(*data)
+    for (named, data), (other, _) in zip(models(BY_NAME[kind]), models(BY_INSTANCE[kind]), strict=True):
+        start, one, two = (learned(model)[-1] for model in (plain[type(named)], named.fit(*data), other.fit(*data)))
+        assert min(np.abs(start - one).max(), np.abs(one - two).max()) > 1e-6
 
 
+def test_a_backend_makes_the_products_and_changes_nothing():
+    for (model, data), (plain, _) in zip(models(BY_NAME["backend"]), models(({}, {"backend": "numpy"})), strict=True):
+        Counted.products.clear()
+        assert_same(model.fit(*data), plain.fit(*data))
+        assert Counted.products[6, 4] > 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ALL)
 def test_a_run_resumes_bit_for_bit_at_every_update(kind, tmp_path):
-    whole = rbm(INSTANCES[kind]).fit(ROWS)
+    def make(**more):
+        if kind in INSTANCES:
+            return rbm(INSTANCES[kind], **more), (ROWS,)
+        rows = ROWS, ROWS[:, :2] if kind == "loss" else CLASSES
+        model = DBNRegressor if kind == "loss" else DBNClassifier
+        settings = {"rbm": RBM(n_iter=1, batch_size=10), "max_iter": 1, "batch_size": 10, **TUNED_BY_INSTANCE[kind]}
+        return model((4,), random_state=0, **settings, **more), rows
+
+    whole, data = make()
+    whole.fit(*data)
     for at in range(1, 8):
         file = CheckpointFile(tmp_path / f"{at}.h5", every="1 update")
         with contextlib.suppress(KeyboardInterrupt):
-            rbm(INSTANCES[kind], checkpoint=file, verbose=Stop(at)).fit(ROWS)
-        assert_same(rbm(INSTANCES[kind], checkpoint=file).fit(ROWS), whole)
+            make(checkpoint=file, verbose=Stop(at))[0].fit(*data)
+        assert_same(make(checkpoint=file)[0].fit(*data), whole)
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", OF_MACHINES)
 def test_a_warm_start_goes_on_from_the_state_in_a_file(kind, tmp_path):
     model = rbm(INSTANCES[kind], warm_start=True).fit(ROWS)
     save(model, tmp_path / "model.h5")
@@ -207,8 +411,130 @@ def test_a_warm_start_goes_on_from_the_state_in_a_file(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_gradients_stay_exact(kind):
-    for model, data in models(INSTANCES[kind]):
+    for model, data in models(BY_INSTANCE[kind]):
         assert gradient_check(model, *data).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*OF_MACHINES, "backend"])
+def test_workers_of_a_cluster_train_with_it(kind, cluster):
+    machine = NAMED.get(kind, {})
+    averaging = Averaging(backend="counted" if kind == "backend" else "numpy", rate="same")
+    rows = pytest.importorskip("dask.array").from_array(ROWS, chunks=ROWS.shape)
+    assert_same(rbm(machine).fit(Partitioned(rows, averaging, cluster)), rbm(machine).fit(ROWS))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+            scheduler_kwargs=clusters.NO_DASHBOARD, silence_logs="CRITICAL",
+        ) as local,
+        distributed.Client(local) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@pytest.fixture
+def json_rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    each = zip(ROWS.tolist(), CLASSES.tolist(), strict=True)
+    path.write_text("\n".join(json.dumps({"row": row, "kind": kind}) for row, kind in each))
+    return path
+
+
+PRETRAIN = {
+    "unit": ("--hidden", "pairs"), "component": ("--components", "slow_mean"), "gradient": ("--gradient", "smoothed"),
+    "schedule": ("--schedule", "sawtooth"), "backend": ("--backend", "counted"),
+}  # fmt: skip
+FINETUNE = {
+    "optimizer": ("--solver", "signs"), "schedule": ("--schedule", "sawtooth"), "backend": ("--backend", "counted"),
+    "activation": ("--activation", "twice_sigmoid"), "loss": ("--loss", "quartic", "--autoencoder"),
+}  # fmt: skip
+
+
+def shown(*words):
+    """Return a help text without its line breaks."""
+    return "".join(good(*words, "--help").stdout.split())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_command_line_offers_it(kind, json_rows, tmp_path):
+    sizes, few = ("--layers", "4,3", "--quiet"), ("--epochs", "1", "--seed", "1")
+    stack, tuned, start = tmp_path / "stack.h5", tmp_path / "tuned.h5", PRETRAIN.get(kind, ())
+    good("pretrain", json_rows, *sizes, *few, *start, "--labels", "kind", "--out", stack)
+    good("finetune", stack, *few, "--quiet", *FINETUNE.get(kind, ()), "--out", tuned)
+    assert "rows" in good("evaluate", tuned).stdout
+    for command, table, model in (("pretrain", PRETRAIN, json_rows), ("finetune", FINETUNE, stack)):
+        if kind in table:
+            flag, name = table[kind][:2]
+            assert name in shown(command)
+            if kind != "unit":
+                assert f"did you mean {name!r}" in bad(command, model, flag, f"{name}x", "--out", tmp_path / "no.h5")
+
+
+def test_a_format_is_read_by_name_and_by_content(json_rows, tmp_path):
+    for name in ("rows.of_mine", "ROWS.JSONL"):
+        path = json_rows = json_rows.rename(tmp_path / name)
+        found = datasets.open(str(path), labels="kind", limit=9)
+        np.testing.assert_array_equal(found.rows.take(slice(0, 9)), ROWS[:9])
+        np.testing.assert_array_equal(found.labels, CLASSES[:9])
+    assert ".jsonl," in shown("pretrain")
+    (tmp_path / "broken.jsonl").write_text("{")
+    with pytest.raises(DataError, match=r"broken\.jsonl: cannot be read: Expecting"):
+        datasets.open(str(tmp_path / "broken.jsonl"))
+    (tmp_path / "rows.xyz").write_text("?")
+    with pytest.raises(DataError, match=r"Give one of .*\.jsonl"):
+        datasets.open(str(tmp_path / "rows.xyz"))
+
+
+def test_a_command_is_listed_run_and_reported(json_rows):
+    assert "countCounttherowsofafile." in shown()
+    assert bad("count", json_rows) == "data must be at most 30, got 40"
+    json_rows.write_text("\n".join(json_rows.read_text().splitlines()[:7]))
+    assert good("count", json_rows).stdout == "7 rows\n"
+
+
+EXTENSION = """
+import click
+from deepbelief.gradients import CD, GRADIENTS
+
+class Mine(CD):
+    pass
+
+@click.command("mine")
+def command():
+    click.echo("run")
+
+def register():
+    from deepbelief.cli import COMMANDS
+    COMMANDS["mine"] = command
+    GRADIENTS["mine"] = Mine
+"""
+
+
+@pytest.mark.slow
+def test_an_installed_package_extends_the_command_line(tmp_path):
+    (tmp_path / "mine.py").write_text(EXTENSION)
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    entries = "[deepbelief.extensions]\ngone = not_there\nmine = mine:register\n"
+    (info / "entry_points.txt").write_text(entries)
+    path = os.pathsep.join([ENVIRONMENT["PYTHONPATH"], str(tmp_path)])
+
+    def run(*words):
+        return subprocess.run(
+            [*COMMAND, *words], capture_output=True, text=True, check=True, env={**ENVIRONMENT, "PYTHONPATH": path}
+        )  # fmt: skip
+
+    found = run("mine")
+    assert found.stdout == "run\n"
+    assert "Warning: the extension 'gone' (not_there) cannot be imported (ModuleNotFoundError" in found.stderr
+    assert "|mine]" in "".join(run("pretrain", "--help").stdout.split())
+    assert sys.modules.get("mine") is None
 
 
 def test_a_cluster_averages_the_shared_state_of_a_component():

@@ -224,7 +224,7 @@ def _in_float32(reason: str) -> None:
     warnings.warn(f"matrix products are made in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
 
 
-BACKENDS: Mapping[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
+BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
 """Backends by name, each made for a precision: a new one is one file and one entry."""
 
 PRECISIONS = ("float32", "bfloat16")

@@ -46,6 +46,12 @@ def get_component(component: str | Component) -> Component:
         raise SettingError(f"component {component!r} has settings without a default: give an instance") from error
 
 
+def further_components() -> list[str]:
+    """Return the names of the components that no setting of their own asks for."""
+    asked = Component.of.__func__  # type: ignore[attr-defined]
+    return [name for name, kind in COMPONENTS.items() if kind.of.__func__ is asked]  # type: ignore[attr-defined]
+
+
 def chosen_components(settings: Any) -> tuple[Component, ...]:
     """Return the components that a layer's settings ask for, and those given as ``components``.
 
@@ -80,5 +86,6 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 __all__ = [
     "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "Parts", "Resampling",
-    "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components", "get_component",
+    "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components", "further_components",
+    "get_component",
 ]  # fmt: skip

@@ -13,7 +13,8 @@ TOLERANCE = 1e-6
 NOTHING = 1e-10  # two gradients that are both shorter than this agree
 STEPS = (1e-4, 1e-5)  # the second one where the first may straddle a kink
 SHARE = 1e-7  # of the gradient's norm: what a kink may hide
-NOISE = 64 * np.finfo(np.float64).eps  # of the objective's level: what rounding does to a sum of its values
+ROUNDING = np.finfo(np.float64).eps  # of the objective's level: usual rounding error of a sum of its values
+NOISE = 64  # largest multiple of that error
 
 
 class Objective(Protocol):
@@ -103,42 +104,45 @@ def compare(objective: Objective, bk: Backend, n_elements: int, rng: np.random.G
     analytic = objective.gradient()
     for name, param, grad in zip(objective.names, objective.params, analytic, strict=True):
         chosen = np.sort(rng.permutation(grad.size)[:n_elements])
-        numeric, trusted = _differences(objective, param, np.unravel_index(chosen, grad.shape), bk)
+        numeric, trusted, rounding = _differences(objective, param, np.unravel_index(chosen, grad.shape), bk)
         picked = grad.ravel()[chosen][trusted]
-        error = relative_error(picked, numeric[trusted])
+        error = relative_error(picked, numeric[trusted], float(np.linalg.norm(rounding[trusted])))
         rows.append(ParameterCheck(name, grad.shape, int(trusted.sum()), int((~trusted).sum()), error))
     return GradientCheck(tuple(rows))
 
 
-def relative_error(a: Array, b: Array) -> float:
-    """Return ||a - b|| / (||a|| + ||b||), 0 where both are next to nothing, infinity where one is not finite."""
+def relative_error(a: Array, b: Array, rounding: float = 0.0) -> float:
+    """Return ||a - b|| / (||a|| + ||b||), 0 where both are next to nothing, infinity where one is not finite.
+
+    ``rounding`` is the part of ||a - b|| that may be due to rounding.
+    """
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not np.isfinite(norms).all():
         return float("inf")
     if max(norms) < NOTHING:
         return 0.0
-    return float(np.linalg.norm(a - b)) / sum(norms)
+    return max(0.0, float(np.linalg.norm(a - b)) - rounding) / sum(norms)
 
 
 def _differences(
     objective: Objective, param: DeviceArray, index: tuple[Array, ...], bk: Backend
-) -> tuple[Array, Array]:
-    """Return the central differences by these elements, and a mask of those to be trusted."""
+) -> tuple[Array, Array, Array]:
+    """Return the central differences by these elements, a mask of those to be trusted, and their rounding errors."""
     places = list(zip(*(i.tolist() for i in index), strict=True))
     base = objective.terms()
-    estimate, doubt = np.empty(len(places)), np.empty(len(places))
+    estimate, doubt, rounding = (np.empty(len(places)) for _ in range(3))
     todo = np.ones(len(places), bool)
     for step in STEPS:
         for i in np.flatnonzero(todo):
-            estimate[i], doubt[i] = _difference(objective, param, places[i], base, step, bk)
+            estimate[i], doubt[i], rounding[i] = _difference(objective, param, places[i], base, step, bk)
         todo = ~_trusted(estimate, doubt)
-    return estimate, ~todo
+    return estimate, ~todo, rounding
 
 
 def _difference(
     objective: Objective, param: DeviceArray, place: tuple[int, ...], base: Array, step: float, bk: Backend
-) -> tuple[float, float]:
-    """Return the central difference by one element, and how far from smooth the objective is around it.
+) -> tuple[float, float, float]:
+    """Return the central difference by one element, how far from smooth the objective is there, and a rounding error.
 
     Two steps, h and h / 2. Of a smooth function the central differences D agree but for a term in h**2, and the second
     differences S are as 4 to 1; a kink within h spoils one or the other wherever it lies. Only values of the objective
@@ -156,8 +160,8 @@ def _difference(
         bend.append(float((sides[0] - base).sum() + (sides[1] - base).sum()))
     param[place] = kept
     doubt = max(abs(slope[0] - slope[1]), abs(bend[0] - 4 * bend[1]) / h)
-    noise = NOISE * float(np.abs(base).sum()) / h
-    return (4 * slope[1] - slope[0]) / 3, max(0.0, doubt - noise)
+    rounding = ROUNDING * float(np.abs(base).sum()) / h
+    return (4 * slope[1] - slope[0]) / 3, max(0.0, doubt - NOISE * rounding), rounding
 
 
 def _trusted(estimate: Array, doubt: Array) -> Array:

@@ -15,6 +15,7 @@ from deepbelief.checkpoints import Checkpointer, ResumePoint
 from deepbelief.communicator import Communicator
 from deepbelief.distributed.worker_averaging import Averaging, Question
 from deepbelief.errors import BackendError, ClusterError, DeepBeliefError
+from deepbelief.extensions import load_extensions
 from deepbelief.fields import Fields
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import pretrain
@@ -54,6 +55,7 @@ class Part:
     def __init__(self, job: Job, number: int, source: RowSource, place: State | None = None) -> None:
         self.place = place
         self.job, self.number, self.source = job, number, source
+        load_extensions()
         self.backend = worker_backend(job.averaging.backend)
         self._questions: queue.SimpleQueue[Question | Exception] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -14,6 +14,7 @@ from deepbelief.distributed.part import Job
 from deepbelief.distributed.waiting import gathered, wait_for
 from deepbelief.distributed.worker_averaging import Averaging
 from deepbelief.errors import DataError
+from deepbelief.extensions import load_extensions
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
@@ -186,6 +187,7 @@ def _opened(
     spec: str, scale: Scaling, where: dict[str, Any], shape: tuple[int, int], start: int, stop: int
 ) -> RowSource:
     """Open a worker's part of the rows."""
+    load_extensions()
     worker = library().get_worker().address
     try:
         rows = datasets.open(spec, scale=scale, **where).rows

@@ -34,7 +34,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
-from deepbelief.losses import RECONSTRUCTION_LOSSES, Loss, SquaredError, get_loss
+from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
@@ -266,10 +266,11 @@ class DeepAutoencoder(
 
     def _settings(self) -> Any:
         check_code(self.code)
-        if not isinstance(self.loss, str) or self.loss not in ("auto", *RECONSTRUCTION_LOSSES):
+        names = ("auto", *reconstruction_losses())
+        if not isinstance(self.loss, str) or self.loss not in names:
             get_loss(self.loss)  # an instance, or a name that it refuses
             if isinstance(self.loss, str):
-                raise SettingError(f"loss must be auto, {' or '.join(RECONSTRUCTION_LOSSES)}, got {self.loss!r}")
+                raise SettingError(f"loss must be {', '.join(names[:-1])} or {names[-1]}, got {self.loss!r}")
         return finetune_settings(self)
 
     def _check_layers(self, n_layers: int) -> None:
@@ -301,9 +302,10 @@ class DeepAutoencoder(
         name = usual if self.loss == "auto" else self.loss
         if name == "squared_error":
             return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
-        if not visible.unit_interval:
-            raise SettingError("loss='cross_entropy' is for data in [0, 1]: use loss='squared_error' for real values")
-        return get_loss(name)
+        loss = get_loss(name)
+        if loss.targets == "labels" and not visible.unit_interval:
+            raise SettingError(f"loss={name!r} is for data in [0, 1]: use loss='squared_error' for real values")
+        return loss
 
     def _check_tied(self, any_scaled: bool) -> None:
         if self.tied and any_scaled:

@@ -28,7 +28,7 @@ from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
 
-ESTIMATORS: Mapping[str, type[Any]] = {
+ESTIMATORS: dict[str, type[Any]] = {
     "RBM": RBM,
     "RBMClassifier": RBMClassifier,
     "DBN": DBN,

@@ -1,4 +1,4 @@
-"""Gradients, optimizers, activations and schedules of the package as plain values in a file, and back."""
+"""Gradients, optimizers, activations, losses, schedules and components as plain values in a file, and back."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -8,6 +8,7 @@ from deepbelief.activations import ACTIVATIONS
 from deepbelief.components import COMPONENTS
 from deepbelief.errors import FileFormatError
 from deepbelief.gradients import GRADIENTS, Denoising
+from deepbelief.losses import LOSSES
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.schedules import SCHEDULES
 
@@ -16,7 +17,7 @@ KEYS = {"strategy", "settings"}
 
 def strategies() -> dict[str, type[Any]]:
     """Return the classes that a file may name: those in the registries. Instances of others cannot be saved."""
-    registries: tuple[Mapping[str, Any], ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, SCHEDULES, COMPONENTS)
+    registries: tuple[Mapping[str, Any], ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, LOSSES, SCHEDULES, COMPONENTS)
     found = [kind for registry in registries for kind in registry.values() if isinstance(kind, type)]
     return {kind.__name__: kind for kind in (*found, Denoising)}
 

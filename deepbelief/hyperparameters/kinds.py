@@ -62,7 +62,8 @@ class Choice:
     Parameters
     ----------
     registry : str
-        ``"module:NAME"`` of a mapping or sequence of names, imported when it is needed.
+        ``"module:NAME"`` of a mapping or sequence of names, or of a function that returns one, imported when it is
+        needed.
     others : tuple of str
         Further names, such as ``"auto"``.
     getter : str, optional
@@ -87,7 +88,9 @@ class Choice:
 
     def names(self) -> list[str]:
         """Return the names that can be given."""
-        return [*self.others, *(name for name in imported(self.registry) if name not in self.without)]
+        found = imported(self.registry)
+        names = found() if callable(found) else found
+        return [*self.others, *(name for name in names if name not in self.without)]
 
     def checked(self, name: str, value: Any) -> Any:
         """Return the value, or refuse it and say which name is nearest."""
@@ -160,6 +163,19 @@ class Checked:
     def described(self) -> str:
         """Return the type."""
         return self.text
+
+
+@dataclass(frozen=True)
+class Names(Checked):
+    """A list of names of a registry, or of instances; a function of this package makes the list.
+
+    Parameters
+    ----------
+    registry : str
+        As of `Choice`: the names that the command line shows.
+    """
+
+    registry: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from deepbelief.hyperparameters.kinds import (
     Checked,
     Choice,
     Flag,
+    Names,
     Setting,
 )
 
@@ -194,12 +195,17 @@ MACHINE: Mapping[str, Setting] = {
     ),
     "components": Setting(
         None,
-        Checked("deepbelief.components:check_components", "list of Component or str, optional"),
+        Names(
+            "deepbelief.components:check_components",
+            "list of Component or str, optional",
+            registry="deepbelief.components:further_components",
+        ),
         doc=(
             "Further parts of the training: instances of subclasses of `deepbelief.components.Component`, or "
             "their names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be "
             "saved."
         ),
+        help="Further components of the training, by name.",
     ),
     "batch_size": Setting(
         "auto",

@@ -26,7 +26,7 @@ FINE_TUNING: Mapping[str, Setting] = {
     "loss": Setting(
         "auto",
         Choice(
-            "deepbelief.losses:RECONSTRUCTION_LOSSES", ("auto",), getter="deepbelief.losses:get_loss", instances="Loss"
+            "deepbelief.losses:reconstruction_losses", ("auto",), getter="deepbelief.losses:get_loss", instances="Loss"
         ),
         doc=(
             'What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in '

@@ -1,6 +1,5 @@
 """Recurrent cells: how a state follows from the state before and the frame of its step."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -138,7 +137,7 @@ class GRU:
         g *= z
 
 
-CELLS: Mapping[str, type[Cell]] = {"tanh": Tanh, "gru": GRU}
+CELLS: dict[str, type[Cell]] = {"tanh": Tanh, "gru": GRU}
 """Recurrent cells by name: a new one is one class and one entry."""
 
 

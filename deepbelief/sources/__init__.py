@@ -25,6 +25,7 @@ from deepbelief.sources.entering import (
 )
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
+from deepbelief.sources.formats import FORMATS, Format, format_of
 from deepbelief.sources.parquet import ParquetSource
 from deepbelief.sources.rows import (
     ArraySource,
@@ -45,6 +46,7 @@ from deepbelief.sources.zarr import ZarrSource
 
 __all__ = [
     "BINARIZATIONS",
+    "FORMATS",
     "OF_DENSITIES",
     "OF_NETWORKS",
     "SCALES",
@@ -55,6 +57,7 @@ __all__ = [
     "Content",
     "EnteringSource",
     "FiniteSource",
+    "Format",
     "HDF5Source",
     "JoinedSource",
     "ParquetSource",
@@ -84,6 +87,7 @@ __all__ = [
     "entering_as",
     "fingerprint",
     "fits_on_disk",
+    "format_of",
     "grey_levels",
     "has_missing",
     "is_stored",

@@ -8,54 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from deepbelief.errors import DataError, DeepBeliefError
-from deepbelief.sources.content import Content, reason_text, table
+from deepbelief.sources.content import Content, reason_text
+from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.gzipped import check_regular
-from deepbelief.sources.h5 import read_h5, read_h5_labels
-from deepbelief.sources.idx import read_idx, read_idx_array, read_idx_folder
-from deepbelief.sources.label_values import label_vector
-from deepbelief.sources.npz import read_npy_header, read_npz, read_npz_labels
-from deepbelief.sources.parquet import read_parquet, read_parquet_labels
 from deepbelief.sources.rows import ArraySource, SubsetSource
 from deepbelief.sources.sparse_rows import SparseSource
-from deepbelief.sources.svmlight import read_svmlight
-from deepbelief.sources.text import read_label_text, read_text
-from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
 from deepbelief.typing import Array
-
-FORMATS = {
-    "npy": (".npy",),
-    "npz": (".npz",),
-    "text": (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
-    "h5": (".h5", ".hdf5"),
-    "parquet": (".parquet",),
-    "svmlight": (".svmlight", ".svmlight.gz", ".libsvm", ".libsvm.gz", ".svm", ".svm.gz"),
-    "idx": (".idx", ".idx.gz"),
-}
-"""Format by the end of the file's name; IDX files are also known by their first bytes and MNIST's names."""
-
-IN_PARTS = ("npz", "h5", "zarr")
-"""Formats that hold several arrays, each with a name."""
-
-LABELLED = (*IN_PARTS, "text", "parquet")
-"""Formats in which labels have a name beside the rows."""
-
-
-def format_of(path: Path) -> str:
-    """Return the format of a file: a key of `FORMATS`, ``"zarr"`` or ``"folder"``."""
-    if check_regular(path).is_dir():
-        return "zarr" if is_zarr(path) else "folder"
-    name = path.name.lower()
-    for kind, endings in FORMATS.items():
-        if name.endswith(endings):
-            return kind
-    with path.open("rb") as file:
-        start = file.read(3)
-    if "idx" in name or start in (b"\0\0\x08", b"\0\0\x09", b"\0\0\x0b", b"\0\0\x0c", b"\0\0\x0d", b"\0\0\x0e"):
-        return "idx"
-    raise DataError(
-        f"{path}: unknown kind of file; known are .npy .npz .csv .tsv .h5 .parquet .svmlight, IDX, "
-        "Zarr stores, and folders of IDX files"
-    )
 
 
 def split_spec(spec: str) -> tuple[Path, str | None]:
@@ -122,7 +80,7 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
         content = _read(path, part, None if label_file else labels, None if label_file else limit)
     if label_file:
         content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
-    if n_features is not None and isinstance(content.rows, SparseSource) and format_of(path) == "svmlight":
+    if n_features is not None and isinstance(content.rows, SparseSource) and FORMATS[format_of(path)].open_ended:
         content = replace(content, rows=content.rows.widened(n_features))
     _check_labels(spec, content, labels)
     return first_rows(content, limit)
@@ -153,8 +111,9 @@ def read_vector(name: str, data: str) -> Array:
         path, part = found or (split_spec(data)[0], name)
     except DataError as error:
         raise DataError(f"no such file: {name}") from error
-    if found is None and format_of(path) not in IN_PARTS:
-        raise DataError(f"no such file: {name} (names of arrays within the data: npz, HDF5 and Zarr only)")
+    if found is None and not FORMATS[format_of(path)].arrays:
+        kinds = ", ".join(kind for kind, other in FORMATS.items() if other.arrays)
+        raise DataError(f"no such file: {name} (names of arrays within the data: {kinds} only)")
     with _told(path):
         return _read_labels(path, part, -1)
 
@@ -167,7 +126,8 @@ def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
         path, part = split_spec(labels)
     except DataError:
         return None
-    return (check_regular(path), part) if not path.is_dir() or is_zarr(path) else None
+    there = not path.is_dir() or FORMATS[format_of(path)].read_labels is not None
+    return (check_regular(path), part) if there else None
 
 
 def _check_labels(spec: str, content: Content, labels: str | None) -> None:
@@ -196,65 +156,25 @@ def first_rows(content: Content, limit: int | None) -> Content:
 
 
 def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -> Content:
-    """Read with the reader that fits."""
+    """Read with the reader of the file's format."""
     kind = format_of(path)
+    chosen = FORMATS[kind]
     if path.is_file() and not path.stat().st_size:
         raise DataError(f"{path}: the file is empty")
-    if part is not None and kind not in (*IN_PARTS, "folder"):
+    if part is not None and not (chosen.arrays or chosen.folder):
         raise DataError(f"{path}: a {kind} file has no parts, got :{part}")
-    if labels is not None and kind not in LABELLED:
-        raise DataError(
-            f"no such file of labels: {labels} (names of labels within a file: CSV, Parquet, npz, HDF5 and Zarr only)"
-        )
-    match kind:
-        case "folder":
-            return read_idx_folder(path, part)
-        case "idx":
-            return read_idx(path)
-        case "npy":
-            array = _load_npy(path)
-            return Content(ArraySource(table(array)), whole=array.dtype.kind in "biu")
-        case "npz":
-            return read_npz(path, part, labels)
-        case "h5":
-            return read_h5(path, part, labels)
-        case "zarr":
-            return read_zarr(path, part, labels)
-        case "parquet":
-            return read_parquet(path, labels)
-        case "text":
-            return read_text(path, labels, limit)
-        case _:
-            return read_svmlight(path)
-
-
-def _load_npy(path: Path) -> Array:
-    """Return a memory map of a .npy file after a look at its header."""
-    with path.open("rb") as file:
-        shape, _ = read_npy_header(path, file)
-    if 0 in shape:
-        raise DataError(f"{path}: the data are empty: shape {shape}; at least one row and one column are needed")
-    return np.lib.format.open_memmap(path, mode="r")
+    if labels is not None and not chosen.labelled:
+        labelled = ", ".join(name for name, other in FORMATS.items() if other.labelled)
+        raise DataError(f"no such file of labels: {labels} (names of labels within a file: {labelled} only)")
+    return chosen.read(path, part, labels, limit)
 
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:
     """Read one label per row from a file of its own."""
     with _told(path):
-        match format_of(path):
-            case "npy":
-                return label_vector(np.array(_load_npy(path)), str(path))
-            case "npz":
-                return read_npz_labels(path, part)
-            case "h5":
-                return read_h5_labels(path, part)
-            case "zarr":
-                return read_zarr_labels(path, part)
-            case "parquet":
-                return read_parquet_labels(path)
-            case "idx":
-                return label_vector(read_idx_array(path), str(path))
-            case "text":
-                return read_label_text(path, n_rows)
-            case kind:
-                kinds = ".npy, .npz, .h5, Zarr, IDX or one-column .csv or .parquet files"
-                raise DataError(f"{path}: labels come from {kinds}, not a {kind}")
+        kind = format_of(path)
+        reader = FORMATS[kind].read_labels
+        if reader is None:
+            kinds = ", ".join(name for name, other in FORMATS.items() if other.read_labels is not None)
+            raise DataError(f"{path}: labels come from files of the formats {kinds}, not a {kind}")
+        return reader(path, part, n_rows)

@@ -1,5 +1,6 @@
 """NumPy's archives as data: arrays, and sparse matrices as ``scipy.sparse.save_npz`` writes them."""
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,11 +27,20 @@ from deepbelief.typing import Array, Dtype
 PICKLED = "holds pickled Python objects, which are never loaded; save an array of numbers"
 
 
+@contextmanager
+def headers_of_python_2() -> Iterator[None]:
+    """Keep NumPy from warning that it takes longer to read the header of an array which Python 2 wrote."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def read_npy_header(path: Path, file: Any) -> tuple[tuple[int, ...], Dtype]:
     """Return shape and dtype of the array that starts here, after refusing pickled objects."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
+    with headers_of_python_2():
+        shape, _, dtype = read_header(file)
     if dtype.hasobject:
         raise DataError(f"{path}: {PICKLED}")
     return shape, dtype
@@ -76,7 +86,7 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str) -> Array:
         n_bytes *= int(length)
     if n_bytes > member.file_size:
         raise DataError(f"{path}: the array {key!r} is cut off: it declares shape {shape} of {dtype}")
-    with archive.open(member) as file:
+    with archive.open(member) as file, headers_of_python_2():
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 

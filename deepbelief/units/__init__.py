@@ -8,7 +8,7 @@ from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
-from deepbelief.units.unit import Foreign, Unit
+from deepbelief.units.unit import Foreign, Unit, UnitType
 
 __all__ = [
     "CODES",
@@ -20,6 +20,7 @@ __all__ = [
     "Rectified",
     "Softmax",
     "Unit",
+    "UnitType",
     "get_unit",
     "named_unit",
     "smaller_side",
@@ -69,23 +70,11 @@ def get_unit(spec: str | Unit) -> Unit:
         if missing:
             raise SettingError(f"the unit type {type(spec).__name__} must define {', '.join(missing)}")
         return spec
-    name, _, sizes = spec.partition(":")
-    if name not in UNITS or (sizes and name not in ("softmax", "labelled")):
+    name, colon, text = spec.partition(":")
+    parsed = getattr(UNITS.get(name), "parsed", None)
+    if name not in UNITS or (colon and text and parsed is None):
         raise SettingError(unknown("unit type", spec, UNITS))
-    if name == "labelled":
-        below, _, n_labels = sizes.rpartition(",")
-        if not n_labels.isdecimal():
-            raise SettingError(f"labels need a type and a number, for instance 'labelled:bernoulli,10', got {spec!r}")
-        return Labelled(get_unit(below), int(n_labels))
-    if not sizes:
-        return UNITS[name]()
-    try:
-        groups = tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        groups = (0,)
-    if min(groups) < 1:
-        raise SettingError(f"softmax groups must be positive integers, for instance 'softmax:3,3,2', got {spec!r}")
-    return Softmax(groups)
+    return UNITS[name]() if parsed is None else parsed(text, get_unit)
 
 
 def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int) -> tuple[str, int] | None:

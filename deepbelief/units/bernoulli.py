@@ -7,45 +7,26 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import ROUNDING, Foreign, dot, outside
+from deepbelief.units.unit import ROUNDING, Foreign, UnitType, dot, outside
 
 
 @dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(UnitType):
     """States 0 and 1."""
 
-    spec: str = "bernoulli"
-    activation: str = "sigmoid"
-    next_visible: str = "bernoulli"
-    scaled_above: bool = False
-    tractable: bool = True
-    can_be_hidden: bool = True
-    enumerable: bool = True
-    discrete: bool = True
-    unit_interval: bool = True
-    standardises: bool = False
-    learns_variance: bool = False
-    quadratic: bool = False
-    has_pseudo_likelihood: bool = True
-    reconstruction_loss: str = "cross_entropy"
-    rate: float = 0.1
-
-    def visible_rate(self, n_units: int) -> float:
-        """Return 0.1."""
-        return self.rate
+    spec = "bernoulli"
+    activation = "sigmoid"
+    next_visible = "bernoulli"
+    enumerable = True
+    discrete = True
+    unit_interval = True
+    has_pseudo_likelihood = True
+    reconstruction_loss = "cross_entropy"
+    domain = "Bernoulli units take values in [0, 1]"
 
     def mean_slope(self, mean: Any) -> float | None:
         """Return the mean of p (1 - p)."""
         return float(np.mean(mean * (1 - mean)))
-
-    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
-        """Return 1 for each column."""
-        return (1,) * n_columns
-
-    domain: str = "Bernoulli units take values in [0, 1]"
-
-    def check_visible(self, n_columns: int) -> None:
-        """Accept any number."""
 
     def admits(self, low: Any, high: Any) -> bool:
         """Tell whether all columns lie in [0, 1]."""

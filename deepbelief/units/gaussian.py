@@ -6,45 +6,26 @@ from typing import Any
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import Foreign
+from deepbelief.units.unit import Foreign, UnitType
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(UnitType):
     """Real states with unit variance around the input."""
 
-    spec: str = "gaussian"
-    activation: str = "identity"
-    next_visible: str = "gaussian"
-    scaled_above: bool = False
-    tractable: bool = True
-    can_be_hidden: bool = True
-    enumerable: bool = False
-    discrete: bool = False
-    unit_interval: bool = False
-    standardises: bool = True
-    learns_variance: bool = True
-    quadratic: bool = True
-    has_pseudo_likelihood: bool = False
-    reconstruction_loss: str = "squared_error"
-    rate: float = 0.001
+    spec = "gaussian"
+    activation = "identity"
+    next_visible = "gaussian"
+    standardises = True
+    learns_variance = True
+    quadratic = True
+    reconstruction_loss = "squared_error"
+    rate = 0.001
+    domain = "Gaussian units take any finite value"
 
     def visible_rate(self, n_units: int) -> float:
         """Return 0.01, less for wide rows: every column adds its noise to a hidden unit's input."""
         return 0.01 * min(1.0, 100 / n_units)
-
-    def mean_slope(self, mean: Any) -> float | None:
-        """Return None."""
-        return None
-
-    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
-        """Return 1 for each column."""
-        return (1,) * n_columns
-
-    domain: str = "Gaussian units take any finite value"
-
-    def check_visible(self, n_columns: int) -> None:
-        """Accept any number."""
 
     def admits(self, low: Any, high: Any) -> bool:
         """Return True."""
@@ -53,9 +34,6 @@ class Gaussian:
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return None: all values belong."""
         return None
-
-    def clip(self, block: Any) -> None:
-        """Do nothing: all values belong."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Add the bias."""

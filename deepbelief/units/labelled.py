@@ -1,7 +1,8 @@
 """Visible units that are data with a label beside them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -9,11 +10,11 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
 from deepbelief.units.softmax import Softmax
-from deepbelief.units.unit import Foreign, Unit, dot
+from deepbelief.units.unit import Foreign, Unit, UnitType, dot
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(UnitType):
     """Visible units of one type, and after them a softmax group of which one is on: the row's label.
 
     With it a machine models data and labels together (Hinton, Osindero and Teh 2006; Larochelle and Bengio 2008).
@@ -28,16 +29,17 @@ class Labelled:
 
     data: Unit
     n_labels: int
-    activation: str = "identity"  # nothing feeds forward through them: they are visible units
-    scaled_above: bool = False
-    tractable: bool = True
-    can_be_hidden: bool = False
-    enumerable: bool = False
-    standardises: bool = False
-    learns_variance: bool = False
-    has_pseudo_likelihood: bool = False
-    reconstruction_loss: str = ""
-    rate: float = 0.1
+    activation = "identity"  # nothing feeds forward through them: they are visible units
+    can_be_hidden = False
+
+    @classmethod
+    def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:
+        """Return the units of a type and a number of labels such as ``"bernoulli,10"``."""
+        below, _, n_labels = text.rpartition(",")
+        if not n_labels.isdecimal():
+            spec = f"labelled:{text}" if text else "labelled"
+            raise SettingError(f"labels need a type and a number, for instance 'labelled:bernoulli,10', got {spec!r}")
+        return cls(get_unit(below), int(n_labels))
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -78,7 +80,7 @@ class Labelled:
 
     def visible_rate(self, n_units: int) -> float:
         """Return the smaller one of both types' rates."""
-        return min(self.rate, self.data.visible_rate(n_units - self.n_labels))
+        return min(float(self.rate), self.data.visible_rate(n_units - self.n_labels))
 
     def mean_slope(self, mean: Any) -> float | None:
         """Return that of the data."""

@@ -6,45 +6,23 @@ from typing import Any
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import Foreign
+from deepbelief.units.unit import Foreign, UnitType
 
 
 @dataclass(frozen=True)
-class Rectified:
+class Rectified(UnitType):
     """Noisy rectified linear hidden units (Nair & Hinton 2010): max(0, x + N(0, sigmoid(x))).
 
     They are the conditional of no tractable energy: no free energy, no likelihood.
     """
 
-    spec: str = "rectified"
-    activation: str = "relu"
-    next_visible: str = "gaussian"
-    scaled_above: bool = True
-    tractable: bool = False
-    can_be_hidden: bool = True
-    enumerable: bool = False
-    discrete: bool = False
-    unit_interval: bool = False
-    standardises: bool = False
-    learns_variance: bool = False
-    quadratic: bool = False
-    has_pseudo_likelihood: bool = False
-    reconstruction_loss: str = ""
-    rate: float = 0.001
-
-    def visible_rate(self, n_units: int) -> float:
-        """Return the rate of the hidden units."""
-        return self.rate
-
-    def mean_slope(self, mean: Any) -> float | None:
-        """Return None."""
-        return None
-
-    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
-        """Return 1 for each column."""
-        return (1,) * n_columns
-
-    domain: str = "rectified units take no data"
+    spec = "rectified"
+    activation = "relu"
+    next_visible = "gaussian"
+    scaled_above = True
+    tractable = False
+    rate = 0.001
+    domain = "rectified units take no data"
 
     def check_visible(self, n_columns: int) -> None:
         """Refuse: rectified units are hidden units."""
@@ -57,9 +35,6 @@ class Rectified:
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the first place: rectified units are hidden units."""
         return Foreign(0, 0)
-
-    def clip(self, block: Any) -> None:
-        """Do nothing: rectified units take no data."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias), what the unit passes on."""

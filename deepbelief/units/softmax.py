@@ -1,18 +1,18 @@
 """Categorical visible units, in groups."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import SUM_TOLERANCE, Foreign, dot, outside
+from deepbelief.units.unit import SUM_TOLERANCE, Foreign, UnitType, dot, outside
 
 
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(UnitType):
     """Visible units in groups, in each of which exactly one is on.
 
     Parameters
@@ -22,28 +22,25 @@ class Softmax:
     """
 
     groups: tuple[int, ...] = ()
-    activation: str = "softmax"
-    next_visible: str = "bernoulli"
-    scaled_above: bool = False
-    tractable: bool = True
-    can_be_hidden: bool = False
-    enumerable: bool = False
-    discrete: bool = True
-    unit_interval: bool = True
-    standardises: bool = False
-    learns_variance: bool = False
-    quadratic: bool = False
-    has_pseudo_likelihood: bool = True
-    reconstruction_loss: str = ""
-    rate: float = 0.1
+    activation = "softmax"
+    next_visible = "bernoulli"
+    can_be_hidden = False
+    discrete = True
+    unit_interval = True
+    has_pseudo_likelihood = True
+    domain = "softmax units take values in [0, 1] that sum to 1 in each group"
 
-    def visible_rate(self, n_units: int) -> float:
-        """Return 0.1."""
-        return self.rate
-
-    def mean_slope(self, mean: Any) -> float | None:
-        """Return None."""
-        return None
+    @classmethod
+    def parsed(cls, text: str, get_unit: Any) -> Self:
+        """Return the units of group sizes such as ``"3,3,2"``."""
+        try:
+            groups = tuple(int(size) for size in text.split(",")) if text else ()
+        except ValueError:
+            groups = (0,)
+        if min(groups, default=1) < 1:
+            spec = f"softmax:{text}"
+            raise SettingError(f"softmax groups must be positive integers, for instance 'softmax:3,3,2', got {spec!r}")
+        return cls(groups)
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return the sizes of the groups."""
@@ -68,8 +65,6 @@ class Softmax:
         """Return the columns of each group, and a unit of that group alone."""
         return [(s, Softmax((s.stop - s.start,))) for s in self._slices(n_columns)]
 
-    domain: str = "softmax units take values in [0, 1] that sum to 1 in each group"
-
     def check_visible(self, n_columns: int) -> None:
         """Refuse groups that do not fit."""
         self.group_sizes(n_columns)
@@ -90,9 +85,6 @@ class Softmax:
                 total = block[wrong[0], s].sum()
                 found = Foreign(int(wrong[0]), s.start, f"its softmax group of {s.stop - s.start} sums to {total:g}")
         return found
-
-    def clip(self, block: Any) -> None:
-        """Do nothing: the values of a group are never let pass."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probabilities within each group."""

@@ -24,7 +24,11 @@ class Foreign(NamedTuple):
 
 
 class Unit(Protocol):
-    """What a unit type provides; a new one is one class and one entry in `UNITS`."""
+    """What a unit type provides; a new one is one subclass of `UnitType` and one entry in `UNITS`.
+
+    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
+    of its `spec`.
+    """
 
     @property
     def spec(self) -> str:
@@ -131,6 +135,48 @@ class Unit(Protocol):
 
     def initial_bias(self, mean: Any) -> Any:
         """Return visible biases that give these (smoothed) column means when W = 0."""
+
+
+class UnitType:
+    """Base of unit types: the capabilities and answers of most of them. A subclass defines the rest of `Unit`.
+
+    Examples
+    --------
+    >>> from deepbelief.units import Gaussian
+    >>> Gaussian().group_sizes(3), Gaussian().enumerable
+    ((1, 1, 1), False)
+    """
+
+    scaled_above: Any = False
+    tractable: Any = True
+    can_be_hidden: Any = True
+    enumerable: Any = False
+    discrete: Any = False
+    unit_interval: Any = False
+    standardises: Any = False
+    learns_variance: Any = False
+    quadratic: Any = False
+    has_pseudo_likelihood: Any = False
+    reconstruction_loss: Any = ""
+    rate: Any = 0.1
+
+    def visible_rate(self, n_units: int) -> float:
+        """Return the rate of hidden units."""
+        return float(self.rate)
+
+    def mean_slope(self, mean: Any) -> float | None:
+        """Return None: the slope has no bound."""
+        return None
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return 1 for each column."""
+        return (1,) * n_columns
+
+    def check_visible(self, n_columns: int) -> None:
+        """Accept any number."""
+
+    def clip(self, block: Any) -> None:
+        """Do nothing: there is nothing to clip to."""
 
 
 def outside(block: Any, beyond: float = 0.0) -> Foreign | None:
