@@ -164,9 +164,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._binned = state.part("binned", RBM, sum(columns.groups))
         self._gaussian = state.part("gaussian", RBM, columns.n_values)
         for rbm, visible in ((self._binned, columns.visible), (self._gaussian, "gaussian")):
-            units = rbm.weights_.visible, rbm.weights_.hidden
-            if units != (visible, "bernoulli"):
-                raise FileFormatError(f"the file's machines must have {visible} and bernoulli units, got {units}")
+            units, wanted = (rbm.weights_.visible, rbm.weights_.hidden), (visible, str(RBM().hidden))
+            if units != wanted:
+                raise FileFormatError(f"the file's machines must have {' and '.join(wanted)} units, got {units}")
         self._networks = [state.part(f"network_{i}", DBN, columns.n_values) for i in range(RECONSTRUCTIONS)]
         self._errors = list(state.shaped("errors", (RECONSTRUCTIONS, columns.n_values), np.float64))
         self._centres, self._spreads = (state.shaped(name, (3,), np.float64) for name in ("centres", "spreads"))
