@@ -1,6 +1,6 @@
 """One restricted Boltzmann machine on a device: conditionals, free energy, sufficient statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.stack import Stack, Weights
+from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray
 from deepbelief.units import get_unit
 
@@ -46,9 +46,12 @@ class Machine:
     bk : Backend
     dtype : numpy dtype
         float32, or float64 for exact work.
+    fixed : bool, default=False
+        Whether the parameters stay as they are. On a backend of the host they are then the caller's own arrays, since a
+        copy of the weights takes longer than the hidden means of one row.
     """
 
-    def __init__(self, weights: Weights, bk: Backend, dtype: Any = None) -> None:
+    def __init__(self, weights: Weights, bk: Backend, dtype: Any = None, *, fixed: bool = False) -> None:
         self.bk = bk
         self.dtype = weights.W.dtype if dtype is None else dtype
         self.visible = get_unit(weights.visible)
@@ -56,9 +59,9 @@ class Machine:
         self._host = weights
         self._base_vbias: DeviceArray = None
         self.visible_mean: DeviceArray = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
-        # Copies: the parameters move in place and must not move the caller's values.
+        # Copies, where the parameters move in place: they must not move the caller's values.
         self.W, self.vbias, self.hbias = (
-            bk.asarray(a.astype(self.dtype, copy=True)) for a in (weights.W, weights.vbias, weights.hbias)
+            bk.asarray(a.astype(self.dtype, copy=not fixed)) for a in (weights.W, weights.vbias, weights.hbias)
         )
 
     @property
@@ -177,14 +180,15 @@ class Layers:
 
     Parameters
     ----------
-    stack : Stack
+    stack : iterable of Weights
+        From the data upwards.
     bk : Backend
     dtype : numpy dtype, optional
         As for `Machine`.
     """
 
-    def __init__(self, stack: Stack, bk: Backend, dtype: Any = None) -> None:
-        self.machines = [Machine(weights, bk, dtype) for weights in stack]
+    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: Any = None) -> None:
+        self.machines = [Machine(weights, bk, dtype, fixed=True) for weights in stack]
 
     def up(self, v: DeviceArray) -> Iterator[DeviceArray]:
         """Yield the hidden means of each layer; ``v`` are rows as they enter the first, sparse or dense."""

@@ -40,26 +40,29 @@ class Network:
         decoder mirrors its encoder. Each such pair of matrices is then one parameter, with the sum of the gradients.
     dropout : sequence of float
         The share of the input, and of each hidden layer, that is dropped in training; layers beyond are kept whole.
+    fixed : bool, default=False
+        Whether the network only computes outputs. On a backend of the host its parameters are then the caller's own
+        arrays, and there is no room for gradients.
     """
 
     def __init__(
         self, hidden: Sequence[Layer], head_W: Array, head_bias: Array, loss: Loss, bk: Backend, *,
-        tied: bool = False, dropout: Sequence[float] = (),
+        tied: bool = False, dropout: Sequence[float] = (), fixed: bool = False,
     ) -> None:  # fmt: skip
         self.bk = bk
         self.loss = loss
         self.dtype = head_W.dtype
         self.activations = [layer.activation for layer in hidden]
         Ws = [*(layer.W for layer in hidden), head_W]
-        # Copies: the parameters move in place and must not move the caller's values.
-        own = [bk.asarray(W.astype(self.dtype, copy=True)) for W in (Ws[: len(Ws) // 2] if tied else Ws)]
+        # Copies, where the parameters move in place: they must not move the caller's values.
+        own = [bk.asarray(W.astype(self.dtype, copy=not fixed)) for W in (Ws[: len(Ws) // 2] if tied else Ws)]
         self._Ws: list[DeviceArray] = [*own, *(W.T for W in reversed(own))] if tied else own
         self._biases: list[DeviceArray] = [
-            bk.asarray(b.astype(self.dtype, copy=True)) for b in (*(layer.bias for layer in hidden), head_bias)
+            bk.asarray(b.astype(self.dtype, copy=not fixed)) for b in (*(layer.bias for layer in hidden), head_bias)
         ]
         self._tied = tied
-        self._room: list[DeviceArray] = [bk.xp.empty(W.shape, self.dtype) for W in self._Ws]
-        self._bias_room: list[DeviceArray] = [bk.xp.empty_like(b) for b in self._biases]
+        self._room: list[DeviceArray] = [] if fixed else [bk.xp.empty(W.shape, self.dtype) for W in self._Ws]
+        self._bias_room: list[DeviceArray] = [] if fixed else [bk.xp.empty_like(b) for b in self._biases]
         self._space = Workspace(bk, self.dtype)
         self._dropout = [*dropout, *[0.0] * (len(self._Ws) - len(dropout))]
         self._outputs: list[DeviceArray] = []  # of each layer, the input first

@@ -360,7 +360,7 @@ def visible_above(
 def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> np.ndarray[Any, Any]:
     """Return the hidden means of a stack's top layer (or of its first ``n_layers``) as a NumPy array."""
     weights = stack.layers[:n_layers]
-    layers, dtype = Layers(Stack(weights), bk), weights[0].W.dtype
+    layers, dtype = Layers(weights, bk), weights[0].W.dtype
     out = np.empty((source.shape[0], weights[-1].n_hidden), dtype)
     for start, stop, block in entering_blocks(entering(source, weights[0], OF_NETWORKS), bk, dtype):
         *_, top = layers.up(block)

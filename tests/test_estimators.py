@@ -22,6 +22,7 @@ from tables import case_by_case
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.activations import Activation
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
+from deepbelief.estimators import base
 from deepbelief.estimators.streams import next_stream
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
@@ -326,6 +327,23 @@ def test_clones_are_unfitted_and_pickles_are_not(estimator, bits):
 def test_one_column_is_enough(estimator, bits):
     estimator = clone(estimator).fit(bits[0][:, :1], bits[1] > 1)
     assert np.isfinite(estimator.transform(bits[0][:, :1])).all()
+
+
+def test_plain_rows_need_no_check_of_scikit_learns(bits, monkeypatch):
+    X, y = bits
+    model = DBNClassifier((6,), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(X, y)
+    expected, checked = model.predict_proba(X), []
+    check = base.validate_data
+    monkeypatch.setattr(base, "validate_data", lambda *args, **kwargs: checked.append(1) or check(*args, **kwargs))
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    assert not checked
+    others = [X.tolist(), X.astype(int), X.astype(np.float16), X.astype(X.dtype.newbyteorder()), sparse.csr_matrix(X)]
+    for i, rows in enumerate(others, start=1):
+        np.testing.assert_allclose(model.predict_proba(rows), expected, rtol=1e-5)
+        assert len(checked) == i
+    for rows in [X[:0], X[0], X[:, :-1], np.full_like(X, np.inf)]:
+        with pytest.raises(ValueError, match=r"sample|2D|features|infinity"):
+            model.predict_proba(rows)
 
 
 @EACH

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from layer_runs import host
 from tables import case_by_case
 
+from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.machine import Layers, Machine, Workspace
 from deepbelief.seeds import stream
@@ -180,6 +181,18 @@ def test_a_machine_never_moves_the_callers_values(bk, dtype, order):
     np.testing.assert_array_equal(given.W, before)
     np.testing.assert_allclose(machine.weights().W, before + 1)
     assert all(type(a) is np.ndarray for a in machine.weights().arrays().values())
+
+
+def test_layers_that_only_compute_take_no_copy_of_the_callers_values():
+    weights = exact.tiny(dtype=np.float32)
+    (machine,) = Layers((weights,), get_backend("numpy")).machines
+    before = {name: a.copy() for name, a in weights.arrays().items()}
+    for param, value in zip(machine.params, (weights.W, weights.vbias, weights.hbias), strict=True):
+        assert np.shares_memory(param, value)
+    v = np.ones((3, weights.n_visible), np.float32)
+    machine.mean_visible(machine.mean_hidden(v))
+    for name, array in weights.arrays().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_weights_keep_what_is_not_learned(bk):

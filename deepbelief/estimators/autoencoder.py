@@ -356,7 +356,7 @@ class DeepAutoencoder(
         if codes.shape[1] != self.stack_.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the code layer has {self.stack_.sizes[-1]} units")
         decoder = self._layers()[len(self.stack_) :]
-        network = Network(decoder, self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
+        network = Network(decoder, self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk, fixed=True)
         out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
         for start, stop, _, output in outputs(network, as_source(codes)):
             out[start:stop] = self._head.predict(bk.to_numpy(output))

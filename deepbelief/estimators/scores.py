@@ -54,7 +54,7 @@ class ScoredMixin(LayerReconstructionMixin):
         ndarray of shape (n_rows,)
         """
         source, bk = self._rows_of(X, fill=False)
-        machine = Machine(self.weights_, bk)
+        machine = Machine(self.weights_, bk, fixed=True)
         rows = Rows(entering(source, self.weights_, OF_DENSITIES), bk, machine.dtype)
         parts = [bk.to_numpy(-marginal_log_p(machine, block)) for _, _, block in rows.blocks(BLOCK_ROWS)]
         return np.concatenate(parts)

@@ -99,7 +99,7 @@ class FineTunedMixin:
         return [Layer(W, b, activation) for W, b, activation in each]
 
     def _as_network(self, bk: Backend) -> Network:
-        return Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk)
+        return Network(self._layers(), self.coefs_[-1], self.intercepts_[-1], self._head.loss, bk, fixed=True)
 
     def _get_state(self) -> FittedState:
         arrays = {f"coef_{i}": c for i, c in enumerate(self.coefs_)}

@@ -18,6 +18,7 @@ OF_NETWORKS = 1.0
 OF_DENSITIES = 0.1
 """The same where a score says how typical rows are: a value far outside must not be taken for a typical one."""
 BLOCK_ROWS = 1024  # that are looked at together
+INFINITY = np.full(1, np.inf)
 
 
 def scaled(source: RowSource, weights: Weights) -> RowSource:
@@ -105,9 +106,12 @@ def entering(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSou
 def entering_as(source: RowSource, unit: Unit, mean: Any, scale: Any, beyond: float = 0.0) -> RowSource:
     """Return rows as they enter units of this type by this map (None: as they are), checked as they are read."""
     rows = source if mean is None else ScaledSource(source, mean, scale)
-    if unit.admits(np.full(1, -np.inf), np.full(1, np.inf)):
-        return rows
-    return EnteringSource(source, rows, unit, beyond)
+    return rows if _admits_all(unit) else EnteringSource(source, rows, unit, beyond)
+
+
+def _admits_all(unit: Unit) -> bool:
+    """Tell whether units of this type take any number."""
+    return unit.admits(-INFINITY, INFINITY)
 
 
 def check_values(rows: FloatArray, weights: Weights, beyond: float = 0.0) -> None:
