@@ -63,7 +63,7 @@ def _label_hint(have: list[str], wanted: list[str], data: DataSet) -> str:
 
 
 def _note(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=3)
+    warnings.warn(DataWarning(message, symptom="column-names"), stacklevel=3)
 
 
 def label_record(data: DataSet, labels: str | None) -> str | None:

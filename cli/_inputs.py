@@ -293,11 +293,8 @@ def _open(model: Model, spec: str, where: Metadata) -> DataSet:
     data = matched(model, spec, data)
     statistics = column_statistics(data.rows)  # refuses values that are not finite
     if model.scale == "255" and float(statistics.max.max()) < 1.5:
-        warnings.warn(
-            f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255",
-            DataWarning,
-            stacklevel=2,
-        )
+        message = f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255"
+        warnings.warn(DataWarning(message, symptom="other-units"), stacklevel=2)
     return data
 
 

@@ -2,7 +2,8 @@
 
 Every class is a `DeepBeliefError` and also the built-in that fits, so that both
 ``except DeepBeliefError`` and ``except ValueError`` do what a caller expects.
-Messages are one line: what was given, what is allowed, what to do.
+Messages are one line: what was given, what is allowed, what to do. The field ``symptom`` names the row of the page
+*Diagnose a run* that says more: warnings show it behind their message, errors as a note below the traceback.
 """
 
 import difflib
@@ -10,6 +11,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from deepbelief import documentation
 
 MAX_MESSAGE = 1000  # characters of a message; values from files and callers may be of any length
 
@@ -50,6 +53,7 @@ class Structured(Exception):
     setting: str | None = None
     settings: tuple[str, ...] = ()
     value: Any = None
+    symptom: str = ""
 
     def __init__(self, message: object = "", **fields: Any) -> None:
         unknown_names = [name for name in fields if not hasattr(type(self), name)]
@@ -57,20 +61,32 @@ class Structured(Exception):
             raise TypeError(f"{type(self).__name__} has no field {unknown_names[0]!r}")
         self.template = str(message)
         vars(self).update(fields)
-        Exception.__init__(self, self.spelled(str))
+        Exception.__init__(self, Structured.spelled(self, str))
 
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """Return the message with its settings under the names that `name_of` gives them."""
         text = spelled(self.template, self.settings, name_of)
         return one_line(text if self.setting is None else text.replace("{setting}", name_of(self.setting)))
 
+    @property
+    def link(self) -> str:
+        """Where the documentation says more: an address, or the name of a row; empty if nowhere."""
+        return documentation.row(self.symptom) if self.symptom else ""
+
 
 class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
 
+    def __init__(self, message: object = "", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        if self.symptom:
+            self.add_note(f"See {self.link}")
+
 
 class BackendError(DeepBeliefError, RuntimeError):
     """A backend is unknown, not installed, or has no device."""
+
+    symptom = "no-device"
 
 
 class DataError(DeepBeliefError, ValueError):
@@ -83,12 +99,15 @@ class DataError(DeepBeliefError, ValueError):
 class ClassesError(DataError):
     """Targets with other classes than those that a model was fitted to."""
 
+    symptom = "other-classes"
     expected: str | None = None
     given: str | None = None
 
 
 class GreyLevelError(DataError):
     """Rows of Bernoulli units with values other than 0 and 1, which have no likelihood."""
+
+    symptom = "grey-levels"
 
 
 class SettingError(DeepBeliefError, ValueError):
@@ -98,10 +117,13 @@ class SettingError(DeepBeliefError, ValueError):
 class FileFormatError(DeepBeliefError, ValueError):
     """A model file that is damaged, hostile, foreign, or too new."""
 
+    symptom = "file-refused"
+
 
 class DivergenceError(DeepBeliefError, ArithmeticError):
     """Training diverged and there is no good epoch to fall back on; ``setting`` is its learning rate."""
 
+    symptom = "diverged"
     layer: int | None = None
     epoch: int | None = None
 
@@ -109,9 +131,13 @@ class DivergenceError(DeepBeliefError, ArithmeticError):
 class ClusterError(DeepBeliefError, RuntimeError):
     """A cluster that cannot be reached, or whose workers cannot be used or are lost."""
 
+    symptom = "cluster-lost"
+
 
 class MissingExtraError(DeepBeliefError, ImportError):
     """A library that only some functions need is not installed."""
+
+    symptom = "missing-extra"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -134,31 +160,51 @@ class Interrupted(KeyboardInterrupt):
 class DeepBeliefWarning(Structured, UserWarning):
     """Base of all warnings given on purpose."""
 
+    def spelled(self, name_of: Callable[[str], str]) -> str:
+        """Return the message with its settings under the names that `name_of` gives them, and its symptom."""
+        text = super().spelled(name_of)
+        return f"{text} [{self.link}]" if self.symptom else text
+
+    def __str__(self) -> str:
+        """Return the message and its symptom."""
+        return self.spelled(str)
+
 
 class DivergenceWarning(DeepBeliefWarning):
     """Training diverged; the weights of the last good epoch were kept. ``error`` has the fields."""
 
+    symptom = "diverged"
     error: DivergenceError | None = None
 
 
 class SizingWarning(DeepBeliefWarning):
     """Layer sizes that the sizing guidance advises against."""
 
+    symptom = "sizes"
+
 
 class PrecisionWarning(DeepBeliefWarning):
     """Matrix products are made in another precision than was asked for."""
+
+    symptom = "precision"
 
 
 class CheckpointWarning(DeepBeliefWarning):
     """A checkpoint that could not be written, or is not quite what it should be."""
 
+    symptom = "checkpoint"
+
 
 class LogWarning(DeepBeliefWarning):
     """A log or event file that cannot be written; training continues."""
 
+    symptom = "no-log"
+
 
 class TrainingWarning(DeepBeliefWarning):
     """Training that ended without having learned anything, or worse than a simple model."""
+
+    symptom = "learned-nothing"
 
 
 class ExtensionWarning(DeepBeliefWarning):
@@ -167,6 +213,8 @@ class ExtensionWarning(DeepBeliefWarning):
 
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
+
+    symptom = "data-in-doubt"
 
 
 def check_members(what: str, given: object, protocol: type, allowed: Iterable[str]) -> None:

@@ -125,12 +125,11 @@ def _warn_of_codes(statistics: ColumnStatistics, dtype: Any) -> None:
     if not same and any((ends != np.rint(ends)).any() for ends in (low, high)):
         return  # standardised on purpose
     values = f"the two values {low[0]:g} and {high[0]:g}" if same else "two values each"
-    warnings.warn(
+    message = (
         f"all columns hold {values}: as real values they get Gaussian units, and likelihoods are densities; "
-        "scale='minmax' (--scale minmax) maps them to 0 and 1",
-        DataWarning,
-        stacklevel=user_level(),
+        "scale='minmax' (--scale minmax) maps them to 0 and 1"
     )
+    warnings.warn(DataWarning(message, symptom="two-values"), stacklevel=user_level())
 
 
 def check_binary(

@@ -1,5 +1,7 @@
 """The documentation's pages: their Python runs, their links lead somewhere, and every name they document exists."""
 
+import ast
+import pickle
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from tables import case_by_case
 
+from deepbelief import errors
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.sources import FORMATS
 
@@ -85,3 +88,56 @@ def test_commands_on_a_page_exist(name):
             for line in re.findall(rf"^\$? ?deepbelief {command} (.*)$", block, re.M):
                 for option in re.findall(r"(?<=\s)--[a-z-]+", " " + line.split("#")[0]):
                     assert option in options | {"--help"}, f"{name}: deepbelief {command} {option}"
+
+
+ROWS = DOCS / "settings" / "diagnose.md"
+
+
+def anchors() -> list[str]:
+    """Return the names of the rows of *Diagnose a run*."""
+    return re.findall(r'^\| <a id="([a-z-]+)"></a>`\1`: ', ROWS.read_text(encoding="utf-8"), re.M)
+
+
+def named_symptoms(source: str) -> list[str]:
+    """Return the symptoms that a module names, and an empty one for each warning of the package without any."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "symptom":
+            found.append(ast.literal_eval(node.value))
+        if not isinstance(node, ast.Call):
+            continue
+        found += [k.value.value for k in node.keywords if k.arg == "symptom" and isinstance(k.value, ast.Constant)]
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        bare = called == "warn" and any(getattr(a, "id", "") == "DeepBeliefWarning" for a in node.args)
+        if bare or (called == "DeepBeliefWarning" and not any(k.arg == "symptom" for k in node.keywords)):
+            found.append("")
+    return found
+
+
+def test_every_warning_and_error_with_advice_has_a_row_in_diagnose():
+    rows = anchors()
+    assert len(rows) == len(set(rows)) > 30
+    assert ROWS.read_text(encoding="utf-8").count("<a id=") == len(rows)
+    files = [*(ROOT / "deepbelief").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
+    named = {(str(path.relative_to(ROOT)), s) for path in files for s in named_symptoms(path.read_text("utf-8"))}
+    assert {pair for pair in named if pair[1] not in rows} == set()
+
+
+def test_every_class_of_warnings_has_a_row():
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.DeepBeliefWarning)]
+    assert [k.__name__ for k in kinds if k.symptom not in anchors()] == ["DeepBeliefWarning"]
+
+
+def test_warnings_and_errors_point_to_their_row(monkeypatch):
+    for address, pointer in (
+        ("", "Diagnose a run: sizes"),
+        ("https://a.b", "https://a.b/settings/diagnose.html#sizes"),
+    ):
+        monkeypatch.setattr("deepbelief.documentation.site", lambda address=address: address)
+        warning = pickle.loads(pickle.dumps(errors.SizingWarning("{setting} is 3", setting="n_iter")))
+        assert str(warning) == f"n_iter is 3 [{pointer}]"
+        assert warning.spelled(lambda _: "--epochs") == f"--epochs is 3 [{pointer}]"
+        error = errors.SettingError("n_iter is 3", symptom="sizes")
+        assert (str(error), error.__notes__) == ("n_iter is 3", [f"See {pointer}"])
+    assert str(errors.DeepBeliefWarning("plain")) == "plain"
+    assert not hasattr(errors.DataError("plain"), "__notes__")

@@ -10,10 +10,11 @@ from unittest import SkipTest
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, check_cv, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
@@ -599,3 +600,32 @@ class OnlyValues:
 def test_an_incomplete_strategy_is_refused_with_what_is_missing(settings, missing):
     with pytest.raises(SettingError, match=missing):
         DBNClassifier((4,), **settings).fit(np.eye(6), [0, 1] * 3)
+
+
+@EACH
+def test_the_html_view_links_to_the_page_of_the_estimator(estimator, bits, monkeypatch):
+    monkeypatch.setattr("deepbelief.documentation.site", lambda: "")
+    assert clone(estimator)._get_doc_link() == ""  # the metadata of the package name no site
+    monkeypatch.setattr("deepbelief.documentation.site", lambda: "https://docs.test")
+    address = f"https://docs.test/api/generated/deepbelief.{type(estimator).__name__}.html"
+    assert clone(estimator)._get_doc_link() == address
+    assert address in clone(estimator)._repr_html_()
+
+
+@case_by_case("cls", [DBNClassifier, DBNRegressor])
+def test_sample_weights_are_routed_through_pipelines_and_cross_validation(cls, bits):
+    X, y = bits[0][:60], bits[0][:60, 0].astype(int)
+    weight = np.where(y == 1, 5.0, 0.1)
+    model = cls((4,), rbm=RBM(n_iter=1), max_iter=3, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        asking = clone(model).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        features = RBM(5, n_iter=1, random_state=0)
+        pipeline = make_pipeline(features, asking).fit(X, y, sample_weight=weight)
+        scores = cross_validate(asking, X, y, cv=2, params={"sample_weight": weight}, return_estimator=True)
+        unweighted = make_pipeline(features, clone(model)).fit(X, y)
+    direct = clone(model).fit(clone(features).fit_transform(X), y, sample_weight=weight)
+    np.testing.assert_array_equal(pipeline[-1].predict(features.transform(X)), direct.predict(features.transform(X)))
+    assert (unweighted[-1].coefs_[-1] != direct.coefs_[-1]).any()
+    first = next(iter(check_cv(2, y, classifier=cls is DBNClassifier).split(X, y)))[0]
+    again = clone(model).fit(X[first], y[first], sample_weight=weight[first])
+    np.testing.assert_array_equal(scores["estimator"][0].coefs_[-1], again.coefs_[-1])

@@ -16,10 +16,14 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier
+from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
 from deepbelief.errors import DataError, MissingExtraError, SettingError
 from deepbelief.plotting import (
     QUANTITIES,
+    RateSweepDisplay,
+    ReconstructionDisplay,
+    TrainingDisplay,
+    WeightsDisplay,
     plot_hidden_probabilities,
     plot_learning_curves,
     plot_receptive_fields,
@@ -574,3 +578,32 @@ def test_weights_that_no_training_makes_are_drawn_somehow():
 
 def test_every_quantity_has_a_label():
     assert all(quantity.label for quantity in QUANTITIES.values())
+
+
+def test_displays_keep_what_they_draw_and_draw_it_again(X):
+    rbm = RBM(9, n_iter=3, random_state=0).fit(X)
+    sweep = learning_rate_sweep(RBM(4, n_iter=2, random_state=0), X, rates=[0.1, 0.001])
+    drawn = {
+        TrainingDisplay: TrainingDisplay.from_estimator(rbm),
+        WeightsDisplay: WeightsDisplay.from_estimator(rbm, n=4),
+        ReconstructionDisplay: ReconstructionDisplay.from_estimator(rbm, X, n=3),
+        RateSweepDisplay: RateSweepDisplay(sweep).plot(),
+    }
+    for kind, display in drawn.items():
+        assert type(display) is kind
+        first = display.ax_
+        ax = Figure().subplots()
+        assert display.plot(ax=ax) is display
+        assert (display.ax_, display.figure_) == (ax, ax.figure)
+        assert first is not ax
+        assert len(ax.lines) + len(ax.images) + len(ax.collections) > 0
+    np.testing.assert_allclose(
+        drawn[TrainingDisplay].ax_.lines[0].get_ydata(), [r["reconstruction_error"] for r in rbm.history_]
+    )
+    places = np.concatenate([dots.get_offsets() for dots in drawn[RateSweepDisplay].ax_.collections])
+    np.testing.assert_allclose(sorted(places[:, 1]), sorted(row.score for row in sweep.rows))
+
+
+def test_a_display_needs_a_fitted_estimator():
+    with pytest.raises(SettingError, match="`estimator` must be fitted, got RBM without history_"):
+        TrainingDisplay.from_estimator(RBM())

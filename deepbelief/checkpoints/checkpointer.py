@@ -142,7 +142,8 @@ class FileCheckpointer(Checkpointer):
         ):
             lines = differences(was, now)
             if lines:
-                return error(f"{self._path} is of a run with other {what}: {'; '.join(lines)}; {start_anew}")
+                message = f"{self._path} is of a run with other {what}: {'; '.join(lines)}; {start_anew}"
+                return error(message, symptom="other-run")
         return None
 
     def found(self, stage: str) -> ResumePoint | None:

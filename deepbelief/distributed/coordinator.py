@@ -204,11 +204,10 @@ class Coordinator:
                 del self.workers[number]
                 self._left.add(address)
                 reason = brief(error)
-                warnings.warn(
-                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({reason})",
-                    DeepBeliefWarning,
-                    stacklevel=2,
+                message = (
+                    f"part {number + 1} of the rows is left out from here on: {address} could not take it ({reason})"
                 )
+                warnings.warn(DeepBeliefWarning(message, symptom="worker-lost"), stacklevel=2)
             else:
                 joined[number] = asked
         return joined

@@ -12,6 +12,7 @@ from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
 from deepbelief.estimators.base import is_source
 from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.stored_columns import columns_from_file, finite, plain_columns
@@ -35,7 +36,7 @@ LEAST_ERROR = 0.01  # smallest mean squared error that a column's errors are div
 FENCE = 3.0  # robust standard deviations below the median of the scores: contamination="auto"
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     """Outlier detector on tables as they are: numbers of any scale, categories and missing values.
 
     By default a row's score is the sum of three standardised scores, none of which needs scaled columns: the free

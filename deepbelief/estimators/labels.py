@@ -189,7 +189,7 @@ def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes"
     doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]
     doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, classes)) else []
     for doubt in doubts:
-        warnings.warn(doubt, DataWarning, stacklevel=user_level())
+        warnings.warn(DataWarning(doubt, symptom="labels-in-doubt"), stacklevel=user_level())
 
 
 def _column_names(y: Array) -> list[str]:

@@ -108,7 +108,8 @@ def check_against_pca(autoencoder: Any, output: Array, rows: Array, first: Weigh
         _warn(
             f"the squared error of reconstructions, {own:.4g} per row, is {ratio:.2g} times that of PCA with "
             f"{n_code} components. Try {advice}rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger "
-            "max_iter; scale the columns first where those of large values weigh too much."
+            "max_iter; scale the columns first where those of large values weigh too much.",
+            "worse-than-pca",
         )
 
 
@@ -121,8 +122,8 @@ def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
     return own / least if least > 0 and own > SMALL_ERROR * variances.sum() else 0.0, own
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, TrainingWarning, stacklevel=user_level())
+def _warn(message: str, symptom: str = "learned-nothing") -> None:
+    warnings.warn(TrainingWarning(message, symptom=symptom), stacklevel=user_level())
 
 
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:
@@ -146,9 +147,8 @@ def check_units(first: Weights, statistics: ColumnStatistics) -> None:
         told = f"their mean is {ratio:.3g} times that"
     if 1 / MAX_RATIO <= ratio <= MAX_RATIO and shift <= MAX_SHIFT:
         return
-    warnings.warn(
+    message = (
         f"the rows are in other units than those of the pretrained stack: {told} of the rows that it was trained on. "
-        "Scale these rows as those were, or pretrain on these",
-        DataWarning,
-        stacklevel=user_level(),
+        "Scale these rows as those were, or pretrain on these"
     )
+    warnings.warn(DataWarning(message, symptom="other-units"), stacklevel=user_level())

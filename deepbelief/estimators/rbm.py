@@ -15,6 +15,7 @@ from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile,
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import check_backend, check_rows, on_device, pretrain_on, rbm_settings, warn_diverged
+from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin
@@ -41,7 +42,15 @@ from deepbelief.units import Unit, named_unit
 
 
 @documented(MACHINE, EXECUTION)
-class RBM(WeightsMixin, ScoredMixin, GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RBM(
+    WeightsMixin,
+    ScoredMixin,
+    GenerativeMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    DocumentationLinkMixin,
+    BaseEstimator,
+):
     """Restricted Boltzmann machine, a drop-in for `sklearn.neural_network.BernoulliRBM`.
 
     Parameters

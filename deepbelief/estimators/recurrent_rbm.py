@@ -13,6 +13,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
 from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
+from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.run_fingerprint import describe_run
@@ -44,7 +45,7 @@ from deepbelief.units import Unit, get_unit, named_unit
 
 
 @documented(RECURRENT, EXECUTION)
-class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, BaseEstimator):
+class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, DocumentationLinkMixin, BaseEstimator):
     """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
 
     Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.

@@ -130,12 +130,11 @@ def _fitted_schema(estimator: Any, X: Any) -> Schema | None:
     schema = Schema.fit(X, columns)
     told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
     if told:
-        warnings.warn(
+        message = (
             f"left out of the model: {'; '.join(f'{c.name!r} ({c.reason})' for c in told)}; "
-            "`columns` says what a column is to be taken for",
-            DataWarning,
-            stacklevel=user_level(),
+            "`columns` says what a column is to be taken for"
         )
+        warnings.warn(DataWarning(message, symptom="dropped-columns"), stacklevel=user_level())
     return schema
 
 

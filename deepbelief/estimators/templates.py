@@ -5,9 +5,10 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 
 from deepbelief.errors import SettingError
+from deepbelief.estimators.doc_links import DocumentationLinkMixin
 
 
-class TemplatedEstimator(BaseEstimator):
+class TemplatedEstimator(DocumentationLinkMixin, BaseEstimator):
     """Base of estimators with a template ``rbm``, which must be there before its parameters are set."""
 
     def set_params(self, **params: Any) -> Self:

@@ -341,12 +341,11 @@ def _checked(found: AISEstimate, log_weights: Float64Array) -> AISEstimate:
     error = math.hypot(_relative_error(found.log_weights), _relative_error(log_weights))
     if other.log_z <= found.log_z + 3 * error:
         return found
-    warnings.warn(
+    message = (
         f"annealing missed a mode of the model: from one start it finds log Z = {found.log_z:.2f}, from another "
-        f"{other.log_z:.2f}, which is taken. Use more betas, or exact_log_z where one side has few units.",
-        DeepBeliefWarning,
-        stacklevel=3,
+        f"{other.log_z:.2f}, which is taken. Use more betas, or exact_log_z where one side has few units."
     )
+    warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(other, low=min(found.low, other.low), high=max(found.high, other.high), agrees=False)
 
 
@@ -364,9 +363,6 @@ def _estimate(log_weights: Float64Array, *, sign: int, exact_start: bool = True)
     low, high = sorted(sign * (top + end) for end in ends)
     effective = float(w.sum() ** 2 / np.square(w).sum())
     if effective < LEAST_EFFECTIVE * n:
-        warnings.warn(
-            f"{n} runs of annealing are worth {effective:.1f}: a few of them carry the estimate; use more betas",
-            DeepBeliefWarning,
-            stacklevel=3,
-        )
+        message = f"{n} runs of annealing are worth {effective:.1f}: a few of them carry the estimate; use more betas"
+        warnings.warn(DeepBeliefWarning(message, symptom="few-effective-runs"), stacklevel=3)
     return AISEstimate(sign * (top + math.log(mean)), low, high, effective, log_weights, exact_start)

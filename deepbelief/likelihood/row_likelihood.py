@@ -209,12 +209,11 @@ def _at_least(log_z: Estimate, source: RowSource, log_p: Float64Array) -> Estima
     known = float(np.logaddexp.reduce(list(different.values())))
     if known <= log_z.high:
         return log_z
-    warnings.warn(
+    message = (
         f"the estimate missed a mode of the model: by its log Z = {log_z.log_z:.2f} these {len(different)} different "
-        f"rows have a probability above 1; log Z is at least {known:.2f}, which is taken",
-        DeepBeliefWarning,
-        stacklevel=3,
+        f"rows have a probability above 1; log Z is at least {known:.2f}, which is taken"
     )
+    warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(log_z, log_z=known, high=known, agrees=False)
 
 

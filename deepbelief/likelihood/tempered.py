@@ -125,12 +125,11 @@ def ladder_log_z(
     if other is not None:
         found = _checked(found, _along(machine, other, n, least, bk.rng(stream(seed, "ladder from another base"))))
     if not found.met:
-        warnings.warn(
+        message = (
             f"the chains of a ladder of {len(found.betas)} machines have not met within {MAX_SWEEPS} sweeps: log Z "
-            "may miss a mode of the model; compare with ais_log_z",
-            DeepBeliefWarning,
-            stacklevel=2,
+            "may miss a mode of the model; compare with ais_log_z"
         )
+        warnings.warn(DeepBeliefWarning(message, symptom="ladder-not-met"), stacklevel=2)
     return found
 
 
@@ -158,12 +157,11 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
     if first.low <= second.high and second.low <= first.high:
         return first
     larger = max(first, second, key=lambda each: each.log_z)
-    warnings.warn(
+    message = (
         f"a ladder missed a mode of the model: from one start it finds log Z = {first.log_z:.2f}, from another "
-        f"{second.log_z:.2f}; the larger is taken. Use exact_log_z where one side has few units.",
-        DeepBeliefWarning,
-        stacklevel=3,
+        f"{second.log_z:.2f}; the larger is taken. Use exact_log_z where one side has few units."
     )
+    warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(larger, low=min(first.low, second.low), high=max(first.high, second.high), agrees=False)
 
 
@@ -242,10 +240,9 @@ def check_agreement(first: AISEstimate | LadderEstimate, second: AISEstimate | L
     """
     agree = first.low <= second.high and second.low <= first.high
     if not agree:
-        warnings.warn(
+        message = (
             f"two estimates disagree by {math.fabs(first.log_z - second.log_z):.2f} nats: {first}; {second}. Quote "
-            "neither before more betas, or more runs and sweeps, bring them together.",
-            DeepBeliefWarning,
-            stacklevel=2,
+            "neither before more betas, or more runs and sweeps, bring them together."
         )
+        warnings.warn(DeepBeliefWarning(message, symptom="estimates-disagree"), stacklevel=2)
     return agree

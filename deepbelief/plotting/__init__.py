@@ -4,12 +4,22 @@ Every function draws on the matplotlib axes that it is given, or on new ones in 
 None of them knows pyplot: nothing is shown, nothing global changes, no display is needed. ``ax.figure.savefig(path)``
 writes a picture.
 
+`TrainingDisplay`, `WeightsDisplay`, `ReconstructionDisplay` and `RateSweepDisplay` draw the same in scikit-learn's
+manner: ``from_estimator`` computes and draws, the result keeps the numbers.
+
 Models are fitted estimators or a `Stack`. Where layers must be gone through downwards (reconstructions, samples), a
 fine-tuned classifier is represented by the layers it had before, ``pretrained_stack_``.
 """
 
 from deepbelief.plotting.axes import check_matplotlib, to_png
 from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves
+from deepbelief.plotting.displays import (
+    Display,
+    RateSweepDisplay,
+    ReconstructionDisplay,
+    TrainingDisplay,
+    WeightsDisplay,
+)
 from deepbelief.plotting.images import (
     plot_hidden_probabilities,
     plot_reconstructions,
@@ -21,6 +31,11 @@ from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histo
 
 __all__ = [
     "QUANTITIES",
+    "Display",
+    "RateSweepDisplay",
+    "ReconstructionDisplay",
+    "TrainingDisplay",
+    "WeightsDisplay",
     "check_matplotlib",
     "plot_hidden_probabilities",
     "plot_learning_curves",

@@ -72,12 +72,11 @@ class EnteringSource:
         if far is not None:
             self._refuse(far, int(numbers[far.row]))
         row = int(numbers[found.row])
-        warnings.warn(
+        message = (
             f"row {row}, column {found.column} (both counted from 0) is {self._value(row, found.column):g}, slightly "
-            f"outside the range of the training rows; such values are clipped ({self.unit.domain})",
-            DataWarning,
-            stacklevel=user_level(),
+            f"outside the range of the training rows; such values are clipped ({self.unit.domain})"
         )
+        warnings.warn(DataWarning(message, symptom="out-of-range"), stacklevel=user_level())
         block = block.copy() if out is None else out  # without `out` it may be a view of the data
         self.unit.clip(block)
         return block

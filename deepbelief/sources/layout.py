@@ -164,12 +164,11 @@ def _is_header(path: Path, first: list[str], second: list[str] | None, label: in
         return second is not None and len(second) == len(first) and _over_numbers(first, second, label)
     if len(first) < MIN_COUNTED:
         return False
-    warnings.warn(
+    message = (
         f"{path}: the first line counts from 0 to {len(first) - 1} and is taken for a header of column numbers; "
-        "put another header above it if it is a row",
-        DataWarning,
-        stacklevel=2,
+        "put another header above it if it is a row"
     )
+    warnings.warn(DataWarning(message, symptom="columns-in-doubt"), stacklevel=2)
     return True
 
 
@@ -197,12 +196,11 @@ def _index_column(path: Path, header: list[str], second: list[str] | None, label
     if not below or (number_in(below) is not None and not _COUNT.fullmatch(below)):
         return None
     name = f"column 1 ({header[0]!r})" if header[0] else "column 1 has no name: it"
-    warnings.warn(
+    message = (
         f"{path}: {name} is taken for the index that pandas writes, and left out; "
-        "give the column a name to use it, or write the file with index=False",
-        DataWarning,
-        stacklevel=2,
+        "give the column a name to use it, or write the file with index=False"
     )
+    warnings.warn(DataWarning(message, symptom="columns-in-doubt"), stacklevel=2)
     return 0
 
 

@@ -60,4 +60,4 @@ def _only_whole(values: FloatArray) -> bool:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=4)
+    warnings.warn(DataWarning(message, symptom="columns-in-doubt"), stacklevel=4)
