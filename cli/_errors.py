@@ -76,8 +76,7 @@ def _message(error: BaseException) -> str:
     if isinstance(error, DivergenceWarning) and error.error is not None:  # nothing is kept here
         error = error.error
     text = error.spelled(option_of) if isinstance(error, Structured) else str(error)
-    text = f"{text}; nothing was written" if isinstance(error, DivergenceError) else text
-    return f"{text} [{error.link}]" if isinstance(error, DeepBeliefError) and error.symptom else text
+    return f"{text} [{error.link}]; nothing was written" if isinstance(error, DivergenceError) else text
 
 
 def option_of(setting: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import snowballstemmer
 
-FOLDERS = {"start": 6, "howto": 6, "settings": 6, "reference": 4, "commands": 2}
+FOLDERS = {"start": 12, "howto": 12, "settings": 12, "reference": 10, "commands": 2}
 GENERATED = ("reference/changelog", "reference/measured", "settings/advice", "settings/questions")
 SCORES = {"title": 15, "partial title": 7, "term": 5, "partial term": 2}
 
@@ -47,7 +47,7 @@ QUESTIONS = {
     "multi-label classification": "howto/targets",
     "regression": "howto/targets",
     "sparse matrix": "howto/data_formats",
-    "polars": "howto/data_formats",
+    "polars": "howto/tables",
     "torch tensor": "howto/data_formats",
     "export weights to pytorch": "howto/export",
     "onnx": "howto/export",
@@ -62,7 +62,7 @@ QUESTIONS = {
     "same results every time": "howto/reproduce",
     "random seed": "howto/reproduce",
     "plot the weights": "howto/watch",
-    "tensorboard": "howto/watch",
+    "tensorboard": "api/generated/deepbelief.tensorboard.TensorBoard",
     "progress bar": "howto/watch",
     "custom unit type": "howto/extend",
     "write my own loss function": "howto/extend",
@@ -73,6 +73,8 @@ QUESTIONS = {
     "is it safe to load a model file": "howto/share",
     "backwards compatibility": "reference/versions",
     "deprecation policy": "reference/versions",
+    "RBMClassifier": "api/generated/deepbelief.RBMClassifier",
+    "learning_rate_sweep": "api/generated/deepbelief.learning_rate_sweep",
     "deepbelief sweep": "commands/sweep",
     "file format": "reference/file_format",
 }
@@ -137,7 +139,7 @@ class Search:
                 about = f"{prefix} {name} {kind_name} {title}".lower()
                 for word in asked:
                     if word in full and all(other in about for other in asked):
-                        score = 11 if word in (full, last) else 6 if word in last else 0
+                        score = 25 if word in (full, last) else 6 if word in last else 0
                         found.append((page, f"{prefix}.{name}", score + {0: 15, 1: 5, 2: -5}.get(priority, 0)))
         return found
 

@@ -1,7 +1,7 @@
 // How the site's search ranks pages: guides before generated pages, and pages named by words of the query first.
 // docs/check_search.py computes the same.
 var Scorer = {
-  objNameMatch: 11,
+  objNameMatch: 25,
   objPartialMatch: 6,
   objPrio: { 0: 15, 1: 5, 2: -5 },
   objPrioDefault: 0,
@@ -9,7 +9,7 @@ var Scorer = {
   partialTitle: 7,
   term: 5,
   partialTerm: 2,
-  folders: { start: 6, howto: 6, settings: 6, reference: 4, commands: 2, gallery: 0, api: 0 },
+  folders: { start: 12, howto: 12, settings: 12, reference: 10, commands: 2, gallery: 0, api: 0 },
   generated: ["reference/changelog", "reference/measured", "settings/advice", "settings/questions"],
   score: ([docname, title, anchor, description, score]) => {
     const query = (new URLSearchParams(window.location.search).get("q") || "").toLowerCase();

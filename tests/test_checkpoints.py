@@ -536,7 +536,8 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
         warnings.simplefilter("always")
         went_on = make(checkpoint=file).fit(ROWS)
     assert [str(w.message) for w in told if w.category is CheckpointWarning] == [
-        f"no checkpoint: cannot write {file.path}: No space left on device; the old file is unchanged; training goes on"
+        f"no checkpoint: cannot write {file.path}: No space left on device; the old file is unchanged; "
+        "training goes on [Diagnose a run: checkpoint]"
     ]
     assert_same(went_on, make().fit(ROWS))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

@@ -344,7 +344,9 @@ def test_a_log_that_cannot_be_written_is_told_once(tmp_path, command, monkeypatc
     monkeypatch.setattr(LogReporter, "_write", lambda self, file, line: real(self, Full(file, next(room)), line))
     told = good(*words, "--out", "m.h5", "--log", "m.log", "--quiet", "--epochs", "2" if command == "pretrain" else "4")
     warned = [line for line in told.stderr.splitlines() if line.startswith("Warning")]
-    assert warned == ["Warning: no log: cannot write m.log: No space left on device; training continues"]
+    assert warned == [
+        "Warning: no log: cannot write m.log: No space left on device; training continues [Diagnose a run: no-log]"
+    ]
     written = [json.loads(line) for line in Path("m.log").read_text().splitlines()]
     assert [line["epoch"] for line in written] == ([1, 2] if command == "pretrain" else [3, 4])
 
@@ -385,7 +387,7 @@ def test_a_run_that_diverges(tmp_path, command):
     line = bad(*words, "--out", "model.h5", "--force")
     assert "diverged in epoch" in line
     assert "try --learning-rate=" in line
-    assert line.endswith("nothing was written")
+    assert line.endswith(" [Diagnose a run: diverged]; nothing was written")
     assert snapshot(tmp_path) == before
 
 

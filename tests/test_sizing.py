@@ -29,7 +29,7 @@ def only_advice(*args, **kwargs):
     with pytest.warns(SizingWarning) as record:
         advice = check_layer_sizes(*args, **kwargs)
     assert len(advice) == len(record) == 1
-    assert str(record[0].message) == advice[0]
+    assert str(record[0].message) == f"{advice[0]} [Diagnose a run: sizes]"
     assert record[0].filename == __file__
     return advice[0]
 
