@@ -14,7 +14,7 @@ def site() -> str:
     except PackageNotFoundError:
         return ""
     named = dict(url.split(", ", 1) for url in urls if ", " in url)
-    return named.get("Documentation", "").rstrip("/")
+    return str(named.get("Documentation", "")).rstrip("/")
 
 
 def page(name: str) -> str:
