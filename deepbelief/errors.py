@@ -210,6 +210,8 @@ class TrainingWarning(DeepBeliefWarning):
 class ExtensionWarning(DeepBeliefWarning):
     """An extension that cannot be imported; it is left out."""
 
+    symptom = "extension"
+
 
 class DataWarning(DeepBeliefWarning):
     """Data that can be used but were perhaps not meant so."""
