@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM, load, save
 from deepbelief.activations import ACTIVATIONS
 from deepbelief.errors import DataError, SettingError
 from deepbelief.export import (
@@ -289,6 +289,12 @@ def test_networks_of_tables_take_the_units_of_the_schema():
 def test_what_is_no_network_is_refused():
     with pytest.raises(SettingError, match="free energies"):
         feedforward(RBMClassifier(4, rbm=RBM(n_iter=1), random_state=0).fit(X, Y))
+    with pytest.raises(SettingError, match="depends on the frames before"):
+        feedforward(RecurrentRBM(2, 2))
+    with pytest.raises(SettingError, match=r"got int: it has no dense layers"):
+        feedforward(3)
+    with pytest.raises(SettingError, match=r"are no predictions\. Use to_torch"):
+        to_mlp(fitted("rbm")[0])
     with pytest.raises(SettingError, match="not fitted"):
         feedforward(DBNClassifier())
     with pytest.raises(SettingError, match="no decoder"):

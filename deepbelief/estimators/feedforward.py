@@ -21,6 +21,10 @@ from deepbelief.typing import Array
 
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
+REASONS = {
+    "AnomalyDetector": "its score is a sum of free energies and errors",
+    "RecurrentRBM": "its output depends on the frames before",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,8 @@ def feedforward(model: Any, part: Part = "auto") -> FeedForward:
         stack = _stack_of(model, kind)
         return _decoder_of(stack) if part == "decoder" else FeedForward(_encoder_layers(stack, "auto"))
     if not isinstance(model, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
-        raise SettingError(f"a {kind} is not a feed-forward network and cannot be exported as one")
+        reason = REASONS.get(kind, "it has no dense layers from the rows to an output")
+        raise SettingError(f"`model` must be a feed-forward network to be exported as one, got {kind}: {reason}")
     if not hasattr(model, "coefs_"):
         raise SettingError(f"this {kind} is not fitted: call fit first")
     if isinstance(model, DeepAutoencoder):

@@ -7,6 +7,7 @@ from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
 
 from deepbelief.errors import SettingError
+from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.feedforward import FeedForward, feedforward
 from deepbelief.estimators.persistence import from_model_file
 from deepbelief.estimators.rbm import RBM
@@ -35,6 +36,11 @@ def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
         fitted on a table with a schema.
     """
     network = feedforward(model)
+    if isinstance(model, (RBM, DBN, Stack)):
+        raise SettingError(
+            f"`model` must be a classifier, a regressor or an autoencoder, got {type(model).__name__}, whose features "
+            "are no predictions. Use to_torch, to_onnx or to_npz; for an RBM of Bernoulli units to_bernoulli_rbm."
+        )
     if network.n_inputs != model.n_features_in_:
         raise SettingError(
             f"the network takes {network.n_inputs} units, which model.schema_.encode makes of a table of "

@@ -25,8 +25,9 @@ class Binomial(UnitType):
     """States 0 to ``n``: the number of ones among ``n`` Bernoulli units with the same input."""
 
     n: int = 16
-    activation = "sigmoid"
+    activation = "binomial"  # no such activation: these units are visible ones
     next_visible = "gaussian"
+    can_be_hidden = False
     reconstruction_loss = "squared_error"
     domain = "binomial units take values from 0 to n"
     rate = 0.01
