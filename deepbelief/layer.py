@@ -73,6 +73,7 @@ class LayerTrainer:
         v = self._rows.batch(start, stop, self.learner.minibatch(stop - start))
         changed = self.parts.has("draw") or self.parts.has("enter") or self._by_number
         self.learner.phases.sparse = None if changed else self._rows.sparse(start, stop)
+        self.learner.phases.weights = self._rows.weights(start, stop)
         self.parts.call("draw", v, rng)
         self.parts.call("enter", v)
         if self._by_number:

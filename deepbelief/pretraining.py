@@ -351,7 +351,7 @@ def visible_above(
         deviation = np.sqrt(communicator.statistics(column_statistics(means)).var)
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     statistics = communicator.statistics(column_statistics(means))
-    column_means, n = statistics.mean, statistics.n
+    column_means, n = statistics.mean, statistics.counts
     if unit.unit_interval:
         column_means = (column_means * n + 1) / (n + 2)
     return unit, None, None, column_means.astype(means.dtype)

@@ -28,7 +28,10 @@ from deepbelief.sources import (
     chunk_rows,
     csr_of,
     fits_on_disk,
+    mean_one,
     underlying,
+    weights_of,
+    with_weights,
 )
 from deepbelief.typing import Array, DeviceArray
 
@@ -248,12 +251,17 @@ class Rows:
         Bytes that rows may take in memory; None: a quarter of what there is.
     own : bool
         Nobody else needs the device array: it may be written to.
+    weights : ndarray of shape (n_rows,), optional
+        Weights of the rows; None: those of the source, if it has any.
     """
 
     def __init__(
-        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, limit: int | None = None, *, own: bool = False
-    ) -> None:
+        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, limit: int | None = None, *, own: bool = False,
+        weights: Array | None = None,
+    ) -> None:  # fmt: skip
         self.bk = bk
+        self.row_weights = weights_of(rows) if weights is None else weights
+        self._row_weights: DeviceArray = None
         self.dtype = np.dtype(dtype)
         self.limit = bk.memory() // SHARE if limit is None else limit
         self.shape = (int(rows.shape[0]), int(rows.shape[1]))
@@ -321,6 +329,14 @@ class Rows:
         """Return the numbers of the rows at these places of the order."""
         return self.bk.asarray(self._order[start:stop]) if self._resident is None else self._order[start:stop]
 
+    def weights(self, start: int, stop: int) -> DeviceArray | None:
+        """Return the weights of the rows at these places of the order, 1 on average over all; None: all are 1."""
+        if self.row_weights is None:
+            return None
+        if self._row_weights is None:
+            self._row_weights = self.bk.asarray(mean_one(self.row_weights), dtype=self.dtype)
+        return self._row_weights[self.bk.asarray(self._order[start:stop])]
+
     def sparse(self, start: int, stop: int) -> SparseRows | None:
         """Return the rows at these places of the order in sparse form; None where dense ones are as fast."""
         rows = self._shuffled
@@ -359,7 +375,7 @@ class Rows:
     def standardised(self, mean: Array, scale: Array) -> "Rows":
         """Return the rows as ``(rows - mean) / scale``; in place where they are the device's own."""
         if self._source is not None:
-            return Rows(ScaledSource(self._source, mean, scale), self.bk, self.dtype, self.limit)
+            return self._of(ScaledSource(self._source, mean, scale))
         self._resident -= self.bk.asarray(mean)
         self._resident /= self.bk.asarray(scale)
         return self
@@ -367,7 +383,7 @@ class Rows:
     def binarized(self, how: str, seed: int, *key: int | str) -> "Rows":
         """Return values in [0, 1] as bits, by a half or by a draw; in place where they are the device's own."""
         if self._source is not None:
-            return Rows(binarized(self._source, how, seed, *key), self.bk, self.dtype, self.limit)
+            return self._of(binarized(self._source, how, seed, *key))
         rng = self.bk.rng(stream(seed, *key))
         for _, _, block in self.blocks():
             if how == "threshold":
@@ -391,14 +407,18 @@ class Rows:
             )
             for start, stop, block in self.blocks(sparse=sparse):
                 out[start:stop] = compute(block)  # rows before this block are not read any more
-            return Rows(out, bk, self.dtype, self.limit, own=True)
+            return self._of(out, own=True)
         if fits_on_disk(n_bytes):
             with contextlib.suppress(OSError):  # others may have filled the disk since
-                return Rows(self._spilled(compute, shape), bk, self.dtype, self.limit)
+                return self._of(self._spilled(compute, shape))
         computed = ComputedSource(
             self.source(), lambda v: bk.to_numpy(compute(bk.asarray(v, dtype=self.dtype))), width, self.dtype
         )
-        return Rows(computed, bk, self.dtype, self.limit)
+        return self._of(computed)
+
+    def _of(self, rows: RowSource | DeviceArray, *, own: bool = False) -> "Rows":
+        """Return what has been made of these rows, which keeps their weights."""
+        return Rows(rows, self.bk, self.dtype, self.limit, own=own, weights=self.row_weights)
 
     def _spilled(self, compute: Callable[[DeviceArray], DeviceArray], shape: tuple[int, int]) -> SpilledSource:
         spilled = SpilledSource(shape, self.dtype)
@@ -408,4 +428,5 @@ class Rows:
 
     def source(self) -> RowSource:
         """Return these rows as a source on the host."""
-        return self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
+        source = self._source if self._source is not None else ArraySource(self.bk.to_numpy(self._resident))
+        return source if self.row_weights is None else with_weights(source, self.row_weights)

@@ -54,8 +54,6 @@ IN_ORDER = "the rows are the frames of a sequence: what is said of one depends o
 def expected_failures(estimator):
     if isinstance(estimator, RecurrentRBM):
         return {f"check_methods_{kind}_invariance": IN_ORDER for kind in ("sample_order", "subset")}
-    if not isinstance(estimator, (DBNClassifier, DBNRegressor)):
-        return {}
     return {f"check_sample_weight_equivalence_on_{kind}_data": STOCHASTIC for kind in ("dense", "sparse")}
 
 

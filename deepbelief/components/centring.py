@@ -39,7 +39,7 @@ class Centring(Component):
     def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
         """Move the running mean of the hidden units."""
         offset = state["offset"]
-        mean = step.machine.bk.xp.mean(h, axis=0, out=step.phases.space("hidden mean", 1, h.shape[1])[0])
+        mean = step.phases.mean(h, step.phases.space("hidden mean", 1, h.shape[1])[0])
         mean *= OFFSET_RATE
         offset *= 1 - OFFSET_RATE
         offset += mean

@@ -49,7 +49,7 @@ class Sparsity(Component):
     def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
         """Move the running means."""
         activity = state["activity"]
-        mean = step.machine.bk.xp.mean(h, axis=0, out=step.phases.space("mean activity", 1, h.shape[1])[0])
+        mean = step.phases.mean(h, step.phases.space("mean activity", 1, h.shape[1])[0])
         mean *= 1 - ACTIVITY_DECAY
         activity *= ACTIVITY_DECAY
         activity += mean

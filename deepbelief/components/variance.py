@@ -78,8 +78,13 @@ class LearnedVariance(Component):
         rest = machine.mean_visible(h, out=space("v_variance", *u.shape))
         xp.subtract(u, rest, out=rest)
         rest *= u
-        grad = xp.sum(rest, axis=0, out=self._gradient(step))
-        grad -= n
+        weights = step.phases.weights
+        if weights is None:
+            grad = xp.sum(rest, axis=0, out=self._gradient(step))
+            grad -= n
+        else:
+            grad = xp.matmul(weights, rest, out=self._gradient(step))
+            grad -= weights.sum()
         grad *= -0.5 / step.batch_size
 
     def _gradient(self, step: TrainingStep) -> DeviceArray:

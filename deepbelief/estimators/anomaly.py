@@ -15,10 +15,12 @@ from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.stored_columns import columns_from_file, finite, plain_columns
 from deepbelief.estimators.tables import check_names
 from deepbelief.fields import Fields
 from deepbelief.seeds import run_seed, stream
+from deepbelief.sources import quantile
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
 from deepbelief.typing import Array
@@ -99,7 +101,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn what usual rows are.
 
         Parameters
@@ -107,6 +109,8 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         X : DataFrame, Table or array-like of shape (n_rows, n_features)
             NaN, None and empty text: missing. Some of the rows may be outliers.
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence.
 
         Returns
         -------
@@ -119,16 +123,17 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         """
         self._settings()
         self._seed = run_seed(self.random_state)
+        X, _, weights = present_rows(X, sample_weight)
         rows = self._checked(X, reset=True)
         if self.estimator is not None:
             model = clone(self.estimator)
             self._check_model(model)
             self.estimator_ = model.set_params(random_state=self._seed, backend=self.backend, verbose=self.verbose)
-            self.estimator_.fit(rows)
+            self.estimator_.fit(rows, **_weights(weights))
         else:
-            self._fit_parts(rows)
+            self._fit_parts(rows, weights)
         scores = self._scores(rows)
-        self.offset_ = self._threshold(scores)
+        self.offset_ = self._threshold(scores, weights)
         return self
 
     def _settings(self) -> None:
@@ -187,19 +192,20 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )  # fmt: skip
 
-    def _fit_parts(self, rows: Any) -> None:
+    def _fit_parts(self, rows: Any, weights: Array | None) -> None:
         """Fit the three models."""
-        self._columns = DetectorColumns.fit(rows)
+        self._columns = DetectorColumns.fit(rows, weights)
         states, values = self._columns.states(rows), self._columns.values(rows)
-        energies = self._density(states).free_energy(states)
-        kept = energies <= np.quantile(energies, KEPT_SHARE)
+        energies = self._density(states, weights).free_energy(states)
+        kept = energies <= quantile(energies, KEPT_SHARE, weights)
         kept = kept if kept.sum() >= 2 else np.ones(len(kept), bool)
-        self._binned = self._density(states[kept])
+        weights_kept = None if weights is None else weights[kept]
+        self._binned = self._density(states[kept], weights_kept)
         batch = min(BATCH, int(kept.sum()))
         self._gaussian = RBM(
             GAUSSIAN_UNITS, visible="gaussian", batch_size=batch, n_iter=_epochs(GAUSSIAN_UPDATES, kept.sum(), batch),
             random_state=self._own_seed("gaussian"), **self._run,
-        ).fit(values[kept])  # fmt: skip
+        ).fit(values[kept], **_weights(weights_kept))  # fmt: skip
         batch = min(BATCH, len(values))
         template = RBM(
             visible="gaussian", learning_rate=0.05, schedule="constant", batch_size=batch,
@@ -214,12 +220,17 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
                 corruption_level=0.3,
                 random_state=self._own_seed("reconstruction", i),
                 **self._run,
-            ).fit(values)
+            ).fit(values, **_weights(weights))
             for i in range(RECONSTRUCTIONS)
         ]
-        self._errors = [np.maximum(_squared(net, values).mean(axis=0), LEAST_ERROR) for net in self._networks]
+        self._errors = [
+            np.maximum(np.average(_squared(net, values), axis=0, weights=weights), LEAST_ERROR)
+            for net in self._networks
+        ]
         parts = self._parts(states, values)
-        self._centres, self._spreads = parts.mean(axis=1), np.maximum(parts.std(axis=1), 1e-12)
+        self._centres = np.average(parts, axis=1, weights=weights)
+        variances = np.average(np.square(parts - self._centres[:, None]), axis=1, weights=weights)
+        self._spreads = np.maximum(np.sqrt(variances), 1e-12)
 
     @property
     def _run(self) -> dict[str, Any]:
@@ -228,13 +239,13 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     def _own_seed(self, *purpose: Any) -> int:
         return int(stream(self._seed, "anomaly", *purpose).generate_state(1)[0])
 
-    def _density(self, states: Array) -> RBM:
+    def _density(self, states: Array, weights: Array | None) -> RBM:
         batch = min(BATCH, len(states))
         return RBM(
             DENSITY_UNITS, visible=self._columns.visible, centered=True, learning_rate=0.05, schedule="linear",
             momentum=0.0, weight_decay=0.0, batch_size=batch, n_iter=_epochs(DENSITY_UPDATES, len(states), batch),
             random_state=self._own_seed("density"), **self._run,
-        ).fit(states)  # fmt: skip
+        ).fit(states, **_weights(weights))  # fmt: skip
 
     def _parts(self, states: Array, values: Array) -> Array:
         """Return the three scores of rows before they are standardised; high: unusual."""
@@ -254,11 +265,11 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         parts = self._parts(self._columns.states(rows), self._columns.values(rows))
         return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
 
-    def _threshold(self, scores: Array) -> float:
+    def _threshold(self, scores: Array, weights: Array | None) -> float:
         if not isinstance(self.contamination, str):
-            return float(np.percentile(scores, 100 * self.contamination))
-        median = np.median(scores)
-        return float(median - FENCE * 1.4826 * np.median(np.abs(scores - median)))
+            return quantile(scores, float(self.contamination), weights)
+        median = quantile(scores, 0.5, weights)
+        return median - FENCE * 1.4826 * quantile(np.abs(scores - median), 0.5, weights)
 
     def score_samples(self, X: Any) -> Array:
         """Return how usual rows are; the higher, the more usual.
@@ -330,6 +341,11 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.estimator is None
         return tags
+
+
+def _weights(weights: Array | None) -> dict[str, Array]:
+    """Return the argument of `fit` that weights are; none where there are none."""
+    return {} if weights is None else {"sample_weight": weights}
 
 
 def _epochs(updates: int, n_rows: int, batch: int) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from deepbelief.errors import DataError
+from deepbelief.sources import quantile
 from deepbelief.sources.frames import Frame, as_frame
 from deepbelief.stack import Weights
 from deepbelief.typing import Array
@@ -13,7 +14,7 @@ from deepbelief.typing import Array
 BINS = 12  # of a number between -3 and 3 standard deviations; one with so few values has a bin for each
 REACH = 3.0
 CLIP = 5.0  # largest value that reconstructions see, in robust standard deviations
-INNER = (5.0, 95.0)  # percentiles, which lie 3.29 standard deviations apart in a normal distribution
+INNER = (0.05, 0.95)  # quantiles, which lie 3.29 standard deviations apart in a normal distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +98,8 @@ class DetectorColumns:
     columns: tuple[NumberColumn | CategoryColumn | None, ...]
 
     @classmethod
-    def fit(cls, rows: Any) -> Self:
-        """Decide on bins and scales from training rows.
+    def fit(cls, rows: Any, weights: Array | None = None) -> Self:
+        """Decide on bins and scales from training rows, by their weights where they are given.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class DetectorColumns:
             If no column varies.
         """
         frame = as_frame(rows)
-        columns = tuple(_read(frame, i) for i in range(len(frame.names)))
+        columns = tuple(_read(frame, i, weights) for i in range(len(frame.names)))
         if all(column is None for column in columns):
             columns = tuple(_constant(frame, i) for i in range(len(frame.names)))
         return cls(frame.names, columns)
@@ -157,15 +158,16 @@ class DetectorColumns:
             yield column, (values, missing)
 
 
-def _read(frame: Frame, i: int) -> NumberColumn | CategoryColumn | None:
+def _read(frame: Frame, i: int, weights: Array | None) -> NumberColumn | CategoryColumn | None:
     """Return what one column is; None if it is constant or empty."""
     values, missing = frame.column(i)
-    known = values[~missing]
+    known, own = values[~missing], None if weights is None else weights[~missing]
     if not len(known):
         return None
     if frame.numeric[i]:
-        return _number(frame.names[i], known, bool(missing.any()))
-    categories, counts = np.unique(np.array([str(v) for v in known]), return_counts=True)
+        return _number(frame.names[i], known, own, bool(missing.any()))
+    categories, places = np.unique(np.array([str(v) for v in known]), return_inverse=True)
+    counts = np.bincount(places, own)
     originals = {str(v): v for v in known.tolist()}
     if len(categories) + bool(missing.any()) < 2:
         return None
@@ -174,23 +176,26 @@ def _read(frame: Frame, i: int) -> NumberColumn | CategoryColumn | None:
     return CategoryColumn(frame.names[i], found, shares, int(counts.argmax()), bool(missing.any()))
 
 
-def _number(name: str, known: Array, has_missing: bool) -> NumberColumn | None:
+def _number(name: str, known: Array, weights: Array | None, has_missing: bool) -> NumberColumn | None:
     if not np.isfinite(known).all():
         bad = int(np.argmin(np.isfinite(known)))
         raise DataError(f"column {name!r} has a value that is not finite: {known[bad]}")
     distinct = np.unique(known)
     if len(distinct) < 2 and not has_missing:
         return None
-    centre, deviation = float(np.median(known)), float(known.std())
+    mean = np.average(known, weights=weights)
+    deviation = float(np.sqrt(np.average(np.square(known - mean), weights=weights)))
+    centre = quantile(known, 0.5, weights)
     if len(distinct) <= BINS:
         edges = (distinct[1:] + distinct[:-1]) / 2
     else:
-        edges = known.mean() + deviation * np.linspace(-REACH, REACH, BINS + 1)[1:-1]
-    used, counts = np.unique(np.searchsorted(edges, known), return_counts=True)
+        edges = mean + deviation * np.linspace(-REACH, REACH, BINS + 1)[1:-1]
+    used, places = np.unique(np.searchsorted(edges, known), return_inverse=True)
+    counts = np.bincount(places, weights)
     if len(used) + has_missing < 2:
         return None
-    low, high = np.percentile(known, INNER)
-    scale = float(high - low) / 3.29 or deviation or 1.0
+    low, high = (quantile(known, q, weights) for q in INNER)
+    scale = (high - low) / 3.29 or deviation or 1.0
     return NumberColumn(edges, used, int(counts.argmax()), centre, scale, has_missing)
 
 

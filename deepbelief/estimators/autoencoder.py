@@ -22,6 +22,7 @@ from deepbelief.estimators.outcome import check_against_pca, check_outcome, samp
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
 from deepbelief.estimators.run_fingerprint import describe_run
+from deepbelief.estimators.sample_weights import mean_of, present_rows
 from deepbelief.estimators.tables import decoded
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
@@ -196,13 +197,16 @@ class DeepAutoencoder(
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pretrain the stack, unroll it and fine-tune the whole.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
+            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -215,7 +219,7 @@ class DeepAutoencoder(
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
         with checkpointing(self.checkpoint) as checkpointer:
-            problem = self._prepare(X, None, None, bk, reporter, checkpointer)
+            problem = self._prepare(X, None, sample_weight, bk, reporter, checkpointer)
             diverged = self._solve(problem, bk, reporter, checkpointer)
         self.stack_ = stack_from_layers(self.pretrained_stack_, self._layers()[: len(self.pretrained_stack_)])
         warn_diverged(diverged)
@@ -238,7 +242,7 @@ class DeepAutoencoder(
         self,
         X: Any,
         y: None,
-        sample_weight: None,
+        sample_weight: Any,
         bk: Backend,
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
@@ -246,7 +250,8 @@ class DeepAutoencoder(
         """Check everything, pretrain if there is no earlier fit to continue, and return what is to be fine-tuned."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
-        source = check_rows(self, X, bk, reset=not again, min_rows=2)
+        X, _, weights = present_rows(X, sample_weight)
+        source = check_rows(self, X, bk, reset=not again, min_rows=2, weights=weights)
         self._begin(checkpointer, partial(describe_run, self, source), again)
         if again:
             hidden, head, history = self._layers(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
@@ -368,19 +373,20 @@ class DeepAutoencoder(
         for start, stop, rows, output in outputs(network, entering(source, self._head.first, OF_NETWORKS)):
             yield start, stop, leave(bk.to_numpy(rows)), leave(bk.to_numpy(output))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative mean of `reconstruction_error`: larger is better.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
 
         Returns
         -------
         float
         """
-        return -float(self.reconstruction_error(X).mean(dtype=np.float64))
+        return -mean_of(self.reconstruction_error(X), sample_weight)
 
     @property
     def _n_features_out(self) -> int:

@@ -23,6 +23,7 @@ from deepbelief.errors import (
 )
 from deepbelief.estimators.labels import as_labels
 from deepbelief.estimators.labels import filled as filled_labels
+from deepbelief.estimators.sample_weights import weighted
 from deepbelief.estimators.tables import encoded, schema_of
 from deepbelief.hyperparameters import EXECUTION, MACHINE, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible
@@ -76,27 +77,30 @@ def check_backend(backend: str | Backend, X: Any) -> Backend:
     return bk
 
 
-def check_rows(estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1) -> RowSource:
+def check_rows(
+    estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1, weights: Array | None = None
+) -> RowSource:  # fmt: skip
     """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers.
 
-    Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`.
+    Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`. Rows with ``weights``
+    keep them.
     """
-    units = encoded(estimator, X, reset=reset, min_rows=min_rows)
+    units = encoded(estimator, X, reset=reset, min_rows=min_rows, weights=weights)
     if units is not None:
-        return as_source(units)
+        return weighted(as_source(units), weights)
     if not reset and _needs_no_check(estimator, X, min_rows):
         return as_source(X)
     X = streamed(X)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=min_rows)
-        return X  # type: ignore[no-any-return]
+        return weighted(X, weights)
     if bk.owns(X) and not isinstance(X, np.ndarray):
         X = bk.to_numpy(X)
     X = validate_data(
         estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows,
         ensure_all_finite=_finite(estimator, X),
     )  # fmt: skip
-    return as_source(X)
+    return weighted(as_source(X), weights)
 
 
 def _needs_no_check(estimator: Any, X: Any, min_rows: int) -> bool:
@@ -153,12 +157,14 @@ def visible_type(estimator: Any, rbm: Any, source: RowSource) -> Unit:
     return choose_visible(rbm.visible, source, scale=rbm.scale, missing=has_missing(source))[0]
 
 
-def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool) -> tuple[RowSource, Array]:
+def check_rows_and_targets(
+    estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool, weights: Array | None = None
+) -> tuple[RowSource, Array]:  # fmt: skip
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector.
 
     Missing labels or targets stay in y, see `deepbelief.estimators.labels`.
     """
-    units, y = encoded(estimator, X, reset=reset, min_rows=2), as_labels(y)
+    units, y = encoded(estimator, X, reset=reset, min_rows=2, weights=weights), as_labels(y)
     X = streamed(X) if units is None else as_source(units)
     checked = filled_labels(y)
     if is_source(X):
@@ -177,6 +183,7 @@ def check_rows_and_targets(estimator: Any, X: Any, y: Any, bk: Backend, *, reset
             multi_output=True, ensure_all_finite=_finite(estimator, X),
         )  # fmt: skip
         X = as_source(X)
+    X = weighted(X, weights)
     if sparse.issparse(checked):
         raise DataError("y is sparse: give an array, for instance y.toarray()")
     y = y if isinstance(y, np.ndarray) else checked

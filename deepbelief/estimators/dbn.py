@@ -31,6 +31,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
+from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -225,13 +226,16 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Pretrain the stack.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
+            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -243,7 +247,8 @@ class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, Transformer
         DataError, SettingError, BackendError, DivergenceError
         """
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=True, min_rows=2)
+        X, _, weights = present_rows(X, sample_weight)
+        source = check_rows(self, X, bk, reset=True, min_rows=2, weights=weights)
         sizes = layer_sizes(self.hidden_layer_sizes, source)
         with checkpointing(self.checkpoint) as checkpointer:
             seed = checkpointer.begin(self.random_state, partial(describe_run, self, source))

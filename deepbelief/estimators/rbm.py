@@ -22,6 +22,7 @@ from deepbelief.estimators.generative import GenerativeMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.run_fingerprint import describe_run
+from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
@@ -177,7 +178,7 @@ class RBM(
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train on rows.
 
         NaN in an array is a missing value: the model learns the likelihood of the values that are present, on the
@@ -188,6 +189,9 @@ class RBM(
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
+            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -199,8 +203,9 @@ class RBM(
         DataError, SettingError, BackendError, DivergenceError
         """
         bk = check_backend(self.backend, X)
+        X, _, weights = present_rows(X, sample_weight)
         again = bool(self.warm_start) and hasattr(self, "weights_")
-        source = check_rows(self, X, bk, reset=not again, min_rows=2)
+        source = check_rows(self, X, bk, reset=not again, min_rows=2, weights=weights)
         settings = self._settings(source.shape[0])
         if again and self.n_components != self.weights_.n_hidden:
             raise SettingError(

@@ -25,6 +25,7 @@ from deepbelief.estimators.labels import check_classes, class_weights, labelled_
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
+from deepbelief.estimators.sample_weights import present_rows, weighted
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -48,8 +49,10 @@ from deepbelief.sources import (
     SubsetSource,
     as_source,
     blocks,
+    counted,
     entering_as,
     has_missing,
+    weights_of,
 )
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
@@ -150,7 +153,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             found = f"{len(self.classes_)} classes, but {self.weights_.visible} visible units"
             raise FileFormatError(f"the file has {found}")
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows and their labels.
 
         Parameters
@@ -158,6 +161,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,)
             At least two classes; rows may be unlabelled (see ``unlabeled``).
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
+            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -169,7 +175,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         DataError, SettingError, BackendError, DivergenceError
         """
         bk, reporter = check_backend(self.backend, X), get_reporter(self.verbose)
-        source, y = check_rows_and_targets(self, X, y, bk, reset=True)
+        X, y, row_weights = present_rows(X, sample_weight, y)
+        source, y = check_rows_and_targets(self, X, y, bk, reset=True, weights=row_weights)
         settings = self._settings(source.shape[0])
         source, numbers, classes = self._labelled(source, y, reporter)
         seed = run_seed(self.random_state)
@@ -182,7 +189,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             index = repeated(class_weights(classes[numbers], self.class_weight), numbers, seed)
             joined, numbers = SubsetSource(joined, index), numbers[index]
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
-        weights = self._initial(source, numbers, len(classes), settings, seed)
+        shares = class_shares(numbers, len(classes), weights_of(joined))
+        weights = self._initial(source, shares, settings, seed)
         result = pretrain(
             joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
             start=Stack((weights,)),
@@ -237,13 +245,13 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
-    def _initial(self, source: RowSource, numbers: Array, n_classes: int, settings: RBMSettings, seed: int) -> Weights:
+    def _initial(self, source: RowSource, shares: Array, settings: RBMSettings, seed: int) -> Weights:
         """Return weights to start from, for rows with their labels beside them."""
+        n_classes = len(shares)
         visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
         unit, mean, scale, visible_mean = choose_visible(
             visible, source, scale=settings.scale, missing=has_missing(source)
         )
-        shares = (np.bincount(numbers, minlength=n_classes) + 1) / (len(numbers) + n_classes)
         means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
         if mean is not None:
             mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
@@ -431,4 +439,12 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
 def _beside(source: RowSource, labels: Array) -> RowSource:
     """Return rows with labels beside them; those with missing values in memory, where they are looked for."""
     joined = JoinedSource(source, as_source(labels))
-    return as_source(np.concatenate(list(blocks(joined)))) if has_missing(source) else joined
+    if not has_missing(source):
+        return joined
+    return weighted(as_source(np.concatenate(list(blocks(joined)))), weights_of(source))
+
+
+def class_shares(numbers: Array, n_classes: int, weights: Array | None) -> Array:
+    """Return the smoothed shares of the classes, by the weights of the rows."""
+    counts = np.bincount(numbers, None if weights is None else counted(weights), n_classes)
+    return np.asarray((counts + 1) / (counts.sum() + n_classes))

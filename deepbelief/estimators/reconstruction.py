@@ -12,7 +12,7 @@ from deepbelief.estimators.base import check_backend, on_device, rows_to_use
 from deepbelief.estimators.tables import decoded
 from deepbelief.pretraining import transform
 from deepbelief.sampling import rows_below
-from deepbelief.sources import RowSource, as_source, blocks, column_statistics
+from deepbelief.sources import RowSource, as_source, blocks, column_statistics, mean_one, weights_of
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array
@@ -95,16 +95,17 @@ def explained_variance(source: RowSource, reconstructions: Reconstructions, *, b
     Parameters
     ----------
     source : RowSource
-        At least two rows, not all alike.
+        At least two rows, not all alike; with weights they count by them.
     reconstructions : iterator
         Of all these rows.
     by_column : bool
         Whether columns are in units of their own: the mean share of those that vary; else that of all values.
     """
-    statistics = column_statistics(source)
+    statistics, weights = column_statistics(source), weights_of(source)
+    counts = np.ones(source.shape[0]) if weights is None else mean_one(weights)
     missed = np.zeros(source.shape[1])
-    for _, _, rows, back in reconstructions:
-        missed += np.square(back.astype(np.float64) - rows).sum(axis=0)
+    for start, stop, rows, back in reconstructions:
+        missed += counts[start:stop] @ np.square(back.astype(np.float64) - rows)
     varies = statistics.max > statistics.min
     if not varies.any():
         raise DataError("X must have rows that differ, got rows that are all alike. Score at least two different rows.")

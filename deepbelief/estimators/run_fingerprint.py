@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from deepbelief.hyperparameters import EXECUTION
-from deepbelief.sources import RowSource, digest, fingerprint
+from deepbelief.sources import RowSource, digest, fingerprint, weights_of
 from deepbelief.stack import Stack
 
 TOLD_ONLY = ("verbose", "checkpoint")
@@ -24,7 +24,7 @@ def describe_run(
 
     ``lengths`` are those of the sequences that the rows are made of.
     """
-    settings = _settings(estimator)
+    settings, weights = _settings(estimator), weights_of(source) if weights is None else weights
     if start:
         settings["start"] = [digest(np.asarray(array)) for array in start]
     data: dict[str, Any] = fingerprint(source)

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from deepbelief.backends import Backend
 from deepbelief.estimators.base import check_backend, rows_to_use
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin, explained_variance
+from deepbelief.estimators.sample_weights import mean_of, present_rows, weighted
 from deepbelief.likelihood import LogLikelihood, log_likelihood, pseudo_log_likelihood
 from deepbelief.likelihood.marginal import marginal_log_p
 from deepbelief.machine import Machine
@@ -88,7 +89,7 @@ class ScoredMixin(LayerReconstructionMixin):
         source, bk = self._rows_of(X, fill=False)
         return pseudo_log_likelihood(self.weights_, source, n_bits=n_bits, backend=bk)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return how well the model fits the rows: larger is better, comparable between models of the same units.
 
         With Bernoulli or softmax visible units and Bernoulli hidden units it is the mean of `score_samples`, in nats.
@@ -101,6 +102,7 @@ class ScoredMixin(LayerReconstructionMixin):
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
+        sample_weight : array-like of shape (n_rows,), optional
 
         Returns
         -------
@@ -115,11 +117,11 @@ class ScoredMixin(LayerReconstructionMixin):
         True
         """
         if self.weights_.has_pseudo_likelihood:
-            return float(np.mean(self.score_samples(X)))
+            return mean_of(self.score_samples(X), sample_weight)
+        X, _, weights = present_rows(X, sample_weight)
         source, bk = self._rows_of(X)
-        return explained_variance(
-            source, self._reconstructions(source, bk), by_column=self.weights_.visible_unit.standardises
-        )
+        back, by_column = self._reconstructions(source, bk), self.weights_.visible_unit.standardises
+        return explained_variance(weighted(source, weights), back, by_column=by_column)
 
     def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return the log-likelihood of the rows, with the error that log Z brings.

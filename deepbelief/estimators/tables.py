@@ -73,7 +73,9 @@ def _given_schema(estimator: Any) -> Schema | None:
     return schema_of(given)
 
 
-def encoded(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Array | None:
+def encoded(
+    estimator: Any, X: Any, *, reset: bool, min_rows: int = 1, weights: Array | None = None
+) -> Array | None:  # fmt: skip
     """Return a table as rows of visible units; None where X is to be taken as it is.
 
     Parameters
@@ -85,13 +87,15 @@ def encoded(estimator: Any, X: Any, *, reset: bool, min_rows: int = 1) -> Array 
     reset : bool
         Whether the estimator is being fitted.
     min_rows : int, default=1
+    weights : ndarray of shape (n_rows,), optional
+        Weights of training rows.
 
     Returns
     -------
     ndarray of shape (n_rows, n_units) or None
     """
     if reset:
-        schema = _fitted_schema(estimator, X)
+        schema = _fitted_schema(estimator, X, weights)
         if schema is None:
             vars(estimator).pop("schema_", None)
             return None
@@ -112,7 +116,7 @@ def _is_array(X: Any) -> bool:
     return isinstance(X, (np.ndarray, list, tuple)) and not sparse.issparse(X)
 
 
-def _fitted_schema(estimator: Any, X: Any) -> Schema | None:
+def _fitted_schema(estimator: Any, X: Any, weights: Array | None) -> Schema | None:
     """Return the schema for fitting on these rows; None where they need none."""
     if not (is_table(X) or _is_array(X)):
         return None
@@ -127,7 +131,7 @@ def _fitted_schema(estimator: Any, X: Any) -> Schema | None:
             "`visible` must be 'auto' for a table with text, categories, booleans or `columns`, got "
             f"{_template(estimator, 'visible', 'auto')!r}. Encode the columns as numbers first, or leave it out."
         )
-    schema = Schema.fit(X, columns)
+    schema = Schema.fit(X, columns, weights=weights)
     told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
     if told:
         message = (

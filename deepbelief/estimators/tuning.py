@@ -26,7 +26,7 @@ from deepbelief.network import Layer, Network
 from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing
+from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.streaming import memory_bytes
 from deepbelief.training import Record, Reporter, Run
@@ -212,9 +212,9 @@ def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backe
     """Return rows with themselves as targets, and the loss; missing values are filled in, and are no targets."""
     rows = checked(whole_rows(source, first, bk), first, OF_NETWORKS)
     if not has_missing(source):
-        return Labelled(rows), loss
+        return Labelled(rows, weights=weights_of(source)), loss
     targets = np.concatenate(list(blocks(checked(source, first, OF_NETWORKS))))
-    return Labelled(rows, targets.astype(first.W.dtype)), MissingTargets(loss)
+    return Labelled(rows, targets.astype(first.W.dtype), weights_of(source)), MissingTargets(loss)
 
 
 def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:

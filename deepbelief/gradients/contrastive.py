@@ -50,7 +50,7 @@ class CD:
         else:
             machine.mean_visible(states, out=v_neg)
         machine.mean_hidden(v_neg, out=h_neg)
-        return buffers.gradient(n_rows, n_rows, batch_size)
+        return buffers.gradient(n_rows, n_rows, batch_size, paired=True)
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ class MFCD:
         for step in range(steps_at(self.gibbs_steps)):
             machine.mean_visible(h_neg if step else h_pos, out=v_neg)
             machine.mean_hidden(v_neg, out=h_neg)
-        return buffers.gradient(n_rows, n_rows, batch_size)
+        return buffers.gradient(n_rows, n_rows, batch_size, paired=True)

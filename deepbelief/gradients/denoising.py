@@ -98,6 +98,8 @@ class Denoising:
         output = machine.mean_visible(code, out=space("output", *clean.shape))
         delta = self._loss_of(machine).gradient(bk, output, clean, space("delta", *clean.shape))
         delta /= batch_size
+        if buffers.weights is not None:
+            delta *= buffers.weights.reshape(-1, 1)
         clean[...] = delta  # W meets the codes on its way down and the corrupted rows on its way up
         above = bk.matmul(delta, machine.W, space("above", *code.shape))
         code_delta[...] = get_activation(machine.hidden.activation).backward(

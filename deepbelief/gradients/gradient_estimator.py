@@ -29,6 +29,8 @@ class PhaseBuffers:
         of centred units. None: units are not centred.
     sparse : SparseRows or None
         The minibatch in sparse form too, where products with it are faster.
+    weights : array of shape (n_rows,) or None
+        Weights of the rows of the minibatch, 1 on average over the training rows; None: all are 1.
     """
 
     def __init__(self, bk: Backend, machine: Machine) -> None:
@@ -39,6 +41,7 @@ class PhaseBuffers:
         self.observers: list[Callable[[DeviceArray], None]] = []
         self.offsets: tuple[DeviceArray, DeviceArray] | None = None
         self.sparse: SparseRows | None = None
+        self.weights: DeviceArray | None = None
         self._constants: dict[Any, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
@@ -59,7 +62,9 @@ class PhaseBuffers:
             self._constants[key] = make()
         return self._constants[key]
 
-    def gradient(self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None) -> Gradient:
+    def gradient(
+        self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None, *, paired: bool = False
+    ) -> Gradient:  # fmt: skip
         """Return positive less negative statistics.
 
         A minibatch divides by ``batch_size``, a short last one too, so that every row weighs the same in an
@@ -70,6 +75,8 @@ class PhaseBuffers:
         n_positive, n_negative, batch_size : int
         p : array of shape (n_negative,), optional
             Probabilities of the negative rows; without them all count alike.
+        paired : bool
+            Whether each negative row comes from the positive row at its place, and has its weight.
         """
         n, xp = n_positive + n_negative, self._bk.xp
         v, h = self.visible(n), self.hidden(n)
@@ -79,6 +86,8 @@ class PhaseBuffers:
         )
         if p is not None:
             xp.multiply(p, -n_positive / batch_size, out=weight[n_positive:, 0])
+        if self.weights is not None:
+            weight = self._weighted(weight, n_positive, paired=paired)
         self.observe(h[:n_positive])
         product, *biases = self._machine.statistics(v, h, weight, self.grad_buffers, self.offsets)
         if self.sparse is not None and self.sparse.pays_transposed and self.offsets is None:
@@ -96,6 +105,23 @@ class PhaseBuffers:
         weight[:n_positive] = 1 / batch_size
         weight[n_positive:] = -n_positive / batch_size / n_negative
         return weight
+
+    def _weighted(self, weight: DeviceArray, n_positive: int, *, paired: bool) -> DeviceArray:
+        """Return the factors of positive and negative rows with the weights of the minibatch in them."""
+        found = self.space("weighted rows", *weight.shape)
+        found[...] = weight
+        found[:n_positive, 0] *= self.weights
+        if paired:
+            found[n_positive:, 0] *= self.weights
+        else:
+            found[n_positive:] *= self.weights.mean()  # type: ignore[union-attr]
+        return found
+
+    def mean(self, h: DeviceArray, out: DeviceArray) -> DeviceArray:
+        """Write the mean over the rows of the minibatch, by their weights, into ``out``."""
+        if self.weights is None:
+            return self._bk.xp.mean(h, axis=0, out=out)
+        return self._bk.xp.matmul(self.weights / self.weights.sum(), h, out=out)
 
     def negative(self, n: int) -> DeviceArray:
         """Return the visible states of a negative phase as large as the positive one, after its gradient."""

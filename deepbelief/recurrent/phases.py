@@ -12,7 +12,9 @@ from deepbelief.typing import DeviceArray
 class FrameBuffers(PhaseBuffers):
     """Room for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
 
-    def gradient(self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None) -> Gradient:
+    def gradient(
+        self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None, *, paired: bool = True
+    ) -> Gradient:  # fmt: skip
         """Return the product that is the gradient of W, and the gradients at each frame's biases.
 
         The chains are those of the frames: of row i of the positive phase is row i of the negative one, and all weigh

@@ -42,6 +42,7 @@ from deepbelief.sources.rows import (
 from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels
 from deepbelief.sources.sparse_rows import SparseSource, check_sparse
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
+from deepbelief.sources.weighted import counted, mean_one, quantile, weights_of, with_weights
 from deepbelief.sources.zarr import ZarrSource
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "chunk_rows",
     "column_map",
     "column_statistics",
+    "counted",
     "csr_of",
     "digest",
     "entering",
@@ -92,10 +94,14 @@ __all__ = [
     "has_missing",
     "is_stored",
     "match_columns",
+    "mean_one",
     "named",
     "names_of",
+    "quantile",
     "read",
     "refuse_foreign",
     "scaled",
     "underlying",
+    "weights_of",
+    "with_weights",
 ]

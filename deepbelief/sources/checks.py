@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows, underlying
+from deepbelief.sources.weighted import counted, weights_of
 from deepbelief.typing import Dtype, FloatArray
 from deepbelief.units import Foreign, Unit
 
@@ -141,11 +142,24 @@ def _of_gappy_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArr
     return counts, first + mean, squares, low, high
 
 
+def _of_weighted_block(block: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the sum of the weights of the values of each column, their mean, and squares around that."""
+    missing = np.isnan(block)
+    counts: FloatArray = weights @ ~missing
+    first = block[np.argmin(missing, axis=0), np.arange(block.shape[1])].astype(np.float64)
+    first[counts == 0] = 0
+    beyond = np.where(missing, 0.0, block - first)
+    mean = weights @ beyond / np.maximum(counts, np.finfo(np.float64).tiny)
+    squares = weights @ np.square(np.where(missing, 0.0, beyond - mean))
+    return counts, first + mean, squares
+
+
 def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool = False) -> ColumnStatistics:
     """Return number, mean, variance, minimum and maximum of each column, in one pass.
 
     Blocks are reduced in float64 around their own mean and merged by Chan's formula, so a large
-    common offset does not swamp the variance. A constant column has variance exactly 0.
+    common offset does not swamp the variance. A constant column has variance exactly 0. Rows of `with_weights`
+    count by their weights.
 
     Parameters
     ----------
@@ -172,7 +186,8 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
     >>> column_statistics(as_source([[1.0, np.nan], [3.0, 5.0]]), missing=True).mean.tolist()
     [2.0, 5.0]
     """
-    n_features = source.shape[1]
+    n_features, weights = source.shape[1], weights_of(source)
+    counts_of_rows = None if weights is None else counted(weights)
     start, n = 0, 0  # `n` is an array where columns have their own numbers of values
     mean, squares = np.zeros(n_features), np.zeros(n_features)
     low, high = np.full(n_features, np.inf), np.full(n_features, -np.inf)
@@ -187,9 +202,11 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
             count, block_mean, block_squares, block_low, block_high = _of_gappy_block(block)
         else:
             block_mean = block[0] + shift_mean
+        if counts_of_rows is not None:
+            count, block_mean, block_squares = _of_weighted_block(block, counts_of_rows[start : start + len(block)])
         total = n + count
         delta = block_mean - mean
-        weight = count / (total if isinstance(total, int) else np.maximum(total, 1))
+        weight = count / (total if isinstance(total, int) else np.maximum(total, np.finfo(np.float64).tiny))
         squares += block_squares + delta * (delta * (n * weight))
         mean += delta * weight
         n, start = total, start + len(block)

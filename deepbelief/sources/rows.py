@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepbelief.errors import DataError
-from deepbelief.typing import Array, Dtype, FloatArray
+from deepbelief.typing import Array, Dtype, Float64Array, FloatArray
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 
@@ -309,13 +309,15 @@ class SubsetSource:
     ----------
     source : RowSource
     indices : array-like of int of shape (n,)
+    row_weights : ndarray of shape (n,), optional
+        Weights of these rows, see `deepbelief.sources.with_weights`.
     """
 
-    def __init__(self, source: RowSource, indices: ArrayLike) -> None:
+    def __init__(self, source: RowSource, indices: ArrayLike, row_weights: Float64Array | None = None) -> None:
         self.source = source
         self.indices = _indices(np.asarray(indices), source.shape[0])
         self.shape = check_shape((len(self.indices), source.shape[1]))
-        self.dtype = source.dtype
+        self.dtype, self.row_weights = source.dtype, row_weights
 
     def __repr__(self) -> str:
         """Show the shape rather than the values."""

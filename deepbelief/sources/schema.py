@@ -81,7 +81,10 @@ class Schema:
         return "\n".join(map(str, self.columns))
 
     @classmethod
-    def fit(cls, table: Any, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS) -> "Schema":
+    def fit(
+        cls, table: Any, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
+        weights: Array | None = None,
+    ) -> "Schema":  # fmt: skip
         """Decide from training rows what each column is.
 
         A column of text or booleans is a category, and so is one that its library calls categorical. All other
@@ -96,6 +99,8 @@ class Schema:
             What named columns are, whatever they look like.
         max_cells : int, default=20
             Largest number of cells of a number.
+        weights : ndarray of shape (n_rows,), optional
+            Numbers of rows that each row stands for, which decide on the cells of numbers.
 
         Returns
         -------
@@ -113,7 +118,7 @@ class Schema:
         for name in wanted:
             if name not in frame.names:
                 raise SettingError(f"`columns` names {name!r}: {unknown('column', name, frame.names)}")
-        found = [read_column(frame, i, wanted.get(name), max_cells) for i, name in enumerate(frame.names)]
+        found = [read_column(frame, i, wanted.get(name), max_cells, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
             found[i] = replace(found[i], levels=levels, ordered=ordered)
         if not any(column.width for column in found):

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.errors import DataError
 from deepbelief.sources.frames import Frame
+from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array
 
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
@@ -90,7 +91,9 @@ def column_from(values: Mapping[str, Any]) -> Column:
     return Column(**plain)
 
 
-def read_column(frame: Frame, i: int, wanted: str | None, max_cells: int) -> Column:
+def read_column(
+    frame: Frame, i: int, wanted: str | None, max_cells: int, weights: Array | None = None
+) -> Column:  # fmt: skip
     """Decide what one column is."""
     name, dtype = frame.names[i], frame.dtypes[i]
     values, missing = frame.column(i)
@@ -101,7 +104,8 @@ def read_column(frame: Frame, i: int, wanted: str | None, max_cells: int) -> Col
         return Column(name, "dropped", dtype, reason="as asked")
     kind = wanted or ("number" if frame.numeric[i] else "category")
     if kind == "number":
-        return _number(name, dtype, _as_numbers(known, name, missing), max_cells, wanted is not None)
+        numbers, own = _as_numbers(known, name, missing), None if weights is None else counted(weights[~missing])
+        return _number(name, dtype, numbers, max_cells, wanted is not None, own)
     categories = _categories(known, name)
     if len(categories) == 1 and wanted is None:
         return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
@@ -145,9 +149,12 @@ def _categories(known: Array, name: str) -> list[Any]:
     return sorted(set(known.tolist()))
 
 
-def _number(name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool) -> Column:
+def _number(
+    name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool, weights: Array | None
+) -> Column:  # fmt: skip
     """Return the cells of a number: its distinct values, or quantile cells."""
-    distinct, counts = np.unique(numbers, return_counts=True)
+    distinct, places = np.unique(numbers, return_inverse=True)
+    counts = np.bincount(places, weights)
     if len(distinct) == 1:
         if wanted:
             raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
@@ -156,7 +163,9 @@ def _number(name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool)
         edges = (distinct[1:] + distinct[:-1]) / 2
     else:
         ranks = np.linspace(0, 1, max_cells + 1)[1:-1]
-        edges = np.unique(np.quantile(numbers, ranks, method="lower"))
+        last_rows = np.cumsum(counts)
+        edges = distinct[np.searchsorted(last_rows, np.floor(ranks * (last_rows[-1] - 1)), side="right")]
+        edges = np.unique(edges)
         edges = np.unique((edges + distinct[np.minimum(np.searchsorted(distinct, edges) + 1, len(distinct) - 1)]) / 2)
     cell = np.searchsorted(edges, distinct)
     n = np.bincount(cell, counts, minlength=len(edges) + 1)

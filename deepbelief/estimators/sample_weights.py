@@ -1,0 +1,98 @@
+"""Weights of rows in fits and scores of density models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import _safe_indexing
+
+from deepbelief.distributed import is_dask
+from deepbelief.errors import DataError
+from deepbelief.sources import RowSource, SubsetSource, with_weights
+from deepbelief.typing import Array
+
+
+def present_rows(X: Any, sample_weight: Any, y: Any = None) -> tuple[Any, Any, Array | None]:
+    """Return rows, labels and weights without the rows of weight 0.
+
+    Parameters
+    ----------
+    X : array-like, CSR matrix, table or RowSource of shape (n_rows, n_features)
+    sample_weight : array-like of shape (n_rows,), number or None
+    y : array-like of n_rows, optional
+
+    Returns
+    -------
+    X, y : as they were given, or those of the rows that are left
+    weights : ndarray of shape (n_rows_left,) or None
+        None where no weights are given.
+
+    Raises
+    ------
+    DataError
+        If the weights are not one number of at least 0 for each row, or all are 0.
+    """
+    if sample_weight is None:
+        return X, y, None
+    if is_dask(X):
+        raise DataError("`sample_weight` must be None for rows on a cluster. Repeat rows instead.")
+    weights = checked_weights(sample_weight, n_rows_of(X))
+    if weights.all():
+        return X, y, weights
+    kept = np.flatnonzero(weights)
+    return _picked(X, kept), None if y is None else _safe_indexing(y, kept), weights[kept]
+
+
+def weighted(source: RowSource, weights: Array | None) -> RowSource:
+    """Return rows with weights, if there are any."""
+    return source if weights is None else with_weights(source, weights)
+
+
+def checked_weights(sample_weight: Any, n_rows: int) -> Array:
+    """Return one weight for each row.
+
+    Raises
+    ------
+    DataError
+        If the weights are not one finite number of at least 0 for each row, or all are 0.
+    """
+    try:
+        weights: Array = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"`sample_weight` must be numbers, got {sample_weight!r:.60}") from error
+    if weights.ndim == 0:
+        weights = np.full(n_rows, weights)
+    if weights.shape != (n_rows,):
+        raise DataError(f"`sample_weight` must have one number for each of the {n_rows} rows, got {weights.shape}")
+    bad = ~np.isfinite(weights) | (weights < 0)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"`sample_weight` must be finite and at least 0, got {weights[row]:g} in row {row}")
+    if not weights.any():
+        raise DataError("`sample_weight` must be above 0 for some row, got only zero weights")
+    return weights
+
+
+def mean_of(values: Array, sample_weight: Any) -> float:
+    """Return the mean of the values of rows, by their weights where they are given."""
+    if sample_weight is None:
+        return float(np.mean(values, dtype=np.float64))
+    return float(np.average(values.astype(np.float64), weights=checked_weights(sample_weight, len(values))))
+
+
+def n_rows_of(X: Any) -> int:
+    """Return the number of rows of an array, matrix, table or source."""
+    if isinstance(X, Mapping):
+        return len(next(iter(X.values()), ()))
+    shape = getattr(X, "shape", None)
+    return int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else len(np.asarray(X))
+
+
+def _picked(X: Any, rows: Array) -> Any:
+    """Return these rows of an array, matrix, table or source."""
+    if isinstance(X, Mapping):
+        return {name: _safe_indexing(column, rows) for name, column in X.items()}
+    if hasattr(X, "take") and hasattr(X, "shape") and not hasattr(X, "__array__") and not sparse.issparse(X):
+        return SubsetSource(X, rows)  # as `estimators.base.is_source` tells
+    return X.take(rows) if type(X).__module__.startswith("pyarrow") else _safe_indexing(X, rows)
