@@ -78,7 +78,7 @@ class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
 
     def __init__(self, message: object = "", **fields: Any) -> None:
-        super().__init__(message, **fields)
+        Structured.__init__(self, message, **fields)
         if self.symptom:
             self.add_note(f"See {self.link}")
 
@@ -162,7 +162,7 @@ class DeepBeliefWarning(Structured, UserWarning):
 
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """Return the message with its settings under the names that `name_of` gives them, and its symptom."""
-        text = super().spelled(name_of)
+        text = Structured.spelled(self, name_of)
         return f"{text} [{self.link}]" if self.symptom else text
 
     def __str__(self) -> str:

@@ -89,7 +89,7 @@ def check_rows(
     if units is not None:
         return weighted(as_source(units), weights)
     if not reset and _needs_no_check(estimator, X, min_rows):
-        return as_source(X)
+        return weighted(as_source(X), weights)
     X = streamed(X)
     if is_source(X):
         _check_source(estimator, X, reset=reset, min_rows=min_rows)
