@@ -627,3 +627,33 @@ def test_sample_weights_are_routed_through_pipelines_and_cross_validation(cls, b
     first = next(iter(check_cv(2, y, classifier=cls is DBNClassifier).split(X, y)))[0]
     again = clone(model).fit(X[first], y[first], sample_weight=weight[first])
     np.testing.assert_array_equal(scores["estimator"][0].coefs_[-1], again.coefs_[-1])
+
+
+def wrapped(library, X):
+    """Return rows as another library holds them; skip where it is not installed."""
+    module = pytest.importorskip({"polars": "polars", "xarray": "xarray", "torch": "torch"}[library])
+    if library == "polars":
+        return module.DataFrame(X, schema=[f"c{i}" for i in range(X.shape[1])])
+    return module.DataArray(X, dims=("row", "column")) if library == "xarray" else module.from_numpy(X)
+
+
+@pytest.mark.parametrize("library", ["polars", "xarray", "torch"])
+def test_rows_of_other_libraries_are_rows(library, bits):
+    X, y = bits[0].astype(np.float32), bits[0][:, 0].astype(int)
+    rows = wrapped(library, X)
+    if library != "polars":  # a frame keeps its columns apart
+        assert np.shares_memory(np.asarray(rows), X)
+    for model in (RBM(4, n_iter=2, random_state=0), DBNClassifier((4,), max_iter=2, random_state=0)):
+        theirs, ours = clone(model).fit(rows, y), clone(model).fit(X, y)
+        found = theirs.transform(rows)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, ours.transform(X))
+
+
+def test_rows_that_numpy_cannot_read_are_refused_with_the_remedy(bits):
+    lazy = pytest.importorskip("polars").DataFrame(bits[0]).lazy()
+    with pytest.raises(DataError, match=r"`X` must be in memory, got a LazyFrame\. Call its collect\(\) first"):
+        RBM(2).fit(lazy)
+    rows = pytest.importorskip("torch").from_numpy(bits[0]).requires_grad_()
+    with pytest.raises(DataError, match=r"`X` must be readable by NumPy, got a Tensor: .*detach"):
+        RBM(2).fit(rows)

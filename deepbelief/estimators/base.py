@@ -85,6 +85,8 @@ def check_rows(
     Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`. Rows with ``weights``
     keep them.
     """
+    if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # a LazyFrame of polars
+        raise DataError(f"`X` must be in memory, got a {type(X).__name__}. Call its collect() first.")
     units = encoded(estimator, X, reset=reset, min_rows=min_rows, weights=weights)
     if units is not None:
         return weighted(as_source(units), weights)
@@ -96,10 +98,13 @@ def check_rows(
         return weighted(X, weights)
     if bk.owns(X) and not isinstance(X, np.ndarray):
         X = bk.to_numpy(X)
-    X = validate_data(
-        estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows,
-        ensure_all_finite=_finite(estimator, X),
-    )  # fmt: skip
+    try:
+        X = validate_data(
+            estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows,
+            ensure_all_finite=_finite(estimator, X),
+        )  # fmt: skip
+    except RuntimeError as error:  # a torch tensor that requires gradients, or lies on a device
+        raise DataError(f"`X` must be readable by NumPy, got a {type(X).__name__}: {error}") from error
     return weighted(as_source(X), weights)
 
 
