@@ -30,6 +30,7 @@ OTHER_NAMES = {
     "gibbs_steps": ("steps",),
     "n_steps": ("steps",),
     "n_samples": ("n",),
+    "n_draws": ("draws",),
     "n_runs": ("runs",),
     "n_components": ("hidden_layer_sizes",),
     "random_state": ("seed",),

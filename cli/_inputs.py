@@ -103,6 +103,19 @@ class Model:
         return getattr(self.estimator, "n_features_in_", self.stack.sizes[0])
 
     @property
+    def schema(self) -> Any:
+        """What the columns of a table were taken for; None where rows are plain numbers."""
+        return getattr(self.estimator, "schema_", None)
+
+    @property
+    def handle_unknown(self) -> str:
+        """What a category is that training rows did not have."""
+        template = getattr(self.estimator, "rbm", None) if self.kind != "RBM" else self.estimator
+        first = template[0] if isinstance(template, (list, tuple)) and template else template
+        recorded = self.metadata.get("handle_unknown", "error")
+        return str(getattr(first, "handle_unknown", recorded if isinstance(recorded, str) else "error"))
+
+    @property
     def scale(self) -> str:
         """The scale that was chosen for the training data."""
         recorded = self.metadata.get("scale", "none")
@@ -171,7 +184,8 @@ def absolute(labels: str | None) -> str | None:
 
 def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
-    need_labels: bool = False, numbers: bool = False, held_out: bool = False, holdout: tuple[float, int] | None = None,
+    handle_unknown: str | None = None, need_labels: bool = False, numbers: bool = False, held_out: bool = False,
+    holdout: tuple[float, int] | None = None,
 ) -> tuple[DataSet, Metadata]:  # fmt: skip
     """Open data for a model; those very data where none are named.
 
@@ -180,6 +194,8 @@ def data_for(
     model : Model
     spec, labels, limit, data_dir
         As typed; None: as recorded in the model.
+    handle_unknown : {"error", "missing"}, optional
+        Of a table; None: as the model does.
     need_labels : bool
         Whether rows without labels are an error.
     numbers : bool
@@ -205,7 +221,7 @@ def data_for(
         spec, where = _recorded(model, where, held_out)
     elif labels is None:
         where["labels"] = _recorded_labels(model, spec, need_labels)
-    data = _open(model, spec, where)
+    data = _open(model, spec, where, handle_unknown)
     origin = describe_data(data, **where)
     if record is not None and is_recorded(model, data) and not (named and held_out):
         if holdout is not None and holdout[0] != record["fraction"]:
@@ -277,6 +293,10 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
         return None
     if need_labels:
         return str(recorded)
+    if model.schema is not None:
+        from deepbelief.sources.table_files import column_names
+
+        return str(recorded) if recorded in column_names(spec) and recorded not in model.schema.names else None
     try:
         first = open_data(spec, scale="none", limit=1, n_features=model.n_features)
     except DataError:  # a column of words
@@ -287,8 +307,13 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
     return None if first.rows.shape[1] == model.n_features else str(recorded)
 
 
-def _open(model: Model, spec: str, where: Metadata) -> DataSet:
+def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None = None) -> DataSet:
     """Open data and check that they fit the model."""
+    if model.schema is not None:
+        how = {"schema": model.schema, "handle_unknown": handle_unknown or model.handle_unknown}
+        return open_data(spec, scale="none", **where, table=how)
+    if handle_unknown is not None:
+        raise SettingError(f"--handle-unknown is for models of tables with categories, which {model.path} is not")
     data = open_data(spec, scale="none", n_features=model.n_features, **where)
     data = matched(model, spec, data)
     statistics = column_statistics(data.rows)  # refuses values that are not finite

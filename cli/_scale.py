@@ -14,13 +14,17 @@ def chosen_scale(data: Any, scale: str) -> tuple[str, str]:
         If there is no such scale.
     """
     from deepbelief.errors import SettingError, unknown
-    from deepbelief.sources import SCALES, column_statistics, grey_levels
+    from deepbelief.sources import SCALES, column_statistics, grey_levels, has_missing
 
     if scale not in SCALES:
         raise SettingError(unknown("scale", scale, SCALES))
+    if data.schema is not None:
+        if scale in WORDS:
+            raise SettingError(f"--scale {scale} is for files of numbers; a table's numbers become cells: leave it out")
+        return "none", "as a table"
     if scale in WORDS:
         return scale, WORDS[scale]
-    statistics = column_statistics(data.rows)
+    statistics = column_statistics(data.rows, missing=has_missing(data.rows))
     reason = grey_levels(data.rows, statistics, data.feature_names) if scale == "auto" else ""
     if reason:
         return "255", f"divided by 255 ({reason})"

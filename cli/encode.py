@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options, force_option, option
+from ._tables import unknown_option
 from ._types import check_given
 
 FORMATS = (".npy", ".csv", ".h5")
@@ -16,6 +17,7 @@ FORMATS = (".npy", ".csv", ".h5")
 @click.argument("data", required=False)
 @option("--out", metavar="FILE", help="A .npy, .csv or .h5 file, or - for CSV on stdout.  [default: MODEL-codes.npy]")
 @data_options
+@unknown_option
 @backend_option
 @force_option
 def command(model: str, data: str | None, out: str | None, backend: str, force: bool, **where: Any) -> None:
@@ -55,7 +57,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
         for block in blocks(opened.rows, BLOCK_ROWS):
             writer.write(encode(block))
     if out != STDOUT:
-        click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((loaded.n_features, shape[1]))}")
+        click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((opened.rows.shape[1], shape[1]))}")
 
 
 def encoder(model: Any, bk: Any) -> Any:
@@ -70,5 +72,5 @@ def encoder(model: Any, bk: Any) -> Any:
     estimator = model.estimator.set_params(backend=bk.name)
     if not hasattr(estimator, "transform"):
         raise SettingError(f"{model.path} holds a {model.kind}, which has no codes: use predict or sample")
-    names = getattr(estimator, "feature_names_in_", None)
+    names = getattr(estimator, "feature_names_in_", None) if model.schema is None else None
     return lambda block: estimator.transform(named(as_source(block), names))

@@ -7,6 +7,7 @@ import click
 from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
 from ._sequences import select_recorded, sequence_options
+from ._tables import unknown_option
 from ._text import as_json, facts
 from ._types import check_given
 
@@ -15,6 +16,7 @@ from ._types import check_given
 @click.argument("model")
 @click.argument("data", required=False)
 @data_options
+@unknown_option
 @sequence_options
 @backend_option
 @click.option(

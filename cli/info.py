@@ -45,10 +45,22 @@ def command(file: str, json_: bool) -> None:
         return
     facts(_overview(file, content) + (_where(file, content) if is_checkpoint else []))
     _table("Layers", content["layers"])
+    _columns(content["attributes"])
     _pairs("Settings", content["params"])
     _pairs("Metadata", content["metadata"])
     _pairs("Stack metadata", content["stack_metadata"])
     _table(f"History: the last of {len(history)} epochs", history[-LAST_RECORDS:])
+
+
+def _columns(attributes: Mapping[str, Any]) -> None:
+    """Print what the columns of a table were taken for."""
+    if "schema" not in attributes:
+        return
+    from deepbelief.sources.schema import Schema
+
+    click.echo("\nColumns")
+    for column in Schema.from_dict(attributes["schema"]).columns:
+        click.echo(f"  {clean(column)}")
 
 
 def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options, force_option
+from ._tables import unknown_option
 from ._types import check_given
 
 FORMATS = (".csv", ".npy")
@@ -16,6 +17,7 @@ FORMATS = (".csv", ".npy")
 @click.option("--out", metavar="FILE", default="-", help="A .csv or .npy file, or - for CSV on stdout.  [default: -]")
 @click.option("--probabilities", is_flag=True, help="One column per class instead of the most probable class.")
 @data_options
+@unknown_option
 @backend_option
 @force_option
 def command(

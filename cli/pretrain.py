@@ -29,6 +29,7 @@ from ._options import (
 )
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, pretrain_sequences, recurrent_options
+from ._tables import column_lines, left_out, reading, table_options
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import check_given
 
@@ -51,6 +52,7 @@ machine_options = together(
     help="Kept in the model.",
 )
 @data_options
+@table_options
 @holdout_option
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
@@ -65,11 +67,15 @@ def command(**options: Any) -> None:
     DATA is digits, digits28, mnist or fashion-mnist, or a file: {formats}. FILE:NAME is one of several arrays in a
     file. Labels are not used here, but left out of the features and found again by the commands that come after.
 
+    CSV and Parquet files may have columns of text and booleans, and missing values (empty cells): what each column was
+    taken for is printed and kept in the model; --columns overrides it.
+
     \b
     Examples:
       deepbelief pretrain
       deepbelief pretrain mnist --data-dir ~/mnist --layers 500,250 --epochs 20
       deepbelief pretrain table.csv --labels species --scale minmax --out table.h5
+      deepbelief pretrain titanic.csv --labels survived --columns pclass=category
       deepbelief pretrain mnist --autoencoder --layers 1000,500,250,30 --out codes.h5
       deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
       deepbelief pretrain --resume mnist.ckpt.h5
@@ -78,6 +84,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief.datasets import open as open_data
+    from deepbelief.errors import SettingError
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs, save_model
@@ -93,7 +100,9 @@ def command(**options: Any) -> None:
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
     check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data = open_data(options["data"], scale="none", **where)
+    data = open_data(options["data"], scale="none", **where, table=None if options["recurrent"] else reading(options))
+    if clustered and data.schema is not None:
+        raise SettingError("tables of text and missing values are trained in this process: leave the cluster out")
     scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)
@@ -156,7 +165,9 @@ def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
     sizes = dbn.hidden_layer_sizes
     sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
     if not options["quiet"]:
-        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {arrows(sizes)}", err=True)
+        click.echo(f"{clean(data.name)}: {n_rows} rows, {data.columns_text}, {scaling}; {arrows(sizes)}", err=True)
+    if data.schema is not None and (dropped := left_out(data.schema)):
+        click.echo(f"Warning: left out of the model: {dropped}; --columns says what to take a column for", err=True)
     words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
     with reporting(**words, sizes=sizes) as reporter, warnings.catch_warnings():
         if options["autoencoder"]:
@@ -190,6 +201,7 @@ def report(dbn: Any, data: Any, scaling: str, out: str, took: float, *, verb: st
             ("layers", arrows(dbn.stack_.sizes)),
             ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
             ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, {scaling}"),
+            *([] if data.schema is None else column_lines(data.schema)),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
             *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),

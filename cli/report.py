@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, data_options, force_option, option, shape_option
+from ._tables import unknown_option
 from ._text import clean, facts, size_of
 from ._types import check_given
 
@@ -18,6 +19,7 @@ FORMATS = (".html", ".htm")
 @option("--out", metavar="FILE", help="The page.  [default: MODEL-report.html in this folder]")
 @shape_option
 @data_options
+@unknown_option
 @backend_option
 @force_option
 def command(model: str, data: str | None, out: str | None, shape: Any, backend: str, force: bool, **where: Any) -> None:

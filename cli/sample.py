@@ -7,6 +7,7 @@ import click
 
 from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
+from ._tables import TABLE_FORMATS, check_table_output, write_table
 from ._text import clean
 from ._types import Bounded, check_given
 
@@ -38,7 +39,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @option(
     "--out",
     metavar="FILE",
-    help="A .npy, .csv, .h5 or .png file, or - for CSV on stdout.  [default: MODEL-samples.npy]",
+    help="A .npy, .csv, .h5 or .png file, of a table .csv or .parquet, or - for CSV on stdout.  "
+    "[default: MODEL-samples.npy, of a table .csv]",
 )
 @shape_option
 @backend_option
@@ -52,12 +54,14 @@ def command(
     Rows come in the units of the data that MODEL was trained on. A fine-tuned model is no longer a model of its data;
     where its file keeps the layers that it had before, these are drawn from. A classification RBM draws its classes in
     turn. Of a model of sequences the rows are the
-    frames of one sequence, and a picture has time from left to right.
+    frames of one sequence, and a picture has time from left to right. A model of a table draws tables: the columns and
+    categories of the training rows, numbers within the range of these.
 
     \b
     Examples:
       deepbelief sample digits28.h5 --n 64 --out samples.png
       deepbelief sample table.h5 --steps 5000 --seed 1 --out -
+      deepbelief sample titanic.h5 --n 500 --out synthetic.csv
     """  # noqa: D301
     check_given(model)
     from deepbelief.errors import SettingError
@@ -69,9 +73,12 @@ def command(
     from ._rows import STDOUT, check_format
 
     seed = run_seed(seed)
-    out = out or Path(model).name.removesuffix(".h5") + "-samples.npy"
-    ending = check_format(out, FORMATS)
+    ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:]))
     loaded = read_model(model, sequences=True)
+    if out is None:
+        ending = ".npy" if loaded.schema is None else ".csv"
+        out = Path(model).name.removesuffix(".h5") + f"-samples{ending}"
+    check_table_output(out, loaded.schema, FORMATS)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences and temperature != 1:
         raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
@@ -95,10 +102,13 @@ def command(
         write_picture(out, rows)
     elif ending == ".png":
         write_image(out, rows, shape)
+    elif loaded.schema is not None:
+        write_table(out, rows, loaded.schema)
     else:
         write_rows(out, loaded, rows)
+    columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
     name = "samples" if out == STDOUT else clean(out)
-    click.echo(f"{name}: {n} rows, {rows.shape[1]} features, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+    click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
 
 
 def check_picture(ending: str) -> None:

@@ -84,6 +84,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "n_runs": COUNT,
     "n_samples": COUNT,
     "n_steps": COUNT,
+    "n_draws": COUNT,
     "random_state": Bounds(0, integer=True),
     "refine": Bounds(0, integer=True),
     "temperature": Bounds(0, open_low=True),

@@ -10,9 +10,10 @@ import hashlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,9 @@ from deepbelief.sources.files import first_rows, read, split_spec
 from deepbelief.sources.idx import has_idx_files, read_idx_folder
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.scaling import Scaling
+from deepbelief.sources.schema import Schema
 from deepbelief.sources.suspects import warn_of_suspects
+from deepbelief.sources.table_files import read_mixed, table_schema
 from deepbelief.typing import Array
 
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
@@ -58,6 +61,8 @@ class DataSet:
     feature_names : list of str or None
     label_name : str or None
         Name of the column of the labels, where it has one.
+    schema : Schema or None
+        What the columns are, where they are not plain numbers: rows are then visible units.
     """
 
     rows: RowSource
@@ -67,6 +72,13 @@ class DataSet:
     scale: Scaling
     feature_names: list[str] | None = field(default=None, repr=False)
     label_name: str | None = field(default=None, repr=False)
+    schema: Schema | None = field(default=None, repr=False)
+
+    @property
+    def columns_text(self) -> str:
+        """Number of columns in words, and of a table that of the visible units."""
+        n = self.rows.shape[1]
+        return f"{n} features" if self.schema is None else f"{len(self.schema.columns)} columns as {n} units"
 
     @property
     def scaling(self) -> str:
@@ -82,6 +94,7 @@ def open(
     limit: int | None = None,
     data_dir: str | None = None,
     n_features: int | None = None,
+    table: Mapping[str, Any] | None = None,
 ) -> DataSet:
     """Open a data set by its built-in name or from a file or folder.
 
@@ -104,6 +117,9 @@ def open(
         variable ``DEEPBELIEF_DATA`` by default.
     n_features : int, optional
         Number of features that a model expects: svmlight files leave out columns that are zero at the end.
+    table : mapping, optional
+        Read CSV and Parquet files with text, booleans and missing values too, as rows of visible units: arguments of
+        `deepbelief.sources.table_files.read_mixed`, such as ``{"columns": {"zip": "category"}}``, or none.
 
     Returns
     -------
@@ -131,16 +147,32 @@ def open(
         name, origin = spec.replace(":", "-"), spec
     else:
         check_exists(spec)
-        content = read(spec, labels, limit, n_features)
+        if table is None:
+            content = read(spec, labels, limit, n_features)
+        else:
+            content = read_mixed(spec, labels, limit, n_features, **table)
         path, part = split_spec(spec)
         name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
         origin = str(path.resolve()) + (f":{part}" if part else "")
-        if content.labels is None and n_features is None:
+        if content.labels is None and n_features is None and table_schema(content.rows) is None:
             warn_of_suspects(spec, content)
     names = content.feature_names
+    schema = table_schema(content.rows)
+    if schema is not None:
+        _check_scale(spec, scale)
+        scale = "none"
     scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, names)
     rows = scaling.apply(content.rows)
-    return DataSet(rows, content.labels, name, origin, scaling, names, content.label_name)
+    return DataSet(rows, content.labels, name, origin, scaling, names, content.label_name, schema)
+
+
+def _check_scale(spec: str, scale: str | Scaling) -> None:
+    """Refuse to scale a table of mixed columns, each of which has cells of its own."""
+    if isinstance(scale, str) and scale not in ("auto", "none"):
+        raise SettingError(
+            f"{{setting}}={scale!r} is for files of numbers; {spec} is a table: leave it out",
+            setting="scale", value=scale,
+        )  # fmt: skip
 
 
 def _short_name(path: Path) -> str:

@@ -10,7 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from deepbelief import documentation
 
@@ -73,6 +73,11 @@ class Structured(Exception):
         """Where the documentation says more: an address, or the name of a row; empty if nowhere."""
         return documentation.row(self.symptom) if self.symptom else ""
 
+    def prefixed(self, text: str) -> Self:
+        """Return the same error with a text before its message."""
+        fields = {name: value for name, value in vars(self).items() if name != "template" and hasattr(type(self), name)}
+        return type(self)(text + self.template, **fields)
+
 
 class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
@@ -94,6 +99,10 @@ class DataError(DeepBeliefError, ValueError):
 
     row: int | None = None
     column: int | None = None
+
+
+class NotNumericError(DataError):
+    """A file with text or missing values among its rows, where numbers are needed."""
 
 
 class ClassesError(DataError):

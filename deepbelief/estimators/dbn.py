@@ -28,6 +28,7 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.generative import ImputationMixin
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
@@ -167,7 +168,9 @@ def _has_likelihood(dbn: Any) -> bool:
 
 
 @documented(PRETRAINING, EXECUTION)
-class DBN(LayerReconstructionMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):
+class DBN(
+    LayerReconstructionMixin, ImputationMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
+):
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
     Parameters

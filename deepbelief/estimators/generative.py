@@ -7,10 +7,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_number, is_source, on_device
+from deepbelief.estimators.base import check_backend, check_number, first_layer, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
-from deepbelief.sampling import fill_in, sample
+from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, check_values
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
@@ -81,6 +81,12 @@ class GenerativeMixin:
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0])
 
+
+class ImputationMixin:
+    """Imputation, for a fitted estimator whose first layer models its rows."""
+
+    backend: str | Backend
+
     def impute(
         self, X: Any, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
         random_state: Any = None,
@@ -126,7 +132,9 @@ class GenerativeMixin:
         >>> rbm.impute([[1, np.nan, 0, np.nan]], random_state=0).round().tolist()
         [[1.0, 1.0, 0.0, 0.0]]
         """
-        check_is_fitted(self, "weights_")
+        check_is_fitted(self)
+        weights = first_layer(self)
+        check_generative(Stack((weights,)), getattr(self, "pretraining", "rbm"))
         if method not in IMPUTATIONS:
             raise SettingError(unknown("method", method, IMPUTATIONS))
         check_number("n_steps", n_steps, low=1, integer=True)
@@ -141,11 +149,11 @@ class GenerativeMixin:
         seed = next_stream(self, "impute", random_state) if method == "gibbs" else None
         steps = {"n_steps": int(n_steps), "burn_in": int(burn_in)}
         if n_draws is None:
-            found = _filled(self.weights_, rows, bk, seed, steps)
+            found = _filled(weights, rows, bk, seed, steps)
             return on_device(found, X, bk) if units is None else completed(self, X, found)
         draws = []
         for each in seed.spawn(int(n_draws)):  # type: ignore[union-attr]
-            found = _filled(self.weights_, rows, bk, each, {**steps, "draw": True})
+            found = _filled(weights, rows, bk, each, {**steps, "draw": True})
             own = np.random.default_rng(each.spawn(1)[0])
             draws.append(on_device(found, X, bk) if units is None else completed(self, X, found, own))
         return draws
@@ -187,6 +195,6 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
     empty = np.flatnonzero(np.isnan(rows).all(axis=1))
     if len(empty):
         raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
-    check_groups(rows, estimator.weights_.visible_unit)
-    check_values(rows, estimator.weights_, OF_DENSITIES)
+    check_groups(rows, first_layer(estimator).visible_unit)
+    check_values(rows, first_layer(estimator), OF_DENSITIES)
     return rows

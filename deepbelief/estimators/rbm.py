@@ -18,7 +18,7 @@ from deepbelief.estimators.base import check_backend, check_rows, on_device, pre
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.generative import GenerativeMixin
+from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.run_fingerprint import describe_run
@@ -47,6 +47,7 @@ class RBM(
     WeightsMixin,
     ScoredMixin,
     GenerativeMixin,
+    ImputationMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     DocumentationLinkMixin,

@@ -20,6 +20,7 @@ from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema
+from deepbelief.sources.table_files import table_schema
 from deepbelief.typing import Array
 
 N_UPDATES = 2000  # of a table's layer
@@ -75,7 +76,7 @@ def _given_schema(estimator: Any) -> Schema | None:
 
 def encoded(
     estimator: Any, X: Any, *, reset: bool, min_rows: int = 1, weights: Array | None = None
-) -> Array | None:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return a table as rows of visible units; None where X is to be taken as it is.
 
     Parameters
@@ -83,7 +84,8 @@ def encoded(
     estimator : estimator
         Gets the schema, the names and the number of the columns, or is fitted and has them.
     X : object
-        Rows of any kind. A `RowSource` is never a table: its rows are those of a fitted model's visible units.
+        Rows of any kind. A `RowSource` is never a table: its rows are those of visible units, which may come with
+        the schema of a file.
     reset : bool
         Whether the estimator is being fitted.
     min_rows : int, default=1
@@ -92,8 +94,10 @@ def encoded(
 
     Returns
     -------
-    ndarray of shape (n_rows, n_units) or None
+    ndarray of shape (n_rows, n_units), RowSource of this shape, or None
     """
+    if reset and table_schema(X) is not None:
+        return _adopted(estimator, X, min_rows)
     if reset:
         schema = _fitted_schema(estimator, X, weights)
         if schema is None:
@@ -106,10 +110,36 @@ def encoded(
             return None
     check_names(estimator, X, schema.names, reset=reset)
     units = schema.encode(X, handle_unknown=_template(estimator, "handle_unknown", "error"))
-    if len(units) < min_rows:
-        name = type(estimator).__name__
-        raise DataError(f"found {len(units)} sample(s) while a minimum of {min_rows} is required by {name}")
+    _check_count(estimator, len(units), min_rows)
     return units
+
+
+def _adopted(estimator: Any, source: Any, min_rows: int) -> Any:
+    """Return rows that come with a schema, after taking it over."""
+    schema = table_schema(source)
+    assert schema is not None
+    _check_count(estimator, source.shape[0], min_rows)
+    _check_visible(estimator)
+    estimator.schema_ = schema
+    estimator.n_features_in_ = len(schema.columns)
+    estimator.feature_names_in_ = np.array(schema.names, dtype=object)
+    return source
+
+
+def _check_count(estimator: Any, n_rows: int, min_rows: int) -> None:
+    if n_rows < min_rows:
+        name = type(estimator).__name__
+        raise DataError(f"found {n_rows} sample(s) while a minimum of {min_rows} is required by {name}")
+
+
+def _check_visible(estimator: Any) -> None:
+    """Refuse a type of visible units for a table, whose columns have groups of softmax units."""
+    visible = _template(estimator, "visible", "auto")
+    if visible != "auto":
+        raise SettingError(
+            "`visible` must be 'auto' for a table with text, categories, booleans or `columns`, got "
+            f"{visible!r}. Encode the columns as numbers first, or leave it out."
+        )
 
 
 def _is_array(X: Any) -> bool:
@@ -126,11 +156,7 @@ def _fitted_schema(estimator: Any, X: Any, weights: Array | None) -> Schema | No
     numbers = _template(estimator, "visible", "auto") == "auto"
     if columns is None and not needs_schema(X, numbers=numbers):
         return None
-    if not numbers:
-        raise SettingError(
-            "`visible` must be 'auto' for a table with text, categories, booleans or `columns`, got "
-            f"{_template(estimator, 'visible', 'auto')!r}. Encode the columns as numbers first, or leave it out."
-        )
+    _check_visible(estimator)
     schema = Schema.fit(X, columns, weights=weights)
     told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
     if told:

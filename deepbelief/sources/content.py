@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,26 @@ class Content:
     whole: bool = False
     feature_names: list[str] | None = None
     label_name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FileTable:
+    """A table as it stands in a file.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, or pyarrow Table
+        float64 with NaN, or objects with None, without the labels.
+    labels : ndarray or None
+    label_name : str or None
+    lines : ndarray of int or None
+        Line of each row in a text file.
+    """
+
+    columns: Any
+    labels: Array | None = field(default=None, repr=False)
+    label_name: str | None = None
+    lines: Array | None = field(default=None, repr=False)
 
 
 def size_text(n_bytes: int) -> str:

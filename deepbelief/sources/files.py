@@ -1,6 +1,6 @@
 """Any readable file or folder by its name: which reader, which part of it, whose labels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises into one line that names the file."""
     try:
         yield
@@ -76,7 +76,7 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
     """
     path, part = split_spec(spec)
     label_file = _label_file(labels)
-    with _told(path):
+    with told(path):
         content = _read(path, part, None if label_file else labels, None if label_file else limit)
     if label_file:
         content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
@@ -114,7 +114,7 @@ def read_vector(name: str, data: str) -> Array:
     if found is None and not FORMATS[format_of(path)].arrays:
         kinds = ", ".join(kind for kind, other in FORMATS.items() if other.arrays)
         raise DataError(f"no such file: {name} (names of arrays within the data: {kinds} only)")
-    with _told(path):
+    with told(path):
         return _read_labels(path, part, -1)
 
 
@@ -128,6 +128,12 @@ def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
         return None
     there = not path.is_dir() or FORMATS[format_of(path)].read_labels is not None
     return (check_regular(path), part) if there else None
+
+
+def labels_of(labels: str | None) -> Callable[[int], Array] | None:
+    """Return a reader of labels from a file of their own, given the number of rows; None where they have none."""
+    found = _label_file(labels)
+    return None if found is None else lambda n_rows: _read_labels(*found, n_rows)
 
 
 def _check_labels(spec: str, content: Content, labels: str | None) -> None:
@@ -171,7 +177,7 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:
     """Read one label per row from a file of its own."""
-    with _told(path):
+    with told(path):
         kind = format_of(path)
         reader = FORMATS[kind].read_labels
         if reader is None:

@@ -1,25 +1,27 @@
 """Data formats: how a file or folder is recognised, and the readers of its rows and labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.content import Content, table
+from deepbelief.sources.content import Content, FileTable, table
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.h5 import read_h5, read_h5_labels
 from deepbelief.sources.idx import read_idx, read_idx_array, read_idx_folder
 from deepbelief.sources.label_values import label_vector
 from deepbelief.sources.npz import headers_of_python_2, read_npy_header, read_npz, read_npz_labels
-from deepbelief.sources.parquet import read_parquet, read_parquet_labels
+from deepbelief.sources.parquet import parquet_names, read_parquet, read_parquet_labels, read_parquet_table
 from deepbelief.sources.rows import ArraySource
 from deepbelief.sources.svmlight import read_svmlight
 from deepbelief.sources.text import read_label_text, read_text
+from deepbelief.sources.text_columns import read_columns, text_names
 from deepbelief.sources.zarr import is_zarr, read_zarr, read_zarr_labels
 from deepbelief.typing import Array
 
+Types = Mapping[str, str]
 MAGIC_IDX = tuple(bytes([0, 0, kind]) for kind in (8, 9, 11, 12, 13, 14))
 
 
@@ -48,6 +50,12 @@ class Format:
         Whether it is a folder, not a file.
     open_ended : bool
         Whether columns that are zero at the end are left out.
+    read_columns : callable, optional
+        ``read_columns(path, labels, limit, known, wanted)`` returns the `FileTable` of a file with columns of any type;
+        ``known`` are the types of columns of a fitted model by name (``"number"``, ``"boolean"``, ``"text"``),
+        ``wanted`` the kinds that a user has asked for. None: its rows are numbers.
+    column_names : callable, optional
+        ``column_names(path)`` returns the names of all columns of such a file; none where it has none.
     """
 
     read: Callable[[Path, str | None, str | None, int | None], Content]
@@ -58,6 +66,8 @@ class Format:
     arrays: bool = False
     folder: bool = False
     open_ended: bool = False
+    read_columns: Callable[[Path, str | None, int | None, Types, Types], FileTable] | None = None
+    column_names: Callable[[Path], list[str]] | None = None
 
 
 def _is_idx(path: Path) -> bool:
@@ -98,6 +108,8 @@ FORMATS: dict[str, Format] = {
         (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
         read_labels=lambda path, _, n_rows: read_label_text(path, n_rows),
         labelled=True,
+        read_columns=read_columns,
+        column_names=text_names,
     ),
     "h5": Format(
         lambda path, part, labels, _: read_h5(path, part, labels),
@@ -119,6 +131,8 @@ FORMATS: dict[str, Format] = {
         (".parquet",),
         read_labels=lambda path, *_: read_parquet_labels(path),
         labelled=True,
+        read_columns=lambda path, labels, limit, *_: read_parquet_table(path, labels, limit),
+        column_names=parquet_names,
     ),
     "svmlight": Format(
         lambda path, *_: read_svmlight(path),

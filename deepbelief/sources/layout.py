@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepbelief.errors import DataError, DataWarning
+from deepbelief.errors import DataError, DataWarning, NotNumericError
 from deepbelief.sources.label_values import MISSING
 
 DELIMITERS = ",;\t"
@@ -69,7 +69,7 @@ def split(line: str, delimiter: str, path: Path, number: int) -> list[str]:
     if '"' not in line:
         return line.rstrip("\r\n").split(delimiter)
     if line.count('"') % 2:
-        raise DataError(f"{path}: line {number} leaves a quote open; close it, or double a quote within a cell")
+        raise NotNumericError(f"{path}: line {number} leaves a quote open; close it, or double a quote within a cell")
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:

@@ -6,9 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError, MissingExtraError
+from deepbelief.errors import DataError, MissingExtraError, NotNumericError
 from deepbelief.sources.bands import BandedSource, Bands
-from deepbelief.sources.content import IN_MEMORY, ROW_LIMIT, Content, check_declared_size, names_text, size_text
+from deepbelief.sources.content import (
+    IN_MEMORY,
+    MEMORY_LIMIT,
+    ROW_LIMIT,
+    Content,
+    FileTable,
+    check_declared_size,
+    names_text,
+    size_text,
+)
 from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
 from deepbelief.typing import Array, Dtype
@@ -51,7 +60,7 @@ class ParquetSource(BandedSource):
             if column.null_count:
                 row = int(np.argmax(column.is_null().to_numpy()))
                 row += sum(self.file.metadata.row_group(i).num_rows for i in range(group))
-                raise DataError(
+                raise NotNumericError(
                     f"{self.name}: row {row} (counted from 0) has no value in column {self.feature_names[j][:40]!r}; "
                     "all values must be there: impute or drop missing values first"
                 )
@@ -84,19 +93,24 @@ def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], l
             dtype = np.dtype(object)
         if dtype.kind not in "biuf":
             kind = str(field.type)[:40]
-            raise DataError(
+            raise NotNumericError(
                 f"{name}: column {field.name[:40]!r} is of type {kind}; features must be integers, floats or "
                 "booleans: convert or drop it, or name it as labels"
             )
         names.append(field.name)
         places.append(place)
         dtypes.append(dtype)
-    twice = [column for column, n in Counter(schema.names).items() if n > 1]
-    if twice:
-        raise DataError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
+    _check_names(schema, name)
     if not names:
         raise DataError(f"{name}: there is no column of numbers{' beside the labels' if without else ''}")
     return names, places, dtypes
+
+
+def _check_names(schema: Any, name: str) -> None:
+    """Refuse two columns of one name."""
+    twice = [column for column, n in Counter(schema.names).items() if n > 1]
+    if twice:
+        raise DataError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
 
 
 def _open(path: Path) -> Any:
@@ -120,6 +134,40 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
         rows = ArraySource(source.take(slice(0, source.shape[0])), source.feature_names)
         file.close()
     return Content(rows, found, source.whole, source.feature_names, labels)
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns."""
+    return list(_open(path).schema_arrow.names)
+
+
+def read_parquet_table(path: Path, labels: str | None = None, limit: int | None = None) -> FileTable:
+    """Read columns of any type as a pyarrow Table, and the labels where a column of them is named."""
+    file = _open(path)
+    found = None if labels is None else _labels(path, file, labels)
+    schema = file.schema_arrow
+    index = _index_columns(schema) - {labels}
+    _check_names(schema, str(path))
+    names = [name for name in schema.names if name != labels and name not in index]
+    _check_pages(path, file.metadata)
+    n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+    if n_bytes > MEMORY_LIMIT:
+        raise DataError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(MEMORY_LIMIT)}")
+    columns = file.read(columns=names, use_threads=False)
+    if limit is not None:
+        columns, found = columns.slice(0, limit), None if found is None else found[:limit]
+    return FileTable(columns, found, labels)
+
+
+def write_table(path: Path, columns: Any) -> None:
+    """Write a mapping of columns, or a pyarrow Table, to a Parquet file."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("Parquet files need pyarrow: pip install 'deepbelief[parquet]'") from error
+    table = columns if isinstance(columns, pyarrow.Table) else pyarrow.table(dict(columns))
+    pyarrow.parquet.write_table(table, path)
 
 
 def _check_pages(path: Path, metadata: Any) -> None:

@@ -47,6 +47,10 @@ class Schema:
         """Names of all columns."""
         return tuple(column.name for column in self.columns)
 
+    def column(self, name: str) -> Column | None:
+        """Return the column of a name; None where there is none."""
+        return next((column for column in self.columns if column.name == name), None)
+
     @property
     def n_units(self) -> int:
         """Number of visible units."""

@@ -70,6 +70,13 @@ class Column:
         """Number of visible units."""
         return len(self.cells) if self.kind == "number" else len(self.values) if self.kind == "category" else 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the values are whole numbers."""
+        if self.kind == "number":
+            return self.whole
+        return bool(self.values) and all(isinstance(v, float) and v.is_integer() for v in self.values)
+
     def __str__(self) -> str:
         """Return what the column is, in words."""
         what = {
@@ -124,10 +131,13 @@ def _as_numbers(known: Array, name: str, missing: Array) -> Array:
     except (TypeError, ValueError):
         rows = np.flatnonzero(~missing)
         bad = next(i for i, value in enumerate(known) if not _is_number(value))
-        raise DataError(f"row {rows[bad]}, column {name!r}: {known[bad]!r} is not a number") from None
+        raise DataError(
+            f"row {rows[bad]}, column {name!r}: {known[bad]!r} is not a number", row=int(rows[bad])
+        ) from None
     if not np.isfinite(numbers).all():
         bad = int(np.argmin(np.isfinite(numbers)))
-        raise DataError(f"row {np.flatnonzero(~missing)[bad]}, column {name!r}: {numbers[bad]} is not finite")
+        row = int(np.flatnonzero(~missing)[bad])
+        raise DataError(f"row {row}, column {name!r}: {numbers[bad]} is not finite", row=row)
     return numbers
 
 
@@ -202,10 +212,12 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array
     if (found < 0).any() and handle_unknown != "missing":
         bad = int(np.argmax(found < 0))
         shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
+        row = int(np.flatnonzero(~missing)[bad])
         raise DataError(
-            f"row {np.flatnonzero(~missing)[bad]}, column {column.name!r}: {known[bad]!r} is a category that training "
-            f"rows did not have ({shown}); handle_unknown='missing' takes it for a missing value"
-        )
+            f"row {row}, column {column.name!r}: {known[bad]!r} is a category that training rows did not have "
+            f"({shown}); {{handle_unknown}}='missing' takes it for a missing value",
+            settings=("handle_unknown",), row=row, value=known[bad],
+        )  # fmt: skip
     cells[~missing] = found
     return cells
 

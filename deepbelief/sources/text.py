@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, NotNumericError
 from deepbelief.sources.content import IN_MEMORY, MEMORY_LIMIT, Content, size_text
 from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import parse_labels
@@ -35,7 +35,7 @@ MIN_SPREAD = 1e-3  # range of a column over its largest value, below which float
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
     """Open as text, through gzip where the content is compressed."""
     with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig") as file:
         try:
@@ -44,7 +44,7 @@ def _open(path: Path) -> Iterator[TextIO]:
             raise DataError(f"{path}: not UTF-8 text ({error.reason}); is it really a CSV file?") from error
 
 
-def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank with their numbers."""
     blank = 0
     for number in itertools.count(1):
@@ -71,17 +71,25 @@ def _check_cells(layout: Layout, number: int, cells: list[str]) -> None:
     for column in layout.features:
         cell = cells[column].strip()
         if not cell:
-            raise layout.error(number, column, "the cell is empty; fill in or drop missing values first")
+            raise _not_numeric(layout, number, column, "the cell is empty; fill in or drop missing values first")
         value = number_in(cell)
         if value is None:
             hint = "" if layout.label is not None else "; if these are the labels, name the column as labels"
             if number == 1:
                 hint += "; a header has no numbers, so this line is read as a row"
-            raise layout.error(number, column, f"{cell[:40]!r} is not a number{hint}")
-        if not np.isfinite(value):
+            raise _not_numeric(layout, number, column, f"{cell[:40]!r} is not a number{hint}")
+        if np.isnan(value):
+            raise _not_numeric(
+                layout, number, column, f"the value is {cell[:40]}; fill in or drop missing values first"
+            )
+        if np.isinf(value):
             raise layout.error(number, column, f"the value is {cell[:40]}; fill in or drop missing values first")
         if abs(value) > LARGEST:
             raise layout.error(number, column, f"{cell[:40]} is too large for single precision; rescale the column")
+
+
+def _not_numeric(layout: Layout, number: int, column: int, what: str) -> NotNumericError:
+    return NotNumericError(str(layout.error(number, column, what)))
 
 
 def _label_cell(layout: Layout, line: str) -> str:
@@ -165,9 +173,9 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
     DataError
         Naming line (from 1) and column (from 1) of what cannot be read.
     """
-    with _open(path) as file:
-        numbered = _lines(path, file)
-        head = _head(numbered)
+    with open_text(path) as file:
+        numbered = text_lines(path, file)
+        head = first_lines(numbered)
         if not head:
             raise DataError(f"{path}: the file has no rows")
         layout = find_layout(path, head, labels)
@@ -183,7 +191,7 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
     return Content(rows, parse_labels(words, str(path)), whole, names, label_name)
 
 
-def _head(numbered: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
+def first_lines(numbered: Iterator[tuple[int, str]]) -> list[tuple[int, str]]:
     """Return the first lines, fewer where they are long."""
     head: list[tuple[int, str]] = []
     for number, line in numbered:
@@ -219,7 +227,7 @@ def _read_chunks(layout: Layout, body: Iterator[tuple[int, str]]) -> tuple[list[
 
 def read_label_text(path: Path, n_rows: int) -> Array:
     """Read labels from a text file with one column, with or without a header."""
-    with _open(path) as file:
+    with open_text(path) as file:
         cells = _label_cells(path, file)
     if any(d in cell for d in DELIMITERS for cell in cells[:HEAD]):
         raise DataError(f"{path}: a file of labels must have one column")

@@ -1,0 +1,174 @@
+"""Tables of mixed columns: options, what columns are taken for, and tables out as CSV or Parquet."""
+
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deepbelief.errors import SettingError
+
+from ._options import option, together, type_of
+from ._text import clean
+
+STDOUT = "-"
+TABLE_FORMATS = (".csv", ".parquet")
+MAX_LINES = 60  # columns that are listed
+DIGITS = 9  # significant ones of a number that is written
+
+
+class Kinds(click.ParamType):  # type: ignore[type-arg]
+    """Kinds of columns: ``pclass=category,id=dropped``."""
+
+    name = "kinds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Return a mapping of names to kinds."""
+        from deepbelief.sources.schema import check_columns
+
+        if isinstance(value, Mapping):
+            return check_columns(value) or {}
+        pairs = [part.rpartition("=") for part in str(value).split(",")]
+        if not all(name and equals for name, equals, _ in pairs):
+            self.fail(f"{value!r} is not a list of kinds such as pclass=category,id=dropped", param, ctx)
+        return check_columns({name.strip(): kind.strip() for name, _, kind in pairs}) or {}
+
+
+def _unknown_type() -> Any:
+    from deepbelief.hyperparameters import MACHINE
+
+    return type_of("handle_unknown", MACHINE["handle_unknown"].kind)
+
+
+unknown_option = option(
+    "--handle-unknown",
+    type=_unknown_type(),
+    help="What a category is that training rows did not have: an error, or a missing value.  [default: error]",
+)
+table_options = together(
+    option("--columns", type=Kinds(), metavar="NAME=KIND,...", help="Take columns for number, category or dropped."),
+    unknown_option,
+)
+
+
+def reading(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how files of mixed columns are read for training."""
+    given = {name: options[name] for name in ("columns", "handle_unknown") if options.get(name) is not None}
+    return {**given, "numbers": options.get("visible") in (None, "auto")}
+
+
+def column_lines(schema: Any) -> list[tuple[str, str]]:
+    """Return a line for each column: what it was taken for."""
+    lines = [str(column) for column in schema.columns[:MAX_LINES]]
+    if len(schema.columns) > MAX_LINES:
+        lines.append(f"... and {len(schema.columns) - MAX_LINES} more: see deepbelief info")
+    return [("" if i else "columns", line) for i, line in enumerate(lines)]
+
+
+def check_table_output(out: str, schema: Any, formats: Sequence[str]) -> None:
+    """Refuse formats that have no columns of text for a table, and Parquet for rows of numbers.
+
+    Raises
+    ------
+    SettingError
+    """
+    ending = ".csv" if out == STDOUT else Path(out).suffix.lower()
+    if schema is not None and ending not in TABLE_FORMATS:
+        raise SettingError(f"{out}: rows of a table are written as {' or '.join(TABLE_FORMATS)}: choose another --out")
+    if schema is None and ending not in formats:
+        raise SettingError(f"{out}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}")
+
+
+def write_table(out: str, table: Any, schema: Any) -> None:
+    """Write a table that a model has made: CSV, or Parquet with the types of the columns.
+
+    Parameters
+    ----------
+    out : str
+        A file, or ``-`` for CSV on stdout.
+    table : DataFrame, Table, mapping or ndarray
+    schema : Schema
+    """
+    from deepbelief.sources.frames import as_frame
+
+    frame = as_frame(table, schema.names)
+    values = {name: frame.column(i) for i, name in enumerate(frame.names)}
+    if Path(out).suffix.lower() == ".parquet":
+        write_parquet(out, {name: plain(*pair, schema.column(name)) for name, pair in values.items()})
+        return
+    columns = [written(*pair, schema.column(name)) for name, pair in values.items()]
+    with csv_file(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(values)
+        writer.writerows(zip(*columns, strict=True))
+
+
+def set_unknown(model: Any, handle_unknown: str) -> None:
+    """Make a model take categories that training rows did not have for this, whatever it was trained to do."""
+    from deepbelief import RBM
+
+    if model.schema is None:
+        raise SettingError(f"--handle-unknown is for models of tables with categories, which {model.path} is not")
+    estimator = model.estimator
+    if model.kind == "RBM":
+        estimator.handle_unknown = handle_unknown
+        return
+    first = estimator.rbm[0] if isinstance(estimator.rbm, (list, tuple)) else estimator.rbm
+    if first is None:
+        first = estimator.rbm = RBM()
+    first.handle_unknown = handle_unknown
+
+
+def plain(values: Any, missing: Any, column: Any) -> list[Any]:
+    """Return values of a column as Python's: whole numbers as integers, None where they are missing."""
+    whole = column is not None and column.is_whole
+    found = zip(list(values.tolist()), list(missing), strict=True)
+    return [None if gone else int(value) if whole and isinstance(value, float) else value for value, gone in found]
+
+
+def written(values: Any, missing: Any, column: Any) -> list[str]:
+    """Return the cells of a column as they stand in a CSV file; a missing value is empty."""
+    return [cell(value) for value in plain(values, missing, column)]
+
+
+def cell(value: Any) -> str:
+    """Return a value as it stands in a CSV file."""
+    if value is None:
+        return ""
+    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def csv_file(out: str) -> Iterator[Any]:
+    """Give a text file that appears whole or not at all, or stdout."""
+    if out == STDOUT:
+        yield sys.stdout
+        return
+    from deepbelief.hdf5 import replacing
+
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as text:
+        yield text
+
+
+def write_parquet(out: str, columns: Any) -> None:
+    """Write a mapping of columns, or a pyarrow Table.
+
+    Raises
+    ------
+    MissingExtraError
+        If pyarrow is not installed.
+    """
+    from deepbelief.hdf5 import replacing
+    from deepbelief.sources.parquet import write_table as write
+
+    with replacing(out) as temporary:
+        write(temporary, columns)
+
+
+def left_out(schema: Any) -> str:
+    """Return the columns that take no part in the model, with the reasons, in one line."""
+    told = [c for c in schema.columns if c.kind == "dropped" and c.reason != "as asked"]
+    return clean("; ".join(f"{c.name!r} ({c.reason})" for c in told))

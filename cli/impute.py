@@ -1,0 +1,263 @@
+"""``deepbelief impute``: a table with its missing values filled in."""
+
+import csv
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, force_option, limit_option, option
+from ._tables import cell, csv_file, plain, set_unknown, unknown_option, write_parquet
+from ._text import clean
+from ._types import Bounded, check_given
+
+
+@click.command("impute", short_help="Fill in the missing values of a table.")
+@click.argument("model")
+@click.argument("data", required=False)
+@option("--out", metavar="FILE", help="A file of the kind of DATA, or - for CSV.  [default: DATA-filled.csv]")
+@option("--draws", type=Bounded("n_draws"), metavar="N", help="Write N tables of draws, for multiple imputation.")
+@option("--steps", type=Bounded("n_steps"), metavar="N", help="Gibbs steps that are averaged.  [default: 100]")
+@option(
+    "--seed",
+    type=Bounded("random_state"),
+    metavar="N",
+    help="Repeats the result exactly; a fresh one is drawn and printed by default.",
+)
+@limit_option
+@unknown_option
+@backend_option
+@force_option
+def command(model: str, data: str | None, **options: Any) -> None:
+    """Fill in the missing values of DATA (by default the table that MODEL was trained on).
+
+    Missing values are empty cells of a CSV file, or nulls of a Parquet file. A number becomes its mean given the rest
+    of the row, a category the most probable one; all else is written as it was read, the labels included. With
+    --draws N there are N files, FILE-1 to FILE-N, each with values drawn at random given the rest of the row.
+
+    \b
+    Examples:
+      deepbelief impute titanic.h5 titanic.csv --out filled.csv
+      deepbelief impute titanic.h5 titanic.csv --draws 5 --seed 1 --out filled.csv
+    """  # noqa: D301
+    check_given(model, data)
+    from deepbelief.seeds import run_seed
+
+    from ._files import check_output
+    from ._inputs import read_model
+
+    loaded, seed = read_model(model), run_seed(options["seed"])
+    check_model(loaded)
+    spec, limit = given_table(loaded, data, options["limit"])
+    outputs = names_of_outputs(spec, options["out"], options["draws"])
+    for out in outputs:
+        if out != "-":
+            check_output(out, force=options["force"], inputs=(model, spec))
+    if options["handle_unknown"] is not None:
+        set_unknown(loaded, options["handle_unknown"])
+    loaded.estimator.set_params(backend=options["backend"])
+    table = read(loaded, spec, limit)
+    how = {"n_draws": options["draws"], "n_steps": options["steps"] or 100, "random_state": seed}
+    for out, filled in zip(outputs, imputed(loaded, table, how), strict=True):
+        write_filled(out, table, filled, loaded.schema)
+    n_filled = sum(int(gone.sum()) for name, gone in table.gaps.items() if is_used(loaded.schema, name))
+    names = "filled" if outputs == ["-"] else ", ".join(map(clean, outputs))
+    told = f"{names}: {table.frame.n_rows} rows, {n_filled} missing values filled in, seed {seed}"
+    click.echo(told, err=outputs == ["-"])
+
+
+def is_used(schema: Any, name: str) -> bool:
+    """Tell whether a column takes part in the model."""
+    return schema is None or name in {column.name for column in schema.used}
+
+
+def check_model(model: Any) -> None:
+    """Refuse a model that cannot fill in.
+
+    Raises
+    ------
+    SettingError
+    """
+    from deepbelief.errors import SettingError
+
+    if not hasattr(model.estimator, "impute"):
+        hint = ": use the file that it was fine-tuned from" if model.stack.tuned else ""
+        raise SettingError(f"{model.path} holds a {model.kind}, which has no model of its rows to fill in from{hint}")
+
+
+def given_table(model: Any, data: str | None, limit: int | None) -> tuple[str, int | None]:
+    """Return the file to fill in and the number of its rows: the recorded ones where none is named.
+
+    Raises
+    ------
+    DataError
+    """
+    from deepbelief.errors import DataError
+
+    if data is not None:
+        return data, limit
+    source = model.recorded("source", str)
+    if source is None:
+        raise DataError(f"{model.path} does not record its training data; pass DATA explicitly")
+    click.echo(f"Using {clean(source)}: the data it was trained on", err=True)
+    return source, limit if limit is not None else model.recorded("limit", int)
+
+
+def names_of_outputs(spec: str, out: str | None, draws: int | None) -> list[str]:
+    """Return the files to write.
+
+    Raises
+    ------
+    SettingError
+        If their format is not that of the table.
+    """
+    from deepbelief.errors import SettingError
+    from deepbelief.sources.files import split_spec
+    from deepbelief.sources.formats import format_of
+
+    path = split_spec(spec)[0]
+    ending = ".parquet" if format_of(path) == "parquet" else ".csv"
+    out = out or f"{path.name.split('.')[0]}-filled{ending}"
+    if out == "-" and draws is not None:
+        raise SettingError("--draws writes several files: give --out a name")
+    if out != "-" and Path(out).suffix.lower() != ending:
+        raise SettingError(f"{out}: a table is filled in as a file of its own kind, {ending}: choose another --out")
+    if draws is None:
+        return [out]
+    return [f"{out.removesuffix(Path(out).suffix)}-{i}{Path(out).suffix}" for i in range(1, draws + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A file to fill in: its columns without the labels, and the line of each row of a text file."""
+
+    spec: str
+    frame: Any
+    lines: Any
+    label: str | None
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The columns by name."""
+        return dict(zip(self.frame.names, self.frame.values, strict=True))
+
+    @property
+    def gaps(self) -> dict[str, Any]:
+        """The mask of the missing values of each column that has some."""
+        return {
+            name: gone for name, gone in zip(self.frame.names, self.frame.missing, strict=True) if gone.any()
+        }  # fmt: skip
+
+
+def read(model: Any, spec: str, limit: int | None) -> Table:
+    """Read the columns of a file as the model takes them."""
+    from deepbelief.sources.frames import as_frame
+    from deepbelief.sources.table_files import column_names, read_table
+
+    label, schema = model.recorded("labels", str), model.schema
+    known = () if schema is None else schema.names
+    label = label if label in column_names(spec) and label not in known else None
+    table = read_table(spec, label, limit, schema=schema)
+    return Table(spec, as_frame(table.columns), table.lines, label)
+
+
+def imputed(model: Any, table: Table, how: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the filled columns, for each draw."""
+    import numpy as np
+
+    from deepbelief.errors import DataError
+
+    names = table.frame.names if model.schema is not None else order_of(model, table)
+    try:
+        rows = table.rows if model.schema is not None else numbers(table, names)
+        found = model.estimator.impute(rows, **how)
+    except DataError as error:
+        line = "" if table.lines is None or error.row is None else f"line {table.lines[error.row]}, "
+        raise error.prefixed(f"{table.spec}: {line}") from None
+    draws = found if isinstance(found, list) else [found]
+    if model.schema is not None:
+        return draws
+    return [dict(zip(names, np.asarray(draw).T, strict=True)) for draw in draws]
+
+
+def order_of(model: Any, table: Table) -> list[str]:
+    """Return the names of the columns in the order of those of a model of plain numbers.
+
+    Raises
+    ------
+    DataError
+    """
+    from deepbelief.errors import DataError
+
+    from ._columns import model_names
+
+    have, wanted = list(table.frame.names), model_names(model)
+    if wanted is not None and set(have) == set(wanted):
+        return wanted
+    if len(have) != model.n_features or wanted is not None:
+        raise DataError(
+            f"{table.spec}: its {len(have)} columns are not the {model.n_features} that {model.path} was trained on"
+        )
+    return have
+
+
+def numbers(table: Table, names: list[str]) -> Any:
+    """Return columns of numbers as an array.
+
+    Raises
+    ------
+    DataError
+        If a column has texts.
+    """
+    import numpy as np
+
+    from deepbelief.errors import DataError
+
+    for name, numeric, gone in zip(table.frame.names, table.frame.numeric, table.frame.missing, strict=True):
+        if not (numeric or gone.all()):
+            raise DataError(f"column {name!r} has texts, and the model was trained on numbers")
+    return np.column_stack([np.asarray(table.rows[name], np.float64) for name in names])
+
+
+def write_filled(out: str, table: Table, filled: dict[str, Any], schema: Any) -> None:
+    """Write the file again with its missing values filled in."""
+    new = {}
+    for name in table.gaps:
+        values = np_objects(filled[name])
+        still = [value is None or value != value for value in values]
+        new[name] = plain(values, still, None if schema is None else schema.column(name))
+    if Path(out).suffix.lower() == ".parquet":
+        from deepbelief.sources.frames import with_columns
+        from deepbelief.sources.parquet import read_parquet_table
+
+        whole = read_parquet_table(Path(table.spec), None, table.frame.n_rows).columns
+        write_parquet(out, with_columns(whole, new))
+        return
+    write_text(out, table, new)
+
+
+def write_text(out: str, table: Table, new: dict[str, list[Any]]) -> None:
+    """Write a text file again, cell by cell as it was, but for those that are filled in."""
+    from deepbelief.sources.text_columns import layout_of, records
+
+    layout = layout_of(Path(table.spec), table.label)
+    names = layout.header or [f"x{i}" for i in range(layout.n_columns)]
+    places = [(j, names[j]) for j in layout.features if names[j] in new]
+    with csv_file(out) as file:
+        writer = csv.writer(file, delimiter=layout.delimiter, lineterminator="\n")
+        if layout.header is not None:
+            writer.writerow(layout.header)
+        for i, (_, cells) in enumerate(islice(records(layout), table.frame.n_rows)):
+            for j, name in places:
+                if table.gaps[name][i]:
+                    cells[j] = cell(new[name][i])
+            writer.writerow(cells)
+
+
+def np_objects(values: Any) -> Any:
+    """Return values as an array of objects, with Python's numbers in it."""
+    import numpy as np
+
+    return np.array([*np.asarray(values, dtype=object).tolist(), None], dtype=object)[:-1]

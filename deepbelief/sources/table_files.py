@@ -1,0 +1,147 @@
+"""Files of mixed columns as rows of visible units: text, booleans and missing values beside numbers."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError, NotNumericError
+from deepbelief.sources.content import MEMORY_LIMIT, Content, FileTable, size_text
+from deepbelief.sources.files import labels_of, read, split_spec, told
+from deepbelief.sources.formats import FORMATS, format_of
+from deepbelief.sources.frames import as_frame, needs_schema
+from deepbelief.sources.rows import ArraySource, RowSource, underlying
+from deepbelief.sources.schema import Schema
+from deepbelief.sources.table_columns import Column
+from deepbelief.typing import Array
+
+
+def table_rows(units: Array, schema: Schema) -> ArraySource:
+    """Return rows of visible units that stand for the rows of a table, with its schema."""
+    source = ArraySource(units)
+    vars(source)["schema"] = schema
+    return source
+
+
+def table_schema(source: Any) -> Schema | None:
+    """Return the schema of rows that stand for a table; None where they do not."""
+    found = getattr(underlying(source), "schema", None)
+    return found if isinstance(found, Schema) else None
+
+
+def type_of(column: Column) -> str:
+    """Return the type of a column's cells in a text file."""
+    if column.kind == "number" or (column.values and isinstance(column.values[0], (int, float))):
+        return "boolean" if column.values and isinstance(column.values[0], bool) else "number"
+    return "text"
+
+
+def read_table(
+    spec: str, labels: str | None = None, limit: int | None = None, *, schema: Schema | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> FileTable:  # fmt: skip
+    """Read a CSV or Parquet file as columns, each with numbers, booleans or texts.
+
+    Parameters
+    ----------
+    spec : str
+    labels : str, optional
+        As in `deepbelief.sources.read`.
+    limit : int, optional
+        Read the first rows only.
+    schema : Schema, optional
+        Of a fitted model, which knows the types of its columns.
+    columns : mapping of str to {"number", "category", "dropped"}, optional
+        Kinds that a user has asked for.
+
+    Raises
+    ------
+    DataError
+        One line that names the file.
+    """
+    path, part = split_spec(spec)
+    reader = FORMATS[format_of(path)].read_columns
+    if reader is None or part is not None:
+        kinds = ", ".join(kind for kind, known in FORMATS.items() if known.read_columns is not None)
+        raise DataError(f"{spec}: columns of text and missing values are read from files of the formats {kinds} only")
+    apart = labels_of(labels)
+    types = {} if schema is None else {column.name: type_of(column) for column in schema.used}
+    with told(path):
+        found = reader(path, None if apart else labels, limit, types, columns or {})
+    if apart is not None:
+        n = as_frame(found.columns).n_rows
+        separate = apart(n)
+        if len(separate) < n or (limit is None and len(separate) != n):
+            raise DataError(f"{spec} has {n} rows but there are {len(separate)} labels in {labels}; each row needs one")
+        found = replace(found, labels=separate[:n])
+    return found
+
+
+def encoded_rows(spec: str, table: FileTable, schema: Schema, handle_unknown: str = "error") -> ArraySource:
+    """Return a file's rows as visible units of a schema; errors name the file, and the line of a text file.
+
+    Raises
+    ------
+    DataError
+    """
+    n_bytes = as_frame(table.columns).n_rows * schema.n_units * 4
+    if n_bytes > MEMORY_LIMIT:
+        raise DataError(f"{spec}: the rows need {size_text(n_bytes)} of memory; use fewer rows, or split the file")
+    try:
+        return table_rows(schema.encode(table.columns, handle_unknown=handle_unknown), schema)
+    except DataError as error:
+        line = "" if table.lines is None or error.row is None else f"line {table.lines[error.row]}, "
+        raise error.prefixed(f"{spec}: {line}") from None
+
+
+def column_names(spec: str) -> list[str]:
+    """Return the names of the columns of a file, those of labels included; none where it has none."""
+    path, _ = split_spec(spec)
+    reader = FORMATS[format_of(path)].column_names
+    with told(path):
+        return [] if reader is None else reader(path)
+
+
+def read_mixed(
+    spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None, *,
+    schema: Schema | None = None, columns: Mapping[str, str] | None = None, handle_unknown: str = "error",
+    numbers: bool = True,
+) -> Content:  # fmt: skip
+    """Read rows of any file; where columns hold text, booleans or missing values, as visible units of a schema.
+
+    Parameters
+    ----------
+    spec, labels, limit, n_features
+        As in `deepbelief.sources.read`.
+    schema : Schema, optional
+        Of a fitted model; None: found from the columns, where they need one.
+    columns : mapping, optional
+        As in `Schema.fit`; with it a file of numbers is such a table too.
+    handle_unknown : {"error", "missing"}, default="error"
+    numbers : bool, default=True
+        Whether a table of numbers with missing values gets a schema; else it stays numbers and NaN.
+
+    Returns
+    -------
+    Content
+        Its rows have the schema, see `table_schema`, where there is one.
+    """
+    if schema is None and columns is None:
+        try:
+            return read(spec, labels, limit, n_features)
+        except NotNumericError:
+            if FORMATS[format_of(split_spec(spec)[0])].read_columns is None:
+                raise
+    table = read_table(spec, labels, limit, schema=schema, columns=columns)
+    rows: RowSource
+    if schema is None and columns is None and not needs_schema(table.columns, numbers=numbers):
+        frame = as_frame(table.columns)
+        rows = ArraySource(np.column_stack([values.astype(np.float64) for values in frame.values]), list(frame.names))
+        return Content(rows, table.labels, False, list(frame.names), table.label_name)
+    if schema is None:
+        try:
+            schema = Schema.fit(table.columns, columns)
+        except DataError as error:
+            raise error.prefixed(f"{spec}: ") from None
+    return Content(encoded_rows(spec, table, schema, handle_unknown), table.labels, False, None, table.label_name)

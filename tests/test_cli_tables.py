@@ -1,0 +1,275 @@
+"""Tables of text, booleans and missing values on the command line: the same columns as those of a DataFrame."""
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cli_runs import bad, good
+from tables import case_by_case
+
+from deepbelief import load
+from deepbelief.datasets import open as open_data
+from deepbelief.errors import DataError
+from deepbelief.sources.schema import Schema
+from deepbelief.sources.table_files import read_table
+
+TABLES = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "tables"
+NAMES = ("titanic", "penguins", "mpg", "tips", "planets")
+LABEL = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "tip", "planets": "method"}
+
+
+def mixed(n=150, seed=0):
+    """Return a table whose columns depend on each other, with holes, and a label."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, n)
+    table = pd.DataFrame(
+        {
+            "size": np.round(10.0 * kind + rng.normal(0, 1, n), 2),
+            "count": pd.array(kind + rng.integers(0, 2, n), "Int64"),
+            "colour": np.array(["dark, red", "green", 'a "blue"\nlight'])[kind],
+            "good": pd.array(kind == 1, "boolean"),
+            "name": [f"row {i}" for i in range(n)],
+            "y": np.array(["a", "b", "b"])[kind],
+        }
+    )
+    for name in ("size", "count", "colour", "good"):
+        table.loc[rng.random(n) < 0.1, name] = pd.NA
+    return table
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with a table as CSV and Parquet, and a model of it."""
+    path = tmp_path_factory.mktemp("tables")
+    mixed().to_csv(path / "t.csv", index=False)
+    mixed().to_parquet(path / "t.parquet", index=False)
+    good(
+        "pretrain", path / "t.csv", "--labels", "y", "--layers", 16, "--epochs", 200, "--seed", 1, "-q",
+        "--out", path / "t.h5",
+    )  # fmt: skip
+    return path
+
+
+def rows_of(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def assert_same_columns(found, expected):
+    """Compare schemas but for the names that libraries have for types."""
+    found, expected = ([dataclasses.replace(c, dtype="") for c in schema.columns] for schema in (found, expected))
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_has_the_columns_of_a_data_frame(name):
+    path = TABLES / f"{name}.csv"
+    if not path.exists():
+        pytest.skip("the tables are not here")
+    data = open_data(str(path), table={})
+    schema, frame = data.schema, pd.read_csv(path)
+    assert_same_columns(schema, Schema.fit(frame))
+    np.testing.assert_array_equal(data.rows.take(slice(None)), schema.encode(frame))
+    label = open_data(str(path), labels=LABEL[name], table={})
+    assert LABEL[name] not in label.schema.names
+    assert len(label.labels) == len(frame)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_of_either_kind_is_encoded_as_in_python(folder, kind):
+    table = mixed()
+    data = open_data(str(folder / f"t.{kind}"), labels="y", table={"columns": {"count": "category"}})
+    frame = table.drop(columns="y").astype({"count": "Int64"})
+    expected = Schema.fit(frame, {"count": "category"})
+    assert_same_columns(data.schema, expected)
+    np.testing.assert_array_equal(data.rows.take(slice(None)), expected.encode(frame))
+    assert data.labels.tolist() == table["y"].tolist()
+    assert data.columns_text == f"5 columns as {expected.n_units} units"
+    first = open_data(str(folder / f"t.{kind}"), labels="y", limit=40, table={})
+    assert first.rows.shape[0] == len(first.labels) == 40
+
+
+def test_files_of_numbers_stay_files_of_numbers(tmp_path):
+    path = tmp_path / "n.csv"
+    path.write_text("a,b\n1,2\n3,4.5\n5,6\n")
+    plain, table = open_data(str(path)), open_data(str(path), table={})
+    assert table.schema is None
+    assert table.feature_names == plain.feature_names == ["a", "b"]
+    np.testing.assert_array_equal(table.rows.take(slice(None)), plain.rows.take(slice(None)))
+    path.write_text("a,b\nTrue,False\nFalse,False\nTrue,True\n")
+    booleans = open_data(str(path), table={})
+    assert booleans.schema is None
+    assert booleans.rows.take(slice(None)).tolist() == [[1, 0], [0, 0], [1, 1]]
+    path.write_text("a,b\n1,2\n3,\n5,6\n")
+    assert open_data(str(path), table={}).schema is not None
+    gaps = open_data(str(path), table={"numbers": False}, scale="none")
+    assert gaps.schema is None
+    assert np.isnan(gaps.rows.take(slice(None))).sum() == 1
+    with pytest.raises(DataError, match="the cell is empty"):
+        open_data(str(path))
+
+
+def read(tmp_path, text, **options):
+    path = tmp_path / "r.csv"
+    path.write_bytes(text.encode())
+    return read_table(str(path), **options)
+
+
+def test_cells_of_text_files(tmp_path):
+    found = read(tmp_path, 'a;b;c;d\r\n1;"x;y";True;?\r\n\r\nNA;" z ";;3\r\n1e2;"p""q\nr";false;-\r\n')
+    assert {name: column.tolist() for name, column in found.columns.items() if name != "a"} == {
+        "b": ["x;y", "z", 'p"q\nr'], "c": [True, None, False], "d": pytest.approx([np.nan, 3, np.nan], nan_ok=True),
+    }  # fmt: skip
+    np.testing.assert_array_equal(found.columns["a"], [1, np.nan, 100])
+    assert found.lines.tolist() == [2, 4, 5]
+    nameless = read(tmp_path, "5.1,red,3\n4.9,,2\n", labels="0")
+    assert nameless.columns["x1"].tolist() == ["red", None]
+    assert nameless.labels.tolist() == [5.1, 4.9]
+
+
+def test_a_few_words_among_numbers_are_mistakes_and_many_are_categories(tmp_path):
+    numbers = "".join(f"{i},{i}\n" for i in range(100))
+    with pytest.raises(DataError, match=r"line 102, column 2 \('b'\): '12..5' is not a number, and line 2 has '0'"):
+        read(tmp_path, f"a,b\n{numbers}1,12..5\n")
+    columns = read(tmp_path, f"a,b\n{numbers}1,12..5\n", columns={"b": "category"}).columns
+    assert columns["b"][-2:].tolist() == ["99", "12..5"]
+    columns = read(tmp_path, f"a,b\n{numbers}" + "1,3+\n" * 10).columns
+    assert columns["b"][-2:].tolist() == ["3+", "3+"]
+
+
+def test_what_columns_were_taken_for_is_printed_and_kept(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = good(
+        "pretrain", folder / "t.csv", "--labels", "y", "--layers", 4, "--epochs", 1, "--columns", "count=category"
+    )
+    assert "colour: category of 3" in told.stdout
+    assert "count: category of 4" in told.stdout
+    assert "left out of the model: 'name' (150 values in 150 rows: they name rows)" in told.stderr
+    shown = good("info", "t.h5").stdout
+    assert "count: category of 4: 0.0, 1.0, 2.0, 3.0" in shown
+    model = load("t.h5")
+    assert model.schema_.names == ("size", "count", "colour", "good", "name")
+    assert model.rbm.columns == {"count": "category"}
+
+
+def test_drawn_rows_are_a_table_with_the_columns_of_the_file(folder, tmp_path):
+    good("sample", folder / "t.h5", "--n", 300, "--seed", 1, "--out", tmp_path / "s.csv")
+    found, table = pd.read_csv(tmp_path / "s.csv"), mixed()
+    assert found.columns.tolist() == ["size", "count", "colour", "good", "name"]
+    assert len(found) == 300
+    assert set(found["colour"]) <= set(table["colour"].dropna())
+    assert found["good"].dtype == bool
+    assert found["count"].dtype.kind == "i"
+    assert found["size"].between(table["size"].min(), table["size"].max()).all()
+    assert ((found["colour"] == "green") == found["good"]).mean() > 0.8
+    good("sample", folder / "t.h5", "--n", 300, "--seed", 1, "--out", tmp_path / "s.parquet")
+    again = pq.read_table(tmp_path / "s.parquet")
+    assert again.schema.field("good").type == pa.bool_()
+    assert again.schema.field("count").type == pa.int64()
+    assert again["colour"].to_pylist() == found["colour"].tolist()
+    assert len(rows_of(good("sample", folder / "t.h5", "--n", 2, "--out", "-").stdout)) == 3
+    assert "written as .csv or .parquet" in bad("sample", folder / "t.h5", "--out", tmp_path / "s.npy")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_holes_are_filled_and_all_else_stays(folder, tmp_path, kind):
+    out = tmp_path / f"f.{kind}"
+    told = good("impute", folder / "t.h5", folder / f"t.{kind}", "--seed", 2, "--out", out)
+    before = (pd.read_csv if kind == "csv" else pd.read_parquet)(folder / f"t.{kind}")
+    after = (pd.read_csv if kind == "csv" else pd.read_parquet)(out)
+    assert after.columns.tolist() == before.columns.tolist()
+    assert not after.isna().to_numpy().any()
+    assert f"{before.isna().to_numpy().sum()} missing values filled in" in told.stdout
+    for name in before:
+        known = before[name].notna()
+        assert (after[name][known] == before[name][known]).all()
+    assert after["count"].dtype.kind == "i"
+    truth = {"dark, red": "a", "green": "b", 'a "blue"\nlight': "b"}
+    assert (after["colour"].map(truth) == after["y"]).mean() > 0.95
+
+
+def test_cells_that_are_not_filled_are_written_as_they_were(folder, tmp_path):
+    text = 'y;size;colour;good;count;name\nb;1.50;green;;1;"x;1"\n;;"dark, red";False;01;x2\n'
+    (tmp_path / "h.csv").write_text(text)
+    good("impute", folder / "t.h5", tmp_path / "h.csv", "--seed", 2, "--out", tmp_path / "f.csv")
+    found = list(csv.reader(io.StringIO((tmp_path / "f.csv").read_text()), delimiter=";"))
+    assert found[0] == text.split("\n")[0].split(";")
+    assert found[1] == ["b", "1.50", "green", "True", "1", "x;1"]
+    assert found[2][:1] == [""]
+    assert abs(float(found[2][1])) < 5
+    assert found[2][2:] == ["dark, red", "False", "01", "x2"]
+
+
+def test_draws_differ_and_have_a_file_each(folder, tmp_path):
+    good("impute", folder / "t.h5", "--draws", 2, "--seed", 2, "--out", tmp_path / "f.csv")
+    one, two = (pd.read_csv(tmp_path / f"f-{i}.csv") for i in (1, 2))
+    assert not one.equals(two)
+    assert not one.isna().to_numpy().any()
+    assert "--out a name" in bad("impute", folder / "t.h5", "--draws", 2, "--out", "-")
+
+
+HEADER = "size,count,colour,good\n"
+BAD = [
+    (
+        HEADER + "1.5,1,purple,True\n",
+        "line 2, row 0, column 'colour': 'purple' is a category that training rows did not",
+    ),
+    (HEADER + "tall,1,green,True\n", "line 2, column 1 ('size'): 'tall' is not a number"),
+    (HEADER + "\n1,1,green,True\ninf,1,green,True\n", "line 4, column 1 ('size'): the value is inf"),
+    (HEADER + "1,1,green,5\n", "column 'good': '5' is a category that training rows did not have"),
+    ("size,count,colour\n1,1,green\n", "the table lacks the column 'good'"),
+    ("size,count,color,good\n1,1,green,True\n", "the table lacks the column 'colour'"),
+    ("size,count,colour,good,more\n1,1,green,True,3\n", "the table has the column 'more', which training rows"),
+    (HEADER + "1,1,green\n", "line 2 has 3 cells where the first line has 4"),
+    (HEADER + '1,1,"green,True\n', "line 2 leaves a quote open"),
+    (HEADER, "there are no rows below the header"),
+    ("size,count,colour,good,good\n1,1,green,True,True\n", "two columns are called 'good'"),
+]
+
+
+@case_by_case("text, message", BAD)
+def test_rows_that_do_not_fit_are_refused_in_one_line(folder, tmp_path, text, message):
+    path = tmp_path / "b.csv"
+    path.write_text(text)
+    line = bad("impute", folder / "t.h5", path, "--out", tmp_path / "f.csv")
+    assert message in line
+    assert str(path) in line
+    assert not (tmp_path / "f.csv").exists()
+
+
+def test_an_unknown_category_may_be_a_missing_value(folder, tmp_path):
+    path = tmp_path / "b.csv"
+    path.write_text(HEADER + "1.5,1,purple,True\n")
+    assert "--handle-unknown='missing'" in bad("impute", folder / "t.h5", path, "--out", "-")
+    assert (
+        rows_of(good("impute", folder / "t.h5", path, "--handle-unknown", "missing", "--out", "-").stdout)[1][2]
+        == "purple"
+    )
+
+
+TRAINING = [
+    ("a,b\n1,\n2,\n3,\n", (), "column 'b' has no value at all: leave it out"),
+    ("a,b\n" + "".join(f"{i},{i}\n" for i in range(30)) + "x,1\n", (), "line 32, column 1 ('a'): 'x' is not a number"),
+    ("a,b\n1,x\n1,x\n1,x\n", (), "no column of the table varies"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "c=category"), "unknown column 'c'"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "b=number"), "line 2, column 2 ('b'): 'x' is not a number"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "b=text"), "unknown kind 'text'"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--scale", "minmax"), "--scale minmax is for files of numbers"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--visible", "gaussian"), "must be 'auto' for a table"),
+    ("a,b\n1,x\n2,y\n1,x\n", ("--recurrent",), "'x' is not a number"),
+    ("a,b\n1,2\n,2\n3,3\n", ("--workers", "2"), "trained in this process"),
+]
+
+
+@case_by_case("text, options, message", TRAINING)
+def test_tables_that_cannot_be_learned_are_refused_in_one_line(tmp_path, text, options, message):
+    path = tmp_path / "b.csv"
+    path.write_text(text)
+    line = bad("pretrain", path, *options, "--out", tmp_path / "m.h5")
+    assert message in line
+    assert not (tmp_path / "m.h5").exists()
