@@ -36,9 +36,11 @@ CURVES = (("reconstruction_error",), ("free_energy_gap",), ("loss", "validation_
 TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these do not lead back to the inputs."
 KINDS = {
     "RBM": "restricted Boltzmann machine",
+    "RBMClassifier": "restricted Boltzmann machine of rows and their classes",
     "DBN": "deep belief network",
     "DBNClassifier": "deep belief network classifier",
     "DBNRegressor": "deep belief network regressor",
+    "DeepAutoencoder": "deep autoencoder",
     "Stack": "stack of layers",
 }
 
@@ -173,7 +175,9 @@ class Report:
             )
         notes = ["Rows drawn from the model: Gibbs sampling in its top machine, then down through the means."]
         start = None if self.data is None else self._rows(SAMPLES)[0]
-        if start is not None and not (hasattr(self.estimator, "sample") and self._classes()):
+        if hasattr(self.estimator, "sample") and self._classes():
+            notes = ["Rows drawn from the model with each class clamped in turn, by Gibbs sampling."]
+        elif start is not None:
             notes.append(f"Each chain starts from another row of {self.data.source_path}, spread over all of them.")
         ax = plot_samples(
             self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names,

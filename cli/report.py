@@ -35,7 +35,6 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     """  # noqa: D301
     check_given(model, data)
     from deepbelief import hdf5
-    from deepbelief.errors import SettingError
     from deepbelief.plotting import check_matplotlib
     from deepbelief.plotting.axes import image_shape
 
@@ -47,11 +46,6 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
     check_format(out, FORMATS)
     loaded = read_model(model)
-    if loaded.is_classifier and not hasattr(loaded.estimator, "coefs_"):
-        raise SettingError(
-            f"{model} holds a {loaded.kind}, whose labels are units beside those of the rows: report does not show it. "
-            "Use evaluate, predict and sample."
-        )
     shape = None if shape == "none" else shape
     image_shape(shape, loaded.n_features)
     check_output(out, force=force, inputs=(model, data, where["labels"]))

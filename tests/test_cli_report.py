@@ -17,7 +17,7 @@ from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, evaluate, hdf5, load, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, evaluate, hdf5, load, save
 from deepbelief.estimators.views import sample_rows
 from deepbelief.plotting import (
     plot_hidden_probabilities,
@@ -314,6 +314,26 @@ def test_how_good_other_models_are(digits):
             assert f"{word}{found[word]}" in text
     save(regressor, "m.h5")
     assert "has no labels" in report("m.h5", "rows.npz:X", "--force").sections["How good it is"]
+
+
+def test_the_page_of_an_rbm_with_labels(digits):
+    y = np.array(["naught", "one", "<b>two"], object)[load_digits().target[:200] % 3]
+    np.savez("rows.npz", X=digits, y=y.astype(str))
+    clf = RBMClassifier(12, rbm=RBM(n_iter=2), random_state=0).fit(digits, y)
+    save(clf, "m.h5")
+    page, found = report("m.h5", "rows.npz:X", "--labels", "y"), evaluate(clf, digits, y)
+    check_safe(page)
+    for name, value in found.facts():
+        assert f"{name}{value}" in page.sections["How good it is"]
+    assert "95 % interval" in page.sections["How good it is"]
+    cells = re.search(r'<table class="grid">(.*?)</table>', page.html, re.DOTALL)[1]
+    numbers = [int(n or 0) for n in re.findall(r"<td[^>]*>(\d*)</td>", cells)]
+    assert numbers == found.confusion.ravel().tolist()
+    assert {name: len(parts) for name, parts in page.pictures.items()} == {
+        "How good it is": 1, "Receptive fields": 1, "Reconstructions": 1, "Samples": 1, "Learning curves": 1,
+        "Weights and their updates": 2, "Hidden probabilities": 1,
+    }  # fmt: skip
+    assert "each class clamped in turn" in page.sections["Samples"]
 
 
 def test_samples_are_of_many_kinds(digits):

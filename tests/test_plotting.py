@@ -16,8 +16,9 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
+from deepbelief import DBN, RBM, DBNClassifier, RBMClassifier, learning_rate_sweep
 from deepbelief.errors import DataError, MissingExtraError, SettingError
+from deepbelief.estimators.views import reconstruct
 from deepbelief.plotting import (
     QUANTITIES,
     RateSweepDisplay,
@@ -195,6 +196,22 @@ def test_a_classifier_reconstructs_through_its_pretrained_layers(clf, X):
     expected = image(plot_reconstructions(clf.pretrained_stack_, X))
     np.testing.assert_array_equal(image(plot_reconstructions(clf, X)), expected)
     assert not clf.pretrained_stack_.tuned
+
+
+@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+def test_units_of_the_label_take_its_probability_and_are_not_drawn(visible, X, y):
+    template = RBM(n_iter=2, visible=visible, batch_size=20)
+    clf = RBMClassifier(9, rbm=template, random_state=0).fit(X[:, 20:36], y)
+    rows, n, weights = X[:5, 20:36], 16, clf.weights_
+    v = rows if weights.mean is None else (rows - weights.mean[:n]) / weights.scale[:n]
+    h = sigmoid(np.hstack([v, clf.predict_proba(rows)]) @ weights.W + weights.hbias)
+    made = h @ weights.W[:n].T + weights.vbias[:n]
+    made = sigmoid(made) if weights.mean is None else made * weights.scale[:n] + weights.mean[:n]
+    np.testing.assert_allclose(reconstruct(clf, rows), made, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(image(plot_hidden_probabilities(clf, rows)), h, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(image(plot_receptive_fields(clf, shape=None)), weights.W[:n])
+    assert image(plot_reconstructions(clf, rows, shape=None)).shape == (11, n)
+    assert image(plot_samples(clf, n=10, n_steps=2, shape=None)).shape == (10, n)
 
 
 def test_a_model_with_both_ways_is_asked_itself(dbn, X):

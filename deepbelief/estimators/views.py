@@ -73,8 +73,21 @@ def reconstruct(model: Any, X: Any) -> Array:
     if hasattr(model, "inverse_transform"):
         return np.asarray(model.inverse_transform(model.transform(X)))
     stack, bk = pretrained_layers(model), _backend(model)
-    codes = bk.asarray(transform(stack, _source(X, stack), bk))
-    return bk.to_numpy(rows_below(stack, codes, bk))
+    codes = bk.asarray(transform(stack, _source(with_labels(model, X), stack), bk))
+    return bk.to_numpy(rows_below(stack, codes, bk))[:, : n_inputs(stack)]
+
+
+def n_inputs(stack: Stack) -> int:
+    """Return the number of visible units of a row's data, without those of its label."""
+    return stack.sizes[0] - getattr(stack.layers[0].visible_unit, "n_labels", 0)
+
+
+def with_labels(model: Any, X: Any) -> Any:
+    """Return rows with p(y | v) beside them where the model has units of the label, else as they are."""
+    stack = layers_of(model)
+    if n_inputs(stack) == stack.sizes[0] or isinstance(model, Stack):
+        return X
+    return np.hstack([as_array(X), model.predict_proba(X)])
 
 
 def sample_rows(
@@ -146,7 +159,7 @@ def hidden_values(model: Any, X: Any, layer: int) -> Array:
     stack = layers_of(model)
     if layer == len(stack) - 1 and hasattr(model, "transform"):
         return np.asarray(model.transform(X))
-    values = entering(_source(X, stack), stack.layers[0], OF_NETWORKS).take(slice(None))
+    values = entering(_source(with_labels(model, X), stack), stack.layers[0], OF_NETWORKS).take(slice(None))
     bk = get_backend("numpy")
     for part in layers_from_stack(stack, getattr(model, "activation", "auto"))[: layer + 1]:
         values = part.activation.forward(bk, values @ part.W, part.bias)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.estimators.views import as_array, first_rows, hidden_values, layers_of, reconstruct, sample_rows
+from deepbelief.estimators.views import (
+    as_array,
+    first_rows,
+    hidden_values,
+    layers_of,
+    n_inputs,
+    reconstruct,
+    sample_rows,
+)
 from deepbelief.plotting.axes import (
     WIDTH,
     Shape,
@@ -44,7 +52,9 @@ def _take(X: Any, n: int) -> tuple[Any, Array]:
 
 def _units(model: Any, rows: Array) -> Array:
     """Return rows of a table as they enter the first layer, where columns of different kinds are alike."""
-    return np.asarray(layers_of(model).layers[0].enter(rows))
+    stack = layers_of(model)
+    labels = np.zeros((len(rows), stack.sizes[0] - n_inputs(stack)), rows.dtype)
+    return np.asarray(stack.layers[0].enter(np.hstack([rows, labels])))[:, : n_inputs(stack)]
 
 
 def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto") -> "Axes":

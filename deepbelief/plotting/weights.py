@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.estimators.views import layers_of, updates_of
+from deepbelief.estimators.views import layers_of, n_inputs, updates_of
 from deepbelief.plotting.axes import (
     COLORS,
     WIDTH,
@@ -45,9 +45,9 @@ def receptive_fields(stack: Stack, layer: int) -> Array:
     Returns
     -------
     ndarray of shape (n_features, n_hidden)
-        Of the first layer its weights as they are.
+        Of the first layer its weights as they are, without those of units of a label.
     """
-    fields: Array = stack.layers[0].W
+    fields: Array = stack.layers[0].W[: n_inputs(stack)]
     for weights in stack.layers[1 : layer + 1]:
         W = weights.W if weights.scale is None else weights.W / weights.scale[:, None]
         fields = fields @ W
