@@ -18,6 +18,7 @@ from deepbelief import __version__
 from deepbelief.extensions import load_extensions
 
 from ._errors import reported
+from ._types import Text
 
 COMMANDS: dict[str, click.Command] = {}
 """Commands from outside this folder by name: a new one is one click command and one entry."""
@@ -35,6 +36,9 @@ class Commands(click.Group):
         if cmd_name not in _own_commands():
             return COMMANDS.get(cmd_name)
         command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        for parameter in command.params:
+            if parameter.type is click.STRING:
+                parameter.type = Text()
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

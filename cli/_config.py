@@ -19,6 +19,8 @@ def _load(ctx: click.Context, param: click.Parameter, path: str | None) -> str |
     return path
 
 
+MAX_CONFIG = 2**20  # bytes
+
 config_option = click.option(
     "--config", metavar="FILE", default=None, is_eager=True, callback=_load,
     help="Read options from a TOML or JSON file; the command line overrides it.",
@@ -54,7 +56,10 @@ def _key(parameter: click.Parameter) -> str:
 def _parse(path: str) -> dict[str, Any]:
     from deepbelief.sources.gzipped import check_regular
 
-    raw = check_regular(Path(path)).read_bytes()
+    with check_regular(Path(path)).open("rb") as file:
+        raw = file.read(MAX_CONFIG + 1)
+    if len(raw) > MAX_CONFIG:
+        raise SettingError(f"{path}: a file of options has at most {MAX_CONFIG} bytes")
     try:
         values = json.loads(raw) if Path(path).suffix.lower() == ".json" else tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # both parsers' errors are ValueErrors

@@ -37,14 +37,20 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), o
 def check_outputs(
     out: str | None, log: str | None, *, force: bool, inputs: Iterable[str | None], resumed: bool = False
 ) -> None:
-    """Check the files of a run, as far as their names are known; a resumed run appends to its log."""
+    """Check the files of a run, as far as their names are known; a resumed run appends to its log.
+
+    ``--force`` speaks of ``--out``, and of logs; another file is never replaced by a log.
+    """
     from ._progress import is_log
 
     inputs = tuple(inputs)
     if out is not None:
         check_output(out, force=force, inputs=inputs)
     if log is not None:
-        appended = resumed and Path(log).is_file() and is_log(log)
+        own = Path(log).is_file() and is_log(log)
+        if Path(log).is_file() and force and not own and not any(given and same_file(log, given) for given in inputs):
+            raise SettingError(f"--log {log} is not a log of deepbelief and is left as it is: choose another name")
+        appended = resumed and own
         check_output(log, force=force or appended, inputs=(*inputs, out), option="--log")
     if log is not None and out is not None and os.path.realpath(log) == os.path.realpath(out):
         raise SettingError(f"--log and --out are both {out}; choose two names")

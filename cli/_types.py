@@ -15,6 +15,16 @@ Parameter = click.Parameter | None
 Context = click.Context | None
 
 
+class Text(click.types.StringParamType):
+    """A text that is not empty, as the value of an unset variable is."""
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Any:
+        """Return the text."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Bounded(click.ParamType):  # type: ignore[type-arg]
     """A number within bounds, or one of the words that these allow.
 

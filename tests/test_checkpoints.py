@@ -617,6 +617,8 @@ def test_how_often_it_is_written(tmp_path, every, written, monkeypatch):
 def test_nothing_but_a_path_is_taken(tmp_path):
     with pytest.raises(SettingError, match="checkpoint must be a path"):
         make(checkpoint=3).fit(ROWS)
+    with pytest.raises(SettingError, match="without NUL"):
+        make(checkpoint="run\0.h5").fit(ROWS)
     with pytest.raises(DataError, match="there is no folder"):
         make(checkpoint=tmp_path / "no" / "run.h5").fit(ROWS)
     assert last_checkpoint(tmp_path / "none.h5") == (None, "")

@@ -257,6 +257,28 @@ def test_outputs_that_cannot_be_written(tmp_path, command):
     assert snapshot(tmp_path) == before
 
 
+EMPTY = [
+    ("pretrain", "digits", "--out", ""), ("pretrain", "digits", "--checkpoint", ""),
+    ("pretrain", "digits", "--log", ""),
+    ("pretrain", "digits", "--config", ""), ("pretrain", "--resume", ""), ("pretrain", ""), ("evaluate", "", "digits"),
+    ("finetune", "m.h5", ""), ("sample", "m.h5", "--out", ""), ("info", ""), ("pretrain", "digits", "--data-dir", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", EMPTY)
+def test_an_empty_name_is_refused(tmp_path, words):
+    """Such as the value of a variable of the shell that is not set."""
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "it is empty" in result.stderr.splitlines()[-1]
+    assert snapshot(tmp_path) == {}
+
+
+def test_options_are_not_read_from_a_file_of_any_length(tmp_path):
+    Path("c.toml").write_bytes(b"#" * (2**20 + 1))
+    assert bad("pretrain", "digits", "--config", "c.toml") == "c.toml: a file of options has at most 1048576 bytes"
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("command", OUTPUTS)
 def test_a_folder_that_is_read_only(tmp_path, command):
@@ -359,7 +381,13 @@ def test_a_resumed_run_appends_to_its_own_log_only(tmp_path):
         check_outputs(None, "thesis.txt", force=False, inputs=(), resumed=True)
     Path("m.log").write_text('{"epoch": 1}\n')
     check_outputs(None, "m.log", force=False, inputs=(), resumed=True)
+    check_outputs(None, "m.log", force=True, inputs=())
     Path("m.log").unlink()
+    Path("link.log").symlink_to("thesis.txt")
+    for name in ("thesis.txt", "link.log"):
+        with pytest.raises(SettingError, match="is not a log of deepbelief and is left as it is"):
+            check_outputs("m.h5", name, force=True, inputs=("rows.csv",))
+    Path("link.log").unlink()
     assert snapshot(tmp_path) == before
 
 

@@ -42,6 +42,8 @@ class CheckpointFile:
         """Check the interval."""
         if not isinstance(self.path, (str, Path)) or not str(self.path):
             raise SettingError(f"checkpoint must be a path, a CheckpointFile or None, got {self.path!r}")
+        if "\0" in str(self.path):
+            raise SettingError(f"checkpoint must be a path without NUL, got {self.path!r}")
         _ = self.interval
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields
-from deepbelief.hdf5.envelope import MAGIC, open_regular
+from deepbelief.hdf5.envelope import MAGIC, cannot, open_regular
 from deepbelief.hdf5.model_file import ModelFile
 from deepbelief.hdf5.reading import read
 from deepbelief.hdf5.writing import write
@@ -39,8 +39,11 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     DataError
         If it cannot be read.
     """
-    with open_regular(path) as file:
-        head = file.read(_HEAD)
+    try:
+        with open_regular(path) as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise cannot("read", path, error) from error
     return head.startswith(MAGIC) and _IS_KIND.search(head) is not None
 
 
