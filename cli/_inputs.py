@@ -171,6 +171,12 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
     return {key: value for key, value in values.items() if value is not None}
 
 
+def describe_run(data: DataSet, seed: int, where: Metadata, scale: str, held: Metadata | None = None) -> Metadata:
+    """Return the metadata of a pretrained model by which later commands find its data again."""
+    origin = describe_data(data, **where) | ({"holdout": held} if held else {})
+    return {"data": origin, "scale": scale, "seed": seed}
+
+
 def absolute(labels: str | None) -> str | None:
     """Return a file of labels, or lengths, by its absolute path, other names as they are."""
     if labels is None:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from deepbelief.training import Record, Reporter
 
-from ._progress import Pace, scores
+from ._pace import Pace, scores
 from ._text import seconds
 
 MOST_ROWS = 8  # phases on show at once; the oldest make room

@@ -63,9 +63,8 @@ def pretrain_sequences(
 ) -> None:
     """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
     from ._files import save_model
-    from ._inputs import absolute
+    from ._inputs import absolute, describe_run
     from ._progress import reporting
-    from .pretrain import describe_run
 
     data, lengths = select(data, options["lengths"], options["sequences"])
     model = make_model(options, seed)

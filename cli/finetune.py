@@ -90,7 +90,7 @@ def command(**options: Any) -> None:
     estimator.set_params(checkpoint=file)
     train(estimator, data, labelled, options)
     estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
-    save_model(estimator, out, describe_run(model, data, origin, estimator._seed), str(file.path))
+    save_model(estimator, out, describe_run(model, data, origin, estimator.seed_), str(file.path))
     report(estimator, estimator.history_[epochs_before:], data, origin, out, time.perf_counter() - began)
 
 
@@ -175,7 +175,7 @@ def report(
     ]
     shown += [
         *goodness(history, estimator.n_iter_),
-        ("seed", str(estimator._seed)),
+        ("seed", str(estimator.seed_)),
         ("time", seconds(took)),
         ("next", f"deepbelief evaluate {shlex.quote(out)}"),
     ]

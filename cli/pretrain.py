@@ -88,6 +88,7 @@ def command(**options: Any) -> None:
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs, save_model
+    from ._inputs import describe_run
     from ._scale import chosen_scale
 
     began = time.perf_counter()
@@ -175,16 +176,6 @@ def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
             warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
         dbn.set_params(verbose=reporter).fit(data.rows)
     return dbn.set_params(verbose=0, checkpoint=None)
-
-
-def describe_run(
-    data: Any, seed: int, where: dict[str, Any], scale: str, held: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the metadata by which later commands find these data again."""
-    from ._inputs import describe_data
-
-    origin = describe_data(data, **where) | ({"holdout": held} if held else {})
-    return {"data": origin, "scale": scale, "seed": seed}
 
 
 def report(dbn: Any, data: Any, scaling: str, out: str, took: float, *, verb: str, held: dict[str, Any]) -> None:

@@ -101,7 +101,11 @@ class DataError(DeepBeliefError, ValueError):
     column: int | None = None
 
 
-class NotNumericError(DataError):
+class FileError(DataError):
+    """Rows in a file that cannot be used; the message begins with the name of the file."""
+
+
+class NotNumericError(FileError):
     """A file with text or missing values among its rows, where numbers are needed."""
 
 
@@ -262,7 +266,7 @@ def _has(given: object, name: str, protocol: type) -> bool:
     own = next((vars(kind)[name] for kind in type(given).__mro__ if name in vars(kind)), None)
     if own is not None and own is vars(protocol).get(name):
         return False
-    return any(name in vars(kind) for kind in type(given).__mro__) or name in getattr(given, "__dict__", {})
+    return any(name in vars(kind) for kind in type(given).__mro__) or hasattr(given, name)
 
 
 def user_level() -> int:

@@ -191,6 +191,144 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
+STRATEGIES = {"units", "gradients", "components", "optimizers", "schedules", "activations", "losses"}
+
+
+def strategy_classes(root: Path) -> dict[str, str]:
+    """Return the room of each class that a room of strategies defines."""
+    return {
+        node.name: room
+        for room, _, tree in modules(root)
+        if room in STRATEGIES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def strategy_checks(root: Path) -> list[str]:
+    """Return the places that ask a strategy for its class outside the room that defines it."""
+    found, classes = [], strategy_classes(root)
+    for room, path, tree in modules(root):
+        for node in ast.walk(tree):
+            asked: list[ast.expr] = []
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}:
+                asked = [part for each in node.args[1:] for part in (each.elts if hasattr(each, "elts") else [each])]
+            elif isinstance(node, ast.Compare) and any(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
+                asked = node.comparators
+            elif isinstance(node, ast.MatchClass):
+                asked = [node.cls]
+            names = {ast.unparse(part).rpartition(".")[2] for part in asked} & set(classes)
+            if any(classes[name] != room for name in names):
+                found.append(f"{where(path, node.lineno, root)}: {room} asks for {', '.join(sorted(names))}")
+    return found
+
+
+READING = {"startswith", "endswith", "find", "index", "count", "partition", "rpartition", "removeprefix"}
+
+
+def error_names(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the name and the scope of each error that is caught, or is an argument that says so."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.name is not None:
+            yield node.name, node
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            kind = ast.unparse(node.annotation).partition(" ")[0].rpartition(".")[2]
+            if kind.endswith(("Error", "Exception", "Warning")):
+                yield node.arg, tree
+
+
+def read_messages(root: Path) -> list[str]:
+    """Return the places where code decides by the message of an error."""
+    found = {}
+    for room, path, tree in modules(root):
+        for name, scope in error_names(tree):
+            texts = {f"str({name})", f"repr({name})", f"{name}.args", f"{name}.args[0]", f"{name}.template"}
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Assign) and ast.unparse(node.value) in texts:
+                    texts |= {ast.unparse(target) for target in node.targets}
+                read = isinstance(node, ast.Attribute) and ast.unparse(node) == f"{name}.args"
+                if isinstance(node, ast.Compare):
+                    read = any(ast.unparse(side) in texts for side in (node.left, *node.comparators))
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    on_text = ast.unparse(node.func.value) in texts and node.func.attr in READING
+                    matches = ast.unparse(node.func.value) == "re" and node.func.attr != "sub"
+                    read = on_text or (matches and any(ast.unparse(arg) in texts for arg in node.args))
+                if read:
+                    found[where(path, node.lineno, root)] = f"{room} reads the message of an error"
+    return [f"{place}: {text}" for place, text in found.items()]
+
+
+OF_SCIKIT_LEARN = {"_label_binarizer", "_n_features_out"}  # attributes of its MLPClassifier and BernoulliRBM
+
+
+def private_attributes(root: Path) -> list[str]:
+    """Return the uses, above the estimators, of attributes that are private to another object."""
+    found = []
+    for room, path, tree in modules(root):
+        allowed = {"_replace", "_asdict", "_fields"} | (OF_SCIKIT_LEARN if room == "export" else set())
+        for node in ast.walk(tree) if RANK.get(room, 0) > RANK["estimators"] else ():
+            owner, name = "", ""
+            if isinstance(node, ast.Attribute):
+                owner, name = ast.unparse(node.value), node.attr
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr", "setattr"}:
+                owner, name = ast.unparse(node.args[0]), node.args[1].value if _is_text(node.args[1]) else ""
+            if (
+                name.startswith("_")
+                and not name.startswith("__")
+                and owner not in {"self", "cls"}
+                and name not in allowed
+            ):
+                found.append(f"{where(path, node.lineno, root)}: {room} uses {owner}.{name}")
+    return found
+
+
+def instance_dicts(root: Path) -> list[str]:
+    """Return the uses of ``__dict__``."""
+    return [
+        f"{where(path, node.lineno, root)}: {room} uses __dict__"
+        for room, path, tree in modules(root)
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr == "__dict__")
+        or (isinstance(node, ast.Constant) and node.value == "__dict__")
+    ]
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Return the modules of the tree that each of its modules imports, wherever it does."""
+    dotted = {}
+    for _, path, tree in modules(root):
+        parts = path.relative_to(root).with_suffix("").parts
+        parts = ("deepbelief", *parts) if parts[0] == "cli" else parts
+        dotted[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path, tree
+    graph: dict[str, set[str]] = {}
+    for name, (path, tree) in dotted.items():
+        targets = set()
+        for imported, _, _ in imports(path, tree, root):
+            target = imported if imported in dotted else imported.rpartition(".")[0]
+            targets |= {target} & set(dotted)
+        graph[name] = targets - {name}
+    return graph
+
+
+def import_circles(root: Path) -> list[str]:
+    """Return the modules that import themselves by way of others."""
+    graph, found, done = import_graph(root), [], set()
+
+    def visit(name: str, way: list[str]) -> None:
+        if name in way:
+            circle = [*way[way.index(name) :], name]
+            found.append(" -> ".join(circle))
+            return
+        if name not in done:
+            for target in sorted(graph[name]):
+                visit(target, [*way, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+    return found
+
+
 def long_files(root: Path) -> list[str]:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for _, path, _ in modules(root)}
     return [f"{path.relative_to(root)}: {n} lines" for path, n in lengths.items() if n > MOST_LINES]
@@ -212,6 +350,11 @@ CHECKS = [
     foreign_imports,
     super_calls,
     unit_comparisons,
+    strategy_checks,
+    read_messages,
+    private_attributes,
+    instance_dicts,
+    import_circles,
     repeated_module_names,
     long_files,
 ]
@@ -234,14 +377,17 @@ ALLOWED = {
     "deepbelief/units.py": "import numpy\nfrom deepbelief.errors import DataError\n",
     "deepbelief/machine.py": "from deepbelief import units\ndef f():\n    from deepbelief.stack import Stack\n",
     "deepbelief/backends/cupy_backend.py": "import cupy\nfrom . import kernels\n",
-    "deepbelief/backends/kernels.py": "from deepbelief.backends import cupy_backend\n",
+    "deepbelief/backends/kernels.py": "from deepbelief.backends import blas\n",
+    "deepbelief/backends/blas.py": "import numpy\n",
     "deepbelief/plotting/axes.py": "def f():\n    from matplotlib.figure import Figure\n",
     "deepbelief/datasets.py": "def digits():\n    from sklearn.datasets import load_digits\n",
     "deepbelief/estimators/rbm.py": "import sklearn\nfrom .base import B\nclass R(B):\n    def f(self): super().f()\n",
     "deepbelief/estimators/base.py": "from ..machine import Machine\nunit = 'bernoulli' if Machine else 'gaussian'\n",
+    "deepbelief/optimizers.py": "class Adam: pass\ndef f(o):\n    return isinstance(o, Adam)\n",
+    "deepbelief/errors.py": "try:\n    f()\nexcept OSError as e:\n    raise E(str(e).splitlines()[0]) from e\n",
     "deepbelief/units/types.py": "def f(u):\n    return u.spec == 'bernoulli'\n",
     "cli/__init__.py": "import click\nfrom rich import print\nfrom deepbelief import RBM\nfrom .pretrain import main\n",
-    "cli/pretrain.py": "from deepbelief.estimators import DBN\nfrom . import main\n",
+    "cli/pretrain.py": "from deepbelief.estimators import DBN\nfrom ._text import clean\n",
 }
 VIOLATIONS = [
     (unknown_rooms, "deepbelief/helpers.py", ""),
@@ -276,6 +422,18 @@ VIOLATIONS = [
     (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return 'softmax' in u.visible"),
     (unit_comparisons, "deepbelief/machine.py", "def f(u):\n    return u.spec.startswith('softmax')"),
     (unit_comparisons, "cli/report.py", "def f(u):\n    return isinstance(u, (int, units.Softmax))"),
+    (strategy_checks, "deepbelief/layer.py", "def f(o):\n    return isinstance(o, optimizers.Adam)"),
+    (strategy_checks, "deepbelief/layer.py", "def f(o):\n    return type(o) is Adam"),
+    (strategy_checks, "cli/report.py", "def f(o):\n    match o:\n        case Adam():\n            return 1"),
+    (read_messages, "cli/report.py", "try:\n    f()\nexcept E as e:\n    g('no x' in str(e))"),
+    (read_messages, "cli/report.py", "try:\n    f()\nexcept E as e:\n    g(e.args[0])"),
+    (read_messages, "cli/report.py", "try:\n    f()\nexcept E as e:\n    m = str(e)\n    g(m.startswith('no'))"),
+    (read_messages, "cli/report.py", "def f(error: BaseException):\n    return re.search('x', str(error))"),
+    (read_messages, "cli/report.py", "def f(error: OSError | None):\n    return str(error) == 'x'"),
+    (private_attributes, "cli/report.py", "def f(model):\n    return model._seed"),
+    (private_attributes, "deepbelief/diagnostics/trials.py", "def f(model):\n    return hasattr(model, '_prepare')"),
+    (instance_dicts, "deepbelief/machine.py", "def f(x):\n    x.__dict__['a'] = 1"),
+    (instance_dicts, "deepbelief/machine.py", "def f(x):\n    return getattr(x, '__dict__')"),
     (repeated_module_names, "deepbelief/units/machine.py", ""),
     (long_files, "cli/report.py", "x = 1\n" * (MOST_LINES + 1)),
 ]
@@ -293,6 +451,18 @@ def tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_is_allowed_passes(tree: Path, check: Check) -> None:
     assert check(tree) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from deepbelief.backends import cupy_backend",
+        "def f():\n    from .kernels import g; from . import cupy_backend",
+    ],
+)
+def test_a_circle_of_imports_is_found(tree: Path, text: str) -> None:
+    (tree / "deepbelief/backends/blas.py").write_text(text)
+    assert any("deepbelief.backends.cupy_backend" in circle for circle in import_circles(tree))
 
 
 @pytest.mark.parametrize(("check", "name", "text"), VIOLATIONS)

@@ -331,20 +331,36 @@ def test_a_full_disk_leaves_the_old_file(path):
     old = path.read_bytes()
     code = f"""
         import resource
+        import h5py
         import numpy as np
         from deepbelief.errors import DataError
-        from deepbelief.hdf5 import ModelFile, write
+        from deepbelief.hdf5 import ModelFile, replacing, write
+
+        path = {str(path)!r}
+
+        def model():
+            write(path, ModelFile("RBM", {{}}, arrays={{"a": np.ones(10**6)}}))
+
+        def hdf5():
+            with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+                file["rows"] = np.ones(10**6)
+
+        def closing():
+            with replacing(path) as temporary:
+                temporary.write_bytes(bytes(100_000))
+                raise RuntimeError("as h5py does where it cannot close a file")
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            write({str(path)!r}, ModelFile("RBM", {{}}, arrays={{"a": np.ones(10**6)}}))
-        except DataError as error:
-            print(error)
+        for writing in (model, hdf5, closing):
+            try:
+                writing()
+            except DataError as error:
+                print(error)
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == f"cannot write {path}: File too large; the old file is unchanged\n"
+    assert done.stdout == f"cannot write {path}: File too large; the old file is unchanged\n" * 3
     assert path.read_bytes() == old
     assert leftovers(path.parent) == []
 

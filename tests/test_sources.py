@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tables import case_by_case
 
 from deepbelief import RBM
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, FileError, SettingError
 from deepbelief.sources import (
     ArraySource,
     HDF5Source,
@@ -25,6 +25,7 @@ from deepbelief.sources import (
     blocks,
     check_domain,
     column_statistics,
+    read,
 )
 from deepbelief.units import Bernoulli
 
@@ -309,3 +310,20 @@ def test_a_column_of_times_in_integers_is_learned():
     clock = 1_700_000_000 + np.arange(60)
     rbm = RBM(2, n_iter=1, random_state=0).fit(np.column_stack([clock, np.arange(60) % 7]))
     assert rbm.weights_.scale[0] == pytest.approx(np.std(np.arange(60)))
+
+
+def test_an_array_of_python_2_is_read_without_a_warning(tmp_path):
+    rows = np.arange(24.0).reshape(4, 6)
+    np.save(tmp_path / "rows.npy", rows)
+    text = (tmp_path / "rows.npy").read_bytes()
+    (tmp_path / "rows.npy").write_bytes(text.replace(b"(4, 6), } ", b"(4L, 6), }", 1))
+    np.testing.assert_array_equal(read(str(tmp_path / "rows.npy")).rows.take(slice(0, 4)), rows)
+
+
+def test_an_error_names_its_file_once(tmp_path):
+    (tmp_path / "rows.csv").write_text("1,2\n3,x\n")
+    np.save(tmp_path / "rows.npy", np.array(["a"]))
+    for name in ("rows.csv", "rows.npy"):
+        with pytest.raises(FileError) as caught:
+            read(str(tmp_path / name))
+        assert str(caught.value).count(name) == 1

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import Product, kernels
+from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
+from deepbelief.backends.interface import Product
 from deepbelief.errors import BackendError
 from deepbelief.typing import Array
 

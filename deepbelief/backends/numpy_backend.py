@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import Product, blas, loops
+from deepbelief.backends import blas, loops
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
+from deepbelief.backends.interface import Product
 from deepbelief.backends.sparse import HostRows, HostSparse
 from deepbelief.typing import Array
 

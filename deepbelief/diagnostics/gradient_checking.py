@@ -14,7 +14,7 @@ from deepbelief.errors import ClassesError, DataError, SettingError, SizingWarni
 from deepbelief.estimators.base import check_backend, check_number, is_source
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import prepare
+from deepbelief.estimators.tuning import is_fine_tuned, prepare
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.training import Reporter
 
@@ -112,7 +112,7 @@ def check_model(model: Any, y: Any, what: str, *, machines: bool) -> None:
     """Refuse what a diagnostic cannot look at, and a model without the targets that it needs."""
     name = type(model).__name__ if not isinstance(model, type) else f"the class {model.__name__}"
     is_machine = isinstance(model, (RBM, DBN))
-    if isinstance(model, type) or not (is_machine or hasattr(model, "_prepare")):
+    if isinstance(model, type) or not (is_machine or is_fine_tuned(model)):
         raise SettingError(
             f"{what} takes {'an RBM, a DBN or ' if machines else ''}an estimator that is fine-tuned, such as "
             f"DBNClassifier() or DeepAutoencoder(), got {name}"

@@ -80,8 +80,8 @@ class PretrainRun:
         self._by_likelihood = has_pseudo_likelihood(weights, settings)
         self._trainer = LayerTrainer(weights, settings, Run(bk, seed), layer=0, horizon=self.n_epochs)
         self._rows, self._held = Rows(rows, bk, self._trainer.machine.dtype), held
-        self._scores = self._judge()
-        self.start = self.score = float(self._scores.mean())
+        self.held_scores = self._judge()
+        self.start = self.score = float(self.held_scores.mean())
         self.gain = 0.0
 
     def advance(self, stop: int) -> "PretrainRun":
@@ -95,8 +95,8 @@ class PretrainRun:
             self.diverged = error
         self.epochs = self._trainer.state.epochs
         if not self.diverged:
-            self._scores = self._judge()
-            self.score = float(self._scores.mean())
+            self.held_scores = self._judge()
+            self.score = float(self.held_scores.mean())
             self.gain = self.score - self.start
         self.seconds += time.perf_counter() - began
         return self
@@ -108,7 +108,7 @@ class PretrainRun:
 
     def is_no_worse(self, best: Any) -> bool:
         """Tell whether the held-out rows leave open which is better: the one-standard-error rule, row by row."""
-        behind = best._scores - self._scores
+        behind = best.held_scores - self.held_scores
         error = behind.std(ddof=1) / math.sqrt(len(behind)) if len(behind) > 1 else 0.0
         return bool(behind.mean() <= error)
 
@@ -172,14 +172,14 @@ class FinetuneRun:
         settings: FineTuneSettings = replace(problem.settings, learning_rate_init=rate)
         if not early_stopping:
             settings = replace(settings, n_iter_no_change=10**9)
-        self._tuner = start_tuning(
+        self.tuner = start_tuning(
             problem.hidden, problem.head, problem.loss, problem.train, settings=settings, bk=bk,
             validation=problem.validation, tied=problem.tied,
         )  # fmt: skip
         self._early_stopping, self._seed = early_stopping, seed
         self._n_rows = problem.train.rows.shape[0]
-        self.n_epochs = int(self._tuner.settings.max_iter)
-        self.start, score = judge(self._tuner.network, problem.validation)
+        self.n_epochs = int(self.tuner.settings.max_iter)
+        self.start, score = judge(self.tuner.network, problem.validation)
         self.loss = self.start
         self.score = -self.start if score is None else score
         self.gain = 0.0
@@ -191,12 +191,12 @@ class FinetuneRun:
         began = time.perf_counter()
         try:
             history = run_epochs(
-                self._tuner, self._n_rows, Run(self._tuner.bk, self._seed, self.reporter),
+                self.tuner, self._n_rows, Run(self.tuner.bk, self._seed, self.reporter),
                 epochs=range(self.epochs, stop), horizon=self.n_epochs,
-                batch_size=int(self._tuner.settings.batch_size), key=("finetune",),
+                batch_size=int(self.tuner.settings.batch_size), key=("finetune",),
             )  # fmt: skip
             self.epochs += len(history)
-            self.diverged, self.finished = self._tuner.diverged, self._tuner.finished
+            self.diverged, self.finished = self.tuner.diverged, self.tuner.finished
             for record in history:
                 if record["validation_loss"] is not None:
                     self._take(record["validation_loss"], record["validation_score"])
@@ -234,6 +234,6 @@ def finetuning_plan(own: Any, X: Any, y: Any, bk: Backend) -> Plan:
     def make(rate: float) -> FinetuneRun:
         return FinetuneRun(rate, problem, bool(early_stopping), bk, problem.seed)
 
-    has_score = judge(make(1.0)._tuner.network, problem.validation)[1] is not None
+    has_score = judge(make(1.0).tuner.network, problem.validation)[1] is not None
     metric = "accuracy of held-out rows" if has_score else "negative loss of held-out rows"
     return Plan(make, "learning_rate_init", metric)

@@ -67,16 +67,21 @@ def connected(address: str) -> Iterator[Any]:
         If there is none, within seconds.
     """
     distributed = library()
+    connection = distributed.Security().get_connection_args("client")
+    if address.startswith("tls://") and connection.get("ssl_context") is None:
+        raise ClusterError(
+            f"no scheduler answers at {address}: tls:// needs the certificates distributed.comm.tls of Dask's "
+            "configuration"
+        )
     try:
         _check_scheduler(address)
         client = distributed.Client(address, timeout=PATIENCE)
     except Exception as error:
-        if isinstance(error, TypeError) and "ssl_context" in str(error):
-            advice = "tls:// needs the certificates distributed.comm.tls of Dask's configuration"
-        else:
-            advice = "check the address, tcp://HOST:PORT or tls://HOST:PORT, and that it runs"
         reason = str(error).splitlines()[0][:120] if str(error) else "no answer"
-        raise ClusterError(f"no scheduler answers at {address} ({reason}): {advice}") from error
+        raise ClusterError(
+            f"no scheduler answers at {address} ({reason}): check the address, tcp://HOST:PORT or tls://HOST:PORT, and "
+            "that it runs"
+        ) from error
     with client:
         yield client
 

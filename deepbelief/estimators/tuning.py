@@ -23,7 +23,7 @@ from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
-from deepbelief.optimizers import SGD, get_optimizer
+from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
@@ -139,6 +139,13 @@ class FineTunedMixin:
         return [record["loss"] for record in self.history_ if "loss" in record]
 
     @property
+    def seed_(self) -> int:
+        """Seed of the run, which ``random_state`` gave or that was drawn."""
+        if not hasattr(self, "_seed"):
+            raise AttributeError("seed_ is only available after fit")
+        return self._seed
+
+    @property
     def n_iter_(self) -> int:
         """Fine-tuning epochs done."""
         if not hasattr(self, "_epochs"):
@@ -152,6 +159,11 @@ def prepare(estimator: Any, X: Any, y: Any, bk: Backend, reporter: Reporter) -> 
     return problem
 
 
+def is_fine_tuned(model: Any) -> bool:
+    """Tell whether `prepare` takes a model."""
+    return isinstance(model, FineTunedMixin)
+
+
 def finetune_settings(estimator: Any) -> FineTuneSettings:
     """Check an estimator's settings of fine-tuning and return them for the engine."""
     check_templates(estimator)
@@ -159,7 +171,7 @@ def finetune_settings(estimator: Any) -> FineTuneSettings:
     solver = get_optimizer(estimator.solver)
     if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
         raise SettingError(f"schedule={estimator.schedule!r} follows held-out rows: pass early_stopping=True with it")
-    if estimator.momentum == "ramp" and not isinstance(solver, SGD):
+    if estimator.momentum == "ramp" and not has_velocity(solver):
         raise SettingError(f"momentum='ramp' is for solver='sgd', got solver={estimator.solver!r}")
     limit = memory_bytes(estimator.memory_limit)
     settings: FineTuneSettings = engine_settings(FineTuneSettings, FINE_TUNING, values, memory_limit=limit)

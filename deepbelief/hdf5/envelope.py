@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +96,6 @@ def _check_version(path: str | os.PathLike[str], block: bytes) -> None:
 
 def cannot(verb: str, path: str | os.PathLike[str], error: BaseException, more: str = "") -> DataError:
     """Return the error for a file that the system does not let us read or write."""
-    found = re.search(r"error message = '([^']+)'", str(error))  # in several lines of HDF5's
-    reason = getattr(error, "strerror", None) or (found[1] if found else str(error).split("\n")[0])
+    number = getattr(error, "errno", None)  # its text is short, where HDF5's has several lines
+    reason = os.strerror(number) if number else (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"cannot {verb} {path}: {reason}{more}")

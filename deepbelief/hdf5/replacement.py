@@ -1,14 +1,13 @@
 """Replacement of a file in one step: a temporary file in the same folder, synced and renamed."""
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, DeepBeliefError
 from deepbelief.hdf5.envelope import cannot
 from deepbelief.hdf5.leftovers import remove_leftovers, temporary_name
 
@@ -113,19 +112,26 @@ def _temporary(path: str | os.PathLike[str], target: Path, mode: int | None) -> 
     try:
         yield temporary
     except BaseException as error:
+        reason = error if isinstance(error, OSError) else None
+        if isinstance(error, RuntimeError) and not isinstance(error, DeepBeliefError):
+            reason = _write_error(temporary)  # h5py raises a RuntimeError where a file cannot be closed
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) or _is_write_error(error):
+        if reason is not None:
             kept = "" if mode is None else "; the old file is unchanged"
-            raise cannot("write", path, error, kept) from error
+            raise cannot("write", path, reason, kept) from error
         raise
 
 
-def _is_write_error(error: BaseException) -> bool:
-    """Tell whether this is HDF5's error for a full disk, which h5py raises as a RuntimeError."""
-    return isinstance(error, RuntimeError) and any(
-        os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO)
-    )
+def _write_error(file: Path) -> OSError | None:
+    """Return the error of writing more into a file; None if that succeeds."""
+    try:
+        with file.open("ab", buffering=0) as opened:
+            opened.write(PROBE)
+            os.fsync(opened.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def _write_new(path: Path, content: memoryview, mode: int | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import reason_text
 from deepbelief.sources.rows import Rows, _count, _indices, _text
 from deepbelief.typing import Dtype, FloatArray
@@ -68,9 +68,9 @@ class Bands:
         except DataError:
             raise
         except Exception as error:  # what the libraries underneath raise on damaged files has no end
-            raise DataError(f"{self._name}: rows {first} to {end - 1} cannot be read: {reason_text(error)}") from error
+            raise FileError(f"{self._name}: rows {first} to {end - 1} cannot be read: {reason_text(error)}") from error
         if len(values) != end - first:
-            raise DataError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
+            raise FileError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
         return values
 
 

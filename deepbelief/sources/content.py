@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.sources.rows import RowSource, row_dtype
 from deepbelief.typing import Array
 
@@ -114,12 +114,12 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
     real = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     if n_bytes > MAX_EXPANSION * real:
         declared = f"declares {size_text(n_bytes)} of data (shape {shape}) but has only {size_text(real)}"
-        raise DataError(f"{path}: the file {declared}; it is damaged or not what it says")
+        raise FileError(f"{path}: the file {declared}; it is damaged or not what it says")
     if n_bytes > max(FREE_EXPANSION, MAX_LARGE_EXPANSION * real):
         told = f"{size_text(real)} expand to {size_text(n_bytes)}, over {MAX_LARGE_EXPANSION} times"
-        raise DataError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if they are meant so")
+        raise FileError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if they are meant so")
     if n_bytes > limit:
-        raise DataError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(limit)}; split them")
+        raise FileError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(limit)}; split them")
     return n_bytes
 
 
@@ -129,10 +129,10 @@ def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: st
         return part
     tables = [name for name, rank in ranks.items() if rank >= 2] or list(ranks)
     if not tables:
-        raise DataError(f"{path}: the file holds no {things}")
+        raise FileError(f"{path}: the file holds no {things}")
     preferred = [name for name in PREFERRED if name in ranks]
     if len(tables) > 1 and not preferred:
-        raise DataError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {names_text(ranks)}")
+        raise FileError(f"{path}: the file holds several {things}; write {path}:/NAME with one of: {names_text(ranks)}")
     return (preferred or tables)[0]
 
 
@@ -140,7 +140,7 @@ def names_vector(values: Any, n_columns: int, origin: str) -> list[str]:
     """Return the names of columns as they stand beside an array, or raise DataError."""
     names = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
     if len(names) != n_columns or len(set(names)) != n_columns:
-        raise DataError(f"{origin}: {FEATURE_NAMES} must be {n_columns} different names, got {len(names)}")
+        raise FileError(f"{origin}: {FEATURE_NAMES} must be {n_columns} different names, got {len(names)}")
     return names
 
 

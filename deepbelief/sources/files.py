@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import DataError, DeepBeliefError
+from deepbelief.errors import DataError, DeepBeliefError, FileError
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.gzipped import check_regular
@@ -34,18 +34,18 @@ def told(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises into one line that names the file."""
     try:
         yield
+    except FileError:
+        raise
     except DataError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise DataError(f"{path}: {error}") from error
+        raise FileError(f"{path}: {error}") from error
     except MemoryError as error:
-        raise DataError(f"{path}: the data do not fit into memory") from error
+        raise FileError(f"{path}: the data do not fit into memory") from error
     except EOFError as error:
-        raise DataError(f"{path}: the file is cut off: it ends before its compressed data do") from error
+        raise FileError(f"{path}: the file is cut off: it ends before its compressed data do") from error
     except (DeepBeliefError, Warning):  # a warning is raised where the filters say so
         raise
     except Exception as error:  # what the libraries underneath raise on damaged files has no end
-        raise DataError(f"{path}: cannot be read: {reason_text(error)}") from error
+        raise FileError(f"{path}: cannot be read: {reason_text(error)}") from error
 
 
 def read(spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None) -> Content:
@@ -166,9 +166,9 @@ def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -
     kind = format_of(path)
     chosen = FORMATS[kind]
     if path.is_file() and not path.stat().st_size:
-        raise DataError(f"{path}: the file is empty")
+        raise FileError(f"{path}: the file is empty")
     if part is not None and not (chosen.arrays or chosen.folder):
-        raise DataError(f"{path}: a {kind} file has no parts, got :{part}")
+        raise FileError(f"{path}: a {kind} file has no parts, got :{part}")
     if labels is not None and not chosen.labelled:
         labelled = ", ".join(name for name, other in FORMATS.items() if other.labelled)
         raise DataError(f"no such file of labels: {labels} (names of labels within a file: {labelled} only)")
@@ -182,5 +182,5 @@ def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:
         reader = FORMATS[kind].read_labels
         if reader is None:
             kinds = ", ".join(name for name, other in FORMATS.items() if other.read_labels is not None)
-            raise DataError(f"{path}: labels come from files of the formats {kinds}, not a {kind}")
+            raise FileError(f"{path}: labels come from files of the formats {kinds}, not a {kind}")
         return reader(path, part, n_rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.sources.content import Content, FileTable, table
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.h5 import read_h5, read_h5_labels
@@ -81,7 +81,7 @@ def _load_npy(path: Path) -> Array:
     with path.open("rb") as file:
         shape, _ = read_npy_header(path, file)
     if 0 in shape:
-        raise DataError(f"{path}: the data are empty: shape {shape}; at least one row and one column are needed")
+        raise FileError(f"{path}: the data are empty: shape {shape}; at least one row and one column are needed")
     with headers_of_python_2():
         return np.lib.format.open_memmap(path, mode="r")
 
@@ -166,7 +166,7 @@ def format_of(path: Path) -> str:
     for kind, known in found.items():
         if known.matches is not None and known.matches(path):
             return kind
-    raise DataError(f"{path}: unknown kind of file. Give one of {formats_text()}.")
+    raise FileError(f"{path}: unknown kind of file. Give one of {formats_text()}.")
 
 
 def formats_text() -> str:

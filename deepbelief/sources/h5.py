@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.sources.columns import named
 from deepbelief.sources.content import (
     FEATURE_NAMES,
@@ -31,7 +31,7 @@ def _open(path: Path) -> Any:
     import h5py
 
     if not h5py.is_hdf5(path):
-        raise DataError(f"{path}: not an HDF5 file, or one that is cut off at its start")
+        raise FileError(f"{path}: not an HDF5 file, or one that is cut off at its start")
     return h5py.File(path, "r")
 
 
@@ -47,7 +47,7 @@ def _names(path: Path, file: Any) -> list[str]:
 
     file.visititems(visit)
     if not names:
-        raise DataError(f"{path}: the file holds no dataset")
+        raise FileError(f"{path}: the file holds no dataset")
     return names
 
 
@@ -59,12 +59,12 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     for part in filter(None, name.split("/")):
         link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
         if link is None:
-            raise DataError(f"{path}: no dataset {name!r}; there are: {names_text(_names(path, file))}")
+            raise FileError(f"{path}: no dataset {name!r}; there are: {names_text(_names(path, file))}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{path}: {name!r} is a soft or external link, not followed; name the dataset itself")
+            raise FileError(f"{path}: {name!r} is a soft or external link, not followed; name the dataset itself")
         item = item[part]
     if not isinstance(item, h5py.Dataset):
-        raise DataError(f"{path}: {name or '/'!r} is not a dataset; there are: {names_text(_names(path, file))}")
+        raise FileError(f"{path}: {name or '/'!r} is not a dataset; there are: {names_text(_names(path, file))}")
     _check_storage(path, item)
     return item
 
@@ -74,15 +74,15 @@ def _check_storage(path: Path, dataset: Any) -> None:
     layout = dataset.id.get_create_plist()
     where = f"{path}:{dataset.name}"
     if layout.get_external_count():
-        raise DataError(f"{where} keeps its data in another file (external storage), which is not read")
+        raise FileError(f"{where} keeps its data in another file (external storage), which is not read")
     if dataset.is_virtual:
-        raise DataError(f"{where} is a virtual dataset, which is not read; give the files that it is made of")
+        raise FileError(f"{where} is a virtual dataset, which is not read; give the files that it is made of")
     for i in range(layout.get_nfilters()):
         code = layout.get_filter(i)[0]
         if code not in FILTERS:
-            raise DataError(f"{where} uses filter {code}; only {', '.join(FILTERS.values())} are read: repack the file")
+            raise FileError(f"{where} uses filter {code}; only {', '.join(FILTERS.values())} are read: repack the file")
     if dataset.shape is None:
-        raise DataError(f"{where} is empty")
+        raise FileError(f"{where} is empty")
     itemsize = dataset.dtype.itemsize
     check_declared_size(path, dataset.shape, itemsize, limit=2**63)
     if dataset.chunks:

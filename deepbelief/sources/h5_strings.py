@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 
 SIGNATURE = b"GCOL\x01\x00\x00\x00"  # with version 1 and three reserved bytes
 HEADER = 16  # bytes before the objects of a heap, and before the data of each object
@@ -26,7 +26,7 @@ def check_strings(path: Path, dataset: Any) -> None:
         return
     where = f"{path}:{dataset.name}"
     if h5py.check_string_dtype(dataset.dtype) is None:
-        raise DataError(f"{where} must hold numbers or strings, got dtype {dataset.dtype}: convert it")
+        raise FileError(f"{where} must hold numbers or strings, got dtype {dataset.dtype}: convert it")
     layout = dataset.file.id.get_create_plist()
     offset_width, length_width = layout.get_sizes()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -34,7 +34,7 @@ def check_strings(path: Path, dataset: Any) -> None:
         for start in _heaps(content, dataset, offset_width, layout.get_userblock()):
             left -= _count_objects(content, start, length_width, left)
             if left < 0:
-                raise DataError(f"{where} is damaged: the heap of its strings at byte {start} cannot be read")
+                raise FileError(f"{where} is damaged: the heap of its strings at byte {start} cannot be read")
 
 
 def _heaps(content: mmap.mmap, dataset: Any, offset_width: int, base: int) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.sources.content import Content, check_declared_size, size_text, table
 from deepbelief.sources.gzipped import is_gzip
 from deepbelief.sources.label_values import label_vector
@@ -23,10 +23,10 @@ def _header(path: Path, file: Any) -> tuple[Dtype, tuple[int, ...]]:
     """Read dtype and shape."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:
-        raise DataError(f"{path}: not an IDX file: it starts with {magic.hex(' ') or 'nothing'}, not 00 00 TYPE DIMS")
+        raise FileError(f"{path}: not an IDX file: it starts with {magic.hex(' ') or 'nothing'}, not 00 00 TYPE DIMS")
     sizes = file.read(4 * magic[3])
     if len(sizes) < 4 * magic[3]:
-        raise DataError(f"{path}: the IDX file is cut off within its header")
+        raise FileError(f"{path}: the IDX file is cut off within its header")
     return np.dtype(DTYPES[magic[2]]), tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
 
 
@@ -54,16 +54,16 @@ def read_idx_array(path: Path) -> Array:
 def _check_length(path: Path, there: int, expected: int, extra: int) -> None:
     """Raise DataError unless the data are as long as the header says."""
     if there < expected:
-        raise DataError(f"{path}: the IDX file is cut off: {size_text(there)} of {size_text(expected)} are there")
+        raise FileError(f"{path}: the IDX file is cut off: {size_text(there)} of {size_text(expected)} are there")
     if extra:
-        raise DataError(f"{path}: the IDX file goes on after the {size_text(expected)} that its header declares")
+        raise FileError(f"{path}: the IDX file goes on after the {size_text(expected)} that its header declares")
 
 
 def read_idx(path: Path) -> Content:
     """Read rows from an IDX file; images become one row each."""
     array = read_idx_array(path)
     if array.ndim == 1:
-        raise DataError(f"{path}: holds one number per row, as files of labels do; give the file of images")
+        raise FileError(f"{path}: holds one number per row, as files of labels do; give the file of images")
     return Content(ArraySource(table(array)), whole=array.dtype.kind in "iu")
 
 
@@ -83,12 +83,12 @@ def read_idx_folder(folder: Path, split: str | None) -> Content:
     """Read a folder named as MNIST's is: train-images-idx3-ubyte(.gz), t10k-labels-idx1-ubyte(.gz) and so on."""
     split = split or "train"
     if split not in SPLITS:
-        raise DataError(f"{folder}: no split {split!r}; write {folder}:train or {folder}:test")
+        raise FileError(f"{folder}: no split {split!r}; write {folder}:train or {folder}:test")
     images, labels = (_find(folder, split, what) for what in ("images", "labels"))
     if images is None:
         other = "test" if split == "train" else "train"
         hint = f"; {folder}:{other} is there" if _find(folder, other, "images") else ""
-        raise DataError(f"{folder}: no file {SPLITS[split][0]}-images-idx3-ubyte or .gz in this folder{hint}")
+        raise FileError(f"{folder}: no file {SPLITS[split][0]}-images-idx3-ubyte or .gz in this folder{hint}")
     content = read_idx(images)
     if labels is None:
         return content

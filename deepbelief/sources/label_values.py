@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.typing import Array
 
 MAX_LABEL = 256
@@ -51,7 +51,7 @@ def label_vector(values: Any, origin: str) -> Array:
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.ravel()
     if labels.ndim != 1:
-        raise DataError(f"{origin}: labels must be one per row, got shape {labels.shape}")
+        raise FileError(f"{origin}: labels must be one per row, got shape {labels.shape}")
     kind = labels.dtype.kind
     if kind == "u" and labels.size and int(labels.max()) > _INT64.max:
         return labels.astype(np.str_)
@@ -60,15 +60,15 @@ def label_vector(values: Any, origin: str) -> Array:
     if kind == "f":
         if np.isinf(labels).any():
             bad = int(np.argmax(np.isinf(labels)))
-            raise DataError(f"{origin}: label {bad} (counted from 0) is {labels[bad]}; leave it empty if it is unknown")
+            raise FileError(f"{origin}: label {bad} (counted from 0) is {labels[bad]}; leave it empty if it is unknown")
         return labels.astype(np.float64)
     if kind in "SU" and labels.dtype.itemsize > (4 if kind == "U" else 1) * MAX_LABEL:
-        raise DataError(f"{origin}: the longest label has more than {MAX_LABEL} characters; is it the right part?")
+        raise FileError(f"{origin}: the longest label has more than {MAX_LABEL} characters; is it the right part?")
     if kind == "S":
         return np.char.decode(labels, "utf-8")
     if kind == "U":
         return labels
-    raise DataError(f"{origin}: labels must be integers, floats or strings, got dtype {labels.dtype}")
+    raise FileError(f"{origin}: labels must be integers, floats or strings, got dtype {labels.dtype}")
 
 
 def parse_labels(cells: Sequence[str], origin: str) -> Array:
@@ -88,7 +88,7 @@ def parse_labels(cells: Sequence[str], origin: str) -> Array:
     words = [cell.strip() for cell in cells]
     known = {word for word in words if word}
     if not known:
-        raise DataError(f"{origin}: no row has a label: all cells are empty")
+        raise FileError(f"{origin}: no row has a label: all cells are empty")
     numbers = {word for word in known if word.lower() not in MISSING}
     if numbers and all(map(_is_int64, numbers)):
         return _integers(words, numbers, origin)
@@ -121,9 +121,9 @@ def is_number(word: str) -> bool:
 def check_text(longest: int, n: int, origin: str) -> None:
     """Raise DataError if this number of labels of this number of characters would be too large."""
     if longest > MAX_LABEL:
-        raise DataError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
+        raise FileError(f"{origin}: labels may have {MAX_LABEL} characters, one has {longest}; is it the right column?")
     if 4 * longest * n > MAX_LABELS:
-        raise DataError(f"{origin}: {n} labels of up to {longest} characters are too many; shorten them")
+        raise FileError(f"{origin}: {n} labels of up to {longest} characters are too many; shorten them")
 
 
 def text_labels(values: Sequence[str | None], origin: str) -> Array:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepbelief.errors import DataError, DataWarning, NotNumericError
+from deepbelief.errors import DataWarning, FileError, NotNumericError
 from deepbelief.sources.label_values import MISSING
 
 DELIMITERS = ",;\t"
@@ -56,12 +56,12 @@ class Layout:
     def __post_init__(self) -> None:
         self.features = [i for i in range(self.n_columns) if i not in (self.label, self.index)]
         if not self.features:
-            raise DataError(f"{self.path}: there is no column beside the labels")
+            raise FileError(f"{self.path}: there is no column beside the labels")
 
-    def error(self, number: int, column: int, what: str) -> DataError:
+    def error(self, number: int, column: int, what: str) -> FileError:
         """Return the error for one cell."""
         name = f" ({self.header[column]!r})" if self.header else ""
-        return DataError(f"{self.path}: line {number}, column {column + 1}{name}: {what}")
+        return FileError(f"{self.path}: line {number}, column {column + 1}{name}: {what}")
 
 
 def split(line: str, delimiter: str, path: Path, number: int) -> list[str]:
@@ -73,7 +73,7 @@ def split(line: str, delimiter: str, path: Path, number: int) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
-        raise DataError(f"{path}: line {number} cannot be split into cells: {error}") from error
+        raise FileError(f"{path}: line {number} cannot be split into cells: {error}") from error
 
 
 def number_in(cell: str) -> float | None:
@@ -143,9 +143,9 @@ def _label_index(path: Path, first: list[str], labels: str | None) -> tuple[int 
     if labels in first and any(number_in(cell) is None for cell in first):
         return first.index(labels), True
     if index is not None:
-        raise DataError(f"{path}: no column {index}: there are {len(first)}, counted from 0 (-1 is the last)")
+        raise FileError(f"{path}: no column {index}: there are {len(first)}, counted from 0 (-1 is the last)")
     names = ", ".join(name[:40] for name in first[:8]) + (" ..." if len(first) > 8 else "")
-    raise DataError(f"{path}: no column and no file is called {labels!r}; the first line has: {names}")
+    raise FileError(f"{path}: no column and no file is called {labels!r}; the first line has: {names}")
 
 
 def _is_header(path: Path, first: list[str], second: list[str] | None, label: int | None) -> bool:
@@ -209,10 +209,10 @@ def _check_names(path: Path, header: list[str], index: int | None, second: list[
     names = [name for i, name in enumerate(header) if i != index]
     twice = [name for name, n in Counter(names).items() if n > 1 and name]
     if twice:
-        raise DataError(f"{path}: two columns are called {twice[0][:40]!r}; rename one")
+        raise FileError(f"{path}: two columns are called {twice[0][:40]!r}; rename one")
     if "" not in names:
         return
     column = len(header) - header[::-1].index("")
     if column == len(header) and second is not None and len(second) == len(header) and not second[-1]:
-        raise DataError(f"{path}: the lines end in a delimiter: column {column} is empty; remove it from each line")
-    raise DataError(f"{path}: column {column} has no name in the header; give it one")
+        raise FileError(f"{path}: the lines end in a delimiter: column {column} is empty; remove it from each line")
+    raise FileError(f"{path}: column {column} has no name in the header; give it one")

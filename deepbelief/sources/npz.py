@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import FileError
 from deepbelief.sources.content import (
     FEATURE_NAMES,
     ROW_LIMIT,
@@ -42,7 +42,7 @@ def read_npy_header(path: Path, file: Any) -> tuple[tuple[int, ...], Dtype]:
     with headers_of_python_2():
         shape, _, dtype = read_header(file)
     if dtype.hasobject:
-        raise DataError(f"{path}: {PICKLED}")
+        raise FileError(f"{path}: {PICKLED}")
     return shape, dtype
 
 
@@ -51,7 +51,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive of arrays."""
     with path.open("rb") as file:
         if file.read(2) != b"PK":
-            raise DataError(f"{path}: not an .npz file")
+            raise FileError(f"{path}: not an .npz file")
         with zipfile.ZipFile(file) as archive:
             yield archive
 
@@ -65,11 +65,11 @@ def _choose(path: Path, keys: list[str], part: str | None) -> str:
     """Return the key to read: the one asked for, the only one, or the one called X or data."""
     if part is not None:
         if part not in keys:
-            raise DataError(f"{path}: no array {part!r}; there are: {names_text(keys)}")
+            raise FileError(f"{path}: no array {part!r}; there are: {names_text(keys)}")
         return part
     preferred = [key for key in ("X", "data") if key in keys]
     if len(keys) != 1 and not preferred:
-        raise DataError(f"{path}: the file holds several arrays; write {path}:NAME with one of: {names_text(keys)}")
+        raise FileError(f"{path}: the file holds several arrays; write {path}:NAME with one of: {names_text(keys)}")
     return (preferred or keys)[0]
 
 
@@ -85,7 +85,7 @@ def _array(path: Path, archive: zipfile.ZipFile, key: str) -> Array:
     for length in shape:
         n_bytes *= int(length)
     if n_bytes > member.file_size:
-        raise DataError(f"{path}: the array {key!r} is cut off: it declares shape {shape} of {dtype}")
+        raise FileError(f"{path}: the array {key!r} is cut off: it declares shape {shape} of {dtype}")
     with archive.open(member) as file, headers_of_python_2():
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
@@ -96,7 +96,7 @@ def read_npz(path: Path, part: str | None, labels: str | None) -> Content:
         keys, found = _keys(archive), None
         if labels is not None:
             if labels not in keys:
-                raise DataError(f"{path}: no file and no array is called {labels!r}; there are: {names_text(keys)}")
+                raise FileError(f"{path}: no file and no array is called {labels!r}; there are: {names_text(keys)}")
             found = label_vector(_array(path, archive, labels), f"{path}:{labels}")
         if part is None and {"format", "data", "shape"} <= set(keys):
             rows = _sparse(path, {key: _array(path, archive, key) for key in keys if key != labels})
@@ -123,10 +123,10 @@ def _sparse(path: Path, arrays: dict[str, Array]) -> SparseSource:
     kind = kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
     shape = tuple(int(n) for n in arrays["shape"].ravel())
     if len(shape) != 2 or min(shape) < 0:
-        raise DataError(f"{path}: a sparse matrix has two dimensions, got shape {shape}")
+        raise FileError(f"{path}: a sparse matrix has two dimensions, got shape {shape}")
     check_columns(shape[1], str(path))
     if 8 * shape[0] > max(ROW_LIMIT, 200 * path.stat().st_size):
-        raise DataError(f"{path}: declares {shape[0]} rows, more than the file can hold")
+        raise FileError(f"{path}: declares {shape[0]} rows, more than the file can hold")
     data = arrays["data"]
     match kind:
         case "csr" | "csc" | "bsr":
@@ -137,4 +137,4 @@ def _sparse(path: Path, arrays: dict[str, Array]) -> SparseSource:
             return SparseSource(scipy.sparse.coo_array((data, places), shape=shape))
         case "dia":
             return SparseSource(scipy.sparse.dia_array((data, arrays["offsets"]), shape=shape))
-    raise DataError(f"{path}: a sparse matrix of the unknown format {kind[:20]!r}")
+    raise FileError(f"{path}: a sparse matrix of the unknown format {kind[:20]!r}")

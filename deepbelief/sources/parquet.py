@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError, MissingExtraError, NotNumericError
+from deepbelief.errors import FileError, MissingExtraError, NotNumericError
 from deepbelief.sources.bands import BandedSource, Bands
 from deepbelief.sources.content import (
     IN_MEMORY,
@@ -47,7 +47,7 @@ class ParquetSource(BandedSource):
         n_bytes = self.chunk_rows * self.shape[1] * self.dtype.itemsize
         if n_bytes > ROW_LIMIT:
             least = ROW_LIMIT // (self.shape[1] * self.dtype.itemsize)
-            raise DataError(
+            raise FileError(
                 f"{name}: has row groups of {self.chunk_rows} rows, over {ROW_LIMIT >> 20} MiB that are read at once: "
                 f"write it with row_group_size={least} or less"
             )
@@ -102,7 +102,7 @@ def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], l
         dtypes.append(dtype)
     _check_names(schema, name)
     if not names:
-        raise DataError(f"{name}: there is no column of numbers{' beside the labels' if without else ''}")
+        raise FileError(f"{name}: there is no column of numbers{' beside the labels' if without else ''}")
     return names, places, dtypes
 
 
@@ -110,7 +110,7 @@ def _check_names(schema: Any, name: str) -> None:
     """Refuse two columns of one name."""
     twice = [column for column, n in Counter(schema.names).items() if n > 1]
     if twice:
-        raise DataError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
+        raise FileError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
 
 
 def _open(path: Path) -> Any:
@@ -152,7 +152,7 @@ def read_parquet_table(path: Path, labels: str | None = None, limit: int | None 
     _check_pages(path, file.metadata)
     n_bytes = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
     if n_bytes > MEMORY_LIMIT:
-        raise DataError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(MEMORY_LIMIT)}")
+        raise FileError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(MEMORY_LIMIT)}")
     columns = file.read(columns=names, use_threads=False)
     if limit is not None:
         columns, found = columns.slice(0, limit), None if found is None else found[:limit]
@@ -175,7 +175,7 @@ def _check_pages(path: Path, metadata: Any) -> None:
     for i in range(metadata.num_row_groups):
         declared = metadata.row_group(i).total_byte_size  # where its column(j) is damaged pyarrow ends the process
         if not 0 <= declared <= 2 * ROW_LIMIT:
-            raise DataError(
+            raise FileError(
                 f"{path}: row group {i} decompresses to {size_text(declared)}, over {size_text(2 * ROW_LIMIT)}: "
                 "write it with a smaller row_group_size"
             )
@@ -185,7 +185,7 @@ def _labels(path: Path, file: Any, name: str) -> Array:
     """Read a column of labels: numbers or strings."""
     names = file.schema_arrow.names
     if name not in names:
-        raise DataError(f"{path}: no column and no file is called {name!r}; there are: {names_text(names)}")
+        raise FileError(f"{path}: no column and no file is called {name!r}; there are: {names_text(names)}")
     import pyarrow
     from pyarrow.compute import max as largest
     from pyarrow.compute import utf8_length
@@ -197,12 +197,12 @@ def _labels(path: Path, file: Any, name: str) -> Array:
             part = part.cast(part.type.value_type)
         n_bytes += part.nbytes
         if n_bytes > MAX_LABELS:
-            raise DataError(f"{path}: the labels {name!r} take {size_text(n_bytes)} or more; is it the right column?")
+            raise FileError(f"{path}: the labels {name!r} take {size_text(n_bytes)} or more; is it the right column?")
         if is_text := pyarrow.types.is_string(part.type) or pyarrow.types.is_large_string(part.type):
             check_text(largest(utf8_length(part)).as_py() or 0, file.metadata.num_rows, f"{path}:{name}")
         parts.append(part)
     if not parts:
-        raise DataError(f"{path}: the column {name!r} holds no labels")
+        raise FileError(f"{path}: the column {name!r} holds no labels")
     column = pyarrow.chunked_array(parts)
     return (
         text_labels(column.to_pylist(), f"{path}:{name}")
@@ -216,5 +216,5 @@ def read_parquet_labels(path: Path) -> Array:
     file = _open(path)
     names = [name for name in file.schema_arrow.names if name not in _index_columns(file.schema_arrow)]
     if len(names) != 1:
-        raise DataError(f"{path}: a file of labels must have one column, it has {len(names)}")
+        raise FileError(f"{path}: a file of labels must have one column, it has {len(names)}")
     return _labels(path, file, names[0])

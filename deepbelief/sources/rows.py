@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileError
 from deepbelief.typing import Array, Dtype, Float64Array, FloatArray
 
 Rows: TypeAlias = slice | NDArray[np.intp]
@@ -223,9 +223,9 @@ class HDF5Source:
         try:
             values = self._read(rows)
         except OSError as error:
-            raise DataError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
+            raise FileError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
         if self._size_now() < self._size:  # HDF5 reads zeros beyond the end of a file
-            raise DataError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
+            raise FileError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
         return _deliver(values, self.dtype, out)
 
     def _size_now(self) -> int:

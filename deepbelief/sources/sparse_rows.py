@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileError
 from deepbelief.sources.rows import Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
 from deepbelief.typing import FloatArray
 
@@ -15,7 +15,7 @@ MAX_COLUMNS = 2**22
 def check_columns(n_columns: int, name: str) -> None:
     """Raise DataError where one dense row would be absurdly large."""
     if n_columns > MAX_COLUMNS:
-        raise DataError(f"{name}: has {n_columns} columns, over {MAX_COLUMNS:,}; is an index wrong?")
+        raise FileError(f"{name}: has {n_columns} columns, over {MAX_COLUMNS:,}; is an index wrong?")
 
 
 def check_sparse(matrix: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import MAX_EXACT, label_vector
@@ -48,8 +48,8 @@ def _error(path: Path, error: ValueError) -> DataError:
                 continue
             for number, line in some:
                 if (reason := _reason(line)) is not None:
-                    return DataError(f"{path}: line {number} is not svmlight (LABEL INDEX:VALUE ...): {reason}")
-    return DataError(f"{path}: not an svmlight file: {reason_text(error)}")
+                    return FileError(f"{path}: line {number} is not svmlight (LABEL INDEX:VALUE ...): {reason}")
+    return FileError(f"{path}: not an svmlight file: {reason_text(error)}")
 
 
 def _reason(text: bytes) -> str | None:

@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError, NotNumericError
+from deepbelief.errors import FileError, NotNumericError
 from deepbelief.sources.content import IN_MEMORY, MEMORY_LIMIT, Content, size_text
 from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import parse_labels
@@ -41,7 +41,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         try:
             yield file
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error.reason}); is it really a CSV file?") from error
+            raise FileError(f"{path}: not UTF-8 text ({error.reason}); is it really a CSV file?") from error
 
 
 def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
@@ -50,13 +50,13 @@ def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
     for number in itertools.count(1):
         line = file.readline(LINE_LIMIT)
         if len(line) == LINE_LIMIT:
-            raise DataError(f"{path}: line {number} is longer than {size_text(LINE_LIMIT)}; is it really a CSV file?")
+            raise FileError(f"{path}: line {number} is longer than {size_text(LINE_LIMIT)}; is it really a CSV file?")
         if not line:
             return
         if line.isspace():
             blank += 1
             if blank > MAX_BLANK:
-                raise DataError(f"{path}: line {number} ends {MAX_BLANK:,} blank lines; is it really a CSV file?")
+                raise FileError(f"{path}: line {number} ends {MAX_BLANK:,} blank lines; is it really a CSV file?")
             continue
         blank = 0
         yield number, line
@@ -65,7 +65,7 @@ def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
 def _check_cells(layout: Layout, number: int, cells: list[str]) -> None:
     """Raise DataError naming what is wrong in a line, if anything is."""
     if len(cells) != layout.n_columns:
-        raise DataError(
+        raise FileError(
             f"{layout.path}: line {number} has {len(cells)} cells where the first line has {layout.n_columns}"
         )
     for column in layout.features:
@@ -124,7 +124,7 @@ def _parse(layout: Layout, numbers: list[int], lines: list[str]) -> tuple[Array,
     if values is None or not fine:
         for number, line in zip(numbers, lines, strict=True):
             _check_cells(layout, number, split(line, layout.delimiter, layout.path, number))
-        raise DataError(f"{layout.path}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers")
+        raise FileError(f"{layout.path}: lines {numbers[0]} to {numbers[-1]} cannot be read as numbers")
     return _compact(values), labels
 
 
@@ -177,12 +177,12 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
         numbered = text_lines(path, file)
         head = first_lines(numbered)
         if not head:
-            raise DataError(f"{path}: the file has no rows")
+            raise FileError(f"{path}: the file has no rows")
         layout = find_layout(path, head, labels)
         body = itertools.chain(head[1:] if layout.header else head, numbered)
         chunks, words, whole = _read_chunks(layout, itertools.islice(body, limit))
     if not chunks:
-        raise DataError(f"{path}: there are no rows below the header")
+        raise FileError(f"{path}: there are no rows below the header")
     names = [layout.header[i] for i in layout.features] if layout.header else None
     rows = ArraySource(_join(chunks), names, compact=True)
     if layout.label is None:
@@ -222,7 +222,7 @@ def _read_chunks(layout: Layout, body: Iterator[tuple[int, str]]) -> tuple[list[
         labels += words
         n_bytes += values.nbytes
         if n_bytes > MEMORY_LIMIT:
-            raise DataError(f"{layout.path}: the data need more than {size_text(MEMORY_LIMIT)} of memory; split them")
+            raise FileError(f"{layout.path}: the data need more than {size_text(MEMORY_LIMIT)} of memory; split them")
 
 
 def read_label_text(path: Path, n_rows: int) -> Array:
@@ -230,7 +230,7 @@ def read_label_text(path: Path, n_rows: int) -> Array:
     with open_text(path) as file:
         cells = _label_cells(path, file)
     if any(d in cell for d in DELIMITERS for cell in cells[:HEAD]):
-        raise DataError(f"{path}: a file of labels must have one column")
+        raise FileError(f"{path}: a file of labels must have one column")
     if len(cells) == n_rows + 1:  # the number of rows tells a header from a label
         del cells[0]
     return parse_labels(cells, str(path))
@@ -244,5 +244,5 @@ def _label_cells(path: Path, file: TextIO) -> list[str]:
         end = len(cells) if cells[-1] else end
         size += len(line)
         if size > IN_MEMORY or len(cells) - end > MAX_BLANK:
-            raise DataError(f"{path}: line {len(cells)} is too far for a file of labels: it is too large, or blank")
+            raise FileError(f"{path}: line {len(cells)} is too far for a file of labels: it is too large, or blank")
     return cells[:end]

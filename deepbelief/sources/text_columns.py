@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import MEMORY_LIMIT, FileTable, size_text
 from deepbelief.sources.label_values import MISSING, parse_labels
 from deepbelief.sources.layout import DELIMITERS, Layout, find_layout, number_in
@@ -97,21 +97,25 @@ def logical_lines(path: Path, numbered: Iterator[tuple[int, str]]) -> Iterator[t
             following = next(numbered, None)
             joined += 1
             if following is None or joined > MAX_JOINED or len(line) > LINE_LIMIT:
-                raise DataError(f"{path}: line {number} leaves a quote open; close it, or double a quote within a cell")
+                raise FileError(f"{path}: line {number} leaves a quote open; close it, or double a quote within a cell")
             line += following[1]
         yield number, line
 
 
 def _leaves_open(line: str) -> bool:
     """Tell whether a line ends within a quoted cell, with any of the delimiters."""
-    for delimiter in DELIMITERS:
-        try:
-            for _ in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter, strict=True):
-                pass
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                return True
-    return False
+    # A further quote closes the cell; it does not mend a line that is wrong before its end.
+    return any(_parses(line + '"', delimiter) and not _parses(line, delimiter) for delimiter in DELIMITERS)
+
+
+def _parses(text: str, delimiter: str) -> bool:
+    """Tell whether a text is one or more lines of cells."""
+    try:
+        for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            pass
+    except csv.Error:
+        return False
+    return True
 
 
 def read_columns(
@@ -161,9 +165,9 @@ def read_columns(
             found += columns[layout.label]
         where += lines
         if len(where) * len(parts) * 8 > MEMORY_LIMIT:
-            raise DataError(f"{path}: the data need more than {size_text(MEMORY_LIMIT)} of memory; split them")
+            raise FileError(f"{path}: the data need more than {size_text(MEMORY_LIMIT)} of memory; split them")
     if not where:
-        raise DataError(f"{path}: there are no rows below the header")
+        raise FileError(f"{path}: there are no rows below the header")
     label_name = layout.header[layout.label] if layout.header and layout.label is not None else None
     table = {names[j]: np.concatenate(parts[j]) for j in layout.features}
     parsed = None if found is None else parse_labels(found, str(path))
@@ -175,7 +179,7 @@ def layout_of(path: Path, labels: str | None) -> Layout:
     with open_text(path) as file:
         head = first_lines(logical_lines(path, text_lines(path, file)))
     if not head:
-        raise DataError(f"{path}: the file has no rows")
+        raise FileError(f"{path}: the file has no rows")
     return find_layout(path, head, labels)
 
 
@@ -191,7 +195,7 @@ def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
         for number, line in itertools.islice(numbered, 1 if layout.header else 0, None):
             cells = [cell.strip() for cell in _split(layout, number, line)]
             if len(cells) != layout.n_columns:
-                raise DataError(
+                raise FileError(
                     f"{layout.path}: line {number} has {len(cells)} cells where the first line has {layout.n_columns}"
                 )
             yield number, cells
@@ -203,7 +207,7 @@ def _split(layout: Layout, number: int, line: str) -> list[str]:
     try:
         return next(csv.reader(io.StringIO(line, newline=""), delimiter=layout.delimiter), [])
     except csv.Error as error:
-        raise DataError(f"{layout.path}: line {number} cannot be split into cells: {error}") from error
+        raise FileError(f"{layout.path}: line {number} cannot be split into cells: {error}") from error
 
 
 def _chunks(layout: Layout, limit: int | None) -> Iterator[tuple[list[int], list[Cells]]]:

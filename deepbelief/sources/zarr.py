@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError, MissingExtraError
+from deepbelief.errors import FileError, MissingExtraError
 from deepbelief.sources.bands import BandedSource, Bands
 from deepbelief.sources.content import (
     IN_MEMORY,
@@ -71,10 +71,10 @@ def _check_codecs(array: Any) -> None:
     for name in _codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]):
         if name not in CODECS:
             known = ", ".join(sorted(CODECS))
-            raise DataError(f"{array.store_path}: uses the codec {name!r}; only {known} are read: store it anew")
+            raise FileError(f"{array.store_path}: uses the codec {name!r}; only {known} are read: store it anew")
     band = int(array.chunks[0]) * int(np.prod(array.shape[1:], dtype=object)) * array.dtype.itemsize
     if band > ROW_LIMIT:
-        raise DataError(
+        raise FileError(
             f"{array.store_path}: its chunks have {array.chunks[0]} rows, over {ROW_LIMIT >> 20} MiB that are read at "
             "once: store it with fewer rows in a chunk"
         )
@@ -85,7 +85,7 @@ def _check_files(path: Path) -> None:
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(folder) / name).is_symlink():
-                raise DataError(f"{path}: {found.relative_to(path)} is a link, which is not followed; copy what it is")
+                raise FileError(f"{path}: {found.relative_to(path)} is a link, which is not followed; copy what it is")
             check_regular(found)
 
 
@@ -110,7 +110,7 @@ def _array(path: Path, arrays: dict[str, Any], name: str) -> Any:
     """Return an array by name, after a look at its codecs and at what it declares."""
     name = name.strip("/")
     if name not in arrays:
-        raise DataError(f"{path}: no array {name!r}; there are: {names_text(arrays)}")
+        raise FileError(f"{path}: no array {name!r}; there are: {names_text(arrays)}")
     array = arrays[name]
     check_declared_size(path, array.shape, array.dtype.itemsize, limit=2**63)
     _check_codecs(array)
