@@ -10,7 +10,6 @@ import click
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
-from deepbelief.typing import Array
 
 from ._options import option, option_name, setting_options, together
 from ._text import clean, facts, seconds, size_of
@@ -18,6 +17,8 @@ from ._text import clean, facts, seconds, size_of
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from deepbelief.typing import Array
 
 lengths_option = option(
     "--lengths",
