@@ -142,7 +142,7 @@ def told(reporter, n_passes, n_epochs):
 
 def test_the_live_display_shows_errors_and_counts():
     from deepbelief.cli._live import LiveReporter
-    from deepbelief.cli._progress import Pace
+    from deepbelief.cli._pace import Pace
 
     out = io.StringIO()
     live = LiveReporter(Pace((64, 12, 8)), Console(file=out, force_terminal=True, width=150))
@@ -155,11 +155,11 @@ def test_the_live_display_shows_errors_and_counts():
 
 
 def test_the_time_left_goes_by_the_work(monkeypatch):
-    from deepbelief.cli import _progress
+    from deepbelief.cli import _pace
 
     clock = iter([0.0])
-    monkeypatch.setattr(_progress.time, "perf_counter", lambda: next(clock))
-    pace = _progress.Pace((100, 30, 10))  # the first layer is ten times the second
+    monkeypatch.setattr(_pace.time, "perf_counter", lambda: next(clock))
+    pace = _pace.Pace((100, 30, 10))  # the first layer is ten times the second
     what = {"phase": "pretrain", "n_passes": 2, "n_layers": 2, "n_epochs": 5}
     clock = iter([10.0, 110.0, 210.0])
     pace.begin({**what, "pass": 1, "layer": 1})
@@ -176,11 +176,11 @@ def test_the_time_left_goes_by_the_work(monkeypatch):
 
 def test_the_time_left_is_that_of_a_phase_where_phases_cannot_be_compared(monkeypatch):
     """The first one goes on in its last epoch."""
-    from deepbelief.cli import _progress
+    from deepbelief.cli import _pace
 
     clock = iter([0.0, 100.0, 130.0, 200.0, 220.0])
-    monkeypatch.setattr(_progress.time, "perf_counter", lambda: next(clock))
-    pace = _progress.Pace()
+    monkeypatch.setattr(_pace.time, "perf_counter", lambda: next(clock))
+    pace = _pace.Pace()
     pace.begin({"phase": "pretrain recurrent", "n_epochs": 2, "first_epoch": 0})
     assert pace.at(2) == (2, 2)
     assert pace.left(2) == 0
@@ -189,7 +189,7 @@ def test_the_time_left_is_that_of_a_phase_where_phases_cannot_be_compared(monkey
 
 
 def test_going_on_with_fine_tuning_counts_from_one():
-    from deepbelief.cli._progress import Pace
+    from deepbelief.cli._pace import Pace
 
     pace = Pace()
     pace.begin({"phase": "finetune", "n_epochs": 12, "sizes": (3, 2, 2)})
