@@ -34,6 +34,7 @@ REAL = (RNG.normal(size=(120, 10)) @ RNG.normal(size=(10, 10)) + 3).astype(np.fl
 CODES = np.concatenate([np.eye(3)[RNG.integers(0, 3, 120)], np.eye(4)[RNG.integers(0, 4, 120)]], 1).astype(np.float32)
 CLASSES = (BITS[:, 2] + 2 * BITS[:, 7]).astype(int)
 LENGTHS = [30, 50, 40]
+NOT_LEARNED = {"n_iter_", "resolved_"}
 SMALL = {"n_iter": 4, "batch_size": 16, "random_state": 0}
 
 
@@ -143,7 +144,7 @@ RUNS: dict[str, Callable[[], Any]] = {
 def digest(model: Any) -> str:
     """Return the hash of all that a model has learned, its history without the seconds, and its outputs."""
     found = hashlib.sha256()
-    learned = {name: value for name, value in vars(model).items() if name.endswith("_") and name != "n_iter_"}
+    learned = {name: value for name, value in vars(model).items() if name.endswith("_") and name not in NOT_LEARNED}
     rows = CODES if model.n_features_in_ == 7 else BITS if isinstance(model, RecurrentRBM) else GREY
     for name in ("transform", "predict", "score_samples"):
         if hasattr(model, name):

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from deepbelief.training import Record, Reporter
 
 from ._pace import Pace, scores
-from ._text import seconds
+from ._text import clean, seconds
 
 MOST_ROWS = 8  # phases on show at once; the oldest make room
 REDRAW = 0.1  # seconds between two updates of the numbers
@@ -41,6 +41,10 @@ class LiveReporter(Reporter):
         self._rows.append(self._progress.add_task(self._pace.title(), total=None, epoch="", scores="", left=""))
         if len(self._rows) > MOST_ROWS:
             self._progress.remove_task(self._rows.pop(0))
+
+    def note(self, text: str) -> None:
+        """Print the line above the bars."""
+        self._progress.console.print(clean(text), markup=False, highlight=False)
 
     def update(self, epoch: int, done: int, total: int) -> None:
         """Move the bar, some times a second."""

@@ -15,7 +15,7 @@ from deepbelief.errors import LogWarning
 from deepbelief.training import Record, Reporter
 
 from ._pace import Pace, scores
-from ._text import as_json, seconds
+from ._text import as_json, clean, seconds
 
 MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer phases get about ten
 
@@ -29,6 +29,11 @@ class PlainReporter(Reporter):
     def begin(self, what: Record) -> None:
         """Begin a phase."""
         self._pace.begin(what)
+
+    def note(self, text: str) -> None:
+        """Print the line."""
+        with contextlib.suppress(OSError):
+            click.echo(clean(text), err=True)
 
     def record(self, record: Record) -> None:
         """Print the epoch, if it is one to print."""
@@ -105,6 +110,11 @@ class Reporters(Reporter):
         """Tell of a phase."""
         for reporter in self._reporters:
             reporter.begin(what)
+
+    def note(self, text: str) -> None:
+        """Tell of a fact about the data or the settings."""
+        for reporter in self._reporters:
+            reporter.note(text)
 
     def update(self, epoch: int, done: int, total: int) -> None:
         """Tell of an update."""

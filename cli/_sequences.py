@@ -38,7 +38,6 @@ recurrent_options = together(
 OF_SEQUENCES = {"lengths", "sequences"}
 OF_STACKS = {"autoencoder", "code", "limit", "memory_limit", "holdout"}
 ADVICE = {"limit": "choose whole sequences with --sequences FIRST:LAST"}
-PRETRAIN_FRAMES = 20
 
 
 def check_options(options: dict[str, Any]) -> None:
@@ -109,7 +108,7 @@ def make_model(options: dict[str, Any], seed: int) -> Any:
         raise SettingError("a model of sequences has one layer of hidden units: give --layers one number, such as 150")
     if sizes is not None:
         given["n_components"] = sizes[0]
-    return RecurrentRBM(**{"pretrain_frames": PRETRAIN_FRAMES, **given}, backend=options["backend"], random_state=seed)
+    return RecurrentRBM(**given, backend=options["backend"], random_state=seed)
 
 
 def read_lengths(name: str | None, data: Any) -> "NDArray[np.intp] | None":

@@ -1,7 +1,7 @@
 """Fine-tuning by backpropagation: a stack with a head becomes a network and learns from targets."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from deepbelief.losses import Loss
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.recipes import Choices, Resolved, resolution_lines, rows_in_minibatch, tuning_epochs, tuning_rate
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.stack import State
@@ -43,19 +44,19 @@ class FineTuneSettings:
     n_iter_no_change: int = 10
     tol: float = 1e-4
     memory_limit: int | None = None  # bytes that rows may take; None: a quarter of the memory
+    resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)  # what automatic settings became
 
     def resolve(self, n_rows: int, rate: float) -> "FineTuneSettings":
         """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
-        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
-        batch_size = min(batch_size, n_rows)
-        updates = -(-n_rows // batch_size)
-        max_iter = int(np.clip(round(6000 / updates), 20, 100)) if self.max_iter == "auto" else int(self.max_iter)
-        solver = get_optimizer(self.solver, nesterov=self.nesterov)
-        given = self.learning_rate_init
-        rate = _automatic_rate(rate, solver, self) if given == "auto" else float(given)
+        solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
+        batch_size = min(int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows))), n_rows)
+        max_iter = choices.take("max_iter", self.max_iter, tuning_epochs(n_rows, batch_size))
+        momentum = LARGEST_MOMENTUM if isinstance(self.momentum, str) else self.momentum
+        chosen = tuning_rate(rate, solver.rate, momentum)
         return replace(
-            self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=max_iter,
-            learning_rate_init=rate,
+            self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=int(max_iter),
+            learning_rate_init=float(choices.take("learning_rate_init", self.learning_rate_init, chosen)),
+            resolved=choices,
         )  # fmt: skip
 
     def drops(self, n_hidden: int) -> list[float]:
@@ -64,18 +65,6 @@ class FineTuneSettings:
         if len(hidden) != n_hidden:
             raise SettingError(f"dropout has {len(hidden)} shares for {n_hidden} hidden layers")
         return [self.input_dropout, *hidden]
-
-
-def _automatic_rate(rate: float, solver: Optimizer, settings: FineTuneSettings) -> float:
-    """Return the learning rate to start from: the solver's own, or that of the activations.
-
-    A velocity at momentum m adds up 1 / (1 - m) gradients. Beyond 0.9 the rate falls as that number grows, so that
-    the same gradients move the weights as far.
-    """
-    if solver.rate is not None:
-        return solver.rate
-    momentum = LARGEST_MOMENTUM if isinstance(settings.momentum, str) else settings.momentum
-    return rate * min(1.0, (1 - momentum) / (1 - 0.9))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +102,7 @@ class FineTuned:
     history: list[Record]
     epochs: int
     diverged: DivergenceError | None = None
+    resolved: Mapping[str, Resolved] = field(default_factory=dict)
 
 
 class FineTuner:
@@ -343,12 +333,14 @@ def finetune(
     settings, network = tuner.settings, tuner.network
     last = first_epoch + int(settings.max_iter)
     stop = last if n_epochs is None else first_epoch + n_epochs
+    for line in resolution_lines(settings.resolved):
+        run.reporter.note(line)
     run.reporter.begin({"phase": "finetune", "n_epochs": last, "sizes": network.sizes, "first_epoch": first_epoch})
     history = run_epochs(
         tuner, train.rows.shape[0], run, epochs=range(first_epoch, stop), horizon=last,
         batch_size=int(settings.batch_size), key=("finetune",), windows=tuner.rows.windows,
     )  # fmt: skip
-    return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged)
+    return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged, settings.resolved)
 
 
 def judge(network: Network, held_out: Labelled) -> tuple[float, float | None]:

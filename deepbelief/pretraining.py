@@ -1,7 +1,7 @@
 """Greedy layer-wise pretraining: every layer is a machine trained on the hidden means of those below."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from deepbelief.errors import DataError, DivergenceError, FileFormatError, Setti
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
+from deepbelief.recipes import Resolved, resolution_lines
 from deepbelief.settings import check_binary
 from deepbelief.sources import (
     OF_NETWORKS,
@@ -43,6 +44,8 @@ class Pretrained:
     states: list[LayerState]
     negative_states: np.ndarray[Any, Any]
     diverged: DivergenceError | None = None
+    resolved: Sequence[Mapping[str, Resolved]] = field(default_factory=list)
+    """What automatic settings became, for each layer."""
 
 
 def pretrain(
@@ -115,6 +118,8 @@ def pretrain(
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
+            for line in resolution_lines(trainer.settings.resolved if not number else {}):
+                run.reporter.note(line)
             run.reporter.begin(labels | extent | {"first_epoch": first})
             run.checkpointer.enter("pretrain", partial(_context, number, layer, first, trainers, history))
             history += trainer.train(rows, held, range(first, first + n_iter), **labels)
@@ -336,7 +341,12 @@ def _result(
         raise diverged
     stack = Stack(tuple(t.machine.weights() for t in trainers))
     return Pretrained(
-        stack, history, [t.export_state() for t in trainers], trainers[-1].negative_states(seed), diverged
+        stack,
+        history,
+        [t.export_state() for t in trainers],
+        trainers[-1].negative_states(seed),
+        diverged,
+        [t.settings.resolved for t in trainers],
     )
 
 

@@ -1,7 +1,8 @@
 """Settings of one layer, what ``"auto"`` means in them, and the weights that training starts from."""
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,24 @@ from deepbelief.components import Component, chosen_components
 from deepbelief.errors import DataWarning, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.recipes import (
+    Choices,
+    Resolved,
+    epochs_of_layer,
+    machine_rate,
+    persistent_chains,
+    rows_in_minibatch,
+)
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.sources import ColumnStatistics, RowSource, check_domain, column_map, column_statistics
 from deepbelief.stack import Weights
 from deepbelief.units import Unit, get_unit
 
-# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
-# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
-# Many more hidden than visible units of whatever type do so too, by the root of their ratio: at 256 on the 4 columns of
-# iris, scaled to [0, 1], the error is least at a rate of 0.01 (0.004 standardised), and swings up at 0.03.
-LARGEST_GAIN = 16.0
 MIN_COLUMN = 1e-5  # largest value of a column whose values may be probabilities
 MIN_TABLE = 1e-2  # largest value of a table whose values may be probabilities
 MIN_CODED_ROWS = 10  # rows from which on columns of two values are remarkable
 AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
-NARROWEST = 2.0  # root of the hidden units for each visible one beyond which the rate is lowered
-USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class RBMSettings:
     components: tuple[Component, ...] = ()
     missing: bool = False
     """Whether values of the rows are missing."""
+    resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
+    """What automatic settings became, where they have been resolved."""
 
     @property
     def all_components(self) -> tuple[Component, ...]:
@@ -82,26 +86,29 @@ class RBMSettings:
             if component.needs_model and not gradient.is_model:
                 raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")
             component.check(visible, hidden, gradient)
-        solver = get_optimizer(self.solver, nesterov=self.nesterov)
-        batch_size = int(np.clip(n_rows // 50, 10, 100)) if self.batch_size == "auto" else int(self.batch_size)
-        updates = -(-n_rows // batch_size)
-        n_iter = int(np.clip(round(6000 / updates), 5, 100)) if self.n_iter == "auto" else int(self.n_iter)
-        rate = self.learning_rate
-        if rate == "auto" and solver.rate is not None:
-            rate = solver.rate
-        elif rate == "auto":
-            active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
-            rate = min(visible.visible_rate(n_visible), hidden.rate)
-            slope = None if visible_mean is None else visible.mean_slope(visible_mean)
-            rate *= min(1.0, LARGEST_GAIN / (active * (USUAL_SLOPE if slope is None else slope + 1e-12)))
-            rate *= min(1.0, NARROWEST * (n_visible / n_hidden) ** 0.5)
-        schedule = gradient.schedule if self.schedule == "auto" else self.schedule
-        momentum = gradient.momentum if self.momentum == "auto" else self.momentum
+        solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
+        batch_size = int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows)))
+        n_iter = int(choices.take("n_iter", self.n_iter, epochs_of_layer(n_rows, batch_size)))
+        slope = None if visible_mean is None else visible.mean_slope(visible_mean)
+        rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
+        n_chains = choices.take("n_chains", self.n_chains, persistent_chains(batch_size))
+        of_gradient = f"the usual one for {type(gradient).__name__}"
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
-            n_chains=batch_size if self.n_chains == "auto" else int(self.n_chains), learning_rate=float(rate),
-            schedule=get_schedule(schedule), momentum=momentum, solver=solver,
+            n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
+            schedule=get_schedule(choices.take("schedule", self.schedule, Resolved(gradient.schedule, of_gradient))),
+            momentum=choices.take("momentum", self.momentum, Resolved(gradient.momentum, of_gradient)),
+            solver=solver, resolved=choices,
         )  # fmt: skip
+
+    def _automatic_rate(
+        self, solver: Optimizer, visible: Unit, hidden: Unit, n_visible: int, n_hidden: int, slope: float | None
+    ) -> Resolved:
+        """Return the automatic learning rate."""
+        if solver.rate is not None:
+            return Resolved(solver.rate, "the rate of the solver")
+        active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
+        return machine_rate(min(visible.visible_rate(n_visible), hidden.rate), n_visible, n_hidden, active, slope)
 
 
 def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:

@@ -17,6 +17,7 @@ ORDER = [
     "extensions",
     "bounds",
     "hyperparameters",
+    "recipes",
     "seeds",
     "fields",
     "backends",

@@ -387,7 +387,10 @@ def test_history_says_what_happened_in_every_epoch(X, capsys):
         assert record["learning_rate"] == 0.1
     assert capsys.readouterr().out == ""
     RBM(4, n_iter=2, verbose=1).fit(X)
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith("epoch ") for line in lines[-2:]] == [True, True]
+    assert "batch_size=" in lines[0]  # automatic settings come first
+    assert all("=" in line for line in lines[:-2])
 
 
 def test_free_energy_gap_is_that_of_rows_which_are_held_out(X):

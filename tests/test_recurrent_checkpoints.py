@@ -28,6 +28,7 @@ RUNS = {
     "momentum": ({"solver": "sgd", "schedule": "cosine", "weight_decay": 1e-3, "pretrain_frames": 1}, GREY, 3 + 10),
     "gated units": ({"cell": "gru", "solver": "adagrad", "max_grad_norm": None, "pretrain_recurrent": 1}, ROWS, 15),
     "mean field": ({"gradient": "mfcd", "solver": "rmsprop", "visible": "softmax:4,2"}, None, 10),
+    "held-out sequences": ({"early_stopping": True, "n_iter_no_change": 2, "weight_decay": 0.0}, ROWS, 8),
     "on a device": ({"backend": FakeDevice(), "pretrain_frames": 1, "pretrain_recurrent": 1}, ROWS, 3 + 5 + 10),
 }
 

@@ -18,7 +18,7 @@ from deepbelief.optimizers import SGD
 from deepbelief.recurrent import RecurrentMachine
 from deepbelief.recurrent.generation import expected_frames
 from deepbelief.sources import as_source
-from deepbelief.training import Reporter
+from deepbelief.training import Reporter, Run
 
 LENGTHS = [20, 9, 2, 14]
 CYCLE = np.tile(np.eye(4), (12, 1))[:45]
@@ -93,6 +93,38 @@ def test_pretraining_of_frames_is_this_packages_rbm():
     rnn = short(n_iter=1, pretrain_frames=3, learning_rate=1e-15, gibbs_steps=2).fit(CYCLE, LENGTHS)
     rbm = RBM(5, n_iter=3, random_state=0, gradient=CD(2, sample_visible=True)).fit(CYCLE)
     np.testing.assert_allclose(rnn.machine_.frame.W, rbm.weights_.W, atol=1e-12)
+
+
+def test_held_out_sequences_stop_training_and_the_best_weights_come_back(monkeypatch, tmp_path):
+    from deepbelief.recurrent.held_out_sequences import Judge
+
+    scores, judged = iter([-3.0, -1.0, -2.0, -2.5, -0.5]), []
+
+    def judge(self, weights):
+        assert len(self.held_out.lengths) == 2
+        judged.append(weights)
+        return next(scores)
+
+    monkeypatch.setattr(Judge, "__call__", judge)
+    lengths = [9] * 5
+    settings = {"early_stopping": True, "validation_fraction": 0.4, "n_iter": 50, "n_iter_no_change": 4}
+    rnn = short(**settings).fit(CYCLE, lengths)
+    assert rnn.n_iter_ == 8  # judged after 2, 4, 6 and 8 epochs, and no better for 4
+    np.testing.assert_array_equal(rnn.machine_.frame.W, judged[1].frame.W)
+    assert [r["validation_log_likelihood"] for r in rnn.history_[1::2]] == [-3, -1, -2, -2.5]
+    assert (rnn.machine_.frame.W != judged[-1].frame.W).any()
+    with pytest.raises(SettingError, match="at least 2, got 1"):
+        short(early_stopping=True).fit(CYCLE)
+
+
+def test_the_likelihood_of_held_out_sequences_is_that_of_the_estimator():
+    from deepbelief.recurrent.held_out_sequences import Judge, Sequences
+
+    rnn = short().fit(CYCLE, LENGTHS)
+    held_out = Sequences(as_source(CYCLE), np.array(LENGTHS)).part(np.array([1, 3]))
+    rows = np.concatenate([CYCLE[20:29], CYCLE[31:45]])
+    expected = rnn.log_likelihood(rows, [9, 14]).mean  # by enumeration
+    assert Judge(held_out, Run(get_backend("numpy"), 0))(rnn.machine_) == pytest.approx(expected, abs=1e-6)
 
 
 def test_going_on_is_the_same_as_not_stopping():

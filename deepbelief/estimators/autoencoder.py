@@ -14,7 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
-from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, templates_of
+from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, real_values, templates_of
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Reconstruction
@@ -39,8 +39,9 @@ from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losse
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
+from deepbelief.recipes import Choices, Resolved, autoencoder_pretraining
 from deepbelief.schedules import Schedule
-from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering
+from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.typing import Array
@@ -100,6 +101,8 @@ class DeepAutoencoder(
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
         Outputs come back by the inverse map.
     history_ : list of dict
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.
     n_iter_ : int
@@ -255,10 +258,13 @@ class DeepAutoencoder(
         self._begin(checkpointer, partial(describe_run, self, source), again)
         if again:
             hidden, head, history = self._layers(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
+            choices = Choices()
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, history = stack_to_tune(self, source, sizes, templates, bk, reporter, checkpointer)
+            self.pretrained_stack_, history, choices = stack_to_tune(
+                self, source, sizes, templates, bk, reporter, checkpointer
+            )
             hidden, head = unroll(self.pretrained_stack_)
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
@@ -267,7 +273,9 @@ class DeepAutoencoder(
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
-        return Problem(hidden, head, loss, train, validation, settings, history, self._seed, self.tied)
+        return Problem(
+            hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices
+        )  # fmt: skip
 
     def _settings(self) -> Any:
         check_code(self.code)
@@ -285,6 +293,10 @@ class DeepAutoencoder(
         """Return the share of each layer but the last that is dropped: none of the code."""
         below = [self.dropout] * (n_layers - 1) if isinstance(self.dropout, (int, float)) else list(self.dropout)
         return [*below, 0.0, *reversed(below)]
+
+    def _pretraining_rule(self, source: RowSource, first: RBM) -> Resolved:
+        real = real_values(visible_type(self, first, source))
+        return autoencoder_pretraining(missing=has_missing(source), real=real, templates=self.rbm is not None)
 
     def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""

@@ -71,6 +71,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Weights and biases of each layer, the head's last: one output for each class, those of tasks side by side.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
     history_ : list of dict
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.

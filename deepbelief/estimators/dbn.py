@@ -23,7 +23,6 @@ from deepbelief.estimators.base import (
     pretrain_on,
     rbm_settings,
     rows_to_use,
-    visible_type,
     warn_diverged,
 )
 from deepbelief.estimators.documented import documented
@@ -31,6 +30,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import ImputationMixin
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
+from deepbelief.estimators.resolution import layer_choices, size_choice
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.streams import next_stream
@@ -41,9 +41,10 @@ from deepbelief.hyperparameters import EXECUTION, PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
 from deepbelief.pretraining import Pretrained, transform
+from deepbelief.recipes import Choices, autoencoder_pretraining
 from deepbelief.sampling import check_generative, sample
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
-from deepbelief.sources import RowSource, has_missing
+from deepbelief.sources import RowSource
 from deepbelief.stack import Stack
 from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Run, get_reporter
@@ -102,13 +103,20 @@ def check_templates(estimator: Any) -> list[RBMSettings]:
 def kind_of_pretraining(model: Any, visible: Unit) -> str:
     """Return how the layers of a model are pretrained on rows of this type.
 
-    ``"auto"`` is ``"denoising"`` for real values where neither ``rbm`` nor ``pretrained`` is given, else ``"rbm"``.
+    ``"auto"`` is what `fit` chose, see `deepbelief.recipes`.
     """
     kind = str(getattr(model, "pretraining", "rbm"))
     if kind != "auto":
         return kind
-    real = bool(visible.reconstruction_loss) and not visible.unit_interval
-    return "denoising" if real and model.rbm is None and model.pretrained is None else "rbm"
+    if "pretraining" in getattr(model, "resolved_", {}):
+        return str(model.resolved_["pretraining"].value)
+    templates = model.rbm is not None or model.pretrained is not None
+    return str(autoencoder_pretraining(missing=False, real=real_values(visible), templates=templates).value)
+
+
+def real_values(visible: Unit) -> bool:
+    """Tell whether units are for real values, which denoising may learn from."""
+    return bool(visible.reconstruction_loss) and not visible.unit_interval
 
 
 def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
@@ -130,18 +138,12 @@ def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
 
 def pretrain_stack(
     estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
-    checkpointer: Checkpointer = NO_CHECKPOINTS,
+    checkpointer: Checkpointer = NO_CHECKPOINTS, kind: str | None = None,
 ) -> Pretrained:  # fmt: skip
-    """Pretrain a stack as an estimator's settings say, with these templates for its layers."""
+    """Pretrain a stack as an estimator's settings say, with these templates for its layers, in this or its own way."""
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
-    kind = estimator.pretraining
-    if kind == "auto" and has_missing(source):
-        kind = "rbm"  # denoising cannot learn from rows with missing values
-    elif kind == "auto":
-        kind = kind_of_pretraining(estimator, visible_type(estimator, settings[0], source))
-        if kind != "rbm":
-            reporter.note(f"the columns are real values: pretraining='{kind}'")
+    kind = estimator.pretraining if kind is None else kind
     settings = [of_kind(each, estimator, kind) for each in settings]
     settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0])
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
@@ -155,6 +157,17 @@ def pretrain_stack(
     )  # fmt: skip
     warn_diverged(result.diverged)
     return result
+
+
+def pretraining_choices(
+    estimator: Any, source: RowSource, result: Pretrained, templates: Sequence[RBM], *, autoencoder: bool = False
+) -> Choices:
+    """Return the automatic settings of a stack's pretraining."""
+    choices = size_choice(
+        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, autoencoder=autoencoder
+    )  # fmt: skip
+    choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
+    return choices
 
 
 def _has_likelihood(dbn: Any) -> bool:
@@ -184,6 +197,8 @@ class DBN(
     Attributes
     ----------
     stack_ : Stack
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
     history_ : list of dict
         Per pass, layer and epoch: reconstruction error, free-energy gap, learning rate, seconds.
     n_features_in_ : int
@@ -267,6 +282,7 @@ class DBN(
             )
         self.stack_ = result.stack
         self.history_ = result.history
+        self.resolved_ = dict(pretraining_choices(self, source, result, templates_of(self.rbm, len(sizes))))
         self._h_states = result.negative_states
         self._seed, self._draws = seed, 0
         return self

@@ -23,6 +23,7 @@ from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuil
 from deepbelief.estimators.tables import schema_of
 from deepbelief.fields import restoring
 from deepbelief.hdf5 import ModelFile
+from deepbelief.recipes import choices_of_file, plain_choices
 from deepbelief.recurrent import CELLS
 from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema
@@ -119,11 +120,13 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     state = estimator._get_state()
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     schema = schema_of(estimator)
-    columns = {} if schema is None else {"schema": schema.to_dict()}
+    more = {} if schema is None else {"schema": schema.to_dict()}
+    if getattr(estimator, "resolved_", None):
+        more["resolved"] = _plain(kind, "resolved", plain_choices(estimator.resolved_))
     return ModelFile(
         kind, _plain_params(estimator), stack=state.layers, pretrained=state.pretrained,
         arrays={**state.arrays, **names},
-        attributes={"seed": estimator._seed, "n_features_in": estimator.n_features_in_, **columns, **state.values},
+        attributes={"seed": estimator._seed, "n_features_in": estimator.n_features_in_, **more, **state.values},
         history=getattr(estimator, "history_", ()), metadata=metadata,
         parts={name: to_model_file(part, {}) for name, part in state.parts.items()},
     )  # fmt: skip
@@ -219,6 +222,8 @@ def _restore(estimator: Any, model: ModelFile) -> None:
     schema = Schema.from_dict(model.attributes["schema"]) if "schema" in model.attributes else None
     if schema is not None:
         estimator.schema_ = schema
+    if "resolved" in model.attributes:
+        estimator.resolved_ = choices_of_file(model.attributes["resolved"])
     estimator._set_state(state)
     if model.stack is not None:
         _check_features(estimator, state.stack.sizes[0] - getattr(estimator, "_n_labels", 0), schema)

@@ -21,6 +21,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
+from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.scores import ScoredMixin
@@ -71,6 +72,8 @@ class RBM(
         Hidden states of the last negative phase.
     weights_ : Weights
     history_ : list of dict
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it. `partial_fit` does not set it.
     schema_ : Schema
         What each column of a table was taken for; only after a fit on a table of mixed columns.
     n_features_in_ : int
@@ -219,6 +222,7 @@ class RBM(
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
         self.history_ = (self.history_ if again else []) + result.history
+        self.resolved_ = dict(layer_choices(self, result.stack, result.resolved, self.visible, prefix=""))
         warn_diverged(result.diverged)
         return self
 

@@ -25,7 +25,8 @@ from deepbelief.estimators.labels import check_classes, class_weights, labelled_
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
-from deepbelief.estimators.sample_weights import present_rows, weighted
+from deepbelief.estimators.resolution import layer_choices
+from deepbelief.estimators.sample_weights import class_shares, present_rows, weighted
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -49,11 +50,10 @@ from deepbelief.sources import (
     SubsetSource,
     as_source,
     blocks,
-    counted,
     entering_as,
     has_missing,
     weights_of,
-)
+)  # fmt: skip
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
 from deepbelief.typing import Array
@@ -92,6 +92,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the last negative phase.
     history_ : list of dict
+    resolved_ : dict
+        Of each setting of ``rbm`` that was ``"auto"``, its value and the reason for it, as ``rbm__NAME``.
     n_features_in_ : int
 
     References
@@ -200,6 +202,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
         self.history_ = result.history
+        self.resolved_ = dict(layer_choices(self, result.stack, result.resolved, self._template.visible))
         self._seed, self._draws = seed, 0
         warn_diverged(result.diverged)
         if not result.diverged:
@@ -442,9 +445,3 @@ def _beside(source: RowSource, labels: Array) -> RowSource:
     if not has_missing(source):
         return joined
     return weighted(as_source(np.concatenate(list(blocks(joined)))), weights_of(source))
-
-
-def class_shares(numbers: Array, n_classes: int, weights: Array | None) -> Array:
-    """Return the smoothed shares of the classes, by the weights of the rows."""
-    counts = np.bincount(numbers, None if weights is None else counted(weights), n_classes)
-    return np.asarray((counts + 1) / (counts.sum() + n_classes))

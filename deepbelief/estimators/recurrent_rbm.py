@@ -16,6 +16,7 @@ from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, war
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.resolution import visible_choice
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
@@ -23,6 +24,14 @@ from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, e
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.pretraining import pretrain
+from deepbelief.recipes import (
+    Choices,
+    frame_epochs,
+    is_auto,
+    resolution_lines,
+    rows_in_minibatch,
+    stopping_of_sequences,
+)
 from deepbelief.recurrent import (
     NextFrame,
     RecurrentSettings,
@@ -35,9 +44,10 @@ from deepbelief.recurrent import (
     recurrent_state,
 )
 from deepbelief.recurrent.cells import Cell
+from deepbelief.recurrent.held_out_sequences import Judge, Sequences
 from deepbelief.recurrent.model import NAMES
 from deepbelief.schedules import Schedule
-from deepbelief.sources import RowSource, checked
+from deepbelief.sources import RowSource, checked, column_statistics
 from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
 from deepbelief.typing import Array
@@ -67,6 +77,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
     components_ : ndarray of shape (n_components, n_features)
     history_ : list of dict
         Reconstruction error and gradient norms by epoch.
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it.
     n_features_in_ : int
     n_iter_ : int
         Epochs done.
@@ -105,11 +117,14 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         learning_rate: float | str = "auto",
         schedule: str | Schedule = "constant",
         momentum: float = 0.9,
-        weight_decay: float = 0.0,
+        weight_decay: float | str = "auto",
         max_grad_norm: float | None = 1.0,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
-        pretrain_frames: int = 0,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        pretrain_frames: int | str = "auto",
         pretrain_recurrent: int = 0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
@@ -133,6 +148,9 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         self.max_grad_norm = max_grad_norm
         self.batch_size = batch_size
         self.n_iter = n_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.pretrain_frames = pretrain_frames
         self.pretrain_recurrent = pretrain_recurrent
         self.warm_start = warm_start
@@ -207,15 +225,43 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         with checkpointing(checkpoint) as checkpointer:
             describe = partial(describe_run, self, source, lengths=lengths, start=start)
             seed = checkpointer.begin(self._seed if again else self.random_state, describe)
-            run = _Sequences(source, lengths, Run(bk, seed, reporter, checkpointer))
+            run, settings = self._recipe(
+                source, lengths, Run(bk, seed, reporter, checkpointer), settings, once=not shuffle
+            )
             machine, history = (self.machine_, []) if again else self._start(run, settings)
+            run.choices.update(visible_choice(self, machine.frame, self.visible))
             state = self._state if again else RecurrentState()
-            machine, state = run.train("recurrent", settings, machine, state, history, shuffle=shuffle)
+            machine, state = run.train("recurrent", settings, machine, state, history, shuffle=shuffle, judged=True)
         self.machine_, self._state = machine, state
         self.history_ = (self.history_ if again else []) + history
+        self.resolved_ = dict(run.choices)
         if not again:
             self._seed, self._draws = seed, 0
         return self
+
+    def _recipe(
+        self, source: RowSource, lengths: Array, run: Run, settings: RecurrentSettings, *, once: bool
+    ) -> tuple["_Sequences", RecurrentSettings]:
+        """Return the sequences to train on and what resolves the settings that depend on all of them."""
+        choices, n_frames = Choices(), int(lengths.sum())
+        batch_size = int(rows_in_minibatch(n_frames).value)
+        frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size))
+        stopped = not once and self.early_stopping
+        if not once and is_auto(self.early_stopping):
+            rule = stopping_of_sequences(
+                len(lengths), n_frames, likelihood=_has_likelihood(source), epochs_given=not is_auto(self.n_iter)
+            )
+            stopped = choices.take("early_stopping", self.early_stopping, rule)
+        if stopped and len(lengths) < 2:
+            raise SettingError(f"early_stopping=True holds sequences out: it needs at least 2, got {len(lengths)}")
+        for line in resolution_lines(choices):
+            run.reporter.note(line)
+        parts, judge = Sequences(source, lengths), None
+        if stopped:
+            parts, held_out = parts.split(float(self.validation_fraction), run.seed)
+            judge = Judge(held_out, run)
+        settings = replace(settings, stopped=bool(stopped))
+        return _Sequences(parts.source, parts.lengths, run, int(frames), judge, choices), settings
 
     def _check_sizes(self) -> None:
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
@@ -251,10 +297,10 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
 
     def _frame(self, run: "_Sequences") -> tuple[Weights, list[Record]]:
         """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
-        if self.pretrain_frames:
+        if run.pretrain_frames:
             rbm = RBMSettings(
                 visible=self.visible, scale=self.scale, gradient=CD(int(self.gibbs_steps), sample_visible=True),
-                n_iter=int(self.pretrain_frames),
+                n_iter=run.pretrain_frames,
             )  # fmt: skip
             found = pretrain(
                 run.source, [int(self.n_components)], [rbm], run.run
@@ -331,18 +377,25 @@ class _Sequences:
     source: RowSource
     lengths: Array
     run: Run
+    pretrain_frames: int
+    judge: Judge | None
+    choices: Choices  # automatic settings so far
 
     def train(
         self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
-        history: list[Record], *, shuffle: bool = True,
+        history: list[Record], *, shuffle: bool = True, judged: bool = False,
     ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
         """Train a machine in a phase of this name, which is added to the history.
 
         Returns the machine, and what its next update reads beside it.
         """
         settings = settings.resolve(self.lengths)
+        for line in resolution_lines({n: c for n, c in settings.resolved.items() if self.choices.get(n) != c}):
+            self.run.reporter.note(line)
+        self.choices.update(settings.resolved)
         first, last = state.epochs, state.epochs + int(settings.n_iter)
-        trainer = RecurrentTrainer(machine, settings, self.lengths, self.run, horizon=last, state=state)
+        judge = self.judge if judged else None
+        trainer = RecurrentTrainer(machine, settings, self.lengths, self.run, horizon=last, state=state, judge=judge)
         rows = Rows(checked(self.source, machine.frame), self.run.bk, trainer.model.dtype)
         self.run.checkpointer.enter(phase, partial(_context, machine, history))
         extent = {"n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first}
@@ -350,6 +403,16 @@ class _Sequences:
         history += trainer.train(rows, range(first, last), shuffle=shuffle, phase=phase)
         warn_diverged(trainer.diverged)
         return trainer.result()
+
+
+def _has_likelihood(source: RowSource) -> bool:
+    """Tell whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
+    statistics = column_statistics(source)
+    if not get_unit("bernoulli").admits(statistics.min, statistics.max):
+        return True
+    bits = statistics.two_valued(source.dtype) | statistics.constant(source.dtype)
+    ends = np.concatenate([statistics.min, statistics.max])
+    return bool(bits.all() and np.isin(ends, (0, 1)).all())
 
 
 def _context(machine: RecurrentWeights, history: list[Record]) -> State:

@@ -69,6 +69,8 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         Weights and biases of each layer, the head's last.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
+    resolved_ : dict
+        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
     history_ : list of dict
         Of each fine-tuning epoch also ``rmse`` and, with early stopping, ``validation_rmse``: in the unit of y where
         it has one column, over all columns in s.d.s where it has several.

@@ -9,7 +9,7 @@ from sklearn.utils import _safe_indexing
 
 from deepbelief.distributed import is_dask
 from deepbelief.errors import DataError
-from deepbelief.sources import RowSource, SubsetSource, with_weights
+from deepbelief.sources import RowSource, SubsetSource, counted, with_weights
 from deepbelief.typing import Array
 
 
@@ -96,3 +96,9 @@ def _picked(X: Any, rows: Array) -> Any:
     if hasattr(X, "take") and hasattr(X, "shape") and not hasattr(X, "__array__") and not sparse.issparse(X):
         return SubsetSource(X, rows)  # as `estimators.base.is_source` tells
     return X.take(rows) if type(X).__module__.startswith("pyarrow") else _safe_indexing(X, rows)
+
+
+def class_shares(numbers: Array, n_classes: int, weights: Array | None) -> Array:
+    """Return the smoothed shares of the classes, by the weights of the rows."""
+    counts = np.bincount(numbers, None if weights is None else counted(weights), n_classes)
+    return np.asarray((counts + 1) / (counts.sum() + n_classes))

@@ -36,6 +36,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
+from deepbelief.recipes import Choices
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.typing import Array
@@ -126,11 +127,12 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
         self._begin(checkpointer, partial(describe_run, self, source, y, sample_weight), again)
         drawn = self.pretrained is None and self.pretraining == "none"
+        choices = Choices()
         if again:
             history = self.history_
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
-            self.pretrained_stack_, history = stack_to_tune(
+            self.pretrained_stack_, history, choices = stack_to_tune(
                 self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer
             )
             if drawn and self.activation != "auto":
@@ -141,7 +143,9 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         if not again and not drawn:
             hidden = moderated(hidden, self.pretrained_stack_, sample_rows(train.rows))
         settings = self._suited(settings, len(head[0]))
-        return Problem(hidden, head, self._head.loss, train, validation, settings, history, self._seed)
+        return Problem(
+            hidden, head, self._head.loss, train, validation, settings, history, self._seed, choices=choices
+        )  # fmt: skip
 
     def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
         """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""

@@ -1,7 +1,7 @@
 """What estimators that fine-tune share: their settings, and the stack that they start from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import FLAGS, check_names, check_sizes, whole_rows
-from deepbelief.estimators.dbn import check_templates, pretrain_stack
+from deepbelief.estimators.dbn import check_templates, pretrain_stack, pretraining_choices
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.outcome import check_units
@@ -24,6 +24,7 @@ from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_set
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
+from deepbelief.recipes import Choices, Resolved, is_auto, resolution_lines
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
@@ -46,6 +47,7 @@ class Problem:
     history: list[Record]  # of what came before
     seed: int
     tied: bool = False
+    choices: Choices = field(default_factory=Choices)  # automatic settings so far
 
 
 def _context(stack: Stack, history: list[Record]) -> State:
@@ -61,6 +63,7 @@ class FineTunedMixin:
     stack_: Stack
     pretrained_stack_: Stack
     history_: list[Record]
+    resolved_: dict[str, Resolved]
     random_state: Any
     _head: Any
     _activations: list[Activation]
@@ -91,6 +94,7 @@ class FineTunedMixin:
         self._activations = [layer.activation for layer in problem.hidden]
         self._epochs = result.epochs
         self.history_ = problem.history + result.history
+        self.resolved_ = {**problem.choices, **result.resolved}
         return result.diverged
 
     def _layers(self) -> list[Layer]:
@@ -181,8 +185,8 @@ def finetune_settings(estimator: Any) -> FineTuneSettings:
 def stack_to_tune(
     estimator: Any, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
     bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
-) -> tuple[Stack, list[Record]]:  # fmt: skip
-    """Return the stack to start from, pretrained on these rows or given, and the history of pretraining.
+) -> tuple[Stack, list[Record], Choices]:  # fmt: skip
+    """Return the stack to start from, pretrained on these rows or given, the history and the choices of pretraining.
 
     ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
     """
@@ -194,15 +198,9 @@ def stack_to_tune(
             )
         with restoring(f"{found.context.where}.stack"):
             estimator._check_layers(len(stack))
-        return stack, found.context.records("history")
+        return stack, found.context.records("history"), Choices()
     if estimator.pretrained is None:
-        wanted = sizes()
-        estimator._check_layers(len(wanted))
-        result = pretrain_stack(
-            estimator, source, wanted, templates(len(wanted)), bk=bk, seed=estimator._seed, reporter=reporter,
-            checkpointer=checkpointer,
-        )  # fmt: skip
-        return result.stack, result.history
+        return _pretrained(estimator, source, sizes(), templates, bk, reporter, checkpointer)
     statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
     stack, names = given_stack(estimator.pretrained), getattr(estimator.pretrained, "feature_names_in_", None)
     if names is not None and hasattr(estimator, "feature_names_in_"):
@@ -217,7 +215,26 @@ def stack_to_tune(
         )
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)
-    return stack, []
+    return stack, [], Choices()
+
+
+def _pretrained(
+    estimator: Any, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], Any], bk: Backend,
+    reporter: Reporter, checkpointer: Checkpointer,
+) -> tuple[Stack, list[Record], Choices]:  # fmt: skip
+    """Pretrain a stack on these rows."""
+    estimator._check_layers(len(sizes))
+    rbm, choices, kind = templates(len(sizes)), Choices(), estimator.pretraining
+    if is_auto(kind):
+        kind = choices.take("pretraining", kind, estimator._pretraining_rule(source, rbm[0]))
+    for line in resolution_lines(choices):
+        reporter.note(line)
+    result = pretrain_stack(
+        estimator, source, sizes, rbm, bk=bk, seed=estimator._seed, reporter=reporter, checkpointer=checkpointer,
+        kind=kind,
+    )  # fmt: skip
+    choices.update(pretraining_choices(estimator, source, result, rbm))
+    return result.stack, result.history, choices
 
 
 def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[Labelled, Loss]:

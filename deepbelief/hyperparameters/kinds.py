@@ -111,17 +111,25 @@ class Choice:
 
 @dataclass(frozen=True)
 class Flag:
-    """True or False; any text would count as True."""
+    """True or False; any text would count as True, but for ``"auto"`` where that is allowed."""
 
-    def checked(self, name: str, value: Any) -> bool:
+    auto: bool = False
+
+    def checked(self, name: str, value: Any) -> bool | str:
         """Return the flag."""
+        if self.auto and isinstance(value, str) and value == "auto":
+            return value
         if not isinstance(value, bool) and type(value).__name__ != "bool":
-            raise SettingError(f"{{setting}} must be True or False, got {value!r}", setting=name, value=value)
+            raise SettingError(
+                f"{{setting}} must be True or False{' or auto' if self.auto else ''}, got {value!r}",
+                setting=name,
+                value=value,
+            )
         return bool(value)
 
     def described(self) -> str:
         """Return the type."""
-        return "bool"
+        return 'bool or "auto"' if self.auto else "bool"
 
 
 @dataclass(frozen=True)

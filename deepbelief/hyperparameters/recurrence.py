@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
-from deepbelief.hyperparameters.kinds import SCALE, SCHEDULE, SOLVER, UNITS_BELOW, Choice, Setting
+from deepbelief.hyperparameters.kinds import SCALE, SCHEDULE, SOLVER, UNITS_BELOW, Choice, Flag, Setting
 
 RECURRENT: Mapping[str, Setting] = {
     "n_components": Setting(
@@ -84,9 +84,12 @@ RECURRENT: Mapping[str, Setting] = {
         doc=("Factor of the velocity in each update, for solvers that have one."),
     ),
     "weight_decay": Setting(
-        0.0,
-        Bounds(0),
-        doc=("L2 factor of all weight matrices."),
+        "auto",
+        Bounds(0, auto=True),
+        doc=(
+            'L2 factor of all weight matrices; ``"auto"``: 15 / frames, between 1e-4 and 1e-3, and 0 for fewer than '
+            "1,000 frames."
+        ),
     ),
     "max_grad_norm": Setting(
         1.0,
@@ -102,13 +105,39 @@ RECURRENT: Mapping[str, Setting] = {
     "n_iter": Setting(
         "auto",
         AUTOMATIC_COUNT,
-        doc=('Epochs; ``"auto"``: about 6,000 updates, between 5 and 200 epochs.'),
+        doc=(
+            'Epochs; ``"auto"``: with early stopping at most 20,000 updates and 100 epochs, else about 6,000 updates, '
+            "between 5 and 200 epochs."
+        ),
+    ),
+    "early_stopping": Setting(
+        "auto",
+        Flag(auto=True),
+        doc=(
+            "Hold out a share of the sequences, stop when the log-likelihood of their frames has not risen for "
+            '``n_iter_no_change`` epochs, and keep the best weights. ``"auto"``: where ``n_iter`` is not given, for '
+            "at least 10 sequences and 1,000 frames that have a likelihood."
+        ),
+        off=False,
+    ),
+    "validation_fraction": Setting(
+        0.1,
+        Bounds(0, 1, open_low=True, open_high=True),
+        doc=("Share of the sequences that ``early_stopping`` holds out."),
+    ),
+    "n_iter_no_change": Setting(
+        10,
+        COUNT,
+        doc=("Epochs without improvement after which ``early_stopping`` stops; it looks twice in as many."),
     ),
     "pretrain_frames": Setting(
-        0,
-        Bounds(0, integer=True),
-        doc=("Epochs in which W and the biases are first trained as an `RBM` of frames, without time."),
-        help="With --recurrent: epochs on frames alone, first.  [default: 20]",
+        "auto",
+        Bounds(0, integer=True, auto=True),
+        doc=(
+            "Epochs in which W and the biases are first trained as an `RBM` of frames, without time; "
+            '``"auto"``: about 8,000 updates, between 5 and 100 epochs, and none for fewer than 1,000 frames.'
+        ),
+        help="With --recurrent: epochs on frames alone, first; auto: about 8,000 updates.",
     ),
     "pretrain_recurrent": Setting(
         0,

@@ -1,5 +1,6 @@
 """Training of a recurrent machine: its settings, and the task that the epoch loop runs."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,14 @@ from deepbelief.gradients import GradientEstimator
 from deepbelief.machine import Workspace
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.recipes import (
+    Choices,
+    Resolved,
+    sequence_decay,
+    sequence_epochs,
+    sequences_in_minibatch,
+    stopped_epochs,
+)
 from deepbelief.recurrent.model import (
     RecurrentMachine,
     RecurrentWeights,
@@ -27,7 +36,6 @@ from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import Record, Rows, Run, run_epochs
 from deepbelief.typing import Array, DeviceArray
 
-FRAMES = (10, 400)  # in a minibatch, about, where its size is automatic: a fiftieth of all between these
 CLIPPING = 1.0  # the norm to try where gradients explode
 RATES = {"adam": 0.001}  # for other optimizers: their own, else 0.01
 
@@ -44,32 +52,34 @@ class RecurrentSettings:
     schedule: str | Schedule = "constant"
     momentum: float = 0.9
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: float | str = "auto"
     max_grad_norm: float | None = CLIPPING
     batch_size: int | str = "auto"
     n_iter: int | str = "auto"
+    n_iter_no_change: int = 10
+    stopped: bool = False  # whether held-out sequences decide when training stops
+    resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
 
     def resolve(self, lengths: Array) -> "RecurrentSettings":
         """Return the same settings with every ``"auto"`` replaced by what it means for these sequences."""
         truncation = int(min(self.truncation, lengths.max()))
         windows = -(-lengths // truncation)
         per_window = lengths.sum() / windows.sum()
-        frames = np.clip(int(lengths.sum()) // 50, *FRAMES)
-        batch_size = round(frames / per_window) if self.batch_size == "auto" else int(self.batch_size)
-        batch_size = int(np.clip(batch_size, 1, len(lengths)))
-        n_iter = self.n_iter
-        if n_iter == "auto":
-            n_iter = int(np.clip(round(6000 / count_updates(lengths, truncation, batch_size)), 5, 200))
-        solver = get_optimizer(self.solver, nesterov=self.nesterov)
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = RATES.get(str(self.solver), solver.rate or 0.01)
+        choices, solver = Choices(), get_optimizer(self.solver, nesterov=self.nesterov)
+        beside = sequences_in_minibatch(int(lengths.sum()), len(lengths), float(per_window))
+        batch_size = min(int(choices.take("batch_size", self.batch_size, beside)), len(lengths))
+        n_updates = count_updates(lengths, truncation, batch_size)
+        epochs = stopped_epochs(n_updates) if self.stopped else sequence_epochs(n_updates)
+        rate = RATES.get(str(self.solver), solver.rate or 0.01)
+        rate = choices.take("learning_rate", self.learning_rate, Resolved(rate, "the rate of the solver"))
+        decay = choices.take("weight_decay", self.weight_decay, sequence_decay(int(lengths.sum())))
         gradient = self.gradient
         if not isinstance(gradient, NextFrame):
             gradient = frame_gradient(gradient, self.gibbs_steps)
         return replace(
             self, truncation=truncation, gradient=gradient, solver=solver, learning_rate=float(rate),
-            schedule=get_schedule(self.schedule), batch_size=batch_size, n_iter=int(n_iter),
+            schedule=get_schedule(self.schedule), batch_size=batch_size,
+            n_iter=int(choices.take("n_iter", self.n_iter, epochs)), weight_decay=float(decay), resolved=choices,
         )  # fmt: skip
 
 
@@ -93,7 +103,7 @@ class RecurrentTrainer:
 
     def __init__(
         self, weights: RecurrentWeights, settings: RecurrentSettings, lengths: Array, run: Run, *, horizon: int,
-        state: RecurrentState | None = None,
+        state: RecurrentState | None = None, judge: Callable[[RecurrentWeights], float] | None = None,
     ) -> None:  # fmt: skip
         bk = self.bk = run.bk
         self.model = RecurrentMachine(weights, bk)
@@ -109,11 +119,14 @@ class RecurrentTrainer:
         same = [a.shape for a in self._kept] == [a.shape for a in self.state.optimizer]
         for own, kept in zip(self._kept, self.state.optimizer if same else [], strict=False):
             own[...] = bk.asarray(kept) if bk.owns(own) else kept
-        self._decays = [settings.weight_decay if p.ndim == 2 else 0.0 for p in self.model.params]
+        self._decays = [float(settings.weight_decay) if p.ndim == 2 else 0.0 for p in self.model.params]
         self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
         self._seen = bk.xp.zeros(3, self.model.dtype)  # sum of squared errors, sum and largest of gradient norms
         self._good: RecurrentWeights | None = weights if self.state.epochs else None
         self.diverged: DivergenceError | None = None
+        self._judge = judge  # scores the machine: larger is better
+        self._best: tuple[float, RecurrentWeights] | None = None
+        self._stalled = 0  # epochs since the best one
 
     def train(
         self, rows: Rows, epochs: range, *, shuffle: bool = True, **labels: Any
@@ -199,7 +212,21 @@ class RecurrentTrainer:
             self._fall_back(epoch, largest)
             return record | {"diverged": str(self.diverged)}
         self._good = weights
-        return record
+        return record | self._judged(epoch, weights)
+
+    def _judged(self, epoch: int, weights: RecurrentWeights) -> Record:
+        """Score the machine every few epochs, keep the best, and stop after `n_iter_no_change` without a better one."""
+        patience = self.settings.n_iter_no_change
+        every = max(1, patience // 2)
+        if self._judge is None or ((epoch + 1) % every and epoch + 1 < self.horizon):
+            return {}
+        score = self._judge(weights)
+        if self._best is None or score > self._best[0]:
+            self._best, self._stalled = (score, weights), 0
+        else:
+            self._stalled += every
+            self.finished = self._stalled >= patience
+        return {"validation_log_likelihood": score}
 
     def _fall_back(self, epoch: int, largest: float) -> None:
         """Say what happened and what to try; keep the weights of the last good epoch."""
@@ -228,7 +255,9 @@ class RecurrentTrainer:
         """Return everything that the next update and the end of the epoch read, as host values."""
         arrays = {name: [np.array(self.bk.to_numpy(a)) for a in several] for name, several in self._moving().items()}
         good = None if self._good is None else recurrent_state(self._good)
-        return arrays | {"good": good, "rate": self._rate, "updates": self.state.updates}
+        best = None if self._best is None else {"score": self._best[0], "weights": recurrent_state(self._best[1])}
+        counts = {"updates": self.state.updates, "stalled": self._stalled}
+        return arrays | {"good": good, "best": best, "rate": self._rate, **counts}
 
     def restore(self, state: State) -> None:
         """Go on, within an epoch that has begun, from what `snapshot` returned there."""
@@ -238,12 +267,18 @@ class RecurrentTrainer:
                 own[...] = self.bk.asarray(kept) if self.bk.owns(own) else kept
         self._good = None if state["good"] is None else recurrent_from_state(state.fields("good"))
         self._rate, self.state.updates = state.number("rate"), state.integer("updates")
+        self._stalled = state.integer("stalled")
+        if state["best"] is not None:
+            best = state.fields("best")
+            self._best = best.number("score"), recurrent_from_state(best.fields("weights"))
 
     def result(self) -> tuple[RecurrentWeights, RecurrentState]:
         """Return the weights to keep, and what the next update reads beside them (afresh after a divergence)."""
         if self.diverged:
             assert self._good is not None
             return self._good, replace(self.state, optimizer=[])
+        if self._best is not None and self._stalled:
+            return self._best[1], replace(self.state, optimizer=[])
         return self.model.weights(), replace(self.state, optimizer=[np.array(self.bk.to_numpy(a)) for a in self._kept])
 
 

@@ -1,0 +1,49 @@
+"""What ``resolved_`` says: values of the automatic settings of a fitted estimator, each with its reason."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deepbelief.estimators.tables import schema_of
+from deepbelief.recipes import Choices, Resolved, is_auto
+from deepbelief.sizing import suggest_layer_sizes
+from deepbelief.stack import Stack, Weights
+
+
+def visible_choice(estimator: Any, first: Weights, given: Any) -> Choices:
+    """Return the type of the visible units, where it was left to the data."""
+    choices = Choices()
+    if schema_of(estimator) is not None:
+        reason = "columns of several kinds: a group of units for each"
+    elif first.visible_unit.unit_interval:
+        reason = "all values lie in [0, 1]"
+    else:
+        reason = "values outside [0, 1]: each column is standardised"
+    choices.take("visible", given, Resolved(first.visible, reason))
+    return choices
+
+
+def size_choice(given: Any, n_rows: int, sizes: Sequence[int], *, autoencoder: bool = False) -> Choices:
+    """Return the hidden layer sizes, where they were left to the guidance."""
+    choices = Choices()
+    if is_auto(given):
+        advice = suggest_layer_sizes(sizes[0], n_rows, autoencoder=autoencoder)
+        choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), advice.depth_reason)
+    return choices
+
+
+def layer_choices(
+    estimator: Any, stack: Stack, of_layers: Sequence[Mapping[str, Resolved]], visible: Any, prefix: str = "rbm__"
+) -> Choices:
+    """Return the choices of all layers by the names of the template's settings.
+
+    Where layers differ a value is a tuple with one for each layer, None where the layer's own was given.
+    """
+    choices = Choices()
+    own = visible_choice(estimator, stack.layers[0], visible)
+    for name in dict.fromkeys([*own, *(name for found in of_layers for name in found)]):
+        found = [own.get(name)] if name in own else [found.get(name) for found in of_layers]
+        values = [None if each is None else each.value for each in found]
+        reason = next(each.reason for each in found if each is not None)
+        same = all(value == values[0] for value in values)
+        choices[f"{prefix}{name}"] = Resolved(values[0] if same else tuple(values), reason)
+    return choices

@@ -1,0 +1,54 @@
+"""What ``"auto"`` means: for each automatic setting one rule, which returns a value and the reason for it.
+
+A rule is a function of facts about the data: numbers of rows, columns and labels, and types of units. It never sees a
+setting that somebody gave, which always wins.
+"""
+
+from deepbelief.recipes.pretraining_rules import (
+    autoencoder_pretraining,
+    denoising_rate,
+    epochs_of_layer,
+    machine_rate,
+    persistent_chains,
+    rows_in_minibatch,
+)
+from deepbelief.recipes.resolved import (
+    Choices,
+    Resolved,
+    choices_of_file,
+    is_auto,
+    plain_choices,
+    resolution_lines,
+)
+from deepbelief.recipes.sequence_rules import (
+    frame_epochs,
+    sequence_decay,
+    sequence_epochs,
+    sequences_in_minibatch,
+    stopped_epochs,
+    stopping_of_sequences,
+)
+from deepbelief.recipes.tuning_rules import tuning_epochs, tuning_rate
+
+__all__ = [
+    "Choices",
+    "Resolved",
+    "autoencoder_pretraining",
+    "choices_of_file",
+    "denoising_rate",
+    "epochs_of_layer",
+    "frame_epochs",
+    "is_auto",
+    "machine_rate",
+    "persistent_chains",
+    "plain_choices",
+    "resolution_lines",
+    "rows_in_minibatch",
+    "sequence_decay",
+    "sequence_epochs",
+    "sequences_in_minibatch",
+    "stopped_epochs",
+    "stopping_of_sequences",
+    "tuning_epochs",
+    "tuning_rate",
+]

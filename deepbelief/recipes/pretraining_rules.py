@@ -1,0 +1,107 @@
+"""Rules for the settings of one layer's pretraining."""
+
+from deepbelief.recipes.resolved import Resolved
+
+ROWS = (10, 100)  # fewest and most in a minibatch
+MINIBATCHES = 50  # in an epoch of few rows
+UPDATES = 6_000
+EPOCHS = (5, 100)
+# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
+# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
+# Many more hidden than visible units of whatever type do so too, by the root of their ratio: at 256 on the 4 columns of
+# iris, scaled to [0, 1], the error is least at a rate of 0.01 (0.004 standardised), and swings up at 0.03.
+LARGEST_GAIN = 16.0
+NARROWEST = 2.0  # root of the hidden units for each visible one beyond which the rate is lowered
+USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
+
+
+def rows_in_minibatch(n_rows: int) -> Resolved:
+    """Return the rows in a minibatch.
+
+    Examples
+    --------
+    >>> rows_in_minibatch(60_000)
+    Resolved(value=100, reason='a fiftieth of 60,000 rows, between 10 and 100')
+    """
+    low, high = ROWS
+    return Resolved(
+        min(max(n_rows // MINIBATCHES, low), high), f"a fiftieth of {n_rows:,} rows, between {low} and {high}"
+    )
+
+
+def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES) -> Resolved:
+    """Return the epochs of a layer.
+
+    Examples
+    --------
+    >>> epochs_of_layer(60_000, 100).value
+    10
+    """
+    low, high = EPOCHS
+    n_epochs = round(n_updates / -(-n_rows // batch_size))
+    return Resolved(
+        min(max(n_epochs, low), high),
+        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs",
+    )
+
+
+def machine_rate(usual: float, n_visible: int, n_hidden: int, n_active: float, slope: float | None) -> Resolved:
+    """Return the learning rate of a layer: that of its types of units, lower for wide layers.
+
+    Parameters
+    ----------
+    usual : float
+        Rate of the types of units.
+    n_visible, n_hidden : int
+    n_active : float
+        Hidden units that are on at the start.
+    slope : float or None
+        Mean slope of the visible units; None: not known.
+
+    Examples
+    --------
+    >>> machine_rate(0.1, 784, 500, 250.0, None)
+    Resolved(value=0.1, reason='the rate of these types of units')
+    """
+    steepness = LARGEST_GAIN / (n_active * (USUAL_SLOPE if slope is None else slope + 1e-12))
+    width = NARROWEST * (n_visible / n_hidden) ** 0.5
+    rate = usual * min(1.0, steepness) * min(1.0, width)
+    if rate == usual:
+        return Resolved(rate, "the rate of these types of units")
+    return Resolved(rate, f"{usual:.4g}, that of these types of units, less for {n_hidden} hidden units")
+
+
+def denoising_rate(usual: float) -> Resolved:
+    """Return the learning rate of a denoising layer on values in [0, 1]."""
+    return Resolved(usual, "denoising of values in [0, 1]")
+
+
+def persistent_chains(batch_size: int) -> Resolved:
+    """Return the number of Markov chains that persist."""
+    return Resolved(batch_size, "as many as rows in a minibatch")
+
+
+def autoencoder_pretraining(*, missing: bool, real: bool, templates: bool) -> Resolved:
+    """Return how the layers of an autoencoder are pretrained.
+
+    Parameters
+    ----------
+    missing : bool
+        Whether values are missing.
+    real : bool
+        Whether columns are real values.
+    templates : bool
+        Whether settings of machines are given.
+
+    Examples
+    --------
+    >>> autoencoder_pretraining(missing=False, real=True, templates=False).value
+    'denoising'
+    """
+    if missing:
+        return Resolved("rbm", "missing values, which denoising cannot learn from")
+    if templates:
+        return Resolved("rbm", "settings of RBMs are given")
+    if real:
+        return Resolved("denoising", "the columns are real values")
+    return Resolved("rbm", "the columns lie in [0, 1]")

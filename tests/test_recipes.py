@@ -1,0 +1,177 @@
+"""Automatic settings: each rule's values, and what fitted estimators and the shell say of them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM, load, save
+from deepbelief.cli._sequences import make_model
+from deepbelief.cli.finetune import make_estimator
+from deepbelief.cli.pretrain import make_dbn
+from deepbelief.errors import FileFormatError
+from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
+from deepbelief.recipes import (
+    Choices,
+    Resolved,
+    autoencoder_pretraining,
+    choices_of_file,
+    epochs_of_layer,
+    frame_epochs,
+    machine_rate,
+    plain_choices,
+    resolution_lines,
+    rows_in_minibatch,
+    sequence_decay,
+    sequence_epochs,
+    sequences_in_minibatch,
+    stopped_epochs,
+    stopping_of_sequences,
+    tuning_epochs,
+    tuning_rate,
+)
+from deepbelief.training import Reporter
+
+RNG = np.random.default_rng(0)
+BITS = (RNG.random((60, 12)) < 0.4).astype(np.float32)
+REAL = RNG.normal(size=(60, 12)).astype(np.float32)
+CLASSES = (BITS[:, 0] + BITS[:, 1]).astype(int)
+LENGTHS = [20, 20, 20]
+QUICK = RBM(n_iter=1)
+
+
+class Notes(Reporter):
+    """Keeps the lines about data and settings."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+@pytest.mark.parametrize(
+    ("found", "value"),
+    [
+        (rows_in_minibatch(60_000), 100),
+        (rows_in_minibatch(1_000), 20),
+        (rows_in_minibatch(120), 10),
+        (epochs_of_layer(60_000, 100), 10),
+        (epochs_of_layer(1_000, 20), 100),
+        (epochs_of_layer(10_000_000, 100), 5),
+        (machine_rate(0.1, 784, 500, 250, None), 0.1),
+        (machine_rate(0.1, 784, 2000, 1000, None), 0.025),  # four times the usual number of active units
+        (machine_rate(0.1, 4, 256, 1, None), 0.025),  # 64 hidden units for each visible one
+        (tuning_epochs(60_000, 100), 20),
+        (tuning_epochs(500, 10), 100),
+        (tuning_rate(0.3, None, 0.9), 0.3),
+        (tuning_rate(0.3, 0.003, 0.99), 0.003),
+        (tuning_rate(0.3, None, 0.95), 0.15),
+        (sequences_in_minibatch(13_800, 229, 60), 5),
+        (sequences_in_minibatch(100, 3, 60), 1),
+        (sequence_epochs(46), 130),
+        (stopped_epochs(46), 100),
+        (stopped_epochs(1_000), 20),
+        (frame_epochs(13_800, 100), 58),
+        (frame_epochs(100, 10), 0),
+        (sequence_decay(13_800), 1e-3),
+        (sequence_decay(50_000), 3e-4),
+        (sequence_decay(176_000), 1e-4),
+        (sequence_decay(100), 0.0),
+        (stopping_of_sequences(229, 13_800, likelihood=True, epochs_given=False), True),
+        (stopping_of_sequences(229, 13_800, likelihood=True, epochs_given=True), False),
+        (stopping_of_sequences(229, 13_800, likelihood=False, epochs_given=False), False),
+        (stopping_of_sequences(9, 13_800, likelihood=True, epochs_given=False), False),
+        (stopping_of_sequences(20, 400, likelihood=True, epochs_given=False), False),
+        (autoencoder_pretraining(missing=True, real=True, templates=False), "rbm"),
+        (autoencoder_pretraining(missing=False, real=True, templates=True), "rbm"),
+        (autoencoder_pretraining(missing=False, real=True, templates=False), "denoising"),
+        (autoencoder_pretraining(missing=False, real=False, templates=False), "rbm"),
+    ],
+)
+def test_each_rule_has_a_value_and_a_reason(found, value):
+    assert found.value == pytest.approx(value) if isinstance(value, float) else found.value == value
+    assert found.reason
+    assert "\n" not in found.reason
+
+
+def test_a_given_setting_wins_over_the_rule_and_is_not_reported():
+    choices = Choices()
+    assert choices.take("n_iter", 7, Resolved(100, "few rows")) == 7
+    assert choices.take("momentum", 0.5, Resolved("auto", "usual")) == 0.5
+    assert choices == {}
+
+
+FITS = {
+    "RBM": (lambda: RBM(4, n_iter=1), (BITS,), {}, {"visible": "bernoulli", "batch_size": 10, "n_chains": 10}),
+    "RBM real": (lambda: RBM(4, n_iter=1, learning_rate=0.01), (REAL,), {}, {"visible": "gaussian"}),
+    "DBN": (lambda: DBN(rbm=QUICK), (BITS,), {}, {"hidden_layer_sizes": (100,), "rbm__batch_size": 10}),
+    "RBMClassifier": (lambda: RBMClassifier(4, rbm=QUICK), (BITS, CLASSES), {}, {"rbm__batch_size": 10}),
+    "DBNClassifier": (
+        lambda: DBNClassifier((4,), rbm=QUICK, max_iter=2),
+        (BITS, CLASSES),
+        {},
+        {"batch_size": 10, "learning_rate_init": 0.3},
+    ),
+    "DBNRegressor": (
+        lambda: DBNRegressor((4,), rbm=QUICK, max_iter=2),
+        (REAL, REAL[:, 0]),
+        {},
+        {"learning_rate_init": 0.003},
+    ),
+    "DeepAutoencoder": (
+        lambda: DeepAutoencoder((4,), max_iter=2),
+        (REAL,),
+        {},
+        {"pretraining": "denoising", "rbm__n_iter": 100},
+    ),
+    "RecurrentRBM": (lambda: RecurrentRBM(4, 3, n_iter=1), (BITS,), {"lengths": LENGTHS}, {"learning_rate": 0.001}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
+@pytest.mark.parametrize("name", FITS)
+def test_fitted_estimators_say_what_automatic_settings_became(name, tmp_path):
+    make, data, more, expected = FITS[name]
+    notes = Notes()
+    model = make().set_params(random_state=0, verbose=notes).fit(*data, **more)
+    assert type(model.resolved_) is dict
+    for setting, value in expected.items():
+        assert model.resolved_[setting].value == value
+    given = {setting for setting, value in model.get_params().items() if value != "auto"}
+    assert not given & set(model.resolved_), "what was given is no choice"
+    told = {line.partition("=")[0] for line in notes.lines}
+    assert {setting.removeprefix("rbm__") for setting in expected} - {"visible", "hidden_layer_sizes"} <= told
+    save(model, tmp_path / "model.h5")
+    assert load(tmp_path / "model.h5").resolved_ == model.resolved_
+
+
+def test_python_and_the_shell_start_from_the_same_defaults():
+    nothing = dict.fromkeys([*MACHINE, *PRETRAINING, *RECURRENT, "autoencoder", "code"]) | {"backend": "numpy"}
+    stack = make_dbn(nothing, 0, (60, 12))
+    assert stack.set_params(rbm=None).get_params() == DBN(random_state=0).get_params()
+    assert make_dbn(nothing, 0, (60, 12)).rbm.get_params() == RBM().get_params()
+    assert make_model(nothing, 0).get_params() == RecurrentRBM(random_state=0).get_params()
+    given = dict.fromkeys([*FINE_TUNING, "memory_limit", "autoencoder", "regression", "seed"]) | {"backend": "numpy"}
+    layers = DBN((4,), rbm=QUICK, random_state=0).fit(BITS).stack_
+    kinds = {"": DBNClassifier, "regression": DBNRegressor, "autoencoder": DeepAutoencoder}
+    for asked, kind in kinds.items():
+        model = SimpleNamespace(path="m.h5", kind="DBN", task=None, tuned=False, for_autoencoder=False, estimator=None)
+        model.stack = layers
+        made = make_estimator(model, given | ({asked: True} if asked else {}))
+        assert type(made) is kind
+        assert made.set_params(pretrained=None).get_params() == kind().get_params()
+
+
+def test_layers_that_differ_are_told_one_by_one():
+    dbn = DBN((6, 4), rbm=[RBM(n_iter=1), RBM(n_iter=1, batch_size=7)], random_state=0).fit(BITS)
+    assert dbn.resolved_["rbm__batch_size"].value == (10, None)
+
+
+def test_choices_go_into_a_file_and_come_back():
+    choices = Choices({"a": Resolved((1, 2), "two"), "b": Resolved("auto", "text")})
+    assert choices_of_file(plain_choices(choices)) == choices
+    assert list(resolution_lines(choices)) == ["a=(1, 2): two", "b='auto': text"]
+    for hostile in ([1], {"a": 3}, {"a": [1, 2]}, {"a": ["x"]}):
+        with pytest.raises(FileFormatError):
+            choices_of_file(hostile)
