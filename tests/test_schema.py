@@ -199,3 +199,33 @@ def test_real_tables(name):
         assert back[column.name].isna().equals(table[column.name].isna())
         if column.kind == "category":
             assert back[column.name].dropna().tolist() == table[column.name].dropna().tolist()
+
+
+def gappy(n=120):
+    """Return a table in which a number is missing for one of two kinds only."""
+    rng = np.random.default_rng(5)
+    kind = rng.choice(["a", "b"], n)
+    return pd.DataFrame(
+        {"kind": kind, "size": np.where((kind == "a") & (rng.random(n) < 0.8), np.nan, rng.normal(size=n)),
+         "few": np.where(np.arange(n) < 4, np.nan, rng.normal(size=n))}
+    )  # fmt: skip
+
+
+def test_columns_with_many_missing_values_have_units_that_say_so():
+    table = gappy()
+    schema = Schema.fit(table)
+    assert schema.groups == (2, 20, 20, 2)  # not for the column that lacks 4 values
+    assert schema.gaps == {"size": 42}
+    units = schema.encode(table)
+    assert np.array_equal(units[:, 43] == 1, table["size"].isna())
+    assert np.array_equal(units[:, 42:].sum(axis=1), np.ones(len(table)))
+    assert schema.columns[1].gaps
+    assert "or missing" in str(schema.columns[1])
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    whole = np.nan_to_num(units, nan=0.05)
+    assert None not in schema.decode(whole)["size"]
+    assert [value is None for value in schema.decode(whole, gaps=True)["size"]] == table["size"].isna().tolist()
+    conditions = schema.encode(table, gaps=False)
+    assert np.array_equal(np.isnan(conditions[:, 42]), table["size"].isna())
+    unknown = schema.encode({**table[:1], "kind": ["c"]}, handle_unknown="missing")
+    assert np.isnan(unknown[0, :2]).all()

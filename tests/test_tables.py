@@ -374,3 +374,21 @@ def test_real_tables_need_no_preparation(name, tmp_path):
     kind = DBNRegressor if y.dtype.kind == "f" else DBNClassifier
     model = kind((8,), rbm=RBM(n_iter=3), max_iter=3, random_state=0).fit(table, y)
     assert len(model.predict(table)) == len(table)
+
+
+def test_missing_values_are_learned_from_and_drawn_where_asked_for():
+    rng = np.random.default_rng(6)
+    kind = rng.choice(["a", "b"], 400)
+    size = np.where((kind == "a") & (rng.random(400) < 0.9), np.nan, rng.normal(size=400))
+    table = pd.DataFrame({"kind": kind, "size": size})
+    rbm = RBM(16, random_state=0).fit(table)
+    assert rbm.schema_.gaps == {"size": 22}
+    unknown = pd.DataFrame({"kind": [None, None], "size": [np.nan, 0.0]}, dtype=object)
+    assert rbm.impute(unknown, random_state=0)["kind"].tolist() == ["a", "b"]  # that it is missing says which kind
+    drawn = rbm.sample(400, missing=True, random_state=0)
+    shares = drawn["size"].isna().groupby(drawn["kind"]).mean()
+    assert shares["a"] > 0.75
+    assert shares["b"] < 0.15
+    assert not rbm.sample(50, random_state=0).isna().any(axis=None)
+    held = rbm.sample(50, clamp={"kind": "a", "size": 1.0}, missing=True, random_state=0)
+    assert held["size"].notna().all()

@@ -28,7 +28,7 @@ class GenerativeMixin:
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, clamp: Any = None,
-        random_state: Any = None,
+        missing: bool = False, random_state: Any = None,
     ) -> Any:  # fmt: skip
         """Draw rows from the model by Gibbs sampling.
 
@@ -43,6 +43,9 @@ class GenerativeMixin:
         clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
             Clamped values, in the units of the data; NaN: free. For a model of a table: a mapping of columns to values,
             or a table; other columns are free.
+        missing : bool, default=False
+            Of a model of a table: leave values out as they are missing in the training rows. Columns of which less than
+            5 % of the values, or fewer than 10, are missing there stay whole.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
@@ -79,7 +82,7 @@ class GenerativeMixin:
         inside = None if held is None else weights.enter(held)
         rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
-        return decoded(self, rows, seed.spawn(1)[0])
+        return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 
 
 class ImputationMixin:

@@ -85,7 +85,8 @@ class RBM(
     A DataFrame of pandas or polars, a pyarrow Table or a mapping of columns may hold numbers, booleans, categories and
     missing values. Where it does, each column becomes a group of softmax units: a category has one for each of its
     values, a number one for each of at most 20 cells of its range, whose weights are tied smoothly. Columns with a
-    single value, with more than 100 categories, and texts that name rows are left out, with a `DataWarning`.
+    single value, with more than 100 categories, and texts that name rows are left out, with a `DataWarning`. Two more
+    units stand for "present" and "missing" where 5 % to 95 % of a column's values are missing, and at least 10.
     `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
     For such a table settings that are left at their defaults are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
@@ -186,7 +187,7 @@ class RBM(
         """Train on rows.
 
         NaN in an array is a missing value: the model learns the likelihood of the values that are present, on the
-        assumption that they are missing at random. This takes as much memory again as the rows. Rows from files and
+        assumption that they are missing at random. The hidden states of all rows are kept. Rows from files and
         sparse rows must be complete, and so must rows that ``binarize`` applies to.
 
         Parameters

@@ -213,7 +213,7 @@ def _left(settings: RBMSettings, name: str, usual: Any) -> bool:
     return type(value) is type(usual) and value == usual
 
 
-def decoded(model: Any, rows: Any, random: Any = None) -> Any:
+def decoded(model: Any, rows: Any, random: Any = None, *, gaps: bool = False) -> Any:
     """Return rows of a model's visible units as its table; as they are where it has no schema.
 
     Parameters
@@ -223,6 +223,8 @@ def decoded(model: Any, rows: Any, random: Any = None) -> Any:
         Means of the units.
     random : SeedSequence or Generator, optional
         Draw categories and numbers by the means instead of returning the most probable and the mean ones.
+    gaps : bool, default=False
+        Leave values out as they are missing in training rows.
 
     Returns
     -------
@@ -232,7 +234,7 @@ def decoded(model: Any, rows: Any, random: Any = None) -> Any:
     if schema is None:
         return rows
     rng = None if random is None else np.random.default_rng(random)
-    return schema.table(schema.decode(np.asarray(rows), random=rng))
+    return schema.table(schema.decode(np.asarray(rows), random=rng, gaps=gaps))
 
 
 def clamped(schema: Schema, clamp: Any) -> Array:
@@ -253,7 +255,7 @@ def clamped(schema: Schema, clamp: Any) -> Array:
     held: dict[str, Any] = {name: [None] * frame.n_rows for name in schema.names}
     for i, name in enumerate(frame.names):
         held[name] = frame.column(i)[0].tolist()
-    return schema.encode(held)
+    return schema.encode(held, gaps=False)
 
 
 def completed(model: Any, X: Any, units: Array, random: np.random.Generator | None = None) -> Any:

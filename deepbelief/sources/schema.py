@@ -8,7 +8,16 @@ import numpy as np
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.frames import Frame, as_frame, frame_like
-from deepbelief.sources.table_columns import KINDS, MAX_CELLS, Column, cells_of, column_from, read_column, values_of
+from deepbelief.sources.table_columns import (
+    KINDS,
+    MAX_CELLS,
+    Column,
+    cells_of,
+    column_from,
+    has_gaps,
+    read_column,
+    values_of,
+)
 from deepbelief.typing import Array
 
 UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
@@ -54,17 +63,23 @@ class Schema:
     @property
     def n_units(self) -> int:
         """Number of visible units."""
-        return sum(column.width for column in self.columns)
+        return sum(self.groups)
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Numbers of units of the columns that are used."""
-        return tuple(column.width for column in self.used)
+        """Numbers of units of the columns that are used, and two for each column with gaps: present and missing."""
+        return (*(column.width for column in self.used), *(2 for _ in self.gaps))
 
     @property
     def starts(self) -> tuple[int, ...]:
         """First unit of each column that is used."""
-        return tuple(int(n) for n in np.cumsum([0, *self.groups[:-1]]))
+        return tuple(int(n) for n in np.cumsum([0, *self.groups])[: len(self.used)])
+
+    @property
+    def gaps(self) -> dict[str, int]:
+        """First of the two units that say whether a value is missing, by column."""
+        first = sum(column.width for column in self.columns)
+        return {column.name: first + 2 * i for i, column in enumerate(c for c in self.used if c.gaps)}
 
     @property
     def visible(self) -> str:
@@ -125,12 +140,17 @@ class Schema:
         found = [read_column(frame, i, wanted.get(name), max_cells, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
             found[i] = replace(found[i], levels=levels, ordered=ordered)
+        found = [replace(c, gaps=bool(c.width) and has_gaps(frame.column(i)[1], weights)) for i, c in enumerate(found)]
         if not any(column.width for column in found):
             raise DataError("no column of the table varies: there is nothing to learn")
         return cls(tuple(found), frame.library)
 
-    def encode(self, table: Any, *, handle_unknown: str = "error", dtype: Any = np.float32) -> Array:
+    def encode(
+        self, table: Any, *, handle_unknown: str = "error", dtype: Any = np.float32, gaps: bool = True
+    ) -> Array:  # fmt: skip
         """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
+
+        Behind these groups, each column with gaps has one for whether its value is missing.
 
         Parameters
         ----------
@@ -139,6 +159,8 @@ class Schema:
         handle_unknown : {"error", "missing"}, default="error"
             What a category that was not there in training is.
         dtype : numpy dtype, default=float32
+        gaps : bool, default=True
+            False: a missing value may be missing or not (NaN), for rows that are conditions rather than observations.
 
         Returns
         -------
@@ -157,6 +179,11 @@ class Schema:
             missing = cells < 0
             out[np.flatnonzero(~missing), start + cells[~missing]] = 1
             out[missing, start : start + column.width] = np.nan
+        for name, start in self.gaps.items():
+            missing = frame.column(frame.names.index(name))[1]
+            out[:, start : start + 2] = np.column_stack([~missing, missing])
+            if not gaps:
+                out[missing, start : start + 2] = np.nan
         return out
 
     def _check_names(self, frame: Frame) -> None:
@@ -170,7 +197,9 @@ class Schema:
                 "did not have: leave them out"
             )
 
-    def decode(self, units: Array, *, random: np.random.Generator | None = None) -> dict[str, list[Any]]:
+    def decode(
+        self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False
+    ) -> dict[str, list[Any]]:
         """Return the values of columns that rows of visible units stand for.
 
         Parameters
@@ -180,6 +209,8 @@ class Schema:
         random : Generator, optional
             Draw a category or a cell by the probabilities, and a number from the range of its cell. Without, a category
             is the most probable one, and a number the mean of its cells' values, weighted by their probabilities.
+        gaps : bool, default=False
+            Leave values out where the units say that they are missing.
 
         Returns
         -------
@@ -194,6 +225,10 @@ class Schema:
                 values[column.name] = values_of(column, units[:, start : start + column.width], random)
             else:
                 values[column.name] = [column.values[0] if column.values else None] * len(units)
+        for name, start in self.gaps.items() if gaps else ():
+            bound = 0.5 if random is None else random.random(len(units))
+            missing = units[:, start + 1] > bound
+            values[name] = [None if gone else value for gone, value in zip(missing, values[name], strict=True)]
         return values
 
     def table(self, values: Mapping[str, Sequence[Any]]) -> Any:
@@ -221,7 +256,8 @@ class Schema:
             raise DataError("the values describe no schema") from error
         for column in columns:
             lengths = {len(column.low), len(column.high), len(column.scores), len(column.cells), len(column.edges) + 1}
-            if column.kind not in KINDS or (column.kind == "number" and (len(lengths) != 1 or not column.cells)):
+            valid = column.kind in KINDS and isinstance(column.gaps, bool)
+            if not valid or (column.kind == "number" and (len(lengths) != 1 or not column.cells)):
                 raise DataError(f"the schema's column {column.name!r} is not valid")
         return schema
 

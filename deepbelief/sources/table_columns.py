@@ -14,6 +14,8 @@ from deepbelief.typing import Array
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
 MAX_CATEGORIES = 100  # of one column
 IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different values they name rows
+MIN_MISSING = 10  # minimum number of rows without a value from which on missing values are modelled
+MIN_MISSING_SHARE = 0.05  # and the minimum share of such rows; that of known values must be as large
 MIN_IDENTIFIER_ROWS = 20  # minimum number of rows for that warning
 USED = ("number", "category")
 KINDS = (*USED, "dropped")
@@ -49,6 +51,8 @@ class Column:
         Categories of pandas' dtype, whether they were there or not.
     ordered : bool
         Whether these are in order.
+    gaps : bool
+        Whether two more units say if a value is present or missing: see `has_gaps`.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Column:
     reason: str = ""
     levels: tuple[Any, ...] = ()
     ordered: bool = False
+    gaps: bool = False
 
     @property
     def width(self) -> int:
@@ -85,6 +90,7 @@ class Column:
             + (", ..." if len(self.values) > 6 else ""),
             "dropped": "dropped",
         }[self.kind]
+        what += ", or missing" if self.gaps else ""
         return f"{self.name}: {what}" + (f" ({self.reason})" if self.reason else "")
 
 
@@ -96,6 +102,12 @@ def column_from(values: Mapping[str, Any]) -> Column:
     """Return the column that plain values describe."""
     plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     return Column(**plain)
+
+
+def has_gaps(missing: Array, weights: Array | None = None) -> bool:
+    """Return whether values are missing, and present, in enough rows to learn from which are."""
+    share = float(np.average(missing, weights=weights))
+    return bool(missing.sum() >= MIN_MISSING) and MIN_MISSING_SHARE <= share <= 1 - MIN_MISSING_SHARE
 
 
 def read_column(
