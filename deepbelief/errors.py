@@ -232,7 +232,9 @@ class DataWarning(DeepBeliefWarning):
     symptom = "data-in-doubt"
 
 
-def check_members(what: str, given: object, protocol: type, allowed: Iterable[str]) -> None:
+def check_members(
+    what: str, given: object, protocol: type, allowed: Iterable[str], error: type[DeepBeliefError] = SettingError
+) -> None:
     """Refuse an instance that lacks members of its protocol, or inherits them from it without a body.
 
     Parameters
@@ -244,17 +246,21 @@ def check_members(what: str, given: object, protocol: type, allowed: Iterable[st
         A protocol whose members have no bodies but docstrings.
     allowed : iterable of str
         Names that could be given instead.
+    error : type, default=SettingError
+        Class of the error.
 
     Raises
     ------
     SettingError
     """
+    if isinstance(given, type):
+        raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got the class {given.__name__}")
     names = [name for name in {**vars(protocol), **protocol.__annotations__} if _is_public(name)]
     missing = [name for name in names if not _has(given, name, protocol)]
     if len(missing) == len(names):
-        raise SettingError(f"{what} must be one of {', '.join(allowed)} or an instance, got {given!r}")
+        raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got {given!r}")
     if missing:
-        raise SettingError(f"{what}={type(given).__name__} must define {', '.join(missing)} as well")
+        raise error(f"{what}={type(given).__name__} must define {', '.join(missing)} as well")
 
 
 def _is_public(name: str) -> bool:
@@ -263,10 +269,10 @@ def _is_public(name: str) -> bool:
 
 def _has(given: object, name: str, protocol: type) -> bool:
     """Return whether an object has a member of its own, beside what it inherits from the protocol."""
-    own = next((vars(kind)[name] for kind in type(given).__mro__ if name in vars(kind)), None)
-    if own is not None and own is vars(protocol).get(name):
+    kind = next((kind for kind in type(given).__mro__ if name in vars(kind)), None)
+    if kind is not None and vars(kind)[name] is not None and vars(kind)[name] is vars(protocol).get(name):
         return False
-    return any(name in vars(kind) for kind in type(given).__mro__) or hasattr(given, name)
+    return kind is not None or hasattr(given, name)
 
 
 def user_level() -> int:

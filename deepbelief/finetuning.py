@@ -13,7 +13,7 @@ from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import Choices, Resolved, resolution_lines, rows_in_minibatch, tuning_epochs, tuning_rate
-from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, get_schedule, momentum_ramp
+from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, factor_at, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.stack import State
 from deepbelief.streaming import Index, WindowedOrder
@@ -146,7 +146,7 @@ class FineTuner:
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
         """Make one update with the rows at these places of the order."""
         settings, network = self.settings, self.network
-        self._rate = float(settings.learning_rate_init) * settings.schedule(position) * self._factor  # type: ignore[operator]
+        self._rate = float(settings.learning_rate_init) * factor_at(settings.schedule, position) * self._factor  # type: ignore[arg-type]
         grads = network.backward(self.gradient_at_output(start, stop, rng))
         if settings.l1:
             self._add_l1(grads)

@@ -11,7 +11,7 @@ from deepbelief.components import Parts, TrainingStep
 from deepbelief.gradients import GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
-from deepbelief.schedules import momentum_at, steps_at
+from deepbelief.schedules import factor_at, momentum_at, steps_at
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings
 from deepbelief.stack import Weights
@@ -109,7 +109,7 @@ class Learner:
         """Make one update with the first ``n`` rows of the visible buffer."""
         settings, now, params = self.settings, self.now, self.machine.params
         now.n_rows, now.position, now.rng = n, position, rng
-        now.rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
+        now.rate = float(settings.learning_rate) * factor_at(settings.schedule, position)  # type: ignore[arg-type]
         self.parts.call("before_gradient")
         grads = self.estimator(self.machine, self.phases, n, now.batch_size, self.arrays["gradient"], rng)
         self._control()

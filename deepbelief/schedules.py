@@ -3,9 +3,12 @@
 A schedule maps the position in the run, from 0 (start) to 1 (end), to a factor of the learning rate.
 """
 
+import inspect
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deepbelief.errors import SettingError, unknown
 
@@ -102,6 +105,41 @@ def needs_validation(schedule: Schedule) -> bool:
     return hasattr(schedule, "after")
 
 
+def _takes_a_position(schedule: Callable[..., Any]) -> bool:
+    """Return whether a function can be called with one argument; True where its signature is not known."""
+    try:
+        inspect.signature(schedule).bind(0.0)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def factor_at(schedule: Schedule, position: float) -> float:
+    """Return the factor of the learning rate at a position, after checking what a schedule returns.
+
+    Raises
+    ------
+    SettingError
+        If it is not a finite number of at least 0.
+
+    Examples
+    --------
+    >>> factor_at(linear, 0.25)
+    0.75
+    """
+    factor = schedule(position)
+    if type(factor) is float and 0 <= factor < math.inf:
+        return factor
+    if not isinstance(factor, numbers.Real) or not 0 <= factor < math.inf:
+        raise SettingError(
+            f"schedule must return a finite number of at least 0, a factor of the learning rate, got {factor!r} at "
+            f"position {position:g}"
+        )
+    return float(factor)
+
+
 def get_schedule(schedule: str | Schedule) -> Schedule:
     """Return the schedule of this name; a function is returned as it is.
 
@@ -110,9 +148,14 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     >>> get_schedule("linear")(0.25)
     0.75
     """
-    if callable(schedule):
+    if callable(schedule) and not isinstance(schedule, type) and _takes_a_position(schedule):
         return schedule
-    if not isinstance(schedule, str) or schedule not in SCHEDULES:
+    if not isinstance(schedule, str):
+        raise SettingError(
+            f"schedule must be one of {', '.join(SCHEDULES)}, or a function of the position in the run, from 0 to 1, "
+            f"that returns a factor of the learning rate, got {schedule!r}"
+        )
+    if schedule not in SCHEDULES:
         raise SettingError(unknown("schedule", schedule, SCHEDULES))
     return SCHEDULES[schedule]()
 

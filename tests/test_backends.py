@@ -19,6 +19,7 @@ from pairwise import pairwise
 from scipy import sparse
 from tables import case_by_case
 
+from deepbelief import RBM, AnomalyDetector, DBNClassifier
 from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
 from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
@@ -587,6 +588,20 @@ def test_unknown_backends_are_refused_by_name(given, says):
     with pytest.raises(BackendError, match=says) as caught:
         get_backend(given)
     assert all(name in str(caught.value) for name in BACKENDS)
+
+
+def test_an_instance_must_define_the_whole_protocol():
+    class Half:
+        xp, name, least_batch = np, "half", 1
+
+        def asarray(self, x, dtype=None):
+            return np.asarray(x, dtype)
+
+    for estimator in (RBM(2), DBNClassifier((2,)), AnomalyDetector()):
+        with pytest.raises(BackendError, match=r"backend=Half must define to_numpy, owns, .* describe as well"):
+            estimator.set_params(backend=Half()).fit(np.eye(4), [0, 1, 0, 1])
+    with pytest.raises(BackendError, match="got the class Half"):
+        get_backend(Half)
 
 
 class Broken:

@@ -1,15 +1,18 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from tables import case_by_case
 
+from deepbelief import RBM, DBNClassifier, RecurrentRBM
 from deepbelief.errors import SettingError
 from deepbelief.schedules import (
     SCHEDULES,
     Exponential,
     Halving,
     Inverse,
+    factor_at,
     get_schedule,
     momentum_at,
     momentum_ramp,
@@ -46,8 +49,22 @@ def test_a_schedule_may_be_a_function():
     assert get_schedule(math.exp) is math.exp
     with pytest.raises(SettingError, match="did you mean 'linear'"):
         get_schedule("linaer")
-    with pytest.raises(SettingError, match="unknown schedule"):
-        get_schedule(["linear"])
+
+
+@pytest.mark.parametrize("given", [3, object(), ["linear"], None, Exponential, lambda: 1.0], ids=range(6))
+def test_what_is_no_schedule_is_told_what_one_must_be(given):
+    with pytest.raises(SettingError, match=r"linear.* or a function of the position in the run, from 0 to 1"):
+        get_schedule(given)
+
+
+@pytest.mark.parametrize("factor", [-1.0, math.nan, math.inf, None, "1", [0.5]], ids=repr)
+def test_a_schedule_must_return_a_factor(factor):
+    rows = np.eye(4)
+    for estimator in (RBM(2, n_iter=1), DBNClassifier((2,), max_iter=1), RecurrentRBM(2, n_iter=1)):
+        estimator.set_params(schedule=lambda position: factor)
+        with pytest.raises(SettingError, match="schedule must return a finite number of at least 0"):
+            estimator.fit([rows, rows] if isinstance(estimator, RecurrentRBM) else rows, [0, 1, 0, 1])
+    assert factor_at(lambda position: np.float32(0.5), 0.0) == 0.5
 
 
 @pytest.mark.parametrize(("n_epochs", "switch"), [(5, 1), (10, 2), (25, 5), (100, 5), (1, 1)])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deepbelief.backends.interface import Backend, Product, Rng, Sparse, SparseRows
-from deepbelief.errors import BackendError, PrecisionWarning, unknown
+from deepbelief.errors import BackendError, PrecisionWarning, check_members, unknown
 
 __all__ = [
     "BACKENDS",
@@ -101,8 +101,7 @@ def get_backend(backend: str | Backend = "numpy", precision: str | None = None) 
     'numpy'
     """
     if not isinstance(backend, str):
-        if not hasattr(backend, "xp"):
-            raise BackendError(f"backend must be one of {', '.join(BACKENDS)} or a Backend, got {backend!r}")
+        check_members("backend", backend, Backend, BACKENDS, BackendError)
         return backend
     name, named = _parts(backend)
     if name not in BACKENDS:

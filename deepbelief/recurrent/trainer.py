@@ -29,7 +29,7 @@ from deepbelief.recurrent.model import (
 )
 from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
 from deepbelief.recurrent.windows import count_updates, make_plan
-from deepbelief.schedules import Schedule, get_schedule
+from deepbelief.schedules import Schedule, factor_at, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.stack import State
 from deepbelief.streaming import Index, WindowedOrder
@@ -158,7 +158,7 @@ class RecurrentTrainer:
     def update(self, start: int, stop: int, position: float, rng: Rng) -> None:
         """Make one update with this minibatch of windows."""
         settings = self.settings
-        self._rate = float(settings.learning_rate) * settings.schedule(position)  # type: ignore[operator]
+        self._rate = float(settings.learning_rate) * factor_at(settings.schedule, position)  # type: ignore[arg-type]
         grads = self.gradient(start, rng)
         self._clip(grads)
         params = self.model.params
