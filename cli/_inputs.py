@@ -167,6 +167,7 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
         "labels": absolute(label_record(data, labels)),
         "limit": limit,
         "data_dir": None if data_dir is None else str(Path(data_dir).expanduser().resolve()),
+        "first_index": data.first_index,
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -320,7 +321,8 @@ def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None =
         return open_data(spec, scale="none", **where, table=how)
     if handle_unknown is not None:
         raise SettingError(f"--handle-unknown is for models of tables with categories, which {model.path} is not")
-    data = open_data(spec, scale="none", n_features=model.n_features, **where)
+    first_index = model.recorded("first_index", int)
+    data = open_data(spec, scale="none", n_features=model.n_features, first_index=first_index, **where)
     data = matched(model, spec, data)
     statistics = column_statistics(data.rows)  # refuses values that are not finite
     if model.scale == "255" and float(statistics.max.max()) < 1.5:

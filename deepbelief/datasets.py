@@ -63,6 +63,8 @@ class DataSet:
         Name of the column of the labels, where it has one.
     schema : Schema or None
         What the columns are, where they are not plain numbers: rows are then visible units.
+    first_index : int or None
+        Index that an svmlight file has for the first column.
     """
 
     rows: RowSource
@@ -73,6 +75,7 @@ class DataSet:
     feature_names: list[str] | None = field(default=None, repr=False)
     label_name: str | None = field(default=None, repr=False)
     schema: Schema | None = field(default=None, repr=False)
+    first_index: int | None = field(default=None, repr=False)
 
     @property
     def columns_text(self) -> str:
@@ -95,6 +98,7 @@ def open(
     data_dir: str | None = None,
     n_features: int | None = None,
     table: Mapping[str, Any] | None = None,
+    first_index: int | None = None,
 ) -> DataSet:
     """Open a data set by its built-in name or from a file or folder.
 
@@ -120,6 +124,8 @@ def open(
     table : mapping, optional
         Read CSV and Parquet files with text, booleans and missing values too, as rows of visible units: arguments of
         `deepbelief.sources.table_files.read_mixed`, such as ``{"columns": {"zip": "category"}}``, or none.
+    first_index : {0, 1}, optional
+        Index of the first column of an svmlight file in which no row has index 0; 1 by default, as the format has it.
 
     Returns
     -------
@@ -148,7 +154,7 @@ def open(
     else:
         check_exists(spec)
         if table is None:
-            content = read(spec, labels, limit, n_features)
+            content = read(spec, labels, limit, n_features, first_index)
         else:
             content = read_mixed(spec, labels, limit, n_features, **table)
         path, part = split_spec(spec)
@@ -163,7 +169,7 @@ def open(
         scale = "none"
     scaling = scale if isinstance(scale, Scaling) else Scaling.fit(content.rows, scale, names)
     rows = scaling.apply(content.rows)
-    return DataSet(rows, content.labels, name, origin, scaling, names, content.label_name, schema)
+    return DataSet(rows, content.labels, name, origin, scaling, names, content.label_name, schema, content.first_index)
 
 
 def _check_scale(spec: str, scale: str | Scaling) -> None:

@@ -43,6 +43,29 @@ def tuned(columns, tmp_path, monkeypatch):
     return "f.h5"
 
 
+def test_svmlight_files_are_counted_from_where_those_of_training_were(tmp_path, monkeypatch):
+    """Files that begin at index 0 have rows without it, whose columns must not move to the left."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows, labels = rng.integers(0, 9, (60, 5)), np.arange(60) % 2
+    rows[::2, 0] = 0
+
+    def write_rows(path, chosen, first):
+        lines = [f"{labels[i]} " + " ".join(f"{j + first}:{v}" for j, v in enumerate(rows[i]) if v) for i in chosen]
+        Path(path).write_text("\n".join(lines) + "\n")
+
+    write_rows("train.svm", range(60), 0)
+    good("pretrain", "train.svm", *QUICK, "--out", "m.h5")
+    good("finetune", "m.h5", "--seed", "0", "--epochs", "3", "--quiet", "--out", "f.h5")
+    write_rows("new.svm", range(0, 60, 2), 0)
+    for model in ("m.h5", "f.h5"):
+        expected = load(model).transform(rows[::2])
+        found = np.loadtxt(
+            good("encode", model, "new.svm", "--out", "-").stdout.splitlines(), delimiter=",", skiprows=1
+        )
+        np.testing.assert_allclose(found.reshape(len(expected), -1)[:, : expected.shape[1]], expected, rtol=1e-4)
+
+
 def test_names_are_kept_and_columns_found_by_them(tuned, columns):
     assert load("m.h5").feature_names_in_.tolist() == NAMES
     assert load(tuned).feature_names_in_.tolist() == NAMES
@@ -95,6 +118,8 @@ def test_python_checks_the_names_of_a_model_from_the_shell(tuned, columns):
         model.transform(frame[["c", "b", "a"]])
     with pytest.raises(DataError, match="order"):
         DBNClassifier(pretrained=model, max_iter=1).fit(frame[["c", "b", "a"]], columns["y"])
+    with pytest.raises(DataError, match="the columns must be in the order of those that DBN was fitted on: a, b, c"):
+        model.transform(named(as_source(frame[["c", "b", "a"]].to_numpy()), ["c", "b", "a"]))
 
 
 def test_samples_and_decoded_rows_have_the_names(tuned):
@@ -138,11 +163,13 @@ def test_names_come_with_other_files(kind, tmp_path):
     [
         (["x", "label"], "column 'label' looks like labels .* --labels label"),
         (["id", "x"], "column 'id' numbers the rows"),
+        (["x", "kind"], "column 'kind' looks like labels .* --labels kind"),  # the only whole numbers
         (None, r"the last column \(2\) looks like labels .* --labels -1"),
     ],
 )
 def test_features_that_look_like_labels_or_numbers_of_rows_are_told(order, words, tmp_path):
     columns = {"id": range(40), "label": [i % 3 for i in range(40)], "x": np.linspace(0, 1, 40).tolist()}
+    columns["kind"] = columns["label"]
     write(tmp_path / "t.csv", columns, order or ["x", "label"], header=order is not None)
     with pytest.warns(DataWarning, match=words):
         open_data(str(tmp_path / "t.csv"), scale="none")

@@ -363,6 +363,27 @@ def test_svmlight_rows_are_as_wide_as_the_model_expects(tmp_path):
     np.testing.assert_array_equal(dataset.labels, [1, -1])
 
 
+@pytest.mark.parametrize(
+    ("text", "asked", "rows", "first"),
+    [
+        ("1 1:5 2:6\n0 2:7\n", None, [[5, 6], [0, 7]], 1),  # as the format has it
+        ("1 0:5 1:6\n0 1:7\n", None, [[5, 6], [0, 7]], 0),
+        ("1 1:5 2:6\n0 2:7\n", 0, [[0, 5, 6], [0, 0, 7]], 0),
+        ("1 0:5 1:6\n0 1:7\n", 1, [[5, 6], [0, 7]], 0),  # an index 0 is there
+    ],
+)
+def test_the_first_index_of_svmlight(tmp_path, text, asked, rows, first):
+    (tmp_path / "a.svm").write_text(text)
+    dataset = open_data(str(tmp_path / "a.svm"), first_index=asked)
+    np.testing.assert_array_equal(rows_of(dataset), rows)
+    assert dataset.first_index == first
+
+
+def test_large_integers_of_svmlight_stay_as_they_are(tmp_path):
+    (tmp_path / "a.svm").write_text("1 1:1700000001\n0 1:1700000002\n")
+    np.testing.assert_array_equal(rows_of(open_data(str(tmp_path / "a.svm"))), [[1_700_000_001], [1_700_000_002]])
+
+
 def test_a_zip_archive_that_declares_too_much(refused):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

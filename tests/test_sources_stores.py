@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 
+import h5py
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from deepbelief import DBN, RBM, DBNClassifier, streaming
 from deepbelief.backends import get_backend
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, MissingExtraError
-from deepbelief.sources import ArraySource, ParquetSource, ZarrSource, as_source
+from deepbelief.sources import ArraySource, HDF5Source, ParquetSource, ZarrSource, as_source
 from deepbelief.sources.bands import Bands
 from deepbelief.streaming import Rows
 
@@ -117,6 +118,19 @@ def test_windows_take_each_row_once_whatever_the_bands(kind, limit):
     for start in range(0, 230, 30):
         rows.batch(start, min(start + 30, 230), taken[start : start + 30])
     np.testing.assert_array_equal(taken @ (1 << np.arange(8)), order[0:230])
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+def test_integers_that_float32_would_round_stay_as_they_are(kind, dtype, nothing_fits):
+    path, write, _ = kind
+    times = np.array([[3, 1_700_000_001], [0, 1_700_000_002]] * 50, dtype)
+    sources = [as_source(write(path, times)), open_data(str(path)).rows]
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        sources.append(HDF5Source(file.create_dataset("X", data=times, chunks=(7, 2))))
+        assert HDF5Source(file.create_dataset("small", data=np.minimum(times, 2**24))).dtype == np.float32
+        for source in sources:
+            assert source.dtype == np.float64
+            np.testing.assert_array_equal(source.take(np.array([99, 0])), times[[99, 0]])
 
 
 def test_training_on_a_store_is_training_on_its_rows(kind, nothing_fits):

@@ -95,6 +95,8 @@ class ChunkRows:
             )
         if X.dtype.kind not in "biuf":
             raise DataError(f"rows must be real numbers, got dtype {X.dtype}")
+        if X.dtype.kind in "iu" and X.dtype.itemsize > 2:  # a worker that has none beyond 2**24 must not differ
+            X = X.astype(np.float64)
         self._X, self._client = X.rechunk({1: -1}), client
         self.shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)

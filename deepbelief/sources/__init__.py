@@ -17,8 +17,9 @@ from deepbelief.sources.entering import (
     OF_DENSITIES,
     OF_NETWORKS,
     EnteringSource,
-    check_values,
+    check_states,
     checked,
+    entered,
     entering,
     entering_as,
     scaled,
@@ -26,10 +27,10 @@ from deepbelief.sources.entering import (
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.formats import FORMATS, Format, format_of
+from deepbelief.sources.h5 import HDF5Source
 from deepbelief.sources.parquet import ParquetSource
 from deepbelief.sources.rows import (
     ArraySource,
-    HDF5Source,
     JoinedSource,
     RowSource,
     ScaledSource,
@@ -39,7 +40,7 @@ from deepbelief.sources.rows import (
     csr_of,
     underlying,
 )
-from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels
+from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels, original_dtype
 from deepbelief.sources.sparse_rows import SparseSource, check_sparse
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk
 from deepbelief.sources.weighted import counted, mean_one, quantile, weights_of, with_weights
@@ -77,7 +78,7 @@ __all__ = [
     "check_domain",
     "check_groups",
     "check_sparse",
-    "check_values",
+    "check_states",
     "checked",
     "chunk_rows",
     "column_map",
@@ -85,6 +86,7 @@ __all__ = [
     "counted",
     "csr_of",
     "digest",
+    "entered",
     "entering",
     "entering_as",
     "fingerprint",
@@ -97,6 +99,7 @@ __all__ = [
     "mean_one",
     "named",
     "names_of",
+    "original_dtype",
     "quantile",
     "read",
     "refuse_foreign",

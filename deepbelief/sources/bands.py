@@ -54,6 +54,10 @@ class Bands:
                 out[places] = values[index[places] - first]
         return out
 
+    def between(self, rows: slice) -> AnyArray:
+        """Return the rows between two neighbouring bounds as the file holds them."""
+        return self._band(int(np.searchsorted(self.bounds, rows.start)))
+
     def _band(self, band: int) -> AnyArray:
         with self._lock:
             if self._last is None or self._last[0] != band:

@@ -117,7 +117,7 @@ def _of_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, Fl
     found = loops_for(block)
     if found is not None:
         return found.column_statistics(block)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         rows = np.asarray(block, dtype=np.float64)
         shifted = rows - rows[0]
         shift_mean = shifted.mean(axis=0)
@@ -135,9 +135,10 @@ def _of_gappy_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArr
     counts = (~missing).sum(axis=0).astype(np.float64)
     first = block[np.argmin(missing, axis=0), np.arange(block.shape[1])].astype(np.float64)
     first[counts == 0] = 0
-    beyond = np.where(missing, 0.0, block - first)
-    mean = beyond.sum(axis=0) / np.maximum(counts, 1)
-    squares = np.square(np.where(missing, 0.0, beyond - mean)).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        beyond = np.where(missing, 0.0, block - first)
+        mean = beyond.sum(axis=0) / np.maximum(counts, 1)
+        squares = np.square(np.where(missing, 0.0, beyond - mean)).sum(axis=0)
     low, high = np.where(missing, np.inf, block).min(axis=0), np.where(missing, -np.inf, block).max(axis=0)
     return counts, first + mean, squares, low, high
 
@@ -152,6 +153,18 @@ def _of_weighted_block(block: FloatArray, weights: FloatArray) -> tuple[FloatArr
     mean = weights @ beyond / np.maximum(counts, np.finfo(np.float64).tiny)
     squares = weights @ np.square(np.where(missing, 0.0, beyond - mean))
     return counts, first + mean, squares
+
+
+def _refuse_huge(squares: FloatArray, low: FloatArray, high: FloatArray) -> None:
+    """Raise DataError naming the first column whose sum of squares has overflown."""
+    if np.isfinite(squares).all():
+        return
+    column = int(np.argmin(np.isfinite(squares)))
+    raise DataError(
+        f"column {column} (counted from 0) has values from {low[column]:.3g} to {high[column]:.3g}, whose squares "
+        "exceed the largest number: divide it by a constant",
+        column=column,
+    )
 
 
 def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool = False) -> ColumnStatistics:
@@ -205,13 +218,15 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
         if counts_of_rows is not None:
             count, block_mean, block_squares = _of_weighted_block(block, counts_of_rows[start : start + len(block)])
         total = n + count
-        delta = block_mean - mean
         weight = count / (total if isinstance(total, int) else np.maximum(total, np.finfo(np.float64).tiny))
-        squares += block_squares + delta * (delta * (n * weight))
-        mean += delta * weight
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta = block_mean - mean
+            squares += block_squares + delta * (delta * (n * weight))
+            mean += delta * weight
         n, start = total, start + len(block)
         np.minimum(low, block_low, out=low)
         np.maximum(high, block_high, out=high)
+    _refuse_huge(squares, low, high)
     if isinstance(n, int):
         return ColumnStatistics(n, mean, squares / n, low, high)
     if not n.all():
@@ -286,11 +301,17 @@ def check_domain(
         start += len(block)
 
 
-def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any) -> NoReturn:
+TO_SCALE = "scale the columns (scale='minmax' or '255', --scale minmax or 255) or use visible='gaussian'"
+TO_SCALE_ALIKE = (
+    "it is far outside the range of the rows that the columns were scaled by: begin the training with rows of the "
+    "whole range, or use visible='gaussian'"
+)
+
+
+def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any, remedy: str = TO_SCALE) -> NoReturn:
     """Raise the DataError of a value that does not belong to a unit type."""
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(
-        f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: "
-        "scale the columns (scale='minmax' or '255', --scale minmax or 255) or use visible='gaussian'",
+        f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: {remedy}",
         row=row, column=found.column, value=float(value),
     )  # fmt: skip

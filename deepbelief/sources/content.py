@@ -53,6 +53,8 @@ class Content:
     feature_names : list of str or None
     label_name : str or None
         Name of the column that the labels come from, where it has one.
+    first_index : int or None
+        Index that an svmlight file has for the first column.
     """
 
     rows: RowSource
@@ -60,6 +62,7 @@ class Content:
     whole: bool = False
     feature_names: list[str] | None = None
     label_name: str | None = None
+    first_index: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

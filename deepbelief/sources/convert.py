@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
+from deepbelief.sources.h5 import HDF5Source
 from deepbelief.sources.parquet import ParquetSource
-from deepbelief.sources.rows import ArraySource, HDF5Source, RowSource
+from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.zarr import ZarrSource
 

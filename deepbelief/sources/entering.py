@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
-from deepbelief.sources.checks import FiniteSource, check_groups, has_missing, refuse_foreign
+from deepbelief.sources.checks import TO_SCALE, TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
 from deepbelief.sources.rows import Rows, RowSource, ScaledSource, csr_of
 from deepbelief.stack import Weights
 from deepbelief.typing import Dtype, FloatArray
@@ -72,11 +72,7 @@ class EnteringSource:
         if far is not None:
             self._refuse(far, int(numbers[far.row]))
         row = int(numbers[found.row])
-        message = (
-            f"row {row}, column {found.column} (both counted from 0) is {self._value(row, found.column):g}, slightly "
-            f"outside the range of the training rows; such values are clipped ({self.unit.domain})"
-        )
-        warnings.warn(DataWarning(message, symptom="out-of-range"), stacklevel=user_level())
+        _warn_clipped(self.unit, found, row, self._value(row, found.column))
         block = block.copy() if out is None else out  # without `out` it may be a view of the data
         self.unit.clip(block)
         return block
@@ -85,7 +81,8 @@ class EnteringSource:
         return float(self.source.take(np.array([row]))[0, column])
 
     def _refuse(self, found: Foreign, row: int) -> None:
-        refuse_foreign(self.unit, found, row, self._value(row, found.column))
+        remedy = TO_SCALE if self.rows is self.source else TO_SCALE_ALIKE
+        refuse_foreign(self.unit, found, row, self._value(row, found.column), remedy)
 
     def csr(self) -> Any:
         """Return all rows as a CSR matrix; None where they are not sparse, or have to be looked at one by one."""
@@ -113,11 +110,48 @@ def _admits_all(unit: Unit) -> bool:
     return unit.admits(-INFINITY, INFINITY)
 
 
-def check_values(rows: FloatArray, weights: Weights, beyond: float = 0.0) -> None:
-    """Refuse an array of rows in the units of the data, NaN where a value is missing, outside a layer's domain."""
-    found = weights.visible_unit.foreign(weights.enter(rows), beyond)
+def _warn_clipped(unit: Unit, found: Foreign, row: int, value: float) -> None:
+    message = (
+        f"row {row}, column {found.column} (both counted from 0) is {value:g}, slightly outside the range of the "
+        f"training rows; such values are clipped ({unit.domain})"
+    )
+    warnings.warn(DataWarning(message, symptom="out-of-range"), stacklevel=user_level())
+
+
+def entered(rows: FloatArray, weights: Weights, beyond: float = 0.0, start: int = 0) -> FloatArray:
+    """Return an array of rows in the units of the data, NaN where a value is missing, as they enter a layer.
+
+    Values outside the domain of its units are clipped, with a warning, or refused, as by `EnteringSource`.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_visible)
+    weights : Weights
+    beyond : float, default=0.0
+        Distance from the domain up to which values are clipped, in the units of the machine.
+    start : int, default=0
+        Number of the first row.
+    """
+    inside, unit = weights.enter(rows), weights.visible_unit
+    found = unit.foreign(inside)
+    if found is None:
+        return inside  # type: ignore[no-any-return]
+    far = unit.foreign(inside, beyond)
+    if far is not None:
+        remedy = TO_SCALE if weights.mean is None else TO_SCALE_ALIKE
+        refuse_foreign(unit, far, start + far.row, rows[far.row, far.column], remedy)
+    _warn_clipped(unit, found, start + found.row, rows[found.row, found.column])
+    inside = np.array(inside)
+    unit.clip(inside)
+    return inside
+
+
+def check_states(states: FloatArray, unit: Unit) -> None:
+    """Refuse states of hidden units that lie outside their domain by more than `OF_DENSITIES`."""
+    found = unit.foreign(states, OF_DENSITIES) if unit.unit_interval else None
     if found is not None:
-        refuse_foreign(weights.visible_unit, found, found.row, rows[found.row, found.column])
+        value = states[found.row, found.column]
+        refuse_foreign(unit, found, found.row, value, "give states of the top layer, as `transform` returns them")
 
 
 def checked(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:

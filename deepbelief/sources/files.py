@@ -48,7 +48,10 @@ def told(path: Path) -> Iterator[None]:
         raise FileError(f"{path}: cannot be read: {reason_text(error)}") from error
 
 
-def read(spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None) -> Content:
+def read(
+    spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None,
+    first_index: int | None = None,
+) -> Content:  # fmt: skip
     """Read a file, a part of a file (``FILE:PART``) or a folder of IDX files.
 
     Parameters
@@ -64,6 +67,8 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
         Keep the first rows only.
     n_features : int, optional
         Number of features where the file does not say: svmlight leaves out columns that are zero at the end.
+    first_index : {0, 1}, optional
+        Index of the first column of an svmlight file in which no row has index 0.
 
     Returns
     -------
@@ -80,6 +85,8 @@ def read(spec: str, labels: str | None = None, limit: int | None = None, n_featu
         content = _read(path, part, None if label_file else labels, None if label_file else limit)
     if label_file:
         content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
+    if first_index == 0 and content.first_index == 1 and isinstance(content.rows, SparseSource):
+        content = replace(content, rows=content.rows.after_zeros(), first_index=0)
     if n_features is not None and isinstance(content.rows, SparseSource) and FORMATS[format_of(path)].open_ended:
         content = replace(content, rows=content.rows.widened(n_features))
     _check_labels(spec, content, labels)

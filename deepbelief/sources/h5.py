@@ -20,10 +20,81 @@ from deepbelief.sources.content import (
 )
 from deepbelief.sources.h5_strings import check_strings
 from deepbelief.sources.label_values import label_vector, text_labels
-from deepbelief.sources.rows import ArraySource, HDF5Source, row_dtype
-from deepbelief.typing import Array
+from deepbelief.sources.rows import (
+    ArraySource,
+    Rows,
+    _deliver,
+    _indices,
+    _text,
+    bounds_of,
+    check_shape,
+    row_dtype,
+    stored_dtype,
+)
+from deepbelief.typing import Array, FloatArray
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+DENSE = 4  # rows that are read for one that is wanted, at most
+
+
+class HDF5Source:
+    """Rows of an HDF5 dataset, read from the file as they are taken.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset of shape (n_rows, n_features)
+        Its file must stay open.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.shape = check_shape(dataset.shape)
+        self.chunk_rows = dataset.chunks[0] if dataset.chunks else 1
+        self._size = self._size_now()
+        bounds = bounds_of(self.shape[0], self.chunk_rows, self.shape[1] * dataset.dtype.itemsize)
+        self.dtype = stored_dtype(dataset.dtype, self._readable, bounds)
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return _text(self)
+
+    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+        """Return these rows (see `RowSource.take`)."""
+        return _deliver(self._readable(rows), self.dtype, out)
+
+    def _readable(self, rows: Rows) -> Array:
+        """Read these rows, or raise DataError."""
+        try:
+            values = self._read(rows)
+        except OSError as error:
+            raise FileError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
+        if self._size_now() < self._size:  # HDF5 reads zeros beyond the end of a file
+            raise FileError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
+        return values
+
+    def _size_now(self) -> int:
+        """Return the bytes of the file, 0 where it is none of this machine's."""
+        try:
+            return Path(self.dataset.file.filename).stat().st_size
+        except (OSError, TypeError):
+            return 0
+
+    def _read(self, rows: Rows) -> Array:
+        """Read these rows in the file's own dtype."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(self.shape[0])
+            if step == 1:
+                values: Array = self.dataset[start : max(start, stop)]
+                return values
+            rows = np.arange(start, stop, step)
+        # HDF5 selects rows in increasing order only, and each once; many single ones cost more than all between them.
+        unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
+        if len(unique) and unique[-1] - unique[0] < DENSE * len(unique):
+            between: Array = self.dataset[unique[0] : unique[-1] + 1]
+            dense: Array = between[unique - unique[0]][back]
+            return dense
+        picked: Array = self.dataset[unique][back]
+        return picked
 
 
 def _open(path: Path) -> Any:

@@ -19,7 +19,7 @@ from deepbelief.sources.content import (
     size_text,
 )
 from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
-from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
+from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
 from deepbelief.typing import Array, Dtype
 
 
@@ -51,7 +51,11 @@ class ParquetSource(BandedSource):
                 f"{name}: has row groups of {self.chunk_rows} rows, over {ROW_LIMIT >> 20} MiB that are read at once: "
                 f"write it with row_group_size={least} or less"
             )
-        self._bands = Bands([0, *np.cumsum(lengths).tolist()], self._read, name)
+        bounds = [0, *np.cumsum(lengths).tolist()]
+        self._bands = Bands(bounds, self._read, name)
+        wide = [dtype for dtype in dtypes if dtype.kind in "iu" and dtype.itemsize > 2]
+        if wide and self.dtype == np.float32:
+            self.dtype = stored_dtype(wide[0], self._bands.between, bounds)
 
     def _read(self, group: int) -> Array:
         columns = self.file.read_row_group(group, use_threads=False).columns

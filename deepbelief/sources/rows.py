@@ -1,14 +1,14 @@
 """Rows on the host, read by index: the one interface through which every kind of data enters."""
 
+import itertools
 import mmap
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepbelief.errors import DataError, FileError
+from deepbelief.errors import DataError
 from deepbelief.typing import Array, Dtype, Float64Array, FloatArray
 
 Rows: TypeAlias = slice | NDArray[np.intp]
@@ -16,7 +16,6 @@ Rows: TypeAlias = slice | NDArray[np.intp]
 
 LARGEST_BLOCK = 2**28  # bytes of rows that are read at once
 LARGEST_EXACT = 2**24  # up to which float32 holds each integer
-DENSE = 4  # rows that are read for one that is wanted, at most
 
 
 @runtime_checkable
@@ -78,6 +77,38 @@ def exact_dtype(values: Array) -> Dtype:
     if wide and (int(values.max()) > LARGEST_EXACT or int(values.min()) < -LARGEST_EXACT):
         return np.dtype(np.float64)
     return dtype
+
+
+def stored_dtype(dtype: Dtype, read: Callable[[slice], Array], bounds: Iterable[int]) -> Dtype:
+    """Return the dtype of rows of a file, whose integers of more than 16 bits are looked at until one is too large.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the file.
+    read : callable
+        Returns the rows of a slice.
+    bounds : iterable of int
+        Rows from the first to the number of rows; those between two neighbours are read together.
+    """
+    if dtype.kind in "iu" and dtype.itemsize > 2:
+        for start, stop in itertools.pairwise(bounds):
+            if exact_dtype(read(slice(start, stop))) == np.float64:
+                return np.dtype(np.float64)
+    return row_dtype(dtype)
+
+
+def bounds_of(n: int, size: int, n_bytes: int) -> list[int]:
+    """Return the bounds of blocks of whole chunks of ``size`` rows, as many as take up to `LARGEST_BLOCK` bytes.
+
+    Parameters
+    ----------
+    n, size : int
+        Rows of the whole, and of a chunk.
+    n_bytes : int
+        Of one row.
+    """
+    return [*range(0, n, max(1, LARGEST_BLOCK // (n_bytes * size)) * size), n]
 
 
 def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -196,61 +227,6 @@ class ArraySource:
         if self._plain and self.array.dtype == self.dtype and (out is None or out.dtype == self.dtype):
             return np.take(self.array, rows, axis=0, out=out, mode="clip")
         return _deliver(np.take(self.array, rows, axis=0) if self._plain else self.array[rows], self.dtype, out)
-
-
-class HDF5Source:
-    """Rows of an HDF5 dataset, read from the file as they are taken.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset of shape (n_rows, n_features)
-        Its file must stay open.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-        self.shape = check_shape(dataset.shape)
-        self.dtype = row_dtype(dataset.dtype)
-        self.chunk_rows = dataset.chunks[0] if dataset.chunks else 1
-        self._size = self._size_now()
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
-        """Return these rows (see `RowSource.take`)."""
-        try:
-            values = self._read(rows)
-        except OSError as error:
-            raise FileError(f"{self.dataset.file.filename}: rows cannot be read: {error}") from error
-        if self._size_now() < self._size:  # HDF5 reads zeros beyond the end of a file
-            raise FileError(f"{self.dataset.file.filename}: the file has become shorter while it was read")
-        return _deliver(values, self.dtype, out)
-
-    def _size_now(self) -> int:
-        """Return the bytes of the file, 0 where it is none of this machine's."""
-        try:
-            return Path(self.dataset.file.filename).stat().st_size
-        except (OSError, TypeError):
-            return 0
-
-    def _read(self, rows: Rows) -> Array:
-        """Read these rows in the file's own dtype."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(self.shape[0])
-            if step == 1:
-                values: Array = self.dataset[start : max(start, stop)]
-                return values
-            rows = np.arange(start, stop, step)
-        # HDF5 selects rows in increasing order only, and each once; many single ones cost more than all between them.
-        unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
-        if len(unique) and unique[-1] - unique[0] < DENSE * len(unique):
-            between: Array = self.dataset[unique[0] : unique[-1] + 1]
-            dense: Array = between[unique - unique[0]][back]
-            return dense
-        picked: Array = self.dataset[unique][back]
-        return picked
 
 
 class ScaledSource:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
-from deepbelief.sources.rows import RowSource, ScaledSource
+from deepbelief.sources.rows import RowSource, ScaledSource, csr_of
 from deepbelief.typing import FloatArray
 
 SCALES = ("auto", "none", "255", "minmax")
@@ -62,20 +62,24 @@ def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence
     low, high = float(statistics.min.min()), float(statistics.max.max())
     if low < 0 or high > 255:
         return ""
-    if _stored_dtype(source) == np.uint8 and high >= MIN_BYTE:
+    if original_dtype(source) == np.uint8 and high >= MIN_BYTE:
         return f"they are bytes with a maximum of {high:g}"
     if high != 255 or np.mean(statistics.max >= MIN_BYTE) < MIN_BRIGHT:
         return ""
     if names is not None and all(str(name).lower().startswith("pixel") for name in names):
         return "their columns are named as pixels and their maximum is 255"
+    n = len(statistics.max)
     for channels, kind in ((1, ""), (3, " in colour")):
-        side = math.isqrt(len(statistics.max) // channels)
-        if side >= MIN_SIDE and channels * side * side == len(statistics.max):
+        side = math.isqrt(n // channels)
+        if side >= MIN_SIDE and channels * side * side == n:
             return f"they have the shape of images of {side} x {side} pixels{kind} and a maximum of 255"
+    side = math.isqrt(n - 1) + 1
+    if side >= MIN_SIDE and side * side - n < side and csr_of(source) is not None:
+        return f"they are sparse, of {side} x {side} pixels without the last {side * side - n}, with a maximum of 255"
     return ""
 
 
-def _stored_dtype(source: Any) -> Any:
+def original_dtype(source: Any) -> Any:
     """Return the dtype of the values below all that picks or scales them; None: a reader has chosen it."""
     for held in ("source", "array", "matrix", "dataset"):
         while hasattr(source, held):

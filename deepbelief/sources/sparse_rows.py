@@ -89,6 +89,13 @@ class SparseSource:
         matrix.resize(self.shape[0], n_features)
         return SparseSource(matrix)
 
+    def after_zeros(self) -> "SparseSource":
+        """Return the same rows behind a column of zeros."""
+        matrix = self.matrix.copy()
+        matrix.indices += 1
+        matrix.resize(self.shape[0], self.shape[1] + 1)
+        return SparseSource(matrix)
+
     def __repr__(self) -> str:
         """Show the shape rather than the values."""
         return _text(self)

@@ -29,7 +29,7 @@ MAX_CLASSES = 50
 
 
 def warn_of_suspects(path: str, content: Content) -> None:
-    """Warn of features whose name and values are those of labels, or which count the rows."""
+    """Warn of features that are perhaps labels, by their name or as the only whole numbers, or which count the rows."""
     if Path(path).is_dir() and content.feature_names is None:
         return
     width = content.rows.shape[1]
@@ -39,14 +39,15 @@ def warn_of_suspects(path: str, content: Content) -> None:
     values, names = content.rows.take(slice(0, n)), content.feature_names
     for j in range(width) if names else (width - 1,):
         column = values[:, j]
-        if names and not (LABEL_NAME.fullmatch(names[j]) or INDEX_NAME.fullmatch(names[j])):
+        alone = j == width - 1 and _only_whole(values)
+        if names and not (alone or LABEL_NAME.fullmatch(names[j]) or INDEX_NAME.fullmatch(names[j])):
             continue
         if not (column == np.rint(column)).all():
             continue
         n_values = len(np.unique(column))
         name = f"column {names[j][:40]!r}" if names else f"the last column ({width})"
         few = 1 < n_values <= min(MAX_CLASSES, n // 2)
-        if few and (LABEL_NAME.fullmatch(names[j]) if names else _only_whole(values)):
+        if few and (alone or (names and LABEL_NAME.fullmatch(names[j]))):
             option = names[j] if names else "-1"
             _warn(f"{path}: {name} looks like labels and is taken for a feature: name it with --labels {option}")
         elif names and INDEX_NAME.fullmatch(names[j]) and (np.abs(np.diff(column)) == 1).all():

@@ -10,6 +10,7 @@ from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.gzipped import open_bytes
 from deepbelief.sources.label_values import MAX_EXACT, label_vector
+from deepbelief.sources.rows import LARGEST_EXACT
 from deepbelief.sources.sparse_rows import SparseSource, check_columns
 from deepbelief.typing import Array
 
@@ -18,19 +19,24 @@ LINES = 1000
 
 
 def read_svmlight(path: Path) -> Content:
-    """Read rows and labels."""
+    """Read rows and labels; the index of the first column is 0 if a row has that, else 1, as the format has it."""
     from sklearn.datasets import load_svmlight_file
 
     try:
         with open_bytes(path) as file:
-            matrix, labels = load_svmlight_file(file, dtype=np.float32)
+            matrix, labels = load_svmlight_file(file, dtype=np.float64, zero_based=True)
     except DataError:
         raise
     except ValueError as error:
         raise _error(path, error) from error
-    check_columns(matrix.shape[1], str(path))
+    start = 0 if (matrix.indices == 0).any() else 1
+    check_columns(matrix.shape[1] - start, str(path))
+    matrix = matrix[:, start:]
     whole = bool((matrix.data == np.rint(matrix.data)).all())
-    return Content(SparseSource(matrix), label_vector(_integers(labels), str(path)), whole)
+    if not (whole and np.abs(matrix.data).max(initial=0) > LARGEST_EXACT):
+        matrix = matrix.astype(np.float32)
+    known = label_vector(_integers(labels), str(path))
+    return Content(SparseSource(matrix), known, whole, first_index=start)
 
 
 def _integers(labels: Array) -> Array:

@@ -137,7 +137,14 @@ def _compact(values: NDArray[np.float64]) -> Array:
     largest, spread, single = np.abs(values).max(axis=0), np.ptp(values, axis=0), values.astype(np.float32)
     # Columns of large values that hardly differ, such as times in seconds since 1970.
     coarse = (spread < MIN_SPREAD * largest) & ((spread > 0) | (largest > LARGEST_EXACT))
-    return values if (coarse & (single != values).any(axis=0)).any() else single
+    changed = single != values
+    if (coarse & changed.any(axis=0)).any() or (largest.max() > LARGEST_EXACT and _is_whole(values[changed]).any()):
+        return values
+    return single
+
+
+def _is_whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(values == np.rint(values))
 
 
 def _join(chunks: list[Array]) -> Array:

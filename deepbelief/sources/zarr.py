@@ -20,7 +20,7 @@ from deepbelief.sources.content import (
 )
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.label_values import label_vector, text_labels
-from deepbelief.sources.rows import ArraySource, check_shape, row_dtype
+from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
 from deepbelief.typing import Array
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -42,11 +42,12 @@ class ZarrSource(BandedSource):
     def __init__(self, array: Any) -> None:
         self.array = array
         self.shape = check_shape(array.shape)
-        self.dtype = row_dtype(array.dtype)
+        row_dtype(array.dtype)
         _check_codecs(array)
         n, self.chunk_rows = self.shape[0], int(array.chunks[0])
         bounds = [*range(0, n, self.chunk_rows), n]
         self._bands = Bands(bounds, lambda band: array[bounds[band] : bounds[band + 1]], str(array.store_path))
+        self.dtype = stored_dtype(array.dtype, self._bands.between, bounds)
 
 
 def is_zarr(path: Path) -> bool:
