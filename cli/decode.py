@@ -76,6 +76,7 @@ def decoder(model: Any, bk: Any) -> Any:
     """Return the function that decodes a block of codes."""
     from deepbelief.errors import SettingError
     from deepbelief.sampling import rows_below
+    from deepbelief.sources import check_states
 
     if model.is_autoencoder:
         return model.estimator.set_params(backend=bk.name).inverse_transform
@@ -83,5 +84,10 @@ def decoder(model: Any, bk: Any) -> Any:
         raise SettingError(
             f"{model.path} holds fine-tuned layers without a decoder: decode with an autoencoder or the pretrained file"
         )
-    dtype = model.stack.layers[0].W.dtype
-    return lambda codes: bk.to_numpy(rows_below(model.stack, bk.asarray(codes, dtype=dtype), bk))
+    dtype, unit = model.stack.layers[0].W.dtype, model.stack.layers[-1].hidden_unit
+
+    def decode(codes: Any) -> Any:
+        check_states(codes, unit)
+        return bk.to_numpy(rows_below(model.stack, bk.asarray(codes, dtype=dtype), bk))
+
+    return decode

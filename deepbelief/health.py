@@ -102,7 +102,7 @@ def findings(history: Sequence[Record], layer: int = 1) -> tuple[Finding, ...]:
     layer : int
         Its number, to be told.
     """
-    checks = (_ratio, _idle, _variation, _rise, _gap)
+    checks = (_ratio, _idle, variation, _rise, _gap)
     return tuple(Finding(layer, *found) for check in checks if (found := check(history)) is not None)
 
 
@@ -151,7 +151,7 @@ def _idle_found(never: float, always: float) -> tuple[str, ...]:
     return found
 
 
-def _variation(history: Sequence[Record]) -> tuple[str, ...] | None:
+def variation(history: Sequence[Record]) -> tuple[str, ...] | None:
     """Judge how much units tell rows apart, where they are not off or on for all rows."""
     if not history or history[-1].get("deviation") is None:
         return None
@@ -264,6 +264,6 @@ def rbm_health(rbm: Any, X: Any) -> Health:
         if weights.hidden_unit.unit_interval:
             shares = [float(share) for share in idle_shares(bk, rows)]
             seen = {"never_on": shares[0], "always_on": shares[1], "deviation": float(deviation(bk, rows))}
-            own[1:1] = [Finding(number, *f) for check in (_idle, _variation) if (f := check([seen])) is not None]
+            own[1:1] = [Finding(number, *f) for check in (_idle, variation) if (f := check([seen])) is not None]
         found += own
     return Health(tuple(found))

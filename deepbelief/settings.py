@@ -23,12 +23,20 @@ from deepbelief.recipes import (
 )
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
-from deepbelief.sources import ColumnStatistics, RowSource, check_domain, column_map, column_statistics
+from deepbelief.sources import (
+    ColumnStatistics,
+    RowSource,
+    check_domain,
+    column_map,
+    column_statistics,
+    original_dtype,
+)
 from deepbelief.stack import Weights
 from deepbelief.units import Unit, get_unit
 
-MIN_COLUMN = 1e-5  # largest value of a column whose values may be probabilities
-MIN_TABLE = 1e-2  # largest value of a table whose values may be probabilities
+MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
+MIN_TABLE = 1e-2  # largest range of a column of a table whose values may be probabilities
+MAX_EXACT = 2**53  # up to which float64 holds each integer
 MIN_CODED_ROWS = 10  # rows from which on columns of two values are remarkable
 AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
 
@@ -114,10 +122,10 @@ class RBMSettings:
 def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:
     """Return the name of the visible type for rows with these statistics.
 
-    Columns far below 1 are quantities in a large unit, not probabilities that hardly differ from 0.
+    Columns whose values differ by far less than 1 are quantities in a large unit, not probabilities.
     """
-    largest = np.maximum(np.abs(statistics.min), np.abs(statistics.max))[~statistics.constant(dtype)]
-    tiny = largest.size and (largest.min() < MIN_COLUMN or largest.max() < MIN_TABLE)
+    ranges = (statistics.max - statistics.min)[~statistics.constant(dtype)]
+    tiny = ranges.size and (ranges.min() < MIN_COLUMN or ranges.max() < MIN_TABLE)
     names = AUTOMATIC[1:] if tiny else AUTOMATIC
     return next(name for name in names if get_unit(name).admits(statistics.min, statistics.max))
 
@@ -137,6 +145,21 @@ def _warn_of_codes(statistics: ColumnStatistics, dtype: Any) -> None:
         "scale='minmax' (--scale minmax) maps them to 0 and 1"
     )
     warnings.warn(DataWarning(message, symptom="two-values"), stacklevel=user_level())
+
+
+def _warn_of_constants(source: RowSource, statistics: ColumnStatistics) -> None:
+    """Warn of rows that are all alike, or have become so since float64 rounds large integers."""
+    kind = getattr(original_dtype(source), "kind", "")
+    if kind in "iu" and max(statistics.max.max(), -statistics.min.min()) > MAX_EXACT:
+        column = int(np.argmax(np.maximum(statistics.max, -statistics.min)))
+        found = (
+            f"column {column} (counted from 0) holds integers beyond 2**53, which are rounded: subtract an offset first"
+        )
+    elif statistics.n > 1 and statistics.constant(source.dtype).all():
+        found = "all columns are constant: there is nothing to learn from these rows"
+    else:
+        return
+    warnings.warn(found, DataWarning, stacklevel=user_level())
 
 
 def check_binary(
@@ -171,6 +194,7 @@ def choose_visible(
     unit = get_unit(_automatic(statistics, dtype) if visible == "auto" else visible)
     if visible == "auto" and not unit.discrete:
         _warn_of_codes(statistics, dtype)
+    _warn_of_constants(source, whole)
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
         check_domain(source, unit, own, missing=missing)  # names the row and the column

@@ -123,6 +123,8 @@ def test_fine_tuning_starts_from_the_pretrained_stack_with_an_empty_head(data, s
         (["a", "?", "b", "auto"], "?", [1, 0, 1, 1]),
         (["a", "b", "", "b"], "", [1, 1, 0, 1]),
         (["a", "b", "c", "b"], -1, [1, 1, 1, 1]),
+        (["-1.0", "0.0", "1.0", "1.0"], "auto", [0, 1, 1, 1]),  # a column of floats as texts
+        (["a", "7", "7.0", "b"], 7, [1, 0, 0, 1]),
     ],
 )
 def test_what_marks_unlabelled_rows(y, unlabeled, known):
@@ -229,7 +231,7 @@ def test_labels_that_cannot_be_used(data):
     X, y = data
     cases = [
         (np.full(120, -1), {"unlabeled": -1}, "every row is unlabelled.*DBN"),
-        (np.full(120, 3), {}, "at least 2 classes, got 1"),
+        (np.full(120, 3), {}, "at least 2 classes, got 1 class: 3$"),
         (np.where(y, 3, -1), {"unlabeled": -1}, "at least 2 classes, got 1"),
         (y + 0.5, {}, "Unknown label type: continuous"),
         (np.where(y, y, np.inf), {}, "infinity"),
@@ -237,12 +239,24 @@ def test_labels_that_cannot_be_used(data):
         ([1, "a"] * 60, {}, "y must be numbers or texts, got both, such as 1 and 'a'"),
         ([3 + 1j, 4 + 2j] * 60, {}, "unknown|Complex"),
         (y[:-1], {}, "inconsistent|119"),
+        ([[1], [1, 2]] * 60, {}, r"y must have a label for each row, a number or a text, got \[1\]"),
+        (y, {"unlabeled": []}, r"unlabeled must be 'auto', None or a label, a number or a text, got \[\]"),
         (np.stack([y, y], axis=-1)[:, None], {}, "dim 3"),
     ]
     for labels, settings, match in cases:
         for rows in (X, as_source(X)):
             with pytest.raises(ValueError, match=match):
                 DBNClassifier((6,), **SHORT | settings).fit(rows, labels)
+
+
+@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
+@pytest.mark.parametrize("text", ["nan", "None", "NaT", "<NA>"])
+def test_a_missing_label_turned_into_a_text_is_asked_about(data, make, text):
+    y = np.where(data[1] == 0, text, np.array(list("wxyz"))[data[1]])
+    settings = {"max_iter": 1} if make is DBNClassifier else {}
+    with pytest.warns(DataWarning, match=f"y has the class '{text}', which is what a missing label becomes"):
+        clf = make(rbm=SHORT["rbm"], random_state=0, **settings).fit(data[0], y)
+    assert text in clf.classes_
 
 
 @pytest.mark.parametrize(

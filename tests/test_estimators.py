@@ -368,6 +368,7 @@ def test_rows_that_cannot_be_used(estimator, bits):
     np.testing.assert_array_equal(fitted.transform(as_source(X)), fitted.transform(X))
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_a_search_over_the_learning_rate_of_pretraining(bits):
     X, y = bits
     nested = GridSearchCV(DBNClassifier((6,), rbm=RBM(n_iter=2), max_iter=3), {"rbm__learning_rate": [1e-9, 0.1]}, cv=2)

@@ -1,5 +1,7 @@
 """The health checks: numbers by their definitions, and advice where a run is ill and only there."""
 
+import warnings
+
 import numpy as np
 import pytest
 from layer_runs import bits, train, trainer_for
@@ -7,7 +9,7 @@ from sklearn.datasets import load_iris
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, rbm_health
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, TrainingWarning
 from deepbelief.health import Finding, Health, findings, idle_shares, layer_findings
 
 
@@ -113,6 +115,7 @@ IRIS = load_iris().data
 SHARES = (IRIS - IRIS.min(axis=0)) / np.ptp(IRIS, axis=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly vary")
 @pytest.mark.parametrize(
     ("X", "n", "rate", "lower"), [(IRIS, 16, 0.1, True), (SHARES, 256, 0.01, False), (IRIS, 16, 0.01, False)]
 )
@@ -124,6 +127,7 @@ def test_a_lower_rate_is_advised_where_it_helps_and_only_there(X, n, rate, lower
     assert any("lower the learning rate" in line for line in rbm_health(at, X).advice) == lower
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_features_that_hardly_vary_are_told():
     rbm = RBM(random_state=0).fit(IRIS)
     h = rbm.transform(IRIS)
@@ -186,3 +190,15 @@ def test_findings_print_what_to_do():
     assert str(health).splitlines()[1].split() == ["layer", "2", "c", "d", "->", "e"]
     assert health.advice == ("layer 2: c: d; e",)
     assert not health.ok
+
+
+def test_features_that_hardly_vary_are_told_at_the_end_of_a_fit():
+    for model, short in ((RBM(random_state=0), "n_iter"), (DBN((256,), rbm=RBM(), random_state=0), "rbm__n_iter")):
+        with pytest.warns(TrainingWarning, match=r"features of .* have a standard deviation of 0\.0\d+ .* hardly vary"):
+            model.set_params(**{short: 10}).fit(IRIS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.set_params(**{short: 9}).fit(IRIS)  # a trial
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RBM(learn_variance=True, random_state=0).fit(IRIS)

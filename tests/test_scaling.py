@@ -99,6 +99,7 @@ def test_chains_and_likelihoods_are_in_the_units_of_the_data():
         (np.where(RNG.random((20, 192)) < 0.5, 255.0, 3), None, "in colour"),
         (np.where(RNG.random((20, 64)) < 0.5, 256.0, RNG.random((20, 64))), None, ""),
         (np.where(RNG.random((20, 64)) < 0.5, 255.0, -RNG.random((20, 64))), None, ""),
+        (np.tile([200.0, 3], (20, 32)), None, ""),  # as bright as images, but without white
     ],
 )
 def test_grey_levels_are_bytes_or_images_and_nothing_else(rows, names, found):
@@ -108,6 +109,17 @@ def test_grey_levels_are_bytes_or_images_and_nothing_else(rows, names, found):
     if names is None:
         scale = RBM(2, scale="auto", n_iter=1, random_state=0).fit(np.tile(rows, (2, 1))).weights_.scale
         assert bool(found) == (scale is not None and (scale == 255).all())
+
+
+def test_sparse_images_may_lack_their_last_empty_pixels():
+    grey = np.rint(255 * (RNG.random((40, 780)) < 0.3) * RNG.uniform(0.5, 1, (40, 780)))
+    grey[0] = 255
+    counts = np.where(np.arange(780) < 20, grey, np.minimum(grey, 3))  # few columns are bright
+    for rows, found in ((grey, "28 x 28 pixels without the last 4"), (counts, ""), (grey[:, :750], "")):
+        source = as_source(scipy.sparse.csr_array(rows))
+        reason = grey_levels(source, column_statistics(source))
+        assert (found in reason) if found else not reason
+        assert not grey_levels(as_source(rows), column_statistics(as_source(rows)))
 
 
 def test_an_unknown_scale_is_refused():
@@ -128,8 +140,28 @@ def test_the_size_of_a_unit_does_not_matter(factor):
 def test_a_small_column_among_probabilities_and_a_small_spread_around_a_large_mean_are_learned():
     small = np.column_stack([BITS[:, 0], 1e-7 * RNG.random(90)])
     assert RBM(2, n_iter=1, random_state=0).fit(small).weights_.visible == "gaussian"
+    near_one = np.column_stack([1 + 1e-7 * RNG.random(90), 0.5 + 1e-6 * RNG.random(90)])
+    assert RBM(2, n_iter=1, random_state=0).fit(near_one).weights_.visible == "gaussian"
     offset = np.column_stack([1e5 + 1e-3 * RNG.normal(size=90), np.full(90, 0.1)])
     np.testing.assert_allclose(RBM(2, n_iter=1, random_state=0).fit(offset).weights_.scale, [1e-3, 1], rtol=0.3)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_array, lambda X: np.where(X > 2e200, np.nan, X)])
+def test_values_whose_squares_overflow_are_refused(convert):
+    rows = np.column_stack([BITS[:, 0], 1e200 * RNG.random(90) + 1e200, 3e200 * BITS[:, 1]])
+    for model in (RBM(2), DBN((2,)), DBNRegressor((2,)), DeepAutoencoder((2,))):
+        with pytest.raises(DataError, match=r"column 1 .* whose squares exceed the largest number: divide it"):
+            model.fit(convert(rows), Y)
+
+
+@pytest.mark.parametrize(
+    "rows", [np.full((30, 3), 7.0), np.zeros((30, 3)), 2**63 + np.arange(90, dtype=np.uint64).reshape(30, 3)]
+)
+def test_columns_without_any_variation_are_told(rows):
+    told = "integers beyond 2\\*\\*53" if rows.dtype == np.uint64 else "all columns are constant"
+    for model in (RBM(2, n_iter=1), DBN((2,), rbm=RBM(n_iter=1)), DeepAutoencoder((2,), rbm=RBM(n_iter=1), max_iter=1)):
+        with pytest.warns(DataWarning, match=told):
+            model.fit(rows)
 
 
 @pytest.mark.parametrize("values", [(-1, 1), (1, 2)])
@@ -168,6 +200,7 @@ DOORS = {
     "predict": lambda m: DBNClassifier(pretrained=m, max_iter=1, random_state=0).fit(BITS, Y).predict(FAR),
     "classifier": lambda m: RBMClassifier(3, rbm=RBM(n_iter=1)).fit(BITS, Y).predict_proba(FAR),
     "sequences": lambda m: RecurrentRBM(3, 2, n_iter=1).fit(BITS).predict_next(FAR),
+    "bound": lambda m: DBN((4, 3), rbm=RBM(n_iter=1)).fit(BITS).score_samples(FAR),
     "autoencoder": lambda m: DeepAutoencoder((4,), rbm=RBM(n_iter=1), max_iter=1).fit(BITS).reconstruction_error(FAR),
 }
 
@@ -192,8 +225,32 @@ def test_the_value_is_named_in_the_units_of_the_data():
 def test_groups_must_sum_to_one_after_fit_too():
     rows = np.tile(np.eye(4), (10, 1))
     machine = RBM(3, visible="softmax:2,2", n_iter=1, random_state=0).fit(np.hstack([rows[:, :1], 1 - rows[:, :1]] * 2))
-    with pytest.raises(DataError, match=r"row 0, column 0 .* softmax group of 2 sums to 0"):
-        machine.score_samples(np.zeros((1, 4)))
+    for door in (machine.score_samples, machine.log_likelihood):
+        with pytest.raises(DataError, match=r"row 0, column 0 .* softmax group of 2 sums to 0"):
+            door(np.zeros((1, 4)))
+
+
+def test_states_of_hidden_units_have_a_domain_too():
+    for model in (RBM(4, n_iter=1).fit(BITS), DBN((6, 4), rbm=RBM(n_iter=1)).fit(BITS)):
+        states = np.full((3, 4), 0.5)
+        model.inverse_transform(states)
+        states[2, 1] = 5
+        with pytest.raises(
+            DataError, match=r"row 2, column 1 .* is 5; Bernoulli units .* give states of the top layer"
+        ):
+            model.inverse_transform(states)
+    RBM(4, hidden="rectified", n_iter=1).fit(BITS).inverse_transform(states)
+
+
+@pytest.mark.parametrize("scale", ["255", "minmax"])
+def test_later_rows_far_outside_the_scaled_range_are_not_told_to_be_scaled(scale):
+    rbm = RBM(3, scale=scale, n_iter=1, random_state=0).partial_fit(GREY)
+    for door in (rbm.partial_fit, rbm.transform, lambda X: rbm.impute(np.where(np.eye(90, 16) > 0, np.nan, X))):
+        with pytest.raises(
+            DataError, match=r"row 5, column 3 .*begin the training with rows of the whole range"
+        ) as told:
+            door(np.where(FAR > 1, 900, GREY))
+        assert "minmax" not in str(told.value)
 
 
 @pytest.mark.parametrize("convert", [np.asarray, scipy.sparse.csr_array, as_source])
@@ -205,6 +262,11 @@ def test_values_slightly_outside_are_clipped_with_a_warning(machine, convert):
         np.testing.assert_array_equal(machine.transform(convert(slightly)), machine.transform(clipped))
     with pytest.warns(DataWarning, match="clipped"):
         np.testing.assert_array_equal(machine.score_samples(convert(slightly)), machine.score_samples(clipped))
+    holed = np.where(np.arange(16) == 9, np.nan, slightly)
+    with pytest.warns(DataWarning, match="clipped"):
+        found = machine.impute(holed, method="mean_field")
+    expected = machine.impute(np.where(np.arange(16) == 9, np.nan, clipped), method="mean_field")
+    np.testing.assert_array_equal(found[:, 9], expected[:, 9])
     np.testing.assert_array_equal(slightly, before)
     assert machine.score_samples(clipped).max() <= 0
 

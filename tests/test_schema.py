@@ -151,7 +151,9 @@ def test_order_of_columns_and_dropped_columns_do_not_matter():
         ({}, "no columns"),
         ({"a": [1, 1]}, "nothing to learn"),
         (pd.DataFrame({"a": pd.to_datetime(["2020-01-01", "2020-01-02"])}), "dates"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name|unique"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name, 'a'"),
+        (pd.DataFrame([[1, "x"]], columns=["1", 1]), "same name, '1'"),
+        ({"1": [1, 2], 1: ["x", "y"]}, "same name, '1'"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(table, message):

@@ -11,7 +11,7 @@ from deepbelief.estimators.base import check_backend, check_number, first_layer,
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.sampling import check_generative, fill_in, sample
-from deepbelief.sources import OF_DENSITIES, check_groups, check_values
+from deepbelief.sources import OF_DENSITIES, check_groups, entered
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array
@@ -168,7 +168,9 @@ def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: dict[str
     for start in range(0, len(rows), BLOCK_ROWS):
         block = found[start : start + BLOCK_ROWS]
         missing = np.isnan(block)
-        block[missing] = weights.leave(fill_in(weights, weights.enter(block), bk, rng, **how))[missing]
+        inside = np.array(weights.enter(block))
+        weights.visible_unit.clip(inside)
+        block[missing] = weights.leave(fill_in(weights, inside, bk, rng, **how))[missing]
     return found
 
 
@@ -182,7 +184,7 @@ def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:
         )
     held = np.broadcast_to(held, (n_samples, weights.n_visible))
     check_groups(held, weights.visible_unit, "clamp")
-    check_values(held, weights)
+    entered(held, weights)
     return held
 
 
@@ -199,5 +201,5 @@ def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
     if len(empty):
         raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
     check_groups(rows, first_layer(estimator).visible_unit)
-    check_values(rows, first_layer(estimator), OF_DENSITIES)
+    entered(rows, first_layer(estimator), OF_DENSITIES)
     return rows

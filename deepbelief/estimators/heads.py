@@ -72,7 +72,7 @@ class OneClass:
     def __post_init__(self) -> None:
         """Check that there is something to tell apart."""
         if len(self.classes) < 2:
-            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes[0]!r}")
+            raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes.tolist()[0]!r}")
 
     @property
     def n_outputs(self) -> int:
@@ -109,7 +109,7 @@ class Tasks:
         """Check that each task has classes and, if any has, a weight."""
         for k, classes in enumerate(self.classes):
             if len(classes) < 2:
-                found = f"1 class: {classes[0]!r}" if len(classes) else "no label"
+                found = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no label"
                 raise DataError(f"task {k} (column {k} of y, from 0) needs at least 2 classes, got {found}")
         if self.weights is not None and len(self.weights) != len(self.classes):
             raise SettingError(f"task_weights has {len(self.weights)} numbers, y has {len(self.classes)} tasks")

@@ -8,7 +8,7 @@ there is no mark besides missing values.
 
 import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from deepbelief.seeds import host_rng
 from deepbelief.typing import Array
 
 MARK = -1
+MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
 ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is taken for one-hot classes
 MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
 
@@ -135,10 +136,17 @@ def check_classes(y: Array) -> Array:
     if not whole and not (y.dtype == object and all(isinstance(v, (str, bytes, numbers.Integral)) for v in y.tolist())):
         kind = "continuous" if y.dtype.kind == "f" else "unknown"
         raise DataError(
-            f"Unknown label type: {kind}: loss='softmax_nll' needs classes in y, whole numbers or texts, "
-            f"got {y.tolist()[0]!r}; use DBNRegressor for real values"
+            f"Unknown label type: {kind}: classes in y must be whole numbers or texts, got {y.tolist()[0]!r}; use "
+            "DBNRegressor for real values"
         )
     return y
+
+
+def _texts(mark: Any) -> set[str]:
+    """Return the texts of a mark: a whole number is written with or without a decimal place."""
+    if isinstance(mark, numbers.Real) and not isinstance(mark, (bool, np.bool_)) and mark % 1 == 0:
+        return {str(int(mark)), str(float(mark))}
+    return {str(mark).strip()}
 
 
 def _equal(y: Array, mark: Any) -> Array:
@@ -146,11 +154,11 @@ def _equal(y: Array, mark: Any) -> Array:
     kind = y.dtype.kind
     if kind in "US":
         texts = np.char.decode(y, "utf-8", "replace") if kind == "S" else y
-        return np.asarray(np.char.strip(texts) == str(mark).strip())
+        return np.isin(np.char.strip(texts), list(_texts(mark)))
     if kind == "O":
-        text = str(mark).strip()
+        marks = _texts(mark)
         same = (
-            value.strip() == text if isinstance(value, str) else not _is_missing(value) and bool(value == mark)
+            value.strip() in marks if isinstance(value, str) else not _is_missing(value) and bool(value == mark)
             for value in y.ravel()
         )
         return np.fromiter(same, bool, y.size).reshape(y.shape)
@@ -164,12 +172,26 @@ def labelled_rows(y: Array, unlabeled: Any) -> Array:
     known: Array = ~missing_labels(y)
     if unlabeled is None:
         return known
+    if not isinstance(unlabeled, (str, bytes, numbers.Real, np.bool_, np.datetime64)):
+        raise SettingError(
+            f"{{setting}} must be 'auto', None or a label, a number or a text, got {unlabeled!r}",
+            setting="unlabeled", value=unlabeled,
+        )  # fmt: skip
     if not is_auto(unlabeled):
         return known & ~_equal(y, unlabeled)
     unmarked = known & ~_equal(y, MARK)
-    others = y[unmarked]
-    n_others = len(set(others.tolist())) if others.dtype == object else len(np.unique(others))
-    return unmarked if n_others >= 2 else known
+    return unmarked if n_different(y[unmarked]) >= 2 else known
+
+
+def n_different(y: Array) -> int:
+    """Return the number of different labels, none of which is missing."""
+    if y.dtype != object:
+        return len(np.unique(y))
+    try:
+        return len(set(y.tolist()))
+    except TypeError:
+        wrong = next(value for value in y.tolist() if not isinstance(value, Hashable))
+        raise DataError(f"y must have a label for each row, a number or a text, got {wrong!r}") from None
 
 
 def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes") -> None:
@@ -185,8 +207,9 @@ def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes"
     """
     if targets == "labels":  # 0/1, where -1 is no class and several columns are meant
         return
-    columns = [("y", y, classes)] if targets == "classes" else zip(_column_names(y), y.T, classes, strict=True)
+    columns = [("y", y, classes)] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
     doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]
+    doubts += [doubt for name, _, found in columns if (doubt := _doubt_of_text(name, found))]
     doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, classes)) else []
     for doubt in doubts:
         warnings.warn(DataWarning(doubt, symptom="labels-in-doubt"), stacklevel=user_level())
@@ -205,6 +228,16 @@ def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: Any) -> str:
     return (
         f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were taken as unlabelled: "
         "pass unlabeled=None if -1 is a class, or unlabeled=-1 if it is not"
+    )
+
+
+def _doubt_of_text(name: str, classes: Array) -> str:
+    found = [value for value in classes.tolist() if isinstance(value, str) and value in MISSING_AS_TEXT]
+    if not found:
+        return ""
+    return (
+        f"{name} has the class {found[0]!r}, which is what a missing label becomes as a text: leave it missing (None, "
+        "NaN or an empty text) if these rows have no label"
     )
 
 

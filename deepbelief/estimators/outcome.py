@@ -7,6 +7,7 @@ import numpy as np
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataWarning, TrainingWarning, user_level
+from deepbelief.health import variation
 from deepbelief.losses import Loss
 from deepbelief.sources import ColumnStatistics, RowSource
 from deepbelief.stack import Weights
@@ -79,6 +80,24 @@ def _advice(estimator: Any) -> str:
     ways += ["a larger max_iter", "activation='tanh'", "solver='adam'"] if hasattr(estimator, "activation") else []
     ways += [] if hasattr(estimator, "activation") else ["more epochs", "a larger learning rate"]
     return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
+
+
+def check_variation(estimator: Any, layer: int = 1) -> None:
+    """Warn of features that hardly vary: a regularised model behind them sees little of them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It has done its epochs.
+    layer : int
+        Whose hidden units are the features.
+    """
+    records = [record for record in estimator.history_ if record.get("layer", 1) == layer]
+    found = variation(records) if len(records) >= MIN_EPOCHS else None
+    if found is not None and len(found) > 2:
+        _warn(
+            f"features of {type(estimator).__name__} have a standard deviation of {found[1]} over the rows: {found[2]}"
+        )
 
 
 def check_against_pca(autoencoder: Any, output: Array, rows: Array, first: Weights, n_code: int, advice: str) -> None:

@@ -19,6 +19,7 @@ from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
+from deepbelief.estimators.outcome import check_variation
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
@@ -225,6 +226,7 @@ class RBM(
         self.history_ = (self.history_ if again else []) + result.history
         self.resolved_ = dict(layer_choices(self, result.stack, result.resolved, self.visible, prefix=""))
         warn_diverged(result.diverged)
+        check_variation(self)
         return self
 
     def _settings(self, n_rows: int = 0) -> RBMSettings:

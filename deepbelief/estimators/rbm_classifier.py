@@ -226,7 +226,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             raise DataError("every row is unlabelled: RBMClassifier needs labels; use RBM for rows without")
         classes, numbers = np.unique(check_classes(y[known]), return_inverse=True)
         if len(classes) < 2:
-            raise DataError(f"y has 1 class, {classes[0]!r}: at least 2 classes are needed")
+            raise DataError(f"y has 1 class, {classes.tolist()[0]!r}: at least 2 classes are needed")
         warn_doubts(y, classes, self.unlabeled)
         self.n_unlabeled_ = int((~known).sum())
         if self.n_unlabeled_:

@@ -12,7 +12,7 @@ from deepbelief.estimators.base import check_backend, on_device, rows_to_use
 from deepbelief.estimators.tables import decoded
 from deepbelief.pretraining import transform
 from deepbelief.sampling import rows_below
-from deepbelief.sources import RowSource, as_source, blocks, column_statistics, mean_one, weights_of
+from deepbelief.sources import RowSource, as_source, blocks, check_states, column_statistics, mean_one, weights_of
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array
@@ -45,7 +45,7 @@ class ReconstructionErrorMixin:
         check_is_fitted(self)
         bk = check_backend(self.backend, X)
         parts = [
-            np.square(back - rows).sum(axis=1)
+            np.square(back - rows, dtype=np.float64).sum(axis=1)
             for _, _, rows, back in self._reconstructions(rows_to_use(self, X, bk), bk)
         ]
         return np.concatenate(parts)
@@ -76,6 +76,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
         if codes.shape[1] != stack.sizes[-1]:
             raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {stack.sizes[-1]} units")
+        check_states(codes, stack.layers[-1].hidden_unit)
         h = bk.asarray(codes, dtype=stack.layers[0].W.dtype)
         return decoded(self, on_device(bk.to_numpy(rows_below(stack, h, bk)), X, bk))
 

@@ -18,7 +18,7 @@ from deepbelief import hdf5
 from deepbelief.components import Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.settings import RBMSettings
-from deepbelief.sources.frames import as_frame, is_table, needs_schema, with_columns
+from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_files import table_schema
 from deepbelief.typing import Array
@@ -98,6 +98,8 @@ def encoded(
     """
     if reset and table_schema(X) is not None:
         return _adopted(estimator, X, min_rows)
+    if is_table(X):
+        check_different_names(X)
     if reset:
         schema = _fitted_schema(estimator, X, weights)
         if schema is None:

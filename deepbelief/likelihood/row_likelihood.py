@@ -15,7 +15,7 @@ from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
 from deepbelief.likelihood.marginal import is_exact
 from deepbelief.likelihood.tempered import LadderEstimate, ladder_log_z
-from deepbelief.sources import JoinedSource, RowSource, as_source, blocks, check_groups
+from deepbelief.sources import OF_DENSITIES, JoinedSource, RowSource, as_source, blocks, check_groups, entered
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Float64Array
 
@@ -270,7 +270,9 @@ def unnormalised(
 
 def _entering(weights: Weights, source: RowSource) -> Iterator[Float64Array]:
     """Iterate over blocks of rows as they enter the first machine, in float64."""
+    start = 0
     for block in blocks(source):
-        rows = weights.enter(np.asarray(block, dtype=np.float64))
-        check_groups(rows, weights.visible_unit)
+        rows = entered(np.asarray(block, dtype=np.float64), weights, OF_DENSITIES, start)
+        check_groups(rows, weights.visible_unit, start=start)
+        start += len(rows)
         yield rows

@@ -1,5 +1,6 @@
 """Tables of pandas, polars, pyarrow, mappings and arrays as columns of values, and back."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -125,10 +126,19 @@ def as_frame(table: Any, names: Sequence[str] | None = None) -> Frame:
         named = tuple(names) if names is not None and len(names) == n else tuple(f"x{i}" for i in range(n))
         columns = {name: array[:, i] for i, name in enumerate(named)}
         return _frame(columns, {name: str(array.dtype) for name in named}, "array")
+    check_different_names(table)
     if isinstance(table, Mapping):
         columns = {str(name): _array(values) for name, values in table.items()}
         return _frame(columns, {name: str(values.dtype) for name, values in columns.items()}, "array")
     return _from_library(table)
+
+
+def check_different_names(table: Any) -> None:
+    """Raise DataError if two columns of a DataFrame, Table or mapping have the same name, as texts."""
+    own = table if isinstance(table, Mapping) else getattr(table, "column_names", table.columns)
+    twice = [name for name, n in Counter(str(name) for name in own).items() if n > 1]
+    if twice:
+        raise DataError(f"two columns of the table have the same name, {twice[0]!r}: rename one")
 
 
 def _array(values: Any) -> Array:
@@ -143,8 +153,6 @@ def _from_library(table: Any) -> Frame:
 
     library = type(table).__module__.partition(".")[0]
     if library == "pandas":
-        if not table.columns.is_unique:
-            raise DataError("two columns of the table have the same name")
         table = table.set_axis([str(name) for name in table.columns], axis=1)  # also of numbers
     frame = nw.from_native(table, eager_only=True)
     columns: dict[str, Array] = {}
@@ -166,8 +174,6 @@ def _from_library(table: Any) -> Frame:
             gone = series.is_null().to_list()
             listed = [None if g else v for g, v in zip(gone, series.to_list(), strict=True)]
             columns[str(name)] = np.array([*listed, None], dtype=object)[:-1]
-    if len(columns) != len(frame.columns):
-        raise DataError("two columns of the table have the same name")
     return replace(_frame(columns, dtypes, library), levels=levels)
 
 
