@@ -145,7 +145,7 @@ def check_classes(y: Array) -> Array:
 def _texts(mark: Any) -> set[str]:
     """Return the texts of a mark: a whole number is written with or without a decimal place."""
     if isinstance(mark, numbers.Real) and not isinstance(mark, (bool, np.bool_)) and mark % 1 == 0:
-        return {str(int(mark)), str(float(mark))}
+        return {str(int(mark)), str(float(mark))}  # type: ignore[call-overload]
     return {str(mark).strip()}
 
 

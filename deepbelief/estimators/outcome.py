@@ -96,7 +96,8 @@ def check_variation(estimator: Any, layer: int = 1) -> None:
     found = variation(records) if len(records) >= MIN_EPOCHS else None
     if found is not None and len(found) > 2:
         _warn(
-            f"features of {type(estimator).__name__} have a standard deviation of {found[1]} over the rows: {found[2]}"
+            f"features of {type(estimator).__name__} have a standard deviation of {found[1]} over the rows: {found[2]}",
+            symptom="flat-features",
         )
 
 

@@ -272,7 +272,7 @@ def _entering(weights: Weights, source: RowSource) -> Iterator[Float64Array]:
     """Iterate over blocks of rows as they enter the first machine, in float64."""
     start = 0
     for block in blocks(source):
-        rows = entered(np.asarray(block, dtype=np.float64), weights, OF_DENSITIES, start)
+        rows: Float64Array = entered(np.asarray(block, np.float64), weights, OF_DENSITIES, start)  # type: ignore[assignment]
         check_groups(rows, weights.visible_unit, start=start)
         start += len(rows)
         yield rows
