@@ -99,7 +99,7 @@ def test_chains_and_likelihoods_are_in_the_units_of_the_data():
         (np.where(RNG.random((20, 192)) < 0.5, 255.0, 3), None, "in colour"),
         (np.where(RNG.random((20, 64)) < 0.5, 256.0, RNG.random((20, 64))), None, ""),
         (np.where(RNG.random((20, 64)) < 0.5, 255.0, -RNG.random((20, 64))), None, ""),
-        (np.tile([200.0, 3], (20, 32)), None, ""),  # as bright as images, but without white
+        (np.tile([[200.0], [3], [90]], (7, 64)), None, ""),  # as bright as images, but without white
     ],
 )
 def test_grey_levels_are_bytes_or_images_and_nothing_else(rows, names, found):
