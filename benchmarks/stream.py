@@ -28,8 +28,9 @@ import deepbelief.streaming
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.backends import get_backend
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.row_windows import memory_bytes
 from deepbelief.sources import ArraySource, as_source
-from deepbelief.streaming import Rows, memory_bytes
+from deepbelief.streaming import Rows
 from deepbelief.training import Reporter, Run
 from deepbelief.units import get_unit
 

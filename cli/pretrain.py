@@ -139,7 +139,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     """Return the unfitted estimator with the settings that were given, for rows of this shape."""
     from deepbelief import DBN, RBM, suggest_layer_sizes
     from deepbelief.errors import SettingError
-    from deepbelief.estimators.autoencoder import code_templates
+    from deepbelief.estimators.pretraining_options import code_templates
 
     given = {name: value for name, value in options.items() if value is not None}
     outer = {name: given[name] for name in (*PRETRAINING, "backend", "memory_limit") if name in given}

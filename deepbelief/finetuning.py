@@ -13,10 +13,10 @@ from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import Choices, Resolved, resolution_lines, rows_in_minibatch, tuning_epochs, tuning_rate
+from deepbelief.row_windows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, factor_at, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
 from deepbelief.stack import State
-from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import BLOCK_ROWS, Record, Rows, Run, run_epochs, split_rows
 from deepbelief.typing import Array, DeviceArray
 

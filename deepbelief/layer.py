@@ -9,10 +9,10 @@ from deepbelief.errors import DivergenceError
 from deepbelief.fields import Fields
 from deepbelief.learner import LayerState, Learner, host_state
 from deepbelief.monitor import Monitor
+from deepbelief.row_windows import Index, WindowedOrder
 from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state
-from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import Record, Rows, Run, run_epochs
 from deepbelief.typing import Array
 from deepbelief.units import named_unit

@@ -13,10 +13,11 @@ from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.errors import SettingError
 from deepbelief.fields import Fields, restoring
+from deepbelief.row_windows import Index, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
-from deepbelief.streaming import BLOCK_ROWS, Index, Rows, WindowedOrder, Windows
+from deepbelief.streaming import BLOCK_ROWS, Rows
 
 Record = dict[str, Any]
 

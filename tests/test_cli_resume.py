@@ -284,7 +284,7 @@ def test_a_file_that_does_not_fit_into_memory(folder, stop, monkeypatch):
     with h5py.File("rows.h5", "w") as file:
         file["X"] = rows
     monkeypatch.setattr("deepbelief.sources.h5.IN_MEMORY", 0)
-    monkeypatch.setattr("deepbelief.streaming.LEAST_MEMORY", 1)
+    monkeypatch.setattr("deepbelief.row_windows.LEAST_MEMORY", 1)
     words = ("rows.h5", "--layers", "8,6", "--epochs", "2", "--seed", "1", "--memory-limit", "8kB")
     good("pretrain", *words, "--out", "whole.h5", "--quiet")
     stop(40)

@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 from deepbelief import DBN, RBM, DBNRegressor
 from deepbelief.errors import DataError, DivergenceError
 from deepbelief.estimators import tuning
-from deepbelief.estimators.heads import value_head
+from deepbelief.estimators.targets import value_head
 from deepbelief.finetuning import FineTuner, FineTuneSettings
 from deepbelief.losses import SquaredError
 from deepbelief.network import Network

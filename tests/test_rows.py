@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from tables import case_by_case
 from test_checkpoints import StopAfter, Stopped, assert_same, stop_everywhere
 
-from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, streaming
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, row_windows
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
+from deepbelief.row_windows import Windows, memory_bytes, windows_for
 from deepbelief.sources import ArraySource, HDF5Source, SpilledSource, as_source
-from deepbelief.streaming import Rows, Windows, memory_bytes, windows_for
+from deepbelief.streaming import Rows
 
 QUICK = {"n_iter": 2, "batch_size": 20}
 
 
 @pytest.fixture(autouse=True)
 def little_memory_is_allowed(monkeypatch):
-    monkeypatch.setattr(streaming, "LEAST_MEMORY", 1)
+    monkeypatch.setattr(row_windows, "LEAST_MEMORY", 1)
 
 
 def table(n=200, width=12, seed=0):
@@ -140,7 +141,7 @@ def test_what_goes_wrong_while_reading_ahead_is_told(stored):
 @pytest.fixture
 def few_at_a_time(monkeypatch):
     """Hidden layers do not fit either."""
-    monkeypatch.setattr(streaming, "BLOCKS", 4)
+    monkeypatch.setattr(row_windows, "BLOCKS", 4)
 
 
 def make(**settings):
@@ -270,7 +271,7 @@ def test_a_map_lets_go_of_what_was_read(tmp_path):
 
 @case_by_case("limit", ["much", "1 KiB", 5, -1, True, "3 parsecs", 1.5])
 def test_limits_that_are_none(limit, monkeypatch):
-    monkeypatch.setattr(streaming, "LEAST_MEMORY", 2**20)
+    monkeypatch.setattr(row_windows, "LEAST_MEMORY", 2**20)
     with pytest.raises(SettingError, match="memory_limit must be bytes, or '512 MiB'"):
         RBM(2, memory_limit=limit).fit(table())
     assert memory_bytes("1.5GB") == 1_500_000_000

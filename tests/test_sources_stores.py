@@ -11,7 +11,7 @@ import pytest
 
 import deepbelief.sources.parquet as parquet_module
 import deepbelief.sources.zarr as zarr_module
-from deepbelief import DBN, RBM, DBNClassifier, streaming
+from deepbelief import DBN, RBM, DBNClassifier, row_windows
 from deepbelief.backends import get_backend
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, MissingExtraError
@@ -51,7 +51,7 @@ def kind(request, tmp_path):
 def nothing_fits(monkeypatch):
     monkeypatch.setattr(zarr_module, "IN_MEMORY", 0)
     monkeypatch.setattr(parquet_module, "IN_MEMORY", 0)
-    monkeypatch.setattr(streaming, "LEAST_MEMORY", 1)
+    monkeypatch.setattr(row_windows, "LEAST_MEMORY", 1)
 
 
 def refused(spec, **options):

@@ -9,8 +9,9 @@ from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.activations import get_activation
 from deepbelief.errors import DataError, DataWarning, SettingError
 from deepbelief.estimators import tuning
-from deepbelief.estimators.heads import Labels, class_head
+from deepbelief.estimators.heads import Labels
 from deepbelief.estimators.labels import row_weights
+from deepbelief.estimators.targets import class_head
 from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
 from deepbelief.losses import SoftmaxNLL, TaskSoftmaxNLL, get_loss
 from deepbelief.network import Layer, Network

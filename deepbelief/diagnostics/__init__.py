@@ -3,7 +3,8 @@
 from deepbelief.diagnostics.differences import GradientCheck, ParameterCheck
 from deepbelief.diagnostics.gradient_checking import gradient_check
 from deepbelief.diagnostics.overfit import OverfitCheck, overfit_check
-from deepbelief.diagnostics.rate_sweep import LearningRateSweep, SweepRow, learning_rate_sweep
+from deepbelief.diagnostics.rate_sweep import learning_rate_sweep
+from deepbelief.diagnostics.sweep_result import LearningRateSweep, SweepRow
 
 __all__ = [
     "GradientCheck",

@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
-from deepbelief.estimators.dbn import layer_sizes, templates_of
+from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import Problem
 from deepbelief.finetuning import FineTuner, Labelled

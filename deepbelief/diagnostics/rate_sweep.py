@@ -5,7 +5,7 @@ import math
 import numbers
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import joblib
@@ -16,8 +16,9 @@ from sklearn.utils.validation import _num_samples
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from deepbelief.diagnostics.gradient_checking import check_model, private_copy
+from deepbelief.diagnostics.sweep_result import LearningRateSweep, SweepRow
 from deepbelief.diagnostics.trials import Plan, Trial, finetuning_plan, pretraining_plan
-from deepbelief.errors import DataError, SettingError, spelled
+from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -31,79 +32,6 @@ HOPELESS = 0.1  # share of the leading rate's gain in the trial that these are b
 STARTED = 0.001  # share of the score or loss at the start that the leading rate must have gained by then
 GOOD = 0.9  # share of the best rate's gain, at the end, from which a rate is good
 MOVED = 0.01  # share of the score or loss at the start that even the best rate must gain
-
-
-@dataclass(frozen=True)
-class SweepRow:
-    """One learning rate of a sweep.
-
-    Attributes
-    ----------
-    rate : float
-    verdict : {"good", "too slow", "too high", "diverged"}
-        While the sweep runs also ``"waiting"`` or ``"running"``.
-    score : float
-        Of the held-out rows, larger is better; not a number where there was no good epoch. While a machine's run goes
-        on it is the last one that was computed.
-    epochs : int
-        Epochs done.
-    n_epochs : int
-        Epochs of a whole run.
-    seconds : float
-    stopped : bool
-        Whether it was stopped after the trial, as hopeless.
-    """
-
-    rate: float
-    verdict: str
-    score: float
-    epochs: int
-    n_epochs: int
-    seconds: float
-    stopped: bool = False
-
-
-@dataclass(frozen=True, repr=False)
-class LearningRateSweep:
-    """What `learning_rate_sweep` found; it prints as a table.
-
-    Attributes
-    ----------
-    best_rate : float or None
-        None where no rate is good.
-    rows : tuple of SweepRow
-        From the largest rate to the smallest.
-    setting : str
-        What the rate is called: ``"learning_rate"`` or, of fine-tuning, ``"learning_rate_init"``.
-    metric : str
-        What the scores are.
-    template : str
-        What to do next, with ``{NAME}`` for the names of settings.
-    """
-
-    best_rate: float | None
-    rows: tuple[SweepRow, ...]
-    setting: str
-    metric: str
-    template: str
-
-    @property
-    def advice(self) -> str:
-        """What to do next."""
-        return self.advice_for(str)
-
-    def advice_for(self, name_of: Callable[[str], str]) -> str:
-        """Return what to do next, with settings under the names that `name_of` gives them."""
-        return spelled(self.template, (self.setting, "refine"), name_of)
-
-    def __repr__(self) -> str:
-        """Return the table and the advice."""
-        lines = [f"{'rate':>10}  {'verdict':<10}{'score':>12}{'epochs':>10}{'seconds':>9}"]
-        for row in self.rows:
-            mark = "  <- best" if row.rate == self.best_rate else "  stopped early" if row.stopped else ""
-            epochs = f"{row.epochs}/{row.n_epochs}"
-            lines.append(f"{row.rate:>10.4g}  {row.verdict:<10}{row.score:>12.5g}{epochs:>10}{row.seconds:>9.1f}{mark}")
-        return "\n".join([*lines, f"score: {self.metric}, larger is better", self.advice])
 
 
 def learning_rate_sweep(

@@ -11,7 +11,7 @@ import numpy as np
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
-from deepbelief.estimators.dbn import check_pretraining, layer_sizes, of_kind, templates_of
+from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, of_kind, templates_of
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning

@@ -12,18 +12,26 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
-from deepbelief.estimators.dbn import DBN, kind_of_pretraining, layer_sizes, real_values, templates_of
+from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Reconstruction
 from deepbelief.estimators.outcome import check_against_pca, check_outcome, sample_rows
+from deepbelief.estimators.pretraining_options import (
+    check_code,
+    code_templates,
+    kind_of_pretraining,
+    layer_sizes,
+    real_values,
+)
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import mean_of, present_rows
 from deepbelief.estimators.tables import decoded
+from deepbelief.estimators.targets import reconstruction_loss
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
@@ -45,20 +53,7 @@ from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.typing import Array
-from deepbelief.units import CODES, Unit, get_unit
-
-
-def check_code(code: str) -> None:
-    """Refuse what is no kind of code."""
-    if not isinstance(code, str) or code not in CODES:
-        raise SettingError(unknown("code", code, CODES))
-
-
-def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) -> list[RBM]:
-    """Return the settings of each layer's pretraining, with the units of the code on top."""
-    check_code(code)
-    *below, top = templates_of(rbm, n_layers)
-    return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
+from deepbelief.units import get_unit
 
 
 @documented(FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION)
@@ -302,27 +297,13 @@ class DeepAutoencoder(
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
         templates = code_templates(self.rbm, n_layers, self.code)
         self._check_tied(any(get_unit(template.hidden).scaled_above for template in templates[:-1]))
-        self._loss_for(visible_type(self, templates[0], source))
+        reconstruction_loss(self.loss, visible_type(self, templates[0], source))
         return templates
 
     def _begin_head(self) -> None:
         """Set the head, with the loss and the outputs that the stack's data ask for."""
         first = self.pretrained_stack_.layers[0]
-        self._head = Reconstruction(first, self._loss_for(first.visible_unit))
-
-    def _loss_for(self, visible: Unit) -> Loss:
-        if not isinstance(self.loss, str):
-            return self.loss
-        usual = visible.reconstruction_loss or ("cross_entropy" if visible.unit_interval else "")
-        if not usual:
-            raise SettingError(f"autoencoders need Bernoulli, Gaussian or softmax visible units, got {visible.spec}")
-        name = usual if self.loss == "auto" else self.loss
-        if name == "squared_error":
-            return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
-        loss = get_loss(name)
-        if loss.targets == "labels" and not visible.unit_interval:
-            raise SettingError(f"loss={name!r} is for data in [0, 1]: use loss='squared_error' for real values")
-        return loss
+        self._head = Reconstruction(first, reconstruction_loss(self.loss, first.visible_unit))
 
     def _check_tied(self, any_scaled: bool) -> None:
         if self.tied and any_scaled:

@@ -16,11 +16,12 @@ from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.heads import ClassHead, check_task_weights, class_head, class_loss, same_classes
+from deepbelief.estimators.heads import ClassHead
 from deepbelief.estimators.labels import row_weights, warn_doubts
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.stored_heads import stored_head
 from deepbelief.estimators.supervised import SupervisedEstimator
+from deepbelief.estimators.targets import check_task_weights, class_head, class_loss, same_classes
 from deepbelief.finetuning import FineTuneSettings, Labelled
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
 from deepbelief.losses import Loss

@@ -21,7 +21,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
 from deepbelief.estimators.outcome import check_variation
 from deepbelief.estimators.parameters import WeightsMixin
-from deepbelief.estimators.rbm_state import machine_state, restore_machine
+from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
@@ -34,13 +34,12 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, Pretrained, transform
+from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, column_statistics, entering, has_missing
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, entering, has_missing
 from deepbelief.stack import Stack, Weights
-from deepbelief.streaming import memory_bytes
 from deepbelief.training import Reporter, Rows, Run, get_reporter
-from deepbelief.typing import Array
 from deepbelief.units import Unit, named_unit
 
 
@@ -290,7 +289,7 @@ class RBM(
                 seed=self._seed, layer=0, sparsity_target=self.sparsity_target,
             )  # fmt: skip
             self.history_ = []
-            self._unscaled = None if mean is None else _constant(source)
+            self._unscaled = None if mean is None else constant_columns(source)
         beyond = OF_NETWORKS if settings.scale == "minmax" else OF_DENSITIES
         rows = first.drawn if first.entered else checked(source, self.weights_, beyond)
         self._train_once(rows, replace(settings, binarize=None, averaging=0.0, missing=first.missing), bk)
@@ -301,7 +300,7 @@ class RBM(
         waiting = getattr(self, "_unscaled", None)
         if waiting is None or not waiting.any():
             return
-        found = waiting & ~_constant(source)
+        found = waiting & ~constant_columns(source)
         if found.any():
             before, dtype = self.weights_, self.weights_.W.dtype
             missing = has_missing(source)
@@ -396,10 +395,6 @@ class RBM(
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _constant(source: RowSource) -> Array:
-    return column_statistics(source, missing=has_missing(source)).constant(source.dtype)
 
 
 __all__ = ["RBM"]

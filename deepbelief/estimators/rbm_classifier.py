@@ -21,21 +21,21 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.labels import check_classes, class_weights, labelled_rows, repeated, share_right, warn_doubts
+from deepbelief.estimators.labels import class_weights, repeated, share_right
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
-from deepbelief.estimators.sample_weights import class_shares, present_rows, weighted
+from deepbelief.estimators.row_labels import beside, known_classes, labelled_weights, log_joint
+from deepbelief.estimators.sample_weights import class_shares, present_rows
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
-from deepbelief.layer import LayerState, RBMSettings, choose_visible, initial_weights
+from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.likelihood import LogLikelihood
 from deepbelief.likelihood.row_likelihood import labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
-from deepbelief.machine import Machine
 from deepbelief.pretraining import pretrain
 from deepbelief.sampling import filled_source, sample
 from deepbelief.seeds import run_seed
@@ -45,19 +45,16 @@ from deepbelief.sources import (
     OF_NETWORKS,
     ColumnsSource,
     FiniteSource,
-    JoinedSource,
     RowSource,
     SubsetSource,
     as_source,
-    blocks,
-    entering_as,
     has_missing,
     weights_of,
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import BLOCK_ROWS, Reporter, Rows, Run, get_reporter, split_rows
+from deepbelief.training import Reporter, Run, get_reporter, split_rows
 from deepbelief.typing import Array
-from deepbelief.units import Labelled, get_unit, named_unit
+from deepbelief.units import get_unit
 
 
 @documented(EXECUTION)
@@ -182,7 +179,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         settings = self._settings(source.shape[0])
         source, numbers, classes = self._labelled(source, y, reporter)
         seed = run_seed(self.random_state)
-        joined = _beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
+        joined = beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
         held_out = None
         if self._template.validation_fraction:
             joined, held_out, kept, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
@@ -192,7 +189,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             joined, numbers = SubsetSource(joined, index), numbers[index]
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         shares = class_shares(numbers, len(classes), weights_of(joined))
-        weights = self._initial(source, shares, settings, seed)
+        weights = labelled_weights(source, int(self.n_components), shares, settings, seed)
         result = pretrain(
             joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
             start=Stack((weights,)),
@@ -219,15 +216,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
 
     def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:
         """Return the rows with a label, their class numbers and the classes."""
-        if y.ndim != 1:
-            raise DataError(f"y must be one column of classes, got shape {y.shape}")
-        known = labelled_rows(y, self.unlabeled)
-        if not known.any():
-            raise DataError("every row is unlabelled: RBMClassifier needs labels; use RBM for rows without")
-        classes, numbers = np.unique(check_classes(y[known]), return_inverse=True)
-        if len(classes) < 2:
-            raise DataError(f"y has 1 class, {classes.tolist()[0]!r}: at least 2 classes are needed")
-        warn_doubts(y, classes, self.unlabeled)
+        known, numbers, classes = known_classes(y, self.unlabeled)
         self.n_unlabeled_ = int((~known).sum())
         if self.n_unlabeled_:
             reporter.note(f"{self.n_unlabeled_} of {len(y)} rows are unlabelled: they are left out")
@@ -248,27 +237,11 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
-    def _initial(self, source: RowSource, shares: Array, settings: RBMSettings, seed: int) -> Weights:
-        """Return weights to start from, for rows with their labels beside them."""
-        n_classes = len(shares)
-        visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
-        unit, mean, scale, visible_mean = choose_visible(
-            visible, source, scale=settings.scale, missing=has_missing(source)
-        )
-        means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
-        if mean is not None:
-            mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
-            scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
-        return initial_weights(
-            int(self.n_components), Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
-            seed=seed, layer=0, sparsity_target=settings.sparsity_target,
-        )  # fmt: skip
-
     def _rows(self, X: Any, bk: Backend) -> RowSource:
         """Return rows of the data's units; missing values are filled in by the mean field of data and labels."""
         source = check_rows(self, X, bk, reset=False)
         if has_missing(source):
-            unlabelled = _beside(source, np.full((source.shape[0], len(self.classes_)), np.nan, np.float32))
+            unlabelled = beside(source, np.full((source.shape[0], len(self.classes_)), np.nan, np.float32))
             return ColumnsSource(filled_source(unlabelled, self.weights_, bk), range(self._n_data))
         return FiniteSource(source) if is_source(X) else source
 
@@ -276,20 +249,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        source = self._rows(X, bk)
-        machine, n = Machine(self.weights_, bk), self._n_data
-        data: Any = machine.visible.data  # type: ignore[attr-defined]
-        mean, scale = (None if each is None else each[:n] for each in (self.weights_.mean, self.weights_.scale))
-        source = entering_as(source, data, mean, scale, beyond)
-        found = np.empty((source.shape[0], len(self.classes_)))
-        for start, stop, v in Rows(source, bk, machine.dtype).blocks(BLOCK_ROWS):
-            x = bk.xp.matmul(v, machine.W[:n])
-            x += machine.hbias
-            own = -data.energy(bk, v, machine.vbias[:n])
-            for k in range(len(self.classes_)):
-                log_p = machine.hidden.log_partition(bk, x + machine.W[n + k]) + machine.vbias[n + k] + own
-                found[start:stop, k] = bk.to_numpy(log_p)
-        return found, bk
+        return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return log p(y | v), exactly.
@@ -437,11 +397,3 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         return tags
-
-
-def _beside(source: RowSource, labels: Array) -> RowSource:
-    """Return rows with labels beside them; those with missing values in memory, where they are looked for."""
-    joined = JoinedSource(source, as_source(labels))
-    if not has_missing(source):
-        return joined
-    return weighted(as_source(np.concatenate(list(blocks(joined)))), weights_of(source))

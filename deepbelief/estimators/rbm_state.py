@@ -10,6 +10,7 @@ from deepbelief.backends import get_backend
 from deepbelief.errors import FileFormatError
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
+from deepbelief.sources import RowSource, column_statistics, has_missing
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
 from deepbelief.typing import Array
@@ -134,3 +135,8 @@ def _agrees(array: Array, shape: Shape, dtype: Any) -> bool:
     """Return whether an array has this dtype and shape; None stands for any number but 0."""
     same = array.dtype == dtype and array.ndim == len(shape)
     return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))
+
+
+def constant_columns(source: RowSource) -> Array:
+    """Return a mask of the columns that have one value."""
+    return column_statistics(source, missing=has_missing(source)).constant(source.dtype)

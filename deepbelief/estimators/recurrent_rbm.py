@@ -1,7 +1,7 @@
 """The recurrent restricted Boltzmann machine as a scikit-learn estimator of sequences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.resolution import visible_choice
 from deepbelief.estimators.run_fingerprint import describe_run
+from deepbelief.estimators.sequence_phases import SequenceRun, has_frame_likelihood
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD, GradientEstimator
 from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings
@@ -36,20 +37,18 @@ from deepbelief.recurrent import (
     NextFrame,
     RecurrentSettings,
     RecurrentState,
-    RecurrentTrainer,
     RecurrentWeights,
     get_cell,
     initial_recurrent,
     recurrent_from_state,
-    recurrent_state,
 )
 from deepbelief.recurrent.cells import Cell
 from deepbelief.recurrent.held_out_sequences import Judge, Sequences
 from deepbelief.recurrent.model import NAMES
 from deepbelief.schedules import Schedule
-from deepbelief.sources import RowSource, checked, column_statistics
-from deepbelief.stack import Stack, State, Weights
-from deepbelief.training import Record, Reporter, Rows, Run, get_reporter
+from deepbelief.sources import RowSource
+from deepbelief.stack import Stack, Weights
+from deepbelief.training import Record, Reporter, Run, get_reporter
 from deepbelief.typing import Array
 from deepbelief.units import Unit, get_unit, named_unit
 
@@ -241,7 +240,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
 
     def _recipe(
         self, source: RowSource, lengths: Array, run: Run, settings: RecurrentSettings, *, once: bool
-    ) -> tuple["_Sequences", RecurrentSettings]:
+    ) -> tuple["SequenceRun", RecurrentSettings]:
         """Return the sequences to train on and what resolves the settings that depend on all of them."""
         choices, n_frames = Choices(), int(lengths.sum())
         batch_size = int(rows_in_minibatch(n_frames).value)
@@ -249,7 +248,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         stopped = not once and self.early_stopping
         if not once and is_auto(self.early_stopping):
             rule = stopping_of_sequences(
-                len(lengths), n_frames, likelihood=_has_likelihood(source), epochs_given=not is_auto(self.n_iter)
+                len(lengths), n_frames, likelihood=has_frame_likelihood(source), epochs_given=not is_auto(self.n_iter)
             )
             stopped = choices.take("early_stopping", self.early_stopping, rule)
         if stopped and len(lengths) < 2:
@@ -261,7 +260,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             parts, held_out = parts.split(float(self.validation_fraction), run.seed)
             judge = Judge(held_out, run)
         settings = replace(settings, stopped=bool(stopped))
-        return _Sequences(parts.source, parts.lengths, run, int(frames), judge, choices), settings
+        return SequenceRun(parts.source, parts.lengths, run, int(frames), judge, choices), settings
 
     def _check_sizes(self) -> None:
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
@@ -271,7 +270,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
                 "cannot change: set warm_start=False, or clone the estimator"
             )
 
-    def _start(self, run: "_Sequences", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
+    def _start(self, run: "SequenceRun", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
         """Return the first weights, after the pretraining that is asked for, and the history of that."""
         if (found := run.run.checkpointer.found("recurrent")) is not None:
             return self._taken_up(found, run.source)
@@ -295,7 +294,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             raise FileFormatError(f"{found.context.where}.machine must have sizes and cell {ours}, got {there}")
         return machine, found.context.records("history")
 
-    def _frame(self, run: "_Sequences") -> tuple[Weights, list[Record]]:
+    def _frame(self, run: "SequenceRun") -> tuple[Weights, list[Record]]:
         """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
         if run.pretrain_frames:
             rbm = RBMSettings(
@@ -368,56 +367,6 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-@dataclass(frozen=True, eq=False)
-class _Sequences:
-    """What stays the same from phase to phase of a fit."""
-
-    source: RowSource
-    lengths: Array
-    run: Run
-    pretrain_frames: int
-    judge: Judge | None
-    choices: Choices  # automatic settings so far
-
-    def train(
-        self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
-        history: list[Record], *, shuffle: bool = True, judged: bool = False,
-    ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
-        """Train a machine in a phase of this name, which is added to the history.
-
-        Returns the machine, and what its next update reads beside it.
-        """
-        settings = settings.resolve(self.lengths)
-        for line in resolution_lines({n: c for n, c in settings.resolved.items() if self.choices.get(n) != c}):
-            self.run.reporter.note(line)
-        self.choices.update(settings.resolved)
-        first, last = state.epochs, state.epochs + int(settings.n_iter)
-        judge = self.judge if judged else None
-        trainer = RecurrentTrainer(machine, settings, self.lengths, self.run, horizon=last, state=state, judge=judge)
-        rows = Rows(checked(self.source, machine.frame), self.run.bk, trainer.model.dtype)
-        self.run.checkpointer.enter(phase, partial(_context, machine, history))
-        extent = {"n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first}
-        self.run.reporter.begin({"phase": phase, **extent})
-        history += trainer.train(rows, range(first, last), shuffle=shuffle, phase=phase)
-        warn_diverged(trainer.diverged)
-        return trainer.result()
-
-
-def _has_likelihood(source: RowSource) -> bool:
-    """Tell whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
-    statistics = column_statistics(source)
-    if not get_unit("bernoulli").admits(statistics.min, statistics.max):
-        return True
-    bits = statistics.two_valued(source.dtype) | statistics.constant(source.dtype)
-    ends = np.concatenate([statistics.min, statistics.max])
-    return bool(bits.all() and np.isin(ends, (0, 1)).all())
-
-
-def _context(machine: RecurrentWeights, history: list[Record]) -> State:
-    """Return what is needed to come back to a phase, beside the state of its trainer."""
-    return {"machine": recurrent_state(machine), "history": list(history)}
 
 
 __all__ = ["RecurrentRBM"]

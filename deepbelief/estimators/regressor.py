@@ -17,10 +17,11 @@ from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.heads import Values, as_numbers, value_head, value_loss
+from deepbelief.estimators.heads import Values
 from deepbelief.estimators.labels import as_labels, row_weights
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
+from deepbelief.estimators.targets import as_numbers, value_head, value_loss
 from deepbelief.finetuning import FineTuneSettings, Labelled
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
 from deepbelief.losses import Loss

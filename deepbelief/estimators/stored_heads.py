@@ -6,7 +6,8 @@ import numpy as np
 
 from deepbelief.errors import FileFormatError
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, class_loss
+from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks
+from deepbelief.estimators.targets import class_loss
 from deepbelief.losses import Loss
 
 

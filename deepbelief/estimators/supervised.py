@@ -21,10 +21,10 @@ from deepbelief.estimators.base import (
     warn_diverged,
     whole_rows,
 )
-from deepbelief.estimators.dbn import layer_sizes, templates_of
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_outcome, sample_index, sample_rows
+from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (

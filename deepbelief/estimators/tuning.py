@@ -14,10 +14,10 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import FLAGS, check_names, check_sizes, whole_rows
-from deepbelief.estimators.dbn import check_templates, pretrain_stack, pretraining_choices
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.outcome import check_units
+from deepbelief.estimators.pretraining_options import check_templates, pretrain_stack, pretraining_choices
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
@@ -25,11 +25,11 @@ from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.recipes import Choices, Resolved, is_auto, resolution_lines
+from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
-from deepbelief.streaming import memory_bytes
 from deepbelief.training import Record, Reporter, Run
 from deepbelief.typing import Array
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_number, is_source
-from deepbelief.estimators.dbn import kind_of_pretraining
+from deepbelief.estimators.pretraining_options import kind_of_pretraining
 from deepbelief.network import layers_from_stack
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform

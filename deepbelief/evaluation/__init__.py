@@ -9,9 +9,9 @@ import numpy as np
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.heads import as_numbers
 from deepbelief.estimators.labels import as_labels, is_text, known_labels, rows_to_compare
 from deepbelief.estimators.sequences import is_list_of_arrays
+from deepbelief.estimators.targets import as_numbers
 from deepbelief.estimators.views import layers_of
 from deepbelief.evaluation import measures
 from deepbelief.evaluation.densities import Density, Sequences

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepbelief.diagnostics.rate_sweep import LearningRateSweep, learning_rate_sweep
+from deepbelief.diagnostics.rate_sweep import learning_rate_sweep
+from deepbelief.diagnostics.sweep_result import LearningRateSweep
 from deepbelief.errors import SettingError
 from deepbelief.estimators.views import layers_of
 from deepbelief.plotting.axes import COLORS, Shape, new_axes, set_title

@@ -29,10 +29,10 @@ from deepbelief.recurrent.model import (
 )
 from deepbelief.recurrent.phases import FrameBuffers, NextFrame, frame_gradient
 from deepbelief.recurrent.windows import count_updates, make_plan
+from deepbelief.row_windows import Index, WindowedOrder
 from deepbelief.schedules import Schedule, factor_at, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.stack import State
-from deepbelief.streaming import Index, WindowedOrder
 from deepbelief.training import Record, Rows, Run, run_epochs
 from deepbelief.typing import Array, DeviceArray
 

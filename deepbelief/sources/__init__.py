@@ -13,6 +13,7 @@ from deepbelief.sources.checks import (
 from deepbelief.sources.columns import ColumnsSource, match_columns, named, names_of
 from deepbelief.sources.content import Content
 from deepbelief.sources.convert import as_source, is_stored
+from deepbelief.sources.derived_rows import JoinedSource, ScaledSource, SubsetSource, csr_of, underlying
 from deepbelief.sources.entering import (
     OF_DENSITIES,
     OF_NETWORKS,
@@ -29,17 +30,7 @@ from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.formats import FORMATS, Format, format_of
 from deepbelief.sources.h5 import HDF5Source
 from deepbelief.sources.parquet import ParquetSource
-from deepbelief.sources.rows import (
-    ArraySource,
-    JoinedSource,
-    RowSource,
-    ScaledSource,
-    SubsetSource,
-    blocks,
-    chunk_rows,
-    csr_of,
-    underlying,
-)
+from deepbelief.sources.rows import ArraySource, RowSource, blocks, chunk_rows
 from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels, original_dtype
 from deepbelief.sources.sparse_rows import SparseSource, check_sparse
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows, underlying
+from deepbelief.sources.derived_rows import underlying
+from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
 from deepbelief.typing import Dtype, FloatArray
 from deepbelief.units import Foreign, Unit

@@ -8,7 +8,8 @@ import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
 from deepbelief.sources.checks import TO_SCALE, TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
-from deepbelief.sources.rows import Rows, RowSource, ScaledSource, csr_of
+from deepbelief.sources.derived_rows import ScaledSource, csr_of
+from deepbelief.sources.rows import Rows, RowSource
 from deepbelief.stack import Weights
 from deepbelief.typing import Dtype, FloatArray
 from deepbelief.units import Foreign, Unit

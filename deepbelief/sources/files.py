@@ -9,9 +9,10 @@ import numpy as np
 
 from deepbelief.errors import DataError, DeepBeliefError, FileError
 from deepbelief.sources.content import Content, reason_text
+from deepbelief.sources.derived_rows import SubsetSource
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.gzipped import check_regular
-from deepbelief.sources.rows import ArraySource, SubsetSource
+from deepbelief.sources.rows import ArraySource
 from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.typing import Array
 

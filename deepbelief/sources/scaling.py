@@ -9,7 +9,8 @@ import numpy as np
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
-from deepbelief.sources.rows import RowSource, ScaledSource, csr_of
+from deepbelief.sources.derived_rows import ScaledSource, csr_of
+from deepbelief.sources.rows import RowSource
 from deepbelief.typing import FloatArray
 
 SCALES = ("auto", "none", "255", "minmax")

@@ -8,10 +8,11 @@ import numpy as np
 
 from deepbelief.errors import DataError, NotNumericError
 from deepbelief.sources.content import MEMORY_LIMIT, Content, FileTable, size_text
+from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.files import labels_of, read, split_spec, told
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.frames import as_frame, needs_schema
-from deepbelief.sources.rows import ArraySource, RowSource, underlying
+from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_columns import Column
 from deepbelief.typing import Array

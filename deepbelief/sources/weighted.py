@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepbelief.sources.rows import JoinedSource, RowSource, SubsetSource
+from deepbelief.sources.derived_rows import JoinedSource, SubsetSource
+from deepbelief.sources.rows import RowSource
 from deepbelief.typing import Array, Float64Array
 
 

@@ -1,0 +1,159 @@
+"""Options of pretraining a stack: sizes, templates and kind of pretraining of its layers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from deepbelief.backends import Backend
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
+from deepbelief.errors import SettingError, unknown, user_level
+from deepbelief.estimators.base import (
+    check_sizes,
+    pretrain_on,
+    rbm_settings,
+    warn_diverged,
+)
+from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.resolution import layer_choices, size_choice
+from deepbelief.estimators.tables import schema_of, table_settings
+from deepbelief.gradients import Denoising
+from deepbelief.hyperparameters import PRETRAINING, checked_settings
+from deepbelief.layer import RBMSettings
+from deepbelief.pretraining import Pretrained
+from deepbelief.recipes import Choices, autoencoder_pretraining
+from deepbelief.row_windows import memory_bytes
+from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
+from deepbelief.sources import RowSource
+from deepbelief.training import Reporter, Run
+from deepbelief.units import CODES, Unit
+
+
+def layer_sizes(
+    sizes: Any, source: RowSource, n_classes: int | None = None, *, autoencoder: bool = False
+) -> tuple[int, ...]:
+    """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against."""
+    n_rows, n_features = source.shape
+    if isinstance(sizes, str):
+        if sizes != "auto":
+            raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
+        return suggest_layer_sizes(n_features, n_rows, n_classes, autoencoder=autoencoder).hidden_layer_sizes
+    chosen = check_sizes(sizes)
+    warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
+    return chosen
+
+
+def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
+    """Return the template of each layer from one for all, a list with one per layer, or None for the defaults."""
+    templates: list[Any] = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
+    if len(templates) != n_layers:
+        raise SettingError(
+            f"rbm has {len(templates)} templates for {n_layers} layers: give one per layer, or a single one"
+        )
+    for template in templates:
+        if not isinstance(template, RBM):
+            raise SettingError(f"rbm must be an RBM, a list of them, or None, got {template!r}")
+    return templates
+
+
+def check_code(code: str) -> None:
+    """Refuse what is no kind of code."""
+    if not isinstance(code, str) or code not in CODES:
+        raise SettingError(unknown("code", code, CODES))
+
+
+def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) -> list[RBM]:
+    """Return the settings of each layer's pretraining, with the units of the code on top."""
+    check_code(code)
+    *below, top = templates_of(rbm, n_layers)
+    return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
+
+
+def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
+    """Return the checked settings of each layer; what concerns the rows holds for the first of one for all."""
+    settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
+    if isinstance(rbm, (list, tuple)):
+        return settings
+    above = [replace(each, scale="none", binarize=None, learn_variance=False) for each in settings[1:]]
+    return [settings[0], *above]
+
+
+def check_pretraining(estimator: Any) -> None:
+    """Validate the pretraining settings."""
+    checked_settings(estimator, getattr(estimator, "_pretraining_table", PRETRAINING))
+    Denoising(estimator.corruption, float(estimator.corruption_level))
+
+
+def check_templates(estimator: Any) -> list[RBMSettings]:
+    """Refuse settings of pretraining outside their ranges, those of the templates included."""
+    check_pretraining(estimator)
+    return layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, (list, tuple)) else 1)
+
+
+def kind_of_pretraining(model: Any, visible: Unit) -> str:
+    """Return how the layers of a model are pretrained on rows of this type.
+
+    ``"auto"`` is what `fit` chose, see `deepbelief.recipes`.
+    """
+    kind = str(getattr(model, "pretraining", "rbm"))
+    if kind != "auto":
+        return kind
+    if "pretraining" in getattr(model, "resolved_", {}):
+        return str(model.resolved_["pretraining"].value)
+    templates = model.rbm is not None or model.pretrained is not None
+    return str(autoencoder_pretraining(missing=False, real=real_values(visible), templates=templates).value)
+
+
+def real_values(visible: Unit) -> bool:
+    """Tell whether units are for real values, which denoising may learn from."""
+    return bool(visible.reconstruction_loss) and not visible.unit_interval
+
+
+def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
+    """Return a layer's settings for this kind of pretraining."""
+    if kind == "rbm":
+        return settings
+    if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+        raise SettingError(
+            f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
+            "leave one of the two out"
+        )
+    denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
+    return replace(
+        settings, gradient=denoising, centered=False, learn_variance=False,
+        components=tuple(each for each in settings.components if not each.needs_model),
+        n_iter=0 if kind == "none" else settings.n_iter,
+    )  # fmt: skip
+
+
+def pretrain_stack(
+    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
+    checkpointer: Checkpointer = NO_CHECKPOINTS, kind: str | None = None,
+) -> Pretrained:  # fmt: skip
+    """Pretrain a stack as an estimator's settings say, with these templates for its layers, in this or its own way."""
+    check_pretraining(estimator)
+    settings = layer_settings(rbm, len(sizes))
+    kind = estimator.pretraining if kind is None else kind
+    settings = [of_kind(each, estimator, kind) for each in settings]
+    settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0])
+    for batch_size in dict.fromkeys(each.batch_size for each in settings):
+        warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+    first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
+    fraction = 0.0 if first is None else float(first.validation_fraction)
+    result = pretrain_on(
+        source, sizes, settings, fraction,
+        Run(bk, seed, reporter, checkpointer, memory_limit=memory_bytes(estimator.memory_limit)),
+        n_passes=int(estimator.n_passes),
+    )  # fmt: skip
+    warn_diverged(result.diverged)
+    return result
+
+
+def pretraining_choices(
+    estimator: Any, source: RowSource, result: Pretrained, templates: Sequence[RBM], *, autoencoder: bool = False
+) -> Choices:
+    """Return the automatic settings of a stack's pretraining."""
+    choices = size_choice(
+        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, autoencoder=autoencoder
+    )  # fmt: skip
+    choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
+    return choices

@@ -1,0 +1,201 @@
+"""Targets of fine-tuning: losses and heads that they ask for."""
+
+from typing import Any
+
+import numpy as np
+
+from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.base import check_number
+from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values
+from deepbelief.estimators.labels import (
+    check_classes,
+    known_labels,
+    labelled_rows,
+    missing_labels,
+    rows_to_compare,
+)
+from deepbelief.losses import Loss, MissingTargets, SoftmaxNLL, SquaredError, get_loss
+from deepbelief.typing import Array
+from deepbelief.units import Unit
+
+
+def class_loss(loss: str | Loss) -> Loss:
+    """Return a classifier's loss, softmax + NLL by default; refuse one that is not for classes or labels."""
+    chosen = SoftmaxNLL() if isinstance(loss, str) and loss == "auto" else get_loss(loss)
+    if chosen.targets not in ("classes", "labels"):
+        raise SettingError(
+            f"loss={loss!r} is for real values, which DBNRegressor learns: "
+            "use loss='softmax_nll' for classes, loss='cross_entropy' for a 0/1 matrix of labels"
+        )
+    return chosen
+
+
+def value_loss(loss: str | Loss) -> Loss | None:
+    """Return a regressor's own loss, or None for the squared error; refuse one that is not for real values."""
+    if isinstance(loss, str) and loss in ("auto", "squared_error"):
+        return None
+    chosen = get_loss(loss)
+    if chosen.targets != "values":
+        raise SettingError(
+            f"loss={loss!r} is for classes or labels, which DBNClassifier learns: use loss='squared_error'"
+        )
+    return chosen
+
+
+def reconstruction_loss(loss: str | Loss, visible: Unit) -> Loss:
+    """Return the loss of an autoencoder for data of this type; refuse a loss that is for other data."""
+    if not isinstance(loss, str):
+        return loss
+    usual = visible.reconstruction_loss or ("cross_entropy" if visible.unit_interval else "")
+    if not usual:
+        raise SettingError(f"autoencoders need Bernoulli, Gaussian or softmax visible units, got {visible.spec}")
+    name = usual if loss == "auto" else loss
+    if name == "squared_error":
+        return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
+    chosen = get_loss(name)
+    if chosen.targets == "labels" and not visible.unit_interval:
+        raise SettingError(f"loss={name!r} is for data in [0, 1]: use loss='squared_error' for real values")
+    return chosen
+
+
+def check_task_weights(weights: Any) -> None:
+    """Validate `task_weights`."""
+    if weights is None:
+        return
+    if not isinstance(weights, (list, tuple)):
+        raise SettingError(f"task_weights must be a list with one number for each task, or None, got {weights!r}")
+    for weight in weights:
+        check_number("task_weights", weight, low=0)
+    if not any(weights):
+        raise SettingError(f"task_weights must not all be 0, got {weights!r}")
+
+
+def same_classes(one: Any, other: Any) -> bool:
+    """Tell whether two heads have the same classes, or the same for each task."""
+    if isinstance(one, list) != isinstance(other, list):
+        return False
+    if not isinstance(one, list):
+        return np.array_equal(one, other)
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def class_head(y: Array, loss: str | Loss, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+    """Return the head that labels ask for.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    loss : str or Loss
+        It decides what several columns are: tasks, or labels of 0 and 1.
+    unlabeled : "auto", None or label
+    task_weights : sequence of float or None
+
+    Returns
+    -------
+    head : ClassHead
+    targets : ndarray
+        Of the labelled rows, as the head's loss takes them.
+    known : ndarray of shape (n_rows,)
+        Mask of the rows with a label.
+
+    Raises
+    ------
+    DataError, SettingError
+    """
+    chosen = class_loss(loss)
+    if task_weights is not None and (y.ndim == 1 or chosen.targets == "labels"):
+        raise SettingError("task_weights are for tasks: a y of several columns and loss='softmax_nll'")
+    if chosen.targets == "labels":
+        return _labels(y, loss, chosen, unlabeled)
+    if y.ndim == 1:
+        known = labelled_rows(y, unlabeled)
+        if not known.any():
+            raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
+        classes, places = np.unique(check_classes(y[known]), return_inverse=True)
+        return OneClass(classes, chosen), places.astype(np.intp), known
+    if not isinstance(loss, str):
+        raise SettingError(f"loss={loss!r} supports a single task: use loss='softmax_nll' for {y.shape[1]} columns")
+    return _tasks(y, unlabeled, task_weights)
+
+
+def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+    targets = np.full(y.shape, -1, np.intp)
+    classes = []
+    for k, column in enumerate(y.T):
+        known = labelled_rows(column, unlabeled)
+        found, targets[known, k] = np.unique(check_classes(column[known]), return_inverse=True)
+        classes.append(found)
+    head = Tasks(classes, None if task_weights is None else tuple(map(float, task_weights)))
+    labelled: Array = np.asarray((targets >= 0).any(axis=1))
+    return head, targets[labelled], labelled
+
+
+def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: Any) -> tuple[ClassHead, Array, Array]:
+    if y.ndim == 1:
+        raise DataError(
+            f"loss={loss!r} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "
+            "use loss='softmax_nll' for one class per row"
+        )
+    present = rows_to_compare(y, np.arange(2), unlabeled)
+    labels = known_labels(y[present])
+    foreign = labels[~np.isin(labels, (0, 1))] if labels.dtype.kind in "biuf" else labels
+    if len(foreign):
+        raise DataError(
+            f"loss={loss!r} needs a y of 0 and 1, and -1 for missing labels, got {foreign.tolist()[0]!r}: "
+            "use loss='softmax_nll' for classes in columns, or DBNRegressor for real values"
+        )
+    targets = np.full(y.shape, np.nan)
+    targets[present] = labels
+    known = np.asarray(present.any(axis=1))
+    if not known.any():
+        raise DataError("every row is unlabelled: fine-tuning needs labels; use DBN to pretrain only")
+    targets = targets[known]
+    return Labels(y.shape[1], MissingTargets(chosen) if np.isnan(targets).any() else chosen), targets, known
+
+
+def as_numbers(y: Array) -> Array:
+    """Return real values as numbers, missing ones as NaN, or refuse them."""
+    numbers = y
+    if y.dtype.kind == "O":
+        try:
+            numbers = np.full(y.shape, np.nan)
+            present = ~missing_labels(y)
+            numbers[present] = y[present].astype(np.float64)
+        except (TypeError, ValueError):
+            numbers = y
+    if numbers.dtype.kind not in "biuf":
+        raise DataError(f"y must be numbers, got dtype {y.dtype}: use DBNClassifier for classes")
+    return numbers
+
+
+def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
+    """Return the head for real values: weighted means and s.d.s of the columns, scale 1 where a column is constant."""
+    columns = y.reshape(len(y), -1).astype(np.float64)
+    if weights is not None:
+        columns, weights = columns[weights > 0], weights[weights > 0]
+        if not len(weights):
+            raise DataError("the weights of all rows are 0: give some rows a weight > 0")
+    present = ~np.isnan(columns)
+    for k in np.flatnonzero(~present.any(axis=0)):
+        raise DataError(f"column {k} of y (from 0) has no target of a row with a weight > 0: leave it out")
+    each = [
+        _mean_and_scale(column[known], None if weights is None else weights[known])
+        for column, known in zip(columns.T, present.T, strict=True)
+    ]
+    mean, scale = np.array(each).T
+    if not np.isfinite([mean, scale]).all():
+        raise DataError("y has values too large to take their mean and s.d.: divide them by a number first")
+    n_present = None if present.all() else float(np.average(present.sum(axis=1), weights=weights))
+    return Values(mean, scale, value_loss(loss), n_present)
+
+
+def _mean_and_scale(values: Array, weights: Array | None) -> tuple[float, float]:
+    """Return the weighted mean and s.d. of a column's targets; scale 1 where they are all equal."""
+    if values.min() == values.max():
+        return float(values[0]), 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.average(values, weights=weights)
+        away = values - mean
+        # Deviations are squared as shares of the largest: neither huge nor tiny units overflow.
+        largest = np.abs(away).max()
+        return float(mean), float(largest * np.sqrt(np.average((away / largest) ** 2, weights=weights)))
