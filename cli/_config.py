@@ -43,7 +43,7 @@ def read_config(path: str, command: click.Command) -> dict[str, Any]:
         if name not in parameters:
             raise SettingError(f"{path}: {unknown('key', key, parameters)}")
         if parameters[name].name in settings:
-            raise SettingError(f"{path}: {name} is there twice, with - and with _")
+            raise SettingError(f"{path}: {name} occurs twice, with - and with _")
         settings[str(parameters[name].name)] = _checked(f"{path}: {key}", parameters[name], value)
     return settings
 
@@ -72,7 +72,7 @@ def _parse(path: str) -> dict[str, Any]:
 
 
 def _checked(where: str, parameter: click.Parameter, value: Any) -> Any:
-    """Return a value that click's types may go on to check: they take 1.5 for 1 and True for 1."""
+    """Return a value that click's types may check further: they take 1.5 for 1 and True for 1."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         if not isinstance(value, bool):
             raise SettingError(f"{where} must be true or false, got {value!r}")

@@ -57,7 +57,7 @@ def _found(data: DataSet, record: Record) -> tuple[NDArray[np.intp], NDArray[np.
 
 
 def _classes(data: DataSet) -> NDArray[np.intp] | None:
-    """Return the number of each row's class in order of appearance; None where labels are no classes."""
+    """Return the number of each row's class in order of appearance; None where labels are not classes."""
     labels = data.labels
     if labels is None or (labels.dtype.kind == "f" and (labels != np.rint(labels))[~np.isnan(labels)].any()):
         return None

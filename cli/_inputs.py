@@ -50,12 +50,12 @@ class Model:
 
     @property
     def task(self) -> str | None:
-        """What it is fine-tuned to be: a classifier, a regressor or an autoencoder; None: it is not."""
+        """Task of fine-tuning: a classifier, a regressor or an autoencoder; None: it is not."""
         return TASKS.get(self.kind)
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it tells classes apart."""
+        """Whether it predicts classes."""
         return self.task == "classifier"
 
     @property
@@ -75,7 +75,7 @@ class Model:
 
     @property
     def n_targets(self) -> int:
-        """How many columns `predict` has."""
+        """Number of columns of `predict`."""
         if self.is_regressor:
             return len(self.estimator.target_mean_)
         classes = self.estimator.classes_
@@ -104,12 +104,12 @@ class Model:
 
     @property
     def schema(self) -> Any:
-        """What the columns of a table were taken for; None where rows are plain numbers."""
+        """Schema of a table's columns; None where rows are plain numbers."""
         return getattr(self.estimator, "schema_", None)
 
     @property
     def handle_unknown(self) -> str:
-        """What a category is that training rows did not have."""
+        """Treatment of a category that training rows did not have."""
         template = getattr(self.estimator, "rbm", None) if self.kind != "RBM" else self.estimator
         first = template[0] if isinstance(template, (list, tuple)) and template else template
         recorded = self.metadata.get("handle_unknown", "error")
@@ -366,7 +366,7 @@ def classes_of(data: DataSet) -> Array:
     broken = np.flatnonzero(known & ((labels != np.rint(labels)) | (np.abs(labels) > MAX_EXACT)))
     if len(broken):
         raise DataError(
-            f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is no class; "
+            f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is not a class; "
             "finetune --regression learns numbers"
         )
     if known.all():

@@ -16,7 +16,7 @@ likelihood_options = together(
     option(
         "--method",
         type=Registered("deepbelief.likelihood.row_likelihood:METHODS"),
-        help="Of finding log Z.  [default: auto]",
+        help="Method of estimating log Z.  [default: auto]",
     ),
     option("--runs", type=Bounded("n_runs"), metavar="N", help="Runs of annealed importance sampling.  [default: 100]"),
     option("--betas", type=Bounded(), metavar="N", help="Equal steps of annealing.  [default: 14,500 uneven]"),
@@ -25,7 +25,7 @@ likelihood_options = together(
         type=Registered("deepbelief.sources.binary:FIXED_BINARIZATIONS"),
         help="Make rows 0 and 1.",
     ),
-    option("--seed", type=Bounded("random_state"), metavar="N", help="Of what is drawn.  [default: 0]"),
+    option("--seed", type=Bounded("random_state"), metavar="N", help="Seed of all random draws.  [default: 0]"),
 )
 
 
@@ -69,10 +69,10 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         )
     if model.stack.tuned or model.task is not None:
         raise SettingError(
-            f"{model.path} is fine-tuned, which leaves no model of the data: ask the file that it was fine-tuned from"
+            f"{model.path} is fine-tuned and no longer a model of the data: pass the file that it was fine-tuned from"
         )
     if getattr(model.estimator, "pretraining", "rbm") != "rbm":
-        raise SettingError(f"{model.path} holds layers that are no restricted Boltzmann machines: no likelihood")
+        raise SettingError(f"{model.path} holds layers that are not restricted Boltzmann machines: no likelihood")
     if not has_bound(model.stack):
         units = arrows((model.stack.layers[0].visible, *(weights.hidden for weights in model.stack)))
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")

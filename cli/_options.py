@@ -90,7 +90,7 @@ holdout_option = option(
 )
 limit_option = option("--limit", type=Bounded(), metavar="N", help="Use the first N rows only.")
 data_dir_option = option(
-    "--data-dir", metavar="FOLDER", help="Where mnist and fashion-mnist lie; else DEEPBELIEF_DATA."
+    "--data-dir", metavar="FOLDER", help="Folder of mnist and fashion-mnist; else DEEPBELIEF_DATA."
 )
 memory_option = option(
     "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
@@ -111,7 +111,7 @@ run_options = together(
         "--seed",
         type=Bounded("random_state"),
         metavar="N",
-        help="Repeats a run exactly; a fresh one is drawn and printed by default.",
+        help="Random seed of the run; drawn and printed by default.",
     ),
 )
 report_options = together(

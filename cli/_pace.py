@@ -12,7 +12,7 @@ TITLES = {"recurrent": "sequences,", "pretrain recurrent": "next frames,"}
 
 
 class Pace:
-    """Where a run stands and how long it will still take; layers cost as their weights.
+    """Progress of a run and the time left; a layer costs as much as it has weights.
 
     The relative duration of the phases of a model of sequences is unknown: each is reported by itself.
     """
@@ -41,7 +41,7 @@ class Pace:
         if self._first is None:
             self._first = epoch
         n_epochs = self.what["n_epochs"]
-        if self.what["phase"] != "pretrain":  # goes on counting where an earlier run stopped
+        if self.what["phase"] != "pretrain":  # continues counting where an earlier run stopped
             n_epochs -= self._first - 1
         return epoch - self._first + 1, n_epochs
 

@@ -80,7 +80,7 @@ def _label(value: Any) -> str:
 
 
 def automatic(model: Any, history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the values that settings at ``"auto"`` took, as far as the file tells, by name."""
+    """Return the values that settings at ``"auto"`` took, as far as the file records them, by name."""
     stack, found = model.stack, {"hidden_layer_sizes": ", ".join(map(str, model.stack.sizes[1:]))}
     found["visible"] = str(stack.layers[0].visible)
     if len(hidden := {str(weights.hidden) for weights in stack}) == 1:

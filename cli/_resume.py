@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from deepbelief.fields import Fields
 
 checkpoint_options = together(
-    option("--checkpoint", metavar="FILE", help="Keep the state of the run in FILE, to go on from after a crash."),
+    option("--checkpoint", metavar="FILE", help="Keep the state of the run in FILE, to resume from after a crash."),
     option("--checkpoint-every", metavar="INTERVAL", help="10min, 2h, 3epochs, 500updates.  [default: 5min]"),
-    option("--resume", metavar="FILE", help="Go on from a checkpoint, on the same data with the same options."),
+    option("--resume", metavar="FILE", help="Resume from a checkpoint, on the same data with the same options."),
 )
 
 COMMANDS = ("pretrain", "finetune")
@@ -28,11 +28,11 @@ CLUSTERS = ("workers", "scheduler")
 FREE = (
     "checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force", *CLUSTERS,
 )  # fmt: skip
-"""Options that may be others when a run goes on."""
+"""Options that may change when a run resumes."""
 
 
 def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options, with ``--resume`` those of the run that goes on.
+    """Return the options, with ``--resume`` those of the run to resume.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     if path is None:
         return options
     if options["checkpoint"] is not None and not _same(options["checkpoint"], path):
-        raise SettingError(f"--resume {path} goes on writing that file: leave --checkpoint {options['checkpoint']} out")
+        raise SettingError(f"--resume {path} keeps writing that file: leave --checkpoint {options['checkpoint']} out")
     found, _ = last_checkpoint(path)
     if found is None:
         raise DataError(f"no such checkpoint: {path}")
@@ -56,7 +56,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
         raise SettingError(
             f"{path} is a checkpoint of {of}: deepbelief {of} --resume {shlex.quote(path)}"
             if of in COMMANDS
-            else f"{path} was written by a Python program: the same fit goes on from it"
+            else f"{path} was written by a Python program: the same fit resumes from it"
         )
     before = _options(metadata.fields("options"))
     typed = {name: value for name, value in options.items() if _is_typed(name)}
@@ -66,7 +66,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
         if name not in FREE and not _agree(value, before.get(name))
     ]
     if other:
-        raise SettingError(f"{path} is of a run with other options: {'; '.join(other)}; leave them out to go on")
+        raise SettingError(f"{path} is of a run with other options: {'; '.join(other)}; leave them out to resume")
     free = {name: value for name, value in typed.items() if name in FREE}
     if not free.keys().isdisjoint(CLUSTERS):  # the run goes over from one cluster to another
         before = {name: value for name, value in before.items() if name not in CLUSTERS}

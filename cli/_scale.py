@@ -1,4 +1,4 @@
-"""How the values of DATA enter a model, decided on the training rows and described in words."""
+"""Scaling of DATA for a model, decided on the training rows and described in words."""
 
 from typing import Any
 

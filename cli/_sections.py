@@ -148,7 +148,7 @@ class Report:
         return Section("Receptive fields", notes, pictures)
 
     def reconstructions(self) -> Section:
-        """Draw rows above what the model makes of them."""
+        """Draw rows above their reconstructions."""
         title = "Reconstructions"
         if self.data is None:
             return Section(title, [f"Not drawn: {self.missing}"])

@@ -1,4 +1,4 @@
-"""What the commands do with models of sequences: `RecurrentRBM`."""
+"""Commands on models of sequences: `RecurrentRBM`."""
 
 import shlex
 import time

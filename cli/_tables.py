@@ -46,7 +46,7 @@ def _unknown_type() -> Any:
 unknown_option = option(
     "--handle-unknown",
     type=_unknown_type(),
-    help="What a category is that training rows did not have: an error, or a missing value.  [default: error]",
+    help="Treatment of a category that training rows did not have: an error, or a missing value.  [default: error]",
 )
 table_options = together(
     option("--columns", type=Kinds(), metavar="NAME=KIND,...", help="Take columns for number, category or dropped."),

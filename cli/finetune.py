@@ -131,7 +131,9 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
     given = {name: options[name] for name in (*FINE_TUNING, "memory_limit") if options.get(name) is not None}
     for name in given:
         if name in FINE_TUNING and FINE_TUNING[name].group not in GROUPS[kind]:
-            raise SettingError(f"{option_name(name)} is no setting of {ARTICLE[kind]}, which this makes: leave it out")
+            raise SettingError(
+                f"{option_name(name)} is not a setting of {ARTICLE[kind]}, which this makes: leave it out"
+            )
     given["backend"] = options["backend"]
     if model.task is None:
         classes = {"classifier": DBNClassifier, "regressor": DBNRegressor, "autoencoder": DeepAutoencoder}

@@ -24,7 +24,7 @@ from ._types import Bounded, check_given
     "--seed",
     type=Bounded("random_state"),
     metavar="N",
-    help="Repeats the result exactly; a fresh one is drawn and printed by default.",
+    help="Random seed; drawn and printed by default.",
 )
 @limit_option
 @unknown_option

@@ -81,7 +81,7 @@ def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]
 
 
 def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Return where the run of a checkpoint stands, and how it goes on."""
+    """Return the progress of a checkpoint's run, and how to resume it."""
     values, options = content["attributes"], content["metadata"].get("options")
     options = options if isinstance(options, dict) else {}
     part = f", pass {content['pass']}, layer {content['layer']}" if "pass" in content else ""

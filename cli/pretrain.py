@@ -36,7 +36,7 @@ from ._types import check_given
 machine_options = together(
     setting_options(MACHINE, PRETRAINING),
     click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
-    setting_option("code", FINE_TUNING["code"], help="Of an autoencoder.  [default: linear]"),
+    setting_option("code", FINE_TUNING["code"], help="Code units of an autoencoder.  [default: linear]"),
 )
 
 

@@ -34,7 +34,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     "--seed",
     type=Bounded("random_state"),
     metavar="N",
-    help="Repeats the draw exactly; a fresh one is drawn and printed by default.",
+    help="Random seed; drawn and printed by default.",
 )
 @option(
     "--out",
@@ -120,7 +120,7 @@ def check_picture(ending: str) -> None:
 
 
 def check_model(model: Any) -> None:
-    """Refuse layers that are no model of the data; say so where those from before fine-tuning stand in.
+    """Refuse layers that are not a model of the data; say so where those from before fine-tuning stand in.
 
     Raises
     ------
@@ -134,15 +134,15 @@ def check_model(model: Any) -> None:
         pretrained_layers(model.estimator)
     except SettingError as error:
         raise SettingError(
-            f"{model.path} holds fine-tuned layers only, which are no model of their data: sample from the file that "
-            "they were fine-tuned from"
+            f"{model.path} holds fine-tuned layers only, which are not a model of their data: sample from the file "
+            "that they were fine-tuned from"
         ) from error
     if model.stack.tuned:
         click.echo(f"{clean(model.path)} is fine-tuned: drawing from the pretrained layers that it keeps", err=True)
 
 
 def check_image(model: Any, shape: Any) -> None:
-    """Refuse a picture of rows that are no images.
+    """Refuse a picture of rows that are not images.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def check_image(model: Any, shape: Any) -> None:
     check_matplotlib()
     if shape == "none" or image_shape(shape, model.n_features) is None:
         raise SettingError(
-            f"rows of {model.n_features} features are no square images: give --shape HEIGHT,WIDTH or another --out"
+            f"rows of {model.n_features} features are not square images: give --shape HEIGHT,WIDTH or another --out"
         )
 
 

@@ -14,11 +14,11 @@ from deepbelief.typing import DeviceArray
 
 
 class Activation(Protocol):
-    """What an activation provides; a new one is one class and one entry in `ACTIVATIONS`."""
+    """Interface of an activation; a new one is one class and one entry in `ACTIVATIONS`."""
 
     @property
     def name(self) -> str:
-        """What settings and files call it."""
+        """Name in settings and files."""
 
     @property
     def rate(self) -> float:

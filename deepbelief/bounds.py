@@ -93,7 +93,7 @@ BOUNDS: Mapping[str, Bounds] = {
 
 
 PRETRAININGS = ("rbm", "denoising", "none")
-"""How layers are trained before the whole is: as RBMs, as denoising autoencoders, or not at all."""
+"""Ways of pretraining layers: as RBMs, as denoising autoencoders, or not at all."""
 
 
 def check_setting(name: str, value: Any) -> None:

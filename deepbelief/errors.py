@@ -70,7 +70,7 @@ class Structured(Exception):
 
     @property
     def link(self) -> str:
-        """Where the documentation says more: an address, or the name of a row; empty if nowhere."""
+        """Place in the documentation that says more: an address, or the name of a row; empty if there is none."""
         return documentation.row(self.symptom) if self.symptom else ""
 
     def prefixed(self, text: str) -> Self:
@@ -162,7 +162,7 @@ class Interrupted(KeyboardInterrupt):
     number : int
         Of the signal.
     path : str
-        The checkpoint that the run can go on from; empty: none could be written.
+        The checkpoint that the run can resume from; empty: none could be written.
     """
 
     def __init__(self, message: str, number: int, path: str) -> None:
@@ -227,7 +227,7 @@ class ExtensionWarning(DeepBeliefWarning):
 
 
 class DataWarning(DeepBeliefWarning):
-    """Data that can be used but were perhaps not meant so."""
+    """Data that can be used but may not be what was intended."""
 
     symptom = "data-in-doubt"
 

@@ -63,7 +63,7 @@ class FineTuneSettings:
         """Return the share of the input, and of each hidden layer, that is dropped."""
         hidden = list(self.dropout) if isinstance(self.dropout, Sequence) else [self.dropout] * n_hidden
         if len(hidden) != n_hidden:
-            raise SettingError(f"dropout has {len(hidden)} shares for {n_hidden} hidden layers")
+            raise SettingError(f"dropout has {len(hidden)} rates for {n_hidden} hidden layers")
         return [self.input_dropout, *hidden]
 
 
@@ -96,7 +96,7 @@ def hold_out(train: Labelled, fraction: float, seed: int, *, by_class: bool) -> 
 
 @dataclass(frozen=True, eq=False)
 class FineTuned:
-    """What fine-tuning gives back."""
+    """Result of fine-tuning."""
 
     params: list[Array]
     history: list[Record]
@@ -202,7 +202,7 @@ class FineTuner:
         return delta
 
     def end_epoch(self, epoch: int) -> Record:
-        """Judge the validation rows and decide whether to go on."""
+        """Judge the validation rows and decide whether to continue."""
         network, loss = self.network, float(self.bk.to_numpy(self._loss)) / len(self.rows)
         record: Record = {"phase": "finetune", "loss": loss, "validation_loss": None, "validation_score": None}
         record |= {"learning_rate": self._rate, **network.loss.measures(loss)}
@@ -312,7 +312,7 @@ def finetune(
     validation : Labelled, optional
         Rows for early stopping; the parameters with the best score there, or else the lowest loss, are kept.
     first_epoch : int
-        Epochs done by earlier calls, so that random streams go on.
+        Epochs done by earlier calls, so that random streams continue.
     n_epochs : int, optional
         Number of epochs to train, of the ``max_iter`` that the schedule is made for.
     tied : bool

@@ -25,7 +25,7 @@ LEAST_ERROR = 1e-2  # of the first epoch's error; what lies below is rounding of
 IMPROVING = 0.9  # of the error in the middle of a run; one that ends below still learns
 WINDOW = 0.1  # of the epochs, over which errors are averaged
 LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
-SMALLEST_GAP = 2.0  # nats; a gap below is no sign of anything
+SMALLEST_GAP = 2.0  # nats; a gap below is not significant
 ROWS = 10_000  # looked at
 
 
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Health:
-    """What `rbm_health` found; prints as one line for each check."""
+    """Result of `rbm_health`; prints as one line for each check."""
 
     findings: tuple[Finding, ...]
 
@@ -57,7 +57,7 @@ class Health:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What to do, one line each."""
+        """Advice, one line each."""
         return tuple(f"layer {f.layer}: {f.check}: {f.found}; {f.advice}" for f in self.findings if not f.ok)
 
     def __str__(self) -> str:
@@ -152,7 +152,7 @@ def _idle_found(never: float, always: float) -> tuple[str, ...]:
 
 
 def variation(history: Sequence[Record]) -> tuple[str, ...] | None:
-    """Judge how much units tell rows apart, where they are not off or on for all rows."""
+    """Judge how much units vary over rows, if they are not off or on for all of them."""
     if not history or history[-1].get("deviation") is None:
         return None
     last = history[-1]
@@ -233,7 +233,7 @@ def rbm_health(rbm: Any, X: Any) -> Health:
     Raises
     ------
     SettingError
-        If the model is no fitted RBM or DBN.
+        If the model is not a fitted RBM or DBN.
     DataError
         If the rows are not those of the model.
 

@@ -12,7 +12,7 @@ from deepbelief.typing import DeviceArray
 
 
 class Loss(Protocol):
-    """What a loss provides; a new one is one class and one entry in `LOSSES`.
+    """Interface of a loss; a new one is one class and one entry in `LOSSES`.
 
     ``targets`` says what its outputs are compared with: ``"classes"``, ``"labels"`` (0 or 1, or shares between) or
     ``"values"``.
@@ -35,7 +35,7 @@ class Loss(Protocol):
         """Return the gradient of the rows' losses with respect to the head's input, in ``out`` or in ``output``."""
 
     def measures(self, loss: float) -> dict[str, float]:
-        """Return what a mean loss is in measures that people know, by name, for the history."""
+        """Return a mean loss in familiar measures, by name, for the history."""
 
 
 @dataclass(frozen=True)

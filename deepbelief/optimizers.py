@@ -13,7 +13,7 @@ from deepbelief.typing import DeviceArray
 
 
 class Optimizer(Protocol):
-    """What an optimizer provides; a new one is one class and one entry in `OPTIMIZERS`."""
+    """Interface of an optimizer; a new one is one class and one entry in `OPTIMIZERS`."""
 
     @property
     def rate(self) -> float | None:

@@ -37,7 +37,7 @@ ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining gives back."""
+    """Result of pretraining."""
 
     stack: Stack
     history: list[Record]
@@ -45,7 +45,7 @@ class Pretrained:
     negative_states: np.ndarray[Any, Any]
     diverged: DivergenceError | None = None
     resolved: Sequence[Mapping[str, Resolved]] = field(default_factory=list)
-    """What automatic settings became, for each layer."""
+    """Resolved automatic settings of each layer."""
 
 
 def pretrain(
@@ -54,7 +54,7 @@ def pretrain(
 ) -> Pretrained:  # fmt: skip
     """Pretrain a stack layer by layer, in one or more passes.
 
-    In each pass every layer goes on where it stopped - velocities, chains, schedules and all - on the
+    In each pass every layer resumes where it stopped - velocities, chains, schedules and all - on the
     hidden means of the layers below as they now are.
 
     Parameters
@@ -242,7 +242,7 @@ class FirstRows:
         cls, source: RowSource, held_out: RowSource | None, settings: RBMSettings, seed: int, before: Weights | None,
         communicator: Communicator = SINGLE_PROCESS, *, epoch: tuple[int, ...] = (),
     ) -> "FirstRows":  # fmt: skip
-        """Return the rows as settings say; ``before`` are weights that training goes on with."""
+        """Return the rows as settings say; ``before`` are weights that training continues from."""
         how = settings.binarize
         if how is None:
             missing = communicator is SINGLE_PROCESS and has_missing(source)
@@ -357,7 +357,7 @@ def visible_above(
     unit = get_unit(hidden.next_visible)
     if hidden.scaled_above:
         _, mean, scale, centred = choose_visible(unit, means, communicator)
-        # A unit that is all but dead is no column to be blown up to the others' size: its weights would be huge.
+        # A nearly dead unit must not be scaled up to the size of the others: its weights would be huge.
         deviation = np.sqrt(communicator.statistics(column_statistics(means)).var)
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     statistics = communicator.statistics(column_statistics(means))

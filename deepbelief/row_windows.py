@@ -51,7 +51,7 @@ def memory_bytes(limit: int | str | None) -> int | None:
 
 @dataclass(frozen=True)
 class Windows:
-    """How rows are divided into blocks, and blocks into windows.
+    """Division of rows into blocks, and of blocks into windows.
 
     Parameters
     ----------

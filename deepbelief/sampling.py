@@ -180,7 +180,7 @@ def fill_in(
 
 
 def check_generative(stack: Stack, pretraining: str = "rbm") -> None:
-    """Refuse layers that are no deep belief network: fine-tuned ones, or pretrained as something else."""
+    """Refuse layers that are not a deep belief network: fine-tuned ones, or pretrained as something else."""
     if stack.tuned:
         raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
     if pretraining != "rbm":

@@ -70,7 +70,7 @@ class RBMSettings:
     missing: bool = False
     """Whether values of the rows are missing."""
     resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
-    """What automatic settings became, where they have been resolved."""
+    """Resolved automatic settings, if they have been resolved."""
 
     @property
     def all_components(self) -> tuple[Component, ...]:
@@ -214,7 +214,7 @@ def initial_weights(
     """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.
 
     Hidden biases are 0, or the logit of the sparsity target: units then start at the target sparsity. Layers
-    that are no model of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
+    that are not models of the data, but learn by backpropagation, start from wider weights: those of Glorot and Bengio
     (2010), four times as wide for logistic units, or of He et al. (2015) for rectified ones.
     """
     n_visible, dtype = len(visible_mean), visible_mean.dtype

@@ -158,7 +158,7 @@ def check_layer_sizes(
         Whether the top layer is a code, which may be as narrow as it likes. None: yes for an autoencoder and for three
         or more layers that narrow towards the top.
     noise, sparsity : bool
-        Whether training adds noise to the input or asks for sparse units: then a wide layer is no identity.
+        Whether training adds noise to the input or asks for sparse units: a wide layer then does not copy its input.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def _hidden_layers(n_features: int, *, supervised: bool) -> list[tuple[int, str]
     narrow = wide // 2
     narrow_reason = f"half the layer below, 0.32 x {n_features}: still over a quarter of the input"
     if supervised and narrow < LEAST_SUPERVISED:
-        narrow, narrow_reason = LEAST_SUPERVISED, f"never under {LEAST_SUPERVISED} when classes are to be told apart"
+        narrow, narrow_reason = LEAST_SUPERVISED, f"never under {LEAST_SUPERVISED} for classification"
     wide_reason = f"0.64 x {n_features}, rounded: too narrow to copy the input, wide enough to keep what matters"
     return [(wide, wide_reason), (narrow, narrow_reason)]
 

@@ -1,6 +1,6 @@
 """Host values: what pretraining returns, what estimators keep and what files hold.
 
-Nothing here knows a backend: every array is a NumPy array.
+Nothing here depends on a backend: every array is a NumPy array.
 """
 
 from collections.abc import Iterator, Mapping
@@ -110,7 +110,7 @@ class Weights:
 
     @property
     def log_volume(self) -> float:
-        """What a log density of rows in the machine exceeds that in the units of the data by; 0 of probabilities."""
+        """Log density in the machine's units minus that in the units of the data; 0 for probabilities."""
         if self.scale is None or self.visible_unit.discrete:
             return 0.0
         return float(np.log(self.scale.astype(np.float64)).sum())
@@ -204,7 +204,7 @@ class Checkpoint:
     state : mapping
         Everything that the next update reads: nested mappings and lists of arrays and plain values.
     settings, data : mapping
-        Plain values by which a run is known; one that goes on must have the same.
+        Plain values that identify a run; a resumed run must have the same.
     seed : int
         Of the whole run.
     machine : mapping

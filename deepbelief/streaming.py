@@ -65,7 +65,7 @@ class Rows:
     limit : int, optional
         Bytes that rows may take in memory; None: a quarter of what there is.
     own : bool
-        Nobody else needs the device array: it may be written to.
+        The device array has no other user: it may be written to.
     weights : ndarray of shape (n_rows,), optional
         Weights of the rows; None: those of the source, if it has any.
     """

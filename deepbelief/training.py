@@ -140,7 +140,7 @@ class Run:
 
 
 class Task(Protocol):
-    """What the epoch loop trains."""
+    """Task of the epoch loop."""
 
     finished: bool  # set by `end_epoch` to stop before the last epoch
 
@@ -155,7 +155,7 @@ class Task(Protocol):
 
 
 class ResumableTask(Task, Protocol):
-    """What a task provides whose run can be stopped between two updates and go on."""
+    """Task whose run can stop between two updates and resume."""
 
     def snapshot(self) -> State:
         """Return everything that the next update and the end of the epoch read, as host values."""
@@ -212,7 +212,7 @@ def run_epochs(
 
 @dataclass(frozen=True, eq=False)
 class _Loop:
-    """What stays the same from epoch to epoch."""
+    """Values that stay the same from epoch to epoch."""
 
     task: Task
     n_rows: int
@@ -252,7 +252,7 @@ class _Loop:
         if "windows" in place and place["windows"] != self._windows():
             was, now = place["windows"] or "no windows", self._windows() or "none"
             raise SettingError(
-                f"the run read its rows in {was}, this would in {now}: give the rows as they were given then, "
+                f"the run read its rows in {was}, this would in {now}: pass the rows as they were passed then, "
                 "with the same memory_limit"
             )
         with restoring(f"{place.where}.task"):

@@ -67,7 +67,7 @@ QUESTIONS = {
     "custom unit type": "howto/extend",
     "write my own loss function": "howto/extend",
     "contrastive divergence formula": "reference/how_it_works",
-    "annealed importance sampling": "reference/how_it_works",
+    "annealed importance sampling": "howto/likelihood",
     "parallel tempering": "reference/how_it_works",
     "cite deepbelief": "reference/citing",
     "is it safe to load a model file": "howto/share",
@@ -128,7 +128,8 @@ class Search:
     def _entries(self, query: str) -> list[tuple[int, str, float]]:
         entries = self.index["indexentries"].items()
         near = [(e, places) for e, places in entries if query in e and len(query) >= len(e) / 2]
-        return [(p[0], self.index["titles"][p[0]], round(100 * len(query) / len(e))) for e, ps in near for p in ps]
+        found = [(page, round(100 * len(query) / len(e)), main) for e, places in near for page, _, main in places]
+        return [(page, self.index["titles"][page], score / 4 if main else -100.0) for page, score, main in found]
 
     def _objects(self, asked: set[str]) -> list[tuple[int, str, float]]:
         found = []
@@ -139,7 +140,7 @@ class Search:
                 about = f"{prefix} {name} {kind_name} {title}".lower()
                 for word in asked:
                     if word in full and all(other in about for other in asked):
-                        score = 25 if word in (full, last) else 6 if word in last else 0
+                        score = 20 if word in (full, last) else 6 if word in last else 0
                         found.append((page, f"{prefix}.{name}", score + {0: 15, 1: 5, 2: -5}.get(priority, 0)))
         return found
 

@@ -38,6 +38,8 @@ myst_heading_anchors = 3
 html_theme = "pydata_sphinx_theme"
 html_title = "deepbelief"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_search_scorer = str(HERE / "scorer.js")
 html_theme_options = {
     "show_prev_next": False,

@@ -259,7 +259,7 @@ def make(**settings):
 def test_other_settings_are_refused(tmp_path, change, line):
     file = interrupted(tmp_path)
     before = file.path.read_bytes()
-    with pytest.raises(SettingError, match=f"other settings: {line}; go on as it was, or delete"):
+    with pytest.raises(SettingError, match=f"other settings: {line}; resume it as it was, or delete"):
         make(checkpoint=file, **change).fit(ROWS)
     assert file.path.read_bytes() == before
 
@@ -301,7 +301,7 @@ def test_a_torn_checkpoint_is_found_and_the_one_before_it_used(tmp_path, damage)
         file.path.write_bytes(content)
     else:
         file.path.unlink()
-    with pytest.warns(CheckpointWarning, match=r"run.h5.*; going on from the one before it, .*run.h5.previous"):
+    with pytest.warns(CheckpointWarning, match=r"run.h5.*; resuming from the one before it, .*run.h5.previous"):
         went_on = make(checkpoint=file).fit(ROWS)
     assert_same(went_on, make().fit(ROWS))
 
@@ -439,7 +439,7 @@ def test_a_checkpoint_behind_a_symbolic_link(tmp_path):
 def test_an_empty_file_that_a_power_failure_left(tmp_path):
     file = interrupted(tmp_path, 5)
     file.path.write_bytes(b"")
-    with pytest.warns(CheckpointWarning, match="is empty; going on from the one before it"):
+    with pytest.warns(CheckpointWarning, match="is empty; resuming from the one before it"):
         assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
 
 
@@ -537,7 +537,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
         went_on = make(checkpoint=file).fit(ROWS)
     assert [str(w.message) for w in told if w.category is CheckpointWarning] == [
         f"no checkpoint: cannot write {file.path}: No space left on device; the old file is unchanged; "
-        "training goes on [Diagnose a run: checkpoint]"
+        "training continues [Diagnose a run: checkpoint]"
     ]
     assert_same(went_on, make().fit(ROWS))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -546,7 +546,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
 def test_two_runs_on_one_file(tmp_path):
     pytest.importorskip("fcntl")
     file = CheckpointFile(tmp_path / "run.h5")
-    with locked(file.path), pytest.raises(SettingError, match="a run that is going on"):
+    with locked(file.path), pytest.raises(SettingError, match="a run in progress"):
         make(checkpoint=file).fit(ROWS)
     make(checkpoint=file).fit(ROWS)
 
@@ -565,7 +565,7 @@ def test_a_signal_is_answered_after_the_update(tmp_path, number, monkeypatch):
                 os.kill(os.getpid(), number)
 
     file = CheckpointFile(tmp_path / "run.h5", every=None)
-    with pytest.raises(Interrupted, match="can go on from") as caught:
+    with pytest.raises(Interrupted, match="can resume from") as caught:
         make(checkpoint=file, verbose=Killed()).fit(ROWS)
     assert (caught.value.number, caught.value.path) == (number, str(file.path))
     assert signal.getsignal(number) == before

@@ -157,12 +157,12 @@ def test_codes_that_do_not_fit_leave_nothing_behind(folder, tmp_path):
 
 
 def test_settings_of_the_other_kind_are_refused(folder):
-    assert "--activation is no setting of an autoencoder" in bad(
+    assert "--activation is not a setting of an autoencoder" in bad(
         "finetune", folder / "encoder.h5", "--activation", "tanh"
     )
     assert "cannot change when" in bad("finetune", folder / "codes.h5", "--tied", "--out", "x.h5")
     good("pretrain", "digits", "--limit", "100", "--layers", "8", "--epochs", "1", "--quiet", "--out", "plain.h5")
-    assert "--loss is no setting of a classifier" in bad("finetune", "plain.h5", "--loss", "auto")
+    assert "--loss is not a setting of a classifier" in bad("finetune", "plain.h5", "--loss", "auto")
     good("finetune", "plain.h5", "--autoencoder", "--epochs", "1", "--quiet", "--out", "a.h5")
     assert type(load("a.h5")).__name__ == "DeepAutoencoder"
     good("finetune", "plain.h5", "--epochs", "1", "--quiet", "--out", "c.h5")

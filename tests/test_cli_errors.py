@@ -133,7 +133,7 @@ LABELS = {
     "one class": (np.zeros(60, int), "2 classes"),
     "unlabelled": (np.full(60, -1), "1 class"),
     "too few": (np.arange(59) % 2, "59 labels"),
-    "measurements": (np.linspace(0, 1, 60), "no class"),
+    "measurements": (np.linspace(0, 1, 60), "not a class"),
     "infinite": (np.where(np.arange(60) == 3, np.inf, 1.0), "label 3"),
 }
 
@@ -489,7 +489,7 @@ def test_a_file_that_exists_hides_no_other_mistake(tmp_path):
     (tmp_path / "out.h5").write_bytes(b"old")
     assert "did you mean 'pcd'" in bad("pretrain", "digits", "--out", "out.h5", "--gradient", "pdc")
     assert "no such file" in bad("pretrain", "nowhere.csv", "--out", "out.h5")
-    assert "no setting of a classifier" in bad("finetune", path, "--out", "out.h5", "--loss", "auto")
+    assert "not a setting of a classifier" in bad("finetune", path, "--out", "out.h5", "--loss", "auto")
     assert "fine-tune it first" in bad("predict", path, "--out", "out.npy")
     assert "no such file" in bad("encode", path, "nowhere.npy", "--out", "out.npy")
     assert "exists" in bad("encode", path, "--out", "out.npy")

@@ -87,8 +87,8 @@ def test_what_has_no_likelihood(tmp_path, bits):
     tuned = put_model(tmp_path, "classifier")
     for args, line in (
         (("rectified.h5", "bits.npy", "--likelihood"), "units without a likelihood, bernoulli -> rectified"),
-        (("denoising.h5", "bits.npy", "--likelihood"), "no restricted Boltzmann machines"),
-        ((tuned, "--likelihood"), "fine-tuned, which leaves no model of the data"),
+        (("denoising.h5", "bits.npy", "--likelihood"), "not restricted Boltzmann machines"),
+        ((tuned, "--likelihood"), "fine-tuned and no longer a model of the data"),
         (("machine.h5", "bits.npy", "--likelihood", "--method", "aiss"), "did you mean 'ais'"),
         (("machine.h5", "bits.npy", "--likelihood", "--binarize", "resample"), "choose one of threshold, sample"),
         (("machine.h5", "bits.npy", "--likelihood", "--runs", 0, "--method", "ais"), "--runs must be"),

@@ -99,7 +99,7 @@ def test_a_regressor_goes_on_and_becomes_nothing_else():
     good("finetune", "table-tuned.h5", "--regression", "--epochs", 2, "--out", "again.h5")
     assert "make an autoencoder from the pretrained" in bad("finetune", "table-tuned.h5", "--autoencoder", "--force")
     assert "choose one" in bad("finetune", "table.h5", "--regression", "--autoencoder", "--force")
-    assert "--loss is no setting of a regressor" in bad(
+    assert "--loss is not a setting of a regressor" in bad(
         "finetune", "table.h5", "--regression", "--loss", "squared_error", "--out", "other.h5"
     )
     assert "--seed cannot change" in bad("finetune", "table-tuned.h5", "--seed", 3, "--force")

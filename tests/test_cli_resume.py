@@ -144,7 +144,7 @@ def test_sequences_go_on_as_they_were_only(songs, stop):
     before = Path("m.ckpt.h5").read_bytes()
     assert bad("pretrain", "--resume", "m.ckpt.h5", "--truncation", "4", "--lengths", "lengths") == (
         "m.ckpt.h5 is of a run with other options: --truncation was 3, is 4; --lengths was offsets, is lengths; "
-        "leave them out to go on"
+        "leave them out to resume"
     )
     np.savez("songs.npz", roll=songs, offsets=[0, 9, 14, 25, 30])
     assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 is of a run with other data: lengths was")
@@ -191,7 +191,7 @@ def test_what_is_typed_must_agree(stopped):
     line = bad("pretrain", "--resume", "m.ckpt.h5", "--layers", "12,9", "--seed", "5")
     assert line == (
         "m.ckpt.h5 is of a run with other options: --layers was (12, 8), is (12, 9); --seed was 1, is 5; "
-        "leave them out to go on"
+        "leave them out to resume"
     )
     assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(
         "m.ckpt.h5 is of a run with other options: data"
@@ -252,7 +252,7 @@ def test_a_torn_checkpoint(folder, stop):
     (folder / "c.h5").write_bytes((folder / "c.h5").read_bytes()[:-1])
     told = good("pretrain", "--resume", "c.h5", "--quiet").stderr
     assert told.startswith("Warning: c.h5 is damaged")
-    assert told.endswith("going on from the one before it, c.h5.previous [Diagnose a run: checkpoint]\n")
+    assert told.endswith("resuming from the one before it, c.h5.previous [Diagnose a run: checkpoint]\n")
     good("pretrain", *TINY, "--out", "whole.h5", "--quiet")
     assert learned("m.h5") == learned("whole.h5")
     assert sorted(snapshot(folder)) == ["m.h5", "whole.h5"]
@@ -261,7 +261,7 @@ def test_a_torn_checkpoint(folder, stop):
 def test_a_run_that_goes_on_elsewhere(stopped):
     pytest.importorskip("fcntl")
     with locked("m.ckpt.h5"):
-        assert "a run that is going on" in bad("pretrain", "--resume", "m.ckpt.h5")
+        assert "a run in progress" in bad("pretrain", "--resume", "m.ckpt.h5")
     assert "m.ckpt.h5" in snapshot(stopped.parent)
 
 

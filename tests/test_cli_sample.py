@@ -129,7 +129,7 @@ def test_pictures_show_the_rows(tmp_path):
 def test_pictures_of_other_shapes():
     X = rows()[:, :60]
     save(RBM(3, n_iter=1, random_state=0).fit(X), "m.h5")
-    assert "no square images: give --shape" in bad("sample", "m.h5", "--out", "s.png")
+    assert "not square images: give --shape" in bad("sample", "m.h5", "--out", "s.png")
     assert "9 x 9" in bad("sample", "m.h5", "--out", "s.png", "--shape", "9,9")
     good("sample", "m.h5", *DRAW, "--out", "s.png", "--shape", "6,10")
     height, width = imread("s.png").shape[:2]

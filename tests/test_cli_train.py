@@ -295,7 +295,7 @@ def test_config_as_json():
     [
         ("epoch = 3", "did you mean 'epochs'?"),
         ("learning_rat = 3", "did you mean 'learning-rate'?"),
-        ("batch-size = 10\nbatch_size = 20", "batch-size is there twice"),
+        ("batch-size = 10\nbatch_size = 20", "batch-size occurs twice"),
         ("config = 'x'", "unknown key 'config'"),
         ("epochs = ", "not valid TOML"),
         ("quiet = 'yes'", "must be true or false"),

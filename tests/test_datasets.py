@@ -268,7 +268,7 @@ def test_a_file_cut_in_half_is_told(name, refused):
         ("a-idx3-ubyte", b"PNG...", "not an IDX file"),
         ("a.idx", idx(np.arange(3)), "labels"),
         ("a.idx", idx(np.zeros((0, 3))), "empty"),
-        ("a.idx", IDX + b"x", "goes on after"),
+        ("a.idx", IDX + b"x", "continues after"),
         ("a.idx", struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 2**31, 2**31), "cut off"),
         ("a.idx", gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, 60000, 2800, 2800), mtime=0), "declares"),
         ("a.h5", b"not HDF5 at all", "not an HDF5 file"),

@@ -408,7 +408,7 @@ def test_a_client_that_is_closed_in_mid_run_leaves_a_checkpoint(client, tmp_path
 
     other = distributed.Client(client.cluster)
     rows = Partitioned(da.from_array(bits()), Averaging(timeout=2), other)
-    with pytest.raises(ClusterError, match=r"client has been closed.* goes on from its checkpoint"):
+    with pytest.raises(ClusterError, match=r"client has been closed.* resumes from its checkpoint"):
         checkpointed(tmp_path / "c.h5", Closer()).fit(rows)
     assert len(checkpointed(tmp_path / "c.h5", 0).fit(bits()).history_) == 5
 
@@ -462,7 +462,7 @@ def test_frozen_workers_are_left_out_and_the_last_leaves_a_checkpoint(tmp_path, 
         np.save(tmp_path / "rows.npy", bits(120))
         rows = FileRows(str(tmp_path / "rows.npy"), ArraySource(bits(120)), Scaling())
         try:
-            with pytest.raises(ClusterError, match=r"all workers are lost.* goes on from its checkpoint"):
+            with pytest.raises(ClusterError, match=r"all workers are lost.* resumes from its checkpoint"):
                 checkpointed(tmp_path / "c.h5", Freezer(), 6).fit(Partitioned(rows, Averaging(timeout=1), client))
             assert len(frozen) == 2
             assert time.monotonic() - min(frozen.values()) < 15
@@ -551,7 +551,7 @@ def test_a_scheduler_that_goes_away_is_told_of_in_time_and_leaves_a_checkpoint(m
             client.wait_for_workers(1, timeout=15)
             rows = Partitioned(da.from_array(bits()), client=client)
             rbm = RBM(4, n_iter=5, random_state=0, checkpoint=CheckpointFile(tmp_path / "c.h5", every="1 h"))
-            with pytest.raises(ClusterError, match=r"scheduler is gone.* goes on from its checkpoint"):
+            with pytest.raises(ClusterError, match=r"scheduler is gone.* resumes from its checkpoint"):
                 rbm.set_params(verbose=killer).fit(rows)
         assert time.monotonic() - killer.at < 40
         same(rbm.set_params(verbose=0).fit(bits()).weights_, RBM(4, n_iter=5, random_state=0).fit(bits()).weights_)

@@ -3,15 +3,18 @@
 import ast
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from tables import case_by_case
 
-from deepbelief import errors
+from deepbelief import DBN, RBM, errors, save
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.sources import FORMATS
 
@@ -141,3 +144,45 @@ def test_warnings_and_errors_point_to_their_row(monkeypatch):
         assert (str(error), error.__notes__) == ("n_iter is 3", [f"See {pointer}"])
     assert str(errors.DeepBeliefWarning("plain")) == "plain"
     assert not hasattr(errors.DataError("plain"), "__notes__")
+
+
+def test_the_search_check_asks_for_pages_that_exist_with_the_scores_of_the_site():
+    tree = ast.parse((DOCS / "check_search.py").read_text(encoding="utf-8"))
+    named = {getattr(n.targets[0], "id", ""): n.value for n in tree.body if isinstance(n, ast.Assign)}
+    questions, folders = ast.literal_eval(named["QUESTIONS"]), ast.literal_eval(named["FOLDERS"])
+    assert len(questions) >= 30
+    missing = [p for p in questions.values() if p.split("/")[0] not in GENERATED and not list(DOCS.glob(f"{p}.*"))]
+    assert missing == []
+    scorer = (DOCS / "scorer.js").read_text(encoding="utf-8")
+    written = dict(re.findall(r"(\w+): (\d+)", re.search(r"folders: \{(.*?)\}", scorer)[1]))
+    assert {folder: int(points) for folder, points in written.items() if points != "0"} == folders
+    assert re.findall(r'"([a-z/_]+)"', re.search(r"generated: \[(.*?)\]", scorer)[1]) == list(
+        ast.literal_eval(named["GENERATED"])
+    )
+
+
+def test_the_lines_for_r_compute_hidden_means(tmp_path):
+    r = shutil.which("Rscript")
+    if r is None or subprocess.run([r, "-e", "library(hdf5r)"], capture_output=True, check=False).returncode:
+        pytest.skip("needs R and its package hdf5r")
+    X = load_digits().data[:50].astype(np.float32)
+    dbn = DBN((6,), rbm=RBM(visible="gaussian", n_iter=1), random_state=0).fit(X)
+    save(dbn, tmp_path / "digits.h5")
+    np.savetxt(tmp_path / "x.csv", X[:1], delimiter=",")
+    text = (DOCS / "howto" / "other_languages.md").read_text(encoding="utf-8")
+    lines = re.search(r"^## R\n\n```text\n(.*?)^```$", text, re.M | re.S)[1]
+    code = f'x <- as.matrix(read.csv("x.csv", header = FALSE))\n{lines}\nwrite(h, "h.txt", ncolumns = 1)\n'
+    subprocess.run([r, "-e", code], cwd=tmp_path, capture_output=True, check=True)
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "h.txt"), dbn.transform(X[:1])[0], atol=1e-5)
+
+
+def test_other_hdf5_readers_find_the_arrays(tmp_path):
+    h5dump = shutil.which("h5dump")
+    if h5dump is None:
+        pytest.skip("needs h5dump of the HDF5 tools")
+    dbn = DBN((3,), rbm=RBM(n_iter=1), random_state=0).fit(np.eye(8, dtype=np.float32))
+    save(dbn, tmp_path / "m.h5")
+    command = [h5dump, "-y", "-m", "%.9g", "-w", "0", "-d", "/stack/layer_1/hbias", "m.h5"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    values = re.search(r"DATA \{(.*?)\}", told, re.S)[1]
+    np.testing.assert_allclose([float(v) for v in values.split(",")], dbn.stack_.layers[0].hbias, rtol=1e-7)

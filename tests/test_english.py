@@ -19,6 +19,12 @@ BANNED = {
     r"\bpeers? who\b": "communicator",
     r"\b[Kk]eepers?\b": "checkpointer",
     r"\bare held\b(?! out)": "are clamped",
+    r"\b(?:goes|go|going|went) on\b": "resume or continue",
+    r"\b(?<![Tt]here )(?:is|are) no (?!longer|less|lower|worse|reason|more|wider|farther|larger)\b": "is not a",
+    r"\bof (?:yours|ours)\b": "your own",
+    r"\btold apart\b|\btells? \w+ apart\b": "distinguish",
+    r"\ball the same\b": "nevertheless, or nothing",
+    r"\bmakes? of (?:it|them)\b": "reconstruction, prediction",
     r"\bare told\b|\bis told\b|\btells (?:whether|how|its|which)\b": "reports",
 }
 PROSE = [
@@ -52,6 +58,19 @@ def test_no_banned_phrases(paths):
             text = text.split("### Changes of names")[0]
         wrong[str(path.relative_to(ROOT))] = found(strings(text) if path.suffix == ".py" else text)
     assert {path: phrases for path, phrases in wrong.items() if phrases} == {}
+
+
+def riddles(source: str) -> list[str]:
+    """Return the docstrings that begin with a question word in place of a noun or a verb."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [ast.get_docstring(n) for n in ast.walk(ast.parse(source)) if isinstance(n, kinds)]
+    return [text.splitlines()[0] for text in texts if text and re.match(r"(?:What|Those|By what|How|Where)\b", text)]
+
+
+def test_docstrings_begin_with_a_noun_or_a_verb():
+    found = {str(p.relative_to(ROOT)): riddles(p.read_text(encoding="utf-8")) for p in CODE}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+    assert riddles('def f():\n    """What it does."""') == ["What it does."]
 
 
 def test_a_planted_phrase_is_found():

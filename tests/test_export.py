@@ -293,7 +293,7 @@ def test_what_is_no_network_is_refused():
         feedforward(RecurrentRBM(2, 2))
     with pytest.raises(SettingError, match=r"got int: it has no dense layers"):
         feedforward(3)
-    with pytest.raises(SettingError, match=r"are no predictions\. Use to_torch"):
+    with pytest.raises(SettingError, match=r"are not predictions\. Use to_torch"):
         to_mlp(fitted("rbm")[0])
     with pytest.raises(SettingError, match="not fitted"):
         feedforward(DBNClassifier())

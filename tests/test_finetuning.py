@@ -218,7 +218,7 @@ def test_shares_are_one_for_each_hidden_layer(problem, start, bk):
     one = run(start, labelled(*problem), bk, replace(PLAIN, dropout=0.5)).params
     listed = run(start, labelled(*problem), bk, replace(PLAIN, dropout=[0.5])).params
     np.testing.assert_array_equal(one[0], listed[0])
-    with pytest.raises(SettingError, match="2 shares for 1 hidden"):
+    with pytest.raises(SettingError, match="2 rates for 1 hidden"):
         run(start, labelled(*problem), bk, replace(PLAIN, dropout=[0.5, 0.5]))
 
 

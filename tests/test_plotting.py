@@ -67,7 +67,7 @@ def clf(X, y):
 
 @pytest.fixture(scope="module")
 def table(X):
-    """A model of rows that are no images: ten columns, standardised."""
+    """A model of rows that are not images: ten columns, standardised."""
     rows = X[:, 20:30] * 7 - 3
     return DBN((6, 5), rbm=RBM(n_iter=2, visible="gaussian"), random_state=0).fit(rows), rows
 

@@ -450,6 +450,8 @@ def test_sparsity_moves_activities_to_the_target(X):
 class Doubled(Bernoulli):
     """A unit type of a user's, that is twice as sure."""
 
+    spec: str = "bernoulli"
+
     def mean(self, bk, x, bias):
         x *= 2
         return bk.sigmoid(x, bias)

@@ -284,7 +284,7 @@ def test_warm_start_asks_for_the_same_tasks(data):
     clf = DBNClassifier((6,), warm_start=True, **SHORT).fit(X, y)
     assert clf.fit(X, y).n_iter_ == 8
     for other in (y[:, ::-1], y[:, :1].ravel(), np.column_stack([y, y[:, 0]])):
-        with pytest.raises(DataError, match=r"goes on with classes \[\[0, 1, 2, 3\], \[0, 1\]\], y has"):
+        with pytest.raises(DataError, match=r"continues with classes \[\[0, 1, 2, 3\], \[0, 1\]\], y has"):
             clf.fit(X, other)
     assert [len(c) for c in clf.classes_] == [4, 2]
 

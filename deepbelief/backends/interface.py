@@ -38,7 +38,7 @@ class Product:
 
 
 class SparseRows(Protocol):
-    """A few rows on the device of which only what is not 0 is kept."""
+    """Rows on the device of which only nonzero values are stored."""
 
     shape: tuple[int, int]
     pays_transposed: bool  # whether `add_transposed` is faster than a product with dense rows
@@ -57,7 +57,7 @@ class SparseRows(Protocol):
 
 
 class Sparse(Protocol):
-    """A table on the device of which only what is not 0 is kept."""
+    """A table on the device of which only nonzero values are stored."""
 
     pays: bool  # whether it is sparse enough for products with its rows to be faster than with dense ones
 
@@ -88,7 +88,7 @@ class Rng(Protocol):
 
 
 class Backend(Protocol):
-    """Where numbers live and how the fused steps run."""
+    """Interface of a backend: the namespace of its arrays, and fused steps."""
 
     name: str
     xp: Any

@@ -52,7 +52,7 @@ class Checkpointer:
         ----------
         random_state : int, Generator, RandomState or None
         describe : callable
-            Returns what must be the same in a run that goes on, as plain values: settings, and data.
+            Returns what must be the same in a resumed run, as plain values: settings, and data.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class FileCheckpointer(Checkpointer):
         if found is not None and found.finished and self._differences(found):
             found = None  # nothing is lost when the next run takes its place
         if trouble and found is not None:
-            _warn(f"{trouble}; going on from the one before it, {previous_of(self._path)}")
+            _warn(f"{trouble}; resuming from the one before it, {previous_of(self._path)}")
         if found is None:
             self._seed = run_seed(random_state)
             return self._seed
@@ -134,8 +134,8 @@ class FileCheckpointer(Checkpointer):
         return found.seed
 
     def _differences(self, found: Checkpoint) -> DataError | SettingError | None:
-        """Return the error of going on from another run's checkpoint."""
-        start_anew = f"go on as it was, or delete {self._path} to start anew"
+        """Return the error of resuming from another run's checkpoint."""
+        start_anew = f"resume it as it was, or delete {self._path} to start anew"
         for error, what, was, now in (
             (DataError, "data", found.data, self._data),
             (SettingError, "settings", found.settings, self._settings),
@@ -194,7 +194,7 @@ class FileCheckpointer(Checkpointer):
         self._began, self._updates, self._epochs = time.monotonic(), 0, 0
 
     def _write(self, phase: State) -> bool:
-        """Write a checkpoint; where that fails, training goes on and the old one stays."""
+        """Write a checkpoint; where that fails, training continues and the old one stays."""
         state = {"stage": self._stage, "context": self._context, "phase": phase}
         self._start_counting()
         return self._put(
@@ -206,7 +206,7 @@ class FileCheckpointer(Checkpointer):
             write_checkpoint(self._path, checkpoint, damaged=self._damaged)
         except (DataError, FileFormatError, OSError, MemoryError) as error:
             if not self._warned:
-                _warn(f"no checkpoint: {error or 'not enough memory'}; training goes on")
+                _warn(f"no checkpoint: {error or 'not enough memory'}; training continues")
             self._warned = True
             return False
         self._last, self._damaged = checkpoint, False
@@ -215,7 +215,7 @@ class FileCheckpointer(Checkpointer):
     def _interrupted(self, number: int, written: bool) -> Interrupted:
         name = signal.Signals(number).name
         if written or self._last is not None:
-            return Interrupted(f"{name}: the run can go on from {self._path}", number, self._path)
+            return Interrupted(f"{name}: the run can resume from {self._path}", number, self._path)
         return Interrupted(f"{name}: no checkpoint could be written to {self._path}", number, "")
 
     def finish(self) -> None:

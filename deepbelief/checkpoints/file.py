@@ -16,7 +16,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """Where a run keeps its checkpoints, and how often it writes one.
+    """Checkpoint file of a run, and how often it is written.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class CheckpointFile:
 
     @property
     def interval(self) -> tuple[str, float] | None:
-        """What is counted between two checkpoints, and how many of it."""
+        """Unit counted between two checkpoints, and its number."""
         if self.every is None:
             return None
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(self.every))

@@ -61,7 +61,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         except BlockingIOError:
             os.close(handle)
             raise SettingError(
-                f"{path} is the checkpoint of a run that is going on: wait for it, or choose another name"
+                f"{path} is the checkpoint of a run in progress: wait for it, or choose another name"
             ) from None
         except FileNotFoundError:  # its last owner took it away in between
             pass

@@ -72,5 +72,5 @@ class Missing(Component):
             state["hidden"][step.rows] = step.rng.bernoulli(h, states)
 
     def end(self, step: TrainingStep, state: Arrays) -> None:
-        """Drop the states: they belong to these rows, and are no part of the model."""
+        """Drop the states: they belong to these rows, and are not part of the model."""
         state.clear()

@@ -32,7 +32,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class ParameterCheck:
-    """How the gradient of one parameter array agrees with finite differences.
+    """Agreement of the gradient of one parameter array with finite differences.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class ParameterCheck:
 
 @dataclass(frozen=True, repr=False)
 class GradientCheck:
-    """What `gradient_check` found; it prints as a table.
+    """Result of `gradient_check`; it prints as a table.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ def gradient_check(
     classifiers start, passes nothing back: the copy gets small random ones.
 
     At most 30 of the rows, drawn at random, are used. Elements with a kink of the objective beside them (of ReLU, hard
-    tanh, L1 at 0, or of an activation of yours) are skipped and counted: there central differences at h and h / 2 do
+    tanh, L1 at 0, or of your own activation) are skipped and counted: there central differences at h and h / 2 do
     not agree, or second differences are not as 4 to 1, whatever the gradient says.
 
     Parameters
@@ -92,7 +92,7 @@ def gradient_check(
             objectives = [_network_objective(own, _exact(X), y, bk, seed, rng)]
     for objective in objectives:
         if not np.isfinite(objective.terms()).all():
-            raise DataError("the objective is not finite at these weights: nothing can be compared; train with less")
+            raise DataError("the objective is not finite at these weights: train with a smaller learning rate")
     checks = [compare(objective, bk, int(n_elements), rng) for objective in objectives]
     return GradientCheck(tuple(row for check in checks for row in check.rows))
 

@@ -137,7 +137,7 @@ class MachineObjective:
         if not hidden.tractable:
             raise SettingError(
                 f"layer {layer} has {hidden.spec} hidden units, which have no free energy: there is no gradient to "
-                "compare theirs with; check a network that is fine-tuned from it instead"
+                "compare with; check a network that is fine-tuned from it instead"
             )
         # The types are strategies that may have no name to be found by.
         machine = Machine(replace(weights, visible="bernoulli", hidden="bernoulli"), bk, np.float64)

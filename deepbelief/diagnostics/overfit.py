@@ -30,12 +30,12 @@ NATS = 0.05  # of each class label: the right class has a probability of 0.95
 SHARE = 0.1  # of what the column means lose beyond the least loss there is
 
 UNREGULARISED = {name: row.off for name, row in {**FINE_TUNING, **EXECUTION}.items() if row.off is not NEVER}
-"""What fine-tuning is without all that keeps the loss up."""
+"""Settings of fine-tuning without regularisation."""
 
 
 @dataclass(frozen=True, repr=False)
 class OverfitCheck:
-    """What `overfit_check` found; it prints as a few lines.
+    """Result of `overfit_check`; it prints as a few lines.
 
     Attributes
     ----------

@@ -162,7 +162,7 @@ def between(rates: Sequence[float], best: float, n: int) -> list[float]:
 
 
 def _jobs(n_jobs: int | None) -> int:
-    """Return how many runs go on at a time."""
+    """Return the number of concurrent runs."""
     if n_jobs is not None:
         return int(joblib.effective_n_jobs(n_jobs))
     told = int(joblib.effective_n_jobs(None))
@@ -182,7 +182,7 @@ def _blas_threads(n_jobs: int) -> Iterator[None]:
 
 
 class _Stopped(Exception):
-    """The sweep is over: a run on another thread has nobody to go on for."""
+    """The sweep has ended: a run on another thread must stop."""
 
 
 class _Watch(Reporter):
@@ -202,7 +202,7 @@ class _Watch(Reporter):
 
 
 def _advance(run: Trial, stop: int) -> Trial:
-    """Let a run go on; for workers."""
+    """Continue a run; for workers."""
     return run.advance(stop)
 
 
@@ -245,7 +245,7 @@ class _Sweep:
                 self._stopped.add(run.rate)
 
     def _advance(self, rates: Sequence[float], stop: int) -> None:
-        """Let the runs at these rates go on, side by side."""
+        """Continue the runs at these rates, side by side."""
         waiting = [run for rate in rates if not ((run := self._runs[rate]).diverged or run.finished)]
         backend, _ = get_active_backend(prefer="threads")
         shared = self._n_jobs == 1 or getattr(backend, "supports_sharedmem", False)

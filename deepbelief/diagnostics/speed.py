@@ -56,7 +56,7 @@ STANDARD: Mapping[str, Work] = {
     "fine-tuning 784-500-250-10, batch 100": Work("finetune", (784, 500, 250, N_CLASSES), 100, 5000),
     "encoding 784-500-250": Work("encode", (784, 500, 250), BLOCK_ROWS, 4 * BLOCK_ROWS),
 }
-"""What is timed, by name."""
+"""Timed pieces of work, by name."""
 
 
 def rows_for(work: Work) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -151,7 +151,7 @@ def interleaved(things: Mapping[str, Callable[[], Sequence[Any]]], repeats: int)
 
 @dataclass(frozen=True)
 class Timing:
-    """What a piece of work took on a backend: medians, in seconds."""
+    """Time of a piece of work on a backend: medians, in seconds."""
 
     name: str
     floor: float

@@ -38,7 +38,7 @@ class SweepRow:
 
 @dataclass(frozen=True, repr=False)
 class LearningRateSweep:
-    """What `learning_rate_sweep` found; it prints as a table.
+    """Result of `learning_rate_sweep`; it prints as a table.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class LearningRateSweep:
 
     @property
     def advice(self) -> str:
-        """What to do next."""
+        """Advice on what to do next."""
         return self.advice_for(str)
 
     def advice_for(self, name_of: Callable[[str], str]) -> str:

@@ -1,4 +1,4 @@
-"""Training runs that go on bit by bit, each at a learning rate of its own, all from the same start."""
+"""Resumable training runs, each at a learning rate of its own, all from the same start."""
 
 import math
 import time
@@ -48,7 +48,7 @@ class Trial(Protocol):
 
     @property
     def quality(self) -> tuple[float, ...]:
-        """What the best run has the largest of."""
+        """Name of the score; the best run has the largest."""
 
     def is_no_worse(self, best: Any) -> bool:
         """Tell whether the difference from the best run does not matter."""
@@ -56,7 +56,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a sweep is over: how a run is made, and what its score means."""
+    """Plan of a sweep: how to make a run, and the meaning of its score."""
 
     make: Callable[[float], Trial]
     setting: str
@@ -113,7 +113,7 @@ class PretrainRun:
         return bool(behind.mean() <= error)
 
     def _judge(self) -> Array:
-        """Return the pseudo-log-likelihoods of held-out rows, or less the squared errors of their reconstruction."""
+        """Return the pseudo-log-likelihoods of held-out rows, or negative squared errors of reconstruction."""
         machine = self._trainer.machine
         if self._by_likelihood:
             weights = replace(machine.weights(), mean=None, scale=None)  # the rows have entered

@@ -130,7 +130,7 @@ def current_client() -> Any:
 def check_client(client: Any) -> None:
     """Refuse a client that is closed, or has lost its scheduler."""
     if client.status != "running":
-        raise ClusterError(f"the Dask client must be connected, got one that is {client.status}: make another")
+        raise ClusterError(f"the Dask client must be connected, got one that is {client.status}: create a new one")
 
 
 def alive(client: Any) -> set[str]:

@@ -1,4 +1,4 @@
-"""The coordinator of a run: it lets all parts go on at once, and answers what they ask one another."""
+"""The coordinator of a run: it releases all parts at once and answers their questions to one another."""
 
 import contextlib
 import secrets
@@ -49,7 +49,7 @@ class Coordinator:
         self._left: set[str] = set()  # addresses of workers that were left out while the scheduler counted them
         self._timeout: float = job.averaging.timeout
         self._patience = min(PATIENCE, self._timeout)
-        self._rows: Any = None  # what all parts were told of their rows
+        self._rows: Any = None  # the answer to all parts about their rows
         self._steps: dict[int, int] = {}
 
     def run(self, recipes: dict[str, Recipe]) -> Pretrained:
@@ -74,19 +74,19 @@ class Coordinator:
             library().protocol.pickle.dumps(self.job)
         except Exception as error:
             raise ClusterError(
-                f"the settings must be such that workers can be sent them, got {brief(error)}: leave out what belongs "
+                f"the settings must be picklable to be sent to workers, got {brief(error)}: leave out what belongs "
                 "to this process alone, such as locks and open files"
             ) from error
 
     def _found(self) -> Question | None:
-        """Return the state that the run goes on from."""
+        """Return the state that the run resumes from."""
         found = self.checkpointer.found("pretrain")
         phase = self.checkpointer.resume()
         if found is None or phase is None:
             return None
         if phase["updates"] != worker.EPOCH:
             raise SettingError(
-                "the checkpoint stands in the middle of an epoch, of a run without a cluster: resume without one"
+                "the checkpoint is from the middle of an epoch of a run without a cluster: resume without one"
             )
         return Question("state", {"context": found.context, "phase": phase}, 1.0)
 
@@ -100,7 +100,7 @@ class Coordinator:
     def _way_out(self) -> str:
         """Keep what there is, and return what to do."""
         if self._last is not None and self.checkpointer.keep(self._last):
-            return "start both anew; the run goes on from its checkpoint, at the end of the last epoch"
+            return "start both anew; the run resumes from its checkpoint, at the end of the last epoch"
         return "start both anew"
 
     def _start(self, number: int, state: Any = None) -> Any:

@@ -25,7 +25,7 @@ from deepbelief.stack import Stack, State
 from deepbelief.training import Record, Reporter, Run, split_rows
 from deepbelief.typing import Array
 
-EPOCH = sys.maxsize  # updates of an epoch that is finished, whoever goes on and with however many rows
+EPOCH = sys.maxsize  # updates of an epoch that is finished, for any worker and any number of rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Part:
                 self._answers.put(answer)
             found = self._questions.get()
             if isinstance(found, Exception):
-                self._questions.put(found)  # the thread has ended: whoever asks again is told again
+                self._questions.put(found)  # the thread has ended: a repeated question gets the same answer
                 raise found
             self._step, self._last = step, found
         return self._last

@@ -40,7 +40,7 @@ class Partitioned:
     Raises
     ------
     DataError
-        If X is no table, or its number of rows is not known.
+        If X is not a table, or its number of rows is not known.
 
     Examples
     --------

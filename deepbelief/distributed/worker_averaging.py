@@ -17,12 +17,12 @@ RATE_RULES: Mapping[str, Callable[[int], float]] = {
     "sqrt": math.sqrt,
     "linear": float,
 }
-"""By what the learning rate of one machine is multiplied for n workers, by name."""
+"""Factors of the learning rate for n workers, by name."""
 
 
 @dataclass(frozen=True)
 class Averaging:
-    """How a cluster trains: in rounds, after each of which the workers go on from the mean of their parameters.
+    """Training of a cluster in rounds; after each, the workers continue from the mean of their parameters.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Averaging:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a worker asks the others; what all have asked is merged into the answer.
+    """Question of a worker to the others; the answer merges the questions of all.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ MERGED: Mapping[str, Callable[[Any, Any, float], Any]] = {
     "state": lambda a, b, share: a,
     "done": lambda a, b, share: a,
 }
-"""How the same question of two workers becomes one, by kind; ``share`` is the second's share of their rows."""
+"""Merging of the same question of two workers, by kind; ``share`` is the second's share of their rows."""
 
 
 def merged(*questions: Question) -> Question:

@@ -85,7 +85,7 @@ class CategoryColumn:
 
 @dataclass(frozen=True, eq=False)
 class DetectorColumns:
-    """How an outlier detector reads the columns of a table.
+    """Columns of a table as an outlier detector reads them.
 
     Parameters
     ----------

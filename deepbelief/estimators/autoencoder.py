@@ -82,7 +82,7 @@ class DeepAutoencoder(
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
     warm_start : bool, default=False
-        `fit` goes on from the fine-tuned weights instead of pretraining anew.
+        `fit` continues from the fine-tuned weights instead of pretraining anew.
 
     Attributes
     ----------
@@ -308,7 +308,7 @@ class DeepAutoencoder(
     def _check_tied(self, any_scaled: bool) -> None:
         if self.tied and any_scaled:
             raise SettingError(
-                "tied=True needs layers that pass on what they are: rectified units are scaled for the layer above; "
+                "tied=True needs outputs that are not rescaled: rectified units are scaled for the layer above; "
                 "use tied=False or Bernoulli units"
             )
 

@@ -1,4 +1,4 @@
-"""What the estimators share: checking settings and rows, and handing rows to the engine."""
+"""Shared parts of the estimators: checks of settings and rows, and rows for the engine."""
 
 import warnings
 from collections.abc import Sequence

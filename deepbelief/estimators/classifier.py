@@ -194,7 +194,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         if again and not same_classes(head.classes, self.classes_):
             expected, given = _told(self.classes_), _told(head.classes)
             raise ClassesError(
-                f"warm_start goes on with classes {expected}, y has {given}", expected=expected, given=given
+                f"warm_start continues with classes {expected}, y has {given}", expected=expected, given=given
             )
         warn_doubts(y, head.classes, self.unlabeled, head.targets)
         self._head, self.classes_, self.n_unlabeled_ = head, head.classes, int((~known).sum())

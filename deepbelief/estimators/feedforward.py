@@ -93,7 +93,7 @@ def feedforward(model: Any, part: Part = "auto") -> FeedForward:
     Raises
     ------
     SettingError
-        If the model is no feed-forward network, is not fitted, or has no such part.
+        If the model is not a feed-forward network, is not fitted, or has no such part.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def _decoder_of(stack: Stack) -> FeedForward:
     """Return the way down a stack by the means of its visible units."""
     if stack.tuned:
         raise SettingError(
-            "a fine-tuned stack has no way down: export the model before fine-tuning, or a DeepAutoencoder"
+            "a fine-tuned stack cannot be decoded: export the model before fine-tuning, or a DeepAutoencoder"
         )
     layers = []
     for i, weights in reversed(list(enumerate(stack.layers))):

@@ -1,4 +1,4 @@
-"""What an estimator has learned, as plain values for a file, and how values from a file are checked."""
+"""Fitted state of an estimator as plain values for a file, and checks of values from a file."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""What the outputs of a fine-tuned network stand for: a class, a class for each task, labels, or real values.
+"""Output heads of a fine-tuned network: a class, a class for each task, labels, or real values.
 
-A head knows its loss, turns targets into what that compares with, and outputs into predictions.
+A head has a loss, turns targets into what the loss compares with, and outputs into predictions.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from deepbelief.typing import Array
 
 
 class Head(Protocol):
-    """What fine-tuning and prediction ask of a head."""
+    """Interface of a head."""
 
     by_class: ClassVar[bool]  # whether rows are held out by class
 
@@ -65,7 +65,7 @@ class OneClass:
     targets: ClassVar[str] = "classes"
 
     def __post_init__(self) -> None:
-        """Check that there is something to tell apart."""
+        """Check that there are at least two classes."""
         if len(self.classes) < 2:
             raise DataError(f"DBNClassifier needs at least 2 classes, got 1 class: {self.classes.tolist()[0]!r}")
 

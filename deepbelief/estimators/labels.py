@@ -97,7 +97,7 @@ def missing_labels(y: Array) -> Array:
 
 
 def filled(y: Any) -> Any:
-    """Return labels with a present label in place of each missing one, for checks that know no missing labels."""
+    """Return labels with a present label for each missing one, for checks that do not support missing labels."""
     if not isinstance(y, np.ndarray) or not (missing := missing_labels(y)).any():
         return y
     if missing.all():
@@ -205,7 +205,7 @@ def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes"
     unlabeled : "auto", None or label
     targets : {"classes", "tasks", "labels"}
     """
-    if targets == "labels":  # 0/1, where -1 is no class and several columns are meant
+    if targets == "labels":  # 0/1, where -1 is not a class and several columns are meant
         return
     columns = [("y", y, classes)] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
     doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]

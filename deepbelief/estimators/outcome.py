@@ -37,7 +37,7 @@ def sample_rows(rows: RowSource) -> Array:
 def check_outcome(
     estimator: Any, loss: Loss, output: Array, constant: Array, target: Array, weights: Array | None
 ) -> bool:
-    """Warn of outputs that are hardly better than constant ones, and tell whether they are.
+    """Warn of outputs that are hardly better than constant ones, and return whether they are.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
 
 
 def check_code(code: str) -> None:
-    """Refuse what is no kind of code."""
+    """Validate `code`."""
     if not isinstance(code, str) or code not in CODES:
         raise SettingError(unknown("code", code, CODES))
 

@@ -211,7 +211,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
 
     @property
     def _n_data(self) -> int:
-        """Number of visible units that are no label."""
+        """Number of visible units that are not labels."""
         return self.weights_.n_visible - len(self.classes_)
 
     def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:
@@ -373,7 +373,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         Raises
         ------
         DataError
-            If one is no class of the model.
+            If one is not a class of the model.
         SettingError
         """
         check_is_fitted(self, "weights_")

@@ -63,10 +63,10 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
     Parameters
     ----------
     warm_start : bool, default=False
-        `fit` goes on from the weights and velocities of the last `fit`.
+        `fit` continues from the weights and velocities of the last `fit`.
     checkpoint : str, Path, CheckpointFile or None, default=None
         A file in which `fit` keeps its state while it trains, that of pretraining included, every five minutes or as a
-        `CheckpointFile` says, and from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a
+        `CheckpointFile` says, and from which the same `fit` resumes after a crash or Ctrl-C, to the very weights of a
         run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
 
     Attributes
@@ -266,7 +266,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
         if there != (self.n_components, self.n_recurrent, get_cell(self.cell).name):
             raise SettingError(
-                f"training goes on with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}, which "
+                f"training continues with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}, which "
                 "cannot change: set warm_start=False, or clone the estimator"
             )
 

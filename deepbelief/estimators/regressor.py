@@ -54,7 +54,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         Hold out a share of the rows, stop when their squared error, in variances of the targets, has not fallen by
         more than ``tol`` for ``n_iter_no_change`` epochs, and keep the best weights.
     warm_start : bool, default=False
-        `fit` goes on from the fine-tuned weights, in the units that the first `fit` standardised to.
+        `fit` continues from the fine-tuned weights, in the units that the first `fit` standardised to.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         if again:
             n_columns, n_outputs = 1 if y.ndim == 1 else y.shape[1], self._head.n_outputs
             if n_columns != n_outputs:
-                raise DataError(f"warm_start goes on with {n_outputs} target(s), y has {n_columns}")
+                raise DataError(f"warm_start continues with {n_outputs} target(s), y has {n_columns}")
             n_present = None if not np.isnan(y).any() else float((~np.isnan(y)).sum(axis=1).mean())
             self._keep(replace(self._head, own_loss=value_loss(self.loss), n_present=n_present))
         else:

@@ -1,4 +1,4 @@
-"""What ``resolved_`` says: values of the automatic settings of a fitted estimator, each with its reason."""
+"""Content of ``resolved_``: values of the automatic settings of a fitted estimator, each with its reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -20,7 +20,7 @@ def describe_run(
     estimator: Any, source: RowSource, targets: Any = None, weights: Any = None, *, lengths: Any = None,
     start: Sequence[Any] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
-    """Return the settings and the data of a run; ``start`` are the arrays that a warm start goes on from.
+    """Return the settings and the data of a run; ``start`` are the arrays that a warm start continues from.
 
     ``lengths`` are those of the sequences that the rows are made of.
     """

@@ -1,4 +1,4 @@
-"""How well rows fit a restricted Boltzmann machine: what an RBM estimator says of it."""
+"""Scores of rows under a restricted Boltzmann machine."""
 
 from typing import Any
 

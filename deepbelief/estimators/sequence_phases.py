@@ -27,7 +27,7 @@ from deepbelief.units import get_unit
 
 @dataclass(frozen=True, eq=False)
 class SequenceRun:
-    """What stays the same from phase to phase of a fit."""
+    """Values that stay the same from phase to phase of a fit."""
 
     source: RowSource
     lengths: Array

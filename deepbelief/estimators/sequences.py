@@ -125,7 +125,7 @@ def _refuse(rows: Array, start: int, lengths: Array, error: ValueError | None = 
 
 
 class SequenceModelMixin(TransformerMixin):
-    """What a fitted model says of sequences, for an estimator with ``machine_``."""
+    """Scores and samples of sequences, for an estimator with ``machine_``."""
 
     machine_: RecurrentWeights
     backend: str | Backend

@@ -17,7 +17,7 @@ def stored_head(state: FittedState, loss: str | Loss, task_weights: Sequence[flo
     Raises
     ------
     FileFormatError
-        If they do not go with the loss, or are no classes.
+        If they do not fit the loss, or are not classes.
     """
     targets, chosen = state.values.get("targets", "classes"), class_loss(loss)
     if targets not in ("classes", "tasks", "labels") or (targets == "labels") != (chosen.targets == "labels"):

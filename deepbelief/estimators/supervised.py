@@ -1,4 +1,4 @@
-"""What classifier and regressor share: a pretrained stack with a head, fine-tuned on targets."""
+"""Shared base of classifier and regressor: a pretrained stack with a head, fine-tuned on targets."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -210,7 +210,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         return out
 
     def _where_from(self, result: Array, X: Any) -> Any:
-        """Return the result where the rows came from; what is no number stays on the host."""
+        """Return the result where the rows came from; what is not a number stays on the host."""
         return on_device(result, X, check_backend(self.backend, X)) if result.dtype.kind in "biuf" else result
 
     def predict(self, X: Any) -> Any:

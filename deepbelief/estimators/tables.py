@@ -25,7 +25,7 @@ from deepbelief.typing import Array
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128
-RATE = 0.005  # of Adam, for up to so many hidden units; more ask for less
+RATE = 0.005  # of Adam, for up to this number of hidden units; more need a smaller one
 USUAL_UNITS = 64
 
 

@@ -1,4 +1,4 @@
-"""What estimators that fine-tune share: their settings, and the stack that they start from."""
+"""Shared parts of estimators that fine-tune: their settings, and the stack that they start from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ from deepbelief.typing import Array
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What fine-tuning is to solve: where to start, on which rows, how."""
+    """Fine-tuning problem: the network to start from, rows and settings."""
 
     hidden: list[Layer]
     head: tuple[Array, Array]
@@ -56,7 +56,7 @@ def _context(stack: Stack, history: list[Record]) -> State:
 
 
 class FineTunedMixin:
-    """What fine-tuned estimators share: how a problem is solved, and what they show of it."""
+    """Shared methods of fine-tuned estimators: the run and its fitted attributes."""
 
     coefs_: list[Array]
     intercepts_: list[Array]
@@ -71,7 +71,7 @@ class FineTunedMixin:
     _epochs: int
 
     def _begin(self, checkpointer: Checkpointer, describe: Callable[..., Any], again: bool) -> None:
-        """Begin a run: draw its seed, or go on with that of an earlier one."""
+        """Begin a run: draw its seed, or continue with that of an earlier one."""
         if again:
             start = [*self.coefs_, *self.intercepts_, np.array(self._epochs)]
             checkpointer.begin(self._seed, partial(describe, start=start))
@@ -119,13 +119,13 @@ class FineTunedMixin:
 
     @property
     def input_mean_(self) -> Array:
-        """What the network subtracts from each column of its input, of shape (n_features,); 0 where rows stay."""
+        """Value subtracted from each column of the input, of shape (n_features,); 0 where rows stay."""
         first = self._first_layer("input_mean_")
         return np.zeros_like(first.vbias) if first.mean is None else first.mean
 
     @property
     def input_scale_(self) -> Array:
-        """What the network then divides each column by, of shape (n_features,); 1 where rows stay."""
+        """Divisor of each column of the input, of shape (n_features,); 1 where rows stay."""
         first = self._first_layer("input_scale_")
         return np.ones_like(first.vbias) if first.scale is None else first.scale
 
@@ -238,7 +238,7 @@ def _pretrained(
 
 
 def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[Labelled, Loss]:
-    """Return rows with themselves as targets, and the loss; missing values are filled in, and are no targets."""
+    """Return rows with themselves as targets, and the loss; missing values are filled in, and are not targets."""
     rows = checked(whole_rows(source, first, bk), first, OF_NETWORKS)
     if not has_missing(source):
         return Labelled(rows, weights=weights_of(source)), loss

@@ -125,7 +125,7 @@ def sample_rows(
     """
     check_number("n_samples", n_samples, low=1, integer=True)
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
-        # One that knows classes draws a row of each in turn.
+        # A model of classes draws a row of each in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
         return model.sample(asked, n_steps=n_steps, temperature=temperature, random_state=random_state)  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
@@ -167,7 +167,7 @@ def hidden_values(model: Any, X: Any, layer: int) -> Array:
 
 
 def updates_of(model: Any, layer: int) -> tuple[Array, str]:
-    """Return the changes of a layer's weights that a model knows of, and which these are.
+    """Return the changes of a layer's weights that a model keeps, and their name.
 
     Returns
     -------

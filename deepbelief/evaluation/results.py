@@ -258,7 +258,7 @@ class Codes(Evaluation):
     sizes : tuple of int
         Of the encoder.
     squared_error, cross_entropy : float
-        Mean per row; the cross-entropy is None where outputs are no probabilities.
+        Mean per row; the cross-entropy is None where outputs are not probabilities.
     pca_squared_error : float or None
         Of PCA fitted to these very rows; None where there are too many columns.
     bits : int or None

@@ -27,7 +27,7 @@ def to_npz(model: Any, path: str | Path, *, part: Part = "auto") -> None:
     Raises
     ------
     SettingError
-        If the model is no feed-forward network.
+        If the model is not a feed-forward network.
 
     Examples
     --------

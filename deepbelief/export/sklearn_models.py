@@ -39,7 +39,7 @@ def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
     if isinstance(model, (RBM, DBN, Stack)):
         raise SettingError(
             f"`model` must be a classifier, a regressor or an autoencoder, got {type(model).__name__}, whose features "
-            "are no predictions. Use to_torch, to_onnx or to_npz; for an RBM of Bernoulli units to_bernoulli_rbm."
+            "are not predictions. Use to_torch, to_onnx or to_npz; for an RBM of Bernoulli units to_bernoulli_rbm."
         )
     if network.n_inputs != model.n_features_in_:
         raise SettingError(
@@ -104,7 +104,7 @@ def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Any:
     Returns
     -------
     DBNClassifier or DBNRegressor
-        Fitted: it predicts, transforms, saves and goes on with ``warm_start=True``.
+        Fitted: it predicts, transforms, saves and continues training with ``warm_start=True``.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def to_bernoulli_rbm(rbm: RBM) -> BernoulliRBM:
     Returns
     -------
     BernoulliRBM
-        Fitted: `transform`, `gibbs` and `score_samples` work, and `partial_fit` goes on from the weights.
+        Fitted: `transform`, `gibbs` and `score_samples` work, and `partial_fit` continues from the weights.
 
     Raises
     ------

@@ -45,7 +45,7 @@ class _GibbsChains:
 
 @dataclass(frozen=True)
 class PCD(_GibbsChains):
-    """Persistent contrastive divergence: the chains go on from update to update (Tieleman 2008).
+    """Persistent contrastive divergence: the chains persist from update to update (Tieleman 2008).
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ NUMBERS = (*FLOATS, *(np.dtype(code) for code in ("|i1", "|u1", "<i2", "<u2", "<
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """What a model file holds: plain values, layers and arrays.
+    """Content of a model file: plain values, layers and arrays.
 
     Parameters
     ----------

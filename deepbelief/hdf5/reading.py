@@ -148,7 +148,7 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @dataclass
 class _Plan:
-    """What reading will take in memory; nothing is read before the sum is known."""
+    """Memory that reading takes; nothing is read before the sum is known."""
 
     nbytes: int = 0
 

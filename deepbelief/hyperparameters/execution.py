@@ -34,7 +34,7 @@ EXECUTION: Mapping[str, Setting] = {
         Described("str, Path, CheckpointFile or None"),
         doc=(
             "A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` "
-            "says, and from which the same `fit` goes on after a crash or Ctrl-C, to the very weights of a run "
+            "says, and from which the same `fit` resumes after a crash or Ctrl-C, to the very weights of a run "
             "that never stopped."
         ),
     ),

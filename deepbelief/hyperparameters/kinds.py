@@ -13,7 +13,7 @@ NEVER: Any = object()
 
 
 class Kind(Protocol):
-    """What a setting may be."""
+    """Kind of the values that a setting takes."""
 
     def checked(self, name: str, value: Any) -> Any:
         """Return the value as the engine takes it, or raise a `SettingError`."""
@@ -151,7 +151,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a function of this package refuses or returns.
+    """Kind of the values that a function of this package checks.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class Names(Checked):
 
 @dataclass(frozen=True)
 class Described:
-    """What is checked where it is used."""
+    """Kind of the values that are checked where they are used."""
 
     text: str
 

@@ -120,7 +120,7 @@ MACHINE: Mapping[str, Setting] = {
         "auto",
         AUTOMATIC_SCHEDULE,
         doc=('How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.'),
-        help="Of the learning rate.",
+        help="Schedule of the learning rate.",
     ),
     "momentum": Setting(
         "auto",

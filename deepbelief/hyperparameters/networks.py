@@ -33,14 +33,14 @@ FINE_TUNING: Mapping[str, Setting] = {
             "[0, 1], squared error of linear outputs where they are real values. Squared error in [0, 1] has "
             "logistic outputs too."
         ),
-        help="Of an autoencoder.",
+        help="Loss of an autoencoder.",
         group="autoencoder",
     ),
     "tied": Setting(
         False,
         Flag(),
         doc=("Keep the decoder's weights the transposed ones of the encoder; False only starts from them."),
-        help="Of an autoencoder: the decoder stays a mirror.",
+        help="Use the encoder's weights, transposed, in the decoder.",
         group="autoencoder",
     ),
     "activation": Setting(

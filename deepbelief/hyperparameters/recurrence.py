@@ -15,7 +15,7 @@ RECURRENT: Mapping[str, Setting] = {
         100,
         COUNT,
         doc=("Recurrent units."),
-        help="With --recurrent.",
+        help="With --recurrent: number of recurrent units.",
         flag="--recurrent-units",
     ),
     "visible": Setting(
@@ -32,7 +32,7 @@ RECURRENT: Mapping[str, Setting] = {
         "tanh",
         Choice("deepbelief.recurrent:CELLS", getter="deepbelief.recurrent:get_cell", instances="Cell"),
         doc=('``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.'),
-        help="With --recurrent.",
+        help="With --recurrent: recurrent cell.",
     ),
     "truncation": Setting(
         100,

@@ -47,7 +47,7 @@ PRETRAINING: Mapping[str, Setting] = {
         1,
         COUNT,
         doc=(
-            "Passes through the whole stack; each layer goes on where it stopped, on the outputs of the layers "
+            "Passes through the whole stack; each layer resumes where it stopped, on the outputs of the layers "
             "below as they then are. At equal updates more passes gained nothing that was measured "
             "(`benchmarks/passes.py`): raise the epochs of the layers first."
         ),

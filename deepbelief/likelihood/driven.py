@@ -13,7 +13,7 @@ from deepbelief.typing import DeviceArray, Float64Array
 
 EXACT_UNITS = 12  # hidden units up to which enumeration is cheaper than annealing
 BLOCK_ROWS = 1024  # runs handled at a time: what a step touches stays in cache
-WARM_UP = 30  # Gibbs steps, of which the later half tells the marginals
+WARM_UP = 30  # Gibbs steps, whose later half estimates the marginals
 SMOOTHING = 1e-3  # of these marginals
 
 
@@ -88,7 +88,7 @@ def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int
 def ais_driven_means(
     machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300, gibbs_steps: int = 50
 ) -> DeviceArray:
-    """Return E[v] of each machine, estimated from annealing runs that go on at the end.
+    """Return E[v] of each machine, estimated from annealing runs that continue at the end.
 
     Chains that start afresh stay in the mode that they find first. Runs of annealing are spread over the modes, and
     their weights say how much each stands for (Neal 2001, eq. 9): the mean of E[v | h] over the steps that follow is

@@ -25,11 +25,11 @@ def weights_of(model: Any) -> Weights:
     Raises
     ------
     SettingError
-        If it is no RBM, its units have no energy, or a weight is not finite.
+        If it is not an RBM, its units have no energy, or a weight is not finite.
     """
     weights = getattr(model, "weights_", model)
     if not isinstance(weights, Weights):
-        raise SettingError(f"a likelihood is asked of a fitted RBM or its weights, got {type(model).__name__}")
+        raise SettingError(f"a likelihood needs a fitted RBM or its weights, got {type(model).__name__}")
     for unit in (weights.visible, weights.hidden):
         if not get_unit(unit).tractable:
             raise SettingError(f"{unit} units have no energy, and so no likelihood: watch reconstruction instead")

@@ -56,7 +56,7 @@ def check_count(name: str, value: Any) -> int:
 
 
 def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
-    """Return (height, width) of the image that a row is; None where it is no image.
+    """Return (height, width) of the image that a row is; None where it is not an image.
 
     ``"auto"`` takes square numbers from 8 x 8 on for images.
 
@@ -173,7 +173,7 @@ def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
     """
     figure = ax.get_figure(root=True)
     if figure is None:
-        raise DataError("these axes belong to no figure")
+        raise DataError("these axes do not belong to a figure")
     for axes in figure.axes:
         _recolor(axes, ink)
     out = io.BytesIO()

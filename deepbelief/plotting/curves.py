@@ -18,7 +18,7 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Quantity:
-    """How something that a history records is drawn."""
+    """Label and style of a quantity that a history records."""
 
     label: str
     held_out: bool = False
@@ -31,7 +31,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "validation_loss": Quantity("loss per row", held_out=True),
     "validation_score": Quantity("score on held-out rows", held_out=True),
 }
-"""What can be drawn, by its name in ``history_``."""
+"""Quantities that can be drawn, by their name in ``history_``."""
 
 AUTO = ("reconstruction_error", "loss", "validation_loss")
 

@@ -77,7 +77,7 @@ def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = No
     Raises
     ------
     DataError, SettingError
-        If the rows are no table, or have no such shape.
+        If the rows are not a table, or have no such shape.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -118,7 +118,7 @@ def plot_sequence(frames: Any, ax: "Axes | None" = None) -> "Axes":
     Raises
     ------
     DataError
-        If the frames are no table.
+        If the frames are not a table.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -144,7 +144,7 @@ def plot_reconstructions(
     model: Any, X: Any, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto",
     feature_names: Sequence[str] | None = None,
 ) -> "Axes":  # fmt: skip
-    """Draw rows above what the model makes of them, going up through its layers and down again.
+    """Draw rows above their reconstructions, computed up through the layers and down again.
 
     Parameters
     ----------
@@ -154,10 +154,10 @@ def plot_reconstructions(
     n : int, default=10
         Rows at most, the first ones.
     shape : (height, width), "auto" or None, default="auto"
-        As in `plot_receptive_fields`. Rows that are no images are drawn below each other, standardised where the
+        As in `plot_receptive_fields`. Rows that are not images are drawn below each other, standardised where the
         model does so.
     feature_names : sequence of str, optional
-        Written below rows that are no images; by default the names that `fit` saw.
+        Written below rows that are not images; by default the names that `fit` saw.
 
     Returns
     -------

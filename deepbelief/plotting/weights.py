@@ -71,8 +71,8 @@ def plot_receptive_fields(
     n : int, default=64
         Units at most.
     shape : (height, width), "auto" or None, default="auto"
-        How a row becomes an image; ``"auto"``: square where there are 64, 81, 100 ... features. Rows that are
-        no images (None) are drawn as a heat map, inputs downwards and units across.
+        How a row becomes an image; ``"auto"``: square where there are 64, 81, 100 ... features. Rows that
+        are not images (None) are drawn as a heat map, inputs downwards and units across.
     feature_names : sequence of str, optional
         Written beside the inputs of a heat map; by default the names that `fit` saw.
 

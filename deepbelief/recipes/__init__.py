@@ -1,4 +1,4 @@
-"""What ``"auto"`` means: for each automatic setting one rule, which returns a value and the reason for it.
+"""Rules behind ``"auto"``: one for each automatic setting, which returns a value and the reason for it.
 
 A rule is a function of facts about the data: numbers of rows, columns and labels, and types of units. It never sees a
 setting that somebody gave, which always wins.

@@ -13,7 +13,7 @@ CLOSED = 3.0  # initial bias of the gate that holds: a step keeps 95 % of the st
 
 
 class Cell(Protocol):
-    """What a cell provides; a new one is one class and one entry in `CELLS`.
+    """Interface of a cell; a new one is one class and one entry in `CELLS`.
 
     A step works on a block of rows, one for each sequence. The inputs of a unit's gates lie side by side: ``x``, from
     the frames, and ``a``, from the states before, are of shape (n_rows, n_gates * n_recurrent).
@@ -21,7 +21,7 @@ class Cell(Protocol):
 
     @property
     def name(self) -> str:
-        """How it is written in settings and files."""
+        """Spelling in settings and files."""
 
     @property
     def n_gates(self) -> int:

@@ -85,7 +85,7 @@ class RecurrentSettings:
 
 @dataclass
 class RecurrentState:
-    """What the next update reads beside the weights, as host values."""
+    """Training state beside the weights, as host values."""
 
     optimizer: list[Array] = field(default_factory=list)
     epochs: int = 0  # epochs done

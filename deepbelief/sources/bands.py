@@ -74,7 +74,7 @@ class Bands:
         except Exception as error:  # what the libraries underneath raise on damaged files has no end
             raise FileError(f"{self._name}: rows {first} to {end - 1} cannot be read: {reason_text(error)}") from error
         if len(values) != end - first:
-            raise FileError(f"{self._name}: rows {first} to {end - 1} are said to be there, {len(values)} are")
+            raise FileError(f"{self._name}: rows {first} to {end - 1} are declared, {len(values)} are there")
         return values
 
 

@@ -14,11 +14,11 @@ from deepbelief.typing import FloatArray
 from deepbelief.units import get_unit
 
 BINARIZATIONS = ("threshold", "sample", "resample")
-"""How values in [0, 1] become bits: 1 from a half on, drawn once, or drawn anew in each epoch."""
+"""Ways to binarise values in [0, 1]: by a threshold, drawn once, or drawn in each epoch."""
 
 
 FIXED_BINARIZATIONS = ("threshold", "sample")
-"""Those by which rows are made bits once and for all."""
+"""Ways that binarise rows once, before training."""
 
 
 def check_binarization(binarize: Any) -> None:

@@ -19,7 +19,7 @@ N_ROUNDINGS = 8  # relative roundings by which the values of a constant column m
 
 @dataclass(frozen=True, eq=False)
 class ColumnStatistics:
-    """What one pass over the rows tells about each column.
+    """Statistics of each column, from one pass over the rows.
 
     Parameters
     ----------

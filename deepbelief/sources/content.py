@@ -120,7 +120,7 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
         raise FileError(f"{path}: the file {declared}; it is damaged or not what it says")
     if n_bytes > max(FREE_EXPANSION, MAX_LARGE_EXPANSION * real):
         told = f"{size_text(real)} expand to {size_text(n_bytes)}, over {MAX_LARGE_EXPANSION} times"
-        raise FileError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if they are meant so")
+        raise FileError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if this is intended")
     if n_bytes > limit:
         raise FileError(f"{path}: the data need {size_text(n_bytes)}, over the limit of {size_text(limit)}; split them")
     return n_bytes

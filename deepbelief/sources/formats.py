@@ -38,7 +38,7 @@ class Format:
     endings : tuple of str
         Ends of the names of its files, in small letters.
     matches : callable, optional
-        ``matches(path)`` tells by the content whether a file of another name has this format.
+        ``matches(path)`` decides by the content whether a file of another name has this format.
     read_labels : callable, optional
         ``read_labels(path, part, n_rows)`` returns the labels in a file that has nothing else; None: there is no such
         file.

@@ -51,7 +51,7 @@ class Frame:
 def is_table(X: Any) -> bool:
     """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
     if isinstance(X, Mapping):
-        return not hasattr(X, "tocsr")  # a sparse matrix by keys is no table
+        return not hasattr(X, "tocsr")  # a sparse matrix by keys is not a table
     root = type(X).__module__.partition(".")[0]
     return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
 

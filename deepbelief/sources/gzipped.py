@@ -30,7 +30,7 @@ def check_regular(path: Path) -> Path:
     """Return the path of a file or folder; refuse pipes, sockets and devices, which may never answer."""
     kind = KINDS.get(stat.S_IFMT(path.stat().st_mode))
     if kind is not None:
-        raise FileError(f"{path}: is {kind}, not a file; write what it gives into a file first")
+        raise FileError(f"{path}: is {kind}, not a file; write its content to a file first")
     return path
 
 
@@ -63,7 +63,7 @@ class Expanded(io.RawIOBase):
         self._read += n
         if self._read > self._limit:
             told = f"expands to over {size_text(self._limit)}, {MAX_TEXT_EXPANSION} times its size"
-            raise FileError(f"{self._path}: {told}: decompress it first if it is meant so")
+            raise FileError(f"{self._path}: {told}: decompress it first if this is intended")
         return n
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ FREE_SPACE = 0  # index of the object that is the unused rest
 
 
 def check_strings(path: Path, dataset: Any) -> None:
-    """Refuse values that lie in damaged global heaps, and values of variable length that are no strings.
+    """Refuse values that lie in damaged global heaps, and values of variable length that are not strings.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def _check_length(path: Path, there: int, expected: int, extra: int) -> None:
     if there < expected:
         raise FileError(f"{path}: the IDX file is cut off: {size_text(there)} of {size_text(expected)} are there")
     if extra:
-        raise FileError(f"{path}: the IDX file goes on after the {size_text(expected)} that its header declares")
+        raise FileError(f"{path}: the IDX file continues after the {size_text(expected)} that its header declares")
 
 
 def read_idx(path: Path) -> Content:

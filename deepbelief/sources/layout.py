@@ -30,7 +30,7 @@ _COUNT = re.compile(r"0|[1-9][0-9]*")
 
 @dataclass
 class Layout:
-    """How the lines of a file are laid out.
+    """Layout of the lines of a file.
 
     Parameters
     ----------

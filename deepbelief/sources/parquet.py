@@ -31,7 +31,7 @@ class ParquetSource(BandedSource):
     file : pyarrow.parquet.ParquetFile
         Every column is a feature: of integers, floats or booleans. The index that pandas has written is left out.
     without : str, optional
-        A column that is no feature, such as the labels.
+        A column that is not a feature, such as the labels.
     name : str, optional
         What messages call the file.
     """

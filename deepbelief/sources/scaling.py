@@ -25,7 +25,7 @@ def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> t
     Parameters
     ----------
     scale : {"none", "255", "minmax", "auto"}
-        ``"auto"`` divides grey levels by 255, as `grey_levels` knows them, and leaves other rows as they are.
+        ``"auto"`` divides grey levels by 255, as `grey_levels` finds them, and leaves other rows as they are.
     source : RowSource
     statistics : ColumnStatistics
         Of all training rows.
@@ -92,7 +92,7 @@ def original_dtype(source: Any) -> Any:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the values of a data set become the rows that a model sees: ``(value - mean) / scale``.
+    """Scaling of a data set: a model sees ``(value - mean) / scale``.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Scaling:
         ----------
         source : RowSource
         scale : {"auto", "none", "255", "minmax"}
-            ``"auto"`` divides grey levels by 255, as `grey_levels` knows them, and leaves all else as it is.
+            ``"auto"`` divides grey levels by 255, as `grey_levels` finds them, and leaves all else as it is.
         names : sequence of str, optional
             Names of the columns.
 

@@ -25,7 +25,7 @@ UNKNOWN = ("error", "missing")  # what a category that training rows did not hav
 
 @dataclass(frozen=True)
 class Schema:
-    """What the columns of a table are; it turns rows of the table into rows of 0 and 1 and back.
+    """Columns of a table; it encodes rows of the table as rows of 0 and 1, and decodes them.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ class Schema:
 
 
 def check_columns(columns: Any) -> dict[str, str] | None:
-    """Return what columns are to be taken for, after refusing what is no kind of column."""
+    """Return what columns are to be taken for, after checking their kinds."""
     if columns is None:
         return None
     if not isinstance(columns, Mapping):

@@ -19,7 +19,7 @@ DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
 
 
 def spill_folder() -> str:
-    """Return where rows are spilled: TMPDIR, else /var/tmp, which unlike /tmp is no memory, else what there is."""
+    """Return where rows are spilled: TMPDIR, else /var/tmp, which unlike /tmp is on disk, else the system's default."""
     large = Path("/var/tmp")
     usable = "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK)
     return str(large) if usable else tempfile.gettempdir()

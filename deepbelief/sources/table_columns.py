@@ -23,7 +23,7 @@ KINDS = (*USED, "dropped")
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a table is.
+    """Kind and values of one column of a table.
 
     Parameters
     ----------

@@ -238,7 +238,7 @@ def read_label_text(path: Path, n_rows: int) -> Array:
         cells = _label_cells(path, file)
     if any(d in cell for d in DELIMITERS for cell in cells[:HEAD]):
         raise FileError(f"{path}: a file of labels must have one column")
-    if len(cells) == n_rows + 1:  # the number of rows tells a header from a label
+    if len(cells) == n_rows + 1:  # the number of rows distinguishes a header from a label
         del cells[0]
     return parse_labels(cells, str(path))
 

@@ -66,7 +66,7 @@ class _Seen:
 
     @property
     def words(self) -> int:
-        """Number of cells that are no numbers."""
+        """Number of cells that are not numbers."""
         return sum(self.counts.values()) - self.counts["number"]
 
     @property

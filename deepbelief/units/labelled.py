@@ -51,7 +51,7 @@ class Labelled(UnitType):
 
     @property
     def spec(self) -> str:
-        """How it is written, for instance ``"labelled:bernoulli,10"``."""
+        """Spelling, for instance ``"labelled:bernoulli,10"``."""
         return f"labelled:{self.data.spec},{self.n_labels}"
 
     @property

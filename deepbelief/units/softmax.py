@@ -53,7 +53,7 @@ class Softmax(UnitType):
 
     @property
     def spec(self) -> str:
-        """How it is written, for instance ``"softmax:3,3,2"``."""
+        """Spelling, for instance ``"softmax:3,3,2"``."""
         return "softmax:" + ",".join(map(str, self.groups)) if self.groups else "softmax"
 
     def _slices(self, n_units: int) -> list[slice]:

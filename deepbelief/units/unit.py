@@ -24,7 +24,7 @@ class Foreign(NamedTuple):
 
 
 class Unit(Protocol):
-    """What a unit type provides; a new one is one subclass of `UnitType` and one entry in `UNITS`.
+    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
 
     A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
     of its `spec`.
@@ -32,7 +32,7 @@ class Unit(Protocol):
 
     @property
     def spec(self) -> str:
-        """How it is written in settings and files; `get_unit` reads it back."""
+        """Spelling in settings and files; `get_unit` reads it back."""
 
     @property
     def activation(self) -> str:
