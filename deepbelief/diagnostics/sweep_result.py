@@ -16,8 +16,8 @@ class SweepRow:
     verdict : {"good", "too slow", "too high", "diverged"}
         While the sweep runs also ``"waiting"`` or ``"running"``.
     score : float
-        Of the held-out rows, larger is better; not a number where there was no good epoch. While a machine's run goes
-        on it is the last one that was computed.
+        Of the held-out rows, larger is better; not a number where there was no good epoch. While a machine
+        trains it is the last one that was computed.
     epochs : int
         Epochs done.
     n_epochs : int
