@@ -123,7 +123,7 @@ class Learner:
         control = getattr(self.estimator, "control", None)
         if control is None:
             return
-        factor, cleared = control(self.arrays["gradient"])
+        factor, cleared = control(self.arrays["gradient"], self.now.rate)
         self.now.rate *= factor
         if cleared:
             self._clear_moments()

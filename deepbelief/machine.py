@@ -139,9 +139,11 @@ class Machine:
 
     def free_energy(self, v: DeviceArray) -> DeviceArray:
         """Return F(v) = -log sum_h exp(-E(v, h)), shape (n_rows,)."""
-        x = v @ self.W
-        x += self.hbias
-        return self.visible.energy(self.bk, v, self.vbias) - self.hidden.log_partition(self.bk, x)
+        return self.free_energy_of(v, v @ self.W)
+
+    def free_energy_of(self, v: DeviceArray, x: DeviceArray) -> DeviceArray:
+        """Return F(v) where the product of ``v`` and ``W`` is known."""
+        return self.visible.energy(self.bk, v, self.vbias) - self.hidden.log_partition(self.bk, x + self.hbias)
 
     def statistics(
         self, v: DeviceArray, h: DeviceArray, row_weight: DeviceArray,

@@ -180,8 +180,8 @@ class Controlled(Protocol):
 
     growing: tuple[str, ...]  # arrays of the state whose number of rows the run decides
 
-    def control(self, state: Mapping[str, DeviceArray]) -> tuple[float, bool]:
-        """Return the factor of this update's learning rate, and whether to clear the optimizer's memory before it."""
+    def control(self, state: Mapping[str, DeviceArray], rate: float) -> tuple[float, bool]:
+        """Return the factor of this update's rate, and whether to clear the optimizer's memory before it."""
 
     def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> dict[str, Any]:
         """Return entries of an epoch's record."""

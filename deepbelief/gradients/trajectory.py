@@ -7,24 +7,36 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from deepbelief.backends import Rng
+from deepbelief.backends import Backend, Product, Rng
 from deepbelief.errors import DataError, SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
-from deepbelief.ladder import Ladder, accept, difference, exchange_probability, log_partition_of, mean_acceptance
+from deepbelief.ladder import Ladder, accept, difference, log_partition_of
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
 from deepbelief.typing import DeviceArray
 
+HostArray = np.ndarray[Any, np.dtype[Any]]
+
 PARAMETERS = ("W", "vbias", "hbias")
 MIN_BLOCKS = 10  # samples of the last checkpoint in the reservoir for each chain of the model
-MIN_RESERVOIR = 2000  # samples in the reservoir
+MIN_RESERVOIR = 4000  # samples in the reservoir
 MIN_SWEEPS = 20  # of a thermalisation
+LENGTHENING = 3  # sweeps in which the reservoir is filled, divided by those of the thermalisation
+EXCHANGE_EVERY = 4  # updates
+N_OFFERS = 8  # samples of the last checkpoint that each chain is then offered
+TAIL = 0.05  # share of the chains, those that exchange least, of which the best must reach MIN_TAIL
+MIN_TAIL = 0.03  # probability of an exchange; below it a mode is forming that the last checkpoint lacks
+MIN_UPDATES = 50  # between two checkpoints; the chains cannot follow a model that moves faster
+RECOVERY = 100  # updates since a checkpoint after which the learning rate is doubled
+MAX_ATTEMPTS = 3  # times that a checkpoint is given up because its chains have not met
+MAX_MEASURED = 32  # chains by which the length of a step is measured
+MAX_RANGE = 600.0  # nats between differences of free energy that are told apart
 # Places in the state's array of numbers.
-ACCEPTANCE, FACTOR, CLEARED, ERROR = range(4)
+ACCEPTANCE, FACTOR, CLEARED, ERROR, LENGTH = range(5)
 # Places in its array of counts.
-UPDATES, REJECTIONS, SWEEPS, UNMET = range(4)
-N_VALUES = 4  # places in each of them
+UPDATES, REJECTIONS, SWEEPS, UNMET, SINCE, ATTEMPTS = range(6)
+N_NUMBERS, N_COUNTS = 5, 6  # places in each of them
 
 
 @dataclass(frozen=True)
@@ -32,20 +44,22 @@ class PTT:
     """Persistent chains that exchange states with a ladder of frozen checkpoints of the same run.
 
     The first rung is the machine without connections, whose states are drawn independently and whose log Z is known.
-    At every update each chain of the model is offered a sample of the last checkpoint from a reservoir, as a Metropolis
-    proposal that leaves the model's distribution unchanged. When fewer than ``freeze`` of them are accepted, the model
-    becomes the next checkpoint: the chains of all rungs exchange states until those of the last one have come from the
-    first one, and refill the reservoir. An update after which fewer than ``reject`` are accepted is undone: the model
-    returns to the last checkpoint, the learning rate is halved and the optimizer's memory cleared; each later
-    checkpoint doubles the rate back.
+    At every fourth update each chain of the model is offered samples of the last checkpoint from a reservoir, as
+    Metropolis proposals that leave the model's distribution unchanged. When the mean probability of an exchange falls
+    below ``freeze``, or that of one chain in twenty is nearly 0 because a new mode is forming, the model becomes the
+    next checkpoint: the chains of all rungs exchange states until those of the last one have come from the first one,
+    and refill the reservoir. Rungs whose neighbours exchange enough states without them are left out.
+
+    The learning rate is lowered where a step would change the energies of the chains by more than ``max_step``. Updates
+    are undone back to the last checkpoint, the optimizer's memory is cleared and the rate halved if fewer than
+    ``reject`` of the exchanges are accepted, if the next checkpoint is due within 50 updates, or if its chains do
+    not meet within ``max_sweeps``; the rate doubles back after every 100 updates.
     Bereux, Decelle, Furtlehner and Seoane, arXiv:2607.27077, 2026.
 
-    Between two checkpoints an update costs about twice as much as with ``"pcd"``. ``history_`` reports
-    ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all thermalisations), ``unmet``
-    (thermalisations that ended at ``max_sweeps``) and ``log_z``.
-
-    Do not trust ``log_z`` or the weights of modes if ``unmet`` is above 0: the chains may then have lost a mode. Try a
-    lower learning rate or more sweeps, and compare with `deepbelief.likelihood.ladder_log_z`.
+    ``history_`` reports ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all
+    thermalisations), ``unmet`` (checkpoints whose chains had not met after three attempts) and ``log_z``. Do not trust
+    ``log_z`` or the weights of modes if ``unmet`` is above 0: the chains may then have lost a mode. Try a lower
+    learning rate, more chains or more sweeps, and compare with `deepbelief.likelihood.ladder_log_z`.
 
     Parameters
     ----------
@@ -57,6 +71,8 @@ class PTT:
         Mean acceptance below which an update is undone.
     max_sweeps : int
         Largest number of sweeps over the ladder before the reservoir is refilled.
+    max_step : float
+        Largest standard deviation, over the chains, of the change of their energy by one update, in nats.
 
     Examples
     --------
@@ -72,6 +88,7 @@ class PTT:
     freeze: float = 0.3
     reject: float = 0.1
     max_sweeps: int = 1000
+    max_step: float = 0.3
     schedule: str = "linear"
     momentum: float | str = 0.0  # near a transition momentum carries the model too far
     is_model: bool = True
@@ -90,6 +107,8 @@ class PTT:
         n: Any = self.max_sweeps
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < MIN_SWEEPS:
             raise SettingError(f"max_sweeps must be an integer of at least {MIN_SWEEPS}, got {n!r}")
+        if not self.max_step > 0:
+            raise SettingError(f"max_step must be above 0, got {self.max_step!r}")
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return a ladder of one rung, the machine without connections, and samples of it."""
@@ -110,8 +129,8 @@ class PTT:
             "ladder_log_z": np.array([log_partition_of(first)]),
             "reservoir": reservoir,
             "reservoir_energy": first.free_energy(reservoir),
-            "numbers": np.array([1.0, 1.0, 0.0, 0.0]),
-            "counts": np.zeros(N_VALUES, np.int64),
+            "numbers": np.array([1.0, 1.0, 0.0, 0.0, 0.0]),
+            "counts": np.zeros(N_COUNTS, np.int64),
         }
 
     def __call__(
@@ -127,10 +146,12 @@ class PTT:
         v_neg, h_neg = v[n_rows:], h[n_rows:]
         gibbs(machine, buffers, chains, steps_at(self.gibbs_steps) - 1, rng, v_neg, h_neg)
         machine.sample_visible(chains, rng, v_neg, mean=buffers.space("v_mean", len(chains), v.shape[1]))
-        self._exchange(machine, buffers, state, v_neg, rng)
-        machine.sample_hidden(v_neg, rng, chains, mean=h_neg)
+        self._exchange(machine, buffers, state, v_neg, h_neg, rng)
+        machine.hidden.sample(machine.bk, h_neg, machine.hbias, rng, chains)
         machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
-        return buffers.gradient(n_rows, len(chains), batch_size)
+        grads = buffers.gradient(n_rows, len(chains), batch_size)
+        state["numbers"][LENGTH] = step_length(machine.bk, grads, n_rows, len(chains) * batch_size / n_rows)
+        return grads
 
     def equilibrate(
         self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
@@ -139,9 +160,12 @@ class PTT:
         chains = state["chains"]
         gibbs(machine, buffers, chains, steps, rng, buffers.visible(len(chains)), buffers.hidden(len(chains)))
 
-    def control(self, state: Mapping[str, DeviceArray]) -> tuple[float, bool]:
+    def control(self, state: Mapping[str, DeviceArray], rate: float) -> tuple[float, bool]:
         """Return the factor of the learning rate, and whether this update follows one that was undone."""
-        return float(state["numbers"][FACTOR]), bool(state["numbers"][CLEARED])
+        numbers = state["numbers"]
+        factor = float(numbers[FACTOR])
+        length = rate * factor * float(numbers[LENGTH])
+        return factor * self.max_step / max(length, self.max_step), bool(numbers[CLEARED])
 
     def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> dict[str, Any]:
         """Return the ladder's entries of an epoch's record."""
@@ -158,31 +182,40 @@ class PTT:
         low = -differences.astype(float)
         return float(state["ladder_log_z"][-1] + np.logaddexp.reduce(low) - math.log(len(low)))
 
-    def _exchange(self, machine: Machine, buffers: PhaseBuffers, state: Arrays, v: DeviceArray, rng: Rng) -> None:
-        """Let each chain meet a sample of the last checkpoint; freeze the model, or return, where few are accepted."""
-        bk, xp, numbers, n = machine.bk, machine.bk.xp, state["numbers"], len(v)
+    def _exchange(
+        self, machine: Machine, buffers: PhaseBuffers, state: Arrays, v: DeviceArray, x: DeviceArray, rng: Rng
+    ) -> None:
+        """Offer each chain samples of the last checkpoint; freeze the model, or return, where few are accepted.
+
+        ``x`` becomes the input of the hidden units, without their biases.
+        """
+        bk, xp, numbers, counts, n = machine.bk, machine.bk.xp, state["numbers"], state["counts"], len(v)
         numbers[CLEARED] = 0
+        counts[SINCE] += 1
+        if counts[SINCE] % RECOVERY == 0:
+            numbers[FACTOR] = min(1.0, 2 * numbers[FACTOR])
+        counts[UPDATES] += 1
+        if counts[UPDATES] % EXCHANGE_EVERY and counts[SINCE] > 1:
+            bk.matmul(v, machine.W, x)
+            return
         block = self._block(state, n)
-        last = rungs(machine, state)[-1]
-        y = state["reservoir"][block]
-        low = machine.free_energy(y) - state["reservoir_energy"][block]
-        high = difference(last, machine, v)
-        numbers[ACCEPTANCE] = float(bk.to_numpy(exchange_probability(xp, low, high).mean()))
-        if not numbers[ACCEPTANCE] >= self.freeze:
-            acceptance = mean_acceptance(*(bk.to_numpy(each).astype(float) for each in (low, high)))
-            numbers[ACCEPTANCE] = acceptance if math.isfinite(acceptance) else 0.0
-        if numbers[ACCEPTANCE] < self.reject:
-            self._return(machine, state, v, y)
-        elif numbers[ACCEPTANCE] < self.freeze:
-            self._freeze(machine, state, v, rng)
-        else:
+        y, x_y = state["reservoir"][block], buffers.space("offered", n, x.shape[1])
+        low = machine.free_energy_of(y, bk.matmul(y, machine.W, x_y)) - state["reservoir_energy"][block]
+        high = machine.free_energy_of(v, bk.matmul(v, machine.W, x)) - _rung(machine, state, -1).free_energy(v)
+        numbers[ACCEPTANCE], tail = acceptances(bk.to_numpy(low), bk.to_numpy(high))
+        if numbers[ACCEPTANCE] >= self.freeze and tail >= MIN_TAIL:
             # The reservoir keeps its samples: they are proposals, and stay samples of the checkpoint.
-            accepted = accept(xp, low, high, rng, buffers.space("exchange", n, 1))
-            v[...] = xp.where(accepted, y, v)
+            accepted, places = _offer(xp, low, high, rng, buffers.space("exchange", n, 1))
+            for rows, offered in ((v, y), (x, x_y)):
+                rows[...] = xp.where(accepted, xp.take(offered, places, axis=0), rows)
+            return
+        if numbers[ACCEPTANCE] < self.reject or counts[SINCE] < MIN_UPDATES or not self._freeze(machine, state, v, rng):
+            self._return(machine, state, v, y)
+        counts[SINCE] = 0
+        bk.matmul(v, machine.W, x)
 
     def _block(self, state: Arrays, n: int) -> slice:
         """Return the next rows of the reservoir; a chain meets others than before when the turn comes round."""
-        state["counts"][UPDATES] += 1
         places = max(1, len(state["reservoir"]) - n + 1)
         start = int(state["counts"][UPDATES]) * (n + 1) % places
         return slice(start, start + n)
@@ -196,17 +229,25 @@ class PTT:
         numbers[FACTOR], numbers[CLEARED] = numbers[FACTOR] / 2, 1
         state["counts"][REJECTIONS] += 1
 
-    def _freeze(self, machine: Machine, state: Arrays, v: DeviceArray, rng: Rng) -> None:
-        """Make the model the last rung, thermalise the ladder and refill the reservoir."""
+    def _freeze(self, machine: Machine, state: Arrays, v: DeviceArray, rng: Rng) -> bool:
+        """Make the model the last rung, thermalise the ladder and refill the reservoir, unless its chains do not meet.
+
+        The chains of the new rung start from the reservoir, drawn anew by their odds.
+        """
         xp, n = machine.bk.xp, len(v)
-        for name, param in zip(PARAMETERS, machine.params, strict=True):
-            state[f"ladder_{name}"] = xp.concatenate([state[f"ladder_{name}"], param[None]])
-        machines = rungs(machine, state)
-        states = xp.concatenate([state["ladder_v"], v])
-        ladder = Ladder(machines, states.reshape(len(machines), n, v.shape[1]))
+        numbers, counts = state["numbers"], state["counts"]
+        drawn, below = _drawn(machine, state, n, rng), rungs(machine, state)
+        kept = state["ladder_v"].reshape(len(below), n, v.shape[1])
+        while len(below) > 2 and self._meets(below[-2], machine, kept[-2], drawn):
+            below, kept = below[:-1], kept[:-1]
+        ladder = Ladder([*below, machine], xp.concatenate([kept, drawn[None]]))
         sweeps, met = ladder.thermalise(rng, MIN_SWEEPS, int(self.max_sweeps))
+        if not met and counts[ATTEMPTS] < MAX_ATTEMPTS:
+            counts[ATTEMPTS] += 1
+            counts[SWEEPS] += ladder.n_sweeps
+            return False
         n_blocks = _n_blocks(n)
-        thin = -(-sweeps // n_blocks)
+        thin = -(-LENGTHENING * sweeps // n_blocks)
         ladder.record()
         reservoir = xp.empty((n_blocks * n, v.shape[1]), machine.dtype)
         for i in range(n_blocks):
@@ -215,13 +256,78 @@ class PTT:
             reservoir[i * n : (i + 1) * n] = ladder.v[-1]
         found = ladder.log_ratios()
         v[...] = ladder.v[-1]
-        state["ladder_v"], state["ladder_log_z"] = states, found.log_z
+        for name, param in zip(PARAMETERS, machine.params, strict=True):
+            state[f"ladder_{name}"] = xp.concatenate([state[f"ladder_{name}"][: len(below)], param[None]])
+        state["ladder_v"] = ladder.v.reshape(-1, v.shape[1])
+        state["ladder_log_z"] = found.log_z
         state["reservoir"], state["reservoir_energy"] = reservoir, machine.free_energy(reservoir)
-        numbers, counts = state["numbers"], state["counts"]
-        numbers[FACTOR] = min(1.0, 2 * numbers[FACTOR])
         numbers[ERROR] = min(found.error, float(np.finfo(np.float64).max))
         counts[SWEEPS] += ladder.n_sweeps
         counts[UNMET] += not met
+        counts[ATTEMPTS] = 0
+        return True
+
+    def _meets(self, a: Machine, b: Machine, v_a: DeviceArray, v_b: DeviceArray) -> bool:
+        """Return whether machines exchange enough states for the rungs between them to be left out."""
+        mean, tail = acceptances(*(a.bk.to_numpy(difference(a, b, v)) for v in (v_a, v_b)))
+        return mean >= self.freeze and tail >= MIN_TAIL
+
+
+def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) -> float:
+    """Return the standard deviation, over some chains, of the change of their energy by a step of rate 1.
+
+    It is the length of the step in the metric of Fisher's information. ``factor`` undoes the weights of the negative
+    phase in the product.
+    """
+    product = cast(Product, grads[0])
+    some = slice(n_positive, n_positive + MAX_MEASURED)
+    v, h = product.left[some], product.right[some] * factor
+    change = ((v @ product.left.T) * (h @ product.right.T)).sum(axis=1) + v @ grads[1] + h @ grads[2]
+    length = float(bk.to_numpy(change.std()))
+    return length if math.isfinite(length) else float(np.finfo(np.float64).max)
+
+
+def acceptances(low: HostArray, high: HostArray) -> tuple[float, float]:
+    """Return the mean probability of an exchange over all pairs, and that of the best chain among the worst 5 %.
+
+    ``low`` and ``high`` are F_b - F_a at states of the machine a and of b. The probability that y of b is exchanged is
+    the mean over x of min(1, exp(high(y) - low(x))).
+    """
+    first = float(low.min())
+    lows, highs = (np.minimum(each.astype(float) - first, MAX_RANGE) for each in (low, high))
+    if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
+        return 0.0, 0.0
+    lows.sort()
+    above = np.append(np.cumsum(np.exp(-lows)[::-1])[::-1], 0.0)
+    places = np.searchsorted(lows, highs, side="right")
+    each = np.sort(places + np.exp(highs) * above[places]) / len(lows)
+    return float(each.mean()), float(each[int(TAIL * len(each))])
+
+
+def _offer(xp: Any, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+    """Offer each chain some samples one after another, and return which chains accept any, and the places of the last.
+
+    ``low`` and ``high`` are F_model - F_checkpoint at the samples and at the chains.
+    """
+    n = len(low)
+    twice, places = xp.concatenate([low, low]), xp.concatenate([xp.arange(n), xp.arange(n)])
+    taken, now = xp.zeros(n, places.dtype) - 1, high
+    for k in range(min(N_OFFERS, n)):
+        offered = twice[k : k + n]
+        accepted = accept(xp, offered, now, rng, u)
+        now = xp.where(accepted[:, 0], offered, now)
+        taken = xp.where(accepted[:, 0], places[k : k + n], taken)
+    return (taken >= 0).reshape(-1, 1), xp.maximum(taken, 0)
+
+
+def _drawn(machine: Machine, state: Arrays, n: int, rng: Rng) -> DeviceArray:
+    """Return samples of the last checkpoint, drawn from the reservoir by their odds under the model."""
+    bk, reservoir = machine.bk, state["reservoir"]
+    log_odds = bk.to_numpy(state["reservoir_energy"] - machine.free_energy(reservoir)).astype(float)
+    odds = np.cumsum(np.exp(log_odds - log_odds.max()))
+    first = float(bk.to_numpy(rng.uniform(bk.xp.empty((1, 1), machine.dtype)))[0, 0])
+    places = np.searchsorted(odds, (np.arange(n) + first) / n * odds[-1])
+    return bk.xp.take(reservoir, bk.asarray(np.minimum(places, len(odds) - 1)), axis=0)
 
 
 def _check_state(state: Arrays) -> None:
@@ -230,7 +336,7 @@ def _check_state(state: Arrays) -> None:
     agree = all(len(state[f"ladder_{name}"]) == n_rungs for name in PARAMETERS)
     agree = agree and len(state["ladder_v"]) == n_rungs * n_chains
     agree = agree and n_chains <= len(state["reservoir"]) == len(state["reservoir_energy"])
-    if not (agree and len(state["numbers"]) == len(state["counts"]) == N_VALUES):
+    if not (agree and len(state["numbers"]) == N_NUMBERS and len(state["counts"]) == N_COUNTS):
         shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in state.items())
         raise DataError(f"the state of gradient='ptt' must be that of one ladder, got {shapes}: start a new run")
 
@@ -247,7 +353,11 @@ def _with(machine: Machine, W: DeviceArray, vbias: DeviceArray, hbias: DeviceArr
     return other
 
 
+def _rung(machine: Machine, state: Mapping[str, DeviceArray], i: int) -> Machine:
+    """Return a machine of the ladder; its parameters are not copied."""
+    return _with(machine, *(state[f"ladder_{name}"][i] for name in PARAMETERS))
+
+
 def rungs(machine: Machine, state: Mapping[str, DeviceArray]) -> list[Machine]:
     """Return the machines of the ladder in a state of `PTT`, from the one without connections to the last."""
-    arrays = [state[f"ladder_{name}"] for name in PARAMETERS]
-    return [_with(machine, *(array[i] for array in arrays)) for i in range(len(arrays[0]))]
+    return [_rung(machine, state, i) for i in range(len(state["ladder_log_z"]))]
