@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -128,8 +128,8 @@ class Model:
         return value if type(value) is kind else None
 
 
-def read_model(path: str, *, sequences: bool = False) -> Model:
-    """Read a model file; those of sequences only for a command that takes them.
+def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -> Model:
+    """Read a model file; those of sequences and outlier detectors only for a command that takes them.
 
     Raises
     ------
@@ -150,12 +150,12 @@ def read_model(path: str, *, sequences: bool = False) -> Model:
         estimator = from_model_file(file)
     except FileFormatError as error:
         raise FileFormatError(f"{path}: {error}") from error
-    if file.stack is None:
+    if file.stack is None and not detectors:
         raise SettingError(
-            f"{path} holds an estimator of kind {file.kind}, which has no layers of its own: only info takes it, and "
-            "deepbelief.load in Python"
+            f"{path} holds an estimator of kind {file.kind}, which has no layers of its own: only info and outliers "
+            "take it, and deepbelief.load in Python"
         )
-    return Model(path, estimator, file.stack, dict(file.metadata))
+    return Model(path, estimator, cast(Stack, file.stack), dict(file.metadata))
 
 
 def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_dir: str | None) -> Metadata:

@@ -26,6 +26,7 @@ from deepbelief.sources import SubsetSource
 
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
+from ._tables import column_lines
 from ._text import arrows, clean, size_of
 
 RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 100, 64
@@ -113,6 +114,8 @@ class Report:
             ("parameters", f"{self._n_parameters():,} ({first.W.dtype.name})"),
             ("epochs", self.content["epochs"]),
         ]
+        if self.model.schema is not None:
+            facts += [(name, _short(text)) for name, text in column_lines(self.model.schema)]
         facts += [("classes", _short(", ".join(map(str, classes)))) for classes in self._classes()]
         if self.data is None:
             facts.append(("rows shown", f"none: {self.missing}"))

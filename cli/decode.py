@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ._options import backend_option, force_option, option
+from ._tables import TABLE_FORMATS, check_table_output, write_table
 from ._types import check_given
 
 FORMATS = (".npy", ".csv", ".h5")
@@ -14,14 +15,20 @@ FORMATS = (".npy", ".csv", ".h5")
 @click.command("decode", short_help="Turn codes back into rows.")
 @click.argument("model")
 @click.argument("codes")
-@option("--out", metavar="FILE", help="A .npy, .csv or .h5 file, or - for CSV on stdout.  [default: CODES-decoded.npy]")
+@option(
+    "--out",
+    metavar="FILE",
+    help="A .npy, .csv or .h5 file, of a table .csv or .parquet, or - for CSV on stdout.  "
+    "[default: CODES-decoded.npy, of a table .csv]",
+)
 @click.option("--scaled", is_flag=True, help="Leave the rows as the model sees them, such as grey levels from 0 to 1.")
 @backend_option
 @force_option
 def command(model: str, codes: str, out: str | None, scaled: bool, backend: str, force: bool) -> None:
     """Turn the CODES that `encode` made with MODEL back into rows, in the units of the data.
 
-    MODEL is an autoencoder, or a pretrained model, which goes down through the means of its units.
+    MODEL is an autoencoder, or a pretrained model, which goes down through the means of its units. A model of a table
+    gives a table: the most probable categories and the mean numbers.
 
     \b
     Examples:
@@ -31,6 +38,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     check_given(model, codes)
     from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
+    from deepbelief.errors import SettingError
     from deepbelief.sources import blocks, column_statistics
     from deepbelief.training import BLOCK_ROWS
 
@@ -41,9 +49,14 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     from ._text import arrows, clean
 
     bk = get_backend(backend)
-    out = out or f"{Path(codes.partition(':')[0]).stem}-decoded.npy"
-    check_format(out, FORMATS)
+    if out is not None:
+        check_format(out, (*FORMATS, *TABLE_FORMATS[1:]))
     loaded = read_model(model)
+    ending = ".npy" if loaded.schema is None else ".csv"
+    out = out or f"{Path(codes.partition(':')[0]).stem}-decoded{ending}"
+    check_table_output(out, loaded.schema, FORMATS)
+    if loaded.schema is not None and scaled:
+        raise SettingError(f"--scaled is for rows of numbers, and {model} was trained on a table: leave it out")
     decode = decoder(loaded, bk)
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, codes))
@@ -54,6 +67,12 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     shape = (data.rows.shape[0], n_features)
     check_width(loaded, codes, data.rows.shape[1])
     column_statistics(data.rows)  # refuses values that are not finite
+    if loaded.schema is not None:
+        table = loaded.estimator.set_params(backend=backend).inverse_transform(data.rows.take(slice(None)))
+        write_table(out, table, loaded.schema)
+        if out != STDOUT:
+            click.echo(f"{clean(out)}: {shape[0]} rows, {len(loaded.schema.columns)} columns")
+        return
     header = model_names(loaded) or [f"x{i}" for i in range(n_features)]
     with writing(out, shape=shape, dtype=dtype, header=header, name="rows") as writer:
         for block in blocks(data.rows, BLOCK_ROWS):

@@ -35,6 +35,7 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     """  # noqa: D301
     check_given(model, data)
     from deepbelief import hdf5
+    from deepbelief.errors import SettingError
     from deepbelief.plotting import check_matplotlib
     from deepbelief.plotting.axes import image_shape
 
@@ -46,7 +47,9 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
     check_format(out, FORMATS)
     loaded = read_model(model)
-    shape = None if shape == "none" else shape
+    if loaded.schema is not None and shape not in ("auto", "none"):
+        raise SettingError(f"rows of the table that {model} was trained on are no images: leave --shape out")
+    shape = None if shape == "none" or loaded.schema is not None else shape
     image_shape(shape, loaded.n_features)
     check_output(out, force=force, inputs=(model, data, where["labels"]))
     opened, missing = open_rows(loaded, data, where)

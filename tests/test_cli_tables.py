@@ -13,9 +13,10 @@ import pytest
 from cli_runs import bad, good
 from tables import case_by_case
 
-from deepbelief import load
+from deepbelief import RBM, AnomalyDetector, load, save
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError
+from deepbelief.evaluation import find_outliers
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_files import read_table
 
@@ -211,6 +212,85 @@ def test_draws_differ_and_have_a_file_each(folder, tmp_path):
     assert not one.equals(two)
     assert not one.isna().to_numpy().any()
     assert "--out a name" in bad("impute", folder / "t.h5", "--draws", 2, "--out", "-")
+
+
+def test_outliers_are_the_rows_whose_columns_disagree(folder, tmp_path):
+    table = mixed(seed=3).dropna()[["size", "count", "colour", "good"]].head(60).reset_index(drop=True)
+    table.loc[5, "colour"] = "green" if table.loc[5, "colour"] != "green" else "dark, red"
+    table.loc[9, "size"] = 30 - table.loc[9, "size"]
+    table.to_csv(tmp_path / "new.csv", index=False)
+    told = good("outliers", folder / "t.h5", tmp_path / "new.csv", "--out", tmp_path / "s.csv").stdout
+    scores = pd.read_csv(tmp_path / "s.csv")
+    assert len(scores) == 60
+    assert set(scores["score"].argsort()[:2]) == {5, 9}
+    assert scores["outlier"][[5, 9]].tolist() == [1, 1]
+    assert scores["outlier"].sum() < 10
+    assert set(scores["column"]) <= {"size", "count", "colour", "good"}
+    assert "row 5 (from 0)" in told
+    again = good(
+        "outliers", folder / "t.h5", tmp_path / "new.csv", "--contamination", 0.05, "--out", "-"
+    )  # fmt: skip
+    assert 2 <= sum(row[1] == "1" for row in rows_of(again.stdout)) <= 3
+    for share in ("0", "0.6", "-1"):
+        assert "contamination must be" in bad("outliers", folder / "t.h5", "--contamination", share).replace("--", "")
+    model = load(folder / "t.h5")
+    table["name"] = "x"
+    found = find_outliers(model, table)
+    np.testing.assert_allclose(found.scores, scores["score"], rtol=1e-6)
+    row = table.iloc[[5]]
+    p = [model.score_samples(row.assign(colour=c))[0] for c in model.schema_.column("colour").values]
+    p = np.exp(p - np.max(p)) / np.exp(p - np.max(p)).sum()
+    at = model.schema_.column("colour").values.index(table["colour"][5])
+    assert found.surprise[5][2] == pytest.approx(-np.log(p[at]), rel=1e-4)
+
+
+def test_a_saved_detector_finds_outliers_too(folder, tmp_path):
+    table = mixed(seed=3).drop(columns=["y", "name"]).astype({"good": object, "count": float})
+    detector = AnomalyDetector(RBM(4, n_iter=5), contamination=0.1, random_state=0).fit(table)
+    save(detector, tmp_path / "d.h5")
+    table.to_csv(tmp_path / "new.csv", index=False)
+    good("outliers", tmp_path / "d.h5", tmp_path / "new.csv", "--out", tmp_path / "s.csv")
+    scores = pd.read_csv(tmp_path / "s.csv")
+    np.testing.assert_allclose(scores["score"], detector.score_samples(table), rtol=1e-6)
+    assert scores["outlier"].tolist() == (detector.predict(table) == -1).astype(int).tolist()
+    assert "pass DATA" in bad("outliers", tmp_path / "d.h5")
+    assert "only info and outliers" in bad("impute", tmp_path / "d.h5", tmp_path / "new.csv")
+
+
+def test_a_table_goes_through_every_command(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, n = folder / "t.h5", len(mixed())
+    assert "nan" not in good("evaluate", model).stdout
+    assert "log-likelihood" in good("evaluate", model, "--likelihood").stdout
+    good("encode", model, "--out", "codes.npy")
+    assert np.load("codes.npy").shape == (n, 16)
+    good("decode", model, "codes.npy", "--out", "d.csv")
+    decoded, table = pd.read_csv("d.csv"), mixed()
+    assert decoded.columns.tolist() == table.columns.tolist()[:-1]
+    known = table["colour"].notna()
+    assert (decoded["colour"] == table["colour"])[known].mean() > 0.9
+    good("finetune", model, "--epochs", 5, "--seed", 1, "--out", "c.h5", "-q")
+    found = load("c.h5")
+    assert found.schema_.names == ("size", "count", "colour", "good", "name")
+    good("predict", "c.h5", folder / "t.csv", "--out", "p.csv")
+    predicted = pd.read_csv("p.csv")["label"]
+    assert (predicted == table["y"]).mean() > 0.95
+    assert predicted.tolist() == found.predict(table.drop(columns="y").astype({"good": object})).tolist()
+    assert "error" in good("evaluate", "c.h5").stdout
+    drawn = good("sample", "c.h5", "--n", 3, "--out", "-")
+    assert rows_of(drawn.stdout)[0] == ["size", "count", "colour", "good", "name"]
+    good(
+        "pretrain", folder / "t.csv", "--labels", "y", "--holdout", 0.2, "--layers", 8, "--epochs", 20, "--out", "h.h5"
+    )
+    good("finetune", "h.h5", "--autoencoder", "--epochs", 2, "--out", "a.h5", "-q")
+    assert "held out" in good("evaluate", "a.h5").stdout
+    good("finetune", "h.h5", folder / "t.csv", "--labels", "y", "--epochs", 2, "--out", "h2.h5", "-q")
+    good("export", "c.h5", "--to", "npz")
+    pytest.importorskip("matplotlib")
+    good("report", "c.h5")
+    page = (tmp_path / "c-report.html").read_text()
+    assert "colour: category of 3" in page
+    assert "Not drawn" not in page
 
 
 HEADER = "size,count,colour,good\n"

@@ -334,7 +334,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         if self.estimator is not None:
             raise SettingError("explain needs the default detector: leave `estimator` at None")
         states = self._columns.states(self._checked(X, reset=False))
-        return conditional_surprise(self._binned.weights_, self._columns, states)
+        return conditional_surprise(self._binned.weights_, self._columns.columns, states)
 
     def __sklearn_tags__(self) -> Any:
         """Declare missing values and categories."""

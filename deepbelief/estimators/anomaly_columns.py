@@ -1,5 +1,6 @@
 """Columns of a table as an outlier detector sees them: bins for a density, clipped values for reconstructions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -206,23 +207,24 @@ def _constant(frame: Frame, i: int) -> NumberColumn:
     return NumberColumn(np.array([centre + abs(centre) * 1e-6 + 1e-12]), np.array([0, 1]), 0, centre, 1.0, False)
 
 
-def conditional_surprise(weights: Weights, columns: DetectorColumns, states: Array) -> Array:
+def conditional_surprise(weights: Weights, columns: Sequence[Any], states: Array) -> Array:
     """Return -log p(state of a column | states of the others) for each row and column, in nats.
 
     Parameters
     ----------
     weights : Weights
         Of a machine with one softmax group for each column that varies, and Bernoulli hidden units.
-    columns : DetectorColumns
+    columns : sequence
+        Each has a ``width``, or is None where it does not vary.
     states : ndarray of shape (n_rows, n_units)
 
     Returns
     -------
     ndarray of shape (n_rows, n_columns)
     """
-    W, found, start = weights.W.astype(np.float64), np.zeros((len(states), len(columns.columns))), 0
+    W, found, start = weights.W.astype(np.float64), np.zeros((len(states), len(columns))), 0
     x = states @ W + weights.hbias
-    for j, column in enumerate(columns.columns):
+    for j, column in enumerate(columns):
         if column is None:
             continue
         own = slice(start, start + column.width)

@@ -348,6 +348,10 @@ class DeepAutoencoder(
         ndarray of shape (n_rows, n_features)
             In the units of the data; CuPy if X is.
         """
+        return decoded(self, self._decode(X))
+
+    def _decode(self, X: Any) -> Any:
+        """Return the rows of visible units that codes stand for."""
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
@@ -358,7 +362,7 @@ class DeepAutoencoder(
         out = np.empty((len(codes), self.stack_.sizes[0]), network.dtype)
         for start, stop, _, output in outputs(network, as_source(codes)):
             out[start:stop] = self._head.predict(bk.to_numpy(output))
-        return decoded(self, on_device(out, X, bk))
+        return on_device(out, X, bk)
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Iterator[tuple[int, int, Array, Array]]:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""

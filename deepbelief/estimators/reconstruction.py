@@ -71,6 +71,10 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
             In the units of the data; CuPy if X is. A table, of the most probable categories and the mean numbers, where
             the model was fitted on one of mixed columns.
         """
+        return decoded(self, self._decode(X))
+
+    def _decode(self, X: Any) -> Any:
+        """Return the rows of visible units that codes stand for."""
         check_is_fitted(self)
         bk, stack = check_backend(self.backend, X), self._generative_stack()
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
@@ -78,7 +82,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
             raise DataError(f"codes have {codes.shape[1]} columns, the top layer has {stack.sizes[-1]} units")
         check_states(codes, stack.layers[-1].hidden_unit)
         h = bk.asarray(codes, dtype=stack.layers[0].W.dtype)
-        return decoded(self, on_device(bk.to_numpy(rows_below(stack, h, bk)), X, bk))
+        return on_device(bk.to_numpy(rows_below(stack, h, bk)), X, bk)
 
     def _reconstructions(self, source: RowSource, bk: Backend) -> Reconstructions:
         """Iterate over (start, stop, rows, reconstructions), both in the units of the data."""

@@ -10,8 +10,9 @@ from scipy import sparse
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import check_number, is_source
+from deepbelief.estimators.base import check_number, is_source, whole_rows
 from deepbelief.estimators.pretraining_options import kind_of_pretraining
+from deepbelief.estimators.tables import decoded, encoded, schema_of
 from deepbelief.network import layers_from_stack
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform
@@ -56,6 +57,35 @@ def pretrained_layers(model: Any) -> Stack:
     return stack
 
 
+def rows_of(model: Any, X: Any) -> RowSource:
+    """Return rows as a source; those of a table as the visible units of a model that was fitted on one.
+
+    Parameters
+    ----------
+    model : fitted estimator or Stack
+    X : DataFrame, Table, array-like, CSR matrix or RowSource
+        Of a model of a table: a table, or rows of its visible units as a source.
+    """
+    if is_source(X):
+        return X  # type: ignore[no-any-return]
+    return as_source(X if schema_of(model) is None else encoded(model, X, reset=False))
+
+
+def whole_rows_of(model: Any, X: Any) -> RowSource:
+    """Return rows as `rows_of`, missing values filled in by the mean field of the model's first layer."""
+    kept = getattr(model, "pretrained_stack_", None)
+    stack = layers_of(model) if kept is None else kept
+    rows, bk = rows_of(model, X), _backend(model)
+    if n_inputs(stack) != stack.sizes[0]:
+        return model._rows(rows, bk)  # type: ignore[no-any-return]
+    return whole_rows(rows, stack.layers[0], bk)
+
+
+def decode(model: Any, codes: Any) -> Array:
+    """Return the rows of visible units that a model's codes stand for, in the units of the data."""
+    return np.asarray(model._decode(codes) if schema_of(model) is not None else model.inverse_transform(codes))
+
+
 def reconstruct(model: Any, X: Any) -> Array:
     """Return rows gone up through the layers and down again, by the model's own methods where it has both ways.
 
@@ -68,11 +98,15 @@ def reconstruct(model: Any, X: Any) -> Array:
     Returns
     -------
     ndarray of shape (n_rows, n_features)
-        In the units of the data.
+        In the units of the data; of a table, rows of visible units.
     """
+    if schema_of(model) is not None:
+        X = rows_of(model, X)
     if hasattr(model, "inverse_transform"):
-        return np.asarray(model.inverse_transform(model.transform(X)))
+        return decode(model, model.transform(X))
     stack, bk = pretrained_layers(model), _backend(model)
+    if schema_of(model) is not None:
+        X = whole_rows_of(model, X)
     codes = bk.asarray(transform(stack, _source(with_labels(model, X), stack), bk))
     return bk.to_numpy(rows_below(stack, codes, bk))[:, : n_inputs(stack)]
 
@@ -116,7 +150,7 @@ def sample_rows(
     Returns
     -------
     ndarray of shape (n_samples, n_features)
-        In the units of the data.
+        In the units of the data. Of a model of a table: a table.
 
     Raises
     ------
@@ -132,14 +166,17 @@ def sample_rows(
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
     check_generative(stack, kind_of_pretraining(model, stack.layers[0].visible_unit))
-    rng = bk.rng(stream(run_seed(random_state), "sample"))
+    seed = stream(run_seed(random_state), "sample")
+    rng = bk.rng(seed)
     if start is not None:
+        start = whole_rows(start, stack.layers[0], bk) if is_source(start) else start
         states = np.resize(transform(stack, _source(start, stack), bk), (n_samples, stack.sizes[-1]))
     elif hasattr(model, "h_samples_"):
         states = np.resize(model.h_samples_, (n_samples, stack.sizes[-1]))
     else:
         states = first_states(stack.layers[-1], n_samples, bk, rng)
-    return sample(stack, states, n_steps, bk, rng, temperature=float(temperature))
+    rows = sample(stack, states, n_steps, bk, rng, temperature=float(temperature))
+    return decoded(model, rows, seed.spawn(1)[0])  # type: ignore[no-any-return]
 
 
 def hidden_values(model: Any, X: Any, layer: int) -> Array:
@@ -157,6 +194,8 @@ def hidden_values(model: Any, X: Any, layer: int) -> Array:
     ndarray of shape (n_rows, n_hidden)
     """
     stack = layers_of(model)
+    if schema_of(model) is not None:
+        X = whole_rows_of(model, X)
     if layer == len(stack) - 1 and hasattr(model, "transform"):
         return np.asarray(model.transform(X))
     values = entering(_source(with_labels(model, X), stack), stack.layers[0], OF_NETWORKS).take(slice(None))

@@ -12,10 +12,11 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.labels import as_labels, is_text, known_labels, rows_to_compare
 from deepbelief.estimators.sequences import is_list_of_arrays
 from deepbelief.estimators.targets import as_numbers
-from deepbelief.estimators.views import layers_of
+from deepbelief.estimators.views import layers_of, rows_of, whole_rows_of
 from deepbelief.evaluation import measures
 from deepbelief.evaluation.densities import Density, Sequences
 from deepbelief.evaluation.measures import expected_accuracy, pca_error, wilson_interval
+from deepbelief.evaluation.outliers import Outliers, find_outliers
 from deepbelief.evaluation.results import (
     Classification,
     Codes,
@@ -128,7 +129,7 @@ def evaluate_likelihood(
     >>> round(evaluate_likelihood(stack, np.eye(3)).likelihood.mean, 4)  # -3 ln 2
     -2.0794
     """
-    rows = as_source(X)
+    rows = rows_of(model, X)
     if binarize is not None:
         stack = layers_of(model)
         rows = scaled(rows, stack.layers[0])
@@ -218,18 +219,18 @@ def _check_columns(y: Array, expected: int) -> None:
 def _autoencoder(model: Any, X: Any, y: Any, lengths: Any, bits: int | None) -> Codes:
     if bits is not None and not 1 <= bits <= MAX_BITS:
         raise SettingError(f"`bits` must be an integer from 1 to {MAX_BITS}, got {bits!r}")
-    rows, sizes = as_source(X), model.stack_.sizes
+    rows, sizes = rows_of(model, X), model.stack_.sizes
     errors, cross = measures.code_errors(model, rows)
     rounded = None if bits is None else measures.rounded_error(model, rows, bits)
     n_bits = bits or 8 * model.coefs_[0].dtype.itemsize
     return Codes(
-        errors, sizes, float(errors.mean()), cross, pca_error(rows, sizes[-1]), bits, rounded,
+        errors, sizes, float(errors.mean()), cross, pca_error(whole_rows_of(model, rows), sizes[-1]), bits, rounded,
         measures.stored_bytes(rows), -(-sizes[-1] * n_bits // 8),
     )  # fmt: skip
 
 
 def _layers(model: Any, X: Any, bk: Backend) -> Reconstruction:
-    stack, rows = layers_of(model), as_source(X)
+    stack, rows = layers_of(model), rows_of(model, X)
     if stack.tuned:
         raise SettingError(
             "fine-tuned layers without a head no longer reconstruct their input: evaluate the whole model"
@@ -264,6 +265,7 @@ BY_CAPABILITY: Mapping[str, Callable[..., Evaluation]] = {
 """Evaluations by the attribute that a fitted model must have for them; the first that it has decides."""
 
 __all__ = [
-    "Classification", "Codes", "Columns", "Density", "Evaluation", "Reconstruction", "Regression", "Sequences",
-    "evaluate", "evaluate_likelihood", "expected_accuracy", "pca_error", "wilson_interval",
+    "Classification", "Codes", "Columns", "Density", "Evaluation", "Outliers", "Reconstruction", "Regression",
+    "Sequences", "evaluate", "evaluate_likelihood", "expected_accuracy", "find_outliers", "pca_error",
+    "wilson_interval",
 ]  # fmt: skip

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
+from deepbelief.estimators.base import whole_rows
+from deepbelief.estimators.views import decode, reconstruct
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.losses import CrossEntropy
 from deepbelief.machine import Layers
-from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, blocks, entering
+from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, blocks, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.streaming import BLOCK_ROWS
 from deepbelief.typing import Array
@@ -52,16 +54,24 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
     Returns
     -------
     ndarray of shape (n_layers, n_rows), float64
-        Gaussian inputs are in standard deviations of the training rows.
+        Gaussian inputs are in standard deviations of the training rows. Missing values count for nothing.
     """
-    layers, source = Layers(stack, bk), entering(rows, stack.layers[0], OF_NETWORKS)
+    layers, source = Layers(stack, bk), entering(whole_rows(rows, stack.layers[0], bk), stack.layers[0], OF_NETWORKS)
+    gaps = has_missing(rows)
     errors = np.zeros((len(stack), source.shape[0]))
     for start in range(0, source.shape[0], BLOCK_ROWS):
         v = bk.asarray(source.take(slice(start, start + BLOCK_ROWS)), dtype=stack.layers[0].W.dtype)
+        known = bk.asarray(_known(rows, start, stack.layers[0].W.dtype)) if gaps else None
         for i, h in enumerate(layers.up(v)):
-            squared = bk.xp.square(layers.down(h, i + 1) - v).sum(axis=1)
+            off = layers.down(h, i + 1) - v
+            squared = bk.xp.square(off if known is None else off * known).sum(axis=1)
             errors[i, start : start + BLOCK_ROWS] = bk.to_numpy(squared)
     return errors
+
+
+def _known(rows: RowSource, start: int, dtype: Any) -> Array:
+    """Return 1 for each value of a block that is there, else 0."""
+    return (~np.isnan(rows.take(slice(start, start + BLOCK_ROWS)))).astype(dtype)
 
 
 def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float, int] | None:
@@ -78,14 +88,20 @@ def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float,
 
 
 def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]:
-    """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row."""
+    """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row.
+
+    Missing values count for nothing in the squared error.
+    """
     squared, cross = np.zeros(rows.shape[0]), 0.0
     bk, entropy, start = get_backend(), CrossEntropy(), 0
     first = autoencoder.pretrained_stack_.layers[0]
     probabilities = first.visible_unit.unit_interval
-    for block in blocks(rows, BLOCK_ROWS):
+    gaps, whole = has_missing(rows), whole_rows(rows, first, bk)
+    for block in blocks(whole, BLOCK_ROWS):
         block = np.asarray(block, autoencoder.coefs_[0].dtype)
-        back = autoencoder.inverse_transform(autoencoder.transform(block))
+        back = reconstruct(autoencoder, as_source(block))
+        if gaps:
+            back = np.where(_known(rows, start, bool), back, block)
         squared[start : start + len(block)] = np.square(back - block).sum(axis=1, dtype=np.float64)
         start += len(block)
         if probabilities:
@@ -122,15 +138,16 @@ def pca_error(rows: RowSource, n_components: int) -> float | None:
 def rounded_error(autoencoder: Any, rows: RowSource, bits: int) -> float:
     """Return the mean squared error per row when each unit's codes are rounded to ``2**bits`` even steps."""
     low, high = np.inf, -np.inf
+    rows = whole_rows(rows, autoencoder.pretrained_stack_.layers[0], get_backend())
     for block in blocks(rows, BLOCK_ROWS):
-        codes = autoencoder.transform(block)
+        codes = autoencoder.transform(as_source(block))
         low, high = np.minimum(low, codes.min(axis=0)), np.maximum(high, codes.max(axis=0))
     step = np.where(high > low, (high - low) / (2**bits - 1), 1)
     squared = 0.0
     for block in blocks(rows, BLOCK_ROWS):
         block = np.asarray(block, autoencoder.coefs_[0].dtype)
-        codes = np.rint((autoencoder.transform(block) - low) / step) * step + low
-        squared += float(np.square(autoencoder.inverse_transform(codes) - block).sum(dtype=np.float64))
+        codes = np.rint((autoencoder.transform(as_source(block)) - low) / step) * step + low
+        squared += float(np.square(decode(autoencoder, codes) - block).sum(dtype=np.float64))
     return squared / rows.shape[0]
 
 

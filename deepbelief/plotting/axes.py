@@ -81,6 +81,12 @@ def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
     return height, width
 
 
+def tile_of(model: Any, shape: Shape, n_features: int) -> tuple[int, int] | None:
+    """Return the image that a row of a model is, see `image_shape`; those of a table are none by themselves."""
+    is_table = getattr(model, "schema_", None) is not None
+    return None if is_table and shape == "auto" else image_shape(shape, n_features)
+
+
 def columns_for(n: int) -> int:
     """Return the number of columns that puts n images into a square."""
     return math.ceil(math.sqrt(n))
@@ -123,13 +129,26 @@ def show(ax: "Axes", image: Array, *, low: float, high: float, colors: str, fram
 
 
 def set_names(ax: "Axes", which: str, model: Any, names: Sequence[str] | None) -> None:
-    """Write the names of the features at an axis, if they are known and not too many; ``$`` starts no formula."""
+    """Write the names of the features at an axis, if they are known and not too many; ``$`` starts no formula.
+
+    The name of a table's column stands at the middle of its units.
+    """
+    schema = getattr(model, "schema_", None)
+    if schema is not None:
+        columns = list(zip(schema.starts, schema.used, strict=True))
+        places: Sequence[float] = [start + (column.width - 1) / 2 for start, column in columns]
+        _write_names(ax, which, places, [column.name for column in schema.used])
+        return
     known = getattr(model, "feature_names_in_", ()) if names is None else names
-    if not 0 < len(known) <= MOST_NAMES:
+    _write_names(ax, which, range(len(known)), known)
+
+
+def _write_names(ax: "Axes", which: str, places: Sequence[float], names: Sequence[str]) -> None:
+    if not 0 < len(names) <= MOST_NAMES:
         return
     axis = ax.xaxis if which == "x" else ax.yaxis
-    shown = [plain(name) for name in known]
-    axis.set_ticks(range(len(shown)), shown, parse_math=False, fontsize=7, rotation=90 if which == "x" else 0)
+    shown = [plain(name) for name in names]
+    axis.set_ticks(list(places), shown, parse_math=False, fontsize=7, rotation=90 if which == "x" else 0)
 
 
 def plain(text: Any, length: int = 20) -> str:

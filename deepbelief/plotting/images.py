@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepbelief.errors import DataError
+from deepbelief.estimators.tables import schema_of
 from deepbelief.estimators.views import (
     as_array,
     first_rows,
@@ -13,6 +14,7 @@ from deepbelief.estimators.views import (
     layers_of,
     n_inputs,
     reconstruct,
+    rows_of,
     sample_rows,
 )
 from deepbelief.plotting.axes import (
@@ -26,6 +28,7 @@ from deepbelief.plotting.axes import (
     set_names,
     set_title,
     show,
+    tile_of,
 )
 from deepbelief.plotting.weights import check_layer
 from deepbelief.typing import Array
@@ -41,11 +44,12 @@ def _range(rows: Array) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _take(X: Any, n: int) -> tuple[Any, Array]:
-    """Return the first rows as they came and as an array."""
-    given = first_rows(X, n)
+def _take(model: Any, X: Any, n: int) -> tuple[Any, Array]:
+    """Return the first rows as they came and as an array; those of a table as visible units, missing values NaN."""
+    is_table = schema_of(model) is not None
+    given = first_rows(rows_of(model, X) if is_table else X, n)
     rows = as_array(given)
-    if not np.isfinite(rows).all():
+    if np.isinf(rows).any() or (np.isnan(rows).any() and not is_table):
         raise DataError("X has values that are not finite")
     return given, rows
 
@@ -183,9 +187,9 @@ def plot_reconstructions(
     >>> plot_reconstructions(dbn, X, n=3).images[0].get_array().shape
     (17, 26)
     """
-    given, rows = _take(X, check_count("n", n))
+    given, rows = _take(model, X, check_count("n", n))
     made = reconstruct(model, given)
-    tile = image_shape(shape, rows.shape[1])
+    tile = tile_of(model, shape, rows.shape[1])
     if tile is not None:
         ax = plot_rows(np.concatenate([rows, made]), ax, n_columns=len(rows), shape=tile)
     else:
@@ -246,7 +250,10 @@ def plot_samples(
     (17, 17)
     """
     rows = sample_rows(model, check_count("n", n), n_steps=n_steps, random_state=random_state, start=start)
-    tile = image_shape(shape, rows.shape[1])
+    schema = schema_of(model)
+    if schema is not None:
+        rows = schema.encode(rows)
+    tile = tile_of(model, shape, rows.shape[1])
     ax = plot_rows(rows if tile else _units(model, rows), ax, shape=tile)
     if tile is None:
         set_names(ax, "x", model, feature_names)
@@ -295,7 +302,7 @@ def plot_hidden_probabilities(model: Any, X: Any, ax: "Axes | None" = None, laye
     (100, 16)
     """
     layer = check_layer(layers_of(model), layer)
-    given, _ = _take(X, check_count("n", n))
+    given, _ = _take(model, X, check_count("n", n))
     values = hidden_values(model, given, layer)
     low, high = _range(values)
     ax = new_axes(ax, 3.4)

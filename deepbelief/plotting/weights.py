@@ -13,12 +13,12 @@ from deepbelief.plotting.axes import (
     Shape,
     check_count,
     columns_for,
-    image_shape,
     mosaic,
     new_axes,
     set_names,
     set_title,
     show,
+    tile_of,
 )
 from deepbelief.stack import Stack
 from deepbelief.typing import Array
@@ -101,7 +101,7 @@ def plot_receptive_fields(
     layer = check_layer(stack, layer)
     fields = receptive_fields(stack, layer)
     n_features, n_hidden = fields.shape
-    tile, n = image_shape(shape, n_features), min(check_count("n", n), n_hidden)
+    tile, n = tile_of(model, shape, n_features), min(check_count("n", n), n_hidden)
     fields = fields[:, :n]
     limit = _typical_limit(fields)
     style = {"low": -limit, "high": limit, "colors": "RdBu_r"}

@@ -1,0 +1,144 @@
+"""``deepbelief outliers``: how usual each row is, which rows are outliers, and why."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._options import backend_option, data_options, force_option, option
+from ._tables import STDOUT, cell, csv_file, unknown_option
+from ._text import clean, facts
+from ._types import check_given
+
+SHOWN = 5  # of the oddest rows
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]
+    """A share of rows, or auto."""
+
+    name = "share"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return how the value is shown in the help."""
+        return "SHARE|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        """Return a number above 0 and at most a half, or ``"auto"``."""
+        from deepbelief.bounds import check_number
+
+        if value == "auto":
+            return "auto"
+        try:
+            share = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+        check_number("contamination", share, low=0, high=0.5, open_low=True, auto=True)
+        return share
+
+
+@click.command("outliers", short_help="Score rows and find outliers among them.")
+@click.argument("model")
+@click.argument("data", required=False)
+@option("--out", metavar="FILE", help="A .csv file, or - for stdout.  [default: DATA-outliers.csv]")
+@option(
+    "--contamination",
+    type=Share(),
+    help="Share of outliers among these rows; auto: more than 3 robust standard deviations below the median.  "
+    "[default: auto; of a detector its own threshold]",
+)
+@data_options
+@unknown_option
+@backend_option
+@force_option
+def command(
+    model: str, data: str | None, out: str | None, contamination: Any, backend: str, force: bool, **where: Any
+) -> None:
+    """Score the rows of DATA (by default what MODEL was trained on) and find outliers among them.
+
+    MODEL is a file from pretrain, or an outlier detector that was saved in Python. The file that is written has a line
+    for each row: its score (the higher, the more usual), 1 where it is an outlier, and for a table the column whose
+    value is more surprising than usual given the rest of the row, with its surprise in nats.
+
+    \b
+    Examples:
+      deepbelief outliers titanic.h5 new.csv --out scores.csv
+      deepbelief outliers titanic.h5 --contamination 0.02
+    """  # noqa: D301
+    check_given(model, data)
+    from deepbelief.errors import SettingError
+    from deepbelief.evaluation import find_outliers
+
+    from ._files import check_output
+    from ._inputs import read_model
+
+    loaded = read_model(model, detectors=True)
+    if out not in (None, STDOUT) and Path(str(out)).suffix.lower() != ".csv":
+        raise SettingError(f"{out}: scores are written as .csv: choose another --out")
+    name, rows = rows_to_score(loaded, data, where)
+    out = out or f"{name}-outliers.csv"
+    if out != STDOUT:
+        check_output(out, force=force, inputs=(model, data, where["labels"]))
+    estimator = loaded.estimator
+    if hasattr(estimator, "set_params"):
+        estimator.set_params(backend=backend)
+    found = find_outliers(estimator, rows, contamination=contamination)
+    write(out, found)
+    if out != STDOUT:
+        facts(
+            [
+                ("scores", f"{clean(out)}, {len(found.scores)} rows"),
+                ("outliers", f"{int(found.is_outlier.sum())} with a score below {found.threshold:.4g}"),
+                *(("" if i else "oddest", line) for i, line in enumerate(oddest(found))),
+            ]
+        )
+
+
+def rows_to_score(model: Any, data: str | None, where: dict[str, Any]) -> tuple[str, Any]:
+    """Return the short name of the data, and their rows as the model takes them.
+
+    Raises
+    ------
+    DataError
+    """
+    from deepbelief.errors import DataError
+    from deepbelief.sources.formats import FORMATS, format_of
+    from deepbelief.sources.table_files import read_table
+
+    from ._inputs import data_for
+
+    if model.kind != "AnomalyDetector":
+        opened, _ = data_for(model, data, **where)
+        return opened.name, opened.rows
+    if data is None:
+        raise DataError(f"{model.path} does not record its training data; pass DATA explicitly")
+    path = Path(data)
+    if path.is_file() and FORMATS[format_of(path)].read_columns is not None:
+        return path.name.split(".")[0], read_table(data, where["labels"], where["limit"]).columns
+    from deepbelief.datasets import open as open_data
+
+    opened = open_data(data, scale="none", labels=where["labels"], limit=where["limit"], data_dir=where["data_dir"])
+    return opened.name, opened.rows
+
+
+def write(out: str, found: Any) -> None:
+    """Write a line for each row."""
+    why = found.surprise is not None
+    with csv_file(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["score", "outlier", *(["column", "surprise"] if why else [])])
+        for i, (score, odd) in enumerate(zip(found.scores.tolist(), found.is_outlier.tolist(), strict=True)):
+            column, nats = found.reason(i) if why else ("", 0.0)
+            writer.writerow([cell(score), int(odd), *([column, f"{nats:.4g}"] if why else [])])
+
+
+def oddest(found: Any) -> list[str]:
+    """Return the oddest rows in words."""
+    lines = []
+    for i in found.worst(SHOWN).tolist():
+        why = ""
+        if found.surprise is not None:
+            column, nats = found.reason(i)
+            why = f", {column} ({nats:.2g} nats)"
+        lines.append(f"row {i} (from 0): {found.scores[i]:.4g}{why}")
+    return lines

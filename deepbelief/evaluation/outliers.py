@@ -1,0 +1,141 @@
+"""Outliers among rows: scores of density models, reconstructions and outlier detectors, and what makes a row odd."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepbelief.bounds import check_number
+from deepbelief.errors import SettingError
+from deepbelief.estimators.anomaly import FENCE, AnomalyDetector
+from deepbelief.estimators.anomaly_columns import conditional_surprise
+from deepbelief.estimators.tables import schema_of
+from deepbelief.estimators.views import layers_of, rows_of, whole_rows_of
+from deepbelief.sources import blocks
+from deepbelief.typing import Array
+
+SURPRISE_ROWS = 256  # rows whose states are tried one by one at once
+
+
+@dataclass(frozen=True, eq=False)
+class Outliers:
+    """Scores of rows and the threshold below which they are outliers.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_rows,)
+        The higher, the more usual.
+    threshold : float
+    names : tuple of str
+        Columns of `surprise`.
+    surprise : ndarray of shape (n_rows, n_columns) or None
+        How surprising each value is given the rest of its row, in nats; 0 where it is missing. None: the model does not
+        say.
+    """
+
+    scores: Array
+    threshold: float
+    names: tuple[str, ...] = ()
+    surprise: Array | None = None
+
+    @property
+    def is_outlier(self) -> Array:
+        """Whether each row is an outlier."""
+        return self.scores < self.threshold
+
+    def worst(self, n: int) -> Array:
+        """Return the positions of the n oddest rows, the oddest first."""
+        return np.argsort(self.scores, kind="stable")[:n]
+
+    def reason(self, row: int) -> tuple[str, float]:
+        """Return the column whose surprise is the most above its mean over all rows, and this surprise in nats."""
+        assert self.surprise is not None
+        column = int((self.surprise[row] - self.surprise.mean(axis=0)).argmax())
+        return self.names[column], float(self.surprise[row, column])
+
+
+def find_outliers(model: Any, X: Any, *, contamination: float | str | None = None) -> Outliers:
+    """Score rows by a fitted model, and tell which of them are outliers.
+
+    Parameters
+    ----------
+    model : fitted AnomalyDetector, RBM, DBN or DeepAutoencoder
+        The score is that of the detector, the negative free energy, a bound on the log-likelihood of a `DBN`, or the
+        negative reconstruction error.
+    X : array-like, table or RowSource of shape (n_rows, n_features)
+    contamination : float or "auto", optional
+        Share of these rows that are outliers, above 0 and at most 0.5; ``"auto"``: those whose score lies more than
+        three robust standard deviations below the median of these rows. None: ``"auto"``, and of a detector its own
+        threshold.
+
+    Returns
+    -------
+    Outliers
+
+    Raises
+    ------
+    DataError
+        If the rows do not fit the model.
+    SettingError
+        If the model has no score, or the share is not one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import RBM
+    >>> X = np.repeat([[0, 0, 1, 1], [1, 1, 0, 0]], 50, axis=0)
+    >>> rbm = RBM(4, random_state=0).fit(X)
+    >>> find_outliers(rbm, [[0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0]], contamination=0.3).is_outlier.tolist()
+    [False, False, True]
+    """
+    if contamination is not None:
+        check_number("contamination", contamination, low=0, high=0.5, open_low=True, auto=True)
+    scores = _scores(model, X)
+    if contamination is None and isinstance(model, AnomalyDetector):
+        threshold = float(model.offset_)
+    else:
+        threshold = _threshold(scores, "auto" if contamination is None else contamination)
+    names, surprise = _surprise(model, X)
+    return Outliers(scores, threshold, names, surprise)
+
+
+def _scores(model: Any, X: Any) -> Array:
+    if isinstance(model, AnomalyDetector):
+        return np.asarray(model.score_samples(X), np.float64)
+    for name, sign in (("free_energy", -1), ("score_samples", 1), ("reconstruction_error", -1)):
+        if hasattr(model, name) and not hasattr(model, "predict"):
+            return sign * np.asarray(getattr(model, name)(X), np.float64)
+    raise SettingError(
+        f"a {type(model).__name__} has no score of how usual rows are: give an RBM, DBN, DeepAutoencoder or "
+        "AnomalyDetector"
+    )
+
+
+def _threshold(scores: Array, contamination: float | str) -> float:
+    if not isinstance(contamination, str):
+        return float(np.quantile(scores, contamination))
+    median = np.median(scores)
+    return float(median - FENCE * 1.4826 * np.median(np.abs(scores - median)))
+
+
+def _surprise(model: Any, X: Any) -> tuple[tuple[str, ...], Array | None]:
+    """Return names of columns and how surprising their values are, where a model says that."""
+    if isinstance(model, AnomalyDetector):
+        if model.estimator is not None:
+            return (), None
+        found, names = np.asarray(model.explain(X)), getattr(model, "feature_names_in_", None)
+        return tuple(f"x{i}" for i in range(found.shape[1])) if names is None else tuple(map(str, names)), found
+    schema = schema_of(model)
+    if schema is None or len(layers_of(model)) != 1 or not hasattr(model, "impute"):
+        return (), None
+    weights = layers_of(model).layers[0]
+    hidden = weights.hidden_unit
+    if not hidden.enumerable or len(hidden.group_sizes(weights.n_hidden)) != weights.n_hidden:
+        return (), None  # the conditionals below are those of Bernoulli hidden units
+    rows, whole = rows_of(model, X), whole_rows_of(model, X)
+    parts = []
+    for block, full in zip(blocks(rows, SURPRISE_ROWS), blocks(whole, SURPRISE_ROWS), strict=True):
+        nats = conditional_surprise(weights, schema.used, full)
+        missing = np.isnan(block[:, list(schema.starts)])
+        parts.append(np.where(missing, 0.0, nats))
+    return tuple(column.name for column in schema.used), np.concatenate(parts)
