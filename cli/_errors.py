@@ -17,6 +17,7 @@ from deepbelief.errors import (
     DivergenceWarning,
     Interrupted,
     Structured,
+    one_line,
 )
 
 from ._text import clean
@@ -54,8 +55,10 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Interrupted: the output file is as it was", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+    except click.UsageError as error:
+        raise click.UsageError(clean(one_line(error.format_message())), error.ctx) from None
     except (DeepBeliefError, DivergenceWarning, OSError, MemoryError) as error:
-        click.echo(f"Error: {clean(_message(error))}", err=True)
+        click.echo(f"Error: {clean(one_line(_message(error)))}", err=True)
         if isinstance(error, OSError):
             _silence_stdout()
         raise click.exceptions.Exit(BAD_INPUT) from None

@@ -207,7 +207,7 @@ def check_exists(spec: str) -> None:
 def _builtin(name: str, split: str | None, labels: str | None, data_dir: str | None) -> Content:
     """Load a built-in set."""
     if labels is not None:
-        raise SettingError(f"{name} has labels of its own; leave labels={labels!r} out")
+        raise SettingError(f"{name} has labels of its own; leave {{setting}}={labels!r} out", setting="labels")
     if name not in OPENML and split is not None:
         raise DataError(f"{name} has no splits, got {name}:{split}")
     if split not in (None, "train", "test"):

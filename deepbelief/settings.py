@@ -69,8 +69,6 @@ class RBMSettings:
     components: tuple[Component, ...] = ()
     missing: bool = False
     """Whether values of the rows are missing."""
-    automatic: frozenset[str] = frozenset()
-    """Names of the settings that were left at "auto"."""
     resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
     """Resolved automatic settings, if they have been resolved."""
 
@@ -108,7 +106,7 @@ class RBMSettings:
             n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
             schedule=get_schedule(choices.take("schedule", self.schedule, Resolved(gradient.schedule, of_gradient))),
             momentum=choices.take("momentum", self.momentum, Resolved(gradient.momentum, of_gradient)),
-            solver=solver, resolved=choices | dict(self.resolved),
+            solver=solver, resolved=choices,
         )  # fmt: skip
 
     def _automatic_rate(
@@ -144,9 +142,9 @@ def _warn_of_codes(statistics: ColumnStatistics, dtype: Any) -> None:
     values = f"the two values {low[0]:g} and {high[0]:g}" if same else "two values each"
     message = (
         f"all columns hold {values}: as real values they get Gaussian units, and likelihoods are densities; "
-        "scale='minmax' (--scale minmax) maps them to 0 and 1"
+        "{scale}='minmax' maps them to 0 and 1"
     )
-    warnings.warn(DataWarning(message, symptom="two-values"), stacklevel=user_level())
+    warnings.warn(DataWarning(message, symptom="two-values", settings=("scale",)), stacklevel=user_level())
 
 
 def _warn_of_constants(source: RowSource, statistics: ColumnStatistics) -> None:

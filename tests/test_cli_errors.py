@@ -16,10 +16,10 @@ import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
 from sklearn.datasets import load_digits
 
-from deepbelief import DBN, load, save
+from deepbelief import DBN, RBM, load, save
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
-from deepbelief.errors import SettingError
+from deepbelief.errors import MAX_MESSAGE, DataError, SettingError
 from deepbelief.hdf5.replacement import PROBE
 
 
@@ -153,7 +153,7 @@ def test_labels_that_are_not_there(tmp_path):
     np.savez("rows.npz", X=rows())
     assert "has no labels" in bad("finetune", path, "rows.npz")
     assert "'y'" in bad("finetune", path, "rows.npz", "--labels", "y").replace(" y;", " 'y';")
-    assert "leave labels" in bad("finetune", path, "digits", "--labels", "y")
+    assert "leave --labels" in bad("finetune", path, "digits", "--labels", "y")
     assert "nothing to compare" in bad(*evaluate_with(tmp_path, np.full(60, -1)))
     assert "label 77 is not one" in bad(*evaluate_with(tmp_path, np.full(60, 77)))
 
@@ -272,6 +272,38 @@ def test_an_empty_name_is_refused(tmp_path, words):
     assert result.exit_code == 2
     assert "it is empty" in result.stderr.splitlines()[-1]
     assert snapshot(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("words", "code"), [
+    (("pretrain", "digits", "--epochs", "9" * 5000), 2), (("pretrain", "digits", "--layers", "x\n\x1b[2J" * 500), 2),
+    (("pretrain", "digits", "x" * 5000, "y\x1b[2J"), 2), (("info", "x" * 5000), 1), (("pretrain", "\x1b[2J" * 900), 1),
+    (("export", "m.h5"), 2), (("pretrain", "digits", "--backend", "x" * 5000), 1),
+])  # fmt: skip
+def test_messages_about_long_values_are_one_line_of_bounded_length(words, code):
+    result = run(*words)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.exit_code == code
+    assert result.stderr.endswith(f"{line}\n")
+    assert len(line) < 6 * MAX_MESSAGE  # a control character takes six
+    assert line.isprintable()
+
+
+def test_files_of_the_package_in_the_wrong_place_are_told_apart(tmp_path):
+    model, checkpoint = put_model(tmp_path, "dbn"), str(tmp_path / "run.ckpt.h5")
+    RBM(2, n_iter=1, checkpoint=checkpoint).fit(np.eye(4))
+    for command in (("evaluate", checkpoint), ("sample", checkpoint), ("finetune", checkpoint, "digits")):
+        assert "holds a checkpoint of a run, not a model" in bad(*command)
+    for rows in (model, checkpoint):
+        assert bad("pretrain", rows).endswith("the file holds a model, not rows: give the file of the rows")
+
+
+def test_remedies_are_spelled_as_options(tmp_path):
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(20, 3)))
+    told = bad("pretrain", "rows.npy", "--visible", "bernoulli", "--scale", "none")
+    assert told.endswith("scale the columns (--scale='minmax' or '255') or use --visible='gaussian'")
+    assert bad("pretrain", "digits", "--labels", "y") == "digits has labels of its own; leave --labels='y' out"
+    with pytest.raises(DataError, match=r"scale='minmax' or '255'.* or use visible='gaussian'$"):
+        RBM(2, visible="bernoulli").fit(np.load("rows.npy"))
 
 
 def test_options_are_not_read_from_a_file_of_any_length(tmp_path):

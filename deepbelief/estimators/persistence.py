@@ -166,6 +166,8 @@ def _plain(owner: str, name: str, value: Any) -> Any:
 
 def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
     """Return an unfitted estimator of this kind."""
+    if kind == hdf5.CHECKPOINT:
+        raise FileFormatError("the file holds a checkpoint of a run, not a model: resume the run to get its model")
     if kind not in ESTIMATORS:
         raise FileFormatError(f"the file holds a {kind!r}, which this release does not know")
     cls = ESTIMATORS[kind]

@@ -5,7 +5,6 @@ setting that somebody gave, which always wins.
 """
 
 from deepbelief.recipes.pretraining_rules import (
-    USUAL,
     autoencoder_pretraining,
     denoising_rate,
     epochs_of_layer,
@@ -32,7 +31,6 @@ from deepbelief.recipes.sequence_rules import (
 from deepbelief.recipes.tuning_rules import tuning_epochs, tuning_rate
 
 __all__ = [
-    "USUAL",
     "Choices",
     "Resolved",
     "autoencoder_pretraining",

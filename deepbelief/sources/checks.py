@@ -302,10 +302,10 @@ def check_domain(
         start += len(block)
 
 
-TO_SCALE = "scale the columns (scale='minmax' or '255', --scale minmax or 255) or use visible='gaussian'"
+TO_SCALE = "scale the columns ({scale}='minmax' or '255') or use {visible}='gaussian'"
 TO_SCALE_ALIKE = (
     "it is far outside the range of the rows that the columns were scaled by: begin the training with rows of the "
-    "whole range, or use visible='gaussian'"
+    "whole range, or use {visible}='gaussian'"
 )
 
 
@@ -314,5 +314,5 @@ def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any, remedy: str
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(
         f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: {remedy}",
-        row=row, column=found.column, value=float(value),
+        settings=("scale", "visible"), row=row, column=found.column, value=float(value),
     )  # fmt: skip

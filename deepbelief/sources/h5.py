@@ -33,6 +33,7 @@ from deepbelief.sources.rows import (
 )
 from deepbelief.typing import Array, FloatArray
 
+MODEL = b"deepbelief\n"  # first bytes of the package's own model files
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 DENSE = 4  # rows that are read for one that is wanted, at most
 
@@ -166,6 +167,9 @@ def _choose(path: Path, file: Any, part: str | None) -> str:
     """Return the name of the dataset to read."""
     if part:
         return part
+    with path.open("rb") as head:
+        if head.read(len(MODEL)) == MODEL:
+            raise FileError(f"{path}: the file holds a model, not rows: give the file of the rows")
     return choose_table(path, {name: len(file[name].shape or ()) for name in _names(path, file)}, None, "datasets")
 
 

@@ -23,8 +23,12 @@ class Foreign(NamedTuple):
     detail: str = ""
 
 
-class UnitCapabilities(Protocol):
-    """Properties of a unit type, which other modules ask in place of its name."""
+class Unit(Protocol):
+    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
+
+    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
+    of its `spec`.
+    """
 
     @property
     def spec(self) -> str:
@@ -86,18 +90,6 @@ class UnitCapabilities(Protocol):
     def rate(self) -> float:
         """Learning rate to start from, as hidden units."""
 
-    @property
-    def domain(self) -> str:
-        """The values that it takes, in words."""
-
-
-class Unit(UnitCapabilities, Protocol):
-    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
-
-    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
-    of its `spec`.
-    """
-
     def visible_rate(self, n_units: int) -> float:
         """Return the learning rate to start from, as visible units."""
 
@@ -106,6 +98,10 @@ class Unit(UnitCapabilities, Protocol):
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return the number of columns of each unit, left to right."""
+
+    @property
+    def domain(self) -> str:
+        """The values that it takes, in words."""
 
     def check_visible(self, n_columns: int) -> None:
         """Raise where it cannot be the type of that many visible units."""
