@@ -1,6 +1,7 @@
 """Losses paired with their outputs: the sum over outputs, the mean over rows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from math import sqrt
 from typing import ClassVar, Protocol
@@ -225,7 +226,7 @@ class SquaredError:
     rmse_unit: float | None = None
     targets: ClassVar[str] = "values"
 
-    @property
+    @cached_property
     def _activation(self) -> Activation:
         return get_activation(self.output)
 

@@ -1,5 +1,8 @@
 """DBNClassifier: all rows pretrain, labelled rows fine-tune, and what comes out of it."""
 
+import sys
+import traceback
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -9,10 +12,10 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.model_selection import cross_val_score, train_test_split
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, RBMClassifier, save
+from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, losses, network, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DataWarning, DivergenceError, DivergenceWarning, SettingError, TrainingWarning
-from deepbelief.estimators import tuning
+from deepbelief.estimators import heads, tuning
 from deepbelief.estimators.labels import labelled_rows, row_weights
 from deepbelief.network import layers_from_stack, moderated, stack_from_layers
 from deepbelief.pretraining import transform
@@ -213,7 +216,7 @@ def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypat
     y = np.array(list("wxyz"))[y] if mark == "?" else y.copy()
     hidden_from_it = np.random.default_rng(0).random(120) < 0.7
     y[hidden_from_it] = mark
-    pretrained, tuned = spy_on(monkeypatch, "pretrain_stack"), spy_on(monkeypatch, "finetune")
+    pretrained, tuned = spy_on(monkeypatch, "stack_pretraining"), spy_on(monkeypatch, "finetune")
     clf = DBNClassifier((6, 5), unlabeled="auto" if mark == -1 else mark, **SHORT).fit(X, y)
     assert clf.n_unlabeled_ == hidden_from_it.sum()
     assert mark not in clf.classes_.tolist()
@@ -385,7 +388,7 @@ def test_warm_start_goes_on_from_the_fine_tuned_weights(data, monkeypatch):
     """Epochs count on; the velocities, and a falling rate, begin anew with each fit."""
     X, y = data
     plain = SHORT | {"max_iter": 3, "schedule": "constant", "momentum": 0.0, "warm_start": True}
-    pretrained = spy_on(monkeypatch, "pretrain_stack")
+    pretrained = spy_on(monkeypatch, "stack_pretraining")
     parts = DBNClassifier((6,), **plain).fit(X, y).fit(X, y)
     assert len(pretrained) == 1
     assert parts.n_iter_ == len(parts.loss_curve_) == 6
@@ -567,3 +570,50 @@ def test_rows_in_other_units_than_the_stacks_are_told(trained, given, told):
     context = nullcontext() if told is None else pytest.warns(DataWarning, match=f"other units .*{told}.*Scale these")
     with context:
         DBNClassifier(pretrained=stack, max_iter=1).fit(rows, y[: len(rows)])
+
+
+class Traced:
+    """NumPy's backend, which notes by how many frames of the package each matrix product is reached."""
+
+    name = "traced"
+
+    def __init__(self):
+        self._inner, self.depths = get_backend("numpy"), Counter()
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def matmul(self, rows, W, out=None):
+        frames = [frame for frame, _ in traceback.walk_stack(sys._getframe(1))]
+        self.depths[sum(frame.f_globals["__name__"].startswith("deepbelief.") for frame in frames)] += 1
+        return self._inner.matmul(rows, W, out)
+
+
+def test_fit_reaches_the_matrix_product_in_ten_frames(data):
+    backend = Traced()
+    DBNClassifier((6, 5), backend=backend, **SHORT).fit(*data)
+    assert sum(backend.depths.values()) > 100
+    assert max(backend.depths) <= 10
+
+
+@pytest.mark.parametrize("loss", ["auto", "squared_error", "cross_entropy"])
+def test_activations_and_losses_are_made_in_fit_and_not_at_prediction(loss, data, monkeypatch):
+    X, y = data
+    settings = {"loss": loss} | SHORT
+    if loss == "auto":
+        model = DBNClassifier((6, 5), activation="tanh", **settings).fit(X, y)
+    elif loss == "squared_error":
+        model = DBNRegressor((6, 5), **settings).fit(X, X[:, :2])
+    else:
+        model = DeepAutoencoder((6, 5), **settings).fit(X)
+    methods = [getattr(model, name) for name in ("predict", "predict_proba", "transform") if hasattr(model, name)]
+    before = [method(X) for method in methods]
+
+    def refuse(*_):
+        raise AssertionError
+
+    for module in (network, losses, heads):
+        for name in ("get_activation", "get_loss", "layers_from_stack"):
+            monkeypatch.setattr(module, name, refuse, raising=False)
+    for result, method in zip(before, methods, strict=True):
+        np.testing.assert_array_equal(method(X), result)

@@ -775,8 +775,8 @@ def test_a_sweep_of_fine_tuning_pretrains_once(causes, monkeypatch):
     calls = []
     from deepbelief.estimators import tuning
 
-    pretrain = tuning.pretrain_stack
-    monkeypatch.setattr(tuning, "pretrain_stack", lambda *a, **k: calls.append(a) or pretrain(*a, **k))
+    pretrain = tuning.stack_pretraining
+    monkeypatch.setattr(tuning, "stack_pretraining", lambda *a, **k: calls.append(a) or pretrain(*a, **k))
     learning_rate_sweep(DBNClassifier((8,), rbm=RBM(n_iter=1), max_iter=4), *causes, rates=(0.3, 0.1), refine=2)
     assert len(calls) == 1
 

@@ -39,7 +39,7 @@ from deepbelief.estimators.tuning import (
     check_dropout,
     finetune_settings,
     rows_to_reconstruct,
-    stack_to_tune,
+    start_of_tuning,
 )
 from deepbelief.finetuning import hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
@@ -257,9 +257,11 @@ class DeepAutoencoder(
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
-            self.pretrained_stack_, history, choices = stack_to_tune(
-                self, source, sizes, templates, bk, reporter, checkpointer
-            )
+            start = start_of_tuning(self, source, sizes, templates, bk, reporter, checkpointer)
+            if start.pretraining is None:
+                self.pretrained_stack_, history, choices = start.given()
+            else:
+                self.pretrained_stack_, history, choices = start.after(start.pretraining(), self, source)
             hidden, head = unroll(self.pretrained_stack_)
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))

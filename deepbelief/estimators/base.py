@@ -1,8 +1,9 @@
 """Shared parts of the estimators: checks of settings and rows, and rows for the engine."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -269,13 +270,17 @@ def warn_diverged(error: DivergenceError | None) -> None:
         warnings.warn(warning, stacklevel=user_level())
 
 
-def pretrain_on(
+Pretraining: TypeAlias = Callable[[], Pretrained]  # a run that is ready to begin
+
+
+def pretraining_on(
     source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, run: Run, *,
     start: Stack | None = None, **more: Any,
-) -> Pretrained:  # fmt: skip
-    """Pretrain on these rows except the held-out ones, here or on the cluster that holds them; see `pretrain`."""
+) -> Pretraining:  # fmt: skip
+    """Return the pretraining on these rows except the held-out ones, here or on the cluster that holds them."""
     if isinstance(source, Partitioned):
-        return source.pretrain(sizes, settings, run, validation_fraction=validation_fraction, start=start, **more)
+        more |= {"validation_fraction": validation_fraction}
+        return partial(source.pretrain, sizes, settings, run, start=start, **more)
     held_out = None
     if start is not None:
         checked(source, start.layers[0])
@@ -283,4 +288,4 @@ def pretrain_on(
         if start is None:  # an error then names a row of the whole
             choose_visible(settings[0].visible, source, scale=settings[0].scale, missing=has_missing(source))
         source, held_out, _, _ = split_rows(source, validation_fraction, run.seed)
-    return pretrain(source, sizes, settings, run, held_out=held_out, start=start, **more)
+    return partial(pretrain, source, sizes, settings, run, held_out=held_out, start=start, **more)

@@ -18,6 +18,7 @@ from deepbelief.estimators.base import (
     check_rows,
     on_device,
     rows_to_use,
+    warn_diverged,
 )
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -26,8 +27,8 @@ from deepbelief.estimators.outcome import check_variation
 from deepbelief.estimators.pretraining_options import (
     check_templates,
     layer_sizes,
-    pretrain_stack,
     pretraining_choices,
+    stack_pretraining,
     templates_of,
 )
 from deepbelief.estimators.rbm import RBM
@@ -148,7 +149,7 @@ class DBN(
         sizes = layer_sizes(self.hidden_layer_sizes, source)
         with checkpointing(self.checkpoint) as checkpointer:
             seed = checkpointer.begin(self.random_state, partial(describe_run, self, source))
-            result = pretrain_stack(
+            pretraining = stack_pretraining(
                 self,
                 source,
                 sizes,
@@ -158,6 +159,8 @@ class DBN(
                 reporter=get_reporter(self.verbose),
                 checkpointer=checkpointer,
             )
+            result = pretraining()
+            warn_diverged(result.diverged)
         self.stack_ = result.stack
         self.history_ = result.history
         self.resolved_ = dict(pretraining_choices(self, source, result, templates_of(self.rbm, len(sizes))))

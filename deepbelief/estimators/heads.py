@@ -4,6 +4,7 @@ A head has a loss, turns targets into what the loss compares with, and outputs i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -109,7 +110,7 @@ class Tasks:
         if self.weights is not None and len(self.weights) != len(self.classes):
             raise SettingError(f"task_weights has {len(self.weights)} numbers, y has {len(self.classes)} tasks")
 
-    @property
+    @cached_property
     def loss(self) -> TaskSoftmaxNLL:
         """Return the sum of the tasks' losses."""
         return TaskSoftmaxNLL(tuple(map(len, self.classes)), self.weights)
@@ -197,7 +198,7 @@ class Values:
     n_present: float | None = None  # mean number of targets of a row, where some are missing
     by_class: ClassVar[bool] = False
 
-    @property
+    @cached_property
     def loss(self) -> Loss:
         """Return the squared error, whose RMSE is in the target's unit, or in s.d.s where there are several."""
         unit = float(self.scale[0]) if self.n_outputs == 1 else (self.n_present or self.n_outputs) ** -0.5

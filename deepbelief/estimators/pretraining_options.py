@@ -8,10 +8,10 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import SettingError, unknown, user_level
 from deepbelief.estimators.base import (
+    Pretraining,
     check_sizes,
-    pretrain_on,
+    pretraining_on,
     rbm_settings,
-    warn_diverged,
 )
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.resolution import layer_choices, size_choice
@@ -125,11 +125,11 @@ def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
     )  # fmt: skip
 
 
-def pretrain_stack(
+def stack_pretraining(
     estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
     checkpointer: Checkpointer = NO_CHECKPOINTS, kind: str | None = None,
-) -> Pretrained:  # fmt: skip
-    """Pretrain a stack as an estimator's settings say, with these templates for its layers, in this or its own way."""
+) -> Pretraining:  # fmt: skip
+    """Return a stack's pretraining by an estimator's settings, with these templates, in this or its own way."""
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
     kind = estimator.pretraining if kind is None else kind
@@ -139,13 +139,11 @@ def pretrain_stack(
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else float(first.validation_fraction)
-    result = pretrain_on(
+    return pretraining_on(
         source, sizes, settings, fraction,
         Run(bk, seed, reporter, checkpointer, memory_limit=memory_bytes(estimator.memory_limit)),
         n_passes=int(estimator.n_passes),
     )  # fmt: skip
-    warn_diverged(result.diverged)
-    return result
 
 
 def pretraining_choices(

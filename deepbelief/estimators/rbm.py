@@ -14,7 +14,15 @@ from deepbelief.bounds import check_number
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
-from deepbelief.estimators.base import check_backend, check_rows, on_device, pretrain_on, rbm_settings, warn_diverged
+from deepbelief.estimators.base import (
+    Pretraining,
+    check_backend,
+    check_rows,
+    on_device,
+    pretraining_on,
+    rbm_settings,
+    warn_diverged,
+)
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -33,7 +41,7 @@ from deepbelief.hyperparameters import EXECUTION, MACHINE
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
-from deepbelief.pretraining import FirstRows, Pretrained, transform
+from deepbelief.pretraining import FirstRows, transform
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
@@ -218,7 +226,7 @@ class RBM(
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         with checkpointing(self.checkpoint) as checkpointer:
-            result = self._pretrain(source, settings, bk, checkpointer, again)
+            result = self._pretraining(source, settings, bk, checkpointer, again)()
         self.weights_ = result.stack.layers[0]
         self._state = result.states[0]
         self.h_samples_ = result.negative_states
@@ -240,13 +248,13 @@ class RBM(
     def _set_state(self, state: FittedState) -> None:
         restore_machine(self, state, self._settings())
 
-    def _pretrain(
+    def _pretraining(
         self, source: RowSource, settings: RBMSettings, bk: Backend, checkpointer: Checkpointer, again: bool
-    ) -> Pretrained:
+    ) -> Pretraining:
         start = [*self.weights_.arrays().values(), np.array(self._state.epochs)] if again else []
         seed = self._seed_of_run(again, checkpointer, partial(describe_run, self, source, start=start))
         run = Run(bk, seed, get_reporter(self.verbose), checkpointer, memory_limit=memory_bytes(self.memory_limit))
-        return pretrain_on(
+        return pretraining_on(
             source, [int(self.n_components)], [settings], float(self.validation_fraction), run,
             start=Stack((self.weights_,)) if again else None, states=[self._state] if again else None,
         )  # fmt: skip

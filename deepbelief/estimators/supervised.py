@@ -32,7 +32,7 @@ from deepbelief.estimators.tuning import (
     Problem,
     check_dropout,
     finetune_settings,
-    stack_to_tune,
+    start_of_tuning,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
@@ -132,9 +132,11 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
             history = self.history_
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
-            self.pretrained_stack_, history, choices = stack_to_tune(
-                self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer
-            )
+            start = start_of_tuning(self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer)
+            if start.pretraining is None:
+                self.pretrained_stack_, history, choices = start.given()
+            else:
+                self.pretrained_stack_, history, choices = start.after(start.pretraining(), self, source)
             if drawn and self.activation != "auto":
                 self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
         hidden, head = self._start(again)

@@ -13,17 +13,18 @@ from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
-from deepbelief.estimators.base import FLAGS, check_names, check_sizes, whole_rows
+from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.outcome import check_units
-from deepbelief.estimators.pretraining_options import check_templates, pretrain_stack, pretraining_choices
+from deepbelief.estimators.pretraining_options import check_templates, pretraining_choices, stack_pretraining
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
+from deepbelief.pretraining import Pretrained
 from deepbelief.recipes import Choices, Resolved, is_auto, resolution_lines
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
@@ -182,11 +183,46 @@ def finetune_settings(estimator: Any) -> FineTuneSettings:
     return settings
 
 
-def stack_to_tune(
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The stack that fine-tuning starts from, or the pretraining that makes it.
+
+    Parameters
+    ----------
+    choices : Choices
+        Automatic settings so far.
+    stack : Stack, optional
+    history : list of dict
+        Of the stack's pretraining.
+    pretraining : callable, optional
+        Makes the stack. The caller calls it and passes what it returns to `after`.
+    templates : sequence of RBM
+        Those of the layers of the pretraining.
+    """
+
+    choices: Choices
+    stack: Stack | None = None
+    history: list[Record] = field(default_factory=list)
+    pretraining: Pretraining | None = None
+    templates: Sequence[Any] = ()
+
+    def after(self, result: Pretrained, estimator: Any, source: RowSource) -> tuple[Stack, list[Record], Choices]:
+        """Return the pretrained stack, its history and the automatic settings."""
+        warn_diverged(result.diverged)
+        self.choices.update(pretraining_choices(estimator, source, result, self.templates))
+        return result.stack, result.history, self.choices
+
+    def given(self) -> tuple[Stack, list[Record], Choices]:
+        """Return the stack, its history and the automatic settings where there is nothing to pretrain."""
+        assert self.stack is not None
+        return self.stack, self.history, self.choices
+
+
+def start_of_tuning(
     estimator: Any, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
     bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
-) -> tuple[Stack, list[Record], Choices]:  # fmt: skip
-    """Return the stack to start from, pretrained on these rows or given, the history and the choices of pretraining.
+) -> Start:  # fmt: skip
+    """Return the stack to start from where there is one, else its pretraining on these rows.
 
     ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
     """
@@ -198,9 +234,9 @@ def stack_to_tune(
             )
         with restoring(f"{found.context.where}.stack"):
             estimator._check_layers(len(stack))
-        return stack, found.context.records("history"), Choices()
+        return Start(Choices(), stack, found.context.records("history"))
     if estimator.pretrained is None:
-        return _pretrained(estimator, source, sizes(), templates, bk, reporter, checkpointer)
+        return _to_pretrain(estimator, source, sizes(), templates, bk, reporter, checkpointer)
     statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
     stack, names = given_stack(estimator.pretrained), getattr(estimator.pretrained, "feature_names_in_", None)
     if names is not None and hasattr(estimator, "feature_names_in_"):
@@ -215,26 +251,25 @@ def stack_to_tune(
         )
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)
-    return stack, [], Choices()
+    return Start(Choices(), stack)
 
 
-def _pretrained(
+def _to_pretrain(
     estimator: Any, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], Any], bk: Backend,
     reporter: Reporter, checkpointer: Checkpointer,
-) -> tuple[Stack, list[Record], Choices]:  # fmt: skip
-    """Pretrain a stack on these rows."""
+) -> Start:  # fmt: skip
+    """Return the pretraining of a stack on these rows."""
     estimator._check_layers(len(sizes))
     rbm, choices, kind = templates(len(sizes)), Choices(), estimator.pretraining
     if is_auto(kind):
         kind = choices.take("pretraining", kind, estimator._pretraining_rule(source, rbm[0]))
     for line in resolution_lines(choices):
         reporter.note(line)
-    result = pretrain_stack(
+    pretraining = stack_pretraining(
         estimator, source, sizes, rbm, bk=bk, seed=estimator._seed, reporter=reporter, checkpointer=checkpointer,
         kind=kind,
     )  # fmt: skip
-    choices.update(pretraining_choices(estimator, source, result, rbm))
-    return result.stack, result.history, choices
+    return Start(choices, pretraining=pretraining, templates=rbm)
 
 
 def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[Labelled, Loss]:
