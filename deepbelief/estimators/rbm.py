@@ -29,7 +29,7 @@ from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
 from deepbelief.estimators.outcome import check_variation
 from deepbelief.estimators.parameters import WeightsMixin
-from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine
+from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine, scale_new_columns
 from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
@@ -38,14 +38,14 @@ from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.hyperparameters import EXECUTION, MACHINE
-from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, transform
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, entering, has_missing
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
@@ -285,7 +285,8 @@ class RBM(
             self._seed_of_run(again=False)
             self._state = LayerState()
         if again:
-            self._scale_new_columns(source, settings)
+            waiting = getattr(self, "_unscaled", None)
+            self.weights_, self._unscaled = scale_new_columns(self.weights_, waiting, source, settings)
         first = FirstRows.of(
             source, None, settings, self._seed, self.weights_ if again else None, epoch=(self._state.epochs,)
         )
@@ -302,21 +303,6 @@ class RBM(
         rows = first.drawn if first.entered else checked(source, self.weights_, beyond)
         self._train_once(rows, replace(settings, binarize=None, averaging=0.0, missing=first.missing), bk)
         return self
-
-    def _scale_new_columns(self, source: RowSource, settings: RBMSettings) -> None:
-        """Scale columns that were constant until now, and so entered as 0, by the first batch in which they vary."""
-        waiting = getattr(self, "_unscaled", None)
-        if waiting is None or not waiting.any():
-            return
-        found = waiting & ~constant_columns(source)
-        if found.any():
-            before, dtype = self.weights_, self.weights_.W.dtype
-            missing = has_missing(source)
-            chosen = choose_visible(before.visible, source, scale=settings.scale, missing=missing)[1:3]
-            pairs = zip(chosen, (before.mean, before.scale), strict=True)
-            mean, scale = (np.asarray(np.where(found, new, old), dtype) for new, old in pairs)
-            self.weights_ = replace(before, mean=mean, scale=scale)
-            self._unscaled = waiting & ~found
 
     def _train_once(self, entering: RowSource, settings: RBMSettings, bk: Backend) -> None:
         momentum = settings.momentum

@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.backends import get_backend
 from deepbelief.errors import FileFormatError
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.layer import LayerState, LayerTrainer, RBMSettings
+from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible
 from deepbelief.sources import RowSource, column_statistics, has_missing
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
@@ -140,3 +140,34 @@ def _agrees(array: Array, shape: Shape, dtype: Any) -> bool:
 def constant_columns(source: RowSource) -> Array:
     """Return a mask of the columns that have one value."""
     return column_statistics(source, missing=has_missing(source)).constant(source.dtype)
+
+
+def scale_new_columns(
+    weights: Weights, waiting: Array | None, source: RowSource, settings: RBMSettings
+) -> tuple[Weights, Array | None]:
+    """Scale columns that were constant until now, and so entered as 0, by the first batch in which they vary.
+
+    Parameters
+    ----------
+    weights : Weights
+    waiting : ndarray of bool of shape (n_visible,) or None
+        The columns that have been constant; None: there are none to scale.
+    source : RowSource
+        The batch.
+    settings : RBMSettings
+
+    Returns
+    -------
+    weights : Weights
+    waiting : ndarray or None
+        The columns that are constant still.
+    """
+    if waiting is None or not waiting.any():
+        return weights, waiting
+    found = waiting & ~constant_columns(source)
+    if not found.any():
+        return weights, waiting
+    chosen = choose_visible(weights.visible, source, scale=settings.scale, missing=has_missing(source))[1:3]
+    pairs = zip(chosen, (weights.mean, weights.scale), strict=True)
+    mean, scale = (np.asarray(np.where(found, new, old), weights.W.dtype) for new, old in pairs)
+    return replace(weights, mean=mean, scale=scale), waiting & ~found
