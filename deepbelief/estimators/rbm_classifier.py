@@ -19,6 +19,7 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
+from deepbelief.estimators.class_deviations import deviation_shares
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.labels import class_weights, repeated, share_right
@@ -62,7 +63,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
     The label is a softmax group of visible units beside those of the data. The machine is trained as a model of both,
-    so that it can draw rows of a class; p(y | v) is exact, by the free energy of the row with each label.
+    so that it can draw rows of a class; p(y | v) is exact. Gaussian columns are scaled by their deviation in classes.
 
     Parameters
     ----------
@@ -178,6 +179,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         source, y = check_rows_and_targets(self, X, y, bk, reset=True, weights=row_weights)
         settings = self._settings(source.shape[0])
         source, numbers, classes = self._labelled(source, y, reporter)
+        within = deviation_shares(source, numbers)
         seed = run_seed(self.random_state)
         joined = beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
         held_out = None
@@ -189,7 +191,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             joined, numbers = SubsetSource(joined, index), numbers[index]
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         shares = class_shares(numbers, len(classes), weights_of(joined))
-        weights = labelled_weights(source, int(self.n_components), shares, settings, seed)
+        weights = labelled_weights(source, int(self.n_components), shares, settings, seed, within)
         result = pretrain(
             joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
             start=Stack((weights,)),

@@ -39,14 +39,30 @@ def known_classes(y: Array, unlabeled: Any) -> tuple[Array, Array, Array]:
     return known, numbers, classes
 
 
-def labelled_weights(source: RowSource, n_hidden: int, shares: Array, settings: RBMSettings, seed: int) -> Weights:
-    """Return weights to start from, for rows with their labels beside them; ``shares`` are those of the classes."""
+def labelled_weights(
+    source: RowSource, n_hidden: int, shares: Array, settings: RBMSettings, seed: int, within: Array
+) -> Weights:  # fmt: skip
+    """Return weights to start from, for rows with their labels beside them.
+
+    Parameters
+    ----------
+    source : RowSource
+        Without the labels.
+    n_hidden : int
+    shares : ndarray of shape (n_classes,)
+        Of the rows.
+    settings : RBMSettings
+    seed : int
+    within : ndarray of shape (n_features,)
+        Deviation of each column within classes as a share of that over all rows: the noise of Gaussian units.
+    """
     n_classes = len(shares)
     visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
     unit, mean, scale, visible_mean = choose_visible(visible, source, scale=settings.scale, missing=has_missing(source))
     means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
     if mean is not None:
         mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
+        scale = scale * within.astype(scale.dtype) if unit.standardises else scale
         scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
     return initial_weights(
         n_hidden, Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
