@@ -1,6 +1,7 @@
 """RBM: a drop-in for BernoulliRBM, and what it does beyond that."""
 
 import itertools
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from sklearn.neural_network import BernoulliRBM
 from tables import case_by_case
 
 from deepbelief import DBN, RBM
+from deepbelief.backends import loops
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.errors import DataError, DataWarning, DivergenceError, DivergenceWarning, SettingError
 from deepbelief.gradients import CD
@@ -469,3 +471,18 @@ def test_a_unit_type_must_be_found_by_its_name(X, side, method, monkeypatch):
     assert getattr(own.weights_, side) == "doubled"
     plain = getattr(RBM(3, n_iter=1, random_state=0), method)(X)
     assert not np.array_equal(own.components_, plain.components_)
+
+
+@pytest.mark.skipif(loops.load() is None, reason="needs the compiled loops")
+def test_a_score_costs_a_few_epochs():
+    """Searches call it for every candidate: n_rows x n_features x n_hidden exponentials, in a fused loop."""
+    rows = (np.random.default_rng(0).random((400, 784)) < 0.02).astype(np.float32)
+    rbm = RBM(128, n_iter=5, random_state=0).fit(rows)
+
+    def seconds(call):
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+
+    epoch = min(seconds(lambda: rbm.fit(rows)) for _ in range(3)) / 5
+    assert min(seconds(lambda: rbm.score(rows)) for _ in range(3)) < 8 * epoch

@@ -19,7 +19,6 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
-from deepbelief.estimators.class_deviations import deviation_shares
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.labels import class_weights, repeated, share_right
@@ -150,8 +149,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         restore_machine(self, state, self._settings())
         self.classes_, self.n_unlabeled_ = state.classes(), state.count("n_unlabeled", 0)
         if getattr(get_unit(self.weights_.visible), "n_labels", 0) != len(self.classes_):
-            found = f"{len(self.classes_)} classes, but {self.weights_.visible} visible units"
-            raise FileFormatError(f"the file has {found}")
+            raise FileFormatError(
+                f"{len(self.classes_)} classes, but {self.weights_.visible} visible units in the file"
+            )
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows and their labels.
@@ -179,7 +179,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         source, y = check_rows_and_targets(self, X, y, bk, reset=True, weights=row_weights)
         settings = self._settings(source.shape[0])
         source, numbers, classes = self._labelled(source, y, reporter)
-        within = deviation_shares(source, numbers)
+        of_source = numbers
         seed = run_seed(self.random_state)
         joined = beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
         held_out = None
@@ -191,7 +191,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             joined, numbers = SubsetSource(joined, index), numbers[index]
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         shares = class_shares(numbers, len(classes), weights_of(joined))
-        weights = labelled_weights(source, int(self.n_components), shares, settings, seed, within)
+        weights = labelled_weights(source, int(self.n_components), shares, settings, seed, of_source)
         result = pretrain(
             joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
             start=Stack((weights,)),
@@ -206,7 +206,6 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         warn_diverged(result.diverged)
         if not result.diverged:
             index = sample_index(len(numbers))
-            shares = np.bincount(numbers, minlength=len(classes)) / len(numbers)
             output = np.exp(self.predict_log_proba(as_source(joined.take(index)[:, : self._n_data])))
             check_outcome(self, SoftmaxNLL(), output, shares, numbers[index], None)
         return self

@@ -6,6 +6,7 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
+from deepbelief.estimators.class_deviations import deviation_shares
 from deepbelief.estimators.labels import check_classes, labelled_rows, warn_doubts
 from deepbelief.estimators.sample_weights import weighted
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
@@ -40,7 +41,7 @@ def known_classes(y: Array, unlabeled: Any) -> tuple[Array, Array, Array]:
 
 
 def labelled_weights(
-    source: RowSource, n_hidden: int, shares: Array, settings: RBMSettings, seed: int, within: Array
+    source: RowSource, n_hidden: int, shares: Array, settings: RBMSettings, seed: int, numbers: Array
 ) -> Weights:  # fmt: skip
     """Return weights to start from, for rows with their labels beside them.
 
@@ -53,8 +54,8 @@ def labelled_weights(
         Of the rows.
     settings : RBMSettings
     seed : int
-    within : ndarray of shape (n_features,)
-        Deviation of each column within classes as a share of that over all rows: the noise of Gaussian units.
+    numbers : ndarray of int of shape (n_rows,)
+        Classes of the source's rows. Deviations within them are the scale of Gaussian columns.
     """
     n_classes = len(shares)
     visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
@@ -62,7 +63,7 @@ def labelled_weights(
     means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
     if mean is not None:
         mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
-        scale = scale * within.astype(scale.dtype) if unit.standardises else scale
+        scale = scale * deviation_shares(source, numbers).astype(scale.dtype) if unit.standardises else scale
         scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
     return initial_weights(
         n_hidden, Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
