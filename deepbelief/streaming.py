@@ -63,7 +63,7 @@ class Rows:
     bk : Backend
     dtype : numpy dtype
     limit : int, optional
-        Bytes that rows may take in memory; None: a quarter of what there is.
+        Bytes that rows may take in memory; None: a quarter of the machine's memory.
     own : bool
         The device array has no other user: it may be written to.
     weights : ndarray of shape (n_rows,), optional

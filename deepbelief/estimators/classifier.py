@@ -48,10 +48,10 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         ``"auto"`` is ``"softmax_nll"``: one class for each row (and task). ``"cross_entropy"``: logistic outputs for
         a 0/1 matrix y of shape (n_rows, n_labels). `DBNRegressor` has the squared error.
     task_weights : list of float or None, default=None
-        What the loss of each task counts; None: 1.
+        Weight of the loss of each task; None: 1.
     class_weight : dict, "balanced", list of these or None, default=None
-        Rows count by their class. With several columns of y the weights of each are multiplied, as in scikit-learn;
-        a list has one setting for each.
+        Weights of rows by their class. With several columns of y the weights of each are multiplied, as in
+        scikit-learn; a list has one setting for each.
     unlabeled : "auto", None or label, default="auto"
         The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty text), which
         never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other labels are present;

@@ -83,7 +83,7 @@ class RBM(
     resolved_ : dict
         Of each setting that was ``"auto"``, its value and the reason for it. `partial_fit` does not set it.
     schema_ : Schema
-        What each column of a table was taken for; only after a fit on a table of mixed columns.
+        Kinds of the columns of a table; only after a fit on a table of mixed columns.
     n_features_in_ : int
     n_iter_ : int
         Epochs done.

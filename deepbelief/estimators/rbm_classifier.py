@@ -73,7 +73,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         training predicts better than the last ones, which differ from seed to seed. Its ``n_components``, ``backend``,
         ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
     class_weight : dict, "balanced" or None, default=None
-        Rows count by their class: a weight of 2 is a row given twice. Rows of a class are repeated as often as its
+        Weights of rows by their class: a weight of 2 is a row given twice. Rows of a class are repeated as often as its
         weight is that of the smallest, as long as this makes no more than 10 times as many rows; beyond that rows of
         classes of small weight are left out. ``"balanced"`` weighs all classes alike: use it where some have few rows.
     unlabeled : "auto", None or label, default="auto"

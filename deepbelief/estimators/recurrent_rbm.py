@@ -66,7 +66,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         `fit` continues from the weights and velocities of the last `fit`.
     checkpoint : str, Path, CheckpointFile or None, default=None
         A file in which `fit` keeps its state while it trains, that of pretraining included, every five minutes or as a
-        `CheckpointFile` says, and from which the same `fit` resumes after a crash or Ctrl-C, to the very weights of a
+        `CheckpointFile` says, and from which the same `fit` resumes after a crash or Ctrl-C, to the same weights as a
         run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
 
     Attributes

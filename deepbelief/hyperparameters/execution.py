@@ -25,8 +25,8 @@ EXECUTION: Mapping[str, Setting] = {
         None,
         Described("int, str or None"),
         doc=(
-            'Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of what there is. More '
-            "rows are read in windows while they train, and hidden representations lie on the disk."
+            'Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of the memory. More '
+            "rows are read in windows while they train, and hidden representations are stored on disk."
         ),
     ),
     "checkpoint": Setting(
@@ -34,7 +34,7 @@ EXECUTION: Mapping[str, Setting] = {
         Described("str, Path, CheckpointFile or None"),
         doc=(
             "A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` "
-            "says, and from which the same `fit` resumes after a crash or Ctrl-C, to the very weights of a run "
+            "says, and from which the same `fit` resumes after a crash or Ctrl-C, to the same weights as a run "
             "that never stopped."
         ),
     ),

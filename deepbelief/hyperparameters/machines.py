@@ -32,8 +32,8 @@ MACHINE: Mapping[str, Setting] = {
         "none",
         SCALE,
         doc=(
-            "Map that rows go through on their way in, and back on their way out; decided in `fit` and kept with "
-            'the weights, so that every method takes and gives rows in the units of the data. ``"255"`` divides '
+            "Scaling of rows before the first layer, undone on output; chosen in `fit` and stored with "
+            'the weights, so that every method takes and returns rows in the units of the data. ``"255"`` divides '
             'by 255, ``"minmax"`` maps each column\'s range in `fit` to [0, 1], ``"auto"`` divides by 255 where '
             "the rows are grey levels (bytes, or images with a maximum of 255) and else leaves them as they are. "
             '``visible="auto"`` looks at the scaled values. Later values outside [0, 1] are clipped, with a '
@@ -67,7 +67,7 @@ MACHINE: Mapping[str, Setting] = {
     "n_chains": Setting(
         "auto",
         Bounds(1, integer=True, auto=True),
-        doc=('Markov chains that persist, for gradients that have some; ``"auto"``: as many as a minibatch has rows.'),
+        doc=('Persistent Markov chains, if the gradient has some; ``"auto"``: as many as a minibatch has rows.'),
         help="Persistent chains; auto: as many as rows in a batch.",
         flag="--chains",
     ),
@@ -104,7 +104,7 @@ MACHINE: Mapping[str, Setting] = {
     "handle_unknown": Setting(
         "error",
         Choice("deepbelief.sources.schema:UNKNOWN"),
-        doc=("What a category of a table is that was not there in `fit`: an error, or a missing value."),
+        doc=("Treatment of a category that `fit` has not seen: an error, or a missing value."),
     ),
     "learning_rate": Setting(
         "auto",
@@ -112,14 +112,14 @@ MACHINE: Mapping[str, Setting] = {
         doc=(
             '``"auto"``: 0.1 for Bernoulli and softmax units, 0.01 or less for Gaussian visible, 0.001 for '
             "Gaussian or rectified hidden units; less for many hidden units on rows that are neither 0 nor 1, or "
-            "for more than four times as many hidden as visible units, which would swing up."
+            "for more than four times as many hidden as visible units, where larger rates are unstable."
         ),
         help="auto: by the types of units.",
     ),
     "schedule": Setting(
         "auto",
         AUTOMATIC_SCHEDULE,
-        doc=('How the learning rate moves; ``"auto"`` is constant, and linear to 0 where chains persist.'),
+        doc=('Schedule of the learning rate; ``"auto"`` is constant, and linear to 0 where chains persist.'),
         help="Schedule of the learning rate.",
     ),
     "momentum": Setting(

@@ -56,8 +56,8 @@ FINE_TUNING: Mapping[str, Setting] = {
             "its weights as a start, each layer's divided by the root mean square of its total inputs where that "
             'is above 1. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = '
             "sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. "
-            'tanh and its kin learn sooner from columns of mean 0: ``rbm=RBM(visible="gaussian")`` standardises '
-            "them, and keeps the scaling with the model."
+            'tanh and similar activations learn faster from columns of mean 0: ``rbm=RBM(visible="gaussian")`` '
+            "standardises them, and keeps the scaling with the model."
         ),
         help="auto: as the hidden units.",
         group="head",
@@ -99,7 +99,7 @@ FINE_TUNING: Mapping[str, Setting] = {
     "n_frozen": Setting(
         0,
         Bounds(0, integer=True),
-        doc=("The lowest layers, this many, stay as pretraining left them."),
+        doc=("Number of lowest layers that stay as pretraining left them."),
         help="Number of lowest layers to freeze.",
         flag="--freeze",
         group="head",
@@ -108,12 +108,13 @@ FINE_TUNING: Mapping[str, Setting] = {
         "linear",
         SCHEDULE,
         doc=(
-            "How the learning rate of fine-tuning moves: falls to 0, or not, or by half a cosine; by a constant "
-            "ratio to a hundredth; as 1 / t after a tenth of the run; or is halved each time that the loss of the "
-            "held-out rows has not fallen for 2 epochs (needs ``early_stopping``). A callable gets the position "
+            'Schedule of the learning rate of fine-tuning: ``"linear"`` to 0, ``"constant"``, half a ``"cosine"``; '
+            '``"exponential"`` by a constant ratio to a hundredth; ``"inverse"`` as 1 / t after a tenth of the run; '
+            '``"halving"`` each time that the loss of the held-out rows has not fallen for 2 epochs (needs '
+            "``early_stopping``). A callable gets the position "
             "in the run, 0 to 1, and returns a factor."
         ),
-        help="How the learning rate moves.",
+        help="Schedule of the learning rate.",
     ),
     "momentum": Setting(
         0.9,
@@ -149,7 +150,7 @@ FINE_TUNING: Mapping[str, Setting] = {
     "max_norm": Setting(
         None,
         Bounds(0, open_low=True, none=True),
-        doc=("The norm of the weights into each unit is kept within this."),
+        doc=("Limit of the norm of the weights into each unit."),
         help="Limit of the norm of the weights into each unit.",
         off=None,
     ),
@@ -158,7 +159,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         Shares(Bounds(0, 1, open_high=True)),
         doc=(
             "The share of each hidden layer's units that is dropped in each update, one for all layers or one for "
-            "each. What is kept counts 1 / (1 - dropout) as much, so that a pretrained stack is used as it is."
+            "each. Kept units count 1 / (1 - dropout) times as much, so that a pretrained stack is used as it is."
         ),
         help="Share of the hidden units dropped in each update.",
         off=0.0,
@@ -213,7 +214,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         None,
         Described('dict, "balanced", list of these or None'),
         doc=(
-            "Rows count by their class. With several columns of y the weights of each are multiplied, as in "
+            "Weights of rows by their class. With several columns of y the weights of each are multiplied, as in "
             "scikit-learn; a list has one setting for each."
         ),
         group="classes",

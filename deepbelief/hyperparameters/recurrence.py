@@ -26,7 +26,7 @@ RECURRENT: Mapping[str, Setting] = {
     "scale": Setting(
         "none",
         SCALE,
-        doc=("Map that rows go through on their way in, and back on their way out, as in `RBM`."),
+        doc=("Scaling of rows before the first layer, undone on output, as in `RBM`."),
     ),
     "cell": Setting(
         "tanh",
@@ -76,7 +76,7 @@ RECURRENT: Mapping[str, Setting] = {
     "schedule": Setting(
         "constant",
         SCHEDULE,
-        doc=("How the learning rate moves."),
+        doc=("Schedule of the learning rate."),
     ),
     "momentum": Setting(
         0.9,

@@ -34,8 +34,8 @@ PRETRAINING: Mapping[str, Setting] = {
     "corruption": Setting(
         "masking",
         Choice("deepbelief.gradients.denoising:CORRUPTIONS"),
-        doc=("What denoising has to undo."),
-        help="For denoising.",
+        doc=("Corruption of the rows that denoising removes."),
+        help="Corruption that denoising removes.",
     ),
     "corruption_level": Setting(
         0.25,

@@ -157,7 +157,7 @@ class Schema:
         table : DataFrame, Table, mapping of columns or array
             With the columns that are used, in any order; further columns are an error, except dropped ones.
         handle_unknown : {"error", "missing"}, default="error"
-            What a category that was not there in training is.
+            Treatment of a category that training rows did not have.
         dtype : numpy dtype, default=float32
         gaps : bool, default=True
             False: a missing value may be missing or not (NaN), for rows that are conditions rather than observations.
