@@ -48,7 +48,7 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     check_format(out, FORMATS)
     loaded = read_model(model)
     if loaded.schema is not None and shape not in ("auto", "none"):
-        raise SettingError(f"rows of the table that {model} was trained on are no images: leave --shape out")
+        raise SettingError(f"rows of the table that {model} was trained on are not images: leave --shape out")
     shape = None if shape == "none" or loaded.schema is not None else shape
     image_shape(shape, loaded.n_features)
     check_output(out, force=force, inputs=(model, data, where["labels"]))
