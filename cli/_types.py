@@ -121,6 +121,8 @@ class Layers(click.ParamType):  # type: ignore[type-arg]
         """Return a tuple of integers, or ``"auto"``."""
         if value == "auto":
             return "auto"
+        if value == "auto":
+            return "auto"
         parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
         try:
             sizes = tuple(int(str(part)) for part in parts)
@@ -130,11 +132,11 @@ class Layers(click.ParamType):  # type: ignore[type-arg]
 
 
 class Steps(click.ParamType):  # type: ignore[type-arg]
-    """Gibbs steps: ``5``, or ``1-25`` for a number that grows from the first epoch to the last."""
+    """Gibbs steps: ``5``, ``1-25`` for a number that grows from the first epoch to the last, or ``auto``."""
 
     name = "steps"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> int | tuple[int, int]:
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> int | tuple[int, int] | str:
         """Return a number, or that of the first and of the last epoch."""
         parts = value if isinstance(value, (list, tuple)) else str(value).split("-")
         try:

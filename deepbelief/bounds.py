@@ -137,8 +137,10 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(int(s) for s in values)
 
 
-def check_steps(steps: Any) -> int | tuple[int, int]:
-    """Return a number of Gibbs steps, or that of the first and of the last epoch, after refusing what is neither."""
+def check_steps(steps: Any) -> int | tuple[int, int] | str:
+    """Return a number of Gibbs steps, that of the first and of the last epoch, or "auto"; refuse anything else."""
+    if isinstance(steps, str) and steps == "auto":
+        return steps
     if isinstance(steps, (tuple, list)) and len(steps) == 2:
         for each in steps:
             check_number("gibbs_steps", each, low=1, integer=True)

@@ -69,6 +69,8 @@ class RBMSettings:
     components: tuple[Component, ...] = ()
     missing: bool = False
     """Whether values of the rows are missing."""
+    automatic: frozenset[str] = frozenset()
+    """Names of the settings that were left at "auto"."""
     resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
     """Resolved automatic settings, if they have been resolved."""
 
@@ -106,7 +108,7 @@ class RBMSettings:
             n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
             schedule=get_schedule(choices.take("schedule", self.schedule, Resolved(gradient.schedule, of_gradient))),
             momentum=choices.take("momentum", self.momentum, Resolved(gradient.momentum, of_gradient)),
-            solver=solver, resolved=choices,
+            solver=solver, resolved=choices | dict(self.resolved),
         )  # fmt: skip
 
     def _automatic_rate(

@@ -280,7 +280,7 @@ def test_config_is_overridden_by_the_command_line():
     dbn = load("digits.h5")
     assert dbn.stack_.sizes == (64, 12, 8)
     assert (dbn.random_state, dbn.rbm.n_iter, dbn.rbm.learning_rate, dbn.rbm.batch_size) == (4, 2, 0.02, "auto")
-    assert dbn.rbm.gradient == "cd"
+    assert dbn.rbm.gradient == "auto"
 
 
 def test_config_as_json():

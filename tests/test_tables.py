@@ -191,8 +191,12 @@ def test_a_table_of_plain_numbers_is_an_array_with_names():
 def test_settings_that_are_given_win_over_those_for_tables():
     first = RBM(8, n_iter=1, random_state=0).fit(mixed())
     assert len(first.h_samples_) == 128  # chains
-    given = RBM(8, n_iter=1, gradient=CD(), batch_size=30, random_state=0).fit(mixed())
-    assert len(given.h_samples_) == 30
+    for gradient in (CD(), "cd"):  # also where they are what they are for arrays
+        given = RBM(8, n_iter=1, gradient=gradient, batch_size=30, random_state=0).fit(mixed())
+        assert len(given.h_samples_) == 30
+    assert first.resolved_["gradient"].value == "pcd"
+    assert {"gradient", "batch_size"}.isdisjoint(given.resolved_)
+    assert RBM(8, n_iter=1, random_state=0).fit(np.eye(8)).resolved_["solver"].value == "sgd"
 
 
 def test_left_out_columns_are_told():
@@ -234,6 +238,7 @@ def test_unknown_categories_may_be_missing():
         RBM(handle_unknown="zero").fit(mixed())
 
 
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")  # 20 epochs are few
 def test_networks_take_tables():
     table = mixed()
     y = table["colour"]

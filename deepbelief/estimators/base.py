@@ -29,6 +29,7 @@ from deepbelief.estimators.tables import encoded, schema_of
 from deepbelief.hyperparameters import EXECUTION, MACHINE, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain
+from deepbelief.recipes import USUAL, is_auto
 from deepbelief.sampling import filled_source
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import (
@@ -250,7 +251,10 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     """Check an RBM's settings and return them for the engine."""
     values = checked_settings(rbm, MACHINE, FLAGS)
     check_schedule(rbm, "which an RBM has none of")
-    settings: RBMSettings = engine_settings(RBMSettings, MACHINE, values)
+    automatic = frozenset(name for name, value in values.items() if is_auto(value))
+    usual = {name: rule for name, rule in USUAL.items() if name in automatic}
+    values |= {name: rule.value for name, rule in usual.items()}
+    settings: RBMSettings = engine_settings(RBMSettings, MACHINE, values, automatic=automatic, resolved=usual)
     return settings
 
 

@@ -97,7 +97,7 @@ class RBM(
     units stand for "present" and "missing" where 5 % to 95 % of a column's values are missing, and at least 10.
     `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
-    For such a table settings that are left at their defaults are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
+    For such a table automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more,
     ``weight_decay=1e-3``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates.
 
@@ -129,10 +129,10 @@ class RBM(
         visible: str | Unit = "auto",
         scale: str = "none",
         hidden: str | Unit = "bernoulli",
-        gradient: str | GradientEstimator = "cd",
-        gibbs_steps: int | tuple[int, int] = 1,
+        gradient: str | GradientEstimator = "auto",
+        gibbs_steps: int | tuple[int, int] | str = "auto",
         n_chains: int | str = "auto",
-        centered: bool = False,
+        centered: bool | str = "auto",
         binarize: str | None = None,
         columns: Mapping[str, str] | None = None,
         handle_unknown: str = "error",
@@ -140,13 +140,13 @@ class RBM(
         schedule: str | Schedule = "auto",
         momentum: float | str = "auto",
         nesterovs_momentum: bool = False,
-        weight_decay: float = 2e-4,
+        weight_decay: float | str = "auto",
         l1: float = 0.0,
         sparsity_target: float | None = None,
         sparsity_cost: float = 0.3,
         learn_variance: bool = False,
-        averaging: float = 0.0,
-        solver: str | Optimizer = "sgd",
+        averaging: float | str = "auto",
+        solver: str | Optimizer = "auto",
         components: Sequence[str | Component] | None = None,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",

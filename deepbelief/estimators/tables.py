@@ -17,6 +17,7 @@ from sklearn.utils.validation import validate_data
 from deepbelief import hdf5
 from deepbelief.components import Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.recipes import Resolved
 from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema
@@ -38,18 +39,19 @@ class WarmUpDecay:
         return min(1.0, (position + 0.005) / 0.05, 1.0 - 1.9 * max(0.0, position - 0.5))
 
 
-TABLE_DEFAULTS: Mapping[str, tuple[Any, Any]] = {
-    "gradient": ("cd", "pcd"),
-    "n_chains": ("auto", BATCH_SIZE),
-    "gibbs_steps": (1, 5),
-    "centered": (False, True),
-    "solver": ("sgd", "adam"),
-    "weight_decay": (2e-4, 1e-3),
-    "averaging": (0.0, 0.25),
-    "batch_size": ("auto", BATCH_SIZE),
-    "schedule": ("auto", WarmUpDecay()),
+TABLE_DEFAULTS: Mapping[str, Any] = {
+    "gradient": "pcd",
+    "n_chains": BATCH_SIZE,
+    "gibbs_steps": 5,
+    "centered": True,
+    "solver": "adam",
+    "weight_decay": 1e-3,
+    "averaging": 0.25,
+    "batch_size": BATCH_SIZE,
+    "schedule": WarmUpDecay(),
 }
-"""Default of each setting of an `RBM`, and what it is for a table with a schema."""
+"""Automatic settings of an `RBM` for a table with a schema."""
+FOR_TABLES = "the recipe for tables of mixed columns"
 
 
 def schema_of(model: Any) -> Schema | None:
@@ -180,7 +182,7 @@ def check_names(estimator: Any, X: Any, names: Sequence[str], *, reset: bool) ->
 
 
 def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0) -> RBMSettings:
-    """Return the settings of the first layer for a table: what is left at its default is that for tables.
+    """Return the settings of the first layer for a table: automatic ones are those for tables.
 
     Parameters
     ----------
@@ -199,20 +201,17 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
         return settings
     if not settings.is_model:
         return replace(settings, visible=schema.visible, scale="none", binarize=None)
-    chosen = {name: ours for name, (usual, ours) in TABLE_DEFAULTS.items() if _left(settings, name, usual)}
+    chosen = {name: ours for name, ours in TABLE_DEFAULTS.items() if name in settings.automatic}
     if settings.learning_rate == "auto" and "solver" in chosen:
         chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
         chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))
+    told = {name: Resolved("warm-up and decay" if name == "schedule" else v, FOR_TABLES) for name, v in chosen.items()}
     if schema.grids and all(component.name != Smooth.name for component in settings.components):
         chosen["components"] = (*settings.components, Smooth(schema.grids))
-    return replace(settings, visible=schema.visible, scale="none", binarize=None, **chosen)
-
-
-def _left(settings: RBMSettings, name: str, usual: Any) -> bool:
-    value = getattr(settings, name)
-    return type(value) is type(usual) and value == usual
+    resolved = {**settings.resolved, **told}
+    return replace(settings, visible=schema.visible, scale="none", binarize=None, resolved=resolved, **chosen)
 
 
 def decoded(model: Any, rows: Any, random: Any = None, *, gaps: bool = False) -> Any:

@@ -225,5 +225,7 @@ GRADIENT = Choice(
 SOLVER = Choice("deepbelief.optimizers:OPTIMIZERS", getter="deepbelief.optimizers:get_optimizer", instances="Optimizer")
 SCHEDULE = Choice("deepbelief.schedules:SCHEDULES", getter="deepbelief.schedules:get_schedule", instances="callable")
 AUTOMATIC_SCHEDULE = replace(SCHEDULE, others=("auto",))
-STEPS = Checked("deepbelief.bounds:check_steps", "int or tuple of two int")
+STEPS = Checked("deepbelief.bounds:check_steps", 'int, tuple of two int or "auto"')
+AUTOMATIC_GRADIENT = replace(GRADIENT, others=("auto",))
+AUTOMATIC_SOLVER = replace(SOLVER, others=("auto",))
 SIZES = Checked("deepbelief.hyperparameters.kinds:layer_sizes", 'tuple of int or "auto"')

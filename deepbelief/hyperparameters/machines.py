@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from deepbelief.bounds import AUTOMATIC_COUNT, RATE, Bounds
 from deepbelief.hyperparameters.kinds import (
+    AUTOMATIC_GRADIENT,
     AUTOMATIC_SCHEDULE,
-    GRADIENT,
+    AUTOMATIC_SOLVER,
     SCALE,
-    SOLVER,
     STEPS,
     UNITS_ABOVE,
     UNITS_BELOW,
@@ -48,21 +48,25 @@ MACHINE: Mapping[str, Setting] = {
         help="Hidden units.",
     ),
     "gradient": Setting(
-        "cd",
-        GRADIENT,
+        "auto",
+        AUTOMATIC_GRADIENT,
         doc=(
+            '``"auto"``: contrastive divergence for arrays, persistent for tables of mixed columns. '
             "Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence "
             "(Tieleman 2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a "
             "good likelihood; the gradient itself, for at most 16 units on one side. Instances of "
             "`deepbelief.gradients` have further settings."
         ),
-        help="Estimator of the gradient.",
+        help="Estimator of the gradient; auto: cd, for tables pcd.",
     ),
     "gibbs_steps": Setting(
-        1,
+        "auto",
         STEPS,
-        doc=("Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last."),
-        help="Gibbs steps per update; 1-25 grows with the epochs.",
+        doc=(
+            "Gibbs steps k for each update; (1, 25) grows evenly from 1 in the first epoch to 25 in the last. "
+            '``"auto"``: 1 for arrays, 5 for tables of mixed columns.'
+        ),
+        help="Gibbs steps per update; 1-25 grows with the epochs; auto: 1, for tables 5.",
     ),
     "n_chains": Setting(
         "auto",
@@ -72,12 +76,13 @@ MACHINE: Mapping[str, Setting] = {
         flag="--chains",
     ),
     "centered": Setting(
-        False,
-        Flag(),
+        "auto",
+        Flag(auto=True),
         doc=(
             "Subtract from each unit its mean before they are multiplied: the data's for visible units, a running "
             "mean for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same; its training "
-            "depends less on whether 0 or 1 is the common state, and gets further."
+            "depends less on whether 0 or 1 is the common state, and gets further. "
+            '``"auto"``: for tables of mixed columns.'
         ),
         help="Centre the units by their means.",
     ),
@@ -138,10 +143,10 @@ MACHINE: Mapping[str, Setting] = {
         engine="nesterov",
     ),
     "weight_decay": Setting(
-        0.0002,
-        Bounds(0),
-        doc=("L2 factor of the weights (not the biases)."),
-        help="L2 factor of the weights.",
+        "auto",
+        Bounds(0, auto=True),
+        doc=('L2 factor of the weights (not the biases). ``"auto"``: 2e-4, for tables of mixed columns 1e-3.'),
+        help="L2 factor of the weights; auto: 2e-4, for tables 1e-3.",
     ),
     "l1": Setting(
         0.0,
@@ -178,19 +183,20 @@ MACHINE: Mapping[str, Setting] = {
         help="Learn the variances of Gaussian visible units.",
     ),
     "averaging": Setting(
-        0.0,
-        Bounds(0, 1),
+        "auto",
+        Bounds(0, 1, auto=True),
         doc=(
             "Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and "
-            "Juditsky 1992)."
+            'Juditsky 1992). ``"auto"``: 0, for tables of mixed columns 0.25.'
         ),
-        help="Average the weights over this share of the run, at its end.",
+        help="Average the weights over this share of the run, at its end; auto: 0, for tables 0.25.",
     ),
     "solver": Setting(
-        "sgd",
-        SOLVER,
+        "auto",
+        AUTOMATIC_SOLVER,
         doc=(
-            'How gradients move the weights. With solvers other than ``"sgd"``, ``learning_rate="auto"`` is their own.'
+            'How gradients move the weights; ``"auto"``: sgd, for tables of mixed columns adam. With others than '
+            '``"sgd"``, ``learning_rate="auto"`` is their own.'
         ),
     ),
     "components": Setting(

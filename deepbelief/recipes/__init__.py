@@ -5,6 +5,7 @@ setting that somebody gave, which always wins.
 """
 
 from deepbelief.recipes.pretraining_rules import (
+    USUAL,
     autoencoder_pretraining,
     denoising_rate,
     epochs_of_layer,
@@ -31,6 +32,7 @@ from deepbelief.recipes.sequence_rules import (
 from deepbelief.recipes.tuning_rules import tuning_epochs, tuning_rate
 
 __all__ = [
+    "USUAL",
     "Choices",
     "Resolved",
     "autoencoder_pretraining",

@@ -1,6 +1,18 @@
 """Rules for the settings of one layer's pretraining."""
 
+from collections.abc import Mapping
+
 from deepbelief.recipes.resolved import Resolved
+
+USUAL: Mapping[str, Resolved] = {
+    "gradient": Resolved("cd", "the usual one for arrays"),
+    "gibbs_steps": Resolved(1, "the usual number for arrays"),
+    "centered": Resolved(False, "as usual for arrays"),
+    "weight_decay": Resolved(2e-4, "the usual one for arrays"),
+    "averaging": Resolved(0.0, "as usual for arrays"),
+    "solver": Resolved("sgd", "the usual one for arrays"),
+}
+"""Settings of a machine that are the same for all arrays; tables of mixed columns have others."""
 
 ROWS = (10, 100)  # fewest and most in a minibatch
 MINIBATCHES = 50  # in an epoch of few rows
