@@ -154,9 +154,69 @@ def outlier_tables() -> str:
             [f"`{name}`" if "(" in name else name]
             + [f"{statistics.mean(statistics.mean(r[key] for r in runs) for runs in each):.3f}" for key in SCORES]
             for name, each in found.items()
+            if len(each) == len(sets)
         ]
         if rows:
             parts.append(table([f"{len(sets)} sets, {words}", "mean ROC-AUC", "mean average precision"], rows))
+    return "\n\n".join(parts)
+
+
+def geometric(values: Iterable[float]) -> str:
+    """Return the geometric mean of some ratios."""
+    return f"{statistics.geometric_mean(values):.2f}"
+
+
+def tables() -> str:
+    """Imputation and synthetic rows of tables of mixed columns."""
+    found, parts = read("tables"), []
+    runs = [
+        (name, each)
+        for name, cases in found.get("impute", {}).items()
+        for seeds in cases.values()
+        for each in seeds.values()
+    ]
+    if runs:
+        names, n_seeds = (
+            sorted({name for name, _ in runs}),
+            {len(s) for c in found["impute"].values() for s in c.values()},
+        )
+        kinds = ("numbers", "categories")
+        rows = []
+        for arm in runs[0][1]:
+            of_arm = [(name, {k: each[arm][k] / each["forests"][k] for k in kinds}) for name, each in runs]
+            seconds = statistics.mean(each[arm]["seconds"] for _, each in runs)
+            rows.append(
+                [f"`{arm}`" if arm != "forests" else arm, *(geometric(r[k] for _, r in of_arm) for k in kinds)]
+                + [", ".join(geometric(r[k] for n, r in of_arm if n == name) for k in kinds) for name in names]
+                + [f"{seconds:.1f}"]
+            )
+        parts.append(
+            f"Cells removed (10 and 30 %, at random and by another column) and filled in, seeds: {min(n_seeds)}. "
+            "Geometric means of the ratio to a forest imputer's errors; of each table numbers, categories:\n\n"
+            + table(["imputer", *kinds, *names, "seconds"], rows)
+        )
+    sets = found.get("synthesise", {})
+    if sets:
+        arms = list(next(iter(next(iter(sets.values())).values())))
+        n_seeds = min(len(seeds) for seeds in sets.values())
+        rows = []
+        for arm in arms:
+            each = {name: [seed[arm] for seed in seeds.values() if arm in seed] for name, seeds in sets.items()}
+            means = {
+                key: {name: statistics.mean(run[key] for run in runs) for name, runs in each.items()}
+                for key in ("share", "association", "nearer", "seconds")
+            }
+            shares = means["share"]
+            rows.append(
+                [arm, f"{statistics.mean(shares.values()):.2f} ({', '.join(f'{shares[n]:.2f}' for n in sets)})"]
+                + [f"{statistics.mean(means[key].values()):.2f}" for key in ("association", "nearer")]
+                + [f"{statistics.mean(means['seconds'].values()):.1f}"]
+            )
+        parts.append(
+            f"Synthetic rows, seeds: {n_seeds}. The share of the score of training on real rows is also given for "
+            f"{', '.join(sets)}:\n\n"
+            + table(["rows of", "share", "association error", "nearer to training rows", "seconds"], rows)
+        )
     return "\n\n".join(parts)
 
 
@@ -224,6 +284,7 @@ SECTIONS = {
     "imputation": "Missing values",
     "outliers": "Outliers",
     "outlier_tables": "Outliers in raw tables",
+    "tables": "Tables of mixed columns",
     "pianorolls": "Polyphonic music",
     "defaults": "Defaults",
     "targets": "Regression",

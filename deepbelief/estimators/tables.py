@@ -45,7 +45,7 @@ TABLE_DEFAULTS: Mapping[str, Any] = {
     "gibbs_steps": 5,
     "centered": True,
     "solver": "adam",
-    "weight_decay": 1e-3,
+    "weight_decay": 3e-4,
     "averaging": 0.25,
     "batch_size": BATCH_SIZE,
     "schedule": WarmUpDecay(),
