@@ -22,6 +22,7 @@ from clocks import clocked, summary
 from common import HERE, add, mnist
 
 from deepbelief.backends import get_backend
+from deepbelief.backends.device import device_name
 from deepbelief.diagnostics.speed import STANDARD, Work, interleaved, measure, ours, rows_for
 from deepbelief.errors import BackendError
 
@@ -117,7 +118,7 @@ def main():
     parser.add_argument("--skip", default="", help="parts to leave out: tests, standard, epoch, wide, recipe, quality")
     options = parser.parse_args()
     try:
-        device = get_backend("cupy").describe()
+        device = device_name(get_backend("cupy"))
     except BackendError as error:
         print(f"No GPU was used and nothing was measured: {error}")
         sys.exit(3)

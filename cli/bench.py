@@ -28,6 +28,7 @@ def command(backend: str, repeats: int, quick: bool) -> None:
       deepbelief bench --backend numpy --quick
     """  # noqa: D301
     from deepbelief.backends import BACKENDS, get_backend
+    from deepbelief.backends.device import device_name
     from deepbelief.diagnostics.speed import STANDARD, machine, measure, shortened
     from deepbelief.errors import BackendError
 
@@ -52,7 +53,7 @@ def command(backend: str, repeats: int, quick: bool) -> None:
         ]
     )
     for name, bk in usable.items():
-        device = bk.describe()
+        device = device_name(bk)
         if device != about["cpu"]:
             click.echo(f"\n{clean(device)}")
         click.echo(f"\n{name:<40}{'floor':>11}{'time':>11}{'of floor':>10}{'rows/s':>12}")

@@ -430,6 +430,3 @@ class FakeDevice:
 
     def synchronize(self):
         CROSSINGS.append("synchronize")
-
-    def describe(self):
-        return "host memory that behaves like a GPU's"

@@ -4,6 +4,8 @@ The checks take the root of a tree, so that each is tried on a planted violation
 """
 
 import ast
+import io
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +67,8 @@ ORDER = [
 ]
 RANK = {room: rank for rank, room in enumerate(ORDER)}
 MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 50  # with its signature, without docstring, comments and blank lines
+MOST_METHODS = 20
 
 
 def room_of(path: Path, root: Path) -> str:
@@ -336,6 +340,45 @@ def long_files(root: Path) -> list[str]:
     return [f"{path.relative_to(root)}: {n} lines" for path, n in lengths.items() if n > MOST_LINES]
 
 
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+
+def long_functions(root: Path) -> list[str]:
+    """Return the functions with too many lines of code; constructors that only store their parameters have none."""
+    found = []
+    for _, path, tree in modules(root):
+        tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
+        code = {n for token in tokens if token.type not in NO_CODE for n in range(token.start[0], token.end[0] + 1)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _only_stores(node):
+                continue
+            own = set(range(node.lineno, (node.end_lineno or 0) + 1)) & code
+            if ast.get_docstring(node) is not None:
+                own -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+            if len(own) > MOST_LINES_OF_A_FUNCTION:
+                found.append(f"{where(path, node.lineno, root)}: {node.name} has {len(own)} lines of code")
+    return found
+
+
+def _only_stores(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Tell whether a function only stores its parameters, as scikit-learn asks of an estimator's constructor."""
+    return node.name == "__init__" and all(
+        isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == f"self.{ast.unparse(line.value)}"
+        for line in node.body
+    )
+
+
+def large_classes(root: Path) -> list[str]:
+    """Return the classes with too many methods, properties included."""
+    return [
+        f"{where(path, node.lineno, root)}: {node.name} has {n} methods"
+        for _, path, tree in modules(root)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and (n := sum(isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) for part in node.body)) > MOST_METHODS
+    ]
+
+
 def repeated_module_names(root: Path) -> list[str]:
     """Return the modules of the library whose name another module or folder of the library bears too."""
     found: dict[str, list[str]] = {}
@@ -359,6 +402,8 @@ CHECKS = [
     import_circles,
     repeated_module_names,
     long_files,
+    long_functions,
+    large_classes,
 ]
 Check = Callable[[Path], list[str]]
 
@@ -384,6 +429,15 @@ ALLOWED = {
     "deepbelief/plotting/axes.py": "def f():\n    from matplotlib.figure import Figure\n",
     "deepbelief/datasets.py": "def digits():\n    from sklearn.datasets import load_digits\n",
     "deepbelief/estimators/rbm.py": "import sklearn\nfrom .base import B\nclass R(B):\n    def f(self): super().f()\n",
+    "deepbelief/estimators/dbn.py": (
+        "class A:\n    def __init__(self, x):\n"
+        + "        self.x = x\n" * 60
+        + "    def f(self):\n"
+        + '        """Do.\n\n        More.\n        """\n'
+        + "        # why\n\n" * 60
+        + "        return 1\n"
+        + "".join(f"    def g{i}(self): return 1\n" for i in range(MOST_METHODS - 2))
+    ),
     "deepbelief/estimators/base.py": "from ..machine import Machine\nunit = 'bernoulli' if Machine else 'gaussian'\n",
     "deepbelief/optimizers.py": "class Adam: pass\ndef f(o):\n    return isinstance(o, Adam)\n",
     "deepbelief/errors.py": "try:\n    f()\nexcept OSError as e:\n    raise E(str(e).splitlines()[0]) from e\n",
@@ -438,6 +492,17 @@ VIOLATIONS = [
     (instance_dicts, "deepbelief/machine.py", "def f(x):\n    return getattr(x, '__dict__')"),
     (repeated_module_names, "deepbelief/units/machine.py", ""),
     (long_files, "cli/report.py", "x = 1\n" * (MOST_LINES + 1)),
+    (long_functions, "cli/report.py", "def f(x):\n" + "    x += 1\n" * MOST_LINES_OF_A_FUNCTION),
+    (
+        long_functions,
+        "deepbelief/machine.py",
+        "class A:\n    def __init__(self, x):\n" + "        self.x = x + 1\n" * MOST_LINES_OF_A_FUNCTION,
+    ),
+    (
+        large_classes,
+        "deepbelief/machine.py",
+        "class A:\n" + "".join(f"    def f{i}(self): pass\n" for i in range(MOST_METHODS + 1)),
+    ),
 ]
 
 

@@ -20,7 +20,8 @@ from scipy import sparse
 from tables import case_by_case
 
 from deepbelief import RBM, AnomalyDetector, DBNClassifier
-from deepbelief.backends import BACKENDS, Product, blas, get_backend, loops, numpy_backend
+from deepbelief.backends import BACKENDS, Product, blas, device, get_backend, loops, numpy_backend
+from deepbelief.backends.device import device_name
 from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
 from deepbelief.seeds import stream
@@ -101,14 +102,14 @@ def test_memory_is_all_that_the_device_has(monkeypatch):
 
 def test_a_backend_is_described_by_the_name_of_its_device(monkeypatch, tmp_path):
     with cupy_on_host() as bk:
-        assert bk.describe() == "the host"
+        assert device_name(bk) == "the host"
     info = tmp_path / "cpuinfo"
     info.write_text("processor\t: 0\nmodel name\t: A Processor 3000\nmodel name\t: Another\n")
-    monkeypatch.setattr(numpy_backend, "Path", lambda path: info)
-    assert get_backend("numpy").describe() == "A Processor 3000"
+    monkeypatch.setattr(device, "Path", lambda path: info)
+    assert device_name(get_backend("numpy")) == "A Processor 3000"
     info.unlink()
-    monkeypatch.setattr(numpy_backend.platform, "processor", lambda: "arm")
-    assert get_backend("numpy").describe() == "arm"
+    monkeypatch.setattr(device.platform, "processor", lambda: "arm")
+    assert device_name(get_backend("numpy")) == "arm"
 
 
 # --- sigmoid ---

@@ -306,7 +306,7 @@ def test_results_of_a_worker_that_is_gone_are_not_waited_for(monkeypatch, gone, 
 
     job = SimpleNamespace(averaging=Averaging())
     coordinator = Coordinator(Client(), job, Reporter())
-    monkeypatch.setattr(coordinator, "_gone", lambda: gone)
+    monkeypatch.setattr(coordinator.roster, "gone", lambda: gone)
     assert coordinator._brought([]) == (None if gone else ["results"])
     assert len(asked) == (times if gone else times + 1)
     assert asked[0] < 15

@@ -34,6 +34,28 @@ def _import_cupy() -> Any:
     return cupy
 
 
+class Kernels:
+    """Compiled kernels, and how they are started.
+
+    Parameters
+    ----------
+    cupy : module
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self._compiled = _compile(cupy)
+
+    def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
+        """Run an element-wise kernel over ``like``."""
+        per_block = kernels.THREADS * kernels.NEIGHBOURS
+        self.run(kernel, like, (like.size + per_block - 1) // per_block, (kernels.THREADS,), arguments)
+
+    def run(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
+        """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
+        if blocks:
+            self._compiled[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
+
+
 def _compile(cupy: Any) -> Mapping[str, Any]:
     """Return the kernels by name."""
     try:
@@ -73,17 +95,17 @@ class CupyRng:
     def bernoulli(self, p: Any, out: Any) -> Any:
         """Write 1 with probability ``p``, else 0."""
         _must(p.size == out.size, p, out)
-        self._backend.launch("bernoulli", out, p, out, np.int64(out.size), *self.draws(out))
+        self._backend.kernels.launch("bernoulli", out, p, out, np.int64(out.size), *self.draws(out))
         return out
 
     def uniform(self, out: Any) -> Any:
         """Write draws from U[0, 1)."""
-        self._backend.launch("uniform", out, out, np.int64(out.size), *self.draws(out))
+        self._backend.kernels.launch("uniform", out, out, np.int64(out.size), *self.draws(out))
         return out
 
     def normal(self, out: Any) -> Any:
         """Write draws from N(0, 1)."""
-        self._backend.launch("normal", out, out, np.int64(out.size), *self.draws(out))
+        self._backend.kernels.launch("normal", out, out, np.int64(out.size), *self.draws(out))
         return out
 
     def state(self) -> Mapping[str, Any]:
@@ -136,7 +158,7 @@ class CupyRows:
         """Write the rows into ``out``."""
         _must(out.shape == self.shape, self, out)
         arguments = *self._table, out, self._start, np.int64(self.shape[1])
-        self._backend.run("rows_dense", out, len(self), (kernels.THREADS,), arguments)
+        self._backend.kernels.run("rows_dense", out, len(self), (kernels.THREADS,), arguments)
         return out
 
     def times(self, W: Any, out: Any = None) -> Any:
@@ -146,7 +168,7 @@ class CupyRows:
         _must(len(W) == self.shape[1] and out.shape == (n, width), self, W, out)
         blocks = n * ((width + kernels.THREADS - 1) // kernels.THREADS)
         arguments = *self._table, W, out, self._start, np.int64(width)
-        self._backend.run("rows_times", W, blocks, (kernels.THREADS,), arguments)
+        self._backend.kernels.run("rows_times", W, blocks, (kernels.THREADS,), arguments)
         return out
 
     def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
@@ -154,7 +176,7 @@ class CupyRows:
         _must(len(h) == len(self) and out.shape == (self.shape[1], h.shape[1]), self, h, out)
         numbers = self._start, np.int64(len(self)), np.int64(h.shape[1]), h.dtype.type(factor)
         arguments = *self._table, h, out, *numbers
-        self._backend.run("rows_transposed_times", h, self.shape[1], (kernels.THREADS,), arguments)
+        self._backend.kernels.run("rows_transposed_times", h, self.shape[1], (kernels.THREADS,), arguments)
 
 
 class CupyBackend:
@@ -165,18 +187,8 @@ class CupyBackend:
 
     def __init__(self) -> None:
         self.xp: Any = _import_cupy()
-        self._kernels = _compile(self.xp)
+        self.kernels = Kernels(self.xp)
         self._groups = Groups(self.xp, self.asarray)
-
-    def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
-        """Run an element-wise kernel over ``like``."""
-        per_block = kernels.THREADS * kernels.NEIGHBOURS
-        self.run(kernel, like, (like.size + per_block - 1) // per_block, (kernels.THREADS,), arguments)
-
-    def run(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
-        """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
-        if blocks:
-            self._kernels[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """Return ``x`` as a C-contiguous device array."""
@@ -220,14 +232,14 @@ class CupyBackend:
         else:
             period = bias.size  # one for all rows, or for each row
             _must(period in (x.shape[-1], x.size), x, bias)
-        self.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
+        self.kernels.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
 
     def sigmoid_sample(self, x: Any, bias: Any, rng: Any, out: Any) -> Any:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
         _must(bias.size in (x.shape[-1], x.size) and out.size == x.size, x, bias, out)
         n, period = np.int64(x.size), np.int64(bias.size)
-        self.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
+        self.kernels.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
         return out
 
     def softmax(self, x: Any, bias: Any, sizes: tuple[int, ...]) -> Any:
@@ -246,7 +258,7 @@ class CupyBackend:
     def sigmoid_backward(self, grad: Any, y: Any, out: Any) -> Any:
         """Write ``(1 - y) * y * grad`` into ``out``."""
         _must(grad.size == y.size == out.size, grad, y, out)
-        self.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))
+        self.kernels.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))
         return out
 
     def weigh(self, x: Any, weight: Any, out: Any) -> Any:
@@ -255,7 +267,7 @@ class CupyBackend:
         _must(weight.size == n_rows and out.size == n_columns, x, weight, out)
         blocks = (n_columns + kernels.COLUMNS - 1) // kernels.COLUMNS
         arguments = x, weight, out, np.int64(n_rows), np.int64(n_columns)
-        self.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
+        self.kernels.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
         return out
 
     def log_odds(self, x: Any, v: Any, W: Any, out: Any) -> Any:
@@ -266,7 +278,7 @@ class CupyBackend:
         found = self.xp.empty_like(values)
         blocks = (found.size + kernels.THREADS - 1) // kernels.THREADS
         numbers = np.int64(n_rows), np.int64(n_units), np.int64(width)
-        self.run("log_odds", x, blocks, (kernels.THREADS,), (columns, values, W, found, *numbers))
+        self.kernels.run("log_odds", x, blocks, (kernels.THREADS,), (columns, values, W, found, *numbers))
         out[...] = found.T
         return out
 
@@ -278,7 +290,7 @@ class CupyBackend:
             grad = grad.array(self)
         _must(w.size == velocity.size == grad.size, w, velocity, grad)
         scalar = w.dtype.type
-        self.launch(
+        self.kernels.launch(
             "momentum_step", w, w, velocity, grad, scalar(rate), scalar(momentum), scalar(decay), np.int32(nesterov),
             np.int64(w.size),
         )  # fmt: skip
@@ -293,7 +305,7 @@ class CupyBackend:
         _must(w.size == mean.size == square.size == grad.size, w, mean, square, grad)
         gains = (n for beta in betas for n in (beta, 1 - beta))
         numbers = (w.dtype.type(value) for value in (rate, *gains, epsilon, decay))
-        self.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
+        self.kernels.launch("adam_step", w, w, mean, square, grad, *numbers, np.int64(w.size))
 
     def memory(self) -> int:
         """Return the device's memory."""
@@ -302,8 +314,3 @@ class CupyBackend:
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""
         self.xp.cuda.get_current_stream().synchronize()
-
-    def describe(self) -> str:
-        """Return the device's name."""
-        properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
-        return str(properties["name"].decode())

@@ -177,6 +177,3 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked."""
-
-    def describe(self) -> str:
-        """Return the name of the device, for logs and benchmark tables."""

@@ -2,10 +2,8 @@
 
 import ctypes
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -360,10 +358,3 @@ class NumpyBackend:
 
     def synchronize(self) -> None:
         """Do nothing: NumPy has finished when it returns."""
-
-    def describe(self) -> str:
-        """Return the processor's name."""
-        info = Path("/proc/cpuinfo")
-        lines = info.read_text().splitlines() if info.exists() else []
-        named = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-        return next(named, platform.processor() or platform.machine())

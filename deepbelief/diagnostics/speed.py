@@ -21,6 +21,7 @@ import sklearn
 from threadpoolctl import threadpool_info
 
 from deepbelief.backends import Backend, get_backend, loops
+from deepbelief.backends.device import device_name
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -217,7 +218,7 @@ def machine() -> dict[str, Any]:
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     blas = dict.fromkeys(f"{p['internal_api']} {p['version']}, {p['num_threads']} threads" for p in pools)
     return {
-        "cpu": get_backend("numpy").describe(),
+        "cpu": device_name(get_backend("numpy")),
         "vectors": next((f for f in ("amx_tile", "avx512f", "avx2") if f in flags), "unknown"),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "blas": "; ".join(blas) or "unknown",

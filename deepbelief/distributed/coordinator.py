@@ -4,13 +4,13 @@ import contextlib
 import secrets
 import time
 import warnings
-from collections.abc import Collection
 from concurrent.futures import CancelledError
 from typing import Any
 
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.distributed import part as worker
-from deepbelief.distributed.clusters import PATIENCE, alive, answering, brief, check_client, library, translated
+from deepbelief.distributed.clusters import PATIENCE, brief, check_client, library, translated
+from deepbelief.distributed.roster import Roster
 from deepbelief.distributed.waiting import POLL, Watch, finished, gathered
 from deepbelief.distributed.worker_averaging import Question, merged
 from deepbelief.errors import ClusterError, DeepBeliefError, DeepBeliefWarning, SettingError
@@ -43,22 +43,21 @@ class Coordinator:
     ) -> None:
         self.client, self.job, self.reporter, self.checkpointer = client, job, reporter, checkpointer
         self._last: Any = None  # phase that the checkpointer was shown
-        self.workers: dict[int, str] = {}  # address by part
         self._recipes: list[Recipe] = []
-        self._orphans: set[int] = set()
-        self._left: set[str] = set()  # addresses of workers that were left out while the scheduler counted them
         self._timeout: float = job.averaging.timeout
         self._patience = min(PATIENCE, self._timeout)
+        self.roster = Roster(client, self._patience)
         self._rows: Any = None  # the answer to all parts about their rows
         self._steps: dict[int, int] = {}
 
     def run(self, recipes: dict[str, Recipe]) -> Pretrained:
         """Pretrain on the rows that these recipes give, by the worker's address."""
-        self.workers, self._recipes = dict(enumerate(recipes)), list(recipes.values())
+        self.roster.begin(list(recipes))
+        self._recipes = list(recipes.values())
         self._check_job()
         try:
             state = self._found()
-            gathered(self.client, [self._start(number, state) for number in self.workers], self._timeout)
+            gathered(self.client, [self._start(number, state) for number in self.roster.workers], self._timeout)
             return self._rounds()
         except ClusterError as error:
             raise ClusterError(f"{error}: {self._way_out()}") from error
@@ -114,14 +113,16 @@ class Coordinator:
 
     def _submit(self, function: Any, number: int, *args: Any) -> Any:
         with translated(self.client):
-            return self.client.submit(function, *args, workers=[self.workers[number]], pure=False, retries=0)
+            return self.client.submit(function, *args, workers=[self.roster.workers[number]], pure=False, retries=0)
 
     def _rounds(self) -> Pretrained:
         answer: Any = None
         joined: dict[int, Any] = {}
         while True:
             placed = self._placed(answer)
-            asked = {number: self._advance(number, placed) for number in self.workers if number not in joined} | joined
+            asked = {
+                number: self._advance(number, placed) for number in self.roster.workers if number not in joined
+            } | joined
             question = merged(*self._gathered(asked))
             if question.kind == "done":
                 result: Pretrained = question.value
@@ -135,9 +136,9 @@ class Coordinator:
             return answer
         while True:
             try:
-                return self._scatter(answer, list(self.workers.values()), self._timeout)
+                return self._scatter(answer, list(self.roster.workers.values()), self._timeout)
             except (OSError, KeyError, TimeoutError, ValueError):
-                self._leave_out(self._lost() or list(self.workers))
+                self.roster.leave_out(self.roster.lost() or list(self.roster.workers))
 
     def _scatter(self, value: Question, addresses: list[str], timeout: float) -> Any:
         """Place a value on these workers."""
@@ -153,7 +154,7 @@ class Coordinator:
             case "rows":
                 self._rows = question
             case "epoch":
-                return self.checkpointer is not NO_CHECKPOINTS or bool(self._orphans and self._idle())
+                return self.checkpointer is not NO_CHECKPOINTS or bool(self.roster.orphans and self.roster.idle())
             case "begin":
                 return self.reporter.begin(question.value)
             case "record":
@@ -165,24 +166,6 @@ class Coordinator:
                 return None
         return question
 
-    def _idle(self) -> list[str]:
-        there = alive(self.client)
-        self._left &= there  # one that starts anew at the same address is another
-        return sorted(there - self._left - set(self.workers.values()))
-
-    def _gone(self) -> list[int]:
-        there = alive(self.client)
-        return [number for number, address in self.workers.items() if address not in there]
-
-    def _lost(self) -> list[int]:
-        """Return the parts whose workers are gone; if none is, of those that do not answer."""
-        return self._gone() or self._parts_of(
-            set(self.workers.values()) - answering(self.client, self.workers.values(), self._patience)
-        )
-
-    def _parts_of(self, addresses: Collection[str]) -> list[int]:
-        return [number for number, address in self.workers.items() if address in addresses]
-
     def _join(self, state: Question) -> dict[int, Any]:
         """Let idle workers take over parts that were left, and return the question that each of them waits with.
 
@@ -191,9 +174,9 @@ class Coordinator:
         """
         joined = {}
         deadline = time.monotonic() + self._timeout  # for all of them: the others wait
-        for number, address in zip(sorted(self._orphans), self._idle(), strict=False):
-            self._orphans.remove(number)  # it is offered once
-            self.workers[number] = address
+        for number, address in zip(sorted(self.roster.orphans), self.roster.idle(), strict=False):
+            self.roster.orphans.remove(number)  # it is offered once
+            self.roster.workers[number] = address
             try:
                 placed = self._scatter(state, [address], max(POLL, deadline - time.monotonic()))
                 self._result(self._start(number, placed), deadline)
@@ -201,8 +184,8 @@ class Coordinator:
                 while (kind := self._result(self.client.submit(kind_of, asked, pure=False), deadline)) in answers:
                     asked = self._advance(number, answers[kind])
             except Exception as error:
-                del self.workers[number]
-                self._left.add(address)
+                del self.roster.workers[number]
+                self.roster.left.add(address)
                 reason = brief(error)
                 message = (
                     f"part {number + 1} of the rows is left out from here on: {address} could not take it ({reason})"
@@ -219,19 +202,19 @@ class Coordinator:
         """Wait for the questions of all parts that are there, and bring them here, past the scheduler."""
         first, watch = None, Watch(self.client, self._timeout)
         while True:
-            late = [number for number in self.workers if asked[number].status == "pending"]
+            late = [number for number in self.roster.workers if asked[number].status == "pending"]
             if not late:
                 self._raise_error(asked)
-                if (found := self._brought([asked[number] for number in sorted(self.workers)])) is not None:
+                if (found := self._brought([asked[number] for number in sorted(self.roster.workers)])) is not None:
                     return found
-                self._leave_out(self._lost() or list(self.workers))
+                self.roster.leave_out(self.roster.lost() or list(self.roster.workers))
                 continue
-            if first is None and len(late) < len(self.workers):
+            if first is None and len(late) < len(self.roster.workers):
                 first = time.monotonic()
             if not finished(self.client, [asked[number] for number in late]):
                 slow = first is not None and time.monotonic() - first > self._timeout
-                silent = watch.silent([self.workers[number] for number in late])
-                self._leave_out(self._gone() + (late if slow else self._parts_of(silent)))
+                silent = watch.silent([self.roster.workers[number] for number in late])
+                self.roster.leave_out(self.roster.gone() + (late if slow else self.roster.parts_of(silent)))
 
     def _brought(self, futures: list[Any]) -> list[Question] | None:
         """Return the results; None if a worker is gone, or it takes too long.
@@ -245,12 +228,12 @@ class Coordinator:
                     self.client._gather, futures, direct=True, callback_timeout=patience
                 )
                 return found
-            if self._gone() or time.monotonic() - began > self._timeout:
+            if self.roster.gone() or time.monotonic() - began > self._timeout:
                 return None
             patience *= 2
 
     def _raise_error(self, asked: dict[int, Any]) -> None:
-        for number in self.workers:
+        for number in self.roster.workers:
             with translated(self.client):
                 if asked[number].status not in {"error", "finished"}:
                     raise CancelledError
@@ -258,14 +241,7 @@ class Coordinator:
                 error = asked[number].exception()
                 if isinstance(error, DeepBeliefError):
                     raise error
-                raise ClusterError(f"worker {self.workers[number]} failed: {brief(error)}") from error
-
-    def _leave_out(self, lost: list[int]) -> None:
-        for number in set(lost):
-            self._left.add(self.workers.pop(number))
-            self._orphans.add(number)
-        if not self.workers:
-            raise ClusterError("all workers are lost, and with them what was trained")
+                raise ClusterError(f"worker {self.roster.workers[number]} failed: {brief(error)}") from error
 
 
 def kind_of(question: Question) -> str:

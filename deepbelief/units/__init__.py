@@ -8,7 +8,7 @@ from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
-from deepbelief.units.unit import Foreign, Unit, UnitType
+from deepbelief.units.unit import Foreign, Unit, UnitCapabilities, UnitType
 
 __all__ = [
     "CODES",
@@ -40,7 +40,7 @@ CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
 """Hidden units that pretrain an autoencoder's code, by the name of the code."""
 
 
-REQUIRED = tuple(name for name in vars(Unit) if not name.startswith("_"))
+REQUIRED = tuple(name for kind in (UnitCapabilities, Unit) for name in vars(kind) if not name.startswith("_"))
 """Names that every unit type has."""
 
 

@@ -13,6 +13,18 @@ from deepbelief.units.softmax import Softmax
 from deepbelief.units.unit import Foreign, Unit, UnitType, dot
 
 
+class OfTheData:
+    """A property that is that of the units of the data."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name of the property."""
+        self._name = name
+
+    def __get__(self, unit: Any, owner: type | None = None) -> Any:
+        """Return the property of the data's units."""
+        return self if unit is None else getattr(unit.data, self._name)
+
+
 @dataclass(frozen=True)
 class Labelled(UnitType):
     """Visible units of one type, and after them a softmax group of which one is on: the row's label.
@@ -31,6 +43,10 @@ class Labelled(UnitType):
     n_labels: int
     activation = "identity"  # nothing feeds forward through them: they are visible units
     can_be_hidden = False
+    next_visible = OfTheData()
+    discrete = OfTheData()
+    unit_interval = OfTheData()
+    quadratic = OfTheData()
 
     @classmethod
     def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:
@@ -53,26 +69,6 @@ class Labelled(UnitType):
     def spec(self) -> str:
         """Spelling, for instance ``"labelled:bernoulli,10"``."""
         return f"labelled:{self.data.spec},{self.n_labels}"
-
-    @property
-    def next_visible(self) -> str:
-        """That of the data."""
-        return self.data.next_visible
-
-    @property
-    def discrete(self) -> bool:
-        """That of the data."""
-        return self.data.discrete
-
-    @property
-    def unit_interval(self) -> bool:
-        """That of the data."""
-        return self.data.unit_interval
-
-    @property
-    def quadratic(self) -> bool:
-        """That of the data."""
-        return self.data.quadratic
 
     @property
     def _label(self) -> Softmax:

@@ -23,12 +23,8 @@ class Foreign(NamedTuple):
     detail: str = ""
 
 
-class Unit(Protocol):
-    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
-
-    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
-    of its `spec`.
-    """
+class UnitCapabilities(Protocol):
+    """Properties of a unit type, which other modules ask in place of its name."""
 
     @property
     def spec(self) -> str:
@@ -90,6 +86,18 @@ class Unit(Protocol):
     def rate(self) -> float:
         """Learning rate to start from, as hidden units."""
 
+    @property
+    def domain(self) -> str:
+        """The values that it takes, in words."""
+
+
+class Unit(UnitCapabilities, Protocol):
+    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
+
+    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
+    of its `spec`.
+    """
+
     def visible_rate(self, n_units: int) -> float:
         """Return the learning rate to start from, as visible units."""
 
@@ -98,10 +106,6 @@ class Unit(Protocol):
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return the number of columns of each unit, left to right."""
-
-    @property
-    def domain(self) -> str:
-        """The values that it takes, in words."""
 
     def check_visible(self, n_columns: int) -> None:
         """Raise where it cannot be the type of that many visible units."""
