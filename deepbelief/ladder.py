@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Rng
+from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
 from deepbelief.typing import DeviceArray, Float64Array
 
@@ -15,6 +16,11 @@ MARGIN = 40.0  # nats by which that interval exceeds the observed differences
 RENEWED = 0.95  # share of the top rung's states that must have come from the first rung
 MAX_PAIRED = 1000  # states of each machine of which all pairs are looked at
 CHECK_EVERY = 5  # sweeps between two looks at that share
+ACCEPTANCE = 0.4  # of exchanges between neighbours, by which temperatures are chosen
+MAX_RUNGS = 200
+SETTLING = 10  # sweeps after a rung is added
+HALVINGS = 16  # of the interval in which an inverse temperature lies
+MAX_PREDICTED = 300  # states by whose pairs the acceptance is predicted
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Ladder:
     """
 
     def __init__(self, machines: Sequence[Machine], v: DeviceArray, held: Any = None) -> None:
-        self.machines, self.v, self._held = list(machines), v, held
+        self.machines, self.v, self.held = list(machines), v, held
         self.bk = self.machines[0].bk
         xp, dtype = self.bk.xp, self.machines[0].dtype
         n_rungs, n_columns, n_visible = v.shape
@@ -125,8 +131,8 @@ class Ladder:
             self._mean[...] = 0
             machine.visible.sample(self.bk, self._mean, machine.vbias, rng, v)
             self.renewed[0] = 1
-        if self._held is not None:
-            self._held.hold(v)
+        if self.held is not None:
+            self.held.hold(v)
 
     def _exchange(self, a: int, rng: Rng) -> None:
         """Offer the rungs ``a`` and ``a + 1`` to exchange the states of each column."""
@@ -214,3 +220,78 @@ def swap(xp: Any, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None
     kept = xp.where(accepted, y, x)
     y[...] = xp.where(accepted, x, y)
     x[...] = kept
+
+
+def annealed_ladder(
+    machine: Machine, base: DeviceArray, n_columns: int, rng: Rng, held: Any = None
+) -> tuple[Ladder, list[float]]:
+    """Build a ladder from the machine without connections and with these visible biases to the given machine.
+
+    Returns
+    -------
+    tuple of Ladder and list of float
+        The ladder, not thermalised, and its inverse temperatures.
+    """
+    xp = machine.bk.xp
+    first = machine.with_biases(base, xp.zeros_like(machine.hbias))
+    first.W = xp.zeros_like(machine.W)
+    ladder = Ladder([first], xp.empty((1, n_columns, machine.W.shape[0]), machine.dtype), held)
+    ladder.sweep(rng)
+    return extended(ladder, machine, rng)
+
+
+def extended(ladder: Ladder, target: Machine, rng: Rng) -> tuple[Ladder, list[float]]:
+    """Add rungs to a ladder whose parameters lie on the line from those of its last rung to the target's.
+
+    Each rung is added where the states of the one before predict an acceptance of 0.4, and starts from those states,
+    drawn anew by their odds, or from the states themselves where some are clamped.
+
+    Returns
+    -------
+    tuple of Ladder and list of float
+        The longer ladder, not thermalised, and the places of its old last rung (0) and of the new ones on that line.
+    """
+    bk, xp, first, held = target.bk, target.bk.xp, ladder.machines[-1], ladder.held
+    betas, n = [0.0], ladder.v.shape[1]
+    u = xp.empty((1, 1), target.dtype)
+    while betas[-1] < 1:
+        if len(ladder.machines) >= MAX_RUNGS:
+            raise SettingError(f"the ladder needs more than {MAX_RUNGS} machines: the model's weights are too large")
+        betas.append(_next_beta(first, target, ladder, betas[-1]))
+        added = _between(first, target, betas[-1])
+        log_odds = -bk.to_numpy(difference(ladder.machines[-1], added, ladder.v[-1])).astype(float)
+        odds = np.exp(log_odds - log_odds.max())
+        places = (np.arange(n) + float(bk.to_numpy(rng.uniform(u))[0, 0])) / n
+        drawn = np.minimum(np.searchsorted(np.cumsum(odds / odds.sum()), places), n - 1)
+        states = xp.take(ladder.v[-1], bk.asarray(drawn), axis=0) if held is None else ladder.v[-1]
+        ladder = Ladder([*ladder.machines, added], xp.concatenate([ladder.v, states[None]]), held)
+        for _ in range(SETTLING):
+            ladder.sweep(rng)
+    return ladder, betas
+
+
+def _between(first: Machine, target: Machine, beta: float) -> Machine:
+    """Return the machine at this place, from 0 to 1, of the line between two machines."""
+    vbias, hbias = (a + (b - a) * beta for a, b in ((first.vbias, target.vbias), (first.hbias, target.hbias)))
+    other = target.with_biases(vbias, hbias)
+    other.W = first.W + (target.W - first.W) * beta
+    return other
+
+
+def _next_beta(first: Machine, target: Machine, ladder: Ladder, beta: float) -> float:
+    """Return the farthest place on the line at which enough exchanges with the last rung are to be expected."""
+    v = ladder.v[-1][:MAX_PREDICTED]
+    low, high = beta, 2.0 - beta
+    for i in range(HALVINGS):
+        middle = 1.0 if i == 0 else (low + high) / 2
+        found = difference(ladder.machines[-1], _between(first, target, middle), v)
+        d = target.bk.to_numpy(found).astype(float)
+        odds = np.exp(-(d - d.min()))
+        acceptance = float((exchange_probability(np, d[:, None], d[None, :]).mean(axis=0) @ odds) / odds.sum())
+        if acceptance >= ACCEPTANCE:
+            if i == 0:
+                return 1.0
+            low = middle
+        else:
+            high = middle
+    return max(low, min(1.0, beta + 1e-4))

@@ -1,16 +1,23 @@
 """Gibbs sampling from a stack, with clamped visible units, and imputation."""
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.completion import Held, base_rates, completed, mean_field
-from deepbelief.errors import SettingError
+from deepbelief.errors import DeepBeliefWarning, SettingError, unknown, user_level
+from deepbelief.gradients.trajectory import rungs
+from deepbelief.ladder import Ladder, annealed_ladder, extended
 from deepbelief.machine import Layers, Machine
 from deepbelief.sources import ComputedSource, RowSource, check_groups
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, DeviceArray
+
+METHODS = ("auto", "gibbs", "pt", "ptt")
+MIN_SWEEPS = 20  # of a ladder
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
@@ -57,9 +64,9 @@ def first_states(weights: Weights, n_chains: int, bk: Backend, rng: Rng) -> Arra
 
 def sample(
     stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng, *, temperature: float = 1.0,
-    clamp: Array | None = None,
+    clamp: Array | None = None, method: str = "auto", ladder: Mapping[str, Array] | None = None,
 ) -> Array:  # fmt: skip
-    """Run Gibbs chains in the top machine and return the rows that they end in.
+    """Run Gibbs chains, or chains of a ladder of machines, in the top machine and return the rows that they end in.
 
     Parameters
     ----------
@@ -73,6 +80,12 @@ def sample(
         The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
     clamp : ndarray of shape (n_samples, n_visible), optional
         Visible states of a single machine, to clamp; NaN: free.
+    method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
+        ``"gibbs"`` runs plain chains. ``"pt"`` anneals a ladder from the machine without connections, ``"ptt"`` takes
+        the checkpoints of training with ``gradient="ptt"``, or anneals where there are none. ``"auto"`` is ``"ptt"``
+        where there are checkpoints, else ``"gibbs"``.
+    ladder : dict of ndarray, optional
+        State of the gradient of a machine that was trained with ``gradient="ptt"``.
 
     Returns
     -------
@@ -86,17 +99,57 @@ def sample(
     """
     check_generative(stack)
     top = Machine(at_temperature(stack.layers[-1], temperature), bk)
-    h = bk.asarray(states, dtype=top.dtype).copy()
-    v = bk.xp.empty((len(h), top.W.shape[0]), top.dtype)
     held = None if clamp is None else Held(bk.asarray(clamp, dtype=top.dtype), bk, top.dtype)
+    if method not in METHODS:
+        raise SettingError(unknown("method", method, METHODS))
+    known = ladder is not None and "ladder_W" in ladder
+    if method == "gibbs" or (method == "auto" and not known):
+        h = _plain(top, bk.asarray(states, dtype=top.dtype).copy(), n_steps, rng, held)
+    else:
+        h = _tempered(top, len(states), n_steps, rng, held, ladder if known and method != "pt" else None)
+    if len(stack) == 1 and temperature != 1:
+        stack = replace(stack, layers=(top.weights(),))
+    return bk.to_numpy(rows_below(stack, h, bk))
+
+
+def _plain(top: Machine, h: DeviceArray, n_steps: int, rng: Rng, held: Held | None) -> DeviceArray:
+    """Move hidden states by Gibbs steps, in place."""
+    v = top.bk.xp.empty((len(h), top.W.shape[0]), top.dtype)
     for _ in range(n_steps):
         top.sample_visible(h, rng, v)
         if held is not None:
             held.hold(v)
         top.sample_hidden(v, rng, h)
-    if len(stack) == 1 and temperature != 1:
-        stack = replace(stack, layers=(top.weights(),))
-    return bk.to_numpy(rows_below(stack, h, bk))
+    return h
+
+
+def _tempered(
+    top: Machine, n: int, n_sweeps: int, rng: Rng, held: Held | None, kept: Mapping[str, Array] | None
+) -> DeviceArray:
+    """Return hidden states of the last rung of a ladder, after its states have come from the first rung."""
+    bk, xp = top.bk, top.bk.xp
+    if not (top.visible.tractable and top.hidden.tractable) or (top.visible.quadratic and top.hidden.quadratic):
+        raise SettingError(
+            f"method='pt' and method='ptt' need units with a free energy, got visible={top.visible.spec!r} and "
+            f"hidden={top.hidden.spec!r}: use 'gibbs'"
+        )
+    if kept is None:
+        ladder, _ = annealed_ladder(top, top.base_vbias, n, rng, held)
+    else:
+        machines = rungs(top, {name: bk.asarray(kept[name]) for name in kept if name.startswith("ladder_")})
+        v = np.asarray(kept["ladder_v"]).reshape(len(machines), -1, top.W.shape[0])
+        v = bk.asarray(np.take(v, np.arange(n) % v.shape[1], axis=1).astype(top.dtype))
+        for states in v if held is not None else ():
+            held.hold(states)  # type: ignore[union-attr]
+        ladder, _ = extended(Ladder(machines, v, held), top, rng)
+    _, met = ladder.thermalise(rng, min(MIN_SWEEPS, n_sweeps), n_sweeps)
+    if not met:
+        message = (
+            f"{1 - ladder.share():.0%} of the samples had not come from the first of {len(ladder.machines)} machines "
+            f"after {n_sweeps} sweeps: modes may have wrong weights. Raise `n_steps`."
+        )
+        warnings.warn(DeepBeliefWarning(message, symptom="unmet-ladder"), stacklevel=user_level())
+    return top.sample_hidden(ladder.v[-1], rng, xp.empty((n, top.W.shape[1]), top.dtype))
 
 
 def at_temperature(weights: Weights, temperature: float) -> Weights:

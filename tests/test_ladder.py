@@ -8,7 +8,8 @@ from layer_runs import bits, host, train, trainer_for
 from pairwise import pairwise
 
 from deepbelief import RBM, DBNClassifier, load, save
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, TrainingWarning
+from deepbelief.estimators.outcome import check_ladder
 from deepbelief.gradients import PTT, PhaseBuffers
 from deepbelief.gradients.trajectory import (
     EXCHANGE_EVERY,
@@ -23,6 +24,7 @@ from deepbelief.gradients.trajectory import (
 from deepbelief.ladder import Ladder, bennett, difference, exchange_probability
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
+from deepbelief.sources import as_source
 from deepbelief.stack import Weights
 
 KINDS = ["bernoulli", "softmax:2,3"]
@@ -276,3 +278,13 @@ def test_a_stack_is_pretrained_with_it():
     X = bits(40, 6)
     clf = DBNClassifier((4, 3), rbm=RBM(gradient="ptt", n_iter=2), max_iter=2, random_state=0).fit(X, X[:, 0])
     assert clf.predict(X).shape == (40,)
+
+
+@pytest.mark.parametrize(("last", "told"), [({"unmet": 2}, "2 checkpoints"), ({"log_z": -9.0}, "probability above 1")])
+def test_a_ladder_that_may_have_lost_a_mode_is_told(last, told):
+    X = np.repeat([[0.0] * 4, [1.0] * 4], 20, axis=0)
+    rbm = RBM(2, gradient="ptt", n_iter=2, random_state=0).fit(X)
+    check_ladder(rbm, as_source(X))  # no warning
+    rbm.history_[-1] |= last
+    with pytest.warns(TrainingWarning, match=told):
+        check_ladder(rbm, as_source(X))

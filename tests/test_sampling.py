@@ -1,10 +1,12 @@
 """Samples from stacks: where chains start, and the way down."""
 
+import exact
 import numpy as np
 import pytest
 from exact import states, tiny
 
-from deepbelief.errors import SettingError
+from deepbelief import DBN, RBM, RBMClassifier, load, save
+from deepbelief.errors import DeepBeliefWarning, SettingError
 from deepbelief.pretraining import transform
 from deepbelief.sampling import first_states, rows_below, sample
 from deepbelief.seeds import stream
@@ -72,3 +74,76 @@ def test_the_states_given_are_left_as_they_are(bk):
 def test_fine_tuned_layers_are_refused(bk):
     with pytest.raises(SettingError, match="pretrained"):
         sample(Stack((tiny(4, 3),), tuned=True), np.ones((1, 3)), 1, bk, bk.rng(stream(0)))
+
+
+# --- ladders ---
+
+
+def modes(n=8, odds=3.0):
+    """Return a machine with nearly all units at 0, or with these odds to one nearly all at 1."""
+    strength = 3.0
+    W, vbias = np.full((n, 1), 2 * strength), np.full(n, -strength)
+    hbias = np.log(odds) + n * (np.logaddexp(0, -strength) - np.logaddexp(0, strength))
+    return Weights(W, vbias, np.array([hbias]), visible_mean=np.full(n, odds / (1 + odds)))
+
+
+def share_at_1(bk, weights, method, n=2000):
+    start = np.zeros((n, weights.n_hidden))
+    rows = sample(Stack((weights,)), start, 300, bk, bk.rng(stream(1)), method=method)
+    return (rows.mean(axis=1) > 0.5).mean()
+
+
+def test_a_ladder_gives_modes_their_weights(bk):
+    """Plain chains stay where they start, at 0."""
+    assert share_at_1(bk, modes(), "gibbs", 200) < 0.2
+    assert share_at_1(bk, modes(), "pt") == pytest.approx(0.75, abs=0.06)
+
+
+@pytest.mark.parametrize("temperature", [0.8, 1.0, 1.5])
+@pytest.mark.parametrize("method", ["pt", "ptt"])
+def test_samples_of_a_ladder_follow_the_conditional_distribution(bk, method, temperature):
+    """Clamped and at a temperature, against enumeration; the checkpoints of ``"ptt"`` are of another machine."""
+    weights, n = tiny(5, 4, spread=1.5, seed=3), 8000
+    rungs = [Weights(scale * weights.W, weights.vbias, weights.hbias) for scale in (0.0, 0.5)]
+    ladder = {f"ladder_{name}": np.array([getattr(each, name) for each in rungs]) for name in ("W", "vbias", "hbias")}
+    ladder |= {"ladder_v": np.zeros((2 * 40, 5)), "ladder_log_z": np.zeros(2)}
+    clamp = np.tile([np.nan, 1.0, np.nan, 0.0, np.nan], (n, 1))
+    rows = sample(
+        Stack((weights,)), np.zeros((n, 4)), 200, bk, bk.rng(stream(2)), temperature=temperature, clamp=clamp,
+        method=method, ladder=ladder,
+    )  # fmt: skip
+    cold = Weights(weights.W / temperature, weights.vbias / temperature, weights.hbias / temperature)
+    V = states(5)
+    V = V[(V[:, 1] == 1) & (V[:, 3] == 0)]
+    log_p = -exact.free_energy(cold, V)
+    p = np.exp(log_p - np.logaddexp.reduce(log_p))
+    free = [0, 2, 4]
+    np.testing.assert_allclose(rows.mean(axis=0)[free], (p @ V)[free], atol=0.03)
+
+
+def test_a_ladder_whose_states_are_not_renewed_is_told(bk):
+    with pytest.warns(DeepBeliefWarning, match="had not come from the first of"):
+        sample(Stack((modes(),)), np.zeros((50, 1)), 2, bk, bk.rng(stream(1)), method="pt")
+
+
+def test_units_without_a_free_energy_and_unknown_methods_are_refused(bk):
+    start = np.zeros((2, 3))
+    with pytest.raises(SettingError, match="use 'gibbs'"):
+        sample(Stack((tiny(4, 3, hidden="rectified"),)), start, 5, bk, bk.rng(stream(1)), method="pt")
+    with pytest.raises(SettingError, match="method"):
+        sample(Stack((tiny(4, 3),)), start, 5, bk, bk.rng(stream(1)), method="annealed")
+
+
+def test_every_model_samples_along_a_ladder(tmp_path):
+    X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)
+    rbm = RBM(2, gradient="ptt", learning_rate=1.0, n_iter=60, batch_size=20, random_state=0).fit(X)
+    save(rbm, tmp_path / "rbm.h5")
+    back, how = load(tmp_path / "rbm.h5"), {"n_steps": 50, "random_state": 0}
+    ladder = rbm.sample(5, method="ptt", **how)
+    np.testing.assert_array_equal(ladder, rbm.sample(5, **how))  # "auto" takes the ladder of training
+    np.testing.assert_array_equal(ladder, back.sample(5, **how))  # which files keep
+    assert rbm.sample(3, method="gibbs", clamp=[1] + [np.nan] * 5, **how).shape == (3, 6)
+    dbn = DBN((4, 3), rbm=RBM(n_iter=2), random_state=0).fit(X)
+    assert dbn.sample(3, method="pt", **how).shape == (3, 6)
+    clf = RBMClassifier(4, rbm=RBM(n_iter=2), random_state=0).fit(X, X[:, 0])
+    assert clf.sample([0, 1], method="pt", **how).shape == (2, 6)

@@ -201,15 +201,19 @@ class DBN(
         return self.stack_
 
     def sample(
-        self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None
-    ) -> Any:
+        self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
+        random_state: Any = None,
+    ) -> Any:  # fmt: skip
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
         ----------
         n_samples : int, default=1
         n_steps : int, default=1000
-            Gibbs steps from hidden states of the last negative phase.
+            Gibbs steps from hidden states of the last negative phase; along a ladder, the largest number of sweeps.
+        method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
+            As in `RBM.sample`; the ladder of ``"pt"`` and ``"ptt"`` lies at temperatures of the top machine, and
+            ``"auto"`` is ``"gibbs"``.
         temperature : float, default=1.0
             The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
         random_state : int, Generator or None
@@ -229,7 +233,7 @@ class DBN(
         bk = check_backend(self.backend, None)
         seed = next_stream(self, "sample", random_state)
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        rows = sample(self.stack_, states, n_steps, bk, bk.rng(seed), temperature=float(temperature))
+        rows = sample(self.stack_, states, n_steps, bk, bk.rng(seed), temperature=float(temperature), method=method)
         return decoded(self, rows, seed.spawn(1)[0])
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]

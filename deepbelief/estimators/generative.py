@@ -10,6 +10,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, first_layer, is_source, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
+from deepbelief.layer import LayerState
 from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, entered
 from deepbelief.stack import Stack, Weights
@@ -24,19 +25,25 @@ class GenerativeMixin:
 
     weights_: Weights
     h_samples_: Array
+    _state: LayerState
     backend: str | Backend
 
     def sample(
-        self, n_samples: int = 1, *, n_steps: int = 1000, temperature: float = 1.0, clamp: Any = None,
-        missing: bool = False, random_state: Any = None,
+        self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
+        clamp: Any = None, missing: bool = False, random_state: Any = None,
     ) -> Any:  # fmt: skip
-        """Draw rows from the model by Gibbs sampling.
+        """Draw rows from the model by Gibbs sampling, plain or along a ladder of machines.
 
         Parameters
         ----------
         n_samples : int, default=1
         n_steps : int, default=1000
-            Gibbs steps from hidden states of the last negative phase.
+            Gibbs steps from hidden states of the last negative phase; along a ladder, the largest number of sweeps.
+        method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
+            ``"gibbs"`` runs plain chains, which seldom change between modes that lie far apart. ``"pt"`` and ``"ptt"``
+            exchange states along a ladder of machines, whose first one has no connections: with ``"pt"`` they lie at
+            temperatures chosen by the share of exchanges that are accepted, with ``"ptt"`` they are the checkpoints of
+            training with ``gradient="ptt"``. ``"auto"`` is ``"ptt"`` after such training, else ``"gibbs"``.
         temperature : float, default=1.0
             The energy is divided by it: below 1 rows are more typical, above 1 more varied. Bernoulli and softmax
             units only.
@@ -80,7 +87,10 @@ class GenerativeMixin:
         held, rng = None if clamp is None else _clamped(clamp, n_samples, weights), bk.rng(seed)
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
         inside = None if held is None else weights.enter(held)
-        rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside)
+        rows = sample(
+            Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside, method=method,
+            ladder=self._state.arrays.get("gradient"),
+        )  # fmt: skip
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 

@@ -8,9 +8,10 @@ import numpy as np
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataWarning, TrainingWarning, user_level
 from deepbelief.health import variation
+from deepbelief.likelihood import unnormalised
 from deepbelief.losses import Loss
-from deepbelief.sources import ColumnStatistics, RowSource
-from deepbelief.stack import Weights
+from deepbelief.sources import ColumnStatistics, RowSource, as_source
+from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array
 
 MAX_SAMPLE = 1000  # rows that are looked at
@@ -21,6 +22,7 @@ MAX_PCA_COLUMNS = 500  # an eigenvalue problem of this size takes a tenth of a s
 MAX_PCA_RATIO = 1.5  # of the squared error of an autoencoder to that of PCA
 SMALL_ERROR = 0.01  # of the variance: PCA of rows with few distinct values is exact, and no network is
 MAX_RATIO = 10.0  # between standard deviations or means of columns in the same units
+MAX_MEAN = 0.5  # nats; the error of log Z along a ladder is smaller
 MAX_SHIFT = 5.0  # standard deviations between means of columns in the same units
 
 
@@ -98,6 +100,40 @@ def check_variation(estimator: Any, layer: int = 1) -> None:
         _warn(
             f"features of {type(estimator).__name__} have a standard deviation of {found[1]} over the rows: {found[2]}",
             symptom="flat-features",
+        )
+
+
+def check_ladder(estimator: Any, source: RowSource) -> None:
+    """Warn of a ladder of trajectory tempering that may have lost a mode.
+
+    Its chains did not meet after a checkpoint, or its log Z gives discrete rows a mean probability above 1.
+
+    Parameters
+    ----------
+    estimator : estimator with ``weights_``
+        It has done its epochs.
+    source : RowSource
+        The training rows.
+    """
+    last = estimator.history_[-1] if estimator.history_ else {}
+    if "unmet" not in last:
+        return
+    advice = "Lower the learning rate, or raise `n_chains` or PTT(max_sweeps=); compare with ladder_log_z"
+    if last["unmet"]:
+        _warn(
+            f"the chains of {last['unmet']} checkpoints of gradient='ptt' had not met within `max_sweeps` sweeps: "
+            f"modes may have wrong weights. {advice}",
+            symptom="unmet-ladder",
+        )
+    weights, rows = estimator.weights_, sample_rows(source)
+    if not weights.visible_unit.discrete or not ((rows == 0) | (rows == 1)).all():
+        return
+    mean = float(unnormalised(Stack((weights,)), as_source(rows)).mean()) - last["log_z"]
+    if mean > MAX_MEAN:
+        _warn(
+            f"the training rows have a mean log-likelihood of {mean:.2f} by the ladder of gradient='ptt', a "
+            f"probability above 1: it has lost a mode. {advice}",
+            symptom="unmet-ladder",
         )
 
 

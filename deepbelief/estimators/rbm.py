@@ -27,7 +27,7 @@ from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
-from deepbelief.estimators.outcome import check_variation
+from deepbelief.estimators.outcome import check_ladder, check_variation
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine, scale_new_columns
 from deepbelief.estimators.resolution import layer_choices
@@ -227,13 +227,13 @@ class RBM(
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         with checkpointing(self.checkpoint) as checkpointer:
             result = self._pretraining(source, settings, bk, checkpointer, again)()
-        self.weights_ = result.stack.layers[0]
-        self._state = result.states[0]
+        self.weights_, self._state = result.stack.layers[0], result.states[0]
         self.h_samples_ = result.negative_states
         self.history_ = (self.history_ if again else []) + result.history
         self.resolved_ = dict(layer_choices(self, result.stack, result.resolved, self.visible, prefix=""))
         warn_diverged(result.diverged)
         check_variation(self)
+        check_ladder(self, source)
         return self
 
     def _settings(self, n_rows: int = 0) -> RBMSettings:

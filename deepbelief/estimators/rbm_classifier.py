@@ -353,7 +353,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         bk = check_backend(self.backend, X)
         return labelled_log_likelihood(self.weights_, self._rows(X, bk), method=method, backend=bk, **ais)
 
-    def sample(self, y: Any, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None) -> Any:
+    def sample(
+        self, y: Any, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0, random_state: Any = None
+    ) -> Any:
         """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
         Parameters
@@ -361,6 +363,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         y : array-like of shape (n_samples,)
             Classes.
         n_steps : int, default=1000
+        method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
         temperature : float, default=1.0
             As in `RBM.sample`.
         random_state : int, Generator or None
@@ -371,11 +374,6 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         ndarray of shape (n_samples, n_features)
             Means of the visible units given the last hidden states.
 
-        Raises
-        ------
-        DataError
-            If one is not a class of the model.
-        SettingError
         """
         check_is_fitted(self, "weights_")
         check_number("n_steps", n_steps, low=1, integer=True)
@@ -387,10 +385,10 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         weights, bk = self.weights_, check_backend(self.backend, None)
         held = np.full((len(wanted), weights.n_visible), np.nan, weights.W.dtype)
         held[:, self._n_data :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
-        seed = next_stream(self, "sample", random_state)
-        rng = bk.rng(seed)
         states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
-        rows = sample(Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=held)
+        seed = next_stream(self, "sample", random_state)
+        how: Any = {"method": method, "ladder": self._state.arrays.get("gradient"), "temperature": float(temperature)}
+        rows = sample(Stack((weights,)), states, n_steps, bk, bk.rng(seed), clamp=held, **how)
         return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0])
 
     def __sklearn_tags__(self) -> Any:

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,19 +9,14 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DeepBeliefWarning, SettingError
-from deepbelief.ladder import Ladder, difference, exchange_probability
+from deepbelief.ladder import annealed_ladder
 from deepbelief.likelihood.ais import AISEstimate, base_vbias, other_base, positive
 from deepbelief.likelihood.exact import double_machine, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
-from deepbelief.typing import DeviceArray, Float64Array
+from deepbelief.typing import Float64Array
 
-ACCEPTANCE = 0.4  # of exchanges between neighbours, by which temperatures are chosen
-MAX_RUNGS = 200
 MAX_SWEEPS = 2000  # of a thermalisation
-SETTLING = 10  # sweeps after a rung is added
-BISECTIONS = 16  # halvings of the interval in which an inverse temperature lies
-MAX_PAIRED = 300  # states of which all pairs are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,67 +157,6 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
     )
     warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(larger, low=min(first.low, second.low), high=max(first.high, second.high), agrees=False)
-
-
-def annealed_ladder(
-    machine: Machine, base: DeviceArray, n_columns: int, rng: Rng, held: Any = None
-) -> tuple[Ladder, list[float]]:
-    """Build a ladder from the machine without connections and with these visible biases to the given machine.
-
-    Each rung is added at the inverse temperature at which the states of the one before predict an acceptance of 0.4,
-    and starts from those states, drawn anew by their odds.
-
-    Returns
-    -------
-    tuple of Ladder and list of float
-        The ladder, not thermalised, and its inverse temperatures.
-    """
-    bk, xp = machine.bk, machine.bk.xp
-    v = xp.empty((1, n_columns, machine.W.shape[0]), machine.dtype)
-    betas = [0.0]
-    ladder = Ladder([_at(machine, base, 0.0)], v, held)
-    ladder.sweep(rng)
-    u = xp.empty((1, 1), machine.dtype)
-    while betas[-1] < 1:
-        if len(betas) == MAX_RUNGS:
-            raise SettingError(f"the ladder needs more than {MAX_RUNGS} machines: the model's weights are too large")
-        beta = _next_beta(machine, base, ladder, betas[-1])
-        added = _at(machine, base, beta)
-        log_odds = -bk.to_numpy(difference(ladder.machines[-1], added, ladder.v[-1])).astype(float)
-        odds = np.exp(log_odds - log_odds.max())
-        places = (np.arange(n_columns) + float(bk.to_numpy(rng.uniform(u))[0, 0])) / n_columns
-        drawn = np.minimum(np.searchsorted(np.cumsum(odds / odds.sum()), places), n_columns - 1)
-        states = xp.take(ladder.v[-1], bk.asarray(drawn), axis=0) if held is None else ladder.v[-1]
-        betas.append(beta)
-        ladder = Ladder([*ladder.machines, added], xp.concatenate([ladder.v, states[None]]), held)
-        for _ in range(SETTLING):
-            ladder.sweep(rng)
-    return ladder, betas
-
-
-def _at(machine: Machine, base: DeviceArray, beta: float) -> Machine:
-    """Return the machine at an inverse temperature: its visible biases lie between the base and its own."""
-    other = copy(machine.with_biases(base + (machine.vbias - base) * beta, machine.hbias * beta))
-    other.W = machine.W * beta
-    return other
-
-
-def _next_beta(machine: Machine, base: DeviceArray, ladder: Ladder, beta: float) -> float:
-    """Return the largest inverse temperature at which enough exchanges with the last rung are to be expected."""
-    v = ladder.v[-1][:MAX_PAIRED]
-    low, high = beta, 2.0 - beta
-    for i in range(BISECTIONS):
-        middle = 1.0 if i == 0 else (low + high) / 2
-        d = machine.bk.to_numpy(difference(ladder.machines[-1], _at(machine, base, middle), v)).astype(float)
-        odds = np.exp(-(d - d.min()))
-        acceptance = float((exchange_probability(np, d[:, None], d[None, :]).mean(axis=0) @ odds) / odds.sum())
-        if acceptance >= ACCEPTANCE:
-            if i == 0:
-                return 1.0
-            low = middle
-        else:
-            high = middle
-    return max(low, min(1.0, beta + 1e-4))
 
 
 def check_agreement(first: AISEstimate | LadderEstimate, second: AISEstimate | LadderEstimate) -> bool:

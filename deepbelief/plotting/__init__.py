@@ -27,6 +27,7 @@ from deepbelief.plotting.images import (
     plot_samples,
     plot_sequence,
 )
+from deepbelief.plotting.mixing_curve import plot_mixing
 from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histogram
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "check_matplotlib",
     "plot_hidden_probabilities",
     "plot_learning_curves",
+    "plot_mixing",
     "plot_receptive_fields",
     "plot_reconstructions",
     "plot_rows",
