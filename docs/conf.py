@@ -141,6 +141,7 @@ def write_api() -> None:
     """Write the index of public names, from which autosummary makes a page for each."""
     lines = ["API", "===", ""]
     seen: set[int] = set()
+    pages: set[str] = set()
     for title, modules in MODULES.items():
         lines += [title, "-" * len(title), ""]
         for module in modules:
@@ -150,7 +151,11 @@ def write_api() -> None:
                 lines += [f"``{module}``", "^" * (len(module) + 4), ""]
             lines += [".. autosummary::", "   :toctree: generated", "   :nosignatures:", ""]
             lines += [*(f"   {module}.{name}" for name in names), ""]
+            pages.update(f"{module}.{name}.rst" for name in names)
     write(HERE / "api" / "index.rst", "\n".join(lines))
+    for path in (HERE / "api" / "generated").glob("*.rst"):
+        if path.name not in pages:  # of a name that is no longer public
+            path.unlink()
 
 
 write_commands()
