@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
+from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
@@ -28,7 +29,7 @@ LEAST_EFFECTIVE = 0.1  # of the runs; with fewer, a handful of runs carries the 
 
 
 @dataclass(frozen=True, eq=False)
-class AISEstimate:
+class AISEstimate(LogZEstimate):
     """An estimate of log Z.
 
     Attributes
@@ -47,22 +48,16 @@ class AISEstimate:
         stochastic upper bound. Else it is an indication only. Forward runs always start exactly.
     """
 
-    log_z: float
-    low: float
-    high: float
+    method: ClassVar[str] = "ais"
     effective_sample_size: float
     log_weights: Float64Array
     exact_start: bool = True
-    agrees: bool = True
 
     def __str__(self) -> str:
         """Return the estimate with its interval."""
         kind = "" if self.exact_start else ", an indication: runs did not start from samples of the model"
         kind += "" if self.agrees else "; runs from another start disagree"
-        return (
-            f"log Z = {self.log_z:.3f} ({self.low:.3f} to {self.high:.3f} at 3 s.d.; {len(self.log_weights)} runs "
-            f"worth {self.effective_sample_size:.1f}{kind})"
-        )
+        return f"{self.interval}; {len(self.log_weights)} runs worth {self.effective_sample_size:.1f}{kind})"
 
 
 def default_betas() -> Float64Array:

@@ -10,17 +10,17 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, SettingError, unknown
-from deepbelief.likelihood.ais import AISEstimate, ais_log_z
+from deepbelief.likelihood.ais import ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
+from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import double_machine, enumerable, exact_log_z, weights_of
 from deepbelief.likelihood.marginal import is_exact
-from deepbelief.likelihood.tempered import LadderEstimate, ladder_log_z
+from deepbelief.likelihood.tempered import ladder_log_z
 from deepbelief.sources import OF_DENSITIES, JoinedSource, RowSource, as_source, blocks, check_groups, entered
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Float64Array
 
 METHODS = ("auto", "exact", "ais", "ptt")
-Estimate = AISEstimate | LadderEstimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class LogLikelihood:
     rows: Float64Array
     low: float
     high: float
-    log_z: Estimate | float
+    log_z: LogZEstimate | float
     method: str
     n_layers: int = 1
     sampling_error: float = 0.0
@@ -78,7 +78,7 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    model: Any, X: Any, *, method: str = "auto", log_z: Estimate | float | None = None,
+    model: Any, X: Any, *, method: str = "auto", log_z: LogZEstimate | float | None = None,
     backend: str | Backend = "numpy", n_vectors: int = N_VECTORS, **ais: Any,
 ) -> LogLikelihood:  # fmt: skip
     """Return the log-likelihood of rows: -F(v) - log Z, or a lower bound on it for a stack of machines.
@@ -136,11 +136,11 @@ def log_likelihood(
     if log_z is None:
         log_z = _find_log_z(top, method, backend, ais)
     draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
-    if isinstance(log_z, Estimate) and len(stack) == 1 and top.visible_unit.discrete:
+    if isinstance(log_z, LogZEstimate) and len(stack) == 1 and top.visible_unit.discrete:
         log_z = _at_least(log_z, source, draws[:, 0])
-    value = log_z.log_z if isinstance(log_z, Estimate) else float(log_z)
-    low, high = (log_z.high, log_z.low) if isinstance(log_z, Estimate) else (value, value)
-    how = "ptt" if isinstance(log_z, LadderEstimate) else "ais" if isinstance(log_z, AISEstimate) else "exact"
+    value = log_z.log_z if isinstance(log_z, LogZEstimate) else float(log_z)
+    low, high = (log_z.high, log_z.low) if isinstance(log_z, LogZEstimate) else (value, value)
+    how = log_z.method if isinstance(log_z, LogZEstimate) else "exact"
     rows = draws.mean(axis=1)
     means = draws.mean(axis=0)
     error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
@@ -151,7 +151,7 @@ def log_likelihood(
     )  # fmt: skip
 
 
-def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: dict[str, Any]) -> Estimate | float:
+def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: dict[str, Any]) -> LogZEstimate | float:
     """Return log Z by a method of `METHODS`."""
     if method == "exact" or (method == "auto" and enumerable(weights)):
         return exact_log_z(weights, backend=backend)
@@ -194,7 +194,7 @@ def _filled(stack: Stack, source: RowSource) -> bool:
     return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
-def _at_least(log_z: Estimate, source: RowSource, log_p: Float64Array) -> Estimate:
+def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> LogZEstimate:
     """Return the estimate of log Z, or what different rows alone add to Z where that lies beyond it."""
     if np.logaddexp.reduce(log_p) <= log_z.high:
         return log_z

@@ -3,14 +3,15 @@
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.errors import DeepBeliefWarning, SettingError
 from deepbelief.ladder import annealed_ladder
-from deepbelief.likelihood.ais import AISEstimate, base_vbias, other_base, positive
+from deepbelief.likelihood.ais import base_vbias, other_base, positive
+from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import double_machine, weights_of
 from deepbelief.machine import Machine
 from deepbelief.seeds import RandomState, run_seed, stream
@@ -20,7 +21,7 @@ MAX_SWEEPS = 2000  # of a thermalisation
 
 
 @dataclass(frozen=True, eq=False)
-class LadderEstimate:
+class LadderEstimate(LogZEstimate):
     """An estimate of log Z along a ladder.
 
     Attributes
@@ -42,22 +43,19 @@ class LadderEstimate:
         then covers both.
     """
 
-    log_z: float
-    low: float
-    high: float
+    method: ClassVar[str] = "ptt"
     betas: Float64Array
     acceptance: Float64Array
     n_runs: int
     n_sweeps: int
     met: bool
-    agrees: bool = True
 
     def __str__(self) -> str:
         """Return the estimate with its interval."""
         kind = "" if self.met else "; the chains have not met"
         return (
-            f"log Z = {self.log_z:.3f} ({self.low:.3f} to {self.high:.3f} at 3 s.d.; a ladder of {len(self.betas)} "
-            f"machines, {self.n_runs} chains each, {self.n_sweeps} sweeps{kind})"
+            f"{self.interval}; a ladder of {len(self.betas)} machines, {self.n_runs} chains each, "
+            f"{self.n_sweeps} sweeps{kind})"
         )
 
 
@@ -159,7 +157,7 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
     return replace(larger, low=min(first.low, second.low), high=max(first.high, second.high), agrees=False)
 
 
-def check_agreement(first: AISEstimate | LadderEstimate, second: AISEstimate | LadderEstimate) -> bool:
+def check_agreement(first: LogZEstimate, second: LogZEstimate) -> bool:
     """Return whether the intervals of two estimates of log Z overlap; warn if they do not.
 
     Examples
