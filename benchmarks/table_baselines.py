@@ -227,5 +227,5 @@ SYNTHESISERS = {
     "independent columns": rows_of_columns,
     "Gaussian copula": rows_of_copula,
 }
-if importlib.util.find_spec("sdv") is not None:
+if (found := importlib.util.find_spec("sdv")) is not None and found.origin is not None:  # None: a folder of that name
     SYNTHESISERS |= {f"SDV {name}": rows_of_sdv(f"{name}Synthesizer") for name in ("GaussianCopula", "CTGAN")}

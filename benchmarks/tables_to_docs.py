@@ -207,14 +207,18 @@ def tables() -> str:
                 for key in ("share", "association", "nearer", "seconds")
             }
             shares = means["share"]
+            each_share = ", ".join(f"{shares[name]:.2f}" for name in sets)
             rows.append(
-                [arm, f"{statistics.mean(shares.values()):.2f} ({', '.join(f'{shares[n]:.2f}' for n in sets)})"]
+                [
+                    arm,
+                    f"{statistics.mean(min(1.0, share) for share in shares.values()):.2f} ({each_share})",
+                ]
                 + [f"{statistics.mean(means[key].values()):.2f}" for key in ("association", "nearer")]
                 + [f"{statistics.mean(means['seconds'].values()):.1f}"]
             )
         parts.append(
-            f"Synthetic rows, seeds: {n_seeds}. The share of the score of training on real rows is also given for "
-            f"{', '.join(sets)}:\n\n"
+            f"Synthetic rows, seeds: {n_seeds}. The share of the score of training on real rows is a mean of shares up "
+            f"to 1, and given for {', '.join(sets)}:\n\n"
             + table(["rows of", "share", "association error", "nearer to training rows", "seconds"], rows)
         )
     return "\n\n".join(parts)
