@@ -157,7 +157,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
 
 def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
     """Fit the estimator under a progress display."""
-    from deepbelief.errors import SizingWarning, TrainingWarning
+    from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
 
     from ._progress import reporting
@@ -174,7 +174,6 @@ def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
         if options["autoencoder"]:
             warn_layer_sizes(n_features, sizes[1:], n_samples=n_rows, autoencoder=True)
             warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
-        warnings.simplefilter("ignore", TrainingWarning)  # `report` has the same as advice
         dbn.set_params(verbose=reporter).fit(data.rows)
     return dbn.set_params(verbose=0, checkpoint=None)
 

@@ -71,6 +71,7 @@ def test_a_mean_field_is_the_fixed_point_of_its_equations(visible, bk):
     np.testing.assert_allclose(filled, np.where(np.isnan(known), again, known), atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_independent_units_are_filled_in_with_their_means():
     weights = Weights(np.zeros((4, 2)), np.array([0.5, -1, 0.2, 2.0]), np.zeros(2))
     known = np.array([[1, np.nan, 0, np.nan]])

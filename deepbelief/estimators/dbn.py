@@ -23,7 +23,6 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import ImputationMixin
-from deepbelief.estimators.outcome import check_variation
 from deepbelief.estimators.pretraining_options import (
     check_templates,
     layer_sizes,
@@ -166,7 +165,6 @@ class DBN(
         self.resolved_ = dict(pretraining_choices(self, source, result, templates_of(self.rbm, len(sizes))))
         self._h_states = result.negative_states
         self._seed, self._draws = seed, 0
-        check_variation(self, len(self.stack_))
         return self
 
     def transform(self, X: Any) -> Any:

@@ -84,23 +84,17 @@ def _advice(estimator: Any) -> str:
     return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
 
 
-def check_variation(estimator: Any, layer: int = 1) -> None:
+def check_variation(rbm: Any) -> None:
     """Warn of features that hardly vary: a regularised model behind them sees little of them.
 
     Parameters
     ----------
-    estimator : estimator
+    rbm : RBM
         It has done its epochs.
-    layer : int
-        Whose hidden units are the features.
     """
-    records = [record for record in estimator.history_ if record.get("layer", 1) == layer]
-    found = variation(records) if len(records) >= MIN_EPOCHS else None
+    found = variation(rbm.history_) if len(rbm.history_) >= MIN_EPOCHS else None
     if found is not None and len(found) > 2:
-        _warn(
-            f"features of {type(estimator).__name__} have a standard deviation of {found[1]} over the rows: {found[2]}",
-            symptom="flat-features",
-        )
+        _warn(f"features have a standard deviation of {found[1]} over the rows: {found[2]}", symptom="flat-features")
 
 
 def check_ladder(estimator: Any, source: RowSource) -> None:
