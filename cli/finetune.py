@@ -22,6 +22,7 @@ from ._options import (
     together,
 )
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
+from ._tables import unknown_option
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import check_given
 
@@ -39,6 +40,7 @@ ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencode
 @click.argument("data", required=False)
 @network_options
 @data_options
+@unknown_option
 @holdout_option
 @run_options
 @option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
@@ -75,7 +77,7 @@ def command(**options: Any) -> None:
     estimator = make_estimator(model, options)
     check_outputs(out, **outputs, inputs=(options["data"], options["labels"]))
     labelled = hasattr(estimator, "predict")
-    where = {name: options[name] for name in ("labels", "limit", "data_dir")}
+    where = {name: options[name] for name in ("labels", "limit", "data_dir", "handle_unknown")}
     holdout = None if options["holdout"] is None else (options["holdout"], options["seed"] or 0)
     numbers = kind_to_make(model, options) == "regressor"
     data, origin = data_for(model, options["data"], **where, need_labels=labelled, numbers=numbers, holdout=holdout)
@@ -149,8 +151,7 @@ def train(estimator: Any, data: Any, labelled: bool, options: dict[str, Any]) ->
     from ._progress import reporting
 
     if not options["quiet"]:
-        n_rows, n_features = data.rows.shape
-        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features", err=True)
+        click.echo(f"{clean(data.name)}: {data.rows.shape[0]} rows, {data.columns_text}", err=True)
     words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
     with reporting(**words) as reporter:
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)

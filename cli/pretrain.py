@@ -121,7 +121,9 @@ def command(**options: Any) -> None:
     file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
         dbn = train(dbn.set_params(checkpoint=file), placed, options, words)
-    marks = {"autoencoder": True} if options["autoencoder"] else {}
+    marks: dict[str, Any] = {"autoencoder": True} if options["autoencoder"] else {}
+    if options["handle_unknown"] is not None:
+        marks["handle_unknown"] = options["handle_unknown"]
     save_model(dbn, out, describe_run(data, seed, where, scale, held) | marks, str(file.path))
     tunes = options["autoencoder"] or data.labels is not None
     report(dbn, data, words, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)

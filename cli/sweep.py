@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from deepbelief.hyperparameters import MACHINE, PRETRAINING
 
 from ._options import data_options, option, run_options, setting_option, setting_options, type_of
+from ._tables import reading
 from ._text import as_json, clean, facts, seconds
 from ._types import Bounded, check_given
 
@@ -82,6 +83,7 @@ def command(**options: Any) -> None:
     from deepbelief import learning_rate_sweep
     from deepbelief.datasets import open as open_data
     from deepbelief.diagnostics.rate_sweep import check_rates
+    from deepbelief.errors import SettingError
     from deepbelief.seeds import run_seed
 
     from ._inputs import classes_of
@@ -91,13 +93,18 @@ def command(**options: Any) -> None:
     seed = run_seed(options["seed"])
     check_rates(options["rates"])
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
-    data = open_data(options["data"], scale="none", **where)
+    data = open_data(options["data"], scale="none", **where, table=reading(options))
+    if data.schema is not None and not options["finetune"]:
+        raise SettingError(
+            f"{data.name} is a table, for which pretrain chooses the rate by itself: sweep that of fine-tuning with "
+            "--finetune"
+        )
     options["scale"], scaling = chosen_scale(data, options["scale"])
     labels = classes_of(data) if options["finetune"] else None
     if not options["quiet"]:
-        n_rows, n_features = data.rows.shape
+        n_rows = data.rows.shape[0]
         doing = "fine-tuning, after pretraining once" if options["finetune"] else "pretraining of layer 1"
-        click.echo(f"{clean(data.name)}: {n_rows} rows, {n_features} features, {scaling}; {doing}", err=True)
+        click.echo(f"{clean(data.name)}: {n_rows} rows, {data.columns_text}, {scaling}; {doing}", err=True)
     with _display(quiet=options["quiet"]) as show:
         result = learning_rate_sweep(
             _model(options), data.rows, labels, rates=options["rates"], refine=options["refine"],

@@ -332,6 +332,28 @@ def test_an_unknown_category_may_be_a_missing_value(folder, tmp_path):
     )
 
 
+def test_the_choice_for_unknown_categories_is_kept_with_the_model(folder, tmp_path):
+    options = ("--labels", "y", "--layers", 4, "--epochs", 1, "--handle-unknown", "missing", "-q")
+    good("pretrain", folder / "t.csv", *options, "--out", tmp_path / "m.h5")
+    good("finetune", tmp_path / "m.h5", "--epochs", 1, "-q", "--out", tmp_path / "c.h5")
+    path = tmp_path / "b.csv"
+    path.write_text(HEADER + "1.5,1,purple,True\n")
+    assert len(rows_of(good("predict", tmp_path / "c.h5", path).stdout)) == 2
+    assert "'purple' is a category" in bad("predict", tmp_path / "c.h5", path, "--handle-unknown", "error")
+    (tmp_path / "n.csv").write_text("a,b\n1,0\n0,1\n1,1\n0,0\n")
+    good("pretrain", tmp_path / "n.csv", "--layers", 2, "--epochs", 1, "--out", tmp_path / "n.h5", "-q")
+    assert "is for models of tables" in bad("encode", tmp_path / "n.h5", "--handle-unknown", "missing", "--out", "-")
+
+
+def test_a_sweep_of_pretraining_is_for_numbers(folder):
+    assert "pretrain chooses the rate by itself" in bad("sweep", folder / "t.csv", "--labels", "y", "-q")
+    told = good(
+        "sweep", folder / "t.csv", "--labels", "y", "--finetune", "--rates", "0.01", "--epochs", 1, "--layers", 4,
+        "--limit", 40, "--jobs", 1, "-q",
+    )  # fmt: skip
+    assert "accuracy of held-out rows" in told.stdout
+
+
 TRAINING = [
     ("a,b\n1,\n2,\n3,\n", (), "column 'b' has no value at all: leave it out"),
     ("a,b\n" + "".join(f"{i},{i}\n" for i in range(30)) + "x,1\n", (), "line 32, column 1 ('a'): 'x' is not a number"),
