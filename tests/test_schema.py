@@ -231,3 +231,17 @@ def test_columns_with_many_missing_values_have_units_that_say_so():
     assert np.array_equal(np.isnan(conditions[:, 42]), table["size"].isna())
     unknown = schema.encode({**table[:1], "kind": ["c"]}, handle_unknown="missing")
     assert np.isnan(unknown[0, :2]).all()
+
+
+def test_numbers_drawn_from_a_cell_have_its_mean():
+    """The last cell of a heavy-tailed number reaches far: draws that fill it evenly would be too large."""
+    rng = np.random.default_rng(7)
+    schema = Schema.fit({"size": np.exp(2 * rng.normal(size=400)), "kind": rng.choice(["a", "b"], 400)})
+    column = schema.columns[0]
+    last = np.zeros((4000, schema.n_units))
+    last[:, [len(column.cells) - 1, -1]] = 1
+    drawn = np.array(schema.decode(last, random=rng)["size"])
+    assert drawn.min() >= column.low[-1]
+    assert drawn.max() <= column.high[-1]
+    assert abs(drawn.mean() - column.cells[-1]) < 5 * drawn.std() / 4000**0.5
+    assert (column.low[-1] + column.high[-1]) / 2 > column.cells[-1] + 10 * drawn.std() / 4000**0.5

@@ -248,8 +248,15 @@ def values_of(column: Column, units: Array, random: np.random.Generator | None) 
     if random is None:
         numbers = p @ np.array(column.cells) / np.maximum(p.sum(axis=1), 1e-30)
     else:
-        low, high = np.array(column.low)[best], np.array(column.high)[best]
-        numbers = low + random.random(len(best)) * (high - low)
+        low, mean, high = (np.array(each)[best] for each in (column.low, column.cells, column.high))
+        numbers = _drawn(low, mean, high, random)
     if column.whole:
         numbers = np.rint(numbers)
     return [None if gone else float(x) for gone, x in zip(missing, numbers, strict=True)]
+
+
+def _drawn(low: Array, mean: Array, high: Array, random: np.random.Generator) -> Array:
+    """Draw a number from each range: evenly below and above its mean, each as often as gives that mean."""
+    below = random.random(len(low)) * (high - low) < high - mean
+    start, stop = np.where(below, low, mean), np.where(below, mean, high)
+    return np.asarray(start + random.random(len(low)) * (stop - start))
