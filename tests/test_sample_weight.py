@@ -220,6 +220,7 @@ def test_pipelines_and_searches_route_weights(bits):
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_tables_and_matrices_take_weights():
     from scipy.sparse import csr_array
 
