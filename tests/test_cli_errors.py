@@ -302,6 +302,11 @@ def test_remedies_are_spelled_as_options(tmp_path):
     told = bad("pretrain", "rows.npy", "--visible", "bernoulli", "--scale", "none")
     assert told.endswith("scale the columns (--scale='minmax' or '255') or use --visible='gaussian'")
     assert bad("pretrain", "digits", "--labels", "y") == "digits has labels of its own; leave --labels='y' out"
+    Path("odd.csv").write_bytes(b"1,2\n\x1b[2J,3\n")
+    assert bad("pretrain", "odd.csv") == (
+        "odd.csv: line 2, column 1: '\\x1b[2J' is not a number, and line 1 has '1'; correct the cell, leave it empty, "
+        "or make the column a category with --columns"
+    )
     with pytest.raises(DataError, match=r"scale='minmax' or '255'.* or use visible='gaussian'$"):
         RBM(2, visible="bernoulli").fit(np.load("rows.npy"))
 

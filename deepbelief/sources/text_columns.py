@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError, FileError
+from deepbelief.errors import FileError
 from deepbelief.sources.content import MEMORY_LIMIT, FileTable, size_text
 from deepbelief.sources.label_values import MISSING, parse_labels
 from deepbelief.sources.layout import DELIMITERS, Layout, find_layout, number_in
@@ -236,7 +236,7 @@ def _kind(layout: Layout, name: str, j: int, seen: _Seen, wanted: str | None) ->
     if seen.counts["number"] and seen.words < MIN_TEXTS:
         number_line, number = seen.first["number"]
         error = layout.error(line, j, f"{word[:40]!r} is not a number, and line {number_line} has {number[:40]!r}")
-        raise DataError(
+        raise FileError(
             f"{error}; correct the cell, leave it empty, or make the column a category with {{columns}}",
             settings=("columns",),
         )
