@@ -339,22 +339,16 @@ def _labels(data: DataSet) -> Array:
 
 
 def numbers_of(data: DataSet) -> Array:
-    """Return the labels as real values."""
+    """Return the labels as real values, NaN where there is none."""
     labels = _labels(data)
-    if labels.dtype.kind not in "iuf":
-        raise DataError(f"{data.name}: a regressor learns numbers, and {_first_word(labels)}")
-    missing = np.flatnonzero(np.isnan(labels.astype(np.float64)))
-    if len(missing):
-        raise DataError(f"{data.name}: a regressor needs a label in each row, and row {missing[0]} (from 0) has none")
-    return labels.astype(np.float64)
-
-
-def _first_word(labels: Array) -> str:
-    """Return a sentence on the first label that is not written as a number."""
+    if labels.dtype.kind in "iuf":
+        return labels.astype(np.float64)
     for row, label in enumerate(labels):
         if label is not None and not is_number(str(label)):
-            return f"the label of row {row} (from 0) is {clean(label)!r}"
-    return "these labels are texts"
+            raise DataError(
+                f"{data.name}: a regressor learns numbers, and the label of row {row} (from 0) is {clean(label)!r}"
+            )
+    return np.array([np.nan if label is None else float(label) for label in labels])
 
 
 def classes_of(data: DataSet) -> Array:

@@ -51,8 +51,8 @@ def command(**options: Any) -> None:
     """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.
 
     MODEL is a file from pretrain, or a fine-tuned one to continue; what pretrain --autoencoder made becomes an
-    autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows labelled -1 are
-    unlabelled: a classifier leaves them out; a regressor supports numbers only.
+    autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows without a label are
+    left out; those labelled -1 are unlabelled to a classifier.
 
     \b
     Examples:
@@ -170,11 +170,12 @@ def report(
     """Say where the model is and what to do next."""
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
     rows += f", {origin['holdout']['rows']} more held out" if "holdout" in origin else ""
-    is_classifier, with_head = hasattr(estimator, "classes_"), hasattr(estimator, "predict")
+    n_unlabeled, with_head = getattr(estimator, "n_unlabeled_", 0), hasattr(estimator, "predict")
+    told = hasattr(estimator, "classes_") or n_unlabeled
     shown = [
         ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
         ("layers", arrows((*sizes, len(estimator.intercepts_[-1])) if with_head else (*sizes, *sizes[-2::-1]))),
-        ("data", f"{rows}, {estimator.n_unlabeled_} unlabelled" if is_classifier else rows),
+        ("data", f"{rows}, {n_unlabeled} unlabelled" if told else rows),
     ]
     shown += [
         *goodness(history, estimator.n_iter_),

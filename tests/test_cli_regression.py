@@ -139,3 +139,26 @@ def test_several_columns_from_python_are_predicted_but_not_compared(loss, tmp_pa
     expected = np.hstack(clf.predict_proba(X)) if tasks else clf.predict_proba(X)
     np.testing.assert_allclose(np.array(rows[1:], float), expected, rtol=1e-6)
     assert "predicts 2 columns" in bad("evaluate", "several.h5", "digits.npz", "--labels", "y")
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_rows_without_a_number_are_left_out_and_counted(table):
+    X, y = table
+    rows = list(csv.reader(Path("table.csv").read_text().splitlines()))
+    holes = {5: "", 17: "nan", 40: "NA"}
+    for row, word in holes.items():
+        rows[row + 1][-1] = word
+    with Path("table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    known = np.setdiff1d(np.arange(300), list(holes))
+    result = fine_tune("--force")
+    assert "300 rows, 3 unlabelled" in result.stdout
+    expected = DBNRegressor(pretrained=load("table.h5"), max_iter=20, random_state=2).fit(X[known], y[:300][known])
+    tuned = load("table-tuned.h5")
+    np.testing.assert_array_equal(tuned.predict(X), expected.predict(X))
+    found = json.loads(good("evaluate", "table-tuned.h5", "table.csv", "--json").stdout)
+    assert (found["rows"], found["unlabeled"]) == (297, 3)
+    assert found["rmse"] == pytest.approx(root_mean_squared_error(y[known], tuned.predict(X[known])))
+    np.savez("np.npz", X=X[:300], y=np.where(np.isin(np.arange(300), list(holes)), np.nan, y[:300]))
+    good("finetune", "table.h5", "np.npz:X", "--labels", "y", "--regression", "--epochs", 20, "--seed", 2, "--force")
+    np.testing.assert_array_equal(load("table-tuned.h5").predict(X), tuned.predict(X))
