@@ -13,6 +13,7 @@ from deepbelief.activations import Tanh
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators import rbm_state
 from deepbelief.estimators.persistence import ESTIMATORS, from_model_file, to_model_file
+from deepbelief.estimators.views import sample_rows
 from deepbelief.gradients import CD, PT, Denoising
 from deepbelief.optimizers import SGD
 from deepbelief.schedules import Inverse
@@ -534,3 +535,18 @@ def test_settings_of_an_older_release_take_their_defaults(files):
 def test_odd_histories_hurt_nothing(files):
     clf = from_model_file(replace(files["classifier"], history=[{}, {"phase": "finetune"}, {"loss": 1.0}]))
     assert clf.loss_curve_ == [1.0]
+
+
+@pytest.mark.parametrize("given", ["stack", "model", "file"])
+def test_an_autoencoder_of_given_layers_samples_after_loading_too(given, tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 6))
+    dbn = DBN((4, 3), rbm=RBM(n_iter=1), random_state=0).fit(X)
+    save(dbn, tmp_path / "dbn.h5")
+    pretrained = {"stack": dbn.stack_, "model": dbn, "file": tmp_path / "dbn.h5"}[given]
+    model = DeepAutoencoder(pretrained=pretrained, max_iter=1, warm_start=True, random_state=0).fit(X)
+    for _ in range(2):
+        save(model, tmp_path / "model.h5")
+        back = load(tmp_path / "model.h5")
+        drawn = [sample_rows(each, 3, n_steps=2, random_state=0) for each in (model, back)]
+        np.testing.assert_array_equal(*drawn)
+        model.fit(X)  # continues

@@ -253,7 +253,7 @@ class DeepAutoencoder(
         self._begin(checkpointer, partial(describe_run, self, source), again)
         if again:
             hidden, head, history = self._layers(), (self.coefs_[-1], self.intercepts_[-1]), self.history_
-            choices = Choices()
+            choices = Choices({n: c for n, c in getattr(self, "resolved_", {}).items() if n == "pretraining"})
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)

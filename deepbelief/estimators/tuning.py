@@ -234,7 +234,7 @@ def start_of_tuning(
             )
         with restoring(f"{found.context.where}.stack"):
             estimator._check_layers(len(stack))
-        return Start(Choices(), stack, found.context.records("history"))
+        return Start(_choices_given(estimator), stack, found.context.records("history"))
     if estimator.pretrained is None:
         return _to_pretrain(estimator, source, sizes(), templates, bk, reporter, checkpointer)
     statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
@@ -251,7 +251,15 @@ def start_of_tuning(
         )
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)
-    return Start(Choices(), stack)
+    return Start(_choices_given(estimator), stack)
+
+
+def _choices_given(estimator: Any) -> Choices:
+    """Return how given layers were pretrained where that is left to the rules: a file keeps it, but not the layers."""
+    choices = Choices()
+    if is_auto(getattr(estimator, "pretraining", None)) and estimator.pretrained is not None:
+        choices["pretraining"] = Resolved("rbm", "the layers are given")
+    return choices
 
 
 def _to_pretrain(
