@@ -293,6 +293,23 @@ def test_a_table_goes_through_every_command(folder, tmp_path, monkeypatch):
     assert "Not drawn" not in page
 
 
+@pytest.mark.parametrize("name", ["titanic", "mpg"])
+def test_a_table_as_it_stands_goes_from_file_to_file(tmp_path, monkeypatch, name):
+    path = TABLES / f"{name}.csv"
+    if not path.exists():
+        pytest.skip("the tables are not here")
+    monkeypatch.chdir(tmp_path)
+    good("pretrain", path, "--labels", LABEL[name], "--layers", 8, "--epochs", 2, "-q")
+    good("impute", f"{name}.h5", path, "--steps", 2, "--out", "filled.csv")
+    good("sample", f"{name}.h5", "--n", 50, "--steps", 2, "--out", "synthetic.csv")
+    good("outliers", f"{name}.h5", path, "--out", "scores.csv")
+    table, filled = pd.read_csv(path), pd.read_csv("filled.csv")
+    assert filled.shape == table.shape
+    assert not filled.isna().to_numpy().any()
+    assert pd.read_csv("synthetic.csv").columns.tolist() == table.columns.drop(LABEL[name]).tolist()
+    assert len(pd.read_csv("scores.csv")) == len(table)
+
+
 HEADER = "size,count,colour,good\n"
 BAD = [
     (
