@@ -135,3 +135,17 @@ def test_optimizers_are_found_by_name_or_given():
         get_optimizer("sgdd", nesterov=False)
     with pytest.raises(SettingError, match="or an instance, got 3"):
         get_optimizer(3, nesterov=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moments_of_adam_are_right_up_to_rounding(bk, dtype):
+    """A factor 1 - 0.999 in single precision would be off by 5e-5, and every step by half of that."""
+    rng = np.random.default_rng(0)
+    w, mean, grad = (rng.random((40, 30)).astype(dtype) for _ in range(3))
+    g = grad.astype(np.float64)
+    expected = 0.9 * mean.astype(np.float64) + (1 - 0.9) * g
+    arrays = [bk.asarray(a.copy()) for a in (w, mean, np.zeros_like(w), grad)]
+    bk.adam_step(*arrays, 1e-3, (0.9, 0.999), 1e-8, 0.0)
+    rtol = 4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(bk.to_numpy(arrays[1]), expected, rtol=rtol)
+    np.testing.assert_allclose(bk.to_numpy(arrays[2]), (1 - 0.999) * g**2, rtol=rtol)
