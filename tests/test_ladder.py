@@ -12,11 +12,9 @@ from deepbelief.errors import DataError, SettingError, TrainingWarning
 from deepbelief.estimators.outcome import check_ladder
 from deepbelief.gradients import PTT, PhaseBuffers
 from deepbelief.gradients.trajectory import (
-    EXCHANGE_EVERY,
     MIN_TAIL,
     MIN_UPDATES,
     SINCE,
-    UPDATES,
     acceptances,
     rungs,
     step_length,
@@ -93,7 +91,7 @@ def test_columns_are_independent(bk):
         def hold(self, v):
             v[:, 0] = bk.asarray(np.arange(6.0))
 
-    ladder._held = Mark()
+    ladder.held = Mark()
     for _ in range(10):
         ladder.sweep(rng)
     np.testing.assert_array_equal(bk.to_numpy(ladder.v)[:, :, 0], np.tile(np.arange(6.0), (3, 1)))
@@ -164,7 +162,7 @@ def test_a_model_far_away_returns_to_the_checkpoint_and_halves_the_rate(bk):
     assert learner.estimator.control(state, 0.0) == (0.25, True)
     assert len(rungs(learner.machine, state)) == 1
     learner.machine.vbias += 0.5
-    state["counts"][[UPDATES, SINCE]] = EXCHANGE_EVERY - 1, 2 * MIN_UPDATES - 1
+    state["counts"][SINCE] = 2 * MIN_UPDATES - 1
     learner.update(10, 0.5, bk.rng(stream(9)))
     assert learner.estimator.control(state, 0.0) == (0.5, False)
     assert len(rungs(learner.machine, state)) == 2
@@ -210,7 +208,7 @@ def test_checkpoints_are_the_model_and_their_log_z_is_known(bk):
     state = estimator.start(machine, 400, bk.rng(stream(0)))
     first = Weights(0 * weights.W, np.zeros(6), weights.hbias)
     assert state["ladder_log_z"][0] == pytest.approx(exact.log_z(first), rel=1e-12)
-    state["counts"][[UPDATES, SINCE]] = EXCHANGE_EVERY - 1, MIN_UPDATES
+    state["counts"][SINCE] = MIN_UPDATES
     call(bk, estimator, machine, state, exact.states(6)[:5])
     np.testing.assert_array_equal(bk.to_numpy(state["ladder_W"][1]), weights.W)
     assert state["ladder_log_z"][1] == pytest.approx(exact.log_z(weights), abs=5 * state["numbers"][3])
@@ -249,6 +247,7 @@ def test_settings_that_cannot_be_are_refused(bk):
         {"max_sweeps": 3},
         {"max_sweeps": 30.0},
         {"max_step": 0.0},
+        {"exchange_every": 0},
     ):
         with pytest.raises(SettingError, match="must be"):
             PTT(**bad)
