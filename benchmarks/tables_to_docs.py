@@ -255,11 +255,14 @@ def defaults() -> str:
     """Estimators without a setting."""
     results = read("defaults")["results"]
     arms = list(next(iter(results.values())))
-    rows = [
-        [name, *(f"{100 * statistics.mean(found[arm]['test_error']):.2f}" if arm in found else "" for arm in arms)]
-        for name, found in results.items()
-    ]
-    return table(["test error in %", *(f"`{arm}`" for arm in arms)], rows)
+    rows = [[name, *(with_error(found[arm]["test_error"]) for arm in arms)] for name, found in results.items()]
+    header = ["test error in %; of regressions 100 (1 - R2)", *arms]
+    return table(header, rows) + "\n\nMeans of the splits, and their standard errors."
+
+
+def with_error(errors: list[float]) -> str:
+    """Return the mean of errors in %, and its standard error."""
+    return f"{100 * statistics.mean(errors):.2f} ({100 * statistics.stdev(errors) / len(errors) ** 0.5:.2f})"
 
 
 def targets() -> str:

@@ -12,7 +12,18 @@ from deepbelief.losses import Loss
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.recipes import Choices, Resolved, resolution_lines, rows_in_minibatch, tuning_epochs, tuning_rate
+from deepbelief.recipes import (
+    USUAL_EXTENT,
+    Choices,
+    Extent,
+    Resolved,
+    is_auto,
+    resolution_lines,
+    rows_in_minibatch,
+    tuning_decay,
+    tuning_epochs,
+    tuning_rate,
+)
 from deepbelief.row_windows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, factor_at, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource
@@ -31,15 +42,16 @@ class FineTuneSettings:
     schedule: str | Schedule = "linear"
     momentum: float | str = 0.9
     nesterov: bool = True
-    alpha: float = 3e-5
+    alpha: float | str = "auto"
     l1: float = 0.0
     max_norm: float | None = None
-    dropout: float | Sequence[float] = 0.0
-    input_dropout: float = 0.0
+    dropout: float | Sequence[float] | str = "auto"
+    input_dropout: float | str = "auto"
     head_epochs: int = 0
     n_frozen: int = 0
     batch_size: int | str = "auto"
     max_iter: int | str = "auto"
+    extent: Extent = USUAL_EXTENT  # of "auto" epochs
     rate: float | None = None  # what "auto" starts from; None: the rate of the slowest hidden activation
     n_iter_no_change: int = 10
     tol: float = 1e-4
@@ -50,21 +62,23 @@ class FineTuneSettings:
         """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
         solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
         batch_size = min(int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows))), n_rows)
-        max_iter = choices.take("max_iter", self.max_iter, tuning_epochs(n_rows, batch_size))
+        max_iter = choices.take("max_iter", self.max_iter, tuning_epochs(n_rows, batch_size, self.extent))
         momentum = LARGEST_MOMENTUM if isinstance(self.momentum, str) else self.momentum
         chosen = tuning_rate(rate, solver.rate, momentum)
         return replace(
             self, solver=solver, schedule=get_schedule(self.schedule), batch_size=batch_size, max_iter=int(max_iter),
             learning_rate_init=float(choices.take("learning_rate_init", self.learning_rate_init, chosen)),
-            resolved=choices,
+            alpha=tuning_decay(n_rows, pretrained=True).value if is_auto(self.alpha) else self.alpha,
+            dropout=0.0 if is_auto(self.dropout) else self.dropout,
+            input_dropout=0.0 if is_auto(self.input_dropout) else self.input_dropout, resolved=choices,
         )  # fmt: skip
 
     def drops(self, n_hidden: int) -> list[float]:
         """Return the share of the input, and of each hidden layer, that is dropped."""
-        hidden = list(self.dropout) if isinstance(self.dropout, Sequence) else [self.dropout] * n_hidden
+        hidden = list(self.dropout) if isinstance(self.dropout, (list, tuple)) else [self.dropout] * n_hidden
         if len(hidden) != n_hidden:
             raise SettingError(f"dropout has {len(hidden)} rates for {n_hidden} hidden layers")
-        return [self.input_dropout, *hidden]
+        return [self.input_dropout, *hidden]  # type: ignore[list-item]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +137,7 @@ class FineTuner:
         self._validation = validation
         self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
         self._state = self._optimizer.start(bk, network.params)
-        self._decays = [settings.alpha if p.ndim == 2 else 0.0 for p in network.params]
+        self._decays = [float(settings.alpha) if p.ndim == 2 else 0.0 for p in network.params]
         self._losses: list[float] = []  # of the validation rows, for schedules that follow them
         self._epoch = 0
         self._order: DeviceArray = None

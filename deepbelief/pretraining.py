@@ -118,7 +118,7 @@ def pretrain(
             labels: Record = {"phase": "pretrain", "pass": number + 1, "layer": layer + 1}
             labels |= {} if trainer.settings.binarize is None else {"binarize": trainer.settings.binarize}
             extent = {"n_passes": n_passes, "n_layers": len(layer_sizes), "n_epochs": n_iter, "sizes": weights.W.shape}
-            for line in resolution_lines(trainer.settings.resolved if not number else {}):
+            for line in resolution_lines(trainer.settings.resolved if n_iter and not number else {}):
                 run.reporter.note(line)
             run.reporter.begin(labels | extent | {"first_epoch": first})
             run.checkpointer.enter("pretrain", partial(_context, number, layer, first, trainers, history))

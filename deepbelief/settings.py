@@ -14,8 +14,11 @@ from deepbelief.errors import DataWarning, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import (
+    DENOISING_UPDATES,
+    UPDATES,
     Choices,
     Resolved,
+    denoising_rate,
     epochs_of_layer,
     machine_rate,
     persistent_chains,
@@ -97,10 +100,14 @@ class RBMSettings:
                 raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")
             component.check(visible, hidden, gradient)
         solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
+        n_updates = DENOISING_UPDATES if denoises_bits(gradient, visible) else UPDATES
         batch_size = int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows)))
-        n_iter = int(choices.take("n_iter", self.n_iter, epochs_of_layer(n_rows, batch_size)))
+        n_iter = int(choices.take("n_iter", self.n_iter, epochs_of_layer(n_rows, batch_size, n_updates)))
         slope = None if visible_mean is None else visible.mean_slope(visible_mean)
-        rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
+        if denoises_bits(gradient, visible) and solver.rate is None:
+            rate = denoising_rate()
+        else:
+            rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
         n_chains = choices.take("n_chains", self.n_chains, persistent_chains(batch_size))
         of_gradient = f"the usual one for {type(gradient).__name__}"
         return replace(
@@ -119,6 +126,11 @@ class RBMSettings:
             return Resolved(solver.rate, "the rate of the solver")
         active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
         return machine_rate(min(visible.visible_rate(n_visible), hidden.rate), n_visible, n_hidden, active, slope)
+
+
+def denoises_bits(gradient: GradientEstimator, visible: Unit) -> bool:
+    """Tell whether a layer is trained to undo corruption of values in [0, 1]."""
+    return not gradient.is_model and visible.unit_interval
 
 
 def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:

@@ -18,6 +18,7 @@ from deepbelief.hyperparameters import (
     MACHINE,
     PRETRAINING,
     RECURRENT,
+    SUPERVISED_PRETRAINING,
     Choice,
     Flag,
     Shares,
@@ -31,12 +32,12 @@ TABLES = {
     RBM: (MACHINE, EXECUTION),
     RBMClassifier: (EXECUTION,),
     DBN: (PRETRAINING, EXECUTION),
-    DBNClassifier: (FINE_TUNING, PRETRAINING, EXECUTION),
-    DBNRegressor: (FINE_TUNING, PRETRAINING, EXECUTION),
+    DBNClassifier: (FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION),
+    DBNRegressor: (FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION),
     DeepAutoencoder: (FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION),
     RecurrentRBM: (RECURRENT, EXECUTION),
 }
-OTHER_DEFAULTS = {DBNRegressor: {"solver": "adam"}, DeepAutoencoder: {"solver": "adam", "alpha": 0.0}}
+OTHER_DEFAULTS = {DBNRegressor: {"solver": "adam"}, DeepAutoencoder: {"solver": "adam"}}
 OWN = {"n_components", "rbm", "loss", "task_weights", "class_weight", "unlabeled"}  # of one or two estimators
 ROWS = [(name, row) for table in (MACHINE, PRETRAINING, FINE_TUNING, RECURRENT) for name, row in table.items()]
 

@@ -14,10 +14,15 @@ from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURR
 from deepbelief.recipes import (
     Choices,
     Resolved,
+    Supervision,
     autoencoder_pretraining,
     choices_of_file,
+    denoised_sizes,
+    denoising_rate,
     epochs_of_layer,
     frame_epochs,
+    hidden_dropout,
+    layer_activation,
     machine_rate,
     plain_choices,
     resolution_lines,
@@ -27,9 +32,14 @@ from deepbelief.recipes import (
     sequences_in_minibatch,
     stopped_epochs,
     stopping_of_sequences,
+    supervised_pretraining,
+    tuning_decay,
     tuning_epochs,
+    tuning_extent,
+    tuning_input_dropout,
     tuning_rate,
 )
+from deepbelief.sources import as_source
 from deepbelief.training import Reporter
 
 RNG = np.random.default_rng(0)
@@ -38,6 +48,10 @@ REAL = RNG.normal(size=(60, 12)).astype(np.float32)
 CLASSES = (BITS[:, 0] + BITS[:, 1]).astype(int)
 LENGTHS = [20, 20, 20]
 QUICK = RBM(n_iter=1)
+
+
+BITS_ONLY = {"unit_interval": True, "modelled": False, "templates": False}
+IMAGES = Supervision(60_000, True, 784, 250, classes=True, logistic=True, unit_interval=True)
 
 
 class Notes(Reporter):
@@ -83,6 +97,37 @@ class Notes(Reporter):
         (stopping_of_sequences(229, 13_800, likelihood=False, epochs_given=False), False),
         (stopping_of_sequences(9, 13_800, likelihood=True, epochs_given=False), False),
         (stopping_of_sequences(20, 400, likelihood=True, epochs_given=False), False),
+        (supervised_pretraining(999, 999, **BITS_ONLY), "none"),
+        (supervised_pretraining(999, 400, **BITS_ONLY), "denoising"),
+        (supervised_pretraining(60_000, 60_000, **BITS_ONLY), "denoising"),
+        (supervised_pretraining(5_000, 5_000, **BITS_ONLY | {"unit_interval": False}), "none"),
+        (supervised_pretraining(5_000, 500, **BITS_ONLY | {"unit_interval": False}), "denoising"),
+        (supervised_pretraining(60_000, 60_000, **BITS_ONLY | {"templates": True}), "rbm"),
+        (supervised_pretraining(100, 100, **BITS_ONLY | {"modelled": True}), "rbm"),
+        (layer_activation("sigmoid", pretrained=False), "tanh"),
+        (layer_activation("sigmoid", pretrained=True), "sigmoid"),
+        (layer_activation("relu", pretrained=False), "relu"),
+        (tuning_decay(500, pretrained=False), 0.01),
+        (tuning_decay(500, pretrained=True), 3e-5),
+        (tuning_decay(500, pretrained=True, dropout=0.5), 0.0),
+        (tuning_decay(60_000, pretrained=True, dropout=0.2), 5e-6),
+        (denoised_sizes((500, 250), 784, 60_000), (500, 500, 500)),
+        (denoised_sizes((100, 100), 64, 60_000), (100, 100)),
+        (denoised_sizes((500, 250), 784, 900), (500, 250)),
+        (hidden_dropout(IMAGES), 0.2),
+        (hidden_dropout(IMAGES._replace(n_labelled=1_000)), 0.5),
+        (hidden_dropout(IMAGES._replace(n_narrowest=64)), 0.0),
+        (hidden_dropout(IMAGES._replace(classes=False)), 0.0),
+        (hidden_dropout(IMAGES._replace(pretrained=False)), 0.0),
+        (tuning_input_dropout(IMAGES), 0.1),
+        (tuning_input_dropout(IMAGES._replace(n_labelled=1_000)), 0.2),
+        (tuning_input_dropout(IMAGES._replace(n_inputs=64)), 0.0),
+        (tuning_input_dropout(IMAGES._replace(unit_interval=False)), 0.0),
+        (tuning_epochs(60_000, 100, tuning_extent(IMAGES, 0.2)), 30),
+        (tuning_epochs(1_000, 20, tuning_extent(IMAGES._replace(n_labelled=1_000), 0.5)), 100),
+        (tuning_epochs(100, 10, tuning_extent(IMAGES._replace(n_labelled=100), 0.5)), 500),
+        (tuning_epochs(60_000, 100, tuning_extent(IMAGES, 0.0)), 20),
+        (denoising_rate(), 0.15),
         (autoencoder_pretraining(missing=True, real=True, templates=False), "rbm"),
         (autoencoder_pretraining(missing=False, real=True, templates=True), "rbm"),
         (autoencoder_pretraining(missing=False, real=True, templates=False), "denoising"),
@@ -111,7 +156,31 @@ FITS = {
         lambda: DBNClassifier((4,), rbm=QUICK, max_iter=2),
         (BITS, CLASSES),
         {},
-        {"batch_size": 10, "learning_rate_init": 0.3},
+        {"batch_size": 10, "learning_rate_init": 0.3, "pretraining": "rbm", "alpha": 3e-5, "dropout": 0.0},
+    ),
+    "few rows": (
+        lambda: DBNClassifier((4,), max_iter=2),
+        (BITS, CLASSES),
+        {},
+        {"pretraining": "none", "activation": "tanh", "alpha": 5 / 60, "rbm__visible": "gaussian"},
+    ),
+    "most rows unlabelled": (
+        lambda: DBNClassifier((110,), n_passes=1, max_iter=2),
+        (BITS, np.where(np.arange(60) < 20, CLASSES, -1)),
+        {},
+        {
+            "pretraining": "denoising",
+            "rbm__learning_rate": 0.15,
+            "dropout": 0.5,
+            "learning_rate_init": 0.1,
+            "batch_size": 20,
+        },
+    ),
+    "dropout that is given": (
+        lambda: DBNClassifier((110,), rbm=QUICK, dropout=0.1, alpha=1e-3, max_iter=2),
+        (BITS, CLASSES),
+        {},
+        {"pretraining": "rbm", "learning_rate_init": 0.3},
     ),
     "DBNRegressor": (
         lambda: DBNRegressor((4,), rbm=QUICK, max_iter=2),
@@ -161,6 +230,22 @@ def test_python_and_the_shell_start_from_the_same_defaults():
         made = make_estimator(model, given | ({asked: True} if asked else {}))
         assert type(made) is kind
         assert made.set_params(pretrained=None).get_params() == kind().get_params()
+
+
+def test_a_classifier_of_images_has_three_denoised_layers_unless_others_are_given():
+    X = np.repeat(RNG.random((1_000, 32)), 5, axis=1).astype(np.float32)
+    y = np.where(np.arange(1_000) < 30, np.arange(1_000) % 3, -1)
+    source = as_source(X)
+    clf = DBNClassifier(random_state=0)
+    clf.n_unlabeled_ = 970
+    choices = Choices()
+    rule = clf._pretraining_rule(source, RBM())
+    assert rule.value == "denoising"
+    assert clf._suited_sizes(rule, (100, 64), source, choices) == (100, 100, 100)
+    assert choices["hidden_layer_sizes"].value == (100, 100, 100)
+    given = DBNClassifier((70,), max_iter=1, pretraining="none", random_state=0).fit(X, y)
+    assert given.stack_.sizes == (160, 70)
+    assert "hidden_layer_sizes" not in given.resolved_
 
 
 def test_layers_that_differ_are_told_one_by_one():

@@ -90,7 +90,10 @@ class NetworkObjective:
         for p in self.params:
             if p.ndim == 2:
                 squares, sizes = bk.xp.square(p).sum(), bk.xp.abs(p).sum()
-                penalties += [settings.alpha / 2 * float(bk.to_numpy(squares)), settings.l1 * float(bk.to_numpy(sizes))]
+                penalties += [
+                    float(settings.alpha) / 2 * float(bk.to_numpy(squares)),
+                    settings.l1 * float(bk.to_numpy(sizes)),
+                ]
         return np.concatenate([losses, penalties])
 
     def gradient(self) -> list[Array]:

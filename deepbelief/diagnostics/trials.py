@@ -17,6 +17,7 @@ from deepbelief.estimators.tuning import prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.recipes import is_auto
 from deepbelief.seeds import host_rng
 from deepbelief.sources import RowSource, scaled
 from deepbelief.stack import Weights
@@ -141,7 +142,8 @@ def pretraining_plan(own: Any, X: Any, bk: Backend, seed: int) -> Plan:
             raise SettingError("pretraining='none' has no learning rate: sweep that of the fine-tuning, or use 'rbm'")
         sizes = layer_sizes(own.hidden_layer_sizes, source)
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
-        settings, where = of_kind(rbm_settings(template), own, own.pretraining), "layer 1"
+        kind = "rbm" if is_auto(own.pretraining) else own.pretraining
+        settings, where = of_kind(rbm_settings(template), own, kind), "layer 1"
     choose_visible(settings.visible, source, scale=settings.scale)  # an error then names a row of the whole
     train, held_source, _, _ = split_rows(source, template.validation_fraction or HELD_OUT, seed)
     unit, mean, scale, visible_mean = choose_visible(settings.visible, train, scale=settings.scale)

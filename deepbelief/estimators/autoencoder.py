@@ -1,7 +1,6 @@
 """The deep autoencoder: a pretrained stack, unrolled and fine-tuned to give back its input."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -36,6 +35,7 @@ from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
+    autoencoder_settings,
     check_dropout,
     finetune_settings,
     rows_to_reconstruct,
@@ -73,11 +73,11 @@ class DeepAutoencoder(
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
         with a sigmoid one, less with a momentum beyond 0.9.
-    dropout : float or list of float, default=0.0
+    dropout : float or list of float or "auto", default="auto"
         The share of units that is dropped in each update, from the hidden layers below the code and their mirror
-        images; one for all of these layers or one for each. The code is kept whole.
-    input_dropout : float, default=0.0
-        The share of the inputs that is dropped; the whole rows are to be given back.
+        images; one for all of these layers or one for each. The code is kept whole. ``"auto"``: 0.
+    input_dropout : float or "auto", default="auto"
+        The share of the inputs that is dropped; the whole rows are to be given back. ``"auto"``: 0.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
@@ -144,11 +144,11 @@ class DeepAutoencoder(
         schedule: str | Schedule = "linear",
         momentum: float | str = 0.9,
         nesterovs_momentum: bool = True,
-        alpha: float = 0.0,
+        alpha: float | str = "auto",
         l1: float = 0.0,
         max_norm: float | None = None,
-        dropout: float | Sequence[float] = 0.0,
-        input_dropout: float = 0.0,
+        dropout: float | Sequence[float] | str = "auto",
+        input_dropout: float | str = "auto",
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         early_stopping: bool = False,
@@ -269,7 +269,7 @@ class DeepAutoencoder(
         validation = None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
-        settings = replace(settings, dropout=self._dropout(len(self.pretrained_stack_)))
+        settings = autoencoder_settings(settings, choices, len(self.pretrained_stack_))
         return Problem(
             hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices
         )  # fmt: skip
@@ -285,11 +285,6 @@ class DeepAutoencoder(
 
     def _check_layers(self, n_layers: int) -> None:
         check_dropout(self.dropout, n_layers - 1)
-
-    def _dropout(self, n_layers: int) -> list[float]:
-        """Return the share of each layer but the last that is dropped: none of the code."""
-        below = [self.dropout] * (n_layers - 1) if isinstance(self.dropout, (int, float)) else list(self.dropout)
-        return [*below, 0.0, *reversed(below)]
 
     def _pretraining_rule(self, source: RowSource, first: RBM) -> Resolved:
         real = real_values(visible_type(self, first, source))

@@ -23,7 +23,7 @@ from deepbelief.estimators.stored_heads import stored_head
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.estimators.targets import check_task_weights, class_head, class_loss, same_classes
 from deepbelief.finetuning import FineTuneSettings, Labelled
-from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, PRETRAINING
+from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, SUPERVISED_PRETRAINING
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
 from deepbelief.schedules import Schedule
@@ -33,7 +33,7 @@ from deepbelief.training import Reporter
 from deepbelief.typing import Array
 
 
-@documented(FINE_TUNING, PRETRAINING, EXECUTION)
+@documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
 class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     """Deep belief network with a head for classes: pretrained without labels, fine-tuned with them.
 
@@ -110,7 +110,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         *,
         rbm: RBM | Sequence[RBM] | None = None,
         pretrained: Stack | str | Path | DBN | None = None,
-        pretraining: str = "rbm",
+        pretraining: str = "auto",
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
@@ -125,11 +125,11 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         schedule: str | Schedule = "linear",
         momentum: float | str = 0.9,
         nesterovs_momentum: bool = True,
-        alpha: float = 3e-5,
+        alpha: float | str = "auto",
         l1: float = 0.0,
         max_norm: float | None = None,
-        dropout: float | Sequence[float] = 0.0,
-        input_dropout: float = 0.0,
+        dropout: float | Sequence[float] | str = "auto",
+        input_dropout: float | str = "auto",
         batch_size: int | str = "auto",
         max_iter: int | str = "auto",
         early_stopping: bool = False,

@@ -10,6 +10,7 @@ from deepbelief.errors import DataWarning, TrainingWarning, user_level
 from deepbelief.health import variation
 from deepbelief.likelihood import unnormalised
 from deepbelief.losses import Loss
+from deepbelief.recipes import in_effect
 from deepbelief.sources import ColumnStatistics, RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array
@@ -77,7 +78,7 @@ def _epochs(estimator: Any) -> int:
 
 def _advice(estimator: Any) -> str:
     """Return what to change where nothing was learned."""
-    dropped = np.max(getattr(estimator, "dropout", 0)) + getattr(estimator, "input_dropout", 0)
+    dropped = any(np.any(in_effect(estimator, name)) for name in ("dropout", "input_dropout"))
     ways = ["less dropout"] if dropped else []
     ways += ["a larger max_iter", "activation='tanh'", "solver='adam'"] if hasattr(estimator, "activation") else []
     ways += [] if hasattr(estimator, "activation") else ["more epochs", "a larger learning rate"]

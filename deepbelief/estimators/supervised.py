@@ -1,10 +1,10 @@
 """Shared base of classifier and regressor: a pretrained stack with a head, fine-tuned on targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -26,28 +26,37 @@ from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_outcome, sample_index, sample_rows
 from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
 from deepbelief.estimators.run_fingerprint import describe_run
+from deepbelief.estimators.supervised_recipes import SupervisedRecipes
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,
     check_dropout,
+    chosen_kind,
     finetune_settings,
     start_of_tuning,
 )
 from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
+from deepbelief.hyperparameters import SUPERVISED_PRETRAINING, Setting
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
-from deepbelief.recipes import Choices
+from deepbelief.recipes import (
+    Choices,
+    resolution_lines,
+)
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.typing import Array
 
 
-class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator):
+class SupervisedEstimator(
+    SupervisedRecipes, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
+):
     """Fitting, features and outputs of an estimator that learns targets; it says by `_read` what these are."""
 
+    _pretraining_table: ClassVar[Mapping[str, Setting]] = SUPERVISED_PRETRAINING
     hidden_layer_sizes: Sequence[int] | str
     activation: Any
-    dropout: float | Sequence[float]
+    dropout: float | Sequence[float] | str
     pretrained_lr_factor: float
     head_epochs: int
     max_iter: int | str
@@ -126,10 +135,8 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         if self.n_unlabeled_:
             reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
         self._begin(checkpointer, partial(describe_run, self, source, y, sample_weight), again)
-        drawn = self.pretrained is None and self.pretraining == "none"
-        choices = Choices()
         if again:
-            history = self.history_
+            history, choices = self.history_, Choices(getattr(self, "resolved_", {}))
         else:
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
             start = start_of_tuning(self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer)
@@ -137,14 +144,22 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
                 self.pretrained_stack_, history, choices = start.given()
             else:
                 self.pretrained_stack_, history, choices = start.after(start.pretraining(), self, source)
-            if drawn and self.activation != "auto":
-                self.pretrained_stack_ = redrawn(self.pretrained_stack_, self.activation)
+        drawn = self.pretrained is None and chosen_kind(self, choices) == "none"
+        self.resolved_ = choices
+        if not again:
+            self._choose_activation(choices, drawn=drawn)
+        resumed = checkpointer.found("finetune") is not None  # with layers that have been drawn again
+        if drawn and not again and not resumed and self._activation_of_layers != "auto":
+            self.pretrained_stack_ = redrawn(self.pretrained_stack_, self._activation_of_layers)
         hidden, head = self._start(again)
         rows = whole_rows(train.rows, self.pretrained_stack_.layers[0], bk)
         train, validation = self._split(replace(train, rows=rows))
         if not again and not drawn:
             hidden = moderated(hidden, self.pretrained_stack_, sample_rows(train.rows))
-        settings = self._suited(settings, len(head[0]))
+        settings = self._suited(self._recipe(settings, choices, train, drawn=drawn), len(head[0]))
+        for name in ("hidden_layer_sizes", "activation", "alpha", "dropout", "input_dropout"):
+            for line in resolution_lines({name: choices[name]} if name in choices else {}):
+                reporter.note(line)
         return Problem(
             hidden, head, self._head.loss, train, validation, settings, history, self._seed, choices=choices
         )  # fmt: skip
@@ -173,7 +188,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""
-        layers = layers_from_stack(self.pretrained_stack_, self.activation)
+        layers = layers_from_stack(self.pretrained_stack_, self._activation_of_layers)
         if again:
             self._activations = [layer.activation for layer in layers]
             return self._layers(), (self.coefs_[-1], self.intercepts_[-1])
@@ -182,7 +197,9 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
 
     def _set_network(self, state: FittedState, sizes: tuple[int, ...]) -> None:
         super()._set_network(state, sizes)
-        self._activations = [layer.activation for layer in layers_from_stack(self.pretrained_stack_, self.activation)]
+        self._activations = [
+            layer.activation for layer in layers_from_stack(self.pretrained_stack_, self._activation_of_layers)
+        ]
 
     def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""
@@ -251,7 +268,7 @@ class SupervisedEstimator(FineTunedMixin, ClassNamePrefixFeaturesOutMixin, Trans
         """Declare sparse input, missing values, kept dtypes and several targets."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.pretrained is not None or self.pretraining == "rbm"
+        tags.input_tags.allow_nan = self.pretrained is not None or self.pretraining in ("auto", "rbm")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.multi_output = True
         return tags

@@ -1,7 +1,7 @@
 """Shared parts of estimators that fine-tune: their settings, and the stack that they start from."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import Choices, Resolved, is_auto, resolution_lines
+from deepbelief.recipes import Choices, Resolved, choices_of_file, is_auto, plain_choices, resolution_lines
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
@@ -51,9 +51,9 @@ class Problem:
     choices: Choices = field(default_factory=Choices)  # automatic settings so far
 
 
-def _context(stack: Stack, history: list[Record]) -> State:
+def _context(stack: Stack, history: list[Record], choices: Choices) -> State:
     """Return what is needed to come back to fine-tuning."""
-    return {"stack": stack_state(stack), "history": history}
+    return {"stack": stack_state(stack), "history": history, "choices": plain_choices(choices)}
 
 
 class FineTunedMixin:
@@ -85,7 +85,7 @@ class FineTunedMixin:
         """Fine-tune, keep weights and history, and return why the run diverged, or None."""
         n_rows = problem.train.rows.shape[0]
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
-        checkpointer.enter("finetune", partial(_context, self.pretrained_stack_, problem.history))
+        checkpointer.enter("finetune", partial(_context, self.pretrained_stack_, problem.history, problem.choices))
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, problem.settings,
             Run(bk, self._seed, reporter, checkpointer), validation=problem.validation, first_epoch=self._epochs,
@@ -97,6 +97,14 @@ class FineTunedMixin:
         self.history_ = problem.history + result.history
         self.resolved_ = {**problem.choices, **result.resolved}
         return result.diverged
+
+    def _suited_sizes(self, kind: Resolved, sizes: tuple[int, ...], source: RowSource, choices: Choices) -> Any:
+        """Return the sizes of layers that a rule wants to be pretrained in this way."""
+        return sizes
+
+    def _suited_templates(self, kind: Resolved, templates: Any, source: RowSource, choices: Choices) -> Any:
+        """Return the templates for layers that a rule wants to be pretrained in this way."""
+        return templates
 
     def _layers(self) -> list[Layer]:
         """Return all layers but the head, as fine-tuned."""
@@ -183,6 +191,16 @@ def finetune_settings(estimator: Any) -> FineTuneSettings:
     return settings
 
 
+def autoencoder_settings(settings: FineTuneSettings, choices: Choices, n_layers: int) -> FineTuneSettings:
+    """Return an autoencoder's settings: layers mirror each other, the code is whole, nothing automatic regularises."""
+    nothing = Resolved(0.0, "an autoencoder")
+    names = ("alpha", "dropout", "input_dropout")
+    settings = replace(settings, **{name: choices.take(name, getattr(settings, name), nothing) for name in names})
+    dropout: Any = settings.dropout
+    below = [dropout] * (n_layers - 1) if isinstance(dropout, (int, float)) else list(dropout)
+    return replace(settings, dropout=[*below, 0.0, *reversed(below)])
+
+
 @dataclass(frozen=True, eq=False)
 class Start:
     """The stack that fine-tuning starts from, or the pretraining that makes it.
@@ -209,7 +227,10 @@ class Start:
     def after(self, result: Pretrained, estimator: Any, source: RowSource) -> tuple[Stack, list[Record], Choices]:
         """Return the pretrained stack, its history and the automatic settings."""
         warn_diverged(result.diverged)
-        self.choices.update(pretraining_choices(estimator, source, result, self.templates))
+        found = pretraining_choices(estimator, source, result, self.templates)
+        drawn = chosen_kind(estimator, self.choices) == "none"
+        kept = {n: c for n, c in found.items() if not drawn or n == "hidden_layer_sizes"}
+        self.choices.update({n: c for n, c in kept.items() if n not in self.choices})
         return result.stack, result.history, self.choices
 
     def given(self) -> tuple[Stack, list[Record], Choices]:
@@ -234,7 +255,8 @@ def start_of_tuning(
             )
         with restoring(f"{found.context.where}.stack"):
             estimator._check_layers(len(stack))
-        return Start(_choices_given(estimator), stack, found.context.records("history"))
+        choices = Choices(choices_of_file(found.context["choices"]))
+        return Start(choices, stack, found.context.records("history"))
     if estimator.pretrained is None:
         return _to_pretrain(estimator, source, sizes(), templates, bk, reporter, checkpointer)
     statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
@@ -257,8 +279,7 @@ def start_of_tuning(
 def _choices_given(estimator: Any) -> Choices:
     """Return how given layers were pretrained where that is left to the rules: a file keeps it, but not the layers."""
     choices = Choices()
-    if is_auto(getattr(estimator, "pretraining", None)) and estimator.pretrained is not None:
-        choices["pretraining"] = Resolved("rbm", "the layers are given")
+    choices.take("pretraining", estimator.pretraining, Resolved("rbm", "the layers are given"))
     return choices
 
 
@@ -270,7 +291,10 @@ def _to_pretrain(
     estimator._check_layers(len(sizes))
     rbm, choices, kind = templates(len(sizes)), Choices(), estimator.pretraining
     if is_auto(kind):
-        kind = choices.take("pretraining", kind, estimator._pretraining_rule(source, rbm[0]))
+        rule = estimator._pretraining_rule(source, rbm[0])
+        kind = choices.take("pretraining", kind, rule)
+        sizes = estimator._suited_sizes(rule, sizes, source, choices)
+        rbm = estimator._suited_templates(rule, templates(len(sizes)), source, choices)
     for line in resolution_lines(choices):
         reporter.note(line)
     pretraining = stack_pretraining(
@@ -289,9 +313,15 @@ def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backe
     return Labelled(rows, targets.astype(first.W.dtype), weights_of(source)), MissingTargets(loss)
 
 
-def check_dropout(dropout: float | Sequence[float], n_layers: int) -> None:
+def chosen_kind(estimator: Any, choices: Mapping[str, Resolved]) -> str:
+    """Return how layers are pretrained: what was given, or what a rule chose."""
+    found = choices.get("pretraining")
+    return str(estimator.pretraining if found is None else found.value)
+
+
+def check_dropout(dropout: float | Sequence[float] | str, n_layers: int) -> None:
     """Refuse a list of shares that has not one for each layer that may drop units."""
-    if isinstance(dropout, Sequence) and len(dropout) != n_layers:
+    if isinstance(dropout, (list, tuple)) and len(dropout) != n_layers:
         raise SettingError(f"dropout must be a number or a list of {n_layers} rates, got {len(dropout)}")
 
 

@@ -13,7 +13,7 @@ from deepbelief.hyperparameters.kinds import NEVER, Choice, Flag, Kind, Setting,
 from deepbelief.hyperparameters.machines import MACHINE
 from deepbelief.hyperparameters.networks import FINE_TUNING
 from deepbelief.hyperparameters.recurrence import RECURRENT
-from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING
+from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING, SUPERVISED_PRETRAINING
 
 __all__ = [
     "AUTOENCODER_PRETRAINING",
@@ -23,6 +23,7 @@ __all__ = [
     "NEVER",
     "PRETRAINING",
     "RECURRENT",
+    "SUPERVISED_PRETRAINING",
     "Choice",
     "Flag",
     "Kind",

@@ -146,7 +146,7 @@ class Shares:
 
     def described(self) -> str:
         """Return the type."""
-        return "float or list of float"
+        return "float or list of float" + (' or "auto"' if self.bounds.auto else "")
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,15 @@ FINE_TUNING: Mapping[str, Setting] = {
             instances="Activation",
         ),
         doc=(
-            '``"auto"`` follows the hidden units. ``"tanh"`` takes a Bernoulli stack over exactly; any other uses '
+            '``"auto"`` follows the hidden units, but layers without pretraining have tanh in the place of sigmoid. '
+            '``"tanh"`` takes a Bernoulli stack over exactly; any other uses '
             "its weights as a start, each layer's divided by the root mean square of its total inputs where that "
             'is above 1. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = '
             "sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. "
             'tanh and similar activations learn faster from columns of mean 0: ``rbm=RBM(visible="gaussian")`` '
             "standardises them, and keeps the scaling with the model."
         ),
-        help="auto: as the hidden units.",
+        help="auto: as the hidden units; without pretraining tanh.",
         group="head",
     ),
     "solver": Setting(
@@ -131,13 +132,13 @@ FINE_TUNING: Mapping[str, Setting] = {
         engine="nesterov",
     ),
     "alpha": Setting(
-        3e-05,
-        Bounds(0),
+        "auto",
+        Bounds(0, auto=True),
         doc=(
             "L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides "
-            "its alpha by the batch size.)"
+            'its alpha by the batch size.) ``"auto"``: 3e-5 for pretrained layers, 5 / labelled rows for others.'
         ),
-        help="L2 factor of the weights.  [default: 3e-5; autoencoders 0]",
+        help="L2 factor of the weights; auto: 3e-5, of autoencoders 0.",
         off=0.0,
     ),
     "l1": Setting(
@@ -155,20 +156,25 @@ FINE_TUNING: Mapping[str, Setting] = {
         off=None,
     ),
     "dropout": Setting(
-        0.0,
-        Shares(Bounds(0, 1, open_high=True)),
+        "auto",
+        Shares(Bounds(0, 1, open_high=True, auto=True)),
         doc=(
             "The share of each hidden layer's units that is dropped in each update, one for all layers or one for "
-            "each. Kept units count 1 / (1 - dropout) times as much, so that a pretrained stack is used as it is."
+            "each. Kept units count 1 / (1 - dropout) times as much, so that a pretrained stack is used as it is. "
+            '``"auto"``: 0.2 for classifiers with pretrained logistic layers of 100 units or more on rows in [0, 1], '
+            "0.5 with fewer than 5,000 labels; else 0."
         ),
-        help="Share of the hidden units dropped in each update.",
+        help="Share of the hidden units dropped in each update; auto: 0 to 0.5, by the data.",
         off=0.0,
     ),
     "input_dropout": Setting(
-        0.0,
-        Bounds(0, 1, open_high=True),
-        doc=("The share of the inputs that is dropped."),
-        help="Share of the inputs dropped.",
+        "auto",
+        Bounds(0, 1, open_high=True, auto=True),
+        doc=(
+            'The share of the inputs that is dropped. ``"auto"``: 0.1 for classifiers with pretrained logistic layers '
+            "on at least 100 values in [0, 1], 0.2 with fewer than 5,000 labels; else 0."
+        ),
+        help="Share of the inputs dropped; auto: 0 to 0.2, by the data.",
         off=0.0,
     ),
     "batch_size": Setting(
@@ -180,7 +186,10 @@ FINE_TUNING: Mapping[str, Setting] = {
     "max_iter": Setting(
         "auto",
         AUTOMATIC_COUNT,
-        doc=('Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs.'),
+        doc=(
+            'Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs. Where dropout is '
+            "automatic and not 0: about 18,000 updates, or 5,000 with fewer than 5,000 labels."
+        ),
         help="auto: about 6,000 updates, 20 to 100 epochs.",
         flag="--epochs",
     ),

@@ -57,6 +57,20 @@ PRETRAINING: Mapping[str, Setting] = {
 }
 """Settings of a stack's pretraining, by name."""
 
+SUPERVISED_PRETRAINING: Mapping[str, Setting] = {
+    **PRETRAINING,
+    "pretraining": Setting(
+        "auto",
+        Choice("deepbelief.bounds:PRETRAININGS", others=("auto",)),
+        doc=(
+            'How the layers are pretrained, as in `DBN`. ``"auto"``, where ``rbm`` is not given: ``"none"`` for fewer '
+            'than 1,000 rows and for real values, if at least half are labelled, else ``"denoising"``; where it '
+            'is given, where values are missing and for columns of several kinds ``"rbm"``.'
+        ),
+    ),
+}
+"""Settings of the pretraining of a classifier or regressor, by name."""
+
 AUTOENCODER_PRETRAINING: Mapping[str, Setting] = {
     **PRETRAINING,
     "pretraining": Setting(

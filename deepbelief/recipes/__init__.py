@@ -5,6 +5,8 @@ setting that somebody gave, which always wins.
 """
 
 from deepbelief.recipes.pretraining_rules import (
+    DENOISING_UPDATES,
+    UPDATES,
     USUAL,
     autoencoder_pretraining,
     denoising_rate,
@@ -17,6 +19,7 @@ from deepbelief.recipes.resolved import (
     Choices,
     Resolved,
     choices_of_file,
+    in_effect,
     is_auto,
     plain_choices,
     resolution_lines,
@@ -29,18 +32,44 @@ from deepbelief.recipes.sequence_rules import (
     stopped_epochs,
     stopping_of_sequences,
 )
-from deepbelief.recipes.tuning_rules import tuning_epochs, tuning_rate
+from deepbelief.recipes.tuning_rules import (
+    RATE_OF_FEW,
+    ROWS_OF_FEW,
+    USUAL_EXTENT,
+    Extent,
+    Supervision,
+    denoised_sizes,
+    hidden_dropout,
+    layer_activation,
+    supervised_pretraining,
+    tuning_decay,
+    tuning_epochs,
+    tuning_extent,
+    tuning_input_dropout,
+    tuning_rate,
+)
 
 __all__ = [
+    "DENOISING_UPDATES",
+    "RATE_OF_FEW",
+    "ROWS_OF_FEW",
+    "UPDATES",
     "USUAL",
+    "USUAL_EXTENT",
     "Choices",
+    "Extent",
     "Resolved",
+    "Supervision",
     "autoencoder_pretraining",
     "choices_of_file",
+    "denoised_sizes",
     "denoising_rate",
     "epochs_of_layer",
     "frame_epochs",
+    "hidden_dropout",
+    "in_effect",
     "is_auto",
+    "layer_activation",
     "machine_rate",
     "persistent_chains",
     "plain_choices",
@@ -51,6 +80,10 @@ __all__ = [
     "sequences_in_minibatch",
     "stopped_epochs",
     "stopping_of_sequences",
+    "supervised_pretraining",
+    "tuning_decay",
     "tuning_epochs",
+    "tuning_extent",
+    "tuning_input_dropout",
     "tuning_rate",
 ]

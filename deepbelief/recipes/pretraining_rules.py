@@ -18,6 +18,8 @@ ROWS = (10, 100)  # fewest and most in a minibatch
 MINIBATCHES = 50  # in an epoch of few rows
 UPDATES = 6_000
 EPOCHS = (5, 100)
+DENOISING_UPDATES = 18_000  # on values in [0, 1]
+DENOISING_RATE = 0.15
 # The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
 # error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
 # Many more hidden than visible units of whatever type do so too, by the root of their ratio: at 256 on the 4 columns of
@@ -83,9 +85,9 @@ def machine_rate(usual: float, n_visible: int, n_hidden: int, n_active: float, s
     return Resolved(rate, f"{usual:.4g}, that of these types of units, less for {n_hidden} hidden units")
 
 
-def denoising_rate(usual: float) -> Resolved:
+def denoising_rate() -> Resolved:
     """Return the learning rate of a denoising layer on values in [0, 1]."""
-    return Resolved(usual, "denoising of values in [0, 1]")
+    return Resolved(DENOISING_RATE, "denoising of values in [0, 1]")
 
 
 def persistent_chains(batch_size: int) -> Resolved:

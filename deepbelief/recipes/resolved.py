@@ -62,6 +62,13 @@ def resolution_lines(choices: Mapping[str, Resolved]) -> Iterator[str]:
         yield f"{name}={f'{value:.4g}' if isinstance(value, float) else repr(value)}: {reason}"
 
 
+def in_effect(estimator: Any, name: str) -> Any:
+    """Return the value of a setting in a fitted estimator: given, or chosen by a rule; None: neither."""
+    value = getattr(estimator, name, None)
+    found = getattr(estimator, "resolved_", {}).get(name)
+    return value if found is None or not is_auto(value) else found.value
+
+
 def plain_choices(choices: Mapping[str, Resolved]) -> dict[str, Any]:
     """Return choices as plain values for a file."""
     return {name: [list(v) if isinstance(v, tuple) else v, reason] for name, (v, reason) in choices.items()}

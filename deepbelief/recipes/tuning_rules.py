@@ -1,12 +1,180 @@
-"""Rules for the settings of fine-tuning."""
+"""Rules for the settings of classifiers and regressors, and of fine-tuning."""
+
+from typing import NamedTuple
 
 from deepbelief.recipes.resolved import Resolved
 
-UPDATES = 6_000
-EPOCHS = (20, 100)
+FEW_ROWS = 1_000  # with fewer, most of them labelled, pretraining gains nothing
+FEW_LABELS = 5_000
+WIDE = 100  # units of a layer, or inputs, from which on some can be dropped
+DROPPED = {"few": (0.5, 0.2), "many": (0.2, 0.1)}  # of hidden units and of inputs, by the number of labels
+PRETRAINED_DECAY = 3e-5
+DROPPED_DECAY = {"few": 0.0, "many": 5e-6}  # where units are dropped
+ROWS_OF_FEW = 20  # in a minibatch
+DENOISED_LAYERS = 3
+WIDE_INPUT = 160  # columns from which on a classifier's denoised layers are three of the same width
+DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
+RATE_OF_FEW = 0.1
 
 
-def tuning_epochs(n_rows: int, batch_size: int) -> Resolved:
+class Extent(NamedTuple):
+    """Length of fine-tuning: updates, and fewest and most epochs."""
+
+    updates: int
+    low: int
+    high: int
+
+
+USUAL_EXTENT = Extent(6_000, 20, 100)
+DROPPING = Extent(18_000, 20, 100)
+DROPPING_OF_FEW = Extent(5_000, 20, 1_000)
+
+
+class Supervision(NamedTuple):
+    """Facts about data and layers that rules for classifiers and regressors depend on.
+
+    Parameters
+    ----------
+    n_labelled : int
+    pretrained : bool
+        Whether layers have been pretrained, here or before.
+    n_inputs : int
+    n_narrowest : int
+        Units of the narrowest hidden layer.
+    classes : bool
+        Whether targets are classes.
+    logistic : bool
+        Whether all hidden units are logistic.
+    unit_interval : bool
+        Whether rows lie in [0, 1].
+    """
+
+    n_labelled: int
+    pretrained: bool
+    n_inputs: int
+    n_narrowest: int
+    classes: bool
+    logistic: bool
+    unit_interval: bool
+
+    @property
+    def few(self) -> bool:
+        """Whether labels are few."""
+        return self.n_labelled < FEW_LABELS
+
+    @property
+    def images(self) -> bool:
+        """Whether these are pretrained classifiers of rows such as images, whose units and inputs can be dropped."""
+        return self.pretrained and self.classes and self.logistic and self.unit_interval
+
+
+def supervised_pretraining(
+    n_rows: int, n_labelled: int, *, unit_interval: bool, modelled: bool, templates: bool
+) -> Resolved:
+    """Return how the layers of a classifier or regressor are pretrained.
+
+    Parameters
+    ----------
+    n_rows, n_labelled : int
+    unit_interval : bool
+        Whether all values lie in [0, 1].
+    modelled : bool
+        Whether rows need a model: values are missing, or columns are of several kinds.
+    templates : bool
+        Whether settings of machines are given.
+
+    Examples
+    --------
+    >>> supervised_pretraining(60_000, 1_000, unit_interval=True, modelled=False, templates=False).value
+    'denoising'
+    """
+    if modelled:
+        return Resolved("rbm", "missing values, or columns of several kinds")
+    if templates:
+        return Resolved("rbm", "settings of RBMs are given")
+    labelled = 2 * n_labelled >= n_rows
+    if labelled and n_rows < FEW_ROWS:
+        return Resolved("none", f"pretraining gains nothing on fewer than {FEW_ROWS:,} labelled rows")
+    if unit_interval:
+        return Resolved("denoising", "values in [0, 1]")
+    if labelled:
+        return Resolved("none", "pretraining gains nothing on real values whose rows are labelled")
+    return Resolved("denoising", "real values, most rows without a label")
+
+
+def denoised_sizes(suggested: tuple[int, ...], n_inputs: int, n_rows: int) -> Resolved:
+    """Return the hidden layer sizes of a classifier whose layers are pretrained by denoising values in [0, 1].
+
+    Examples
+    --------
+    >>> denoised_sizes((500, 250), 784, 60_000).value
+    (500, 500, 500)
+    """
+    if n_inputs < WIDE_INPUT or n_rows < FEW_ROWS:
+        return Resolved(suggested, "as suggested for this number of columns and rows")
+    return Resolved(suggested[:1] * DENOISED_LAYERS, "three layers of the first suggested width: many columns")
+
+
+def layer_activation(hidden: str, *, pretrained: bool) -> Resolved:
+    """Return the activation of hidden layers, given that of their units.
+
+    Examples
+    --------
+    >>> layer_activation("sigmoid", pretrained=False).value
+    'tanh'
+    """
+    if not pretrained and hidden == "sigmoid":
+        return Resolved("tanh", "layers that are not pretrained")
+    return Resolved(hidden, "that of the hidden units")
+
+
+def tuning_decay(n_labelled: int, *, pretrained: bool, dropout: float = 0.0) -> Resolved:
+    """Return the weight decay of fine-tuning, with this automatic share of dropped units.
+
+    Examples
+    --------
+    >>> tuning_decay(500, pretrained=False).value
+    0.01
+    """
+    if dropout:
+        kind = "few" if n_labelled < FEW_LABELS else "many"
+        return Resolved(DROPPED_DECAY[kind], f"dropout, {kind} labels")
+    if pretrained:
+        return Resolved(PRETRAINED_DECAY, "layers that are pretrained")
+    return Resolved(DECAY_ROWS / n_labelled, f"{DECAY_ROWS:g} / {n_labelled:,} rows: layers that are not pretrained")
+
+
+def hidden_dropout(facts: Supervision) -> Resolved:
+    """Return the share of hidden units that is dropped."""
+    if not facts.images:
+        return Resolved(0.0, "only for classifiers with pretrained layers on values in [0, 1]")
+    if facts.n_narrowest < WIDE:
+        return Resolved(0.0, f"a layer has fewer than {WIDE} units")
+    return _dropped(0, facts)
+
+
+def tuning_input_dropout(facts: Supervision) -> Resolved:
+    """Return the share of inputs that is dropped."""
+    if not facts.images:
+        return Resolved(0.0, "only for classifiers with pretrained layers on values in [0, 1]")
+    if facts.n_inputs < WIDE:
+        return Resolved(0.0, f"there are fewer than {WIDE} inputs")
+    return _dropped(1, facts)
+
+
+def _dropped(which: int, facts: Supervision) -> Resolved:
+    kind = "few" if facts.few else "many"
+    return Resolved(DROPPED[kind][which], f"{kind} labels: {facts.n_labelled:,}")
+
+
+def tuning_extent(facts: Supervision, dropout: float) -> Extent:
+    """Return how long to fine-tune with this automatic share of dropped units."""
+    if not dropout:
+        return USUAL_EXTENT
+    return DROPPING_OF_FEW if facts.few else DROPPING
+
+
+def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT) -> Resolved:
     """Return the epochs of fine-tuning.
 
     Examples
@@ -14,11 +182,11 @@ def tuning_epochs(n_rows: int, batch_size: int) -> Resolved:
     >>> tuning_epochs(60_000, 100).value
     20
     """
-    low, high = EPOCHS
-    n_epochs = round(UPDATES / -(-n_rows // batch_size))
+    n_updates, low, high = extent
+    n_epochs = round(n_updates / -(-n_rows // batch_size))
     return Resolved(
         min(max(n_epochs, low), high),
-        f"about {UPDATES:,} updates of {batch_size} rows, between {low} and {high} epochs",
+        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs",
     )
 
 
