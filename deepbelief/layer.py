@@ -34,6 +34,8 @@ class LayerTrainer:
         self.machine, self.parts = self.learner.machine, self.learner.parts
         self.good: Weights | None = weights if self.state.epochs else None
         self.diverged: DivergenceError | None = None
+        self._best: tuple[float, Weights] | None = None  # score of held-out rows, and the weights that have it
+        self._stalled = 0  # epochs since then
         self._largest = 0  # rows in the largest minibatch of these epochs
         self._entered = weights  # its scale is that of the rows of the last training
 
@@ -52,7 +54,10 @@ class LayerTrainer:
         self.learner.now.total = len(rows)
         self._by_number = self.settings.missing  # whether components ask which rows a minibatch holds
         self.parts.call("begin")
-        self.monitor = Monitor(self.machine, self.parts, rows, held_out, seed=self.run.seed, layer=self.layer)
+        self.monitor = Monitor(
+            self.machine, self.parts, rows, held_out, seed=self.run.seed, layer=self.layer,
+            is_judged=self.settings.early_stopping, is_model=self.is_model,
+        )  # fmt: skip
         history = run_epochs(
             self, len(rows), self.run, epochs=epochs, horizon=self.horizon, batch_size=int(self.settings.batch_size),
             key=(self.layer,), shuffle=shuffle, windows=rows.windows,
@@ -60,8 +65,18 @@ class LayerTrainer:
         del self._rows  # a stack would else keep the rows of all its layers
         if len(history) < len(epochs):  # the run was stopped before its end
             self.learner.finish()
+        self._return_to_best()
         self.parts.call("end")
         return history
+
+    def _return_to_best(self) -> None:
+        """Return to the weights that held-out rows score best, where these are not the last ones."""
+        if self._best is None or self.diverged:
+            return
+        if self._stalled:
+            self.learner.reset(self._best[1], self.state.epochs)
+            self.good = self._best[1]
+        self._best, self._stalled, self.finished = None, 0, False
 
     def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
         """Shuffle the rows, and set what changes from epoch to epoch."""
@@ -100,7 +115,19 @@ class LayerTrainer:
             return record | {"diverged": str(self.diverged)}
         self.good = weights
         self.parts.call("end_epoch")
-        return record
+        return record | self._score(weights)
+
+    def _score(self, weights: Weights) -> Record:
+        """Score the held-out rows, keep the best weights, and stop after `n_iter_no_change` epochs without better."""
+        score = self.monitor.score(weights) if self.settings.early_stopping else None
+        if score is None:
+            return {}
+        if self._best is None or score > self._best[0]:
+            self._best, self._stalled = (score, weights), 0
+        else:
+            self._stalled += 1
+            self.finished = self._stalled >= self.settings.n_iter_no_change
+        return {"held_out_score": score}
 
     def _fall_back(self, epoch: int, reason: str) -> None:
         """Return to the weights of the last good epoch, with a state that has not diverged."""
@@ -126,7 +153,8 @@ class LayerTrainer:
         return {
             "weights": vars(self.machine.weights()), "state": vars(self.export_state()), "horizon": self.horizon,
             "good": None if self.good is None else vars(self.good), "rate": self.learner.now.rate,
-            "mean": self._entered.mean, "scale": self._entered.scale,
+            "best": None if self._best is None else {"score": self._best[0], "weights": vars(self._best[1])},
+            "stalled": self._stalled, "mean": self._entered.mean, "scale": self._entered.scale,
             # Sampling from the model begins at the last negative phase.
             "negative": self.bk.to_numpy(self.learner.phases.visible(2 * n)[n:]).copy() if started else None,
         }  # fmt: skip
@@ -135,7 +163,10 @@ class LayerTrainer:
         """Restore the part of a snapshot that weights and `LayerState`, from which a trainer is made, lack."""
         state = Fields.of(state)
         self.good = None if state["good"] is None else weights_from_state(state.fields("good"))
-        self.learner.now.rate = state.number("rate")
+        self.learner.now.rate, self._stalled = state.number("rate"), state.integer("stalled")
+        if state["best"] is not None:
+            best = state.fields("best")
+            self._best = best.number("score"), weights_from_state(best.fields("weights"))
         scaling: dict[str, Any] = {
             name: None if state[name] is None else state.array(name) for name in ("mean", "scale")
         }

@@ -1,10 +1,13 @@
 """Monitoring of a layer's training: errors and signs of divergence on rows that stay the same."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from deepbelief.completion import completed
 from deepbelief.components import Parts
 from deepbelief.health import deviation, idle_shares, update_ratio
+from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
@@ -13,6 +16,8 @@ from deepbelief.training import Record
 from deepbelief.typing import DeviceArray
 
 MAX_ROWS = 1000  # that are monitored
+MAX_JUDGES = 300  # held-out rows that score a machine
+MAX_SCORED_BITS = 100  # columns in the score; each costs a pass over the weights
 MEAN_FIELD_STEPS = 3  # by which missing values of monitored rows are estimated
 MAX_HIDDEN_INPUT = 1e4  # beyond this a run has diverged
 
@@ -30,13 +35,18 @@ class Monitor:
     held_out : Rows or None
     seed, layer : int
         Name of the random streams that choose the rows.
+    is_judged : bool
+        Whether held-out rows score the machine.
+    is_model : bool
+        Whether the layer is trained as a model of its data.
     """
 
     def __init__(
-        self, machine: Machine, parts: Parts, rows: Rows, held_out: Rows | None, *, seed: int, layer: int
-    ) -> None:
+        self, machine: Machine, parts: Parts, rows: Rows, held_out: Rows | None, *, seed: int, layer: int,
+        is_judged: bool = False, is_model: bool = True,
+    ) -> None:  # fmt: skip
         self.machine, self._parts, self._bk = machine, parts, machine.bk
-        self._key = seed, layer
+        self._key, self.is_model = (seed, layer), is_model
         self._missing = "missing" in parts.state
         n = len(rows)
         size = min(MAX_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
@@ -51,6 +61,8 @@ class Monitor:
         far = max(float(self._bk.to_numpy(distance)) for distance in distances)
         self._baseline = far if size >= 10 else float("inf")
         self._held_out = self._compared = None
+        judges = None if held_out is None else held_out.some(np.arange(min(MAX_JUDGES, len(held_out))))
+        self._judges = judges if is_judged else None
         if held_out is not None and machine.hidden.tractable:
             size = min(MAX_ROWS, len(held_out), n)
             self._held_out = held_out.some(np.arange(size))
@@ -98,6 +110,21 @@ class Monitor:
         largest = numbers.pop("largest")
         names = ("reconstruction_error", "update_ratio", "never_on", "always_on", "deviation")
         return largest, dict.fromkeys(names) | numbers | {"free_energy_gap": self._free_energy_gap()}
+
+    def score(self, weights: Weights) -> float | None:
+        """Return the mean score of held-out rows, larger is better; None where there are none.
+
+        It is the pseudo-log-likelihood, or where there is none the negative reconstruction error.
+        """
+        if self._judges is None:
+            return None
+        v = self._entered(self._judges)
+        if not weights.has_pseudo_likelihood or not self.is_model:
+            error = self._bk.xp.square(self.machine.mean_visible(self.machine.mean_hidden(v)) - v).sum(axis=1)
+            return -float(self._bk.to_numpy(error.mean()))
+        plain = replace(weights, mean=None, scale=None)  # the rows have entered
+        n_bits = min(MAX_SCORED_BITS, weights.n_visible) if weights.visible_unit.enumerable else None
+        return float(pseudo_log_likelihood(plain, self._bk.to_numpy(v), n_bits=n_bits).mean())
 
     def _free_energy_gap(self) -> float | None:
         if self._held_out is None:

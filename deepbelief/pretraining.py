@@ -86,6 +86,8 @@ def pretrain(
     if source.shape[0] < 2:
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
     seed, communicator = run.seed, run.communicator
+    if communicator is not SINGLE_PROCESS and any(each.early_stopping for each in settings):
+        raise SettingError("early_stopping=True is for a single process: leave it out on a cluster")
     own = replace(run, seed=communicator.seed(seed))
     n_rows = communicator.rows(source.shape[0])
     found = run.checkpointer.found("pretrain")

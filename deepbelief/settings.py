@@ -70,6 +70,8 @@ class RBMSettings:
     learn_variance: bool = False
     solver: str | Optimizer = "sgd"
     components: tuple[Component, ...] = ()
+    early_stopping: bool = False
+    n_iter_no_change: int = 10
     missing: bool = False
     """Whether values of the rows are missing."""
     automatic: frozenset[str] = frozenset()
@@ -95,6 +97,12 @@ class RBMSettings:
         gradient = get_gradient(self.gradient, self.gibbs_steps)
         if self.missing and not gradient.is_model:
             raise SettingError("missing values (NaN) need pretraining='rbm', which models them; else fill them in")
+        if self.early_stopping and self.averaging:
+            raise SettingError(
+                f"early_stopping=True returns the weights of an epoch, averaging={self.averaging:g} the mean of many: "
+                "leave one of the two out",
+                setting="early_stopping", value=True,
+            )  # fmt: skip
         for component in self.all_components:
             if component.needs_model and not gradient.is_model:
                 raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")

@@ -116,7 +116,7 @@ PRETRAINING = {
     "pcd": {"rbm": RBM(gradient="pcd", momentum=0.5, **QUICK)},
     "sparse": {"rbm": RBM(sparsity_target=0.1, nesterovs_momentum=True, **QUICK)},
     "gaussian below": {"rbm": [RBM(visible="gaussian", hidden="rectified", **QUICK), RBM(hidden="gaussian", **QUICK)]},
-    "held out": {"rbm": RBM(validation_fraction=0.2, schedule="cosine", **QUICK)},
+    "held out": {"rbm": RBM(validation_fraction=0.2, early_stopping=True, schedule="cosine", **QUICK)},
     "centred": {"rbm": RBM(gradient="pcd", centered=True, n_chains=7, gibbs_steps=(1, 3), **QUICK)},
     "averaged": {"rbm": RBM(averaging=0.6, l1=1e-3, binarize="resample", **QUICK)},
     "variance": {"rbm": [RBM(visible="gaussian", learn_variance=True, **QUICK), RBM(**QUICK)]},

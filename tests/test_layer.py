@@ -12,14 +12,16 @@ from layer_runs import bits, host, train, trainer_for
 from pairwise import pairwise
 from tables import case_by_case
 
+from deepbelief import DBN, RBM
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.gradients import CD, PCD, get_gradient
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
+from deepbelief.monitor import Monitor
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
 from deepbelief.sources import ArraySource, as_source
-from deepbelief.training import Reporter, Rows, Run
+from deepbelief.training import Reporter, Rows, Run, split_rows
 from deepbelief.units import get_unit
 
 ESTIMATORS = ["cd", "pcd", "mfcd", "fpcd", "pt", "exact"]  # which never wait for the device
@@ -409,3 +411,43 @@ def test_representations_are_hidden_means(bk):
     mean, scale = np.array([0.1, 0.2, 0.3], np.float32), np.array([2, 3, 4], np.float32)
     plain = plain.standardised(mean, scale)
     np.testing.assert_allclose(bk.to_numpy(plain.block(0, 50)), (h - mean) / scale, rtol=1e-4, atol=1e-6)
+
+
+def test_early_stopping_returns_to_the_weights_that_held_out_rows_score_best(monkeypatch):
+    """By scores made up; then by the likelihood of rows that it held out itself."""
+    scores, seen = iter([-5.0, -3.0, -4.0, -3.5, -9.0]), []
+
+    def score(self, weights):
+        seen.append(weights.W.copy())
+        return next(scores)
+
+    rows = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(float)
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitor, "score", score)
+        rbm = RBM(4, n_iter=50, early_stopping=True, n_iter_no_change=2, random_state=0).fit(rows)
+    assert rbm.n_iter_ == 4
+    np.testing.assert_array_equal(rbm.weights_.W, seen[1])
+    assert (seen[3] != seen[1]).any()
+    assert [record["held_out_score"] for record in rbm.history_] == [-5, -3, -4, -3.5]
+    plain = RBM(4, n_iter=2, validation_fraction=0.1, random_state=0).fit(rows)
+    assert "held_out_score" not in plain.history_[0]
+
+
+def test_the_score_of_held_out_rows_is_their_pseudo_log_likelihood():
+    rows = (np.random.default_rng(0).random((50, 8)) < 0.4).astype(float)
+    rbm = RBM(4, n_iter=3, early_stopping=True, n_iter_no_change=50, validation_fraction=0.2, random_state=0).fit(rows)
+    held_out = split_rows(as_source(rows), 0.2, rbm._seed)[1].take(slice(None))
+    assert max(record["held_out_score"] for record in rbm.history_) == pytest.approx(rbm.score(held_out), abs=1e-9)
+    real = RBM(4, n_iter=2, early_stopping=True, random_state=0).fit(np.random.default_rng(1).normal(size=(50, 8)))
+    error = -real.history_[0]["held_out_score"]
+    assert 0 < error < 2 * 8
+
+
+def test_early_stopping_of_a_stack_and_its_conflicts():
+    rows = (np.random.default_rng(0).random((60, 8)) < 0.4).astype(float)
+    dbn = DBN((6, 4), rbm=RBM(n_iter=40, early_stopping=True, n_iter_no_change=1), random_state=0).fit(rows)
+    epochs = [max(r["epoch"] for r in dbn.history_ if r["layer"] == layer) for layer in (1, 2)]
+    assert all("held_out_score" in record for record in dbn.history_)
+    assert min(epochs) < 40
+    with pytest.raises(SettingError, match=r"averaging=0.5 the mean of many: leave one of the two out"):
+        RBM(4, early_stopping=True, averaging=0.5).fit(rows)

@@ -277,11 +277,20 @@ def warn_diverged(error: DivergenceError | None) -> None:
 Pretraining: TypeAlias = Callable[[], Pretrained]  # a run that is ready to begin
 
 
+HELD_OUT_SHARE = 0.1  # of the rows, for early stopping where no other share is given
+
+
+def held_out_share(given: float, settings: RBMSettings) -> float:
+    """Return the share of the rows to hold out: that which is given, or one that early stopping needs."""
+    return given or (HELD_OUT_SHARE if settings.early_stopping else 0.0)
+
+
 def pretraining_on(
     source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, run: Run, *,
     start: Stack | None = None, **more: Any,
 ) -> Pretraining:  # fmt: skip
     """Return the pretraining on these rows except the held-out ones, here or on the cluster that holds them."""
+    validation_fraction = held_out_share(validation_fraction, settings[0])
     if isinstance(source, Partitioned):
         more |= {"validation_fraction": validation_fraction}
         return partial(source.pretrain, sizes, settings, run, start=start, **more)

@@ -11,8 +11,9 @@ from deepbelief.estimators.base import check_backend, check_number, first_layer,
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.layer import LayerState
+from deepbelief.machine import Machine
 from deepbelief.sampling import check_generative, fill_in, sample
-from deepbelief.sources import OF_DENSITIES, check_groups, entered
+from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array
@@ -93,6 +94,29 @@ class GenerativeMixin:
         )  # fmt: skip
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
+
+    def gibbs(self, v: Any, random_state: Any = None) -> Any:
+        """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
+
+        Parameters
+        ----------
+        v : array-like of shape (n_rows, n_features)
+        random_state : int, Generator or None
+            None: continue with the model's own stream, so that two calls differ.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            Booleans for Bernoulli visible units whose rows are not scaled.
+        """
+        source, bk = self._rows_of(v)  # type: ignore[attr-defined]
+        machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
+        states = bk.asarray(entering(source, self.weights_, OF_DENSITIES).take(slice(None)), dtype=machine.dtype)
+        h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
+        out = self.weights_.leave(bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states))))
+        if self.weights_.visible_unit.enumerable and self.weights_.mean is None:
+            out = out.astype(bool)
+        return decoded(self, on_device(out, v, bk))
 
 
 class ImputationMixin:

@@ -34,18 +34,16 @@ from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.scores import ScoredMixin
-from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import decoded, schema_of, table_settings
+from deepbelief.estimators.tables import schema_of, table_settings
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.hyperparameters import EXECUTION, MACHINE
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, initial_weights
-from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, transform
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked, entering
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
 from deepbelief.units import Unit, named_unit
@@ -150,6 +148,8 @@ class RBM(
         components: Sequence[str | Component] | None = None,
         batch_size: int | str = "auto",
         n_iter: int | str = "auto",
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
         validation_fraction: float = 0.0,
         warm_start: bool = False,
         backend: str | Backend = "numpy",
@@ -183,6 +183,8 @@ class RBM(
         self.components = components
         self.batch_size = batch_size
         self.n_iter = n_iter
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
         self.validation_fraction = validation_fraction
         self.warm_start = warm_start
         self.backend = backend
@@ -351,29 +353,6 @@ class RBM(
         """
         source, bk = self._rows_of(X)
         return on_device(transform(Stack((self.weights_,)), source, bk), X, bk)
-
-    def gibbs(self, v: Any, random_state: Any = None) -> Any:
-        """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
-
-        Parameters
-        ----------
-        v : array-like of shape (n_rows, n_features)
-        random_state : int, Generator or None
-            None: continue with the model's own stream, so that two calls differ.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_features)
-            Booleans for Bernoulli visible units whose rows are not scaled.
-        """
-        source, bk = self._rows_of(v)
-        machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
-        states = bk.asarray(entering(source, self.weights_, OF_DENSITIES).take(slice(None)), dtype=machine.dtype)
-        h = machine.sample_hidden(states, rng, bk.xp.empty((len(states), machine.W.shape[1]), machine.dtype))
-        out = self.weights_.leave(bk.to_numpy(machine.sample_visible(h, rng, bk.xp.empty_like(states))))
-        if self.weights_.visible_unit.enumerable and self.weights_.mean is None:
-            out = out.astype(bool)
-        return decoded(self, on_device(out, v, bk))
 
     @property
     def _n_features_out(self) -> int:

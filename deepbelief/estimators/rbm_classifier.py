@@ -14,6 +14,7 @@ from deepbelief.estimators.base import (
     check_number,
     check_rows,
     check_rows_and_targets,
+    held_out_share,
     is_source,
     on_device,
     rbm_settings,
@@ -183,8 +184,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         seed = run_seed(self.random_state)
         joined = beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
         held_out = None
-        if self._template.validation_fraction:
-            joined, held_out, kept, _ = split_rows(joined, self._template.validation_fraction, seed, numbers)
+        if share := held_out_share(float(self._template.validation_fraction), settings):
+            joined, held_out, kept, _ = split_rows(joined, share, seed, numbers)
             numbers = numbers[kept]
         if self.class_weight is not None:
             index = repeated(class_weights(classes[numbers], self.class_weight), numbers, seed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from deepbelief.bounds import AUTOMATIC_COUNT, RATE, Bounds
+from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
 from deepbelief.hyperparameters.kinds import (
     AUTOMATIC_GRADIENT,
     AUTOMATIC_SCHEDULE,
@@ -226,10 +226,26 @@ MACHINE: Mapping[str, Setting] = {
         help="Epochs per layer and pass; auto: about 6,000 updates.",
         flag="--epochs",
     ),
+    "early_stopping": Setting(
+        False,
+        Flag(),
+        doc=(
+            "Stop when held-out rows score no better for ``n_iter_no_change`` epochs, and keep the best weights. "
+            "Their score is the pseudo-log-likelihood, or where there is none the negative reconstruction error. A "
+            "tenth of the rows is held out where ``validation_fraction`` is 0."
+        ),
+        help="Stop when held-out rows score no better; keep the best weights.",
+        off=False,
+    ),
+    "n_iter_no_change": Setting(
+        10,
+        COUNT,
+        doc=("Epochs without a better score after which ``early_stopping`` stops."),
+    ),
     "validation_fraction": Setting(
         0.0,
         Bounds(0, 1, open_high=True),
-        doc=("Share of rows that are held out to watch the free-energy gap."),
+        doc=("Share of rows that are held out to watch the free-energy gap, and for ``early_stopping``."),
         help="Share of rows held out to watch the free-energy gap.",
     ),
 }
