@@ -5,7 +5,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM, load, save
+from deepbelief import (
+    DBN,
+    RBM,
+    DBNClassifier,
+    DBNRegressor,
+    DeepAutoencoder,
+    RBMClassifier,
+    RecurrentRBM,
+    load,
+    save,
+    suggest_layer_sizes,
+)
 from deepbelief.cli._sequences import make_model
 from deepbelief.cli.finetune import make_estimator
 from deepbelief.cli.pretrain import make_dbn
@@ -17,7 +28,6 @@ from deepbelief.recipes import (
     Supervision,
     autoencoder_pretraining,
     choices_of_file,
-    denoised_sizes,
     denoising_rate,
     epochs_of_layer,
     frame_epochs,
@@ -100,7 +110,7 @@ class Notes(Reporter):
         (supervised_pretraining(999, 999, **BITS_ONLY), "none"),
         (supervised_pretraining(999, 400, **BITS_ONLY), "denoising"),
         (supervised_pretraining(60_000, 60_000, **BITS_ONLY), "denoising"),
-        (supervised_pretraining(5_000, 5_000, **BITS_ONLY | {"unit_interval": False}), "none"),
+        (supervised_pretraining(5_000, 5_000, **BITS_ONLY | {"unit_interval": False}), "rbm"),
         (supervised_pretraining(5_000, 500, **BITS_ONLY | {"unit_interval": False}), "denoising"),
         (supervised_pretraining(60_000, 60_000, **BITS_ONLY | {"templates": True}), "rbm"),
         (supervised_pretraining(100, 100, **BITS_ONLY | {"modelled": True}), "rbm"),
@@ -111,9 +121,6 @@ class Notes(Reporter):
         (tuning_decay(500, pretrained=True), 3e-5),
         (tuning_decay(500, pretrained=True, dropout=0.5), 0.0),
         (tuning_decay(60_000, pretrained=True, dropout=0.2), 5e-6),
-        (denoised_sizes((500, 250), 784, 60_000), (500, 500, 500)),
-        (denoised_sizes((100, 100), 64, 60_000), (100, 100)),
-        (denoised_sizes((500, 250), 784, 900), (500, 250)),
         (hidden_dropout(IMAGES), 0.2),
         (hidden_dropout(IMAGES._replace(n_labelled=1_000)), 0.5),
         (hidden_dropout(IMAGES._replace(n_narrowest=64)), 0.0),
@@ -232,20 +239,18 @@ def test_python_and_the_shell_start_from_the_same_defaults():
         assert made.set_params(pretrained=None).get_params() == kind().get_params()
 
 
-def test_a_classifier_of_images_has_three_denoised_layers_unless_others_are_given():
+def test_a_classifier_of_images_denoises_the_sizes_that_are_suggested():
     X = np.repeat(RNG.random((1_000, 32)), 5, axis=1).astype(np.float32)
     y = np.where(np.arange(1_000) < 30, np.arange(1_000) % 3, -1)
-    source = as_source(X)
-    clf = DBNClassifier(random_state=0)
+    clf = DBNClassifier(rbm=None, max_iter=1, random_state=0)
     clf.n_unlabeled_ = 970
-    choices = Choices()
-    rule = clf._pretraining_rule(source, RBM())
-    assert rule.value == "denoising"
-    assert clf._suited_sizes(rule, (100, 64), source, choices) == (100, 100, 100)
-    assert choices["hidden_layer_sizes"].value == (100, 100, 100)
-    given = DBNClassifier((70,), max_iter=1, pretraining="none", random_state=0).fit(X, y)
-    assert given.stack_.sizes == (160, 70)
-    assert "hidden_layer_sizes" not in given.resolved_
+    assert clf._pretraining_rule(as_source(X), RBM()).value == "denoising"
+    clf.fit(X[:60], y[:60])
+    assert (
+        clf.stack_.sizes[1:]
+        == clf.resolved_["hidden_layer_sizes"].value
+        == suggest_layer_sizes(160, 60, 3).hidden_layer_sizes
+    )
 
 
 def test_layers_that_differ_are_told_one_by_one():

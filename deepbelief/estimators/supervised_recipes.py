@@ -16,7 +16,6 @@ from deepbelief.recipes import (
     Choices,
     Resolved,
     Supervision,
-    denoised_sizes,
     hidden_dropout,
     in_effect,
     is_auto,
@@ -48,13 +47,6 @@ class SupervisedRecipes:
         return supervised_pretraining(
             n_rows, n_rows - self.n_unlabeled_, unit_interval=bits, modelled=modelled, templates=self.rbm is not None
         )
-
-    def _suited_sizes(self, kind: Resolved, sizes: tuple[int, ...], source: RowSource, choices: Choices) -> Any:
-        """Return the sizes of layers that a rule wants to be pretrained in this way."""
-        if kind.value != "denoising" or not is_auto(self.hidden_layer_sizes) or not is_classifier(self):
-            return sizes
-        rule = denoised_sizes(sizes, source.shape[1], source.shape[0])
-        return choices.take("hidden_layer_sizes", self.hidden_layer_sizes, rule)
 
     def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> Any:
         """Return the templates for layers that a rule wants to be pretrained in this way."""

@@ -98,10 +98,6 @@ class FineTunedMixin:
         self.resolved_ = {**problem.choices, **result.resolved}
         return result.diverged
 
-    def _suited_sizes(self, kind: Resolved, sizes: tuple[int, ...], source: RowSource, choices: Choices) -> Any:
-        """Return the sizes of layers that a rule wants to be pretrained in this way."""
-        return sizes
-
     def _suited_templates(self, kind: Resolved, templates: Any, source: RowSource, choices: Choices) -> Any:
         """Return the templates for layers that a rule wants to be pretrained in this way."""
         return templates
@@ -293,8 +289,7 @@ def _to_pretrain(
     if is_auto(kind):
         rule = estimator._pretraining_rule(source, rbm[0])
         kind = choices.take("pretraining", kind, rule)
-        sizes = estimator._suited_sizes(rule, sizes, source, choices)
-        rbm = estimator._suited_templates(rule, templates(len(sizes)), source, choices)
+        rbm = estimator._suited_templates(rule, rbm, source, choices)
     for line in resolution_lines(choices):
         reporter.note(line)
     pretraining = stack_pretraining(

@@ -11,8 +11,6 @@ DROPPED = {"few": (0.5, 0.2), "many": (0.2, 0.1)}  # of hidden units and of inpu
 PRETRAINED_DECAY = 3e-5
 DROPPED_DECAY = {"few": 0.0, "many": 5e-6}  # where units are dropped
 ROWS_OF_FEW = 20  # in a minibatch
-DENOISED_LAYERS = 3
-WIDE_INPUT = 160  # columns from which on a classifier's denoised layers are three of the same width
 DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
 RATE_OF_FEW = 0.1
 
@@ -98,21 +96,8 @@ def supervised_pretraining(
     if unit_interval:
         return Resolved("denoising", "values in [0, 1]")
     if labelled:
-        return Resolved("none", "pretraining gains nothing on real values whose rows are labelled")
+        return Resolved("rbm", "real values, most rows labelled")
     return Resolved("denoising", "real values, most rows without a label")
-
-
-def denoised_sizes(suggested: tuple[int, ...], n_inputs: int, n_rows: int) -> Resolved:
-    """Return the hidden layer sizes of a classifier whose layers are pretrained by denoising values in [0, 1].
-
-    Examples
-    --------
-    >>> denoised_sizes((500, 250), 784, 60_000).value
-    (500, 500, 500)
-    """
-    if n_inputs < WIDE_INPUT or n_rows < FEW_ROWS:
-        return Resolved(suggested, "as suggested for this number of columns and rows")
-    return Resolved(suggested[:1] * DENOISED_LAYERS, "three layers of the first suggested width: many columns")
 
 
 def layer_activation(hidden: str, *, pretrained: bool) -> Resolved:
