@@ -29,7 +29,7 @@ class Fields(dict[str, Any]):
     3
     >>> state.fields("task").number("rate")
     Traceback (most recent call last):
-    deepbelief.errors.FileFormatError: run.h5: state.task.rate must be a number, got 'fast'
+    deepbelief.errors.FileFormatError: run.h5: state.task.rate must be a number, got 'fast'...
     """
 
     def __init__(self, values: Any, where: str) -> None:

@@ -156,7 +156,7 @@ SAVED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:left out of the model")
+@pytest.mark.filterwarnings("ignore:left out of the model", "ignore:all columns are constant")
 @pytest.mark.parametrize("name", SAVED)
 def test_a_saved_detector_scores_to_the_same_bits(name, quick, tmp_path):
     detector, rows = SAVED[name][0], SAVED[name][1]()

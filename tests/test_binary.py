@@ -8,7 +8,7 @@ from scipy import sparse
 
 from deepbelief import DBN, RBM, load, save
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, DataWarning, SettingError
 from deepbelief.learner import Learner
 from deepbelief.pretraining import transform
 from deepbelief.seeds import stream
@@ -125,7 +125,9 @@ def test_each_epoch_has_its_own_bits(bk, monkeypatch):
     # The means of many epochs are the grey levels.
     seen.clear()
     constant = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (200, 1))
-    train(trainer_for(bk, constant, binarize="resample", learning_rate=1e-6), constant, (0, 10))
+    with pytest.warns(DataWarning, match="constant"):
+        trainer = trainer_for(bk, constant, binarize="resample", learning_rate=1e-6)
+    train(trainer, constant, (0, 10))
     np.testing.assert_allclose(np.concatenate(seen).mean(axis=0), constant[0], atol=6 * 0.5 / np.sqrt(2000))
 
 

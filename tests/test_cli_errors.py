@@ -276,7 +276,8 @@ def test_an_empty_name_is_refused(tmp_path, words):
 
 @pytest.mark.parametrize(("words", "code"), [
     (("pretrain", "digits", "--epochs", "9" * 5000), 2), (("pretrain", "digits", "--layers", "x\n\x1b[2J" * 500), 2),
-    (("pretrain", "digits", "x" * 5000, "y\x1b[2J"), 2), (("info", "x" * 5000), 1), (("pretrain", "\x1b[2J\x07\x9b" * 900), 1),
+    (("pretrain", "digits", "x" * 5000, "y\x1b[2J"), 2), (("info", "x" * 5000), 1),
+    (("pretrain", "\x1b[2J\x07\x9b" * 900), 1),
     (("export", "m.h5"), 2), (("pretrain", "digits", "--backend", "x" * 5000), 1),
 ])  # fmt: skip
 def test_messages_about_long_values_are_one_line_of_bounded_length(words, code):

@@ -1,5 +1,6 @@
 """Outlier detection by density models and reconstructions."""
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.bounds import check_number
-from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.errors import FileFormatError, SettingError, TrainingWarning
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
 from deepbelief.estimators.base import is_source
 from deepbelief.estimators.dbn import DBN
@@ -131,7 +132,9 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             self.estimator_ = model.set_params(random_state=self._seed, backend=self.backend, verbose=self.verbose)
             self.estimator_.fit(rows, **_weights(weights))
         else:
-            self._fit_parts(rows, weights)
+            with warnings.catch_warnings():  # the densities of its machines count here, not their features
+                warnings.filterwarnings("ignore", "features have a standard deviation", TrainingWarning)
+                self._fit_parts(rows, weights)
         scores = self._scores(rows)
         self.offset_ = self._threshold(scores, weights)
         return self

@@ -190,7 +190,7 @@ def tuning_rate(of_layers: float, of_solver: float | None, velocity: float) -> R
 
     Examples
     --------
-    >>> tuning_rate(0.3, None, 0.95).value
+    >>> round(tuning_rate(0.3, None, 0.95).value, 3)
     0.15
     """
     if of_solver is not None:

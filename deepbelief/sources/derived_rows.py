@@ -21,6 +21,7 @@ class ScaledSource:
     Examples
     --------
     >>> import numpy as np
+    >>> from deepbelief.sources import ArraySource
     >>> bytes_ = ArraySource(np.array([[0, 51, 255]], np.uint8))
     >>> ScaledSource(bytes_, 0.0, 255.0).take(slice(None))
     array([[0. , 0.2, 1. ]], dtype=float32)
@@ -102,6 +103,7 @@ class JoinedSource:
     Examples
     --------
     >>> import numpy as np
+    >>> from deepbelief.sources import ArraySource
     >>> JoinedSource(ArraySource(np.eye(2)), ArraySource(np.array([[5], [6]]))).take(slice(None))
     array([[1., 0., 5.],
            [0., 1., 6.]])
@@ -133,7 +135,7 @@ def csr_of(source: RowSource) -> Any:
     Examples
     --------
     >>> import scipy.sparse
-    >>> from deepbelief.sources import SparseSource
+    >>> from deepbelief.sources import ArraySource, SparseSource
     >>> csr_of(ScaledSource(SparseSource(scipy.sparse.eye_array(3)), 0, 2)).nnz
     3
     >>> csr_of(ArraySource(np.eye(2))) is None
@@ -148,6 +150,7 @@ def underlying(source: RowSource) -> RowSource:
 
     Examples
     --------
+    >>> from deepbelief.sources import ArraySource
     >>> underlying(ScaledSource(ArraySource(np.array([[1, 2]])), 0, 2))
     ArraySource(1 x 2, float32)
     """
