@@ -9,6 +9,7 @@ import numpy as np
 
 from deepbelief import __version__
 from deepbelief.errors import SettingError
+from deepbelief.estimators.pretraining_options import kind_of_pretraining
 from deepbelief.estimators.views import pretrained_layers
 from deepbelief.plotting import (
     QUANTITIES,
@@ -171,7 +172,7 @@ class Report:
         """Draw samples from the model."""
         if not self._generates():
             return Section("Samples", [TUNED_ONLY])
-        kind = getattr(self.estimator, "pretraining", "rbm")
+        kind = kind_of_pretraining(self.estimator, pretrained_layers(self.estimator).layers[0].visible_unit)
         if kind != "rbm":
             return Section(
                 "Samples", [f"There are none: pretraining={kind!r} makes no model of the data to draw from."]

@@ -16,6 +16,7 @@ from deepbelief.estimators.tables import decoded, encoded, schema_of
 from deepbelief.network import layers_from_stack
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform
+from deepbelief.recipes import in_effect
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering
@@ -221,7 +222,8 @@ def updates_of(model: Any, layer: int) -> tuple[Array, str]:
     """
     kept: dict[str, dict[str, Array]] = getattr(getattr(model, "_state", None), "arrays", {})
     moments = list(kept.get("optimizer", {}).values())
-    velocity = getattr(get_optimizer(getattr(model, "solver", "sgd"), nesterov=False), "velocity", None)
+    solver = in_effect(model, "solver")
+    velocity = getattr(get_optimizer("sgd" if solver is None else solver, nesterov=False), "velocity", None)
     if moments and velocity is not None:
         return np.asarray(velocity(moments)), "last update"
     before, after = getattr(model, "pretrained_stack_", None), layers_of(model)
