@@ -1,12 +1,12 @@
 """Losses paired with their outputs: the sum over outputs, the mean over rows."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from itertools import accumulate, pairwise
 from math import sqrt
 from typing import ClassVar, Protocol
 
-from deepbelief.activations import Activation, get_activation
+from deepbelief.activations import get_activation
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.typing import DeviceArray
@@ -210,6 +210,9 @@ class CrossEntropy:
         return {}
 
 
+_made = cache(get_activation)
+
+
 @dataclass(frozen=True)
 class SquaredError:
     """Squared error, summed over outputs.
@@ -226,13 +229,9 @@ class SquaredError:
     rmse_unit: float | None = None
     targets: ClassVar[str] = "values"
 
-    @cached_property
-    def _activation(self) -> Activation:
-        return get_activation(self.output)
-
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the outputs."""
-        return self._activation.forward(bk, x, bias)
+        return _made(self.output).forward(bk, x, bias)
 
     def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
         """Return the squared error of each row."""
@@ -246,7 +245,7 @@ class SquaredError:
         """Return 2 (y - t) times the slope of the outputs' activation."""
         error = output - target
         error *= 2
-        return self._activation.backward(bk, error, output, out)
+        return _made(self.output).backward(bk, error, output, out)
 
     def measures(self, loss: float) -> dict[str, float]:
         """Return the root of the mean squared error."""

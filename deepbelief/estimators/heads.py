@@ -3,8 +3,7 @@
 A head has a loss, turns targets into what the loss compares with, and outputs into predictions.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -98,22 +97,19 @@ class Tasks:
 
     classes: list[Array]
     weights: tuple[float, ...] | None = None
+    loss: TaskSoftmaxNLL = field(init=False, repr=False)  # sum of the tasks' losses
     by_class: ClassVar[bool] = False
     targets: ClassVar[str] = "tasks"
 
     def __post_init__(self) -> None:
-        """Check that each task has classes and, if any has, a weight."""
+        """Check that each task has classes and, if any has, a weight; make the loss."""
         for k, classes in enumerate(self.classes):
             if len(classes) < 2:
                 found = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no label"
                 raise DataError(f"task {k} (column {k} of y, from 0) needs at least 2 classes, got {found}")
         if self.weights is not None and len(self.weights) != len(self.classes):
             raise SettingError(f"task_weights has {len(self.weights)} numbers, y has {len(self.classes)} tasks")
-
-    @cached_property
-    def loss(self) -> TaskSoftmaxNLL:
-        """Return the sum of the tasks' losses."""
-        return TaskSoftmaxNLL(tuple(map(len, self.classes)), self.weights)
+        object.__setattr__(self, "loss", TaskSoftmaxNLL(tuple(map(len, self.classes)), self.weights))
 
     @property
     def n_outputs(self) -> int:
@@ -196,14 +192,14 @@ class Values:
     scale: Array
     own_loss: Loss | None = None
     n_present: float | None = None  # mean number of targets of a row, where some are missing
+    loss: Loss = field(init=False, repr=False)
     by_class: ClassVar[bool] = False
 
-    @cached_property
-    def loss(self) -> Loss:
-        """Return the squared error, whose RMSE is in the target's unit, or in s.d.s where there are several."""
+    def __post_init__(self) -> None:
+        """Make the loss: squared errors, with RMSE in the target's unit, or in s.d.s where there are several."""
         unit = float(self.scale[0]) if self.n_outputs == 1 else (self.n_present or self.n_outputs) ** -0.5
         loss = SquaredError(rmse_unit=unit) if self.own_loss is None else self.own_loss
-        return loss if self.n_present is None else MissingTargets(loss)
+        object.__setattr__(self, "loss", loss if self.n_present is None else MissingTargets(loss))
 
     @property
     def n_outputs(self) -> int:
