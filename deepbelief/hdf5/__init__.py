@@ -74,7 +74,8 @@ n_visible).
 Arrays and attributes
 ---------------------
 Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers), and the array
-``feature_names_in`` (strings) if the columns had names. Beside them:
+``feature_names_in`` (strings) if the columns had names. Where settings were left at ``"auto"`` there is the attribute
+``resolved``, an object: by the setting's name, a list of the value in effect and the reason for it. Beside them:
 
 ``"Stack"``
     Neither arrays nor attributes.
