@@ -24,6 +24,7 @@ from deepbelief import (
 )
 from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
 from deepbelief.backends import get_backend
+from deepbelief.diagnostics import differences
 from deepbelief.diagnostics.differences import compare
 from deepbelief.diagnostics.rate_sweep import between
 from deepbelief.errors import DataError, SettingError
@@ -186,12 +187,22 @@ def test_rows_of_weight_0_and_unlabelled_rows_do_not_count(X, y):
     assert gradient_check(weighted, X, y).ok
 
 
-def test_large_arrays_are_sampled_by_the_seed(X, y):
-    rows = gradient_check(classifier(), X, y, n_elements=6).rows
-    assert [row.n_checked for row in rows] == [6, 4, 6, 3, 6, 3]
-    again, other = (gradient_check(classifier(), X, y, n_elements=6, random_state=s) for s in (0, 1))
-    assert again.rows == rows
-    assert other.rows != rows
+def test_large_arrays_are_sampled_by_the_seed(X, y, monkeypatch):
+    compared = []
+
+    def recorded(objective, param, index, bk, run=differences._differences):
+        compared.append(np.transpose(index).tolist())
+        return run(objective, param, index, bk)
+
+    def check(**seed):
+        compared.clear()
+        return gradient_check(classifier(), X, y, n_elements=6, **seed).rows, list(compared)
+
+    monkeypatch.setattr(differences, "_differences", recorded)
+    rows, elements = check()
+    assert [row.n_checked for row in rows] == [len(places) for places in elements] == [6, 4, 6, 3, 6, 3]
+    assert check(random_state=0) == (rows, elements)
+    assert check(random_state=1)[1] != elements
 
 
 @pairwise(
@@ -688,7 +699,7 @@ def test_the_best_score_is_recommended_or_the_largest_rate_that_rows_cannot_tell
 
     def made_up(shift, n=100):
         run = PretrainRun.__new__(PretrainRun)
-        run._scores = -(np.arange(n) ** 2.0) + shift  # rows differ by far more than runs do
+        run.held_scores = -(np.arange(n) ** 2.0) + shift  # rows differ by far more than runs do
         return run
 
     noise = np.random.default_rng(0).normal(size=100)

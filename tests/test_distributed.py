@@ -275,7 +275,9 @@ def test_a_run_that_stands_in_mid_epoch_does_not_go_over_to_a_cluster(client, tm
     )
     with pytest.raises(RuntimeError, match="enough"):
         rbm.set_params(verbose=Stops()).fit(bits())
-    with pytest.raises(SettingError, match="in the middle of an epoch"):
+    with pytest.raises(
+        SettingError, match="from the middle of an epoch of a run without a cluster: resume"
+    ):
         rbm.set_params(verbose=0).fit(placed(client, bits()))
 
 
@@ -432,7 +434,7 @@ def test_a_coordinator_that_is_late_is_told_so_and_goes_on_from_its_checkpoint(c
 
 def test_settings_that_cannot_be_sent_are_refused(client):
     job = SimpleNamespace(averaging=Averaging(), lock=threading.Lock())
-    with pytest.raises(ClusterError, match=r"workers can be sent them, got TypeError: .*lock"):
+    with pytest.raises(ClusterError, match=r"picklable to be sent to workers, got TypeError: .*lock"):
         Coordinator(client, job, Reporter()).run({})
 
 

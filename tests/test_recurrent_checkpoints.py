@@ -112,7 +112,7 @@ def test_other_sequences_are_refused(tmp_path, when, rows, lengths, line):
 @pytest.mark.parametrize(
     ("change", "line"),
     [({"truncation": 4}, "truncation was 3, is 4"), ({"cell": "gru"}, "cell was tanh, is gru"),
-     ({"pretrain_frames": 1}, "pretrain_frames was 0, is 1"), ({"solver": "sgd"}, "solver was adam, is sgd"),
+     ({"pretrain_frames": 1}, "pretrain_frames was auto, is 1"), ({"solver": "sgd"}, "solver was adam, is sgd"),
      ({"random_state": 4, "n_iter": 3}, "n_iter was 2, is 3; random_state was 3, is 4")],
 )  # fmt: skip
 def test_other_settings_are_refused(tmp_path, change, line):
