@@ -275,9 +275,7 @@ def test_a_run_that_stands_in_mid_epoch_does_not_go_over_to_a_cluster(client, tm
     )
     with pytest.raises(RuntimeError, match="enough"):
         rbm.set_params(verbose=Stops()).fit(bits())
-    with pytest.raises(
-        SettingError, match="from the middle of an epoch of a run without a cluster: resume"
-    ):
+    with pytest.raises(SettingError, match="from the middle of an epoch of a run without a cluster: resume"):
         rbm.set_params(verbose=0).fit(placed(client, bits()))
 
 
