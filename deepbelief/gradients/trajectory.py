@@ -28,6 +28,7 @@ TAIL = 0.05  # share of the chains, those that exchange least, of which the best
 MIN_TAIL = 0.03  # probability of an exchange; below it a mode is forming that the last checkpoint lacks
 MIN_UPDATES = 50  # between two checkpoints; the chains cannot follow a model that moves faster
 RECOVERY = 100  # updates since a checkpoint after which the learning rate is doubled
+INITIAL_STD = 0.01  # of connections
 MAX_ATTEMPTS = 3  # times that a checkpoint is given up because its chains have not met
 MAX_MEASURED = 32  # chains by which the length of a step is measured
 MAX_RANGE = 600.0  # nats between differences of free energy that are told apart
@@ -52,7 +53,8 @@ class PTT:
     The learning rate is lowered where a step would change the energies of the chains by more than ``max_step``. Updates
     are undone back to the last checkpoint, the optimizer's memory is cleared and the rate halved if fewer than
     ``reject`` of the exchanges are accepted, if the next checkpoint is due within 50 updates, or if its chains do
-    not meet within ``max_sweeps``; the rate doubles back after every 100 updates.
+    not meet within ``max_sweeps``; the rate doubles back after every 100 updates. A run that continues from a trained
+    model starts with a checkpoint of it.
     Bereux, Decelle, Furtlehner and Seoane, arXiv:2607.27077, 2026.
 
     ``history_`` reports ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all
@@ -82,7 +84,7 @@ class PTT:
     >>> import numpy as np
     >>> from deepbelief import RBM
     >>> X = np.repeat([[0] * 8, [1] * 8], 20, axis=0)
-    >>> rbm = RBM(2, gradient="ptt", n_iter=20, random_state=0).fit(X)
+    >>> rbm = RBM(2, gradient="ptt", n_iter=50, random_state=0).fit(X)
     >>> rbm.history_[-1]["n_rungs"] >= 1
     True
     """
@@ -216,8 +218,12 @@ class PTT:
             for rows, offered in ((v, y), (x, x_y)):
                 rows[...] = xp.where(accepted, xp.take(offered, places, axis=0), rows)
             return
-        if numbers[ACCEPTANCE] < self.reject or counts[SINCE] < MIN_UPDATES or not self._freeze(machine, state, v, rng):
-            self._return(machine, state, v, y)
+        given = counts[UPDATES] == 1  # no update was made yet that could be undone: the model is kept at any rate
+        if given:
+            counts[ATTEMPTS] = MAX_ATTEMPTS
+        hasty = numbers[ACCEPTANCE] < self.reject or counts[SINCE] < MIN_UPDATES
+        if (hasty and not given) or not self._freeze(machine, state, v, rng):
+            self._return(machine, state, v, y, rng)
         counts[SINCE] = 0
         bk.matmul(v, machine.W, x)
 
@@ -227,10 +233,14 @@ class PTT:
         start = int(state["counts"][UPDATES]) * (n + 1) % places
         return slice(start, start + n)
 
-    def _return(self, machine: Machine, state: Arrays, v: DeviceArray, samples: DeviceArray) -> None:
+    def _return(self, machine: Machine, state: Arrays, v: DeviceArray, samples: DeviceArray, rng: Rng) -> None:
         """Undo all updates since the last checkpoint, and halve the rate."""
         for name, param in zip(PARAMETERS, machine.params, strict=True):
             param[...] = state[f"ladder_{name}"][-1]
+        if len(state["ladder_log_z"]) == 1:
+            # Without connections all hidden units would learn the same: they start from small random ones again.
+            rng.normal(machine.W)
+            machine.W *= INITIAL_STD
         v[...] = samples
         numbers = state["numbers"]
         numbers[FACTOR], numbers[CLEARED] = numbers[FACTOR] / 2, 1
@@ -287,9 +297,14 @@ def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) ->
     phase in the product.
     """
     product = cast(Product, grads[0])
-    some = slice(n_positive, n_positive + MAX_MEASURED)
+    # The positive rows come first, unless the product holds them in sparse form.
+    first = n_positive if product.plus is None else 0
+    some = slice(first, first + MAX_MEASURED)
     v, h = product.left[some], product.right[some] * factor
     change = ((v @ product.left.T) * (h @ product.right.T)).sum(axis=1) + v @ grads[1] + h @ grads[2]
+    if product.plus is not None:
+        rows, right = product.plus
+        change += (rows.times(v.T.copy()).T * (h @ right.T)).sum(axis=1)
     length = float(bk.to_numpy(change.std()))
     return length if math.isfinite(length) else float(np.finfo(np.float64).max)
 
