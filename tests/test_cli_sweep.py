@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_json_holds_the_same():
     assert [row["verdict"] for row in said["rows"]] == ["diverged", "good"]
     assert said["rows"][0]["score"] is None
     assert said["seed"] == 1
+
+
+def test_the_next_command_keeps_the_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.repeat((np.random.default_rng(0).random((200, 1)) < 0.5).astype(int), 5, axis=1)
+    lines = [",".join(map(str, row)) for row in rows]
+    Path("t.csv").write_text("a,b,c,d,kind\n" + "\n".join(lines) + "\n")
+    result = good(
+        "sweep", "t.csv", "--labels", "kind", "--layers", "3", "--epochs", "10", "--rates", "0.1,1e-9", "--seed", "0"
+    )
+    assert "next    deepbelief pretrain t.csv --labels kind --layers 3 --epochs 10 --seed 0 " in result.stdout
 
 
 def test_where_no_rate_is_good_none_comes_next():
