@@ -531,6 +531,8 @@ def test_a_file_that_exists_hides_no_other_mistake(tmp_path):
     assert "fine-tune it first" in bad("predict", path, "--out", "out.npy")
     assert "no such file" in bad("encode", path, "nowhere.npy", "--out", "out.npy")
     assert "exists" in bad("encode", path, "--out", "out.npy")
+    (tmp_path / "folder.npy").mkdir()
+    assert "--force" not in bad("encode", path, "--out", "folder.npy")  # which would not help
 
 
 def test_cupy_without_cupy(tmp_path, monkeypatch):
