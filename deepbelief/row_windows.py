@@ -14,9 +14,7 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
-from deepbelief.sources import (
-    RowSource,
-)
+from deepbelief.sources import RowSource
 from deepbelief.typing import Array, DeviceArray
 
 Index = np.ndarray[Any, np.dtype[np.intp]]

@@ -150,6 +150,8 @@ def test_a_model_far_away_returns_to_the_checkpoint_and_halves_the_rate(bk):
     learner.update(10, 0.5, bk.rng(stream(9)))
     assert learner.estimator.control(state, 0.0) == (0.5, True)
     assert learner.now.rate == 0.05
+    # Hidden units differ after the return to the rung without connections: equal ones would learn the same for ever.
+    assert np.linalg.matrix_rank(bk.to_numpy(learner.machine.W), tol=1e-4) == min(learner.machine.W.shape)
     # The velocity was cleared, so that the update after the return is a small one from the first rung.
     base = bk.to_numpy(state["ladder_vbias"][-1])
     assert np.abs(bk.to_numpy(learner.machine.vbias) - base).max() <= 0.05
@@ -254,6 +256,15 @@ def test_settings_that_cannot_be_are_refused(bk):
     for units in ({"hidden": "rectified"}, {"visible": "gaussian", "hidden": "gaussian"}):
         with pytest.raises(SettingError, match=r"units with a free energy.*use 'pcd'"):
             PTT().start(Machine(exact.tiny(**units), bk), 3, bk.rng(stream(0)))
+
+
+def test_a_model_trained_before_is_kept_by_the_first_update():
+    X = np.repeat([[0.0] * 8, [1.0] * 8], 20, axis=0)
+    rbm = RBM(4, gradient="pcd", n_iter=100, learning_rate=0.5, warm_start=True, random_state=0).fit(X)
+    before = np.abs(rbm.components_).mean()
+    assert before > 0.5
+    rbm.set_params(gradient="ptt", n_iter=1, learning_rate=1e-4).fit(X)
+    assert np.abs(rbm.components_).mean() == pytest.approx(before, rel=0.01)
 
 
 @pytest.mark.slow

@@ -193,7 +193,8 @@ def test_a_layer_learns_the_same_from_sparse_rows(bk, loops, gradient, more, mon
     for source in (SparseSource(matrix), as_source(dense)):
         trainer = trainer_for(bk, dense, gradient=gradient, **more)
         history = trainer.train(Rows(source, bk, np.float64), None, range(3))
-        results.append((trainer.machine.weights().W, history[-1]["reconstruction_error"]))
+        control = trainer.learner.arrays["gradient"].get("numbers", 0)  # the length of a step, of those that measure it
+        results.append((trainer.machine.weights().W, history[-1]["reconstruction_error"], control))
         if len(results) == 1 and bk.name != "cupy":  # which has rows of its own kind
             # Per minibatch one product upwards and one for the gradient; only minibatches became dense.
             # The gradient of one moves two sets of parameters, the other one measures the length of its step.
@@ -203,6 +204,7 @@ def test_a_layer_learns_the_same_from_sparse_rows(bk, loops, gradient, more, mon
     assert bk.name == "cupy" or watched.products == 3 * 6 * uses
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-9)
+    np.testing.assert_allclose(results[0][2], results[1][2], rtol=1e-6)
 
 
 def test_centred_machines_learn_the_same_from_sparse_rows(bk):

@@ -11,11 +11,12 @@ from deepbelief.backends import Backend
 from deepbelief.diagnostics.differences import GradientCheck, compare
 from deepbelief.diagnostics.objectives import NetworkObjective, machine_objectives
 from deepbelief.errors import ClassesError, DataError, SettingError, SizingWarning
-from deepbelief.estimators.base import check_backend, check_number, is_source
+from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import is_fine_tuned, prepare
 from deepbelief.seeds import host_rng, run_seed
+from deepbelief.sources import is_source
 from deepbelief.training import Reporter
 
 

@@ -13,7 +13,7 @@ from deepbelief.backends import Backend
 from deepbelief.diagnostics.gradient_checking import check_model, private_copy
 from deepbelief.errors import DataError, DivergenceError, SizingWarning
 from deepbelief.estimators.autoencoder import DeepAutoencoder
-from deepbelief.estimators.base import check_backend, check_number, is_source
+from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.labels import as_labels, known_labels, labelled_rows
 from deepbelief.estimators.tuning import Problem, prepare
 from deepbelief.finetuning import Labelled, finetune
@@ -22,7 +22,7 @@ from deepbelief.losses import Loss
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import suggest_layer_sizes
-from deepbelief.sources import SubsetSource
+from deepbelief.sources import SubsetSource, is_source
 from deepbelief.training import Record, Reporter, Run
 from deepbelief.typing import Array
 

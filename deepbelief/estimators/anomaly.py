@@ -1,6 +1,5 @@
 """Outlier detection by density models and reconstructions."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -9,9 +8,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.bounds import check_number
-from deepbelief.errors import FileFormatError, SettingError, TrainingWarning
+from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
-from deepbelief.estimators.base import is_source
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
@@ -21,7 +19,7 @@ from deepbelief.estimators.stored_columns import columns_from_file, finite, plai
 from deepbelief.estimators.tables import check_names
 from deepbelief.fields import Fields
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import quantile
+from deepbelief.sources import is_source, quantile
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
 from deepbelief.typing import Array
@@ -37,6 +35,14 @@ RECONSTRUCTIONS = 3  # networks whose errors are averaged
 KEPT_SHARE = 0.9  # of the training rows that models are fitted to a second time
 LEAST_ERROR = 0.01  # smallest mean squared error that a column's errors are divided by
 FENCE = 3.0  # robust standard deviations below the median of the scores: contamination="auto"
+
+
+def threshold_of(scores: Array, contamination: float | str, weights: Array | None = None) -> float:
+    """Return the score below which rows are outliers: a quantile, or for ``"auto"`` a fence below the median."""
+    if not isinstance(contamination, str):
+        return quantile(scores, float(contamination), weights)
+    median = quantile(scores, 0.5, weights)
+    return median - FENCE * 1.4826 * quantile(np.abs(scores - median), 0.5, weights)
 
 
 class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
@@ -132,11 +138,9 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             self.estimator_ = model.set_params(random_state=self._seed, backend=self.backend, verbose=self.verbose)
             self.estimator_.fit(rows, **_weights(weights))
         else:
-            with warnings.catch_warnings():  # the densities of its machines count here, not their features
-                warnings.filterwarnings("ignore", "features have a standard deviation", TrainingWarning)
-                self._fit_parts(rows, weights)
+            self._fit_parts(rows, weights)
         scores = self._scores(rows)
-        self.offset_ = self._threshold(scores, weights)
+        self.offset_ = threshold_of(scores, self.contamination, weights)
         return self
 
     def _settings(self) -> None:
@@ -205,10 +209,12 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         weights_kept = None if weights is None else weights[kept]
         self._binned = self._density(states[kept], weights_kept)
         batch = min(BATCH, int(kept.sum()))
-        self._gaussian = RBM(
+        gaussian = RBM(
             GAUSSIAN_UNITS, visible="gaussian", batch_size=batch, n_iter=_epochs(GAUSSIAN_UPDATES, kept.sum(), batch),
             random_state=self._own_seed("gaussian"), **self._run,
-        ).fit(values[kept], **_weights(weights_kept))  # fmt: skip
+        )  # fmt: skip
+        gaussian._fit(values[kept], weights_kept)
+        self._gaussian = gaussian
         batch = min(BATCH, len(values))
         template = RBM(
             visible="gaussian", learning_rate=0.05, schedule="constant", batch_size=batch,
@@ -244,11 +250,13 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
 
     def _density(self, states: Array, weights: Array | None) -> RBM:
         batch = min(BATCH, len(states))
-        return RBM(
+        rbm = RBM(
             DENSITY_UNITS, visible=self._columns.visible, centered=True, learning_rate=0.05, schedule="linear",
             momentum=0.0, weight_decay=0.0, batch_size=batch, n_iter=_epochs(DENSITY_UPDATES, len(states), batch),
             random_state=self._own_seed("density"), **self._run,
-        ).fit(states, **_weights(weights))  # fmt: skip
+        )  # fmt: skip
+        rbm._fit(states, weights)
+        return rbm
 
     def _parts(self, states: Array, values: Array) -> Array:
         """Return the three scores of rows before they are standardised; high: unusual."""
@@ -267,12 +275,6 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             return -np.asarray(self.estimator_.reconstruction_error(rows), np.float64)
         parts = self._parts(self._columns.states(rows), self._columns.values(rows))
         return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
-
-    def _threshold(self, scores: Array, weights: Array | None) -> float:
-        if not isinstance(self.contamination, str):
-            return quantile(scores, float(self.contamination), weights)
-        median = quantile(scores, 0.5, weights)
-        return median - FENCE * 1.4826 * quantile(np.abs(scores - median), 0.5, weights)
 
     def score_samples(self, X: Any) -> Array:
         """Return how usual rows are; the higher, the more usual.

@@ -40,6 +40,7 @@ from deepbelief.sources import (
     check_sparse,
     checked,
     has_missing,
+    is_source,
     is_stored,
     names_of,
 )
@@ -52,11 +53,6 @@ from deepbelief.units import Unit, get_unit
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
-
-
-def is_source(X: Any) -> bool:
-    """Tell whether ``X`` is a `RowSource` rather than an array."""
-    return hasattr(X, "take") and not hasattr(X, "__array__") and not sparse.issparse(X) and hasattr(X, "shape")
 
 
 def streamed(X: Any) -> Any:

@@ -7,13 +7,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_number, first_layer, is_source, on_device
+from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.layer import LayerState
 from deepbelief.machine import Machine
 from deepbelief.sampling import check_generative, fill_in, sample
-from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering
+from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering, is_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array

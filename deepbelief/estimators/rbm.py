@@ -217,6 +217,12 @@ class RBM(
         ------
         DataError, SettingError, BackendError, DivergenceError
         """
+        self._fit(X, sample_weight)
+        check_variation(self)
+        return self
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
+        """Train on rows for their density: features that hardly vary do no harm then."""
         bk = check_backend(self.backend, X)
         X, _, weights = present_rows(X, sample_weight)
         again = bool(self.warm_start) and hasattr(self, "weights_")
@@ -234,9 +240,7 @@ class RBM(
         self.history_ = (self.history_ if again else []) + result.history
         self.resolved_ = dict(layer_choices(self, result.stack, result.resolved, self.visible, prefix=""))
         warn_diverged(result.diverged)
-        check_variation(self)
         check_ladder(self, source)
-        return self
 
     def _settings(self, n_rows: int = 0) -> RBMSettings:
         """Return the checked settings."""

@@ -15,7 +15,6 @@ from deepbelief.estimators.base import (
     check_rows,
     check_rows_and_targets,
     held_out_share,
-    is_source,
     on_device,
     rbm_settings,
     warn_diverged,
@@ -50,6 +49,7 @@ from deepbelief.sources import (
     SubsetSource,
     as_source,
     has_missing,
+    is_source,
     weights_of,
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights

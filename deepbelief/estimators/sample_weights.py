@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import _safe_indexing
 
 from deepbelief.distributed import is_dask
 from deepbelief.errors import DataError
-from deepbelief.sources import RowSource, SubsetSource, counted, with_weights
+from deepbelief.sources import RowSource, SubsetSource, counted, is_source, with_weights
 from deepbelief.typing import Array
 
 
@@ -93,8 +92,8 @@ def _picked(X: Any, rows: Array) -> Any:
     """Return these rows of an array, matrix, table or source."""
     if isinstance(X, Mapping):
         return {name: _safe_indexing(column, rows) for name, column in X.items()}
-    if hasattr(X, "take") and hasattr(X, "shape") and not hasattr(X, "__array__") and not sparse.issparse(X):
-        return SubsetSource(X, rows)  # as `estimators.base.is_source` tells
+    if is_source(X):
+        return SubsetSource(X, rows)
     return X.take(rows) if type(X).__module__.startswith("pyarrow") else _safe_indexing(X, rows)
 
 

@@ -9,13 +9,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
-from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, is_source, on_device
+from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, on_device
 from deepbelief.estimators.streams import next_stream
 from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
 from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.generation import expected_frames, sample_sequence
 from deepbelief.seeds import stream
-from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering
+from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering, is_source
 from deepbelief.sources.frames import is_table
 from deepbelief.training import Rows
 from deepbelief.typing import Array

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import check_number, is_source, whole_rows
+from deepbelief.estimators.base import check_number, whole_rows
 from deepbelief.estimators.pretraining_options import kind_of_pretraining
 from deepbelief.estimators.tables import decoded, encoded, schema_of
 from deepbelief.network import layers_from_stack
@@ -19,7 +19,7 @@ from deepbelief.pretraining import transform
 from deepbelief.recipes import in_effect
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
-from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering
+from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering, is_source
 from deepbelief.stack import Stack
 from deepbelief.typing import Array
 
@@ -68,7 +68,7 @@ def rows_of(model: Any, X: Any) -> RowSource:
         Of a model of a table: a table, or rows of its visible units as a source.
     """
     if is_source(X):
-        return X  # type: ignore[no-any-return]
+        return X
     return as_source(X if schema_of(model) is None else encoded(model, X, reset=False))
 
 

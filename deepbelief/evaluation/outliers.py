@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.bounds import check_number
 from deepbelief.errors import SettingError
-from deepbelief.estimators.anomaly import FENCE, AnomalyDetector
+from deepbelief.estimators.anomaly import AnomalyDetector, threshold_of
 from deepbelief.estimators.anomaly_columns import conditional_surprise
 from deepbelief.estimators.tables import schema_of
 from deepbelief.estimators.views import layers_of, rows_of, whole_rows_of
@@ -94,7 +94,7 @@ def find_outliers(model: Any, X: Any, *, contamination: float | str | None = Non
     if contamination is None and isinstance(model, AnomalyDetector):
         threshold = float(model.offset_)
     else:
-        threshold = _threshold(scores, "auto" if contamination is None else contamination)
+        threshold = threshold_of(scores, "auto" if contamination is None else contamination)
     names, surprise = _surprise(model, X)
     return Outliers(scores, threshold, names, surprise)
 
@@ -109,13 +109,6 @@ def _scores(model: Any, X: Any) -> Array:
         f"a {type(model).__name__} has no score of how usual rows are: give an RBM, DBN, DeepAutoencoder or "
         "AnomalyDetector"
     )
-
-
-def _threshold(scores: Array, contamination: float | str) -> float:
-    if not isinstance(contamination, str):
-        return float(np.quantile(scores, contamination))
-    median = np.median(scores)
-    return float(median - FENCE * 1.4826 * np.median(np.abs(scores - median)))
 
 
 def _surprise(model: Any, X: Any) -> tuple[tuple[str, ...], Array | None]:

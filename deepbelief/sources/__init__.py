@@ -12,7 +12,7 @@ from deepbelief.sources.checks import (
 )
 from deepbelief.sources.columns import ColumnsSource, match_columns, named, names_of
 from deepbelief.sources.content import Content
-from deepbelief.sources.convert import as_source, is_stored
+from deepbelief.sources.convert import as_source, is_source, is_stored
 from deepbelief.sources.derived_rows import JoinedSource, ScaledSource, SubsetSource, csr_of, underlying
 from deepbelief.sources.entering import (
     OF_DENSITIES,
@@ -85,6 +85,7 @@ __all__ = [
     "format_of",
     "grey_levels",
     "has_missing",
+    "is_source",
     "is_stored",
     "match_columns",
     "mean_one",

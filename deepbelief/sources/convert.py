@@ -1,7 +1,7 @@
 """Conversion of arrays, frames and matrices to row sources."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -29,6 +29,11 @@ def _stored(X: Any) -> Callable[[Any], RowSource] | None:
 def is_stored(X: Any) -> bool:
     """Tell whether rows lie in an open file, from which they are read as they are taken."""
     return _stored(X) is not None
+
+
+def is_source(X: Any) -> TypeGuard[RowSource]:
+    """Tell whether ``X`` is a `RowSource`: array-likes such as data frames have another ``take``."""
+    return hasattr(X, "take") and not hasattr(X, "__array__") and isinstance(X, RowSource)
 
 
 def as_source(X: Any) -> RowSource:
@@ -61,8 +66,7 @@ def as_source(X: Any) -> RowSource:
     stored = _stored(X)
     if stored is not None:
         return stored(X)
-    # Array-likes such as data frames also have shape and take, but another take.
-    if isinstance(X, RowSource) and not hasattr(X, "__array__"):
+    if is_source(X):
         return X
     try:
         return ArraySource(np.asarray(X))
