@@ -50,7 +50,7 @@ class Commands(click.Group):
             hint = f" Did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"{error.message}{hint}", ctx) from None
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run a command; bad input ends in one line and an exit code, never in a traceback."""
         with reported():
             return super().invoke(ctx)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from deepbelief.errors import SettingError
+from deepbelief.typing import RowsLike, StrDict
 
 from ._options import option, together
 from ._resume import absolute
@@ -25,7 +26,7 @@ cluster_options = together(
 )
 
 
-def check_cluster(options: dict[str, Any]) -> bool:
+def check_cluster(options: StrDict) -> bool:
     """Tell whether a cluster is asked for, after refusing what does not go with one, or only with one."""
     asked = [name for name in ("workers", "scheduler") if options[name] is not None]
     if len(asked) == 2:
@@ -41,7 +42,7 @@ def check_cluster(options: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def on_cluster(data: Any, options: dict[str, Any], where: dict[str, Any]) -> Iterator[Any]:
+def on_cluster(data: RowsLike, options: StrDict, where: StrDict) -> Iterator[Any]:
     """Give the data with rows that the workers of the cluster read."""
     from deepbelief.distributed import Averaging, FileRows, Partitioned, connected, local_cluster
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from deepbelief.errors import SettingError, unknown
+from deepbelief.typing import StrDict
 
 from ._types import Layers
 
@@ -27,7 +28,7 @@ config_option = click.option(
 )  # fmt: skip
 
 
-def read_config(path: str, command: click.Command) -> dict[str, Any]:
+def read_config(path: str, command: click.Command) -> StrDict:
     """Return the settings in a file by parameter name.
 
     Raises
@@ -53,7 +54,7 @@ def _key(parameter: click.Parameter) -> str:
     return max(parameter.opts, key=len).lstrip("-").replace("_", "-")
 
 
-def _parse(path: str) -> dict[str, Any]:
+def _parse(path: str) -> StrDict:
     from deepbelief.sources.gzipped import check_regular
 
     with check_regular(Path(path)).open("rb") as file:

@@ -6,7 +6,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import click
 
@@ -101,7 +100,7 @@ def _one_line_warnings() -> Iterator[None]:
     """Show warnings meant for users as one line, each once; a run that diverged is an error here."""
     shown = set()
 
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         text = clean(message.spelled(option_of) if isinstance(message, Structured) else message)
         if text not in shown:
             click.echo(f"Warning: {text}", err=True)

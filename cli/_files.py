@@ -5,13 +5,13 @@ import os
 import secrets
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from deepbelief.errors import DataError, SettingError
+from deepbelief.typing import Estimator, StrMapping
 
 
 def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), option: str = "--out") -> None:
@@ -65,7 +65,7 @@ def same_file(path: str, given: str) -> bool:
     return False
 
 
-def save_model(estimator: Any, out: str, metadata: Mapping[str, Any], checkpoint: str) -> None:
+def save_model(estimator: Estimator, out: str, metadata: StrMapping, checkpoint: str) -> None:
     """Save a trained model and remove the run's checkpoint; a model that cannot be written to its place is kept.
 
     Raises
@@ -84,7 +84,7 @@ def save_model(estimator: Any, out: str, metadata: Mapping[str, Any], checkpoint
     remove(checkpoint)
 
 
-def _kept(estimator: Any, out: str, metadata: Mapping[str, Any], checkpoint: str) -> str:
+def _kept(estimator: Estimator, out: str, metadata: StrMapping, checkpoint: str) -> str:
     """Save a model in another folder and return the words for where it is."""
     from deepbelief import save
 

@@ -1,7 +1,6 @@
 """Rows held out of training: split off by class, recorded in the model, and found again by later commands."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,9 @@ from deepbelief.datasets import DataSet
 from deepbelief.errors import SettingError
 from deepbelief.sources import SubsetSource, digest
 from deepbelief.training import split_rows
+from deepbelief.typing import StrDict
 
-Record = dict[str, Any]
+Record = StrDict
 
 
 def hold_out(data: DataSet, fraction: float, seed: int) -> tuple[DataSet, Record]:

@@ -19,12 +19,12 @@ from deepbelief.sources.files import split_spec
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, StrDict
 
 from ._columns import label_record, matched, model_names
 from ._text import clean
 
-Metadata = dict[str, Any]
+Metadata = StrDict
 
 TASKS = {
     "DBNClassifier": "classifier",
@@ -39,7 +39,7 @@ class Model:
     """A model file, read: the estimator (or bare stack), and what the file records of its training."""
 
     path: str
-    estimator: Any
+    estimator: Estimator
     stack: Stack
     metadata: Metadata
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, RowsLike, StrDict
+
 from ._options import option, together
 from ._text import arrows, seconds
 from ._types import Bounded, Registered
@@ -44,7 +46,7 @@ class Annealing:
             click.echo(f"log Z: {10 * tenth} %, {seconds(spent * (total - done) / done)} left", err=True)
 
 
-def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
+def check_options(model: Estimator, likelihood: bool, given: StrDict) -> None:
     """Refuse options that do not go together, before any data are read.
 
     Raises
@@ -78,7 +80,7 @@ def check_options(model: Any, likelihood: bool, given: dict[str, Any]) -> None:
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")
 
 
-def measure(model: Any, data: Any, backend: str, given: dict[str, Any]) -> Any:
+def measure(model: Estimator, data: RowsLike, backend: str, given: StrDict) -> Any:
     """Return the likelihood of rows as a `deepbelief.evaluation.Density`."""
     from deepbelief.errors import DataError, GreyLevelError
     from deepbelief.evaluation import evaluate_likelihood

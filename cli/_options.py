@@ -11,7 +11,7 @@ from deepbelief.hyperparameters.kinds import SIZES, STEPS, Names
 
 from ._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
 
-Decorator = Callable[[Any], Any]
+Decorator = Callable[[object], Any]
 
 
 class DataCommand(click.Command):
@@ -37,7 +37,7 @@ def option(*names: str, **settings: Any) -> Decorator:
 def together(*decorators: Decorator) -> Decorator:
     """Return one decorator that applies these in their written order."""
 
-    def apply(function: Any) -> Any:
+    def apply(function: object) -> object:
         for decorator in reversed(decorators):
             function = decorator(function)
         return function

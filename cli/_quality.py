@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.errors import DeepBeliefError
 from deepbelief.evaluation import Classification, Evaluation, Regression, evaluate
+from deepbelief.typing import Estimator, RowsLike, StrMapping
 
 from ._inputs import classes_of, is_recorded, numbers_of
 from ._page import Section
@@ -20,7 +21,7 @@ WORST = 10
 TITLE = "How good it is"
 
 
-def measured(model: Any, data: Any) -> Evaluation | str:
+def measured(model: Estimator, data: RowsLike) -> Evaluation | str:
     """Return the evaluation of a model on rows, or why there is none."""
     labelled = model.is_classifier or model.is_regressor
     try:
@@ -31,7 +32,7 @@ def measured(model: Any, data: Any) -> Evaluation | str:
         return str(error)
 
 
-def section(model: Any, data: Any, found: Evaluation | str, pictures: Sequence[Any]) -> Section:
+def section(model: Estimator, data: RowsLike, found: Evaluation | str, pictures: Sequence[Any]) -> Section:
     """Return the section on what was found; ``pictures`` show the worst rows."""
     if isinstance(found, str):
         return Section(TITLE, [f"Not measured: {found}"])
@@ -47,7 +48,7 @@ def section(model: Any, data: Any, found: Evaluation | str, pictures: Sequence[A
     return Section(TITLE, notes, pictures, found.facts(), grid)
 
 
-def _which(model: Any, data: Any) -> str:
+def _which(model: Estimator, data: RowsLike) -> str:
     """Return which part of the recorded data the rows are."""
     record = model.recorded("holdout", dict)
     if is_recorded(model, data):
@@ -55,7 +56,7 @@ def _which(model: Any, data: Any) -> str:
     return ""
 
 
-def worst_rows(data: Any, found: Evaluation) -> Any:
+def worst_rows(data: RowsLike, found: Evaluation) -> Any:
     """Return the positions of the worst rows, of a classifier those that are wrong."""
     index = found.worst(len(found.row_errors) if isinstance(found, Classification) else WORST)
     if isinstance(found, Classification):
@@ -63,7 +64,7 @@ def worst_rows(data: Any, found: Evaluation) -> Any:
     return index[:WORST]
 
 
-def worst_in_words(data: Any, found: Evaluation) -> str:
+def worst_in_words(data: RowsLike, found: Evaluation) -> str:
     """Return the numbers of the worst rows, with true and predicted labels where there are some."""
     index = worst_rows(data, found)
     if isinstance(found, Classification):
@@ -79,7 +80,7 @@ def _label(value: Any) -> str:
     return clean(value)[:MAX_LABEL]
 
 
-def automatic(model: Any, history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def automatic(model: Estimator, history: Sequence[StrMapping]) -> dict[str, str]:
     """Return the values that settings at ``"auto"`` took, as far as the file records them, by name."""
     stack, found = model.stack, {"hidden_layer_sizes": ", ".join(map(str, model.stack.sizes[1:]))}
     found["visible"] = str(stack.layers[0].visible)

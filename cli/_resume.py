@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from deepbelief.errors import DataError, SettingError
+from deepbelief.typing import StrDict, StrMapping
 
 from ._files import same_file
 from ._options import option, option_name, together
@@ -31,7 +32,7 @@ FREE = (
 """Options that may change when a run resumes."""
 
 
-def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
+def recorded(command: str, options: StrDict) -> StrDict:
     """Return the options, with ``--resume`` those of the run to resume.
 
     Raises
@@ -73,7 +74,7 @@ def recorded(command: str, options: dict[str, Any]) -> dict[str, Any]:
     return {**options, **before, **free, "checkpoint": path}
 
 
-def _options(values: "Fields") -> dict[str, Any]:
+def _options(values: "Fields") -> StrDict:
     """Return the recorded options as the command takes them.
 
     Raises
@@ -102,11 +103,11 @@ def _is_typed(name: str) -> bool:
     return source not in (None, ParameterSource.DEFAULT)
 
 
-def _tuple(value: Any) -> Any:
+def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _agree(typed: Any, before: Any) -> bool:
+def _agree(typed: object, before: object) -> bool:
     if isinstance(typed, str) and isinstance(before, str):
         return before in (typed, absolute(typed))
     return bool(_tuple(typed) == _tuple(before))
@@ -126,9 +127,7 @@ def absolute(spec: str | None) -> str | None:
     return f"{Path(path).expanduser().resolve()}:{part}" if colon and path and Path(path).exists() else spec
 
 
-def checkpoint_for(
-    command: str, options: Mapping[str, Any], out: str, inputs: Iterable[str | None], **values: Any
-) -> Any:
+def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable[str | None], **values: object) -> Any:
     """Return the `CheckpointFile` of a run; without ``--checkpoint`` it is beside ``--out``, written when stopped.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike
 
 STDOUT = "-"
 
@@ -42,7 +42,7 @@ class CsvWriter:
 class NpyWriter:
     """NumPy's format: a header for all rows, then their bytes."""
 
-    def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: DtypeLike) -> None:
         self._file, self._dtype = file, np.dtype(dtype)
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, header)
@@ -55,7 +55,7 @@ class NpyWriter:
 class Hdf5Writer:
     """An HDF5 file with one dataset."""
 
-    def __init__(self, file: Any, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, file: Any, name: str, shape: tuple[int, ...], dtype: DtypeLike) -> None:
         self._dataset = file.create_dataset(name, shape, dtype)
         self._next = 0
 
@@ -81,7 +81,9 @@ def check_format(path: str, formats: Iterable[str]) -> str:
 
 
 @contextmanager
-def writing(path: str, *, shape: tuple[int, ...], dtype: Any, header: Sequence[str], name: str) -> Iterator[Writer]:
+def writing(
+    path: str, *, shape: tuple[int, ...], dtype: DtypeLike, header: Sequence[str], name: str
+) -> Iterator[Writer]:
     """Give a writer for a file that appears whole or not at all, or for stdout (``-``).
 
     Parameters

@@ -1,11 +1,11 @@
 """Scaling of DATA for a model, decided on the training rows and described in words."""
 
-from typing import Any
+from deepbelief.typing import RowsLike
 
 WORDS = {"255": "divided by 255", "minmax": "each column's range mapped to [0, 1]"}
 
 
-def chosen_scale(data: Any, scale: str) -> tuple[str, str]:
+def chosen_scale(data: RowsLike, scale: str) -> tuple[str, str]:
     """Return the scale setting that training takes for ``--scale``, and what it does to the rows in words.
 
     Raises

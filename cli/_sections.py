@@ -24,6 +24,7 @@ from deepbelief.plotting import (
 )
 from deepbelief.plotting.axes import image_shape
 from deepbelief.sources import SubsetSource
+from deepbelief.typing import Estimator, RowsLike, StrMapping
 
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
@@ -62,7 +63,7 @@ class Report:
         Of the image that a row is.
     """
 
-    def __init__(self, model: Any, content: Mapping[str, Any], data: Any, missing: str, shape: Any) -> None:
+    def __init__(self, model: Estimator, content: StrMapping, data: RowsLike, missing: str, shape: Any) -> None:
         self.model, self.content, self.data, self.missing, self.shape = model, content, data, missing, shape
         self.estimator, self.stack = model.estimator, model.stack
         # Rows of a file bring no names with them: scikit-learn would warn of each use of a model that has some.
@@ -284,7 +285,7 @@ def picture(ax: Any) -> Picture:
     return Picture(caption, light, to_png(ax, ink=DARK_INK) if ax.axison else light)
 
 
-def flat(values: Mapping[str, Any]) -> list[tuple[str, object]]:
+def flat(values: StrMapping) -> list[tuple[str, object]]:
     """Return nested values as names with short texts; those of a template's settings by ``rbm.NAME``."""
     facts = list(_flat("", values))
     more = len(facts) - MOST_FACTS
@@ -303,7 +304,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, object]]:
         yield _short(name), "none" if value is None else _short(value)
 
 
-def _versions(versions: Mapping[str, Any]) -> str:
+def _versions(versions: StrMapping) -> str:
     return ", ".join(f"{_short(name)} {_short(version)}" for name, version in versions.items())
 
 

@@ -10,6 +10,7 @@ import click
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
+from deepbelief.typing import Estimator, RowsLike, StrDict
 
 from ._options import option, option_name, setting_options, together
 from ._text import clean, facts, seconds, size_of
@@ -40,7 +41,7 @@ OF_STACKS = {"autoencoder", "code", "limit", "memory_limit", "holdout"}
 ADVICE = {"limit": "choose whole sequences with --sequences FIRST:LAST"}
 
 
-def check_options(options: dict[str, Any]) -> None:
+def check_options(options: StrDict) -> None:
     """Refuse options of the other kind of model.
 
     Raises
@@ -59,7 +60,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def pretrain_sequences(
-    options: dict[str, Any], seed: int, data: Any, out: str, checkpoint: Callable[..., Any], began: float, scaling: str
+    options: StrDict, seed: int, data: RowsLike, out: str, checkpoint: Callable[..., Any], began: float, scaling: str
 ) -> None:
     """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
     from ._files import save_model
@@ -98,7 +99,7 @@ def pretrain_sequences(
     )
 
 
-def make_model(options: dict[str, Any], seed: int) -> Any:
+def make_model(options: StrDict, seed: int) -> Any:
     """Return the unfitted estimator with the settings that were given."""
     from deepbelief import RecurrentRBM
 
@@ -111,7 +112,7 @@ def make_model(options: dict[str, Any], seed: int) -> Any:
     return RecurrentRBM(**given, backend=options["backend"], random_state=seed)
 
 
-def read_lengths(name: str | None, data: Any) -> "NDArray[np.intp] | None":
+def read_lengths(name: str | None, data: RowsLike) -> "NDArray[np.intp] | None":
     """Return the lengths of the sequences in a data set.
 
     Parameters
@@ -147,7 +148,7 @@ def read_lengths(name: str | None, data: Any) -> "NDArray[np.intp] | None":
         raise DataError(f"{name}: {error}") from error
 
 
-def select(data: Any, name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
+def select(data: RowsLike, name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
     """Return the data of the sequences that were asked for, and their lengths."""
     from dataclasses import replace
 
@@ -182,7 +183,9 @@ def _range(sequences: str, n: int) -> tuple[int, int]:
     return first, last
 
 
-def select_recorded(model: Any, data: Any, own: bool, chosen: tuple[str | None, str | None]) -> tuple[Any, Any]:
+def select_recorded(
+    model: Estimator, data: RowsLike, own: bool, chosen: tuple[str | None, str | None]
+) -> tuple[Any, Any]:
     """Return the data of the sequences to evaluate, and their lengths.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from deepbelief.errors import SettingError
+from deepbelief.typing import Estimator, StrDict, StrMapping
 
 from ._options import option, together, type_of
 from ._text import clean
@@ -54,7 +55,7 @@ table_options = together(
 )
 
 
-def reading(options: Mapping[str, Any]) -> dict[str, Any]:
+def reading(options: StrMapping) -> StrDict:
     """Return how files of mixed columns are read for training."""
     given = {name: options[name] for name in ("columns", "handle_unknown") if options.get(name) is not None}
     return {**given, "numbers": options.get("visible") in (None, "auto")}
@@ -106,7 +107,7 @@ def write_table(out: str, table: Any, schema: Any) -> None:
         writer.writerows(zip(*columns, strict=True))
 
 
-def set_unknown(model: Any, handle_unknown: str) -> None:
+def set_unknown(model: Estimator, handle_unknown: str) -> None:
     """Make a model take categories that training rows did not have for this, whatever it was trained to do."""
     from deepbelief import RBM
 

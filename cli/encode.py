@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator
+
 from ._options import backend_option, data_options, force_option, option
 from ._tables import unknown_option
 from ._types import check_given
@@ -60,7 +62,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((opened.rows.shape[1], shape[1]))}")
 
 
-def encoder(model: Any, bk: Any) -> Any:
+def encoder(model: Estimator, bk: Any) -> Any:
     """Return the function that encodes a block of rows."""
     from deepbelief.errors import SettingError
     from deepbelief.pretraining import transform

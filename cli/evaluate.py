@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, RowsLike
+
 from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
 from ._sequences import select_recorded, sequence_options
@@ -79,13 +81,13 @@ def command(
         click.echo(f"\n{found.table()}")
 
 
-def header(model: Any, data: Any) -> dict[str, str]:
+def header(model: Estimator, data: RowsLike) -> dict[str, str]:
     """Return what was evaluated on what, and how the rows were scaled if they were."""
     scaling = {} if model.scale == "none" else {"scaling": model.scale}
     return {"model": model.path, "data": data.source_path, **scaling}
 
 
-def part_of(model: Any, data: Any, own: bool) -> tuple[str, str]:
+def part_of(model: Estimator, data: RowsLike, own: bool) -> tuple[str, str]:
     """Return which part of the recorded data rows are, in a word and as people read it; empty for other data.
 
     Parameters
@@ -110,7 +112,7 @@ def part_of(model: Any, data: Any, own: bool) -> tuple[str, str]:
 
 
 def measure(
-    model: Any, data: Any, own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
+    model: Estimator, data: RowsLike, own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
 ) -> Any:
     """Return the model's evaluation on data; ``own``: on those that the file records."""
     from deepbelief.evaluation import evaluate

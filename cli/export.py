@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator
+
 from ._options import force_option, option
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt", "sklearn": ".joblib", "npz": ".npz"}
@@ -50,7 +52,7 @@ def command(model: str, target: str, part: str, out: str | None, force: bool) ->
     click.echo(f"{clean(out)}: {size_of(Path(out).stat().st_size)}")
 
 
-def _write(estimator: Any, target: str, part: Any, path: Path) -> None:
+def _write(estimator: Estimator, target: str, part: Any, path: Path) -> None:
     """Write one kind of file."""
     import importlib
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from deepbelief.hyperparameters import FINE_TUNING
+from deepbelief.typing import Estimator, RowsLike, StrDict
 
 from ._options import (
     data_options,
@@ -103,7 +104,7 @@ def default_out(model: str) -> str:
     return f"{tuned[1]}{int(tuned[2] or 1) + 1}.h5" if tuned else f"{stem}-tuned.h5"
 
 
-def kind_to_make(model: Any, options: dict[str, Any]) -> str:
+def kind_to_make(model: Estimator, options: StrDict) -> str:
     """Return what the model is to become: what it is already, else what is asked for."""
     from deepbelief.errors import SettingError
 
@@ -124,7 +125,7 @@ def kind_to_make(model: Any, options: dict[str, Any]) -> str:
     return wanted[0] if wanted else default
 
 
-def make_estimator(model: Any, options: dict[str, Any]) -> Any:
+def make_estimator(model: Estimator, options: StrDict) -> Any:
     """Return the estimator to fit: a new one on the model's layers, or the model itself to continue."""
     from deepbelief import DBNClassifier, DBNRegressor, DeepAutoencoder
     from deepbelief.errors import SettingError
@@ -146,7 +147,7 @@ def make_estimator(model: Any, options: dict[str, Any]) -> Any:
     return model.estimator.set_params(**given)
 
 
-def train(estimator: Any, data: Any, labelled: bool, options: dict[str, Any]) -> None:
+def train(estimator: Estimator, data: RowsLike, labelled: bool, options: StrDict) -> None:
     """Fit the estimator under a progress display."""
     from ._progress import reporting
 
@@ -157,7 +158,7 @@ def train(estimator: Any, data: Any, labelled: bool, options: dict[str, Any]) ->
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 
-def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> dict[str, Any]:
+def describe_run(model: Estimator, data: RowsLike, origin: StrDict, seed: int) -> StrDict:
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
     kept = {"pretraining": before} if before and not model.tuned else {}
@@ -165,7 +166,7 @@ def describe_run(model: Any, data: Any, origin: dict[str, Any], seed: int) -> di
 
 
 def report(
-    estimator: Any, history: list[dict[str, Any]], data: Any, origin: dict[str, Any], out: str, took: float
+    estimator: Estimator, history: list[StrDict], data: RowsLike, origin: StrDict, out: str, took: float
 ) -> None:
     """Say where the model is and what to do next."""
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
@@ -186,7 +187,7 @@ def report(
     facts(shown)
 
 
-def goodness(history: list[dict[str, Any]], n_epochs: int) -> list[tuple[str, str]]:
+def goodness(history: list[StrDict], n_epochs: int) -> list[tuple[str, str]]:
     """Return the last training error, and the best epoch's on held-out rows if there are any."""
     held_out = {
         name: values

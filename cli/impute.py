@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, StrDict
+
 from ._options import backend_option, force_option, limit_option, option
 from ._tables import cell, csv_file, plain, set_unknown, unknown_option, write_parquet
 from ._text import clean
@@ -73,7 +75,7 @@ def is_used(schema: Any, name: str) -> bool:
     return schema is None or name in {column.name for column in schema.used}
 
 
-def check_model(model: Any) -> None:
+def check_model(model: Estimator) -> None:
     """Refuse a model that cannot fill in.
 
     Raises
@@ -87,7 +89,7 @@ def check_model(model: Any) -> None:
         raise SettingError(f"{model.path} holds a {model.kind}, which has no model of its rows to fill in from{hint}")
 
 
-def given_table(model: Any, data: str | None, limit: int | None) -> tuple[str, int | None]:
+def given_table(model: Estimator, data: str | None, limit: int | None) -> tuple[str, int | None]:
     """Return the file to fill in and the number of its rows: the recorded ones where none is named.
 
     Raises
@@ -139,19 +141,19 @@ class Table:
     label: str | None
 
     @property
-    def rows(self) -> dict[str, Any]:
+    def rows(self) -> StrDict:
         """The columns by name."""
         return dict(zip(self.frame.names, self.frame.values, strict=True))
 
     @property
-    def gaps(self) -> dict[str, Any]:
+    def gaps(self) -> StrDict:
         """The mask of the missing values of each column that has some."""
         return {
             name: gone for name, gone in zip(self.frame.names, self.frame.missing, strict=True) if gone.any()
         }  # fmt: skip
 
 
-def read(model: Any, spec: str, limit: int | None) -> Table:
+def read(model: Estimator, spec: str, limit: int | None) -> Table:
     """Read the columns of a file as the model takes them."""
     from deepbelief.sources.frames import as_frame
     from deepbelief.sources.table_files import column_names, read_table
@@ -163,7 +165,7 @@ def read(model: Any, spec: str, limit: int | None) -> Table:
     return Table(spec, as_frame(table.columns), table.lines, label)
 
 
-def imputed(model: Any, table: Table, how: dict[str, Any]) -> list[dict[str, Any]]:
+def imputed(model: Estimator, table: Table, how: StrDict) -> list[StrDict]:
     """Return the filled columns, for each draw."""
     import numpy as np
 
@@ -182,7 +184,7 @@ def imputed(model: Any, table: Table, how: dict[str, Any]) -> list[dict[str, Any
     return [dict(zip(names, np.asarray(draw).T, strict=True)) for draw in draws]
 
 
-def order_of(model: Any, table: Table) -> list[str]:
+def order_of(model: Estimator, table: Table) -> list[str]:
     """Return the names of the columns in the order of those of a model of plain numbers.
 
     Raises
@@ -221,7 +223,7 @@ def numbers(table: Table, names: list[str]) -> Any:
     return np.column_stack([np.asarray(table.rows[name], np.float64) for name in names])
 
 
-def write_filled(out: str, table: Table, filled: dict[str, Any], schema: Any) -> None:
+def write_filled(out: str, table: Table, filled: StrDict, schema: Any) -> None:
     """Write the file again with its missing values filled in."""
     new = {}
     for name in table.gaps:

@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 import click
+
+from deepbelief.typing import StrDict, StrMapping
 
 from ._resume import COMMANDS
 from ._text import arrows, as_json, clean, facts, size_of
@@ -52,7 +53,7 @@ def command(file: str, json_: bool) -> None:
     _table(f"History: the last of {len(history)} epochs", history[-LAST_RECORDS:])
 
 
-def _columns(attributes: Mapping[str, Any]) -> None:
+def _columns(attributes: StrMapping) -> None:
     """Print what the columns of a table were taken for."""
     if "schema" not in attributes:
         return
@@ -63,7 +64,7 @@ def _columns(attributes: Mapping[str, Any]) -> None:
         click.echo(f"  {clean(column)}")
 
 
-def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _overview(file: str, content: StrMapping) -> list[tuple[str, object]]:
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
     rows: list[tuple[str, object]] = [
         ("file", f"{file} ({size_of(content['bytes'])})"),
@@ -80,7 +81,7 @@ def _overview(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]
     return rows
 
 
-def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
+def _where(file: str, content: StrMapping) -> list[tuple[str, object]]:
     """Return the progress of a checkpoint's run, and how to resume it."""
     values, options = content["attributes"], content["metadata"].get("options")
     options = options if isinstance(options, dict) else {}
@@ -95,7 +96,7 @@ def _where(file: str, content: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [*rows, ("seed", values["seed"]), ("next", how)]
 
 
-def _pairs(title: str, values: Mapping[str, Any], indent: str = "  ") -> None:
+def _pairs(title: str, values: StrMapping, indent: str = "  ") -> None:
     """Print names and values, those of mappings indented below."""
     if not values:
         return
@@ -107,7 +108,7 @@ def _pairs(title: str, values: Mapping[str, Any], indent: str = "  ") -> None:
             click.echo(f"{indent}{clean(name)}: {'none' if value is None else _short(value)}")
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> None:
+def _table(title: str, rows: list[StrDict]) -> None:
     """Print records as a table."""
     if not rows:
         return
@@ -131,7 +132,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> None:
             click.echo(line.rstrip())
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """Return a value in at most 120 characters."""
     text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
     text = clean(text)

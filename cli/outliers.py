@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, StrDict
+
 from ._options import backend_option, data_options, force_option, option
 from ._tables import STDOUT, cell, csv_file, unknown_option
 from ._text import clean, facts
@@ -94,7 +96,7 @@ def command(
         )
 
 
-def rows_to_score(model: Any, data: str | None, where: dict[str, Any]) -> tuple[str, Any]:
+def rows_to_score(model: Estimator, data: str | None, where: StrDict) -> tuple[str, Any]:
     """Return the short name of the data, and their rows as the model takes them.
 
     Raises

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, RowsLike
+
 from ._options import backend_option, data_options, force_option
 from ._tables import unknown_option
 from ._types import check_given
@@ -59,7 +61,7 @@ def command(
         writer.write(result)
 
 
-def _probabilities(classifier: Any, rows: Any) -> Any:
+def _probabilities(classifier: Any, rows: RowsLike) -> Any:
     """Return class probabilities, those of several tasks side by side."""
     import numpy as np
 
@@ -67,7 +69,7 @@ def _probabilities(classifier: Any, rows: Any) -> Any:
     return np.hstack(found) if isinstance(found, list) else found
 
 
-def _columns(model: Any, *, probabilities: bool) -> list[str]:
+def _columns(model: Estimator, *, probabilities: bool) -> list[str]:
     """Return the header of what is predicted."""
     name, n = "value" if model.is_regressor else "label", model.n_targets
     if not probabilities:

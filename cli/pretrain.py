@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
+from deepbelief.typing import Estimator, RowsLike, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
@@ -112,7 +113,7 @@ def command(**options: Any) -> None:
     if options["recurrent"]:
         pretrain_sequences({**options, "scale": scale}, seed, data, out, checkpoint, began, words)
         return
-    held: dict[str, Any] = {}
+    held: StrDict = {}
     if options["holdout"] is not None:
         from ._holdout import hold_out
 
@@ -121,7 +122,7 @@ def command(**options: Any) -> None:
     file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
         dbn = train(dbn.set_params(checkpoint=file), placed, options, words)
-    marks: dict[str, Any] = {"autoencoder": True} if options["autoencoder"] else {}
+    marks: StrDict = {"autoencoder": True} if options["autoencoder"] else {}
     if options["handle_unknown"] is not None:
         marks["handle_unknown"] = options["handle_unknown"]
     save_model(dbn, out, describe_run(data, seed, where, scale, held) | marks, str(file.path))
@@ -129,7 +130,7 @@ def command(**options: Any) -> None:
     report(dbn, data, words, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)
 
 
-def default_out(data: Any) -> str:
+def default_out(data: RowsLike) -> str:
     """Return the name of the model's file: that of the data, in this folder, but never the data themselves."""
     from ._files import same_file
 
@@ -137,7 +138,7 @@ def default_out(data: Any) -> str:
     return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
 
 
-def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
+def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Any:
     """Return the unfitted estimator with the settings that were given, for rows of this shape."""
     from deepbelief import DBN, RBM, suggest_layer_sizes
     from deepbelief.errors import SettingError
@@ -145,7 +146,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
 
     given = {name: value for name, value in options.items() if value is not None}
     outer = {name: given[name] for name in (*PRETRAINING, "backend", "memory_limit") if name in given}
-    rbm: Any = RBM(**{name: given[name] for name in MACHINE if name in given})
+    rbm: Estimator = RBM(**{name: given[name] for name in MACHINE if name in given})
     if options["autoencoder"]:
         sizes = outer.get("hidden_layer_sizes", "auto")
         if sizes == "auto":
@@ -157,7 +158,7 @@ def make_dbn(options: dict[str, Any], seed: int, shape: tuple[int, ...]) -> Any:
     return DBN(rbm=rbm, random_state=seed, **outer)
 
 
-def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
+def train(dbn: Any, data: RowsLike, options: StrDict, scaling: str) -> Any:
     """Fit the estimator under a progress display."""
     from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
@@ -180,7 +181,7 @@ def train(dbn: Any, data: Any, options: dict[str, Any], scaling: str) -> Any:
     return dbn.set_params(verbose=0, checkpoint=None)
 
 
-def report(dbn: Any, data: Any, scaling: str, out: str, took: float, *, verb: str, held: dict[str, Any]) -> None:
+def report(dbn: Any, data: RowsLike, scaling: str, out: str, took: float, *, verb: str, held: StrDict) -> None:
     """Say where the model is and what to do next."""
     from deepbelief.health import Health, layer_findings
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, StrDict
+
 from ._options import backend_option, data_options, force_option, option, shape_option
 from ._tables import unknown_option
 from ._text import clean, facts, size_of
@@ -68,7 +70,7 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     )
 
 
-def open_rows(model: Any, data: str | None, where: dict[str, Any]) -> tuple[Any, str]:
+def open_rows(model: Estimator, data: str | None, where: StrDict) -> tuple[Any, str]:
     """Return the rows to show, or None and why there are none: named data must be there, recorded ones may be gone."""
     from deepbelief.errors import DataError
 
@@ -83,7 +85,7 @@ def open_rows(model: Any, data: str | None, where: dict[str, Any]) -> tuple[Any,
         return None, str(error)
 
 
-def write(out: str, model: Any, content: Any, opened: Any, missing: str, shape: Any) -> None:
+def write(out: str, model: Estimator, content: Any, opened: Any, missing: str, shape: Any) -> None:
     """Draw the page and write it."""
     from deepbelief.hdf5 import replacing
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from deepbelief.typing import Estimator, RowsLike
+
 from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
 from ._tables import TABLE_FORMATS, check_table_output, write_table
@@ -119,7 +121,7 @@ def check_picture(ending: str) -> None:
         check_matplotlib()
 
 
-def check_model(model: Any) -> None:
+def check_model(model: Estimator) -> None:
     """Refuse layers that are not a model of the data; say so where those from before fine-tuning stand in.
 
     Raises
@@ -141,7 +143,7 @@ def check_model(model: Any) -> None:
         click.echo(f"{clean(model.path)} is fine-tuned: drawing from the pretrained layers that it keeps", err=True)
 
 
-def check_image(model: Any, shape: Any) -> None:
+def check_image(model: Estimator, shape: Any) -> None:
     """Refuse a picture of rows that are not images.
 
     Raises
@@ -161,7 +163,7 @@ def check_image(model: Any, shape: Any) -> None:
         )
 
 
-def write_image(out: str, rows: Any, shape: Any) -> None:
+def write_image(out: str, rows: RowsLike, shape: Any) -> None:
     """Write all rows as one picture."""
     from deepbelief.hdf5 import replacing
     from deepbelief.plotting import plot_rows, to_png
@@ -171,7 +173,7 @@ def write_image(out: str, rows: Any, shape: Any) -> None:
         temporary.write_bytes(picture)
 
 
-def write_rows(out: str, model: Any, rows: Any) -> None:
+def write_rows(out: str, model: Estimator, rows: RowsLike) -> None:
     """Write the rows in the units of the data, under the names of the features where these are known."""
     from ._rows import writing
 

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from deepbelief.hyperparameters import MACHINE, PRETRAINING
+from deepbelief.typing import StrDict
 
 from ._options import data_options, option, run_options, setting_option, setting_options, type_of
 from ._tables import reading
@@ -119,7 +120,7 @@ def command(**options: Any) -> None:
     _report(result, options, seed, time.perf_counter() - began)
 
 
-def _model(options: dict[str, Any]) -> Any:
+def _model(options: StrDict) -> Any:
     """Return the estimator whose rate is sought."""
     from deepbelief import DBN, RBM, DBNClassifier
 
@@ -135,7 +136,7 @@ def _model(options: dict[str, Any]) -> Any:
     return DBN(rbm=RBM(**given, **swept), **outer)
 
 
-def _report(result: Any, options: dict[str, Any], seed: int, took: float) -> None:
+def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
     """Print the table, what the scores are, and what to do next."""
     cells = [COLUMNS, *(_cells(row) for row in result.rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
@@ -155,7 +156,7 @@ def _report(result: Any, options: dict[str, Any], seed: int, took: float) -> Non
     facts(shown)
 
 
-def next_command(options: dict[str, Any], rate: float) -> str:
+def next_command(options: StrDict, rate: float) -> str:
     """Return the command that pretrains on the same data, with the options that were given and the best rate."""
     from .pretrain import command as pretrain
 

@@ -1,9 +1,7 @@
 """Interface for data-parallel training: what workers exchange between updates."""
 
-from typing import Any
-
 from deepbelief.sources import ColumnStatistics
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 
 class Communicator:
@@ -43,7 +41,7 @@ class Communicator:
         """Return the mean of these arrays over all workers, weighted by their rows."""
         return own
 
-    def judged(self, record: dict[str, Any], reason: str) -> tuple[dict[str, Any], str]:
+    def judged(self, record: StrDict, reason: str) -> tuple[StrDict, str]:
         """Return the record of an epoch for all rows, and why the run has diverged if it has on any worker."""
         return record, reason
 

@@ -1,12 +1,10 @@
 """Missing visible values, filled in by a mean field."""
 
-from typing import Any
-
 import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.machine import Machine
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, DtypeLike
 
 SETTLED = 1e-4  # largest change of a value in one step at which a mean field has converged
 
@@ -14,7 +12,7 @@ SETTLED = 1e-4  # largest change of a value in one step at which a mean field ha
 class Held:
     """Clamped visible states: the values that are not NaN in ``known``."""
 
-    def __init__(self, known: DeviceArray, bk: Backend, dtype: Any) -> None:
+    def __init__(self, known: DeviceArray, bk: Backend, dtype: DtypeLike) -> None:
         missing = bk.xp.isnan(known)
         self.free = missing.astype(dtype)
         self._values = bk.xp.where(missing, bk.xp.zeros_like(known), known).astype(dtype)

@@ -10,10 +10,9 @@ import hashlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from deepbelief.sources.scaling import Scaling
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.suspects import warn_of_suspects
 from deepbelief.sources.table_files import read_mixed, table_schema
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrMapping
 
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
 OPENML = {"mnist": "mnist_784", "fashion-mnist": "Fashion-MNIST"}
@@ -97,7 +96,7 @@ def open(
     limit: int | None = None,
     data_dir: str | None = None,
     n_features: int | None = None,
-    table: Mapping[str, Any] | None = None,
+    table: StrMapping | None = None,
     first_index: int | None = None,
 ) -> DataSet:
     """Open a data set by its built-in name or from a file or folder.

@@ -10,7 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Self
 
 from deepbelief import documentation
 
@@ -52,10 +52,10 @@ class Structured(Exception):
 
     setting: str | None = None
     settings: tuple[str, ...] = ()
-    value: Any = None
+    value: object = None
     symptom: str = ""
 
-    def __init__(self, message: object = "", **fields: Any) -> None:
+    def __init__(self, message: object = "", **fields: object) -> None:
         unknown_names = [name for name in fields if not hasattr(type(self), name)]
         if unknown_names:
             raise TypeError(f"{type(self).__name__} has no field {unknown_names[0]!r}")
@@ -82,7 +82,7 @@ class Structured(Exception):
 class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
 
-    def __init__(self, message: object = "", **fields: Any) -> None:
+    def __init__(self, message: object = "", **fields: object) -> None:
         Structured.__init__(self, message, **fields)
         if self.symptom:
             self.add_note(f"See {self.link}")

@@ -7,13 +7,13 @@ from typing import Any, Self
 import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError, SettingError
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 MAX_BITS = 1000  # of an integer that becomes a floating number
 RAW_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class Fields(dict[str, Any]):
+class Fields(StrDict):
     """A mapping of values that were read, each checked when it is asked for.
 
     Parameters
@@ -94,7 +94,7 @@ class Fields(dict[str, Any]):
         """Return a list of mappings."""
         return [Fields(item, f"{self.where}.{name}.{i}") for i, item in enumerate(self.items_of(name, n))]
 
-    def records(self, name: str) -> list[dict[str, Any]]:
+    def records(self, name: str) -> list[StrDict]:
         """Return a list of records, as a history has them."""
         return [dict(item) for item in self.several(name)]
 
@@ -132,12 +132,12 @@ def restoring(where: str) -> Iterator[None]:
         raise FileFormatError(f"{where} cannot be used: {type(error).__name__} {error}"[:400]) from error
 
 
-def _is_huge(value: Any) -> bool:
+def _is_huge(value: object) -> bool:
     """Tell whether this is an integer beyond all floating numbers."""
     return isinstance(value, int) and value.bit_length() > MAX_BITS
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, np.ndarray) or _is_huge(value):
         return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else "a huge integer"
     text = repr(value)

@@ -1,7 +1,7 @@
 """The health of an RBM's training: the checks of Hinton's guide (2010), from what the training loop sees anyway."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.machine import Layers
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, Estimator, RowsLike, StrMapping
 
-Record = Mapping[str, Any]
+Record = StrMapping
 
 NEVER, ALWAYS = 0.05, 0.95  # a unit below, or above, for every row says nothing about any of them
 LARGEST_SHARE = 0.1  # of the hidden units that may be so
@@ -213,7 +213,7 @@ def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
     return found
 
 
-def rbm_health(rbm: Any, X: Any) -> Health:
+def rbm_health(rbm: Estimator, X: RowsLike) -> Health:
     """Check an RBM, or each layer of a DBN, by Hinton's guide.
 
     Dead and saturated units, and units that hardly vary, are looked for in ``X``; the size of updates, a

@@ -14,7 +14,7 @@ from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings, choose_visible, initial_weights
 from deepbelief.stack import State, Weights, weights_from_state
 from deepbelief.training import Record, Rows, Run, run_epochs
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 from deepbelief.units import named_unit
 
 
@@ -167,9 +167,7 @@ class LayerTrainer:
         if state["best"] is not None:
             best = state.fields("best")
             self._best = best.number("score"), weights_from_state(best.fields("weights"))
-        scaling: dict[str, Any] = {
-            name: None if state[name] is None else state.array(name) for name in ("mean", "scale")
-        }
+        scaling: StrDict = {name: None if state[name] is None else state.array(name) for name in ("mean", "scale")}
         self._entered = replace(self._entered, **scaling)
         if state["negative"] is not None:
             negative = state.array("negative")

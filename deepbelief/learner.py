@@ -16,7 +16,7 @@ from deepbelief.seeds import stream
 from deepbelief.settings import RBMSettings
 from deepbelief.stack import Weights
 from deepbelief.training import Run
-from deepbelief.typing import Array, DeviceArray
+from deepbelief.typing import Array, DeviceArray, StrDict
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Learner:
         for moment in self._moments:
             moment[...] = 0
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> StrDict:
         """Return the estimator's entries of an epoch's record."""
         report = getattr(self.estimator, "report", None)
         return {} if report is None else report(self.machine, self.arrays["gradient"])

@@ -9,14 +9,14 @@ import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, DtypeLike
 from deepbelief.units import get_unit
 
 
 class Workspace:
     """Named device buffers that grow to the largest number of rows asked for and are then reused."""
 
-    def __init__(self, bk: Backend, dtype: Any) -> None:
+    def __init__(self, bk: Backend, dtype: DtypeLike) -> None:
         self._bk = bk
         self._dtype = dtype
         self._buffers: dict[str, DeviceArray] = {}
@@ -51,7 +51,7 @@ class Machine:
         copy of the weights takes longer than the hidden means of one row.
     """
 
-    def __init__(self, weights: Weights, bk: Backend, dtype: Any = None, *, fixed: bool = False) -> None:
+    def __init__(self, weights: Weights, bk: Backend, dtype: DtypeLike = None, *, fixed: bool = False) -> None:
         self.bk = bk
         self.dtype = weights.W.dtype if dtype is None else dtype
         self.visible = get_unit(weights.visible)
@@ -189,7 +189,7 @@ class Layers:
         As for `Machine`.
     """
 
-    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: Any = None) -> None:
+    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: DtypeLike = None) -> None:
         self.machines = [Machine(weights, bk, dtype, fixed=True) for weights in stack]
 
     def up(self, v: DeviceArray) -> Iterator[DeviceArray]:

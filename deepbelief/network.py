@@ -169,7 +169,7 @@ class Network:
         return total
 
 
-def _interleave(Ws: Sequence[Any], biases: Sequence[Any]) -> list[Any]:
+def _interleave(Ws: Sequence[Any], biases: Sequence[Any]) -> list[object]:
     """Return W, bias, W, bias ...; biases without a W come last."""
     pairs = [a for pair in zip(Ws, biases, strict=False) for a in pair]
     return [*pairs, *biases[len(Ws) :]]

@@ -30,6 +30,7 @@ from deepbelief.sources import (
 from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
+from deepbelief.typing import RowsLike, StrMapping
 from deepbelief.units import Unit, get_unit, named_unit
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
@@ -143,7 +144,7 @@ class _Layers:
     start: Stack | None
     states: Sequence[LayerState] | None
 
-    def represented(self, below: LayerTrainer, rows: Any, held: Rows | None) -> tuple[Rows, Rows | None]:
+    def represented(self, below: LayerTrainer, rows: RowsLike, held: Rows | None) -> tuple[Rows, Rows | None]:
         """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
         settings, key = self.settings[below.layer + 1], (self.run.seed, below.layer, "rows")
         if below.settings.binarize == "resample":  # what is passed on stays what it is
@@ -162,7 +163,7 @@ class _Layers:
                 held = held.binarized(settings.binarize, *key, "held-out")
         return rows, held
 
-    def entering(self, trainer: LayerTrainer, weights: Weights, rows: Any, held: Rows | None) -> tuple[Any, Any]:
+    def entering(self, trainer: LayerTrainer, weights: Weights, rows: RowsLike, held: Rows | None) -> tuple[Any, Any]:
         """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
         if trainer.layer == 0:
             bk, dtype, limit = self.run.bk, trainer.machine.dtype, self.run.memory_limit
@@ -294,7 +295,7 @@ def _layer_state(state: Fields) -> LayerState:
 def _check_restored(trainer: LayerTrainer, kept: LayerState, where: str) -> None:
     """Refuse arrays of a checkpoint that a trainer with the settings of the run could not restore."""
 
-    def outline(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    def outline(arrays: Mapping[str, StrMapping]) -> dict[tuple[str, str], Any]:
         return {(owner, name): (a.shape, a.dtype) for owner, own in arrays.items() for name, a in own.items()}
 
     ours, theirs = outline(trainer.learner.arrays), outline(kept.arrays)

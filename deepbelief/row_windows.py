@@ -15,7 +15,7 @@ import numpy as np
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
 from deepbelief.sources import RowSource
-from deepbelief.typing import Array, DeviceArray
+from deepbelief.typing import Array, DeviceArray, DtypeLike
 
 Index = np.ndarray[Any, np.dtype[np.intp]]
 
@@ -148,7 +148,7 @@ class WindowReader:
     dtype : numpy dtype
     """
 
-    def __init__(self, source: RowSource, windows: Windows, bk: Backend, dtype: Any) -> None:
+    def __init__(self, source: RowSource, windows: Windows, bk: Backend, dtype: DtypeLike) -> None:
         self._source, self._bk = source, bk
         size = windows.block * windows.blocks, source.shape[1]
         self._room: list[Array] = [np.empty(size, dtype) for _ in range(2)]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepbelief.errors import SettingError
+from deepbelief.typing import RandomState
 
 Key = int | str
-RandomState = int | np.random.RandomState | np.random.Generator | None
 
 
 def _word(key: Key) -> int:

@@ -35,6 +35,7 @@ from deepbelief.sources import (
     original_dtype,
 )
 from deepbelief.stack import Weights
+from deepbelief.typing import DtypeLike
 from deepbelief.units import Unit, get_unit
 
 MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
@@ -141,7 +142,7 @@ def denoises_bits(gradient: GradientEstimator, visible: Unit) -> bool:
     return not gradient.is_model and visible.unit_interval
 
 
-def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:
+def _automatic(statistics: ColumnStatistics, dtype: DtypeLike) -> str:
     """Return the name of the visible type for rows with these statistics.
 
     Columns whose values differ by far less than 1 are quantities in a large unit, not probabilities.
@@ -152,7 +153,7 @@ def _automatic(statistics: ColumnStatistics, dtype: Any) -> str:
     return next(name for name in names if get_unit(name).admits(statistics.min, statistics.max))
 
 
-def _warn_of_codes(statistics: ColumnStatistics, dtype: Any) -> None:
+def _warn_of_codes(statistics: ColumnStatistics, dtype: DtypeLike) -> None:
     """Warn of tables of two-valued columns that are taken as real values."""
     varied = ~statistics.constant(dtype)
     if statistics.n < MIN_CODED_ROWS or not varied.any() or not statistics.two_valued(dtype)[varied].all():

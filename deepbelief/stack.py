@@ -3,7 +3,7 @@
 Nothing here depends on a backend: every array is a NumPy array.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields, restoring
-from deepbelief.typing import FloatArray
+from deepbelief.typing import FloatArray, RowsLike, StrMapping
 from deepbelief.units import Unit, get_unit, smaller_side
 
-State = Mapping[str, Any]
+State = StrMapping
 """Nested mappings and lists of arrays and plain values."""
 
 
@@ -68,11 +68,11 @@ class Weights:
         """Number of hidden units."""
         return int(self.W.shape[1])
 
-    def enter(self, rows: Any) -> Any:
+    def enter(self, rows: RowsLike) -> Any:
         """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``."""
         return rows if self.mean is None or self.scale is None else (rows - self.mean) / self.scale
 
-    def leave(self, rows: Any) -> Any:
+    def leave(self, rows: RowsLike) -> Any:
         """Return rows of the machine in the units of the data: ``rows * scale + mean``."""
         return rows if self.mean is None or self.scale is None else rows * self.scale + self.mean
 
@@ -155,7 +155,7 @@ class Stack:
 
     layers: tuple[Weights, ...]
     tuned: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: StrMapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that each layer fits on the one below."""
@@ -216,11 +216,11 @@ class Checkpoint:
     """
 
     state: State
-    settings: Mapping[str, Any]
-    data: Mapping[str, Any]
+    settings: StrMapping
+    data: StrMapping
     seed: int
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    machine: StrMapping = field(default_factory=dict)
+    metadata: StrMapping = field(default_factory=dict)
     finished: bool = False
 
 

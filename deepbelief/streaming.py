@@ -25,13 +25,15 @@ from deepbelief.sources import (
     weights_of,
     with_weights,
 )
-from deepbelief.typing import Array, DeviceArray
+from deepbelief.typing import Array, DeviceArray, DtypeLike
 
 BLOCK_ROWS = 2048  # rows handled at a time outside training
 FEW = 2**22  # of more rows than this, some are drawn without a permutation of all
 
 
-def entering_blocks(source: RowSource, bk: Backend, dtype: Any) -> Iterator[tuple[int, int, DeviceArray | SparseRows]]:
+def entering_blocks(
+    source: RowSource, bk: Backend, dtype: DtypeLike
+) -> Iterator[tuple[int, int, DeviceArray | SparseRows]]:
     """Iterate over (start, stop, rows on the device), each read once; sparse rows where products with them pay."""
     matrix = csr_of(source)
     sparse = None if matrix is None else bk.sparse(matrix.astype(dtype, copy=False))
@@ -71,9 +73,15 @@ class Rows:
     """
 
     def __init__(
-        self, rows: RowSource | DeviceArray, bk: Backend, dtype: Any, limit: int | None = None, *, own: bool = False,
+        self,
+        rows: RowSource | DeviceArray,
+        bk: Backend,
+        dtype: DtypeLike,
+        limit: int | None = None,
+        *,
+        own: bool = False,
         weights: Array | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bk = bk
         self.row_weights = weights_of(rows) if weights is None else weights
         self._row_weights: DeviceArray = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from deepbelief.errors import LogWarning, SettingError
 from deepbelief.training import Record, Reporter
+from deepbelief.typing import StrDict
 
 
 class TensorBoard(Reporter):
@@ -42,7 +43,7 @@ class TensorBoard(Reporter):
         self._writer: Any = None
         self._warned = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> StrDict:
         """Leave the open file behind: copies open their own."""
         return vars(self) | {"_writer": None}
 

@@ -18,8 +18,9 @@ from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
 from deepbelief.streaming import BLOCK_ROWS, Rows
+from deepbelief.typing import StrDict
 
-Record = dict[str, Any]
+Record = StrDict
 
 
 class Reporter:

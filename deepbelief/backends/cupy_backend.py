@@ -1,7 +1,6 @@
 """The GPU backend: CuPy for arrays and products, fused CUDA kernels for the rest."""
 
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import Product
 from deepbelief.errors import BackendError
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike, RowsLike, StrMapping, TargetsLike
 
 NOTHING = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
@@ -56,7 +55,7 @@ class Kernels:
             self._compiled[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
 
 
-def _compile(cupy: Any) -> Mapping[str, Any]:
+def _compile(cupy: Any) -> StrMapping:
     """Return the kernels by name."""
     try:
         module = cupy.RawModule(code=kernels.SOURCE, options=("-std=c++14",), name_expressions=kernels.NAMES)
@@ -108,11 +107,11 @@ class CupyRng:
         self._backend.kernels.launch("normal", out, out, np.int64(out.size), *self.draws(out))
         return out
 
-    def state(self) -> Mapping[str, Any]:
+    def state(self) -> StrMapping:
         """Return where the stream stands."""
         return {"key": self._key, "counter": self._counter}
 
-    def go_to(self, state: Mapping[str, Any]) -> None:
+    def go_to(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
         self._key, self._counter = state["key"], state["counter"]
 
@@ -190,7 +189,7 @@ class CupyBackend:
         self.kernels = Kernels(self.xp)
         self._groups = Groups(self.xp, self.asarray)
 
-    def asarray(self, x: Any, dtype: Any = None) -> Any:
+    def asarray(self, x: Any, dtype: DtypeLike = None) -> Any:
         """Return ``x`` as a C-contiguous device array."""
         return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
 
@@ -211,7 +210,7 @@ class CupyBackend:
         table = tuple(self.asarray(array, dtype) for array, dtype in arrays)
         return CupySparse(self, table, matrix.shape, matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
 
-    def matmul(self, rows: Any, W: Any, out: Any = None) -> Any:
+    def matmul(self, rows: RowsLike, W: Any, out: Any = None) -> Any:
         """Return ``rows @ W``."""
         if isinstance(rows, CupyRows):
             return rows.times(W, out)
@@ -221,7 +220,7 @@ class CupyBackend:
         """Return the random stream of this seed."""
         return CupyRng(self, seed)
 
-    def take(self, rows: Any, index: Any, out: Any) -> Any:
+    def take(self, rows: RowsLike, index: Any, out: Any) -> Any:
         """Gather rows into ``out``."""
         return self.xp.take(rows, index, axis=0, out=out)
 
@@ -255,7 +254,7 @@ class CupyBackend:
         u = rng.uniform(self.xp.empty((len(p), len(sizes)), p.dtype))
         return self._groups.one_hot(p, u, sizes, out)
 
-    def sigmoid_backward(self, grad: Any, y: Any, out: Any) -> Any:
+    def sigmoid_backward(self, grad: Any, y: TargetsLike, out: Any) -> Any:
         """Write ``(1 - y) * y * grad`` into ``out``."""
         _must(grad.size == y.size == out.size, grad, y, out)
         self.kernels.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))

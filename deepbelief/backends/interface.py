@@ -1,12 +1,11 @@
 """Interface of a backend: its operations, random streams and sparse tables."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from deepbelief.typing import Array, DeviceArray
+from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +79,10 @@ class Rng(Protocol):
     def normal(self, out: DeviceArray) -> DeviceArray:
         """Write draws from N(0, 1)."""
 
-    def state(self) -> Mapping[str, Any]:
+    def state(self) -> StrMapping:
         """Return where the stream stands, as plain values and NumPy arrays."""
 
-    def go_to(self, state: Mapping[str, Any]) -> None:
+    def go_to(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
 
 
@@ -94,7 +93,7 @@ class Backend(Protocol):
     xp: Any
     least_batch: int  # rows in a minibatch below which the backend is not busy
 
-    def asarray(self, x: Any, dtype: Any = None) -> DeviceArray:
+    def asarray(self, x: Any, dtype: DtypeLike = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
 
     def to_numpy(self, x: DeviceArray) -> Array:
@@ -103,7 +102,7 @@ class Backend(Protocol):
     def owns(self, x: Any) -> bool:
         """Tell whether ``x`` is an array of this backend's device type."""
 
-    def sparse(self, matrix: Any) -> Sparse:
+    def sparse(self, matrix: object) -> Sparse:
         """Return a SciPy CSR matrix on the device."""
 
     def matmul(self, rows: DeviceArray | SparseRows, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:

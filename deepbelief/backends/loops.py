@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends.blas import at, is_plain
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike
 
 LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-ARGUMENTS: dict[str, list[Any]] = {
+ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
     "sample": [P, P, P, P, N, N, N],
     "sigmoid_backward": [P, P, P, N],
@@ -181,7 +181,7 @@ def is_right(loops: Loops) -> bool:
     return all(right)
 
 
-def loops_for(*arrays: Array, dtype: Any = np.float32) -> Loops | None:
+def loops_for(*arrays: Array, dtype: DtypeLike = np.float32) -> Loops | None:
     """Return the loops where they take these arrays, of this type, else None."""
     if all(a.dtype == dtype and is_plain(a) for a in arrays):
         return load()

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import Product
 from deepbelief.backends.sparse import HostRows, HostSparse
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike, RowsLike, StrMapping
 
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
@@ -104,11 +104,11 @@ class NumpyRng:
             part = flat[start : start + BLOCK]
             yield part, draw(out=scratch[: part.size])
 
-    def state(self) -> Mapping[str, Any]:
+    def state(self) -> StrMapping:
         """Return where the stream stands."""
         return {f"lane_{i}": lane.state for i, lane in enumerate(self._lanes)}
 
-    def go_to(self, state: Mapping[str, Any]) -> None:
+    def go_to(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
         for i, lane in enumerate(self._lanes):
             lane.state = state[f"lane_{i}"]
@@ -179,7 +179,7 @@ class NumpyBackend:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
 
-    def asarray(self, x: Any, dtype: Any = None) -> Array:
+    def asarray(self, x: Any, dtype: DtypeLike = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
         return np.ascontiguousarray(x, dtype=dtype)
 
@@ -195,7 +195,7 @@ class NumpyBackend:
         """Return a CSR matrix, which is kept and not copied."""
         return HostSparse(matrix)
 
-    def matmul(self, rows: Any, W: Array, out: Any = None) -> Any:
+    def matmul(self, rows: RowsLike, W: Array, out: Any = None) -> Any:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)

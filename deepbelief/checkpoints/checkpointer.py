@@ -22,8 +22,9 @@ from deepbelief.fields import Fields
 from deepbelief.hdf5 import check_replaceable, check_writable, last_checkpoint, previous_of, versions, write_checkpoint
 from deepbelief.seeds import run_seed
 from deepbelief.stack import Checkpoint, State
+from deepbelief.typing import RandomState, StrDict, StrMapping
 
-Describe = Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]]
+Describe = Callable[[], tuple[StrMapping, StrMapping]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class ResumePoint:
 class Checkpointer:
     """Interface of checkpointers, which write the state of a run between updates; this one writes nothing."""
 
-    def begin(self, random_state: Any, describe: Describe) -> int:
+    def begin(self, random_state: RandomState, describe: Describe) -> int:
         """Begin a run, or find one to resume, and return its seed.
 
         Parameters
@@ -104,8 +105,8 @@ class FileCheckpointer(Checkpointer):
         self._path = str(file.path)
         self._interval = file.interval
         self._seed = 0
-        self._settings: Mapping[str, Any] = {}
-        self._data: Mapping[str, Any] = {}
+        self._settings: StrMapping = {}
+        self._data: StrMapping = {}
         self._stage, self._context = "", {}  # type: tuple[str, State]
         self._found: Checkpoint | None = None
         self._last: Checkpoint | None = None
@@ -113,7 +114,7 @@ class FileCheckpointer(Checkpointer):
         self._machine = machine()
         self._start_counting()
 
-    def begin(self, random_state: Any, describe: Describe) -> int:
+    def begin(self, random_state: RandomState, describe: Describe) -> int:
         """Begin a run, or find one to resume."""
         self._settings, self._data = describe()
         found, trouble = last_checkpoint(self._path)
@@ -247,7 +248,7 @@ def checkpointing(checkpoint: Any) -> Iterator[Checkpointer]:
         checkpointer.finish()
 
 
-def machine() -> dict[str, Any]:
+def machine() -> StrDict:
     """Return the properties of the machine that the last bits of results depend on."""
     # NumPy and SciPy may bring one each, which are listed in any order.
     libraries = sorted(
@@ -260,7 +261,7 @@ def machine() -> dict[str, Any]:
     return {**versions(), **how, **blas}
 
 
-def differences(was: Mapping[str, Any], now: Mapping[str, Any], name: str = "") -> list[str]:
+def differences(was: StrMapping, now: StrMapping, name: str = "") -> list[str]:
     """Return a line for each plain value that is not the same.
 
     Examples

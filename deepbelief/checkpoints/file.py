@@ -1,12 +1,12 @@
 """Path and frequency of checkpoints."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepbelief.errors import SettingError
+from deepbelief.typing import StrMapping
 
 UNITS = {
     "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "epoch": ("epochs", 1.0),
@@ -36,7 +36,7 @@ class CheckpointFile:
 
     path: str | Path
     every: str | int | None = "5 min"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: StrMapping = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the interval."""

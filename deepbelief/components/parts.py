@@ -1,7 +1,6 @@
 """The components of one layer, with their state."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
@@ -38,7 +37,7 @@ class Parts:
         """Return whether a component defines this hook."""
         return bool(self._defined(hook))
 
-    def call(self, hook: str, *arguments: Any) -> None:
+    def call(self, hook: str, *arguments: object) -> None:
         """Call a hook of all components that define it."""
         for function, state in self._defined(hook):
             function(self._step, state, *arguments)

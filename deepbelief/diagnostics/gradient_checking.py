@@ -18,16 +18,17 @@ from deepbelief.estimators.tuning import is_fine_tuned, prepare
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sources import is_source
 from deepbelief.training import Reporter
+from deepbelief.typing import Estimator, RandomState, RowsLike, TargetsLike
 
 
 def gradient_check(
-    model: Any,
-    X: Any,
-    y: Any = None,
+    model: Estimator,
+    X: RowsLike,
+    y: TargetsLike = None,
     *,
     n_elements: int = 100,
     backend: str | Backend | None = None,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
 ) -> GradientCheck:
     """Compare the gradient that training follows with central finite differences, in float64.
 
@@ -98,7 +99,9 @@ def gradient_check(
     return GradientCheck(tuple(row for check in checks for row in check.rows))
 
 
-def _network_objective(own: Any, X: Any, y: Any, bk: Backend, seed: int, rng: np.random.Generator) -> NetworkObjective:
+def _network_objective(
+    own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, seed: int, rng: np.random.Generator
+) -> NetworkObjective:
     own.warm_start = hasattr(own, "coefs_")  # a fitted model is checked as it is
     try:
         problem = prepare(own, X, y, bk, Reporter())
@@ -109,7 +112,7 @@ def _network_objective(own: Any, X: Any, y: Any, bk: Backend, seed: int, rng: np
     return NetworkObjective(problem, bk, seed, rng)
 
 
-def check_model(model: Any, y: Any, what: str, *, machines: bool) -> None:
+def check_model(model: Estimator, y: TargetsLike, what: str, *, machines: bool) -> None:
     """Refuse what a diagnostic cannot look at, and a model without the targets that it needs."""
     name = type(model).__name__ if not isinstance(model, type) else f"the class {model.__name__}"
     is_machine = isinstance(model, (RBM, DBN))
@@ -127,7 +130,7 @@ def check_model(model: Any, y: Any, what: str, *, machines: bool) -> None:
         raise DataError(f"{what} of {name} needs y, the targets of the rows")
 
 
-def private_copy(model: Any, backend: str | Backend | None = None) -> Any:
+def private_copy(model: Estimator, backend: str | Backend | None = None) -> Any:
     """Return an estimator that shares arrays with the model, and can be prepared and set without it noticing."""
     own = copy.copy(model)
     own.random_state = copy.deepcopy(model.random_state)  # a generator moves when it is drawn from
@@ -137,7 +140,7 @@ def private_copy(model: Any, backend: str | Backend | None = None) -> Any:
     return own
 
 
-def _exact(X: Any) -> Any:
+def _exact(X: RowsLike) -> Any:
     """Return rows in float64, so that what is made from them is too; others are left to the checks of rows."""
     if is_source(X):
         return X

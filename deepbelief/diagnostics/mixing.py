@@ -1,7 +1,6 @@
 """Mixing of Gibbs chains: autocorrelation, mode changes, and samples compared with data over sampling time."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,10 @@ from deepbelief.errors import DataError
 from deepbelief.likelihood.exact import weights_of
 from deepbelief.machine import Machine
 from deepbelief.sampling import first_states
-from deepbelief.seeds import RandomState, run_seed, stream
+from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import as_source
 from deepbelief.stack import Weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike
 
 MAX_ROWS = 2000  # of the data
 MAX_COLUMNS = 200  # columns of the largest variance, of which all pairs are looked at
@@ -97,7 +96,7 @@ class MixingReport:
 
 
 def mixing_report(
-    model: Any, X: Any, *, n_chains: int = 500, n_sweeps: int = 1000, backend: str | Backend = "numpy",
+    model: Estimator, X: RowsLike, *, n_chains: int = 500, n_sweeps: int = 1000, backend: str | Backend = "numpy",
     random_state: RandomState = 0,
 ) -> MixingReport:  # fmt: skip
     """Report how the Gibbs chains of a model mix, and how close its samples come to the data over sampling time.

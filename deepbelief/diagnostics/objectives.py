@@ -20,7 +20,7 @@ from deepbelief.pretraining import visible_above
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import ArraySource, RowSource, SubsetSource, scaled
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Array, DeviceArray
+from deepbelief.typing import Array, DeviceArray, Estimator, RowsLike
 from deepbelief.units import Unit, get_unit
 
 MOST_ROWS = 30
@@ -188,7 +188,7 @@ class MachineObjective:
 
 
 def machine_objectives(
-    model: Any, X: Any, bk: Backend, seed: int, rng: np.random.Generator
+    model: Estimator, X: RowsLike, bk: Backend, seed: int, rng: np.random.Generator
 ) -> Iterator[MachineObjective]:
     """Iterate over the layers of an RBM or a DBN (a copy that may change), as fitted or as `fit` would start."""
     stack = _fitted_stack(model)
@@ -221,7 +221,7 @@ def machine_objectives(
         source = _means(weights, hidden, rows, bk)
 
 
-def _fitted_stack(model: Any) -> Stack | None:
+def _fitted_stack(model: Estimator) -> Stack | None:
     """Return the layers of a fitted model; None of one that is not."""
     stack = Stack((model.weights_,)) if hasattr(model, "weights_") else getattr(model, "stack_", None)
     if stack is not None and stack.tuned:
@@ -229,7 +229,7 @@ def _fitted_stack(model: Any) -> Stack | None:
     return stack
 
 
-def _refuse_other_layers(model: Any, templates: Sequence[RBM]) -> None:
+def _refuse_other_layers(model: Estimator, templates: Sequence[RBM]) -> None:
     """Refuse layers that are not trained as machines."""
     if getattr(model, "pretraining", "rbm") != "rbm" or not all(rbm_settings(t).is_model for t in templates):
         raise SettingError(

@@ -24,7 +24,7 @@ from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.sources import SubsetSource, is_source
 from deepbelief.training import Record, Reporter, Run
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike
 
 NATS = 0.05  # of each class label: the right class has a probability of 0.95
 SHARE = 0.1  # of what the column means lose beyond the least loss there is
@@ -71,7 +71,13 @@ class OverfitCheck:
 
 
 def overfit_check(
-    model: Any, X: Any, y: Any = None, *, n_rows: int = 20, max_iter: int = 500, random_state: Any = 0
+    model: Estimator,
+    X: RowsLike,
+    y: TargetsLike = None,
+    *,
+    n_rows: int = 20,
+    max_iter: int = 500,
+    random_state: RandomState = 0,
 ) -> OverfitCheck:
     """Tell whether a model can learn a few rows by heart: what cannot do that will not learn many.
 
@@ -157,7 +163,7 @@ class _Losses(Reporter):
             raise _Enough
 
 
-def _subset(own: Any, X: Any, y: Any, n_rows: int, seed: int) -> Array:
+def _subset(own: Estimator, X: RowsLike, y: TargetsLike, n_rows: int, seed: int) -> Array:
     """Return the numbers of the rows to learn, of each class as many as there are."""
     n = _num_samples(X)
     if y is not None and _num_samples(y) != n:
@@ -185,7 +191,7 @@ def _subset(own: Any, X: Any, y: Any, n_rows: int, seed: int) -> Array:
     return np.sort(order[places[:n_rows]])
 
 
-def rows_at(X: Any, index: Array, bk: Backend) -> Any:
+def rows_at(X: RowsLike, index: Array, bk: Backend) -> Any:
     """Return some of the rows, as the kind of thing that X is."""
     if is_source(X):
         return SubsetSource(X, index)
@@ -194,7 +200,7 @@ def rows_at(X: Any, index: Array, bk: Backend) -> Any:
     return _safe_indexing(X, index)
 
 
-def _switch_off(own: Any) -> None:
+def _switch_off(own: Estimator) -> None:
     for name, value in UNREGULARISED.items():
         if hasattr(own, name):
             setattr(own, name, value)
@@ -202,7 +208,7 @@ def _switch_off(own: Any) -> None:
         own.schedule = "constant"
 
 
-def _fix_sizes(own: Any, X: Any, y: Any) -> None:
+def _fix_sizes(own: Estimator, X: RowsLike, y: TargetsLike) -> None:
     """Give the copy the sizes that the model would have: they depend on the number of rows."""
     if own.pretrained is None and isinstance(own.hidden_layer_sizes, str) and own.hidden_layer_sizes == "auto":
         n_classes = len(np.unique(np.asarray(y))) if is_classifier(own) else None

@@ -24,6 +24,7 @@ from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
 from deepbelief.seeds import run_seed
 from deepbelief.training import Record, Reporter
+from deepbelief.typing import Estimator, RandomState, RowsLike, TargetsLike
 
 LEAST_ROWS = 10
 TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped
@@ -35,14 +36,14 @@ MOVED = 0.01  # share of the score or loss at the start that even the best rate 
 
 
 def learning_rate_sweep(
-    model: Any,
-    X: Any,
-    y: Any = None,
+    model: Estimator,
+    X: RowsLike,
+    y: TargetsLike = None,
     *,
     rates: Sequence[float] = (1e-1, 1e-3, 1e-6),
     refine: int = 0,
     n_jobs: int | None = None,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
     callback: Callable[[tuple[SweepRow, ...]], None] | None = None,
 ) -> LearningRateSweep:
     """Train at several learning rates side by side, and report which diverge, which are too slow and which is best.

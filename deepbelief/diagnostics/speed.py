@@ -26,6 +26,7 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
 from deepbelief.training import BLOCK_ROWS
+from deepbelief.typing import StrDict
 
 N_CLASSES = 10
 
@@ -104,7 +105,7 @@ def floor(work: Work, bk: Backend) -> Callable[[], None]:
 def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Any]:
     """Return a function that does the work for some epochs, checks of its input included, and returns the model."""
     X, y = rows_for(work)
-    common: dict[str, Any] = {"batch_size": work.batch_size, "random_state": 0, "backend": backend}
+    common: StrDict = {"batch_size": work.batch_size, "random_state": 0, "backend": backend}
     if work.kind == "finetune":
         net = DBNClassifier(work.sizes[1:-1], pretraining="none", max_iter=n_epochs, **common)
         return lambda: net.fit(X, y)
@@ -204,7 +205,7 @@ def shortened(work: Work) -> Work:
     return replace(work, n_rows=max(work.batch_size, work.n_rows // 5 // work.batch_size * work.batch_size))
 
 
-def machine() -> dict[str, Any]:
+def machine() -> StrDict:
     """Return what times were measured on: processor, versions, and the BLAS with its number of threads.
 
     Examples

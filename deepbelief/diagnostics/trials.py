@@ -22,7 +22,7 @@ from deepbelief.seeds import host_rng
 from deepbelief.sources import RowSource, scaled
 from deepbelief.stack import Weights
 from deepbelief.training import Reporter, Rows, Run, run_epochs, split_rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike
 from deepbelief.units import get_unit
 
 HELD_OUT = 0.1  # where the model holds no rows out itself
@@ -131,7 +131,7 @@ def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
     return settings.is_model and weights.has_pseudo_likelihood
 
 
-def pretraining_plan(own: Any, X: Any, bk: Backend, seed: int) -> Plan:
+def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Plan:
     """Return the plan for an RBM, or for the first layer of a DBN."""
     source = check_rows(own, X, bk, reset=True, min_rows=2)
     if isinstance(own, RBM):
@@ -226,7 +226,7 @@ class FinetuneRun:
         return self is best
 
 
-def finetuning_plan(own: Any, X: Any, y: Any, bk: Backend) -> Plan:
+def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) -> Plan:
     """Return the plan for an estimator that is fine-tuned; it is pretrained here, once for all runs."""
     early_stopping, own.early_stopping = own.early_stopping, True  # rows are held out in any case
     problem = prepare(own, X, y, bk, Reporter())

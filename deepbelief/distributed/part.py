@@ -23,7 +23,7 @@ from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
 from deepbelief.stack import Stack, State
 from deepbelief.training import Record, Reporter, Run, split_rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 EPOCH = sys.maxsize  # updates of an epoch that is finished, for any worker and any number of rows
 
@@ -161,9 +161,9 @@ class PartCommunicator(Communicator):
         found: list[Array] = self._part.ask("mean", own)
         return found
 
-    def judged(self, record: dict[str, Any], reason: str) -> tuple[dict[str, Any], str]:
+    def judged(self, record: StrDict, reason: str) -> tuple[StrDict, str]:
         """Return the record for the rows of all parts."""
-        found: tuple[dict[str, Any], str] = self._part.ask("judged", (record, reason))
+        found: tuple[StrDict, str] = self._part.ask("judged", (record, reason))
         return found
 
 

@@ -20,7 +20,7 @@ from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
 from deepbelief.stack import Stack
 from deepbelief.training import Run
-from deepbelief.typing import Array, Dtype
+from deepbelief.typing import Array, Dtype, RowsLike, StrDict
 
 TIMEOUT = Averaging.timeout  # seconds for a silent worker, where rows are brought here
 
@@ -50,7 +50,7 @@ class Partitioned:
     ...     return RBM(16).fit(Partitioned(X, Averaging(updates=50)))
     """
 
-    def __init__(self, X: Any, averaging: Averaging | None = None, client: Any = None) -> None:
+    def __init__(self, X: RowsLike, averaging: Averaging | None = None, client: Any = None) -> None:
         self.placed = X if isinstance(X, FileRows) else ChunkRows(X, client)
         self.averaging = averaging or Averaging()
         self.client = client
@@ -87,7 +87,7 @@ class Partitioned:
 class ChunkRows:
     """Rows of a dask array, each chunk on the worker that holds it."""
 
-    def __init__(self, X: Any, client: Any = None) -> None:
+    def __init__(self, X: RowsLike, client: Any = None) -> None:
         if X.ndim != 2 or any(np.isnan(n) for n in X.shape):
             raise DataError(
                 f"a dask array of rows has two dimensions of known length, got shape {X.shape}; "
@@ -185,9 +185,7 @@ class FileRows:
         }
 
 
-def _opened(
-    spec: str, scale: Scaling, where: dict[str, Any], shape: tuple[int, int], start: int, stop: int
-) -> RowSource:
+def _opened(spec: str, scale: Scaling, where: StrDict, shape: tuple[int, int], start: int, stop: int) -> RowSource:
     """Open a worker's part of the rows."""
     load_extensions()
     worker = library().get_worker().address
@@ -203,6 +201,6 @@ def _opened(
     return SubsetSource(rows, np.arange(start, stop))
 
 
-def is_dask(X: Any) -> bool:
+def is_dask(X: RowsLike) -> bool:
     """Tell whether X is a dask array."""
     return type(X).__module__.startswith("dask.array")

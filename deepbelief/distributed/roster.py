@@ -1,7 +1,6 @@
 """Roster of a cluster: the worker of each part of the rows, and the workers that are gone or idle."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from deepbelief.distributed.clusters import alive, answering
 from deepbelief.errors import ClusterError
@@ -17,7 +16,7 @@ class Roster:
         Seconds for a worker to answer.
     """
 
-    def __init__(self, client: Any, patience: float) -> None:
+    def __init__(self, client: object, patience: float) -> None:
         self._client, self._patience = client, patience
         self.workers: dict[int, str] = {}  # address by part
         self.orphans: set[int] = set()  # parts without a worker

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.sources import ColumnStatistics
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 RATE_RULES: Mapping[str, Callable[[int], float]] = {
     "inverse": lambda n: 1 / n,
@@ -101,7 +101,7 @@ def merged_statistics(a: ColumnStatistics, b: ColumnStatistics, share: float) ->
     return ColumnStatistics(n, a.mean + delta * weight, var, np.minimum(a.min, b.min), np.maximum(a.max, b.max))
 
 
-def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tuple[dict[str, Any], str]:
+def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tuple[StrDict, str]:
     """Return the mean of what was measured, and why one of the two has diverged, if it has."""
     (left, why), (right, other) = a, b
     record = dict(left)

@@ -22,7 +22,7 @@ from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import is_source, quantile
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.training import Reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 
 BATCH = 100
 DENSITY_UPDATES = 1000
@@ -95,12 +95,12 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         contamination: float | str = "auto",
         backend: str | Backend = "numpy",
         verbose: int | Reporter = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.contamination = contamination
@@ -108,7 +108,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Learn what usual rows are.
 
         Parameters
@@ -149,7 +149,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         get_backend(self.backend)
 
     @staticmethod
-    def _check_model(model: Any) -> None:
+    def _check_model(model: Estimator) -> None:
         """Refuse a model that has no score."""
         if not hasattr(model, "fit") or not (hasattr(model, "free_energy") or hasattr(model, "reconstruction_error")):
             raise SettingError(
@@ -187,7 +187,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             if (state.arrays[name] <= 0).any():
                 raise FileFormatError(f"the file's {name} must be above 0")
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:
+    def _checked(self, X: RowsLike, *, reset: bool) -> Any:
         """Return rows after scikit-learn's checks; tables with their names as they are."""
         if is_table(X):
             check_names(self, X, as_frame(X).names, reset=reset)
@@ -199,7 +199,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             ensure_min_samples=2 if reset else 1,
         )  # fmt: skip
 
-    def _fit_parts(self, rows: Any, weights: Array | None) -> None:
+    def _fit_parts(self, rows: RowsLike, weights: Array | None) -> None:
         """Fit the three models."""
         self._columns = DetectorColumns.fit(rows, weights)
         states, values = self._columns.states(rows), self._columns.values(rows)
@@ -242,7 +242,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         self._spreads = np.maximum(np.sqrt(variances), 1e-12)
 
     @property
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> StrDict:
         return {"backend": self.backend, "verbose": self.verbose}
 
     def _own_seed(self, *purpose: Any) -> int:
@@ -268,7 +268,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             [self._binned.free_energy(states), self._gaussian.free_energy(values), np.mean(errors, axis=0)], np.float64
         )
 
-    def _scores(self, rows: Any) -> Array:
+    def _scores(self, rows: RowsLike) -> Array:
         if self.estimator is not None:
             if hasattr(self.estimator_, "free_energy"):
                 return -np.asarray(self.estimator_.free_energy(rows), np.float64)
@@ -276,7 +276,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         parts = self._parts(self._columns.states(rows), self._columns.values(rows))
         return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
 
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: RowsLike) -> Array:
         """Return how usual rows are; the higher, the more usual.
 
         Parameters
@@ -291,7 +291,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         check_is_fitted(self, "offset_")
         return self._scores(self._checked(X, reset=False))
 
-    def decision_function(self, X: Any) -> Array:
+    def decision_function(self, X: RowsLike) -> Array:
         """Return `score_samples` minus ``offset_``: negative for outliers.
 
         Parameters
@@ -304,7 +304,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: RowsLike) -> Array:
         """Return -1 for outliers and 1 for other rows.
 
         Parameters
@@ -317,7 +317,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def explain(self, X: Any) -> Array:
+    def explain(self, X: RowsLike) -> Array:
         """Return how surprising each value is, given the rest of its row.
 
         Parameters

@@ -10,7 +10,7 @@ from deepbelief.errors import DataError
 from deepbelief.sources import quantile
 from deepbelief.sources.frames import Frame, as_frame
 from deepbelief.stack import Weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RowsLike
 
 BINS = 12  # of a number between -3 and 3 standard deviations; one with so few values has a bin for each
 REACH = 3.0
@@ -99,7 +99,7 @@ class DetectorColumns:
     columns: tuple[NumberColumn | CategoryColumn | None, ...]
 
     @classmethod
-    def fit(cls, rows: Any, weights: Array | None = None) -> Self:
+    def fit(cls, rows: RowsLike, weights: Array | None = None) -> Self:
         """Decide on bins and scales from training rows, by their weights where they are given.
 
         Raises
@@ -132,7 +132,7 @@ class DetectorColumns:
         """Type of the visible units of the density."""
         return "softmax:" + ",".join(map(str, self.groups))
 
-    def states(self, rows: Any) -> Array:
+    def states(self, rows: RowsLike) -> Array:
         """Return one group of 0 and 1 for each column."""
         frame = as_frame(rows, self.names)
         out, start = np.zeros((frame.n_rows, sum(self.groups)), np.float64), 0
@@ -141,7 +141,7 @@ class DetectorColumns:
             start += column.width
         return out
 
-    def values(self, rows: Any) -> Array:
+    def values(self, rows: RowsLike) -> Array:
         """Return clipped, robustly scaled values."""
         frame = as_frame(rows, self.names)
         return np.hstack([column.columns(values, missing) for column, (values, missing) in self._pairs(frame)])

@@ -52,7 +52,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -160,7 +160,7 @@ class DeepAutoencoder(
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.code = code
@@ -195,7 +195,7 @@ class DeepAutoencoder(
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Pretrain the stack, unroll it and fine-tune the whole.
 
         Parameters
@@ -238,9 +238,9 @@ class DeepAutoencoder(
 
     def _prepare(
         self,
-        X: Any,
+        X: RowsLike,
         y: None,
-        sample_weight: Any,
+        sample_weight: WeightsLike,
         bk: Backend,
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
@@ -316,7 +316,7 @@ class DeepAutoencoder(
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RowsLike) -> Any:
         """Return the codes of rows.
 
         Parameters
@@ -333,7 +333,7 @@ class DeepAutoencoder(
         source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
-    def inverse_transform(self, X: Any) -> Any:
+    def inverse_transform(self, X: RowsLike) -> Any:
         """Return the rows that codes stand for.
 
         Parameters
@@ -347,7 +347,7 @@ class DeepAutoencoder(
         """
         return decoded(self, self._decode(X))
 
-    def _decode(self, X: Any) -> Any:
+    def _decode(self, X: RowsLike) -> Any:
         """Return the rows of visible units that codes stand for."""
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
@@ -367,7 +367,7 @@ class DeepAutoencoder(
         for start, stop, rows, output in outputs(network, entering(source, self._head.first, OF_NETWORKS)):
             yield start, stop, leave(bk.to_numpy(rows)), leave(bk.to_numpy(output))
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> float:
         """Return the negative mean of `reconstruction_error`: larger is better.
 
         Parameters

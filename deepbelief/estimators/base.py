@@ -47,7 +47,7 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike
 from deepbelief.units import Unit, get_unit
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
@@ -55,7 +55,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
 
 
-def streamed(X: Any) -> Any:
+def streamed(X: RowsLike) -> Any:
     """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
     if sparse.issparse(X):
         check_sparse(X)  # before scikit-learn converts it
@@ -65,7 +65,7 @@ def streamed(X: Any) -> Any:
     return as_source(X) if large or is_stored(X) else X
 
 
-def check_backend(backend: str | Backend, X: Any) -> Backend:
+def check_backend(backend: str | Backend, X: RowsLike) -> Backend:
     """Return the backend, and refuse device rows that do not belong to it."""
     bk = get_backend(backend)
     if hasattr(X, "__cuda_array_interface__") and not bk.owns(X):
@@ -76,7 +76,7 @@ def check_backend(backend: str | Backend, X: Any) -> Backend:
 
 
 def check_rows(
-    estimator: Any, X: Any, bk: Backend, *, reset: bool, min_rows: int = 1, weights: Array | None = None
+    estimator: Estimator, X: RowsLike, bk: Backend, *, reset: bool, min_rows: int = 1, weights: Array | None = None
 ) -> RowSource:  # fmt: skip
     """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers.
 
@@ -106,7 +106,7 @@ def check_rows(
     return weighted(as_source(X), weights)
 
 
-def _needs_no_check(estimator: Any, X: Any, min_rows: int) -> bool:
+def _needs_no_check(estimator: Estimator, X: RowsLike, min_rows: int) -> bool:
     """Tell whether X is what scikit-learn's checks would return as it is: they take longer than one row's product."""
     return (
         type(X) is np.ndarray
@@ -120,12 +120,12 @@ def _needs_no_check(estimator: Any, X: Any, min_rows: int) -> bool:
     )
 
 
-def _finite(estimator: Any, X: Any) -> bool | str:
+def _finite(estimator: Estimator, X: RowsLike) -> bool | str:
     """Return what scikit-learn's check asks of the values: where an estimator allows it they may be missing (NaN)."""
     return "allow-nan" if get_tags(estimator).input_tags.allow_nan and not sparse.issparse(X) else True
 
 
-def first_layer(estimator: Any) -> Weights:
+def first_layer(estimator: Estimator) -> Weights:
     """Return the layer that models the rows of a fitted estimator."""
     if hasattr(estimator, "weights_"):
         return estimator.weights_  # type: ignore[no-any-return]
@@ -140,7 +140,7 @@ def whole_rows(source: RowSource, first: Weights, bk: Backend) -> RowSource:
     return as_source(np.concatenate(list(blocks(filled_source(source, first, bk)))))
 
 
-def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> RowSource:
+def rows_to_use(estimator: Estimator, X: RowsLike, bk: Backend, *, fill: bool = True) -> RowSource:
     """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first.
 
     Missing values are filled in by the mean field of the first layer, or with ``fill=False`` they stay.
@@ -152,7 +152,7 @@ def rows_to_use(estimator: Any, X: Any, bk: Backend, *, fill: bool = True) -> Ro
     return FiniteSource(source) if is_source(X) else source
 
 
-def visible_type(estimator: Any, rbm: Any, source: RowSource) -> Unit:
+def visible_type(estimator: Estimator, rbm: Estimator, source: RowSource) -> Unit:
     """Return the type of visible units that an RBM with these settings would have for these rows of an estimator."""
     schema = schema_of(estimator)
     if schema is not None:
@@ -161,7 +161,7 @@ def visible_type(estimator: Any, rbm: Any, source: RowSource) -> Unit:
 
 
 def check_rows_and_targets(
-    estimator: Any, X: Any, y: Any, bk: Backend, *, reset: bool, weights: Array | None = None
+    estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, *, reset: bool, weights: Array | None = None
 ) -> tuple[RowSource, Array]:  # fmt: skip
     """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector.
 
@@ -196,7 +196,7 @@ def check_rows_and_targets(
     return X, y.ravel()
 
 
-def _check_source(estimator: Any, source: RowSource, *, reset: bool, min_rows: int) -> None:
+def _check_source(estimator: Estimator, source: RowSource, *, reset: bool, min_rows: int) -> None:
     if source.shape[0] < min_rows:
         name = type(estimator).__name__
         raise DataError(f"found {source.shape[0]} sample(s) while a minimum of {min_rows} is required by {name}")
@@ -236,14 +236,14 @@ def check_names(fitted: Any, names: Any, what: str) -> None:
     raise DataError(f"the columns are not those that {what} was fitted on ({shown})")
 
 
-def on_device(result: Array, X: Any, bk: Backend) -> Any:
+def on_device(result: Array, X: RowsLike, bk: Backend) -> Any:
     """Return the result where the rows came from: CuPy in, CuPy out."""
     if isinstance(X, np.ndarray) or not bk.owns(X):
         return result
     return bk.asarray(result)
 
 
-def rbm_settings(rbm: Any) -> RBMSettings:
+def rbm_settings(rbm: Estimator) -> RBMSettings:
     """Check an RBM's settings and return them for the engine."""
     values = checked_settings(rbm, MACHINE, FLAGS)
     check_schedule(rbm, "which an RBM has none of")
@@ -254,7 +254,7 @@ def rbm_settings(rbm: Any) -> RBMSettings:
     return settings
 
 
-def check_schedule(estimator: Any, missing: str) -> None:
+def check_schedule(estimator: Estimator, missing: str) -> None:
     """Refuse a schedule that follows a validation loss, which is ``missing``."""
     if estimator.schedule != "auto" and needs_validation(get_schedule(estimator.schedule)):
         raise SettingError(

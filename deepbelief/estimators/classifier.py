@@ -30,7 +30,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
 
 
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
@@ -136,14 +136,14 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
-        class_weight: Any = None,
-        unlabeled: Any = "auto",
+        class_weight: object = None,
+        unlabeled: object = "auto",
         warm_start: bool = False,
         backend: str | Backend = "numpy",
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rbm = rbm
@@ -188,7 +188,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         check_task_weights(self.task_weights)
         return super()._settings()
 
-    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
         """Return the labelled rows with class numbers, or 0/1 labels, and weights."""
         head, targets, known = class_head(y, self.loss, self.unlabeled, self.task_weights)
         if again and not same_classes(head.classes, self.classes_):
@@ -213,7 +213,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         self.classes_, self.n_unlabeled_ = self._head.classes, state.count("n_unlabeled")
         self._set_network(state, (*state.stack.sizes, self._head.n_outputs))
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: RowsLike) -> Any:
         """Return class probabilities.
 
         Parameters
@@ -232,7 +232,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
             return [self._where_from(p, X) for p in probabilities]
         return self._where_from(probabilities, X)
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: RowsLike) -> Any:
         """Return the logarithms of class probabilities.
 
         Parameters
@@ -252,7 +252,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
 
         return [log(p) for p in probabilities] if isinstance(probabilities, list) else log(probabilities)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
         """Return the accuracy on the rows with a label; with several tasks the mean of theirs.
 
         Parameters

@@ -44,7 +44,7 @@ from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, sample
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -108,7 +108,7 @@ class DBN(
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rbm = rbm
@@ -122,7 +122,7 @@ class DBN(
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Pretrain the stack.
 
         Parameters
@@ -167,7 +167,7 @@ class DBN(
         self._seed, self._draws = seed, 0
         return self
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RowsLike) -> Any:
         """Return the top layer's hidden means.
 
         Parameters
@@ -200,7 +200,7 @@ class DBN(
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> Any:  # fmt: skip
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
@@ -235,7 +235,7 @@ class DBN(
         return decoded(self, rows, seed.spawn(1)[0])
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: RowsLike) -> Array:
         """Return a lower bound on each row's log-likelihood, in nats, up to the log Z of the top machine.
 
         Exact for one layer, where it is -F(v). Comparable between rows of one model only; `log_likelihood` takes
@@ -254,7 +254,7 @@ class DBN(
         return unnormalised(self.stack_, rows_to_use(self, X, bk, fill=False), backend=bk).mean(axis=1)  # type: ignore[no-any-return]
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
-    def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
+    def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return a lower bound on the log-likelihood of the rows, with the error that log Z and its own draws bring.
 
         For one layer it is the log-likelihood itself.

@@ -17,7 +17,7 @@ from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.network import Layer, layers_from_stack
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator
 
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
@@ -74,7 +74,7 @@ class FeedForward:
         return self.layers[0].W.dtype
 
 
-def feedforward(model: Any, part: Part = "auto") -> FeedForward:
+def feedforward(model: Estimator, part: Part = "auto") -> FeedForward:
     """Return a fitted model as a feed-forward network.
 
     That of a model with a schema takes the rows which ``model.schema_.encode`` makes of a table.
@@ -129,7 +129,7 @@ def feedforward(model: Any, part: Part = "auto") -> FeedForward:
     return _with_head(model, layers)
 
 
-def _stack_of(model: Any, kind: str) -> Stack:
+def _stack_of(model: Estimator, kind: str) -> Stack:
     if isinstance(model, Stack):
         return model
     if hasattr(model, "stack_"):
@@ -175,7 +175,7 @@ def _decoder_of(stack: Stack) -> FeedForward:
     return FeedForward(tuple(layers), unit.unit_interval and not groups, groups, first.mean, first.scale)
 
 
-def _with_head(model: Any, layers: tuple[Layer, ...]) -> FeedForward:
+def _with_head(model: Estimator, layers: tuple[Layer, ...]) -> FeedForward:
     """Return a classifier's or a regressor's network with its head."""
     identity = get_activation("identity")
     W, bias = model.coefs_[-1], model.intercepts_[-1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import FileFormatError
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike, StrMapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +18,9 @@ class FittedState:
 
     layers: Stack | None
     arrays: Mapping[str, Array]
-    values: Mapping[str, Any]
+    values: StrMapping
     pretrained: Stack | None = None
-    parts: Mapping[str, Any] = field(default_factory=dict)  # fitted estimators
+    parts: StrMapping = field(default_factory=dict)  # fitted estimators
 
     @property
     def stack(self) -> Stack:
@@ -49,7 +49,7 @@ class FittedState:
             raise FileFormatError(f"the file's {name} must be an integer >= 0, got {value!r}")
         return value
 
-    def shaped(self, name: str, shape: tuple[int | None, ...], dtype: Any) -> Array:
+    def shaped(self, name: str, shape: tuple[int | None, ...], dtype: DtypeLike) -> Array:
         """Return an array, or refuse it for its shape or dtype; None stands for any number of rows but 0."""
         array = self.arrays[name]
         agrees = array.ndim == len(shape) and all(

@@ -16,7 +16,7 @@ from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering, is_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
 
 IMPUTATIONS = ("gibbs", "mean_field")
 
@@ -31,7 +31,7 @@ class GenerativeMixin:
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        clamp: Any = None, missing: bool = False, random_state: Any = None,
+        clamp: Any = None, missing: bool = False, random_state: RandomState = None,
     ) -> Any:  # fmt: skip
         """Draw rows from the model by Gibbs sampling, plain or along a ladder of machines.
 
@@ -95,7 +95,7 @@ class GenerativeMixin:
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 
-    def gibbs(self, v: Any, random_state: Any = None) -> Any:
+    def gibbs(self, v: Any, random_state: RandomState = None) -> Any:
         """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
 
         Parameters
@@ -125,8 +125,8 @@ class ImputationMixin:
     backend: str | Backend
 
     def impute(
-        self, X: Any, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
-        random_state: Any = None,
+        self, X: RowsLike, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
+        random_state: RandomState = None,
     ) -> Any:  # fmt: skip
         """Fill in what is missing in rows with its mean given the rest of the row.
 
@@ -196,7 +196,7 @@ class ImputationMixin:
         return draws
 
 
-def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: dict[str, Any]) -> Array:
+def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: StrDict) -> Array:
     """Return rows with their missing values filled in, block by block."""
     found, rng = rows.copy(), None if seed is None else bk.rng(seed)
     for start in range(0, len(rows), BLOCK_ROWS):
@@ -222,7 +222,7 @@ def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:
     return held
 
 
-def _with_gaps(estimator: Any, X: Any, bk: Backend) -> Array:
+def _with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:
     """Return X as an array in which NaN may be, after refusing rows that cannot be filled in."""
     if is_source(X):
         X = X.take(slice(0, X.shape[0]))

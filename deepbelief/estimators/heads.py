@@ -16,7 +16,7 @@ from deepbelief.estimators.labels import (
 )
 from deepbelief.losses import Loss, MissingTargets, SquaredError, TaskSoftmaxNLL
 from deepbelief.stack import Weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, TargetsLike
 
 
 class Head(Protocol):
@@ -51,7 +51,7 @@ class ClassHead(Head, Protocol):
     def probabilities(self, output: Array) -> Any:
         """Return what ``predict_proba`` does."""
 
-    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return what ``score`` does."""
 
 
@@ -86,7 +86,7 @@ class OneClass:
         """Return the share of each class."""
         return _shares(targets, weights, len(self.classes))
 
-    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the share of the rows with a label that are right."""
         return share_right(y, predicted, self.classes, unlabeled, weights)
 
@@ -133,7 +133,7 @@ class Tasks:
         each = zip(targets.T, self.classes, strict=True)
         return np.concatenate([_shares(column, weights, len(classes)) for column, classes in each])
 
-    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:
@@ -171,7 +171,7 @@ class Labels:
         """Return the share of each label."""
         return _means(targets, weights)
 
-    def accuracy(self, y: Any, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
         """Return the share of the rows with a label that have all of theirs right."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:

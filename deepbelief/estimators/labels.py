@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.seeds import host_rng
-from deepbelief.typing import Array
+from deepbelief.typing import Array, TargetsLike, WeightsLike
 
 MARK = -1
 MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
@@ -30,7 +30,7 @@ def is_auto(unlabeled: Any) -> bool:
     return isinstance(unlabeled, str) and unlabeled == "auto"
 
 
-def as_labels(y: Any) -> Any:
+def as_labels(y: TargetsLike) -> Any:
     """Return labels or targets as an array in which `missing_labels` finds the missing ones.
 
     Lists and nullable pandas columns become arrays of objects where a plain array would hide what is missing, and
@@ -96,7 +96,7 @@ def missing_labels(y: Array) -> Array:
     return np.zeros(y.shape, bool)
 
 
-def filled(y: Any) -> Any:
+def filled(y: TargetsLike) -> Any:
     """Return labels with a present label for each missing one, for checks that do not support missing labels."""
     if not isinstance(y, np.ndarray) or not (missing := missing_labels(y)).any():
         return y
@@ -268,7 +268,9 @@ def rows_to_compare(y: Array, classes: Array, unlabeled: Any) -> Array:
     return known & ~_equal(y, mark)
 
 
-def share_right(y: Any, predicted: Array, classes: Array, unlabeled: Any, weights: Any, what: str = "y") -> float:
+def share_right(
+    y: TargetsLike, predicted: Array, classes: Array, unlabeled: Any, weights: Any, what: str = "y"
+) -> float:
     """Return the share of the rows with a label that are predicted right.
 
     Raises
@@ -298,7 +300,7 @@ def is_text(labels: Array) -> bool:
 
 
 def row_weights(
-    y: Array, known: Array, sample_weight: Any, class_weight: Any, labelled: Array | None = None
+    y: Array, known: Array, sample_weight: WeightsLike, class_weight: Any, labelled: Array | None = None
 ) -> Array | None:
     """Return the weights of the labelled rows, by row times by class; None where all are 1.
 

@@ -13,7 +13,7 @@ from deepbelief.losses import Loss
 from deepbelief.recipes import in_effect
 from deepbelief.sources import ColumnStatistics, RowSource, as_source
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator
 
 MAX_SAMPLE = 1000  # rows that are looked at
 MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
@@ -38,7 +38,7 @@ def sample_rows(rows: RowSource) -> Array:
 
 
 def check_outcome(
-    estimator: Any, loss: Loss, output: Array, constant: Array, target: Array, weights: Array | None
+    estimator: Estimator, loss: Loss, output: Array, constant: Array, target: Array, weights: Array | None
 ) -> bool:
     """Warn of outputs that are hardly better than constant ones, and return whether they are.
 
@@ -72,11 +72,11 @@ def check_outcome(
     return True
 
 
-def _epochs(estimator: Any) -> int:
+def _epochs(estimator: Estimator) -> int:
     return int(getattr(estimator, "n_iter_", len(estimator.history_)))
 
 
-def _advice(estimator: Any) -> str:
+def _advice(estimator: Estimator) -> str:
     """Return what to change where nothing was learned."""
     dropped = any(np.any(in_effect(estimator, name)) for name in ("dropout", "input_dropout"))
     ways = ["less dropout"] if dropped else []
@@ -85,7 +85,7 @@ def _advice(estimator: Any) -> str:
     return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
 
 
-def check_variation(rbm: Any) -> None:
+def check_variation(rbm: Estimator) -> None:
     """Warn of features that hardly vary: a regularised model behind them sees little of them.
 
     Parameters
@@ -98,7 +98,7 @@ def check_variation(rbm: Any) -> None:
         _warn(f"features have a standard deviation of {found[1]} over the rows: {found[2]}", symptom="flat-features")
 
 
-def check_ladder(estimator: Any, source: RowSource) -> None:
+def check_ladder(estimator: Estimator, source: RowSource) -> None:
     """Warn of a ladder of trajectory tempering that may have lost a mode.
 
     Its chains did not meet after a checkpoint, or its log Z gives discrete rows a mean probability above 1.

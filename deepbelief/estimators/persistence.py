@@ -28,6 +28,7 @@ from deepbelief.recurrent import CELLS
 from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
+from deepbelief.typing import Estimator, StrDict, StrMapping
 
 ESTIMATORS: dict[str, type[Any]] = {
     "RBM": RBM,
@@ -46,7 +47,7 @@ TEMPLATES = ("rbm", "estimator")  # settings that are estimators, or lists of th
 OF_A_RUN = {"pretrained": None, "verbose": 0, "checkpoint": None, "memory_limit": None}
 
 
-def save(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
+def save(estimator: Estimator, path: str | os.PathLike[str], *, metadata: StrMapping | None = None) -> None:
     """Write a fitted estimator, or a bare stack, to an HDF5 model file.
 
     The file is written beside its place and then moved there: an old file survives any failure.
@@ -108,7 +109,7 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> An
         raise FileFormatError(f"{path}: {error}") from error
 
 
-def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
+def to_model_file(estimator: Estimator, metadata: StrMapping) -> ModelFile:
     """Return what a file holds of a fitted estimator."""
     if isinstance(estimator, Stack):
         return ModelFile("Stack", {}, stack=estimator, metadata=metadata)
@@ -132,7 +133,7 @@ def to_model_file(estimator: Any, metadata: Mapping[str, Any]) -> ModelFile:
     )  # fmt: skip
 
 
-def _plain_params(estimator: Any) -> dict[str, Any]:
+def _plain_params(estimator: Estimator) -> StrDict:
     """Return the settings as plain values."""
     return {name: _plain(type(estimator).__name__, name, v) for name, v in estimator.get_params(deep=False).items()}
 
@@ -164,7 +165,7 @@ def _plain(owner: str, name: str, value: Any) -> Any:
     raise SettingError(f"{owner}({name}={value!r}) cannot be kept in a file: use one of the names, or a plain value")
 
 
-def _rebuild(kind: str, params: Mapping[str, Any]) -> Any:
+def _rebuild(kind: str, params: StrMapping) -> Any:
     """Return an unfitted estimator of this kind."""
     if kind == hdf5.CHECKPOINT:
         raise FileFormatError("the file holds a checkpoint of a run, not a model: resume the run to get its model")
@@ -190,7 +191,7 @@ def _revive_templates(value: Any) -> Any:
     return value if value is None else _rebuild(value["kind"], value["params"])
 
 
-def _check_settings(estimator: Any) -> None:
+def _check_settings(estimator: Estimator) -> None:
     """Refuse what `fit` would refuse."""
     if not is_backend_name(estimator.backend):
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
@@ -214,7 +215,7 @@ def from_model_file(model: ModelFile) -> Any:
     return estimator
 
 
-def _restore(estimator: Any, model: ModelFile) -> None:
+def _restore(estimator: Estimator, model: ModelFile) -> None:
     parts = {name: from_model_file(part) for name, part in model.parts.items()}
     state = FittedState(model.stack, model.arrays, model.attributes, model.pretrained, parts)
     estimator.n_features_in_ = state.count("n_features_in")
@@ -235,7 +236,7 @@ def _restore(estimator: Any, model: ModelFile) -> None:
             raise FileFormatError("the file's feature names must be one text for each feature")
 
 
-def _check_features(estimator: Any, n_inputs: int, schema: Schema | None) -> None:
+def _check_features(estimator: Estimator, n_inputs: int, schema: Schema | None) -> None:
     """Check that the number of features, the layers and the schema agree."""
     n_features = n_inputs
     if schema is not None:

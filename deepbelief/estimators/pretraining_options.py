@@ -25,6 +25,7 @@ from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, Run
+from deepbelief.typing import Estimator
 from deepbelief.units import CODES, Unit
 
 
@@ -77,19 +78,19 @@ def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSe
     return [settings[0], *above]
 
 
-def check_pretraining(estimator: Any) -> None:
+def check_pretraining(estimator: Estimator) -> None:
     """Validate the pretraining settings."""
     checked_settings(estimator, getattr(estimator, "_pretraining_table", PRETRAINING))
     Denoising(estimator.corruption, float(estimator.corruption_level))
 
 
-def check_templates(estimator: Any) -> list[RBMSettings]:
+def check_templates(estimator: Estimator) -> list[RBMSettings]:
     """Refuse settings of pretraining outside their ranges, those of the templates included."""
     check_pretraining(estimator)
     return layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, (list, tuple)) else 1)
 
 
-def kind_of_pretraining(model: Any, visible: Unit) -> str:
+def kind_of_pretraining(model: Estimator, visible: Unit) -> str:
     """Return how the layers of a model are pretrained on rows of this type.
 
     ``"auto"`` is what `fit` chose, see `deepbelief.recipes`.
@@ -108,7 +109,7 @@ def real_values(visible: Unit) -> bool:
     return bool(visible.reconstruction_loss) and not visible.unit_interval
 
 
-def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
+def of_kind(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettings:
     """Return a layer's settings for this kind of pretraining."""
     if kind == "rbm":
         return settings
@@ -126,9 +127,17 @@ def of_kind(settings: RBMSettings, estimator: Any, kind: str) -> RBMSettings:
 
 
 def stack_pretraining(
-    estimator: Any, source: RowSource, sizes: Sequence[int], rbm: Any, *, bk: Backend, seed: int, reporter: Reporter,
-    checkpointer: Checkpointer = NO_CHECKPOINTS, kind: str | None = None,
-) -> Pretraining:  # fmt: skip
+    estimator: Estimator,
+    source: RowSource,
+    sizes: Sequence[int],
+    rbm: Estimator,
+    *,
+    bk: Backend,
+    seed: int,
+    reporter: Reporter,
+    checkpointer: Checkpointer = NO_CHECKPOINTS,
+    kind: str | None = None,
+) -> Pretraining:
     """Return a stack's pretraining by an estimator's settings, with these templates, in this or its own way."""
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
@@ -147,7 +156,7 @@ def stack_pretraining(
 
 
 def pretraining_choices(
-    estimator: Any, source: RowSource, result: Pretrained, templates: Sequence[RBM], *, autoencoder: bool = False
+    estimator: Estimator, source: RowSource, result: Pretrained, templates: Sequence[RBM], *, autoencoder: bool = False
 ) -> Choices:
     """Return the automatic settings of a stack's pretraining."""
     choices = size_choice(

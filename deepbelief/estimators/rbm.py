@@ -46,6 +46,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
+from deepbelief.typing import RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import Unit, named_unit
 
 
@@ -116,7 +117,7 @@ class RBM(
     """
 
     weights_: Weights
-    history_: list[dict[str, Any]]
+    history_: list[StrDict]
     _state: LayerState
     _seed: int
 
@@ -156,7 +157,7 @@ class RBM(
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.n_components = n_components
         self.visible = visible
@@ -193,7 +194,7 @@ class RBM(
         self.verbose = verbose
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Train on rows.
 
         NaN in an array is a missing value: the model learns the likelihood of the values that are present, on the
@@ -221,7 +222,7 @@ class RBM(
         check_variation(self)
         return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> None:
+    def _fit(self, X: RowsLike, sample_weight: WeightsLike) -> None:
         """Train on rows for their density: features that hardly vary do no harm then."""
         bk = check_backend(self.backend, X)
         X, _, weights = present_rows(X, sample_weight)
@@ -265,7 +266,7 @@ class RBM(
             start=Stack((self.weights_,)) if again else None, states=[self._state] if again else None,
         )  # fmt: skip
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: TargetsLike = None) -> Self:
         """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
 
         With ``momentum="auto"`` that of CD is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
@@ -321,7 +322,7 @@ class RBM(
         epoch, run = self._state.epochs, Run(bk, self._seed, get_reporter(self.verbose))
         trainer = LayerTrainer(self.weights_, settings, run, layer=0, horizon=epoch + 1, state=self._state)
         rows = Rows(entering, bk, trainer.machine.dtype, memory_bytes(self.memory_limit))
-        labels: dict[str, Any] = {"phase": "partial_fit"}
+        labels: StrDict = {"phase": "partial_fit"}
         labels |= {} if self.binarize is None else {"binarize": self.binarize}
         self.history_ += trainer.train(rows, None, range(epoch, epoch + 1), shuffle=False, **labels)
         self.weights_ = trainer.machine.weights()
@@ -341,7 +342,7 @@ class RBM(
         self._fitted("n_iter_")
         return self._state.epochs
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RowsLike) -> Any:
         """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
 
         Missing values (NaN) are first replaced by their mean field, iterated from the base rates of the columns.
@@ -366,7 +367,7 @@ class RBM(
         """Tell whether `fit` or `partial_fit` has run."""
         return hasattr(self, "weights_")
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> object:
         """Declare sparse input and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True

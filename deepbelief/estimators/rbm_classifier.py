@@ -54,7 +54,7 @@ from deepbelief.sources import (
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Run, get_reporter, split_rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -112,7 +112,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
 
     weights_: Weights
     h_samples_: Array
-    history_: list[dict[str, Any]]
+    history_: list[StrDict]
     classes_: Array
     n_unlabeled_: int
     _state: LayerState
@@ -128,7 +128,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         unlabeled: Any = "auto",
         backend: str | Backend = "numpy",
         verbose: Any = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.n_components = n_components
         self.rbm = rbm
@@ -154,7 +154,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
                 f"{len(self.classes_)} classes, but {self.weights_.visible} visible units in the file"
             )
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> Self:
         """Train on rows and their labels.
 
         Parameters
@@ -239,7 +239,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
-    def _rows(self, X: Any, bk: Backend) -> RowSource:
+    def _rows(self, X: RowsLike, bk: Backend) -> RowSource:
         """Return rows of the data's units; missing values are filled in by the mean field of data and labels."""
         source = check_rows(self, X, bk, reset=False)
         if has_missing(source):
@@ -247,13 +247,13 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             return ColumnsSource(filled_source(unlabelled, self.weights_, bk), range(self._n_data))
         return FiniteSource(source) if is_source(X) else source
 
-    def _joint(self, X: Any, beyond: float = OF_NETWORKS) -> tuple[Array, Backend]:
+    def _joint(self, X: RowsLike, beyond: float = OF_NETWORKS) -> tuple[Array, Backend]:
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: RowsLike) -> Any:
         """Return log p(y | v), exactly.
 
         Parameters
@@ -268,7 +268,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         joint, bk = self._joint(X)
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: RowsLike) -> Any:
         """Return p(y | v), exactly.
 
         Parameters
@@ -283,7 +283,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         joint, bk = self._joint(X)
         return on_device(np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)), X, bk)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: RowsLike) -> Array:
         """Return the most probable class of each row.
 
         Parameters
@@ -297,7 +297,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         joint, _ = self._joint(X)
         return self.classes_[joint.argmax(axis=1)]  # type: ignore[no-any-return]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
         """Return the accuracy on the rows with a label.
 
         Parameters
@@ -319,7 +319,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """
         return share_right(y, self.predict(X), self.classes_, self.unlabeled, sample_weight)
 
-    def free_energy(self, X: Any) -> Array:
+    def free_energy(self, X: RowsLike) -> Array:
         """Return F(v) = -log of the sum of exp(-E(v, y, h)) over labels and hidden states, in nats.
 
         Levels are comparable between rows of one model only.
@@ -335,7 +335,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         joint, _ = self._joint(X, OF_DENSITIES)
         return -np.logaddexp.reduce(joint, axis=1)  # type: ignore[no-any-return]
 
-    def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
+    def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return log p(v), summed over the labels, with the error that log Z brings: see `RBM.log_likelihood`.
 
         Parameters
@@ -355,8 +355,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return labelled_log_likelihood(self.weights_, self._rows(X, bk), method=method, backend=bk, **ais)
 
     def sample(
-        self, y: Any, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0, random_state: Any = None
-    ) -> Any:
+        self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
+        random_state: RandomState = None,
+    ) -> Any:  # fmt: skip
         """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
         Parameters

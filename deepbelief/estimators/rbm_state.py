@@ -13,7 +13,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.sources import RowSource, column_statistics, has_missing
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike, Estimator, StrDict, StrMapping
 
 Shape = tuple[int | None, ...]
 
@@ -32,7 +32,7 @@ def _key(owner: str, name: str) -> str:
     return f"state.{owner}.{name}"
 
 
-def plain_state(state: LayerState) -> tuple[dict[str, Array], dict[str, Any]]:
+def plain_state(state: LayerState) -> tuple[dict[str, Array], StrDict]:
     """Return the arrays of a state by their names in a file, and its attributes."""
     names = {owner: list(own) for owner, own in state.arrays.items()}
     arrays = {_key(owner, name): state.arrays[owner][name] for owner in names for name in names[owner]}
@@ -40,7 +40,7 @@ def plain_state(state: LayerState) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def state_from_file(
-    arrays: Mapping[str, Array], attributes: Mapping[str, Any], weights: Weights, settings: RBMSettings
+    arrays: Mapping[str, Array], attributes: StrMapping, weights: Weights, settings: RBMSettings
 ) -> LayerState:
     """Return the state that a file holds, checked against the state that training would start with.
 
@@ -65,14 +65,14 @@ def state_from_file(
     return LayerState(found, attributes["epochs"], attributes["updates"])
 
 
-def machine_state(estimator: Any, **more: Any) -> FittedState:
+def machine_state(estimator: Estimator, **more: Any) -> FittedState:
     """Return what an estimator with one machine has learned; ``more`` are further arrays."""
     arrays, values = plain_state(estimator._state)
     arrays = arrays | {"h_samples": estimator.h_samples_} | more
     return FittedState(Stack((estimator.weights_,)), arrays, values | {"draws": estimator._draws})
 
 
-def restore_machine(estimator: Any, state: FittedState, settings: RBMSettings) -> None:
+def restore_machine(estimator: Estimator, state: FittedState, settings: RBMSettings) -> None:
     """Give an estimator with one machine what it has learned."""
     weights = estimator.weights_ = state.single("an RBM")
     for name in ("epochs", "updates", *(("averaged",) if "averaged" in state.values else ())):
@@ -89,7 +89,7 @@ def _state(arrays: Mapping[str, Array], names: Any) -> dict[str, dict[str, Array
     return {owner: {str(name): arrays[_key(owner, name)] for name in own} for owner, own in names.items()}
 
 
-def _former_state(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
+def _former_state(arrays: Mapping[str, Array], attributes: StrMapping) -> dict[str, dict[str, Array]]:
     """Return the state in a file of the first releases."""
     found: dict[str, dict[str, Array]] = {"optimizer": {str(i): arrays[f"velocity_{i}"] for i in range(3)}}
     for key, (owner, name) in FORMER.items():
@@ -131,7 +131,7 @@ def _common(a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
     return tuple(m if m == n else None for m, n in zip(a, b, strict=True))
 
 
-def _agrees(array: Array, shape: Shape, dtype: Any) -> bool:
+def _agrees(array: Array, shape: Shape, dtype: DtypeLike) -> bool:
     """Return whether an array has this dtype and shape; None stands for any number but 0."""
     same = array.dtype == dtype and array.ndim == len(shape)
     return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))

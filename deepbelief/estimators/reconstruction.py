@@ -15,7 +15,7 @@ from deepbelief.sampling import rows_below
 from deepbelief.sources import RowSource, as_source, blocks, check_states, column_statistics, mean_one, weights_of
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RowsLike
 
 Reconstructions = Iterator[tuple[int, int, Array, Array]]
 """(start, stop, rows, reconstructions), both in the units of the data."""
@@ -29,7 +29,7 @@ class ReconstructionErrorMixin:
     def _reconstructions(self, source: RowSource, bk: Backend) -> Reconstructions:
         raise NotImplementedError
 
-    def reconstruction_error(self, X: Any) -> Array:
+    def reconstruction_error(self, X: RowsLike) -> Array:
         """Return the squared error of each row's reconstruction, summed over columns, in the units of the data.
 
         Rows unlike those of training have large errors: the error is an anomaly score too.
@@ -57,7 +57,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
     def _generative_stack(self) -> Stack:
         raise NotImplementedError
 
-    def inverse_transform(self, X: Any) -> Any:
+    def inverse_transform(self, X: RowsLike) -> Any:
         """Return rows from hidden states of the top layer, layer by layer through the means of the visible units.
 
         Parameters
@@ -73,7 +73,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         """
         return decoded(self, self._decode(X))
 
-    def _decode(self, X: Any) -> Any:
+    def _decode(self, X: RowsLike) -> Any:
         """Return the rows of visible units that codes stand for."""
         check_is_fitted(self)
         bk, stack = check_backend(self.backend, X), self._generative_stack()

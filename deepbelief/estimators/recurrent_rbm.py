@@ -49,7 +49,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Record, Reporter, Run, get_reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, LengthsLike, RandomState, RowsLike, StrDict, TargetsLike
 from deepbelief.units import Unit, get_unit, named_unit
 
 
@@ -98,7 +98,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
     """
 
     machine_: RecurrentWeights
-    history_: list[dict[str, Any]]
+    history_: list[StrDict]
     _state: RecurrentState
 
     def __init__(
@@ -129,7 +129,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         backend: str | Backend = "numpy",
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.n_components = n_components
         self.n_recurrent = n_recurrent
@@ -169,7 +169,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         settings: RecurrentSettings = engine_settings(RecurrentSettings, RECURRENT, values)
         return settings
 
-    def fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> Self:
         """Train on sequences.
 
         Parameters
@@ -192,7 +192,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         again = bool(self.warm_start) and hasattr(self, "machine_")
         return self._fit(X, y, lengths, self._settings(), again, checkpoint=self.checkpoint)
 
-    def partial_fit(self, X: Any, y: Any = None, *, lengths: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> Self:
         """Train on one pass over these sequences, in order; the first call also starts the weights.
 
         Parameters
@@ -209,9 +209,16 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         return self._fit(X, y, lengths, settings, hasattr(self, "machine_"), shuffle=False)
 
     def _fit(
-        self, X: Any, y: Any, lengths: Any, settings: RecurrentSettings, again: bool, *, checkpoint: Any = None,
+        self,
+        X: RowsLike,
+        y: TargetsLike,
+        lengths: LengthsLike,
+        settings: RecurrentSettings,
+        again: bool,
+        *,
+        checkpoint: Any = None,
         shuffle: bool = True,
-    ) -> Self:  # fmt: skip
+    ) -> Self:
         """Train from the start, or ``again`` from where the last `fit` ended, and keep what was learned."""
         lengths = lengths_or_targets(X, y, lengths)
         bk = check_backend(self.backend, X)
@@ -348,7 +355,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             raise AttributeError("n_iter_ is only available after fit")
         return self._state.epochs
 
-    def fit_transform(self, X: Any, y: Any = None, *, lengths: Any = None) -> Any:
+    def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> Any:
         """Train, and return what `transform` does of the same sequences."""
         lengths = lengths_or_targets(X, y, lengths)
         return self.fit(X, lengths=lengths).transform(X, lengths)

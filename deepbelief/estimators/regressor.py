@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -30,7 +29,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
 
 
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
@@ -132,7 +131,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
         verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.rbm = rbm
@@ -177,7 +176,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         # The curvature of the squared error along the head is twice the sum of the top layer's squares.
         return replace(settings, rate=min(0.03, 1 / n_top))
 
-    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
         """Return the rows that have a target, with standardised targets and weights."""
         y = as_numbers(y)
         known = np.asarray(~np.isnan(y.reshape(len(y), -1)).all(axis=1))
@@ -212,7 +211,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         self.n_unlabeled_ = state.count("n_unlabeled", 0)
         self._set_network(state, (*state.stack.sizes, len(mean)))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
         """Return R2, the mean over the columns of y; missing targets are left out.
 
         Parameters

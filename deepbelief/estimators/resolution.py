@@ -7,9 +7,10 @@ from deepbelief.estimators.tables import schema_of
 from deepbelief.recipes import Choices, Resolved, is_auto
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.stack import Stack, Weights
+from deepbelief.typing import Estimator
 
 
-def visible_choice(estimator: Any, first: Weights, given: Any) -> Choices:
+def visible_choice(estimator: Estimator, first: Weights, given: Any) -> Choices:
     """Return the type of the visible units, where it was left to the data."""
     choices = Choices()
     if schema_of(estimator) is not None:
@@ -32,7 +33,7 @@ def size_choice(given: Any, n_rows: int, sizes: Sequence[int], *, autoencoder: b
 
 
 def layer_choices(
-    estimator: Any, stack: Stack, of_layers: Sequence[Mapping[str, Resolved]], visible: Any, prefix: str = "rbm__"
+    estimator: Estimator, stack: Stack, of_layers: Sequence[Mapping[str, Resolved]], visible: Any, prefix: str = "rbm__"
 ) -> Choices:
     """Return the choices of all layers by the names of the template's settings.
 

@@ -11,15 +11,16 @@ from sklearn.base import BaseEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.sources import RowSource, digest, fingerprint, weights_of
 from deepbelief.stack import Stack
+from deepbelief.typing import Estimator, LengthsLike, StrDict
 
 TOLD_ONLY = ("verbose", "checkpoint")
 OF_TEMPLATES = ("n_components", *EXECUTION)  # which a DBN takes no notice of
 
 
 def describe_run(
-    estimator: Any, source: RowSource, targets: Any = None, weights: Any = None, *, lengths: Any = None,
+    estimator: Estimator, source: RowSource, targets: Any = None, weights: Any = None, *, lengths: LengthsLike = None,
     start: Sequence[Any] = (),
-) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+) -> tuple[StrDict, StrDict]:  # fmt: skip
     """Return the settings and the data of a run; ``start`` are the arrays that a warm start continues from.
 
     ``lengths`` are those of the sequences that the rows are made of.
@@ -27,7 +28,7 @@ def describe_run(
     settings, weights = _settings(estimator), weights_of(source) if weights is None else weights
     if start:
         settings["start"] = [digest(np.asarray(array)) for array in start]
-    data: dict[str, Any] = fingerprint(source)
+    data: StrDict = fingerprint(source)
     if lengths is not None:
         data["sequences"] = len(lengths)
     for name, array in (("lengths", lengths), ("targets", targets), ("sample_weight", weights)):
@@ -36,12 +37,12 @@ def describe_run(
     return settings, data
 
 
-def _settings(estimator: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+def _settings(estimator: Estimator, without: Sequence[str] = ()) -> StrDict:
     params = estimator.get_params(deep=False)
     return {name: _plain(value) for name, value in params.items() if name not in (*TOLD_ONLY, *without)}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a setting as plain values that are the same in another process."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -62,7 +63,7 @@ def _plain(value: Any) -> Any:
     return _known_by_name(value)
 
 
-def _known_by_name(value: Any) -> Any:
+def _known_by_name(value: object) -> object:
     """Return the name of a function or of a strategy's class, with what the latter is made of."""
     if isinstance(value, (np.random.Generator, np.random.RandomState)):
         return None  # it has moved on: the checkpoint has the seed

@@ -9,10 +9,10 @@ from sklearn.utils import _safe_indexing
 from deepbelief.distributed import is_dask
 from deepbelief.errors import DataError
 from deepbelief.sources import RowSource, SubsetSource, counted, is_source, with_weights
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 
 
-def present_rows(X: Any, sample_weight: Any, y: Any = None) -> tuple[Any, Any, Array | None]:
+def present_rows(X: RowsLike, sample_weight: WeightsLike, y: TargetsLike = None) -> tuple[Any, Any, Array | None]:
     """Return rows, labels and weights without the rows of weight 0.
 
     Parameters
@@ -48,7 +48,7 @@ def weighted(source: RowSource, weights: Array | None) -> RowSource:
     return source if weights is None else with_weights(source, weights)
 
 
-def checked_weights(sample_weight: Any, n_rows: int) -> Array:
+def checked_weights(sample_weight: WeightsLike, n_rows: int) -> Array:
     """Return one weight for each row.
 
     Raises
@@ -73,14 +73,14 @@ def checked_weights(sample_weight: Any, n_rows: int) -> Array:
     return weights
 
 
-def mean_of(values: Array, sample_weight: Any) -> float:
+def mean_of(values: Array, sample_weight: WeightsLike) -> float:
     """Return the mean of the values of rows, by their weights where they are given."""
     if sample_weight is None:
         return float(np.mean(values, dtype=np.float64))
     return float(np.average(values.astype(np.float64), weights=checked_weights(sample_weight, len(values))))
 
 
-def n_rows_of(X: Any) -> int:
+def n_rows_of(X: RowsLike) -> int:
     """Return the number of rows of an array, matrix, table or source."""
     if isinstance(X, Mapping):
         return len(next(iter(X.values()), ()))
@@ -88,7 +88,7 @@ def n_rows_of(X: Any) -> int:
     return int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else len(np.asarray(X))
 
 
-def _picked(X: Any, rows: Array) -> Any:
+def _picked(X: RowsLike, rows: Array) -> Any:
     """Return these rows of an array, matrix, table or source."""
     if isinstance(X, Mapping):
         return {name: _safe_indexing(column, rows) for name, column in X.items()}

@@ -16,11 +16,11 @@ from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, RowSource, entering
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS, Rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
-def _tractable(rbm: Any) -> bool:
+def _tractable(rbm: Estimator) -> bool:
     hidden = rbm.weights_.hidden if hasattr(rbm, "weights_") else rbm.hidden
     return get_unit(hidden).tractable
 
@@ -34,13 +34,13 @@ class ScoredMixin(LayerReconstructionMixin):
     def _generative_stack(self) -> Stack:
         return Stack((self.weights_,))
 
-    def _rows_of(self, X: Any, *, fill: bool = True) -> tuple[RowSource, Backend]:
+    def _rows_of(self, X: RowsLike, *, fill: bool = True) -> tuple[RowSource, Backend]:
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
         return rows_to_use(self, X, bk, fill=fill), bk
 
     @available_if(_tractable)  # type: ignore[untyped-decorator]
-    def free_energy(self, X: Any) -> Array:
+    def free_energy(self, X: RowsLike) -> Array:
         """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
 
         Levels are comparable between rows of one model only. Missing values (NaN) are summed out too: exactly with at
@@ -61,7 +61,7 @@ class ScoredMixin(LayerReconstructionMixin):
         return np.concatenate(parts)
 
     @available_if(_tractable)  # type: ignore[untyped-decorator]
-    def score_samples(self, X: Any, n_bits: int | None = None) -> Array:
+    def score_samples(self, X: RowsLike, n_bits: int | None = None) -> Array:
         """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
 
         It is the sum over units i of ``v_i log p_i + (1 - v_i) log(1 - p_i)``, where ``p_i`` is the probability that
@@ -89,7 +89,7 @@ class ScoredMixin(LayerReconstructionMixin):
         source, bk = self._rows_of(X, fill=False)
         return pseudo_log_likelihood(self.weights_, source, n_bits=n_bits, backend=bk)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> float:
         """Return how well the model fits the rows: larger is better, comparable between models of the same units.
 
         With Bernoulli or softmax visible units and Bernoulli hidden units it is the mean of `score_samples`, in nats.
@@ -123,7 +123,7 @@ class ScoredMixin(LayerReconstructionMixin):
         back, by_column = self._reconstructions(source, bk), self.weights_.visible_unit.standardises
         return explained_variance(weighted(source, weights), back, by_column=by_column)
 
-    def log_likelihood(self, X: Any, *, method: str = "auto", **ais: Any) -> LogLikelihood:
+    def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return the log-likelihood of the rows, with the error that log Z brings.
 
         Parameters

@@ -18,10 +18,10 @@ from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering, is_source
 from deepbelief.sources.frames import is_table
 from deepbelief.training import Rows
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, LengthsLike, RandomState, RowsLike, TargetsLike
 
 
-def lengths_or_targets(X: Any, y: Any, lengths: Any) -> Any:
+def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> Any:
     """Return the lengths: also where they were given in the place of ``y``, as ``fit(X, lengths)``.
 
     Targets, which are ignored, have one entry for each row; lengths of at least 2 have fewer.
@@ -33,13 +33,13 @@ def lengths_or_targets(X: Any, y: Any, lengths: Any) -> Any:
     return given if given.ndim == 1 and len(given) != n_rows else None
 
 
-def is_list_of_arrays(X: Any) -> bool:
+def is_list_of_arrays(X: RowsLike) -> bool:
     """Tell whether ``X`` is one table for each sequence rather than one table."""
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(np.ndim(each) == 2 for each in X)
 
 
 def as_sequences(
-    estimator: Any, X: Any, lengths: Any, bk: Backend, *, reset: bool, shortest: int = 1
+    estimator: Estimator, X: RowsLike, lengths: LengthsLike, bk: Backend, *, reset: bool, shortest: int = 1
 ) -> tuple[RowSource, Array]:
     """Return the frames of all sequences as one source, and their lengths.
 
@@ -74,7 +74,9 @@ def as_sequences(
     return source, lengths
 
 
-def _checked(estimator: Any, X: Any, tables: list[Any], bk: Backend, *, reset: bool, min_rows: int) -> RowSource:
+def _checked(
+    estimator: Estimator, X: RowsLike, tables: list[Any], bk: Backend, *, reset: bool, min_rows: int
+) -> RowSource:
     """Return X as a source, as `check_rows` does, after comparing the names of the columns of tables made into one."""
     with warnings.catch_warnings():
         if tables:
@@ -91,7 +93,7 @@ def _checked(estimator: Any, X: Any, tables: list[Any], bk: Backend, *, reset: b
     return source
 
 
-def _table(X: Any) -> Array | None:
+def _table(X: RowsLike) -> Array | None:
     """Return dense rows of numbers, if that is what they are."""
     if np.iscomplexobj(X):
         return None
@@ -101,7 +103,7 @@ def _table(X: Any) -> Array | None:
         return None
 
 
-def _name_place(X: Array | None, lengths: Any, error: ValueError) -> None:
+def _name_place(X: Array | None, lengths: LengthsLike, error: ValueError) -> None:
     """Raise DataError with sequence and frame, if they can be known."""
     if X is None or X.ndim != 2 or np.isfinite(X).all():
         return
@@ -132,7 +134,7 @@ class SequenceModelMixin(TransformerMixin):
     _seed: int
     _draws: int
 
-    def _states(self, X: Any, lengths: Any) -> tuple[Backend, Rows, Array, Array]:
+    def _states(self, X: RowsLike, lengths: LengthsLike) -> tuple[Backend, Rows, Array, Array]:
         """Return the backend, the frames, and the states before and after each."""
         check_is_fitted(self, "machine_")
         bk = check_backend(self.backend, X)
@@ -140,7 +142,7 @@ class SequenceModelMixin(TransformerMixin):
         rows = Rows(entering(source, self.machine_.frame, OF_DENSITIES), bk, self.machine_.frame.W.dtype)
         return bk, rows, *states_before(self.machine_, rows, lengths, bk)
 
-    def transform(self, X: Any, lengths: Any = None) -> Any:
+    def transform(self, X: RowsLike, lengths: LengthsLike = None) -> Any:
         """Return the recurrent state after each frame: what the model keeps of the sequence so far.
 
         Parameters
@@ -158,7 +160,7 @@ class SequenceModelMixin(TransformerMixin):
         return on_device(after, X, bk)
 
     def predict_next(
-        self, X: Any, lengths: Any = None, *, n_chains: int = 10, betas: int = 100, gibbs_steps: int = 50
+        self, X: RowsLike, lengths: LengthsLike = None, *, n_chains: int = 10, betas: int = 100, gibbs_steps: int = 50
     ) -> Any:
         """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
 
@@ -186,7 +188,9 @@ class SequenceModelMixin(TransformerMixin):
         frames = expected_frames(self.machine_, after, bk, rng, n_chains=n_chains, betas=betas, gibbs_steps=gibbs_steps)
         return on_device(self.machine_.frame.leave(frames), X, bk)
 
-    def log_likelihood(self, X: Any, lengths: Any = None, *, method: str = "auto", **ais: Any) -> FrameLogLikelihood:
+    def log_likelihood(
+        self, X: RowsLike, lengths: LengthsLike = None, *, method: str = "auto", **ais: Any
+    ) -> FrameLogLikelihood:
         """Return the log-likelihood of each frame given those before it, with the error that log Z brings.
 
         Parameters
@@ -214,7 +218,7 @@ class SequenceModelMixin(TransformerMixin):
         rng = bk.rng(stream(self._seed, "annealing"))
         return frame_log_likelihood(self.machine_, rows, before, bk, rng, method=method, **ais)
 
-    def score_samples(self, X: Any, lengths: Any = None, **settings: Any) -> Array:
+    def score_samples(self, X: RowsLike, lengths: LengthsLike = None, **settings: Any) -> Array:
         """Return the log-likelihood of each frame, in nats, as `log_likelihood` finds it.
 
         Parameters
@@ -231,7 +235,7 @@ class SequenceModelMixin(TransformerMixin):
         return self.log_likelihood(X, lengths, **settings).frames
 
     def sample(
-        self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: Any = None
+        self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: RandomState = None
     ) -> Array:
         """Sample a sequence, or continue one.
 

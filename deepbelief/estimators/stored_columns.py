@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import FileFormatError
 from deepbelief.estimators.anomaly_columns import CategoryColumn, DetectorColumns, NumberColumn
 from deepbelief.fields import Fields
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 
-def plain_columns(columns: DetectorColumns) -> list[dict[str, Any]]:
+def plain_columns(columns: DetectorColumns) -> list[StrDict]:
     """Return plain values, fit for JSON."""
     kinds = {NumberColumn: "number", CategoryColumn: "category"}
     plain = []

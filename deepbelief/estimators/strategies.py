@@ -1,6 +1,6 @@
 """Gradients, optimizers, activations, losses, schedules and components as plain values in a file, and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -11,18 +11,19 @@ from deepbelief.gradients import GRADIENTS, Denoising
 from deepbelief.losses import LOSSES
 from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.schedules import SCHEDULES
+from deepbelief.typing import StrDict, StrMapping
 
 KEYS = {"strategy", "settings"}
 
 
 def strategies() -> dict[str, type[Any]]:
     """Return the classes that a file may name: those in the registries. Instances of others cannot be saved."""
-    registries: tuple[Mapping[str, Any], ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, LOSSES, SCHEDULES, COMPONENTS)
+    registries: tuple[StrMapping, ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, LOSSES, SCHEDULES, COMPONENTS)
     found = [kind for registry in registries for kind in registry.values() if isinstance(kind, type)]
     return {kind.__name__: kind for kind in (*found, Denoising)}
 
 
-def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> dict[str, Any] | None:
+def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> StrDict | None:
     """Return a strategy by its name and settings, or None if it is none of the package's own.
 
     Parameters
@@ -37,12 +38,12 @@ def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> dict[str, Any] | 
     return {"strategy": kind.__name__, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(kind)}}
 
 
-def is_strategy(value: Any) -> bool:
+def is_strategy(value: object) -> bool:
     """Tell whether a plain value is what `plain_strategy` returns."""
     return isinstance(value, dict) and set(value) == KEYS
 
 
-def rebuild_strategy(value: Mapping[str, Any], revive: Callable[[Any], Any]) -> Any:
+def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> object:
     """Return the strategy that `plain_strategy` described.
 
     Raises

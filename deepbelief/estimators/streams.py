@@ -1,16 +1,16 @@
 """Random streams of fitted estimators: one for each call that draws from a model."""
 
 import threading
-from typing import Any
 
 import numpy as np
 
 from deepbelief.seeds import run_seed, stream
+from deepbelief.typing import Estimator, RandomState
 
 _NUMBERING = threading.Lock()  # of the module: pickles and clones of an estimator carry no lock
 
 
-def next_stream(estimator: Any, purpose: str, random_state: Any) -> np.random.SeedSequence:
+def next_stream(estimator: Estimator, purpose: str, random_state: RandomState) -> np.random.SeedSequence:
     """Return the seed of a draw from a fitted model.
 
     Parameters

@@ -45,7 +45,7 @@ from deepbelief.recipes import (
 )
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike, WeightsLike
 
 
 class SupervisedEstimator(
@@ -64,7 +64,7 @@ class SupervisedEstimator(
     early_stopping: bool
     validation_fraction: float
     warm_start: bool
-    rbm: Any
+    rbm: Estimator
     backend: str | Backend
     checkpoint: str | Path | CheckpointFile | None
     verbose: int | Reporter | Sequence[Reporter]
@@ -74,7 +74,7 @@ class SupervisedEstimator(
     n_unlabeled_: int
     _head: Head
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> Self:
         """Pretrain on all rows, then fine-tune on those with targets.
 
         Parameters
@@ -120,9 +120,9 @@ class SupervisedEstimator(
 
     def _prepare(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        X: RowsLike,
+        y: TargetsLike,
+        sample_weight: WeightsLike,
         bk: Backend,
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
@@ -164,7 +164,7 @@ class SupervisedEstimator(
             hidden, head, self._head.loss, train, validation, settings, history, self._seed, choices=choices
         )  # fmt: skip
 
-    def _read(self, source: RowSource, y: Array, sample_weight: Any, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
         """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""
         raise NotImplementedError
 
@@ -214,13 +214,13 @@ class SupervisedEstimator(
                 raise DataError(f"the weights of all labelled rows for {name} are 0: give some rows a weight > 0")
         return parts[0], parts[1] if self.early_stopping else None
 
-    def _network(self, X: Any) -> tuple[Network, RowSource, Backend]:
+    def _network(self, X: RowsLike) -> tuple[Network, RowSource, Backend]:
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk)
         return self._as_network(bk), entering(source, self.pretrained_stack_.layers[0], OF_NETWORKS), bk
 
-    def _outputs(self, X: Any, *, top: bool = False) -> Array:
+    def _outputs(self, X: RowsLike, *, top: bool = False) -> Array:
         """Return the network's outputs for rows, or those of its top hidden layer, on the host."""
         network, source, bk = self._network(X)
         out = np.empty((source.shape[0], self.coefs_[-1].shape[0 if top else 1]), network.dtype)
@@ -228,11 +228,11 @@ class SupervisedEstimator(
             out[start:stop] = bk.to_numpy(output)
         return out
 
-    def _where_from(self, result: Array, X: Any) -> Any:
+    def _where_from(self, result: Array, X: RowsLike) -> Any:
         """Return the result where the rows came from; what is not a number stays on the host."""
         return on_device(result, X, check_backend(self.backend, X)) if result.dtype.kind in "biuf" else result
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: RowsLike) -> Any:
         """Return what the network takes each row for: its class, labels or values.
 
         Parameters
@@ -247,7 +247,7 @@ class SupervisedEstimator(
         output = self._outputs(X)
         return self._where_from(self._head.predict(output), X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: RowsLike) -> Any:
         """Return the top hidden layer's output.
 
         Parameters

@@ -27,6 +27,7 @@ from deepbelief.recipes import (
 )
 from deepbelief.sources import RowSource, csr_of, has_missing
 from deepbelief.stack import Stack
+from deepbelief.typing import Estimator
 from deepbelief.units import get_unit
 
 
@@ -35,7 +36,7 @@ class SupervisedRecipes:
 
     hidden_layer_sizes: Any
     activation: Any
-    rbm: Any
+    rbm: Estimator
     n_unlabeled_: int
     pretrained_stack_: Stack
 

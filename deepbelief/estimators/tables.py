@@ -22,7 +22,7 @@ from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_files import table_schema
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128
@@ -39,7 +39,7 @@ class WarmUpDecay:
         return min(1.0, (position + 0.005) / 0.05, 1.0 - 1.9 * max(0.0, position - 0.5))
 
 
-TABLE_DEFAULTS: Mapping[str, Any] = {
+TABLE_DEFAULTS: StrMapping = {
     "gradient": "pcd",
     "n_chains": BATCH_SIZE,
     "gibbs_steps": 5,
@@ -54,12 +54,12 @@ TABLE_DEFAULTS: Mapping[str, Any] = {
 FOR_TABLES = "the recipe for tables of mixed columns"
 
 
-def schema_of(model: Any) -> Schema | None:
+def schema_of(model: Estimator) -> Schema | None:
     """Return the schema of a fitted model; None where it was not fitted on a table of mixed columns."""
     return getattr(model, "schema_", None)
 
 
-def _template(estimator: Any, name: str, default: Any) -> Any:
+def _template(estimator: Estimator, name: str, default: Any) -> Any:
     """Return a setting of the first layer's template."""
     rbm = estimator if hasattr(estimator, name) else getattr(estimator, "rbm", None)
     if isinstance(rbm, (list, tuple)) and rbm:
@@ -67,7 +67,7 @@ def _template(estimator: Any, name: str, default: Any) -> Any:
     return getattr(rbm, name, default)
 
 
-def _given_schema(estimator: Any) -> Schema | None:
+def _given_schema(estimator: Estimator) -> Schema | None:
     """Return the schema of the model that ``pretrained=`` means."""
     given = getattr(estimator, "pretrained", None)
     if isinstance(given, (str, Path)):
@@ -77,7 +77,7 @@ def _given_schema(estimator: Any) -> Schema | None:
 
 
 def encoded(
-    estimator: Any, X: Any, *, reset: bool, min_rows: int = 1, weights: Array | None = None
+    estimator: Estimator, X: RowsLike, *, reset: bool, min_rows: int = 1, weights: Array | None = None
 ) -> Any:  # fmt: skip
     """Return a table as rows of visible units; None where X is to be taken as it is.
 
@@ -105,7 +105,8 @@ def encoded(
     if reset:
         schema = _fitted_schema(estimator, X, weights)
         if schema is None:
-            vars(estimator).pop("schema_", None)
+            if hasattr(estimator, "schema_"):
+                del estimator.schema_
             return None
         estimator.schema_ = schema
     else:
@@ -118,7 +119,7 @@ def encoded(
     return units
 
 
-def _adopted(estimator: Any, source: Any, min_rows: int) -> Any:
+def _adopted(estimator: Estimator, source: Any, min_rows: int) -> Any:
     """Return rows that come with a schema, after taking it over."""
     schema = table_schema(source)
     assert schema is not None
@@ -130,13 +131,13 @@ def _adopted(estimator: Any, source: Any, min_rows: int) -> Any:
     return source
 
 
-def _check_count(estimator: Any, n_rows: int, min_rows: int) -> None:
+def _check_count(estimator: Estimator, n_rows: int, min_rows: int) -> None:
     if n_rows < min_rows:
         name = type(estimator).__name__
         raise DataError(f"found {n_rows} sample(s) while a minimum of {min_rows} is required by {name}")
 
 
-def _check_visible(estimator: Any) -> None:
+def _check_visible(estimator: Estimator) -> None:
     """Refuse a type of visible units for a table, whose columns have groups of softmax units."""
     visible = _template(estimator, "visible", "auto")
     if visible != "auto":
@@ -146,11 +147,11 @@ def _check_visible(estimator: Any) -> None:
         )
 
 
-def _is_array(X: Any) -> bool:
+def _is_array(X: RowsLike) -> bool:
     return isinstance(X, (np.ndarray, list, tuple)) and not sparse.issparse(X)
 
 
-def _fitted_schema(estimator: Any, X: Any, weights: Array | None) -> Schema | None:
+def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> Schema | None:
     """Return the schema for fitting on these rows; None where they need none."""
     if not (is_table(X) or _is_array(X)):
         return None
@@ -172,7 +173,7 @@ def _fitted_schema(estimator: Any, X: Any, weights: Array | None) -> Schema | No
     return schema
 
 
-def check_names(estimator: Any, X: Any, names: Sequence[str], *, reset: bool) -> None:
+def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, reset: bool) -> None:
     """Check number and names of a table's columns as scikit-learn does; with ``reset``, keep them."""
     if not isinstance(X, Mapping):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
@@ -214,7 +215,7 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
     return replace(settings, visible=schema.visible, scale="none", binarize=None, resolved=resolved, **chosen)
 
 
-def decoded(model: Any, rows: Any, random: Any = None, *, gaps: bool = False) -> Any:
+def decoded(model: Estimator, rows: RowsLike, random: Any = None, *, gaps: bool = False) -> Any:
     """Return rows of a model's visible units as its table; as they are where it has no schema.
 
     Parameters
@@ -253,13 +254,13 @@ def clamped(schema: Schema, clamp: Any) -> Array:
         frame = as_frame(clamp)
     else:
         raise DataError(f"`clamp` must map names of columns to values, or be a table, got {type(clamp).__name__}.")
-    held: dict[str, Any] = {name: [None] * frame.n_rows for name in schema.names}
+    held: StrDict = {name: [None] * frame.n_rows for name in schema.names}
     for i, name in enumerate(frame.names):
         held[name] = frame.column(i)[0].tolist()
     return schema.encode(held, gaps=False)
 
 
-def completed(model: Any, X: Any, units: Array, random: np.random.Generator | None = None) -> Any:
+def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Generator | None = None) -> Any:
     """Return a table with its missing values replaced by those that rows of units stand for.
 
     Parameters

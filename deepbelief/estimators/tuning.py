@@ -32,7 +32,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class FineTunedMixin:
     pretrained_stack_: Stack
     history_: list[Record]
     resolved_: dict[str, Resolved]
-    random_state: Any
+    random_state: RandomState
     _head: Any
     _activations: list[Activation]
     _seed: int
@@ -162,18 +162,18 @@ class FineTunedMixin:
         return self._epochs
 
 
-def prepare(estimator: Any, X: Any, y: Any, bk: Backend, reporter: Reporter) -> Problem:
+def prepare(estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, reporter: Reporter) -> Problem:
     """Return what fine-tuning an estimator on these rows is to solve: it is checked, and pretrained if need be."""
     problem: Problem = estimator._prepare(X, y, None, bk, reporter)
     return problem
 
 
-def is_fine_tuned(model: Any) -> bool:
+def is_fine_tuned(model: Estimator) -> bool:
     """Tell whether `prepare` takes a model."""
     return isinstance(model, FineTunedMixin)
 
 
-def finetune_settings(estimator: Any) -> FineTuneSettings:
+def finetune_settings(estimator: Estimator) -> FineTuneSettings:
     """Check an estimator's settings of fine-tuning and return them for the engine."""
     check_templates(estimator)
     values = checked_settings(estimator, FINE_TUNING, FLAGS)
@@ -220,7 +220,7 @@ class Start:
     pretraining: Pretraining | None = None
     templates: Sequence[Any] = ()
 
-    def after(self, result: Pretrained, estimator: Any, source: RowSource) -> tuple[Stack, list[Record], Choices]:
+    def after(self, result: Pretrained, estimator: Estimator, source: RowSource) -> tuple[Stack, list[Record], Choices]:
         """Return the pretrained stack, its history and the automatic settings."""
         warn_diverged(result.diverged)
         found = pretraining_choices(estimator, source, result, self.templates)
@@ -236,7 +236,7 @@ class Start:
 
 
 def start_of_tuning(
-    estimator: Any, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
+    estimator: Estimator, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
     bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> Start:  # fmt: skip
     """Return the stack to start from where there is one, else its pretraining on these rows.
@@ -272,7 +272,7 @@ def start_of_tuning(
     return Start(_choices_given(estimator), stack)
 
 
-def _choices_given(estimator: Any) -> Choices:
+def _choices_given(estimator: Estimator) -> Choices:
     """Return how given layers were pretrained where that is left to the rules: a file keeps it, but not the layers."""
     choices = Choices()
     choices.take("pretraining", estimator.pretraining, Resolved("rbm", "the layers are given"))
@@ -280,7 +280,7 @@ def _choices_given(estimator: Any) -> Choices:
 
 
 def _to_pretrain(
-    estimator: Any, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], Any], bk: Backend,
+    estimator: Estimator, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], Any], bk: Backend,
     reporter: Reporter, checkpointer: Checkpointer,
 ) -> Start:  # fmt: skip
     """Return the pretraining of a stack on these rows."""
@@ -308,7 +308,7 @@ def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backe
     return Labelled(rows, targets.astype(first.W.dtype), weights_of(source)), MissingTargets(loss)
 
 
-def chosen_kind(estimator: Any, choices: Mapping[str, Resolved]) -> str:
+def chosen_kind(estimator: Estimator, choices: Mapping[str, Resolved]) -> str:
     """Return how layers are pretrained: what was given, or what a rule chose."""
     found = choices.get("pretraining")
     return str(estimator.pretraining if found is None else found.value)

@@ -21,10 +21,10 @@ from deepbelief.sampling import check_generative, first_states, rows_below, samp
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering, is_source
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike
 
 
-def layers_of(model: Any) -> Stack:
+def layers_of(model: Estimator) -> Stack:
     """Return a fitted model's layers as they are: fine-tuned ones where it is fine-tuned.
 
     Raises
@@ -44,7 +44,7 @@ def layers_of(model: Any) -> Stack:
     raise SettingError(f"a fitted RBM, DBN, DBNClassifier or a Stack is needed, got {name}")
 
 
-def pretrained_layers(model: Any) -> Stack:
+def pretrained_layers(model: Estimator) -> Stack:
     """Return the layers that are still those of a deep belief network, which can be decoded.
 
     Raises
@@ -58,7 +58,7 @@ def pretrained_layers(model: Any) -> Stack:
     return stack
 
 
-def rows_of(model: Any, X: Any) -> RowSource:
+def rows_of(model: Estimator, X: RowsLike) -> RowSource:
     """Return rows as a source; those of a table as the visible units of a model that was fitted on one.
 
     Parameters
@@ -72,7 +72,7 @@ def rows_of(model: Any, X: Any) -> RowSource:
     return as_source(X if schema_of(model) is None else encoded(model, X, reset=False))
 
 
-def whole_rows_of(model: Any, X: Any) -> RowSource:
+def whole_rows_of(model: Estimator, X: RowsLike) -> RowSource:
     """Return rows as `rows_of`, missing values filled in by the mean field of the model's first layer."""
     kept = getattr(model, "pretrained_stack_", None)
     stack = layers_of(model) if kept is None else kept
@@ -82,12 +82,12 @@ def whole_rows_of(model: Any, X: Any) -> RowSource:
     return whole_rows(rows, stack.layers[0], bk)
 
 
-def decode(model: Any, codes: Any) -> Array:
+def decode(model: Estimator, codes: Any) -> Array:
     """Return the rows of visible units that a model's codes stand for, in the units of the data."""
     return np.asarray(model._decode(codes) if schema_of(model) is not None else model.inverse_transform(codes))
 
 
-def reconstruct(model: Any, X: Any) -> Array:
+def reconstruct(model: Estimator, X: RowsLike) -> Array:
     """Return rows gone up through the layers and down again, by the model's own methods where it has both ways.
 
     Parameters
@@ -117,7 +117,7 @@ def n_inputs(stack: Stack) -> int:
     return stack.sizes[0] - getattr(stack.layers[0].visible_unit, "n_labels", 0)
 
 
-def with_labels(model: Any, X: Any) -> Any:
+def with_labels(model: Estimator, X: RowsLike) -> Any:
     """Return rows with p(y | v) beside them where the model has units of the label, else as they are."""
     stack = layers_of(model)
     if n_inputs(stack) == stack.sizes[0] or isinstance(model, Stack):
@@ -126,9 +126,15 @@ def with_labels(model: Any, X: Any) -> Any:
 
 
 def sample_rows(
-    model: Any, n_samples: int, *, n_steps: int = 1000, temperature: float = 1.0, random_state: Any = None,
-    backend: str | None = None, start: Any = None,
-) -> Array:  # fmt: skip
+    model: Estimator,
+    n_samples: int,
+    *,
+    n_steps: int = 1000,
+    temperature: float = 1.0,
+    random_state: RandomState = None,
+    backend: str | None = None,
+    start: Any = None,
+) -> Array:
     """Draw rows from a model, or from the layers before fine-tuning that it keeps.
 
     Chains start from the rows of `start`, else from the hidden states that the model keeps of training, else as
@@ -180,7 +186,7 @@ def sample_rows(
     return decoded(model, rows, seed.spawn(1)[0])  # type: ignore[no-any-return]
 
 
-def hidden_values(model: Any, X: Any, layer: int) -> Array:
+def hidden_values(model: Estimator, X: RowsLike, layer: int) -> Array:
     """Return what a layer's units pass on for each row: probabilities where they are Bernoulli or logistic units.
 
     Parameters
@@ -206,7 +212,7 @@ def hidden_values(model: Any, X: Any, layer: int) -> Array:
     return values
 
 
-def updates_of(model: Any, layer: int) -> tuple[Array, str]:
+def updates_of(model: Estimator, layer: int) -> tuple[Array, str]:
     """Return the changes of a layer's weights that a model keeps, and their name.
 
     Returns
@@ -237,7 +243,7 @@ def updates_of(model: Any, layer: int) -> tuple[Array, str]:
     return new - old, "fine-tuning"
 
 
-def first_rows(X: Any, n_rows: int) -> Any:
+def first_rows(X: RowsLike, n_rows: int) -> Any:
     """Return the first rows of a table of any kind, on the host and of the same kind."""
     if is_source(X):
         return SubsetSource(X, np.arange(min(n_rows, X.shape[0])))
@@ -249,16 +255,16 @@ def first_rows(X: Any, n_rows: int) -> Any:
     return X.iloc[:n_rows] if hasattr(X, "iloc") else X[:n_rows]
 
 
-def as_array(X: Any) -> Array:
+def as_array(X: RowsLike) -> Array:
     """Return a table as a dense array of floating numbers."""
     return (X if is_source(X) else as_source(X)).take(slice(None))
 
 
-def _backend(model: Any, otherwise: str | None = None) -> Backend:
+def _backend(model: Estimator, otherwise: str | None = None) -> Backend:
     return get_backend(getattr(model, "backend", otherwise or "numpy"))
 
 
-def _source(X: Any, stack: Stack) -> RowSource:
+def _source(X: RowsLike, stack: Stack) -> RowSource:
     source = X if is_source(X) else as_source(X)
     if source.shape[1] != stack.sizes[0]:
         raise DataError(f"X has {source.shape[1]} features, the model expects {stack.sizes[0]}")

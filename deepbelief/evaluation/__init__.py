@@ -28,14 +28,14 @@ from deepbelief.evaluation.results import (
 from deepbelief.likelihood import log_likelihood
 from deepbelief.recurrent import check_lengths
 from deepbelief.sources import as_source, binarized, check_domain, scaled
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, LengthsLike, RowsLike, TargetsLike
 from deepbelief.units import get_unit
 
 MAX_BITS = 16
 
 
 def evaluate(
-    model: Any, X: Any, y: Any = None, *, lengths: Any = None, bits: int | None = None,
+    model: Estimator, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None, bits: int | None = None,
     backend: str | Backend = "numpy",
 ) -> Evaluation:  # fmt: skip
     """Measure how good a fitted model is on rows.
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def evaluate_likelihood(
-    model: Any, X: Any, *, binarize: str | None = None, method: str = "auto", random_state: int = 0,
+    model: Estimator, X: RowsLike, *, binarize: str | None = None, method: str = "auto", random_state: int = 0,
     backend: str | Backend = "numpy", **ais: Any,
 ) -> Density:  # fmt: skip
     """Measure the log-likelihood of rows under an RBM, or a lower bound on it under a deep belief network.
@@ -141,7 +141,7 @@ def evaluate_likelihood(
     return Density(-found.rows, layers_of(model).sizes, found, binarize, random_state)
 
 
-def _classifier(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
+def _classifier(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Evaluation:
     y, unlabeled = _targets(model, y), getattr(model, "unlabeled", "auto")
     log_p = model.predict_log_proba(X)
     if isinstance(log_p, list):
@@ -181,7 +181,7 @@ def _classification(classes: Array, log_p: Any, labels: Array, unlabeled: Any) -
     )
 
 
-def _regressor(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Evaluation:
+def _regressor(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Evaluation:
     y = as_numbers(_targets(model, y))
     predicted = np.asarray(model.predict(X), np.float64).reshape(len(y), -1)
     y = y.reshape(len(y), -1)
@@ -205,7 +205,7 @@ def _columns(found: list[Any]) -> Evaluation:
     return Columns(np.nansum([each.row_errors for each in found], axis=0), tuple(found))
 
 
-def _targets(model: Any, y: Any) -> Array:
+def _targets(model: Estimator, y: TargetsLike) -> Array:
     if y is None:
         raise DataError(f"`y` must be given to evaluate a {type(model).__name__}, got None. Pass the true labels.")
     return np.asarray(as_labels(y))
@@ -216,7 +216,7 @@ def _check_columns(y: Array, expected: int) -> None:
         raise DataError(f"`y` must have {expected} columns as the model predicts, got {y.shape[-1]}")
 
 
-def _autoencoder(model: Any, X: Any, y: Any, lengths: Any, bits: int | None) -> Codes:
+def _autoencoder(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: int | None) -> Codes:
     if bits is not None and not 1 <= bits <= MAX_BITS:
         raise SettingError(f"`bits` must be an integer from 1 to {MAX_BITS}, got {bits!r}")
     rows, sizes = rows_of(model, X), model.stack_.sizes
@@ -229,7 +229,7 @@ def _autoencoder(model: Any, X: Any, y: Any, lengths: Any, bits: int | None) -> 
     )  # fmt: skip
 
 
-def _layers(model: Any, X: Any, bk: Backend) -> Reconstruction:
+def _layers(model: Estimator, X: RowsLike, bk: Backend) -> Reconstruction:
     stack, rows = layers_of(model), rows_of(model, X)
     if stack.tuned:
         raise SettingError(
@@ -242,7 +242,7 @@ def _layers(model: Any, X: Any, bk: Backend) -> Reconstruction:
     return Reconstruction(errors[-1], stack.sizes, tuple(errors.mean(axis=1).tolist()), pseudo, n)
 
 
-def _sequences(model: Any, X: Any, y: Any, lengths: Any, bits: Any) -> Sequences:
+def _sequences(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Sequences:
     found = model.log_likelihood(X, lengths)
     if is_list_of_arrays(X):
         X, lengths = np.concatenate(X), [len(each) for each in X]

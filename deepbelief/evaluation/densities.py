@@ -1,11 +1,11 @@
 """Results of models of a density: log-likelihoods of rows and of the frames of sequences."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.evaluation.results import Evaluation, Fact, arrows
 from deepbelief.likelihood import AISEstimate, LadderEstimate, LogLikelihood
 from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood
+from deepbelief.typing import StrDict
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Sequences(Evaluation):
             rows.append(("accuracy", f"{100 * self.accuracy:.2f} % expected of the next frame, TP / (TP + FP + FN)"))
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         found = self.likelihood
         accuracy = {} if self.accuracy is None else {"accuracy": self.accuracy}
@@ -99,7 +99,7 @@ class Density(Evaluation):
         }
         return [*rows, ("binarised", names[self.binarize])]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         found = self.likelihood
         annealed = found.log_z if isinstance(found.log_z, AISEstimate) else None

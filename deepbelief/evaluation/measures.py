@@ -15,7 +15,7 @@ from deepbelief.machine import Layers
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, blocks, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.streaming import BLOCK_ROWS
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike
 
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 MAX_PSEUDO_ROWS = 500  # a row's pseudo-likelihood costs a Gibbs step for each visible unit
@@ -69,7 +69,7 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
     return errors
 
 
-def _known(rows: RowSource, start: int, dtype: Any) -> Array:
+def _known(rows: RowSource, start: int, dtype: DtypeLike) -> Array:
     """Return 1 for each value of a block that is there, else 0."""
     return (~np.isnan(rows.take(slice(start, start + BLOCK_ROWS)))).astype(dtype)
 

@@ -1,7 +1,6 @@
 """Outliers among rows: scores of density models, reconstructions and outlier detectors, and what makes a row odd."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from deepbelief.estimators.anomaly_columns import conditional_surprise
 from deepbelief.estimators.tables import schema_of
 from deepbelief.estimators.views import layers_of, rows_of, whole_rows_of
 from deepbelief.sources import blocks
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RowsLike
 
 SURPRISE_ROWS = 256  # rows whose states are tried one by one at once
 
@@ -54,7 +53,7 @@ class Outliers:
         return self.names[column], float(self.surprise[row, column])
 
 
-def find_outliers(model: Any, X: Any, *, contamination: float | str | None = None) -> Outliers:
+def find_outliers(model: Estimator, X: RowsLike, *, contamination: float | str | None = None) -> Outliers:
     """Score rows by a fitted model, and tell which of them are outliers.
 
     Parameters
@@ -99,7 +98,7 @@ def find_outliers(model: Any, X: Any, *, contamination: float | str | None = Non
     return Outliers(scores, threshold, names, surprise)
 
 
-def _scores(model: Any, X: Any) -> Array:
+def _scores(model: Estimator, X: RowsLike) -> Array:
     if isinstance(model, AnomalyDetector):
         return np.asarray(model.score_samples(X), np.float64)
     for name, sign in (("free_energy", -1), ("score_samples", 1), ("reconstruction_error", -1)):
@@ -111,7 +110,7 @@ def _scores(model: Any, X: Any) -> Array:
     )
 
 
-def _surprise(model: Any, X: Any) -> tuple[tuple[str, ...], Array | None]:
+def _surprise(model: Estimator, X: RowsLike) -> tuple[tuple[str, ...], Array | None]:
     """Return names of columns and how surprising their values are, where a model says that."""
     if isinstance(model, AnomalyDetector):
         if model.estimator is not None:

@@ -1,12 +1,11 @@
 """Results of an evaluation: frozen values that print well and convert to plain dictionaries."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from deepbelief.evaluation.measures import wilson_interval
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 Fact = tuple[str, str]
 
@@ -46,7 +45,7 @@ class Evaluation:
         """Return what does not fit in a line, such as a confusion matrix; empty if there is none."""
         return ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         raise NotImplementedError
 
@@ -135,7 +134,7 @@ class Classification(Evaluation):
         lines = ("  " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
         return "\n".join(["Confusion: true classes down, predicted across", *lines])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         return {
             "rows": self.n_rows,
@@ -177,7 +176,7 @@ class Regression(Evaluation):
         r2 = "none: all labels are the same" if self.r2 is None else f"{self.r2:.4f}"
         return [("rmse", f"{self.rmse:.5g}"), ("R2", r2)]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         n_rows = len(self.row_errors) - self.n_unlabeled
         return {"rows": n_rows, "unlabeled": self.n_unlabeled, "rmse": self.rmse, "r2": self.r2}
@@ -203,7 +202,7 @@ class Columns(Evaluation):
         parts = [f"Column {k}. {each.table()}" for k, each in enumerate(self.columns) if each.table()]
         return "\n\n".join(parts)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         return {"columns": [each.to_dict() for each in self.columns]}
 
@@ -238,7 +237,7 @@ class Reconstruction(Evaluation):
             rows.append(("pseudo-likelihood", value))
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         return {
             "rows": len(self.row_errors),
@@ -298,7 +297,7 @@ class Codes(Evaluation):
             rows.append(("cross-entropy", f"{self.cross_entropy:.5g} nats per row"))
         return [*rows, ("bytes", f"{self.code_bytes} for a row of {self.row_bytes}: {self.compression:.3g} to 1")]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return the result as plain values."""
         rounded = {} if self.bits is None else {"bits": self.bits, "rounded_error": self.rounded_error}
         return {

@@ -1,15 +1,15 @@
 """Export to a NumPy archive of plain arrays."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepbelief.estimators.feedforward import Part, feedforward
 from deepbelief.hdf5 import replacing
+from deepbelief.typing import Estimator, StrDict
 
 
-def to_npz(model: Any, path: str | Path, *, part: Part = "auto") -> None:
+def to_npz(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
     """Write a fitted model's weights as plain arrays, with all scaling folded in.
 
     The archive holds ``W0``, ``b0``, ``W1`` ... from the rows upwards, ``activations`` (one name for each layer),
@@ -40,7 +40,7 @@ def to_npz(model: Any, path: str | Path, *, part: Part = "auto") -> None:
     (6, 4)
     """
     network = feedforward(model, part)
-    arrays: dict[str, Any] = {"output": np.array(network.output), "groups": np.array(network.groups, np.int64)}
+    arrays: StrDict = {"output": np.array(network.output), "groups": np.array(network.groups, np.int64)}
     arrays["activations"] = np.array([layer.activation.name for layer in network.layers])
     for i, layer in enumerate(network.layers):
         arrays |= {f"W{i}": layer.W, f"b{i}": layer.bias}

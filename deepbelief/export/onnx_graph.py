@@ -10,13 +10,14 @@ import numpy as np
 from deepbelief.errors import MissingExtraError, SettingError
 from deepbelief.estimators.feedforward import FeedForward, Part, feedforward
 from deepbelief.hdf5 import replacing, versions
+from deepbelief.typing import Estimator
 
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17: what reads the opset reads the file
 OPERATORS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "relu": "Relu", "hard_tanh": "Clip"}
 
 
-def to_onnx(model: Any, path: str | Path, *, part: Part = "auto") -> None:
+def to_onnx(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
     """Write a fitted model as an ONNX graph (opset 17) with a free batch axis.
 
     The input is ``X``, rows in the units of the data; the output is ``Y``, or ``Y0``, ``Y1`` ... for several tasks.

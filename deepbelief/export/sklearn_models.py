@@ -13,11 +13,12 @@ from deepbelief.estimators.persistence import from_model_file
 from deepbelief.estimators.rbm import RBM
 from deepbelief.hdf5 import ModelFile
 from deepbelief.stack import Stack, Weights
+from deepbelief.typing import Estimator, StrDict
 
 ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity": "identity"}
 
 
-def to_mlp(model: Any) -> MLPClassifier | MLPRegressor:
+def to_mlp(model: Estimator) -> MLPClassifier | MLPRegressor:
     """Return a fitted classifier or regressor as scikit-learn's, with equal predictions.
 
     Parameters
@@ -82,7 +83,7 @@ def _activation(network: FeedForward) -> str:
     return ACTIVATIONS[names.pop()]
 
 
-def _filled(mlp: Any, model: Any, coefs: list[Any], intercepts: list[Any], output: str) -> Any:
+def _filled(mlp: Any, model: Estimator, coefs: list[Any], intercepts: list[Any], output: str) -> Any:
     """Set the fitted attributes of a perceptron."""
     mlp.coefs_, mlp.intercepts_ = coefs, intercepts
     mlp.n_layers_, mlp.n_outputs_, mlp.out_activation_ = len(coefs) + 1, coefs[-1].shape[1], output
@@ -117,11 +118,11 @@ def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Any:
         raise SettingError("from_mlp needs at least one hidden layer")
     coefs, intercepts = list(mlp.coefs_), list(mlp.intercepts_)
     names = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
-    params: dict[str, Any] = {
+    params: StrDict = {
         "activation": names[mlp.activation],
         "hidden_layer_sizes": [W.shape[1] for W in coefs[:-1]],
     }
-    arrays: dict[str, Any] = {}
+    arrays: StrDict = {}
     if isinstance(mlp, MLPRegressor):
         kind, attributes = "DBNRegressor", {}
         arrays |= {"target_mean": np.zeros(mlp.n_outputs_), "target_scale": np.ones(mlp.n_outputs_)}

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.errors import MissingExtraError, SettingError
 from deepbelief.estimators.feedforward import Part, feedforward
+from deepbelief.typing import Estimator
 
 MODULES = {
     "sigmoid": "Sigmoid",
@@ -20,7 +21,7 @@ MODULES = {
 OUTPUTS = ("auto", "logits")
 
 
-def to_torch(model: Any, *, part: Part = "auto", output: str = "auto") -> Any:
+def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> Any:
     """Return a fitted model as a `torch.nn.Sequential` of standard modules.
 
     All scaling is folded into the first layer's weights, so that the module takes rows in the units of the data. Its

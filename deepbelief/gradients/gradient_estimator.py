@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.machine import Machine, Workspace
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, StrDict
 
 Arrays = dict[str, DeviceArray]
 Gradient = tuple[DeviceArray | Product, DeviceArray, DeviceArray]
@@ -183,5 +183,5 @@ class Controlled(Protocol):
     def control(self, state: Mapping[str, DeviceArray], rate: float) -> tuple[float, bool]:
         """Return the factor of this update's rate, and whether to clear the optimizer's memory before it."""
 
-    def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> dict[str, Any]:
+    def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> StrDict:
         """Return entries of an epoch's record."""

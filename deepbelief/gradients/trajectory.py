@@ -14,7 +14,7 @@ from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.ladder import Ladder, accept, difference, log_partition_of
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, StrDict
 
 HostArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -176,7 +176,7 @@ class PTT:
         length = rate * factor * float(numbers[LENGTH])
         return factor * self.max_step / max(length, self.max_step), bool(numbers[CLEARED])
 
-    def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> dict[str, Any]:
+    def report(self, machine: Machine, state: Mapping[str, DeviceArray]) -> StrDict:
         """Return the ladder's entries of an epoch's record."""
         numbers, counts = state["numbers"], state["counts"]
         return {

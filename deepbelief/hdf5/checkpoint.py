@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -142,7 +141,7 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
             raise type(error)(f"{error}; there is no whole checkpoint before it") from error
 
 
-def _take_apart(value: Any, where: str, arrays: dict[str, Array]) -> Any:
+def _take_apart(value: object, where: str, arrays: dict[str, Array]) -> object:
     """Return nested values with names in the place of arrays, which go into ``arrays``."""
     if isinstance(value, np.ndarray):
         arrays[where] = value
@@ -154,7 +153,7 @@ def _take_apart(value: Any, where: str, arrays: dict[str, Array]) -> Any:
     return value
 
 
-def _put_together(value: Any, arrays: Mapping[str, Array], where: str) -> Any:
+def _put_together(value: object, arrays: Mapping[str, Array], where: str) -> object:
     """Undo `_take_apart`."""
     if isinstance(value, list):
         return [_put_together(item, arrays, f"{where}.{i}") for i, item in enumerate(value)]

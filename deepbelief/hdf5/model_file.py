@@ -3,12 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrMapping
 
 FORMAT = "deepbelief"
 FORMAT_VERSION = 1
@@ -52,11 +51,11 @@ class ModelFile:
     """
 
     kind: str
-    params: Mapping[str, Any]
+    params: StrMapping
     stack: Stack | None = None
     pretrained: Stack | None = None
     arrays: Mapping[str, Array] = field(default_factory=dict)
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    history: Sequence[Mapping[str, Any]] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    attributes: StrMapping = field(default_factory=dict)
+    history: Sequence[StrMapping] = ()
+    metadata: StrMapping = field(default_factory=dict)
     parts: Mapping[str, "ModelFile"] = field(default_factory=dict)

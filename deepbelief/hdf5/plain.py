@@ -10,12 +10,13 @@ import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5.model_file import MAX_JSON
+from deepbelief.typing import StrDict
 
 MAX_DEPTH = 64
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def dumps(value: Any, where: str) -> bytes:
+def dumps(value: object, where: str) -> bytes:
     """Return plain values as JSON text.
 
     Raises
@@ -32,7 +33,7 @@ def dumps(value: Any, where: str) -> bytes:
     return text
 
 
-def loads(text: bytes, where: str) -> Any:
+def loads(text: bytes, where: str) -> object:
     """Return the plain values of a JSON text.
 
     Raises
@@ -54,7 +55,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _encode(value: Any, where: str, depth: int) -> Any:
+def _encode(value: object, where: str, depth: int) -> object:
     """Return a value that JSON can carry."""
     if depth > MAX_DEPTH:
         raise DataError(f"{where.split('.')[0]} is nested more than {MAX_DEPTH} deep")
@@ -81,7 +82,7 @@ def _encode(value: Any, where: str, depth: int) -> Any:
     )
 
 
-def _encode_mapping(value: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
+def _encode_mapping(value: Mapping[Any, Any], where: str, depth: int) -> StrDict:
     if all(isinstance(key, str) for key in value):
         return {
             ("$" if key.startswith("$") else "") + str.__str__(key): _encode(item, f"{where}.{key}", depth + 1)
@@ -93,7 +94,7 @@ def _encode_mapping(value: Mapping[Any, Any], where: str, depth: int) -> dict[st
     return {"$map": pairs}
 
 
-def _decode(value: Any, where: str, depth: int) -> Any:
+def _decode(value: object, where: str, depth: int) -> object:
     """Undo `_encode`."""
     if depth > MAX_DEPTH:
         raise FileFormatError(f"{where} is nested more than {MAX_DEPTH} deep")

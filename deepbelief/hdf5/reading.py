@@ -15,7 +15,7 @@ from deepbelief.hdf5 import plain, safety
 from deepbelief.hdf5.envelope import open_verified
 from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, LAYER_ARRAYS, MAX_JSON, NAME, ModelFile
 from deepbelief.stack import Stack, Weights, check_scale, check_units
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 _JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
 _STRING_MEMORY = 128  # bytes that Python takes for one short string
@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Mo
     return _load(path, memory_limit)[0]
 
 
-def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> StrDict:
     """Tell what is in a model file, after the same checks as `read`.
 
     Parameters
@@ -103,11 +103,11 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
     }
 
 
-def _layers_of(stack: Stack | None) -> list[dict[str, Any]]:
+def _layers_of(stack: Stack | None) -> list[StrDict]:
     return [] if stack is None else [_describe_layer(weights) for weights in stack]
 
 
-def _describe_layer(weights: Weights) -> dict[str, Any]:
+def _describe_layer(weights: Weights) -> StrDict:
     return {
         "n_visible": weights.n_visible,
         "n_hidden": weights.n_hidden,
@@ -118,11 +118,11 @@ def _describe_layer(weights: Weights) -> dict[str, Any]:
     }
 
 
-def _describe_array(array: Array) -> dict[str, Any]:
+def _describe_array(array: Array) -> StrDict:
     return {"shape": list(array.shape), "dtype": "str" if array.dtype.kind in "UO" else array.dtype.name}
 
 
-def _load(path: str | os.PathLike[str], memory_limit: int | None) -> tuple[ModelFile, dict[str, Any], int]:
+def _load(path: str | os.PathLike[str], memory_limit: int | None) -> tuple[ModelFile, StrDict, int]:
     with open_verified(path) as (handle, length), _one_line(path):
         with h5py.File(handle, "r") as file:
             plan = _Plan()
@@ -185,7 +185,7 @@ class _Plan:
         return lambda: _decode_strings(dataset, width)
 
 
-def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, dict[str, Any]]]:
+def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, StrDict]]:
     root = safety.as_group(h5py.h5o.open(root, b"/"), "/")
     if safety.text(root, "format", "/") != FORMAT or safety.integer(root, "format_version", "/") != FORMAT_VERSION:
         raise FileFormatError(f"the HDF5 part is not of format {FORMAT} {FORMAT_VERSION}")
@@ -196,7 +196,7 @@ def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, dict[st
     parts = _named(items["parts"], "parts") if "parts" in items else {}
     planned = {name: _plan_part(part, f"parts/{name}", plan) for name, part in parts.items()}
 
-    def finish() -> tuple[ModelFile, dict[str, Any]]:
+    def finish() -> tuple[ModelFile, StrDict]:
         metadata, versions = (read_text() for read_text in texts.values())
         parts = {name: read_part() for name, read_part in planned.items()}
         return replace(content(), metadata=metadata, parts=parts), versions
@@ -229,7 +229,7 @@ def _plan_content(group: Any, items: Any, where: str, plan: _Plan) -> Callable[[
     return finish
 
 
-def _named(item: Any, where: str) -> dict[str, Any]:
+def _named(item: Any, where: str) -> StrDict:
     """Return the members of a group, whose names must be allowed ones."""
     items = safety.members(safety.as_group(item, where), where)
     for name in items:
@@ -256,7 +256,7 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
     items = safety.members(group, where)
     _expect(items, where, required=("W", "vbias", "hbias"), optional=LAYER_ARRAYS)
     n_visible, n_hidden = (safety.integer(group, name, where) for name in ("n_visible", "n_hidden"))
-    units: dict[str, Any] = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
+    units: StrDict = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
     shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,)}
     arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
     for name, count in (("visible", n_visible), ("hidden", n_hidden)):
@@ -264,7 +264,7 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
             check_units(units[name], count)
 
     def finish() -> Weights:
-        values: dict[str, Any] = units | {name: read_array() for name, read_array in arrays.items()}
+        values: StrDict = units | {name: read_array() for name, read_array in arrays.items()}
         weights = Weights(**values)
         check_scale(weights, where)
         return weights

@@ -14,7 +14,7 @@ from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
 
 from deepbelief.errors import FileFormatError
 from deepbelief.hdf5.model_file import MAX_ATTRIBUTE_TEXT, NUMBERS
-from deepbelief.typing import Array, Dtype
+from deepbelief.typing import Array, Dtype, StrDict
 
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
@@ -56,7 +56,7 @@ class Dataset:
         return out.astype(out.dtype.newbyteorder("="), copy=False)
 
 
-def members(group: Any, where: str) -> dict[str, Any]:
+def members(group: Any, where: str) -> StrDict:
     """Return what a group holds, by name, opened; all of it must be reached by hard links."""
     if group.get_num_objs() > MAX_MEMBERS:
         raise FileFormatError(f"{where} has more than {MAX_MEMBERS} members")

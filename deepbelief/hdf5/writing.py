@@ -19,7 +19,7 @@ from deepbelief.hdf5.envelope import USER_BLOCK, seal
 from deepbelief.hdf5.model_file import FLOATS, FORMAT, FORMAT_VERSION, MAX_ATTRIBUTE_TEXT, NAME, NUMBERS, ModelFile
 from deepbelief.hdf5.replacement import replace_file
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrMapping
 
 
 def write(path: str | os.PathLike[str], model: ModelFile, *, previous: Path | None = None) -> None:
@@ -140,14 +140,14 @@ def _write_strings(group: h5py.Group, name: str, array: Array, where: str) -> No
     _set_integer(dataset, "characters", array.dtype.itemsize // 4 if array.dtype.kind == "U" else 0)
 
 
-def _write_object(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:
+def _write_object(group: h5py.Group, name: str, value: StrMapping) -> None:
     where = f"{group.name}/{name}".strip("/")
     if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
         raise DataError(f"{where} must be a dict with strings as keys, got {type(value).__name__}")
     _write_json(group, name, value, where)
 
 
-def _write_json(group: h5py.Group, name: str, value: Any, where: str) -> None:
+def _write_json(group: h5py.Group, name: str, value: object, where: str) -> None:
     text = plain.dumps(value, where)
     _write_bytes(group, name, np.array(text, dtype=f"S{len(text)}"))
 

@@ -14,6 +14,7 @@ from deepbelief.hyperparameters.machines import MACHINE
 from deepbelief.hyperparameters.networks import FINE_TUNING
 from deepbelief.hyperparameters.recurrence import RECURRENT
 from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING, SUPERVISED_PRETRAINING
+from deepbelief.typing import Estimator, StrDict, StrMapping
 
 __all__ = [
     "AUTOENCODER_PRETRAINING",
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-def checked_settings(owner: Any, *tables: Mapping[str, Setting]) -> dict[str, Any]:
+def checked_settings(owner: object, *tables: Mapping[str, Setting]) -> StrDict:
     """Return the settings of these tables that an object has, as the engine takes them.
 
     Raises
@@ -46,7 +47,7 @@ def checked_settings(owner: Any, *tables: Mapping[str, Setting]) -> dict[str, An
     return {name: setting.kind.checked(name, getattr(owner, name)) for name, setting in rows.items()}
 
 
-def engine_settings(kind: type[Any], table: Mapping[str, Setting], values: Mapping[str, Any], **own: Any) -> Any:
+def engine_settings(kind: type[Any], table: Mapping[str, Setting], values: StrMapping, **own: Estimator) -> Any:
     """Return the engine's dataclass of settings with those of a table that have a field in it.
 
     Parameters

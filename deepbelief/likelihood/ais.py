@@ -15,9 +15,9 @@ from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
 from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
-from deepbelief.seeds import RandomState, run_seed, stream
+from deepbelief.seeds import run_seed, stream
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, Float64Array
+from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState, RowsLike
 
 PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
 """(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
@@ -77,9 +77,14 @@ def default_betas() -> Float64Array:
 
 
 def ais_log_z(
-    model: Any, *, n_runs: int = 100, betas: int | Sequence[float] | None = None, backend: str | Backend = "numpy",
-    random_state: RandomState = 0, progress: Progress | None = None,
-) -> AISEstimate:  # fmt: skip
+    model: Estimator,
+    *,
+    n_runs: int = 100,
+    betas: int | Sequence[float] | None = None,
+    backend: str | Backend = "numpy",
+    random_state: RandomState = 0,
+    progress: Progress | None = None,
+) -> AISEstimate:
     """Estimate log Z by annealed importance sampling.
 
     All runs are one matrix that goes from a machine without connections, whose visible biases fit the training rows,
@@ -145,7 +150,7 @@ def ais_log_z(
 
 
 def reverse_ais_log_z(
-    model: Any, X: Any = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
+    model: Estimator, X: RowsLike = None, *, n_runs: int = 100, betas: int | Sequence[float] | None = None,
     backend: str | Backend = "numpy", random_state: RandomState = 0, progress: Progress | None = None,
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z from the other side: from samples of the model to the machine without connections.

@@ -3,23 +3,22 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.errors import SettingError
 from deepbelief.machine import Machine
-from deepbelief.seeds import RandomState, host_rng, run_seed
+from deepbelief.seeds import host_rng, run_seed
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, Float64Array
+from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState
 from deepbelief.units import Unit, get_unit
 
 LARGEST_SIDE = 25  # Bernoulli units; of other discrete units as many states as these have
 BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
 
 
-def weights_of(model: Any) -> Weights:
+def weights_of(model: Estimator) -> Weights:
     """Return the weights of a fitted RBM, or those given, after refusing what has no likelihood.
 
     Raises
@@ -48,7 +47,7 @@ def double_machine(weights: Weights, backend: str | Backend = "numpy") -> Machin
     return Machine(weights, get_backend(backend), np.float64)
 
 
-def exact_log_z(model: Any, *, backend: str | Backend = "numpy") -> float:
+def exact_log_z(model: Estimator, *, backend: str | Backend = "numpy") -> float:
     """Return log Z, the log of the sum of exp(-E) over all states.
 
     The side with fewer units is enumerated, in blocks of bounded memory; Gaussian units are integrated out.
@@ -88,7 +87,7 @@ def enumerable(weights: Weights) -> bool:
     return _smaller_side(weights) is not None
 
 
-def exact_samples(model: Any, n_samples: int, random_state: RandomState = 0) -> Float64Array:
+def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 0) -> Float64Array:
     """Draw independent visible states from a machine that can be enumerated.
 
     Parameters

@@ -12,14 +12,14 @@ from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, Float64Array
+from deepbelief.typing import DeviceArray, Float64Array, RowsLike
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
 MAX_ROWS = 1024  # that are dense at a time
 
 
 def pseudo_log_likelihood(
-    weights: Any, X: Any, *, n_bits: int | None = None, random_state: int = 0, backend: str | Backend = "numpy"
+    weights: Any, X: RowsLike, *, n_bits: int | None = None, random_state: int = 0, backend: str | Backend = "numpy"
 ) -> Float64Array:
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 

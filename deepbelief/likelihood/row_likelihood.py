@@ -18,7 +18,7 @@ from deepbelief.likelihood.marginal import is_exact
 from deepbelief.likelihood.tempered import ladder_log_z
 from deepbelief.sources import OF_DENSITIES, JoinedSource, RowSource, as_source, blocks, check_groups, entered
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Float64Array
+from deepbelief.typing import Estimator, Float64Array, RowsLike, StrDict
 
 METHODS = ("auto", "exact", "ais", "ptt")
 
@@ -78,7 +78,7 @@ class LogLikelihood:
 
 
 def log_likelihood(
-    model: Any, X: Any, *, method: str = "auto", log_z: LogZEstimate | float | None = None,
+    model: Estimator, X: RowsLike, *, method: str = "auto", log_z: LogZEstimate | float | None = None,
     backend: str | Backend = "numpy", n_vectors: int = N_VECTORS, **ais: Any,
 ) -> LogLikelihood:  # fmt: skip
     """Return the log-likelihood of rows: -F(v) - log Z, or a lower bound on it for a stack of machines.
@@ -151,7 +151,7 @@ def log_likelihood(
     )  # fmt: skip
 
 
-def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: dict[str, Any]) -> LogZEstimate | float:
+def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: StrDict) -> LogZEstimate | float:
     """Return log Z by a method of `METHODS`."""
     if method == "exact" or (method == "auto" and enumerable(weights)):
         return exact_log_z(weights, backend=backend)
@@ -217,7 +217,7 @@ def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> Lo
     return replace(log_z, log_z=known, high=known, agrees=False)
 
 
-def _stack_of(model: Any) -> Stack:
+def _stack_of(model: Estimator) -> Stack:
     """Return the layers of a machine or a stack, fitted or bare, after refusing what has no likelihood."""
     stack = getattr(model, "stack_", model)
     if not isinstance(stack, Stack):

@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from deepbelief.likelihood.ais import base_vbias, other_base, positive
 from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import double_machine, weights_of
 from deepbelief.machine import Machine
-from deepbelief.seeds import RandomState, run_seed, stream
-from deepbelief.typing import Float64Array
+from deepbelief.seeds import run_seed, stream
+from deepbelief.typing import Estimator, Float64Array, RandomState
 
 MAX_SWEEPS = 2000  # of a thermalisation
 
@@ -60,7 +60,7 @@ class LadderEstimate(LogZEstimate):
 
 
 def ladder_log_z(
-    model: Any, *, n_runs: int = 200, n_sweeps: int = 200, backend: str | Backend = "numpy",
+    model: Estimator, *, n_runs: int = 200, n_sweeps: int = 200, backend: str | Backend = "numpy",
     random_state: RandomState = 0,
 ) -> LadderEstimate:  # fmt: skip
     """Estimate log Z along a ladder of machines from one without connections to the model.

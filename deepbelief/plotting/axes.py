@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepbelief.errors import DataError, MissingExtraError, SettingError
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
     return height, width
 
 
-def tile_of(model: Any, shape: Shape, n_features: int) -> tuple[int, int] | None:
+def tile_of(model: Estimator, shape: Shape, n_features: int) -> tuple[int, int] | None:
     """Return the image that a row of a model is, see `image_shape`; those of a table are none by themselves."""
     is_table = getattr(model, "schema_", None) is not None
     return None if is_table and shape == "auto" else image_shape(shape, n_features)
@@ -128,7 +128,7 @@ def show(ax: "Axes", image: Array, *, low: float, high: float, colors: str, fram
         ax.set_axis_off()
 
 
-def set_names(ax: "Axes", which: str, model: Any, names: Sequence[str] | None) -> None:
+def set_names(ax: "Axes", which: str, model: Estimator, names: Sequence[str] | None) -> None:
     """Write the names of the features at an axis, if they are known and not too many; ``$`` starts no formula.
 
     The name of a table's column stands at the middle of its units.
@@ -151,7 +151,7 @@ def _write_names(ax: "Axes", which: str, places: Sequence[float], names: Sequenc
     axis.set_ticks(list(places), shown, parse_math=False, fontsize=7, rotation=90 if which == "x" else 0)
 
 
-def plain(text: Any, length: int = 20) -> str:
+def plain(text: object, length: int = 20) -> str:
     """Return text for a figure: short, and without characters that do not print."""
     kept = "".join(c if c.isprintable() else " " for c in str(text))
     return kept if len(kept) <= length else kept[: length - 3] + "..."

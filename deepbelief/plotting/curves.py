@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepbelief.errors import SettingError, unknown
 from deepbelief.plotting.axes import COLORS, new_axes, plain, set_title
+from deepbelief.typing import StrMapping
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,11 +46,11 @@ class Line:
     epochs: list[int]
     values: list[float]
     passes: list[int]  # positions at which a later pass begins
-    last_pass: Any = None
+    last_pass: object = None
 
 
 def plot_learning_curves(
-    model_or_history: Any, ax: "Axes | None" = None, *, quantities: str | Sequence[str] = "auto"
+    model_or_history: object, ax: "Axes | None" = None, *, quantities: str | Sequence[str] = "auto"
 ) -> "Axes":
     """Draw what ``history_`` records of training, a line for each layer and for fine-tuning.
 
@@ -113,7 +114,7 @@ def _draw(ax: "Axes", line: Line, color: str) -> None:
     )  # fmt: skip
 
 
-def learning_curves(history: Iterable[Mapping[str, Any]], quantities: str | Sequence[str] = "auto") -> list[Line]:
+def learning_curves(history: Iterable[StrMapping], quantities: str | Sequence[str] = "auto") -> list[Line]:
     """Return the lines of these quantities in the order in which they were recorded.
 
     Raises
@@ -137,7 +138,7 @@ def learning_curves(history: Iterable[Mapping[str, Any]], quantities: str | Sequ
 
 
 def _add(
-    lines: dict[tuple[str, str], Line], stage: str, name: str, record: Mapping[str, Any], number: int, value: float
+    lines: dict[tuple[str, str], Line], stage: str, name: str, record: StrMapping, number: int, value: float
 ) -> None:
     line = lines.setdefault((stage, name), Line(stage, name, [], [], []))
     if line.values and record.get("pass") != line.last_pass:
@@ -148,7 +149,7 @@ def _add(
     line.values.append(value)
 
 
-def _stage(record: Mapping[str, Any]) -> str:
+def _stage(record: StrMapping) -> str:
     """Return what was trained in an epoch: a layer, or all of them."""
     phase = record.get("phase", "pretrain")
     if phase == "pretrain":
@@ -156,14 +157,14 @@ def _stage(record: Mapping[str, Any]) -> str:
     return {"finetune": "fine-tuning", "partial_fit": "partial_fit"}.get(str(phase), plain(phase))
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """Return a finite number that can be drawn; None for all else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > LARGEST:
         return None
     return None if math.isnan(value) else float(value)
 
 
-def _history(model_or_history: Any) -> list[Mapping[str, Any]]:
+def _history(model_or_history: object) -> list[StrMapping]:
     history = getattr(model_or_history, "history_", model_or_history)
     if not isinstance(history, (list, tuple)) or not all(isinstance(record, Mapping) for record in history):
         name = type(model_or_history).__name__

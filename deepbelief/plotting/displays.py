@@ -4,7 +4,7 @@ Each keeps what it draws as attributes, so that a picture can be drawn again, el
 model. ``ax_`` and ``figure_`` are those of the last drawing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from deepbelief.plotting.curves import plot_learning_curves
 from deepbelief.plotting.images import plot_reconstructions
 from deepbelief.plotting.weights import plot_receptive_fields
 from deepbelief.stack import Stack
+from deepbelief.typing import Estimator, RowsLike, StrMapping, TargetsLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,12 +68,12 @@ class TrainingDisplay(Display):
     (3, 'epoch')
     """
 
-    def __init__(self, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, history: Sequence[StrMapping]) -> None:
         self.history = history
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, ax: "Axes | None" = None, quantities: str | Sequence[str] = "auto"
+        cls, estimator: Estimator, *, ax: "Axes | None" = None, quantities: str | Sequence[str] = "auto"
     ) -> "TrainingDisplay":
         """Draw the history of a fitted estimator.
 
@@ -134,7 +135,7 @@ class WeightsDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, ax: "Axes | None" = None, layer: int = 0, n: int = 64, shape: Shape = "auto"
+        cls, estimator: Estimator, *, ax: "Axes | None" = None, layer: int = 0, n: int = 64, shape: Shape = "auto"
     ) -> "WeightsDisplay":
         """Draw units of one layer of a fitted estimator.
 
@@ -188,13 +189,13 @@ class ReconstructionDisplay(Display):
     (17, 26)
     """
 
-    def __init__(self, model: Any, rows: Any) -> None:
+    def __init__(self, model: Estimator, rows: RowsLike) -> None:
         self.model = model
         self.rows = rows
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, ax: "Axes | None" = None, n: int = 10, shape: Shape = "auto"
+        cls, estimator: Estimator, X: RowsLike, *, ax: "Axes | None" = None, n: int = 10, shape: Shape = "auto"
     ) -> "ReconstructionDisplay":
         """Draw the first rows and what a fitted estimator reconstructs of them.
 
@@ -245,7 +246,7 @@ class RateSweepDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: Any = None, *, ax: "Axes | None" = None, **settings: Any
+        cls, estimator: Estimator, X: RowsLike, y: TargetsLike = None, *, ax: "Axes | None" = None, **settings: Any
     ) -> "RateSweepDisplay":
         """Sweep learning rates of an estimator and draw their scores.
 

@@ -31,7 +31,7 @@ from deepbelief.plotting.axes import (
     tile_of,
 )
 from deepbelief.plotting.weights import check_layer
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def _range(rows: Array) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _take(model: Any, X: Any, n: int) -> tuple[Any, Array]:
+def _take(model: Estimator, X: RowsLike, n: int) -> tuple[Any, Array]:
     """Return the first rows as they came and as an array; those of a table as visible units, missing values NaN."""
     is_table = schema_of(model) is not None
     given = first_rows(rows_of(model, X) if is_table else X, n)
@@ -54,14 +54,16 @@ def _take(model: Any, X: Any, n: int) -> tuple[Any, Array]:
     return given, rows
 
 
-def _units(model: Any, rows: Array) -> Array:
+def _units(model: Estimator, rows: Array) -> Array:
     """Return rows of a table as they enter the first layer, where columns of different kinds are alike."""
     stack = layers_of(model)
     labels = np.zeros((len(rows), stack.sizes[0] - n_inputs(stack)), rows.dtype)
     return np.asarray(stack.layers[0].enter(np.hstack([rows, labels])))[:, : n_inputs(stack)]
 
 
-def plot_rows(rows: Any, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto") -> "Axes":
+def plot_rows(
+    rows: RowsLike, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto"
+) -> "Axes":
     """Draw rows in grey, as images or else one below the other.
 
     Parameters
@@ -145,7 +147,7 @@ def plot_sequence(frames: Any, ax: "Axes | None" = None) -> "Axes":
 
 
 def plot_reconstructions(
-    model: Any, X: Any, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto",
+    model: Estimator, X: RowsLike, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto",
     feature_names: Sequence[str] | None = None,
 ) -> "Axes":  # fmt: skip
     """Draw rows above their reconstructions, computed up through the layers and down again.
@@ -208,7 +210,7 @@ def plot_reconstructions(
 
 
 def plot_samples(
-    model: Any, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: Any = None,
+    model: Estimator, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: RandomState = None,
     shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: Any = None,
 ) -> "Axes":  # fmt: skip
     """Draw samples from the model: Gibbs sampling in its top machine, then down through the means.
@@ -261,7 +263,9 @@ def plot_samples(
     return ax
 
 
-def plot_hidden_probabilities(model: Any, X: Any, ax: "Axes | None" = None, layer: int = 0, *, n: int = 100) -> "Axes":
+def plot_hidden_probabilities(
+    model: Estimator, X: RowsLike, ax: "Axes | None" = None, layer: int = 0, *, n: int = 100
+) -> "Axes":
     """Draw what the units of a layer say of each case of a minibatch (Hinton 2010, section 15).
 
     Units that are black, white or alike for every case show as columns, cases that turn on nothing as rows.

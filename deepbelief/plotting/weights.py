@@ -21,7 +21,7 @@ from deepbelief.plotting.axes import (
     tile_of,
 )
 from deepbelief.stack import Stack
-from deepbelief.typing import Array
+from deepbelief.typing import Array, Estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def receptive_fields(stack: Stack, layer: int) -> Array:
 
 
 def plot_receptive_fields(
-    model: Any, ax: "Axes | None" = None, *, layer: int = 0, n: int = 64, shape: Shape = "auto",
+    model: Estimator, ax: "Axes | None" = None, *, layer: int = 0, n: int = 64, shape: Shape = "auto",
     feature_names: Sequence[str] | None = None,
 ) -> "Axes":  # fmt: skip
     """Draw what the first units of a layer look at: their weights to the inputs, blue below 0 and red above.
@@ -124,7 +124,7 @@ def _typical_limit(fields: Array) -> float:
     return float(np.quantile(np.abs(_tamed(fields)), 0.999))
 
 
-def plot_weight_histogram(model: Any, ax: "Axes | None" = None, layer: int = 0, *, of: str = "weights") -> "Axes":
+def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int = 0, *, of: str = "weights") -> "Axes":
     """Draw how many weights of a layer are how large, or how large their updates are (Hinton 2010, section 7).
 
     Parameters

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from deepbelief.errors import FileFormatError
+from deepbelief.typing import Estimator, StrDict
 
 
 class Resolved(NamedTuple):
@@ -45,7 +46,7 @@ class Choices(dict[str, Resolved]):
         return rule.value
 
 
-def is_auto(value: Any) -> bool:
+def is_auto(value: object) -> bool:
     """Tell whether a setting is left to the rules."""
     return isinstance(value, str) and value == "auto"
 
@@ -62,19 +63,19 @@ def resolution_lines(choices: Mapping[str, Resolved]) -> Iterator[str]:
         yield f"{name}={f'{value:.4g}' if isinstance(value, float) else repr(value)}: {reason}"
 
 
-def in_effect(estimator: Any, name: str) -> Any:
+def in_effect(estimator: Estimator, name: str) -> Any:
     """Return the value of a setting in a fitted estimator: given, or chosen by a rule; None: neither."""
     value = getattr(estimator, name, None)
     found = getattr(estimator, "resolved_", {}).get(name)
     return value if found is None or not is_auto(value) else found.value
 
 
-def plain_choices(choices: Mapping[str, Resolved]) -> dict[str, Any]:
+def plain_choices(choices: Mapping[str, Resolved]) -> StrDict:
     """Return choices as plain values for a file."""
     return {name: [list(v) if isinstance(v, tuple) else v, reason] for name, (v, reason) in choices.items()}
 
 
-def choices_of_file(plain: Any) -> dict[str, Resolved]:
+def choices_of_file(plain: object) -> dict[str, Resolved]:
     """Return the choices that a file holds, or refuse them."""
     if not isinstance(plain, Mapping):
         raise FileFormatError("the file's resolved settings must be values with reasons, by name")

@@ -7,7 +7,6 @@ All but the recurrence itself is done for the frames of all steps at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from deepbelief.machine import Machine, Workspace
 from deepbelief.recurrent.cells import get_cell
 from deepbelief.seeds import host_rng
 from deepbelief.stack import State, Weights, weights_from_state
-from deepbelief.typing import DeviceArray, FloatArray
+from deepbelief.typing import DeviceArray, FloatArray, StrDict
 
 NAMES = ("Wuv", "Wuh", "Wvu", "Wuu", "ubias", "u0")
 INPUT_SPREAD = 0.1  # standard deviation of the first weights from frames to states
@@ -138,7 +137,7 @@ class RecurrentMachine:
 
     def weights(self) -> RecurrentWeights:
         """Return the parameters as host values."""
-        arrays: dict[str, Any] = {name: self.bk.to_numpy(getattr(self, name)).copy() for name in NAMES}
+        arrays: StrDict = {name: self.bk.to_numpy(getattr(self, name)).copy() for name in NAMES}
         return replace(self._host, frame=self.machine.weights(), **arrays)
 
     def forward(self, v: DeviceArray, entering: DeviceArray, steps: Sequence[int]) -> DeviceArray:

@@ -1,16 +1,14 @@
 """Rows of 0 and 1 from values in [0, 1]: thresholded, or each value taken as the probability of a 1."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.seeds import RandomState, run_seed, stream
+from deepbelief.seeds import run_seed, stream
 from deepbelief.sources.checks import check_domain
 from deepbelief.sources.convert import as_source
 from deepbelief.sources.rows import Rows, RowSource, _count, _deliver, _text
-from deepbelief.typing import FloatArray
+from deepbelief.typing import FloatArray, RandomState
 from deepbelief.units import get_unit
 
 BINARIZATIONS = ("threshold", "sample", "resample")
@@ -21,7 +19,7 @@ FIXED_BINARIZATIONS = ("threshold", "sample")
 """Ways that binarise rows once, before training."""
 
 
-def check_binarization(binarize: Any) -> None:
+def check_binarization(binarize: object) -> None:
     """Refuse what is neither a way to binarise nor None."""
     if binarize is not None and binarize not in BINARIZATIONS:
         raise SettingError(unknown("binarize", binarize, BINARIZATIONS) + ", or None")

@@ -11,7 +11,7 @@ from deepbelief.errors import DataError
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
-from deepbelief.typing import Dtype, FloatArray
+from deepbelief.typing import Dtype, DtypeLike, FloatArray
 from deepbelief.units import Foreign, Unit
 
 N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
@@ -48,12 +48,12 @@ class ColumnStatistics:
         center, low, high = ((values - mean) / scale for values in (self.mean, self.min, self.max))
         return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high, self.present)
 
-    def constant(self, dtype: Any) -> NDArray[np.bool_]:
+    def constant(self, dtype: DtypeLike) -> NDArray[np.bool_]:
         """Tell which columns are constant, up to the rounding of values of this dtype."""
         largest = np.maximum(np.abs(self.min), np.abs(self.max))
         return np.asarray(np.sqrt(self.var) <= N_ROUNDINGS * np.finfo(dtype).eps * largest)
 
-    def two_valued(self, dtype: Any) -> NDArray[np.bool_]:
+    def two_valued(self, dtype: DtypeLike) -> NDArray[np.bool_]:
         """Tell which columns hold two values only: no others have that variance between these ends."""
         bound = (self.max - self.mean) * (self.mean - self.min)
         return np.asarray(~self.constant(dtype) & (self.var >= bound * (1 - 1e-9)))

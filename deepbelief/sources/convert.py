@@ -11,8 +11,9 @@ from deepbelief.sources.parquet import ParquetSource
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.zarr import ZarrSource
+from deepbelief.typing import RowsLike
 
-STORED: dict[tuple[str, str], Callable[[Any], RowSource]] = {
+STORED: dict[tuple[str, str], Callable[[object], RowSource]] = {
     ("h5py", "Dataset"): HDF5Source,
     ("zarr", "Array"): ZarrSource,
     ("pyarrow", "ParquetFile"): ParquetSource,
@@ -20,23 +21,23 @@ STORED: dict[tuple[str, str], Callable[[Any], RowSource]] = {
 """Sources by the package and the name of what they read from: open files, whose packages need not be there."""
 
 
-def _stored(X: Any) -> Callable[[Any], RowSource] | None:
+def _stored(X: RowsLike) -> Callable[[Any], RowSource] | None:
     """Return the source that reads from an open file; None for anything else."""
     kind = type(X)
     return STORED.get((kind.__module__.partition(".")[0], kind.__name__))
 
 
-def is_stored(X: Any) -> bool:
+def is_stored(X: RowsLike) -> bool:
     """Tell whether rows lie in an open file, from which they are read as they are taken."""
     return _stored(X) is not None
 
 
-def is_source(X: Any) -> TypeGuard[RowSource]:
+def is_source(X: RowsLike) -> TypeGuard[RowSource]:
     """Tell whether ``X`` is a `RowSource`: array-likes such as data frames have another ``take``."""
     return hasattr(X, "take") and not hasattr(X, "__array__") and isinstance(X, RowSource)
 
 
-def as_source(X: Any) -> RowSource:
+def as_source(X: RowsLike) -> RowSource:
     """Return a row source over an array, a sparse matrix, a memory map, an open file or a row source.
 
     Parameters

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from deepbelief.sources.rows import RowSource
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 WHOLE = 2**28  # bytes; smaller sets are digested whole
 PARTS, PART_ROWS = 64, 256  # of larger sets: number of blocks, and rows of each
 
 
-def fingerprint(source: RowSource) -> dict[str, Any]:
+def fingerprint(source: RowSource) -> StrDict:
     """Return plain values that differ where rows do; of more than 256 MiB blocks at even distances are looked at.
 
     Examples

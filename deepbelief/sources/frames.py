@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.typing import Array
+from deepbelief.typing import Array, RowsLike, StrDict
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Frame:
         return self.values[i], self.missing[i]
 
 
-def is_table(X: Any) -> bool:
+def is_table(X: RowsLike) -> bool:
     """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
     if isinstance(X, Mapping):
         return not hasattr(X, "tocsr")  # a sparse matrix by keys is not a table
@@ -56,7 +56,7 @@ def is_table(X: Any) -> bool:
     return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
 
 
-def needs_schema(X: Any, *, numbers: bool = True) -> bool:
+def needs_schema(X: RowsLike, *, numbers: bool = True) -> bool:
     """Tell whether a table has columns that are not plain numbers, or missing values.
 
     A table of booleans alone has none, and is one of 0 and 1.
@@ -91,7 +91,7 @@ def _is_boolean(values: Array, missing: Array) -> bool:
     return all(isinstance(value, (bool, np.bool_)) for value in values[~missing].tolist())
 
 
-def _is_plain(X: Any) -> bool:
+def _is_plain(X: RowsLike) -> bool:
     """Tell without looking at values whether a DataFrame is one that scikit-learn's checks are for, or breaks them."""
     if not hasattr(X, "dtypes") or not hasattr(X, "columns") or not hasattr(X, "iloc"):
         return False
@@ -294,7 +294,7 @@ def with_columns(table: Any, values: Mapping[str, Sequence[Any]]) -> Any:
     if isinstance(table, Mapping):
         return {**table, **{name: _array(column) for name, column in values.items()}}
     if not is_table(table):
-        whole: dict[str, Any] = dict(zip(frame.names, frame.values, strict=True))
+        whole: StrDict = dict(zip(frame.names, frame.values, strict=True))
         return frame_like({**whole, **values}, {}, "array")
     dtypes = dict(zip(frame.names, frame.dtypes, strict=True))
     if not values:

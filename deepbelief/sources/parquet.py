@@ -20,7 +20,7 @@ from deepbelief.sources.content import (
 )
 from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
-from deepbelief.typing import Array, Dtype
+from deepbelief.typing import Array, Dtype, RowsLike
 
 
 class ParquetSource(BandedSource):
@@ -133,7 +133,7 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
     source = ParquetSource(file, labels, str(path))
     _check_pages(path, file.metadata)
     check_declared_size(path, source.shape, source.dtype.itemsize, limit=2**63)
-    rows: Any = source
+    rows: RowsLike = source
     if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
         rows = ArraySource(source.take(slice(0, source.shape[0])), source.feature_names)
         file.close()

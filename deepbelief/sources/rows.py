@@ -153,7 +153,7 @@ def _deliver(values: Array, dtype: Dtype, out: FloatArray | None) -> FloatArray:
 
 def _map_behind(array: Array) -> Any:
     """Return the read-only memory map that an array lies in, if it does."""
-    owner: Any = array
+    owner: object = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
     return owner if isinstance(owner, mmap.mmap) else None

@@ -1,7 +1,7 @@
 """Scaling decided once on the training rows, kept as plain values and applied to any rows later."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
 from deepbelief.sources.rows import RowSource
-from deepbelief.typing import FloatArray
+from deepbelief.typing import FloatArray, StrDict, StrMapping
 
 SCALES = ("auto", "none", "255", "minmax")
 MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
@@ -157,13 +157,13 @@ class Scaling:
             rows = np.add(rows * scale, mean)
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return plain values, fit for JSON."""
         values = {"mean": list(self.mean), "scale": list(self.scale)} if self.mean else {}
         return {"kind": self.kind, **values}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Scaling":
+    def from_dict(cls, values: StrMapping) -> "Scaling":
         """Return the scaling that `to_dict` described."""
         return cls(str(values["kind"]), tuple(values.get("mean", ())), tuple(values.get("scale", ())))
 

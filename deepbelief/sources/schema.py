@@ -18,7 +18,7 @@ from deepbelief.sources.table_columns import (
     read_column,
     values_of,
 )
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping
 
 UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
 
@@ -146,7 +146,7 @@ class Schema:
         return cls(tuple(found), frame.library)
 
     def encode(
-        self, table: Any, *, handle_unknown: str = "error", dtype: Any = np.float32, gaps: bool = True
+        self, table: Any, *, handle_unknown: str = "error", dtype: DtypeLike = np.float32, gaps: bool = True
     ) -> Array:  # fmt: skip
         """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
 
@@ -236,12 +236,12 @@ class Schema:
         levels = {column.name: (column.levels, column.ordered) for column in self.columns if column.levels}
         return frame_like(values, {column.name: column.dtype for column in self.columns}, self.library, levels)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StrDict:
         """Return plain values, fit for JSON."""
         return {"library": self.library, "columns": [asdict(column) for column in self.columns]}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Schema":
+    def from_dict(cls, values: StrMapping) -> "Schema":
         """Return the schema that `to_dict` described.
 
         Raises

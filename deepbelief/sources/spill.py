@@ -7,13 +7,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Rows, RowSource, _deliver, _indices, _text, check_shape
-from deepbelief.typing import FloatArray
+from deepbelief.typing import DtypeLike, FloatArray
 
 DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
 
@@ -49,7 +49,7 @@ class SpilledSource:
            [0., 1.]], dtype=float32)
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: DtypeLike) -> None:
         self.shape = check_shape(shape)
         self.dtype = np.dtype(dtype)
         self._row = self.shape[1] * self.dtype.itemsize
@@ -103,7 +103,9 @@ class ComputedSource:
     dtype : numpy dtype
     """
 
-    def __init__(self, source: RowSource, compute: Callable[[FloatArray], FloatArray], width: int, dtype: Any) -> None:
+    def __init__(
+        self, source: RowSource, compute: Callable[[FloatArray], FloatArray], width: int, dtype: DtypeLike
+    ) -> None:
         self.below, self._compute = source, compute
         self.shape, self.dtype = (source.shape[0], width), np.dtype(dtype)
 

@@ -1,6 +1,6 @@
 """Columns of a table of mixed columns: what each is, and how its values become units and come back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.errors import DataError
 from deepbelief.sources.frames import Frame
 from deepbelief.sources.weighted import counted
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict, StrMapping
 
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
 MAX_CATEGORIES = 100  # of one column
@@ -66,7 +66,7 @@ class Column:
     scores: tuple[float, ...] = ()
     whole: bool = False
     reason: str = ""
-    levels: tuple[Any, ...] = ()
+    levels: tuple[object, ...] = ()
     ordered: bool = False
     gaps: bool = False
 
@@ -98,9 +98,9 @@ def _text(values: Sequence[float]) -> str:
     return f"{values[0]:g}" if values else ""
 
 
-def column_from(values: Mapping[str, Any]) -> Column:
+def column_from(values: StrMapping) -> Column:
     """Return the column that plain values describe."""
-    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    plain: StrDict = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     return Column(**plain)
 
 
@@ -161,7 +161,7 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _categories(known: Array, name: str) -> list[Any]:
+def _categories(known: Array, name: str) -> list[object]:
     """Return the categories of a column in order."""
     kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
     if strange := kinds - {"int", "float", "str", "bool"}:
@@ -200,7 +200,7 @@ def _number(
     last = np.append(first[1:], len(distinct)) - 1
     middle = (np.cumsum(n) - n / 2) / n.sum()
     cells = {"cells": means, "edges": edges, "low": distinct[first], "high": distinct[last]}
-    plain: dict[str, Any] = {key: tuple(array.tolist()) for key, array in cells.items()}
+    plain: StrDict = {key: tuple(array.tolist()) for key, array in cells.items()}
     scores = tuple(_normal_quantile(middle).tolist())
     return Column(name, "number", dtype, **plain, scores=scores, whole=bool((distinct == np.rint(distinct)).all()))
 
@@ -234,7 +234,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array
     return cells
 
 
-def values_of(column: Column, units: Array, random: np.random.Generator | None) -> list[Any]:
+def values_of(column: Column, units: Array, random: np.random.Generator | None) -> list[object]:
     """Return the values of one column that units stand for."""
     missing: Array = np.asarray(np.isnan(units).any(axis=1))
     p = np.where(missing[:, None], 1.0, units).astype(np.float64)

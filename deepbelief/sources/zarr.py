@@ -21,7 +21,7 @@ from deepbelief.sources.content import (
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
-from deepbelief.typing import Array
+from deepbelief.typing import Array, StrDict
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder that holds one of these files is a Zarr store."""
@@ -100,14 +100,14 @@ def _open(path: Path) -> Any:
     return zarr.open(str(path), mode="r")
 
 
-def _arrays(store: Any) -> dict[str, Any]:
+def _arrays(store: Any) -> StrDict:
     """Return all arrays of a store by name; that of a store which is an array has none."""
     if not hasattr(store, "members"):
         return {"": store}
     return {name: item for name, item in store.members(max_depth=None) if not hasattr(item, "members")}
 
 
-def _array(path: Path, arrays: dict[str, Any], name: str) -> Any:
+def _array(path: Path, arrays: StrDict, name: str) -> Any:
     """Return an array by name, after a look at its codecs and at what it declares."""
     name = name.strip("/")
     if name not in arrays:
@@ -131,7 +131,7 @@ def read_zarr(path: Path, part: str | None = None, labels: str | None = None) ->
     return Content(ZarrSource(array), found, whole)
 
 
-def _labels(path: Path, arrays: dict[str, Any], name: str) -> Array:
+def _labels(path: Path, arrays: StrDict, name: str) -> Array:
     """Read an array of labels: numbers or strings."""
     array = _array(path, arrays, name)
     check_declared_size(path, array.shape, array.dtype.itemsize)
