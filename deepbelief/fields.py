@@ -1,5 +1,6 @@
 """Typed access to nested values from a file: a wrong value is an error that names the file and the element."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -65,6 +66,13 @@ class Fields(StrDict):
         if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or _is_huge(value):
             raise self._refuse(name, "a number")
         return float(value)
+
+    def finite(self, name: str) -> float:
+        """Return a finite number."""
+        number = self.number(name)
+        if not math.isfinite(number):
+            raise self._refuse(name, "finite")
+        return number
 
     def flag(self, name: str) -> bool:
         """Return True or False."""

@@ -178,13 +178,19 @@ def test_a_saved_detector_scores_to_the_same_bits(name, quick, tmp_path):
 
 def test_a_file_cannot_plant_a_detector_that_fit_would_not_make(quick):
     model = to_model_file(AnomalyDetector(random_state=0).fit(mixed()), {})
-    columns = model.attributes["columns"]
+    schema = model.attributes["columns"]
+    columns = schema["columns"]
     number = next(i for i, column in enumerate(columns) if column["kind"] == "number")
     category = next(i for i, column in enumerate(columns) if column["kind"] == "category")
 
+    def with_columns(columns):
+        return replace(model, attributes=model.attributes | {"columns": schema | {"columns": columns}})
+
     def with_column(i, **changes):
-        changed = [column | changes if i == j else column for j, column in enumerate(columns)]
-        return replace(model, attributes=model.attributes | {"columns": changed})
+        return with_columns([column | changes if i == j else column for j, column in enumerate(columns)])
+
+    def with_array(name, value):
+        return replace(model, arrays=dict(model.arrays) | {name: np.full_like(model.arrays[name], value)})
 
     def with_gaussian(**units):
         part = model.parts["gaussian"]
@@ -192,20 +198,24 @@ def test_a_file_cannot_plant_a_detector_that_fit_would_not_make(quick):
         return replace(model, parts=dict(model.parts) | {"gaussian": replace(part, stack=Stack((layer,)))})
 
     bad = [
-        (with_column(number, scale=0.0), "scale must be above 0"),
-        (with_column(number, centre=float("nan")), "centre must be finite"),
-        (with_column(number, used=[3, 2]), "in order"),
-        (with_column(number, used=[0, 99]), "numbers of bins"),
-        (with_column(number, fallback=99), "fallback"),
-        (with_column(number, edges=["x"]), "edges.0 must be a number"),
-        (with_column(category, categories=["red", "red"]), "different"),
-        (with_column(category, shares=[0.5, 1.0]), "between 0 and 1"),
-        (with_column(category, has_missing=1), "has_missing must be true or false"),
+        (with_array("column_scales", 0), "column_scales must be finite and above 0"),
+        (with_array("column_centres", np.nan), "finite"),
+        (with_column(number, edges=columns[number]["edges"][::-1]), "not valid"),
+        (with_column(number, edges=["x"]), "no schema"),
+        (with_column(number, missing_unit=99), "not valid"),
+        (with_column(number, missing_unit=True), "not valid"),
+        (with_column(category, values=["red", "red"]), "not valid"),
         (with_column(category, name="size"), "different names"),
-        (with_column(category, kind="number"), "edges"),
-        (replace(model, attributes=model.attributes | {"columns": columns[1:]}), "columns"),
+        (with_column(category, kind="number"), "not valid"),
+        (with_columns(columns[1:]), "columns must be 6, got 5"),
+        (
+            with_columns(
+                [column | {"kind": "dropped", "missing_unit": None, "values": [], "cells": []} for column in columns]
+            ),
+            "must vary",
+        ),
         (replace(model, attributes=model.attributes | {"offset": float("nan")}), "offset must be finite"),
-        (replace(model, arrays=dict(model.arrays) | {"spreads": np.zeros(3)}), "spreads must be above 0"),
+        (replace(model, arrays=dict(model.arrays) | {"spreads": np.zeros(3)}), "spreads must be finite and above 0"),
         (replace(model, arrays=dict(model.arrays) | {"errors": np.ones((2, 3))}), "belongs"),
         (replace(model, parts={**model.parts, "binned": model.parts["gaussian"]}), "binned must be of kind RBM"),
         (with_gaussian(visible="rectified"), "gaussian and bernoulli units"),

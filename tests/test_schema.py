@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tables import case_by_case
 
 from deepbelief.errors import DataError, SettingError
-from deepbelief.sources.frames import needs_schema
+from deepbelief.sources.frames import as_frame, needs_schema
 from deepbelief.sources.schema import Schema
+from deepbelief.sources.table_columns import READINGS, read_column
 from deepbelief.units import get_unit
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "tables"
@@ -245,3 +246,20 @@ def test_numbers_drawn_from_a_cell_have_its_mean():
     assert drawn.max() <= column.high[-1]
     assert abs(drawn.mean() - column.cells[-1]) < 5 * drawn.std() / 4000**0.5
     assert (column.low[-1] + column.high[-1]) / 2 > column.cells[-1] + 10 * drawn.std() / 4000**0.5
+
+
+def test_cells_of_equal_width_and_units_of_missing_values():
+    values = np.r_[np.zeros(50), np.linspace(-1, 1, 49), 9.0]
+    frame = as_frame({"a": values, "b": [None, "x"] * 50, "c": ["y"] * 100, "d": [None] * 100})
+    number, category, constant, empty = (read_column(frame, i, None, READINGS["equal"]) for i in range(4))
+    bounds = values.mean() + values.std() * np.linspace(-3, 3, 13)[1:-1]
+    first, last = np.searchsorted(bounds, [-1, 1])
+    # The empty cells between those of 1 and of 9 go to the nearer one of the two.
+    middle = bounds[(last + len(bounds) + 1) // 2 - 1]
+    np.testing.assert_allclose(number.edges, [*bounds[first:last], middle], rtol=1e-12)
+    assert number.missing_unit == np.searchsorted(number.edges, 0.0)  # no value is missing: the most frequent cell
+    assert (category.values, category.missing_unit, category.width) == (("x",), 1, 2)
+    assert (constant.kind, constant.width, empty.kind, empty.width) == ("dropped", 0, "dropped", 0)
+    found = Schema((number, category)).encode({"a": [None, 0.0], "b": [None, "x"]})
+    assert np.array_equal(found[0, : number.width], found[1, : number.width])
+    assert found[:, number.width :].tolist() == [[0, 1], [1, 0]]

@@ -15,12 +15,12 @@ from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.sample_weights import present_rows
-from deepbelief.estimators.stored_columns import columns_from_file, finite, plain_columns
 from deepbelief.estimators.tables import check_names
 from deepbelief.fields import Fields
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import is_source, quantile
 from deepbelief.sources.frames import as_frame, is_table
+from deepbelief.sources.schema import Schema
 from deepbelief.training import Reporter
 from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 
@@ -163,29 +163,36 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             return FittedState(None, {}, values, parts={"model": self.estimator_})
         networks = {f"network_{i}": network for i, network in enumerate(self._networks)}
         arrays = {"errors": np.array(self._errors), "centres": self._centres, "spreads": self._spreads}
+        arrays |= {"column_centres": self._columns.centres, "column_scales": self._columns.scales}
         parts = {"binned": self._binned, "gaussian": self._gaussian, **networks}
-        return FittedState(None, arrays, values | {"columns": plain_columns(self._columns)}, parts=parts)
+        return FittedState(None, arrays, values | {"columns": self._columns.schema.to_dict()}, parts=parts)
 
     def _set_state(self, state: FittedState) -> None:
         values = Fields(state.values, "attributes")
-        self.offset_ = finite(values, "offset")
+        self.offset_ = values.finite("offset")
         if self.estimator is not None:
             self.estimator_ = state.part("model", type(self.estimator), self.n_features_in_)
             self._check_model(self.estimator_)
             return
-        self._columns = columns = columns_from_file(values.several("columns", self.n_features_in_))
-        self._binned = state.part("binned", RBM, sum(columns.groups))
-        self._gaussian = state.part("gaussian", RBM, columns.n_values)
-        for rbm, visible in ((self._binned, columns.visible), (self._gaussian, "gaussian")):
+        schema = Schema.from_dict(values.fields("columns"))
+        if len(schema.columns) != self.n_features_in_:
+            raise FileFormatError(f"the file's columns must be {self.n_features_in_}, got {len(schema.columns)}")
+        n_values = DetectorColumns(schema, np.zeros(0), np.ones(0)).n_values
+        scales = (state.shaped(f"column_{name}", (n_values,), np.float64) for name in ("centres", "scales"))
+        self._columns = DetectorColumns(schema, *scales)
+        self._binned = state.part("binned", RBM, schema.n_units)
+        self._gaussian = state.part("gaussian", RBM, n_values)
+        for rbm, visible in ((self._binned, schema.visible), (self._gaussian, "gaussian")):
             units, wanted = (rbm.weights_.visible, rbm.weights_.hidden), (visible, str(RBM().hidden))
             if units != wanted:
                 raise FileFormatError(f"the file's machines must have {' and '.join(wanted)} units, got {units}")
-        self._networks = [state.part(f"network_{i}", DBN, columns.n_values) for i in range(RECONSTRUCTIONS)]
-        self._errors = list(state.shaped("errors", (RECONSTRUCTIONS, columns.n_values), np.float64))
+        self._networks = [state.part(f"network_{i}", DBN, n_values) for i in range(RECONSTRUCTIONS)]
+        self._errors = list(state.shaped("errors", (RECONSTRUCTIONS, n_values), np.float64))
         self._centres, self._spreads = (state.shaped(name, (3,), np.float64) for name in ("centres", "spreads"))
-        for name in ("errors", "spreads"):
-            if (state.arrays[name] <= 0).any():
-                raise FileFormatError(f"the file's {name} must be above 0")
+        for name, low in (("errors", 0), ("spreads", 0), ("column_scales", 0), ("column_centres", -np.inf)):
+            found = state.arrays[name]
+            if not (np.isfinite(found) & (found > low)).all():
+                raise FileFormatError(f"the file's {name} must be finite{' and above 0' if low == 0 else ''}")
 
     def _checked(self, X: RowsLike, *, reset: bool) -> Any:
         """Return rows after scikit-learn's checks; tables with their names as they are."""
@@ -251,7 +258,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     def _density(self, states: Array, weights: Array | None) -> RBM:
         batch = min(BATCH, len(states))
         rbm = RBM(
-            DENSITY_UNITS, visible=self._columns.visible, centered=True, learning_rate=0.05, schedule="linear",
+            DENSITY_UNITS, visible=self._columns.schema.visible, centered=True, learning_rate=0.05, schedule="linear",
             momentum=0.0, weight_decay=0.0, batch_size=batch, n_iter=_epochs(DENSITY_UPDATES, len(states), batch),
             random_state=self._own_seed("density"), **self._run,
         )  # fmt: skip
@@ -339,7 +346,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         if self.estimator is not None:
             raise SettingError("explain needs the default detector: leave `estimator` at None")
         states = self._columns.states(self._checked(X, reset=False))
-        return conditional_surprise(self._binned.weights_, self._columns.columns, states)
+        return conditional_surprise(self._binned.weights_, self._columns.schema.columns, states)
 
     def __sklearn_tags__(self) -> Any:
         """Declare missing values and categories."""

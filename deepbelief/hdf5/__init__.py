@@ -105,10 +105,10 @@ Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers
     No layers of its own; attribute ``offset`` (subtracted from scores). With ``estimator`` in /params, its model is
     the part ``model``. Without, the parts are ``binned`` and ``gaussian`` (RBM) and ``network_0``, ``network_1``
     ... (DBN). ``errors`` (n_networks, n_values): mean squared errors of the networks in training. ``centres``,
-    ``spreads`` (3,): mean and standard deviation of the three scores. Attribute ``columns``: for each column its
-    ``name`` and ``kind``, ``"number"`` (``edges`` between bins, ``used`` bins, ``centre``, ``scale``),
-    ``"category"`` (``categories``, their ``shares``) or ``"constant"``; ``fallback`` is the state for missing and
-    unused values, ``has_missing`` whether missing values have a state of their own, the last.
+    ``spreads`` (3,): mean and standard deviation of the three scores. Attribute ``columns``: a schema as
+    tables have it, with cells of equal width; ``missing_unit`` is the unit of a missing value. ``column_centres``,
+    ``column_scales`` (n_values,): median and robust standard deviation of each number, and for each category mean
+    and standard deviation of its column of 0 and 1.
 
 Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``,
 ``offset`` and ``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which

@@ -11,6 +11,7 @@ from deepbelief.sources.frames import Frame, as_frame, frame_like
 from deepbelief.sources.table_columns import (
     KINDS,
     MAX_CELLS,
+    READINGS,
     Column,
     cells_of,
     column_from,
@@ -137,7 +138,8 @@ class Schema:
         for name in wanted:
             if name not in frame.names:
                 raise SettingError(f"`columns` names {name!r}: {unknown('column', name, frame.names)}")
-        found = [read_column(frame, i, wanted.get(name), max_cells, weights) for i, name in enumerate(frame.names)]
+        reading = replace(READINGS["quantile"], n_cells=max_cells)
+        found = [read_column(frame, i, wanted.get(name), reading, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
             found[i] = replace(found[i], levels=levels, ordered=ordered)
         found = [replace(c, gaps=bool(c.width) and has_gaps(frame.column(i)[1], weights)) for i, c in enumerate(found)]
@@ -146,7 +148,7 @@ class Schema:
         return cls(tuple(found), frame.library)
 
     def encode(
-        self, table: Any, *, handle_unknown: str = "error", dtype: DtypeLike = np.float32, gaps: bool = True
+        self, table: Any, *, handle_unknown: str | None = "error", dtype: DtypeLike = np.float32, gaps: bool = True
     ) -> Array:  # fmt: skip
         """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
 
@@ -156,8 +158,8 @@ class Schema:
         ----------
         table : DataFrame, Table, mapping of columns or array
             With the columns that are used, in any order; further columns are an error, except dropped ones.
-        handle_unknown : {"error", "missing"}, default="error"
-            Treatment of a category that training rows did not have.
+        handle_unknown : {"error", "missing", None}, default="error"
+            Treatment of a category that training rows did not have; None: an error that names no other treatment.
         dtype : numpy dtype, default=float32
         gaps : bool, default=True
             False: a missing value may be missing or not (NaN), for rows that are conditions rather than observations.
@@ -252,13 +254,10 @@ class Schema:
         try:
             columns = tuple(column_from(column) for column in values["columns"])
             schema = cls(columns, str(values["library"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError("the values describe no schema") from error
-        for column in columns:
-            lengths = {len(column.low), len(column.high), len(column.scores), len(column.cells), len(column.edges) + 1}
-            valid = column.kind in KINDS and isinstance(column.gaps, bool)
-            if not valid or (column.kind == "number" and (len(lengths) != 1 or not column.cells)):
-                raise DataError(f"the schema's column {column.name!r} is not valid")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"the values describe no schema: {error}") from error
+        if len(set(schema.names)) < len(columns) or not schema.used:
+            raise DataError("the columns of a schema must have different names, and one of them must vary")
         return schema
 
 

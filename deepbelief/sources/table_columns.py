@@ -1,7 +1,7 @@
 """Columns of a table of mixed columns: what each is, and how its values become units and come back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, StrDict, StrMapping
 
 MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
+EQUAL_CELLS = 12  # cells of equal width
+REACH = 3.0  # standard deviations from the mean to the outer bounds of cells of equal width
 MAX_CATEGORIES = 100  # of one column
 IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different values they name rows
 MIN_MISSING = 10  # minimum number of rows without a value from which on missing values are modelled
@@ -53,6 +55,9 @@ class Column:
         Whether these are in order.
     gaps : bool
         Whether two more units say if a value is present or missing: see `has_gaps`.
+    missing_unit : int, optional
+        Unit of a missing value: one more than those of the values, or the unit of the most frequent value. None: all
+        units of a missing value are NaN.
     """
 
     name: str
@@ -69,11 +74,17 @@ class Column:
     levels: tuple[object, ...] = ()
     ordered: bool = False
     gaps: bool = False
+    missing_unit: int | None = None
+
+    @property
+    def n_values(self) -> int:
+        """Number of cells of a number, or of categories."""
+        return len(self.cells) if self.kind == "number" else len(self.values) if self.kind == "category" else 0
 
     @property
     def width(self) -> int:
         """Number of visible units."""
-        return len(self.cells) if self.kind == "number" else len(self.values) if self.kind == "category" else 0
+        return self.n_values + (self.missing_unit == self.n_values)
 
     @property
     def is_whole(self) -> bool:
@@ -98,10 +109,69 @@ def _text(values: Sequence[float]) -> str:
     return f"{values[0]:g}" if values else ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Cells of numbers, and the treatment of missing values.
+
+    Parameters
+    ----------
+    edges : callable
+        Takes the distinct values of a number, the number of rows with each, and a number of cells; returns the bounds
+        between neighbouring cells.
+    n_cells : int
+        Largest number of cells of a number; one with so few distinct values has a cell for each.
+    missing_units : bool
+        Whether a missing value has a unit (see `Column`) instead of being unknown.
+    """
+
+    edges: Callable[[Array, Array, int], Array]
+    n_cells: int
+    missing_units: bool = False
+
+
+def quantile_edges(distinct: Array, counts: Array, n_cells: int) -> Array:
+    """Return the bounds of cells with about equal numbers of rows."""
+    ranks = np.linspace(0, 1, n_cells + 1)[1:-1]
+    last_rows = np.cumsum(counts)
+    edges = np.unique(distinct[np.searchsorted(last_rows, np.floor(ranks * (last_rows[-1] - 1)), side="right")])
+    return np.unique((edges + distinct[np.minimum(np.searchsorted(distinct, edges) + 1, len(distinct) - 1)]) / 2)
+
+
+def equal_edges(distinct: Array, counts: Array, n_cells: int) -> Array:
+    """Return the bounds of cells of equal width, between three standard deviations below and above the mean."""
+    mean = np.average(distinct, weights=counts)
+    deviation = np.sqrt(np.average(np.square(distinct - mean), weights=counts))
+    return np.asarray(mean + deviation * np.linspace(-REACH, REACH, n_cells + 1)[1:-1])
+
+
+READINGS = {
+    "quantile": Reading(quantile_edges, MAX_CELLS),
+    "equal": Reading(equal_edges, EQUAL_CELLS, missing_units=True),
+}
+
+
 def column_from(values: StrMapping) -> Column:
-    """Return the column that plain values describe."""
+    """Return the column that plain values describe.
+
+    Raises
+    ------
+    ValueError
+        If they describe none.
+    """
     plain: StrDict = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return Column(**plain)
+    column = Column(**plain)
+    edges = np.array(column.edges, np.float64)
+    lengths = {len(column.low), len(column.high), len(column.scores), len(column.cells), len(edges) + 1}
+    unit = column.missing_unit
+    valid = column.kind in KINDS and isinstance(column.name, str) and isinstance(column.gaps, bool)
+    valid &= len(set(column.values)) == len(column.values)
+    valid &= unit is None or (type(unit) is int and column.kind in USED)
+    if column.kind == "number":
+        valid &= len(lengths) == 1 and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all())
+    valid &= (column.n_values > 0) == (column.kind in USED)
+    if not valid or (unit is not None and not 0 <= unit <= column.n_values):
+        raise ValueError(f"the schema's column {column.name!r} is not valid")
+    return column
 
 
 def has_gaps(missing: Array, weights: Array | None = None) -> bool:
@@ -111,11 +181,25 @@ def has_gaps(missing: Array, weights: Array | None = None) -> bool:
 
 
 def read_column(
-    frame: Frame, i: int, wanted: str | None, max_cells: int, weights: Array | None = None
+    frame: Frame, i: int, wanted: str | None, reading: Reading, weights: Array | None = None
 ) -> Column:  # fmt: skip
     """Decide what one column is."""
+    column = _read(frame, i, wanted, reading, weights)
+    if not reading.missing_units or not column.n_values:
+        return column
+    _, missing = frame.column(i)
+    if missing.any():
+        return replace(column, missing_unit=column.n_values)
+    counts = np.bincount(cells_of(frame, i, column, None), weights, minlength=column.n_values)
+    return replace(column, missing_unit=int(counts.argmax()))
+
+
+def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: Array | None) -> Column:
     name, dtype = frame.names[i], frame.dtypes[i]
     values, missing = frame.column(i)
+    own_unit = reading.missing_units and bool(missing.any())
+    if missing.all() and reading.missing_units:
+        return Column(name, "dropped", dtype, reason="no value at all")
     if missing.all() and wanted != "dropped":
         raise DataError(f"column {name!r} has no value at all: leave it out, or pass columns={{{name!r}: 'dropped'}}")
     known = values[~missing]
@@ -124,15 +208,15 @@ def read_column(
     kind = wanted or ("number" if frame.numeric[i] else "category")
     if kind == "number":
         numbers, own = _as_numbers(known, name, missing), None if weights is None else counted(weights[~missing])
-        return _number(name, dtype, numbers, max_cells, wanted is not None, own)
+        return _number(name, dtype, numbers, reading, wanted is not None, own_unit, own)
     categories = _categories(known, name)
-    if len(categories) == 1 and wanted is None:
+    if len(categories) == 1 and wanted is None and not own_unit:
         return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
     if wanted is None and len(known) >= MIN_IDENTIFIER_ROWS and len(categories) > IDENTIFIER_SHARE * len(known):
         return Column(name, "dropped", dtype, reason=f"{len(categories)} values in {len(known)} rows: they name rows")
     if wanted is None and len(categories) > MAX_CATEGORIES:
         return Column(name, "dropped", dtype, reason=f"{len(categories)} categories, more than {MAX_CATEGORIES}")
-    if len(categories) < 2:
+    if len(categories) < 2 and not own_unit:
         raise DataError(f"column {name!r} has one category only: pass columns={{{name!r}: 'dropped'}}")
     return Column(name, "category", dtype, tuple(categories))
 
@@ -172,27 +256,21 @@ def _categories(known: Array, name: str) -> list[object]:
 
 
 def _number(
-    name: str, dtype: str, numbers: Array, max_cells: int, wanted: bool, weights: Array | None
+    name: str, dtype: str, numbers: Array, reading: Reading, wanted: bool, own_unit: bool, weights: Array | None
 ) -> Column:  # fmt: skip
-    """Return the cells of a number: its distinct values, or quantile cells."""
+    """Return the cells of a number: its distinct values, or those of a reading."""
     distinct, places = np.unique(numbers, return_inverse=True)
     counts = np.bincount(places, weights)
-    if len(distinct) == 1:
+    if len(distinct) == 1 and not own_unit:
         if wanted:
             raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
         return Column(name, "dropped", dtype, (float(distinct[0]),), reason="the same value in all rows")
-    if len(distinct) <= max_cells:
+    if len(distinct) <= reading.n_cells:
         edges = (distinct[1:] + distinct[:-1]) / 2
     else:
-        ranks = np.linspace(0, 1, max_cells + 1)[1:-1]
-        last_rows = np.cumsum(counts)
-        edges = distinct[np.searchsorted(last_rows, np.floor(ranks * (last_rows[-1] - 1)), side="right")]
-        edges = np.unique(edges)
-        edges = np.unique((edges + distinct[np.minimum(np.searchsorted(distinct, edges) + 1, len(distinct) - 1)]) / 2)
-    cell = np.searchsorted(edges, distinct)
-    n = np.bincount(cell, counts, minlength=len(edges) + 1)
-    filled = np.flatnonzero(n)  # rounding may leave a cell between two values empty
-    edges = edges[filled[:-1]] if len(filled) < len(n) else edges
+        edges = reading.edges(distinct, counts, reading.n_cells)
+    filled = np.unique(np.searchsorted(edges, distinct))  # a cell without values goes to the nearest one that has some
+    edges = edges[(filled[:-1] + filled[1:] + 1) // 2 - 1]
     cell = np.searchsorted(edges, distinct)
     n = np.bincount(cell, counts)
     means = np.bincount(cell, counts * distinct) / n
@@ -211,10 +289,10 @@ def _normal_quantile(p: Array) -> Array:
     return np.asarray(ndtri(p))
 
 
-def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array:
-    """Return the unit of each row within its column's group, -1 where the value is missing."""
+def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -> Array:
+    """Return the unit of each row within its column's group, -1 where the value is missing and has no unit."""
     values, missing = frame.column(i)
-    cells = np.full(len(values), -1, np.intp)
+    cells = np.full(len(values), -1 if column.missing_unit is None else column.missing_unit, np.intp)
     known = values[~missing]
     if column.kind == "number":
         cells[~missing] = np.searchsorted(np.array(column.edges), _as_numbers(known, column.name, missing))
@@ -225,10 +303,11 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str) -> Array
         bad = int(np.argmax(found < 0))
         shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
         row = int(np.flatnonzero(~missing)[bad])
+        advice = "" if handle_unknown is None else "; {handle_unknown}='missing' takes it for a missing value"
         raise DataError(
             f"row {row}, column {column.name!r}: {known[bad]!r} is a category that training rows did not have "
-            f"({shown}); {{handle_unknown}}='missing' takes it for a missing value",
-            settings=("handle_unknown",), row=row, value=known[bad],
+            f"({shown}){advice}",
+            settings=("handle_unknown",) if advice else (), row=row, value=known[bad],
         )  # fmt: skip
     cells[~missing] = found
     return cells
