@@ -317,7 +317,8 @@ def _recorded_labels(model: Model, spec: str, need_labels: bool) -> str | None:
 def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None = None) -> DataSet:
     """Open data and check that they fit the model."""
     if model.schema is not None:
-        how = {"schema": model.schema, "handle_unknown": handle_unknown or model.handle_unknown}
+        known = None if model.schema.alphabet else model.handle_unknown  # unknown letters are gaps
+        how = {"schema": model.schema, "handle_unknown": handle_unknown or known}
         return open_data(spec, scale="none", **where, table=how)
     if handle_unknown is not None:
         raise SettingError(f"--handle-unknown is for models of tables with categories, which {model.path} is not")

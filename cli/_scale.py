@@ -21,7 +21,7 @@ def chosen_scale(data: RowsLike, scale: str) -> tuple[str, str]:
     if data.schema is not None:
         if scale in WORDS:
             raise SettingError(f"--scale {scale} is for files of numbers; a table's numbers become cells: leave it out")
-        return "none", "as a table"
+        return "none", "as aligned sequences" if data.schema.alphabet else "as a table"
     if scale in WORDS:
         return scale, WORDS[scale]
     statistics = column_statistics(data.rows, missing=has_missing(data.rows))

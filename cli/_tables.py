@@ -17,6 +17,7 @@ from ._text import clean
 
 STDOUT = "-"
 TABLE_FORMATS = (".csv", ".parquet")
+FASTA_FORMATS = (".fasta", ".fa")  # of aligned sequences
 MAX_LINES = 60  # columns that are listed
 DIGITS = 9  # significant ones of a number that is written
 
@@ -62,7 +63,9 @@ def reading(options: StrMapping) -> StrDict:
 
 
 def column_lines(schema: Any) -> list[tuple[str, str]]:
-    """Return a line for each column: what it was taken for."""
+    """Return a line for each column: what it was taken for; one for the sites of sequences."""
+    if schema.alphabet:
+        return [("sequences", str(schema))]
     lines = [str(column) for column in schema.columns[:MAX_LINES]]
     if len(schema.columns) > MAX_LINES:
         lines.append(f"... and {len(schema.columns) - MAX_LINES} more: see deepbelief info")
@@ -77,8 +80,12 @@ def check_table_output(out: str, schema: Any, formats: Sequence[str]) -> None:
     SettingError
     """
     ending = ".csv" if out == STDOUT else Path(out).suffix.lower()
+    if ending in FASTA_FORMATS and schema is not None and schema.alphabet:
+        return
     if schema is not None and ending not in TABLE_FORMATS:
         raise SettingError(f"{out}: rows of a table are written as {' or '.join(TABLE_FORMATS)}: choose another --out")
+    if ending in FASTA_FORMATS:
+        raise SettingError(f"{out}: FASTA is for models of aligned sequences: choose one of {', '.join(formats)}")
     if schema is None and ending not in formats:
         raise SettingError(f"{out}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}")
 

@@ -60,8 +60,9 @@ def _columns(attributes: StrMapping) -> None:
     from deepbelief.sources.schema import Schema
 
     click.echo("\nColumns")
-    for column in Schema.from_dict(attributes["schema"]).columns:
-        click.echo(f"  {clean(column)}")
+    schema = Schema.from_dict(attributes["schema"])
+    for line in [schema] if schema.alphabet else schema.columns:
+        click.echo(f"  {clean(line)}")
 
 
 def _overview(file: str, content: StrMapping) -> list[tuple[str, object]]:

@@ -15,6 +15,7 @@ from deepbelief.typing import Estimator, RowsLike, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
+from ._families import identity_option, with_identity
 from ._options import (
     DataCommand,
     data_options,
@@ -54,6 +55,7 @@ machine_options = together(
 )
 @data_options
 @table_options
+@identity_option
 @holdout_option
 @run_options
 @option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
@@ -69,7 +71,8 @@ def command(**options: Any) -> None:
     file. Labels are not used here, but left out of the features and found again by the commands that come after.
 
     CSV and Parquet files may have columns of text and booleans, and missing values (empty cells): what each column was
-    taken for is printed and kept in the model; --columns overrides it.
+    taken for is printed and kept in the model; --columns overrides it. Of aligned sequences (FASTA) each site is a
+    column of letters; FILE:protein, FILE:rna or FILE:dna names the alphabet, which else is found.
 
     \b
     Examples:
@@ -82,6 +85,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain --resume mnist.ckpt.h5
       deepbelief pretrain mnist --workers 4
       deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
+      deepbelief pretrain family.fasta --layers 100
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief.datasets import open as open_data
@@ -118,6 +122,7 @@ def command(**options: Any) -> None:
         from ._holdout import hold_out
 
         data, held = hold_out(data, options["holdout"], seed)
+    data, weights = with_identity(data, options["identity"])
     dbn = make_dbn({**options, "scale": scale}, seed, data.rows.shape)
     file = checkpoint()
     with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
@@ -126,8 +131,8 @@ def command(**options: Any) -> None:
     if options["handle_unknown"] is not None:
         marks["handle_unknown"] = options["handle_unknown"]
     save_model(dbn, out, describe_run(data, seed, where, scale, held) | marks, str(file.path))
-    tunes = options["autoencoder"] or data.labels is not None
-    report(dbn, data, words, out, time.perf_counter() - began, verb="finetune" if tunes else "encode", held=held)
+    verb = "finetune" if options["autoencoder"] or data.labels is not None else "encode"
+    report(dbn, data, words, out, time.perf_counter() - began, verb=verb, held=held, weights=weights)
 
 
 def default_out(data: RowsLike) -> str:
@@ -181,7 +186,9 @@ def train(dbn: Any, data: RowsLike, options: StrDict, scaling: str) -> Any:
     return dbn.set_params(verbose=0, checkpoint=None)
 
 
-def report(dbn: Any, data: RowsLike, scaling: str, out: str, took: float, *, verb: str, held: StrDict) -> None:
+def report(
+    dbn: Any, data: RowsLike, scaling: str, out: str, took: float, *, verb: str, held: StrDict, weights: str = ""
+) -> None:  # fmt: skip
     """Say where the model is and what to do next."""
     from deepbelief.health import Health, layer_findings
 
@@ -196,6 +203,7 @@ def report(dbn: Any, data: RowsLike, scaling: str, out: str, took: float, *, ver
             ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
             ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, {scaling}"),
             *([] if data.schema is None else column_lines(data.schema)),
+            *([("weights", weights)] if weights else []),
             ("error", f"{errors}: squared, summed over units, per row"),
             ("seed", dbn.random_state),
             *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),

@@ -7,6 +7,7 @@ import click
 
 from deepbelief.typing import Estimator, RowsLike
 
+from ._families import FASTA_FORMATS, write_letters
 from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
 from ._tables import TABLE_FORMATS, check_table_output, write_table
@@ -41,8 +42,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @option(
     "--out",
     metavar="FILE",
-    help="A .npy, .csv, .h5 or .png file, of a table .csv or .parquet, or - for CSV on stdout.  "
-    "[default: MODEL-samples.npy, of a table .csv]",
+    help="A .npy, .csv, .h5 or .png file, of a table .csv or .parquet, of sequences .fasta, or - for CSV on stdout.  "
+    "[default: MODEL-samples.npy, of a table .csv, of sequences .fasta]",
 )
 @shape_option
 @backend_option
@@ -75,10 +76,10 @@ def command(
     from ._rows import STDOUT, check_format
 
     seed = run_seed(seed)
-    ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:]))
+    ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:], *FASTA_FORMATS))
     loaded = read_model(model, sequences=True)
     if out is None:
-        ending = ".npy" if loaded.schema is None else ".csv"
+        ending = default_ending(loaded.schema)
         out = Path(model).name.removesuffix(".h5") + f"-samples{ending}"
     check_table_output(out, loaded.schema, FORMATS)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
@@ -104,6 +105,8 @@ def command(
         write_picture(out, rows)
     elif ending == ".png":
         write_image(out, rows, shape)
+    elif ending in FASTA_FORMATS:
+        write_letters(out, rows)
     elif loaded.schema is not None:
         write_table(out, rows, loaded.schema)
     else:
@@ -111,6 +114,13 @@ def command(
     columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
     name = "samples" if out == STDOUT else clean(out)
     click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+
+
+def default_ending(schema: Any) -> str:
+    """Return the end of the name of a file of rows of this schema."""
+    if schema is None:
+        return ".npy"
+    return FASTA_FORMATS[0] if schema.alphabet else ".csv"
 
 
 def check_picture(ending: str) -> None:

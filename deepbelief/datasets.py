@@ -23,9 +23,9 @@ from deepbelief.sources.files import first_rows, read, split_spec
 from deepbelief.sources.idx import has_idx_files, read_idx_folder
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.scaling import Scaling
-from deepbelief.sources.schema import Schema
+from deepbelief.sources.schema import Schema, table_schema
 from deepbelief.sources.suspects import warn_of_suspects
-from deepbelief.sources.table_files import read_mixed, table_schema
+from deepbelief.sources.table_files import read_mixed
 from deepbelief.typing import Array, StrMapping
 
 DATA_DIR_VARIABLE = "DEEPBELIEF_DATA"
@@ -80,7 +80,9 @@ class DataSet:
     def columns_text(self) -> str:
         """Number of columns in words, and of a table that of the visible units."""
         n = self.rows.shape[1]
-        return f"{n} features" if self.schema is None else f"{len(self.schema.columns)} columns as {n} units"
+        if self.schema is None:
+            return f"{n} features"
+        return f"{len(self.schema.columns)} {'sites' if self.schema.alphabet else 'columns'} as {n} units"
 
     @property
     def scaling(self) -> str:

@@ -20,8 +20,7 @@ from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.recipes import Resolved
 from deepbelief.settings import RBMSettings
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
-from deepbelief.sources.schema import Schema
-from deepbelief.sources.table_files import table_schema
+from deepbelief.sources.schema import Schema, table_schema
 from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping
 
 N_UPDATES = 2000  # of a table's layer

@@ -25,6 +25,7 @@ from deepbelief.sources.entering import (
     entering_as,
     scaled,
 )
+from deepbelief.sources.fasta import ALPHABETS, read_alignment, sequence_weights, write_fasta
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.formats import FORMATS, Format, format_of
@@ -38,6 +39,7 @@ from deepbelief.sources.weighted import counted, mean_one, quantile, weights_of,
 from deepbelief.sources.zarr import ZarrSource
 
 __all__ = [
+    "ALPHABETS",
     "BINARIZATIONS",
     "FORMATS",
     "OF_DENSITIES",
@@ -94,9 +96,12 @@ __all__ = [
     "original_dtype",
     "quantile",
     "read",
+    "read_alignment",
     "refuse_foreign",
     "scaled",
+    "sequence_weights",
     "underlying",
     "weights_of",
     "with_weights",
+    "write_fasta",
 ]

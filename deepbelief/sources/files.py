@@ -51,16 +51,16 @@ def told(path: Path) -> Iterator[None]:
 
 def read(
     spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None,
-    first_index: int | None = None,
+    first_index: int | None = None, unknown: str | None = None,
 ) -> Content:  # fmt: skip
     """Read a file, a part of a file (``FILE:PART``) or a folder of IDX files.
 
     Parameters
     ----------
     spec : str
-        Path of a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.h5``, ``.parquet``, IDX or svmlight file, of a Zarr store,
-        or of a folder named as MNIST's; ``:PART`` after it names the HDF5 dataset, the Zarr array, the npz key, or the
-        split of a folder.
+        Path of a ``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.h5``, ``.parquet``, IDX, svmlight or FASTA file, of a Zarr
+        store, or of a folder named as MNIST's; ``:PART`` after it names the HDF5 dataset, the Zarr array, the npz key,
+        the split of a folder, or the alphabet of sequences.
     labels : str, optional
         A file with one label per row; else a column name or index (CSV), a column name (Parquet), or a key (npz, HDF5,
         Zarr).
@@ -70,6 +70,8 @@ def read(
         Number of features where the file does not say: svmlight leaves out columns that are zero at the end.
     first_index : {0, 1}, optional
         Index of the first column of an svmlight file in which no row has index 0.
+    unknown : {"gap", "missing", "error"}, optional
+        Treatment of letters that the alphabet of aligned sequences lacks; gaps by default.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def read(
     path, part = split_spec(spec)
     label_file = _label_file(labels)
     with told(path):
-        content = _read(path, part, None if label_file else labels, None if label_file else limit)
+        content = _read(path, part, None if label_file else labels, None if label_file else limit, unknown)
     if label_file:
         content = replace(content, labels=_read_labels(*label_file, content.rows.shape[0]))
     if first_index == 0 and content.first_index == 1 and isinstance(content.rows, SparseSource):
@@ -169,18 +171,21 @@ def first_rows(content: Content, limit: int | None) -> Content:
     return replace(content, rows=rows, labels=labels)
 
 
-def _read(path: Path, part: str | None, labels: str | None, limit: int | None) -> Content:
+def _read(
+    path: Path, part: str | None, labels: str | None, limit: int | None, unknown: str | None = None
+) -> Content:  # fmt: skip
     """Read with the reader of the file's format."""
     kind = format_of(path)
     chosen = FORMATS[kind]
     if path.is_file() and not path.stat().st_size:
         raise FileError(f"{path}: the file is empty")
-    if part is not None and not (chosen.arrays or chosen.folder):
+    if part is not None and not (chosen.arrays or chosen.folder or chosen.letters):
         raise FileError(f"{path}: a {kind} file has no parts, got :{part}")
     if labels is not None and not chosen.labelled:
         labelled = ", ".join(name for name, other in FORMATS.items() if other.labelled)
         raise DataError(f"no such file of labels: {labels} (names of labels within a file: {labelled} only)")
-    return chosen.read(path, part, labels, limit)
+    how = {"unknown": unknown} if chosen.letters and unknown is not None else {}
+    return chosen.read(path, part, labels, limit, **how)
 
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.errors import FileError
 from deepbelief.sources.content import Content, FileTable, table
+from deepbelief.sources.fasta import FASTA, WITH_INSERTS, read_fasta
 from deepbelief.sources.gzipped import check_regular
 from deepbelief.sources.h5 import read_h5, read_h5_labels
 from deepbelief.sources.idx import read_idx, read_idx_array, read_idx_folder
@@ -54,11 +55,14 @@ class Format:
         ``read_columns(path, labels, limit, known, wanted)`` returns the `FileTable` of a file with columns of any type;
         ``known`` are the types of columns of a fitted model by name (``"number"``, ``"boolean"``, ``"text"``),
         ``wanted`` the kinds that a user has asked for. None: its rows are numbers.
+    letters : bool
+        Whether rows are sequences of letters: ``part`` is then their alphabet, and ``read`` takes ``unknown=``, the
+        treatment of letters that it lacks.
     column_names : callable, optional
         ``column_names(path)`` returns the names of all columns of such a file; none where it has none.
     """
 
-    read: Callable[[Path, str | None, str | None, int | None], Content]
+    read: Callable[..., Content]
     endings: tuple[str, ...] = ()
     matches: Callable[[Path], bool] | None = None
     read_labels: Callable[[Path, str | None, int], Array] | None = None
@@ -68,6 +72,7 @@ class Format:
     open_ended: bool = False
     read_columns: Callable[[Path, str | None, int | None, Types, Types], FileTable] | None = None
     column_names: Callable[[Path], list[str]] | None = None
+    letters: bool = False
 
 
 def _is_idx(path: Path) -> bool:
@@ -139,6 +144,11 @@ FORMATS: dict[str, Format] = {
         (".svmlight", ".svmlight.gz", ".libsvm", ".libsvm.gz", ".svm", ".svm.gz"),
         open_ended=True,
     ),
+    "fasta": Format(
+        lambda path, part, _, limit, **how: read_fasta(path, part, limit, **how),
+        (*FASTA, *WITH_INSERTS),
+        letters=True,
+    ),
     "idx": Format(
         lambda path, *_: read_idx(path),
         (".idx", ".idx.gz"),
@@ -175,7 +185,7 @@ def formats_text() -> str:
     Examples
     --------
     >>> formats_text()
-    '.npy, .npz, .csv, .h5, .parquet, .svmlight, .idx, a Zarr store or a folder of IDX files'
+    '.npy, .npz, .csv, .h5, .parquet, .svmlight, .fasta, .idx, a Zarr store or a folder of IDX files'
     """
     endings = [known.endings[0] for known in FORMATS.values() if known.endings]
     return f"{', '.join(endings)}, a Zarr store or a folder of IDX files"

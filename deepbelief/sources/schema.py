@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
+from deepbelief.sources.rows import ArraySource
 from deepbelief.sources.table_columns import (
     KINDS,
     MAX_CELLS,
@@ -33,6 +35,8 @@ class Schema:
     columns : tuple of Column
     library : str
         Of the table that it was made from: ``"pandas"``, ``"polars"``, ``"pyarrow"`` or ``"array"``.
+    alphabet : str
+        Letters of aligned sequences, the gap first, whose sites the columns are; empty for tables.
 
     Examples
     --------
@@ -46,6 +50,7 @@ class Schema:
 
     columns: tuple[Column, ...]
     library: str = "array"
+    alphabet: str = ""
 
     @property
     def used(self) -> tuple[Column, ...]:
@@ -97,7 +102,9 @@ class Schema:
         )
 
     def __str__(self) -> str:
-        """Return one line for each column."""
+        """Return one line for each column, or one for all sites of sequences."""
+        if self.alphabet:
+            return f"{len(self.columns)} sites, letters {self.alphabet}"
         return "\n".join(map(str, self.columns))
 
     @classmethod
@@ -240,7 +247,8 @@ class Schema:
 
     def to_dict(self) -> StrDict:
         """Return plain values, fit for JSON."""
-        return {"library": self.library, "columns": [asdict(column) for column in self.columns]}
+        values = {"library": self.library, "columns": [asdict(column) for column in self.columns]}
+        return {**values, "alphabet": self.alphabet} if self.alphabet else values
 
     @classmethod
     def from_dict(cls, values: StrMapping) -> "Schema":
@@ -253,12 +261,27 @@ class Schema:
         """
         try:
             columns = tuple(column_from(column) for column in values["columns"])
-            schema = cls(columns, str(values["library"]))
+            schema = cls(columns, str(values["library"]), str(values.get("alphabet", "")))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"the values describe no schema: {error}") from error
         if len(set(schema.names)) < len(columns) or not schema.used:
             raise DataError("the columns of a schema must have different names, and one of them must vary")
+        if schema.alphabet and any(column.values != tuple(schema.alphabet) for column in columns):
+            raise DataError("the sites of a schema must have the letters of its alphabet")
         return schema
+
+
+def table_rows(units: Array, schema: Schema) -> ArraySource:
+    """Return rows of visible units that stand for the rows of a table, with its schema."""
+    source = ArraySource(units, compact=units.dtype == np.uint8)
+    vars(source)["schema"] = schema
+    return source
+
+
+def table_schema(source: Any) -> Schema | None:
+    """Return the schema of rows that stand for a table; None where they do not."""
+    found = getattr(underlying(source), "schema", None)
+    return found if isinstance(found, Schema) else None
 
 
 def check_columns(columns: Any) -> dict[str, str] | None:

@@ -2,33 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import DataError, NotNumericError
 from deepbelief.sources.content import MEMORY_LIMIT, Content, FileTable, size_text
-from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.files import labels_of, read, split_spec, told
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.frames import as_frame, needs_schema
 from deepbelief.sources.rows import ArraySource, RowSource
-from deepbelief.sources.schema import Schema
+from deepbelief.sources.schema import Schema, table_rows, table_schema
 from deepbelief.sources.table_columns import Column
-from deepbelief.typing import Array
-
-
-def table_rows(units: Array, schema: Schema) -> ArraySource:
-    """Return rows of visible units that stand for the rows of a table, with its schema."""
-    source = ArraySource(units)
-    vars(source)["schema"] = schema
-    return source
-
-
-def table_schema(source: Any) -> Schema | None:
-    """Return the schema of rows that stand for a table; None where they do not."""
-    found = getattr(underlying(source), "schema", None)
-    return found if isinstance(found, Schema) else None
 
 
 def type_of(column: Column) -> str:
@@ -106,7 +90,7 @@ def column_names(spec: str) -> list[str]:
 
 def read_mixed(
     spec: str, labels: str | None = None, limit: int | None = None, n_features: int | None = None, *,
-    schema: Schema | None = None, columns: Mapping[str, str] | None = None, handle_unknown: str = "error",
+    schema: Schema | None = None, columns: Mapping[str, str] | None = None, handle_unknown: str | None = None,
     numbers: bool = True,
 ) -> Content:  # fmt: skip
     """Read rows of any file; where columns hold text, booleans or missing values, as visible units of a schema.
@@ -119,7 +103,8 @@ def read_mixed(
         Of a fitted model; None: found from the columns, where they need one.
     columns : mapping, optional
         As in `Schema.fit`; with it a file of numbers is such a table too.
-    handle_unknown : {"error", "missing"}, default="error"
+    handle_unknown : {"error", "missing"}, optional
+        ``"error"`` by default; of aligned sequences letters that are not in the alphabet are gaps by default.
     numbers : bool, default=True
         Whether a table of numbers with missing values gets a schema; else it stays numbers and NaN.
 
@@ -128,9 +113,11 @@ def read_mixed(
     Content
         Its rows have the schema, see `table_schema`, where there is one.
     """
+    if schema is not None and schema.alphabet:
+        return _read_sites(spec, labels, limit, schema, handle_unknown)
     if schema is None and columns is None:
         try:
-            return read(spec, labels, limit, n_features)
+            return read(spec, labels, limit, n_features, unknown=handle_unknown)
         except NotNumericError:
             if FORMATS[format_of(split_spec(spec)[0])].read_columns is None:
                 raise
@@ -145,4 +132,27 @@ def read_mixed(
             schema = Schema.fit(table.columns, columns)
         except DataError as error:
             raise error.prefixed(f"{spec}: ") from None
-    return Content(encoded_rows(spec, table, schema, handle_unknown), table.labels, False, None, table.label_name)
+    return Content(
+        encoded_rows(spec, table, schema, handle_unknown or "error"), table.labels, False, None, table.label_name
+    )
+
+
+def _read_sites(
+    spec: str, labels: str | None, limit: int | None, schema: Schema, handle_unknown: str | None
+) -> Content:  # fmt: skip
+    """Read aligned sequences for a model, by its alphabet.
+
+    Raises
+    ------
+    DataError
+        If the file has no sequences, or they have another number of sites.
+    """
+    path, _ = split_spec(spec)
+    if not FORMATS[format_of(path)].letters:
+        raise DataError(f"{spec}: the model takes aligned sequences of {len(schema.columns)} sites: give a FASTA file")
+    content = read(f"{path}:{schema.alphabet}", labels, limit, unknown=handle_unknown)
+    found = table_schema(content.rows)
+    if found is None or len(found.columns) != len(schema.columns):
+        n = 0 if found is None else len(found.columns)
+        raise DataError(f"{spec}: sequences have {n} sites, the model was trained on {len(schema.columns)}")
+    return content
