@@ -221,10 +221,12 @@ def choose_visible(
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
         check_domain(source, unit, own, missing=missing)  # names the row and the column
-    if unit.standardises:
-        spread = np.where(whole.constant(dtype), 1.0 if own is None else own[1], np.sqrt(whole.var))
-        return unit, whole.mean.astype(dtype), spread.astype(dtype), np.zeros(len(spread), dtype)
     smoothed = ((statistics.mean * n + 1) / (n + 2)).astype(dtype)
+    if unit.standardises:
+        by_column, others = unit.standardised(len(smoothed)), (0.0, 1.0) if own is None else own
+        spread = np.where(whole.constant(dtype) | ~by_column, others[1], np.sqrt(whole.var))
+        mean = np.where(by_column, whole.mean, others[0])
+        return unit, mean.astype(dtype), spread.astype(dtype), np.where(by_column, 0, smoothed).astype(dtype)
     if own is None:
         return unit, None, None, smoothed
     return unit, own[0].astype(dtype), own[1].astype(dtype), smoothed

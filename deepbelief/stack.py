@@ -273,3 +273,4 @@ def check_units(spec: str, count: int) -> None:
     groups = getattr(unit, "groups", ())
     if groups and sum(groups) != count:
         raise DataError(f"it has {count} units, but groups of {sum(groups)}")
+    unit.check_visible(count)

@@ -300,6 +300,16 @@ def registered(monkeypatch):
         monkeypatch.setitem(registry, name, kind)
 
 
+def test_a_unit_type_stands_beside_others_in_one_layer(tmp_path):
+    beside = RBM(4, visible="parts:pairs*2;bernoulli*3;pairs:0.2*1", n_iter=2, random_state=0).fit(ROWS)
+    assert beside.weights_.visible == "parts:pairs*2;bernoulli*3;pairs:0.2*1"
+    assert gradient_check(beside, ROWS[:8]).ok
+    save(beside, tmp_path / "beside.h5")
+    np.testing.assert_array_equal(load(tmp_path / "beside.h5").transform(ROWS), beside.transform(ROWS))
+    with pytest.raises(DataError, match="row 3, column 1 .* pairs take values from 0 to 2"):
+        beside.transform(np.where(np.arange(240).reshape(40, 6) == 19, 9, ROWS))
+
+
 def rbm(settings, **more):
     return RBM(4, **{"n_iter": 2, "batch_size": 10, "random_state": 0, **settings, **more})
 

@@ -13,7 +13,8 @@ from deepbelief.seeds import stream
 from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, Softmax, get_unit
 
 SIGMAS = 6.0  # a right sampler fails a comparison with probability 2e-9, and there are a few hundred
-SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1", "labelled:bernoulli,3", "labelled:gaussian,2"]
+SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1", "labelled:bernoulli,3", "labelled:gaussian,2",
+         "parts:gaussian*2;bernoulli*1;softmax:3"]  # fmt: skip
 TRACTABLE = [s for s in SPECS if get_unit(s).tractable]
 WIDTH = 6
 DTYPES = [np.float32, np.float64]
@@ -47,6 +48,8 @@ def true_mean(spec, x):
     if spec.startswith("labelled"):
         data, n = parts(spec)
         return np.hstack([true_mean(data, x[:, :-n]), softmax(x[:, -n:])])
+    if spec.startswith("parts"):
+        return np.hstack([x[:, :2], true_mean("bernoulli", x[:, 2:3]), softmax(x[:, 3:])])
     if spec == "bernoulli":
         return 1 / (1 + np.exp(-x))
     if spec == "gaussian":
@@ -122,7 +125,7 @@ def test_log_partition_of_extreme_inputs_is_finite(bk, spec):
 def test_energy_of_a_state(bk, spec):
     v, b = inputs()
     got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
-    n = {"gaussian": WIDTH, "labelled:gaussian,2": WIDTH - 2}.get(spec, 0)  # columns of Gaussian units
+    n = {"gaussian": WIDTH, "labelled:gaussian,2": WIDTH - 2, SPECS[-1]: 2}.get(spec, 0)  # columns of Gaussian units
     truth = ((v - b)[:, :n] ** 2).sum(axis=1) / 2 - (v * b)[:, n:].sum(axis=1)
     np.testing.assert_allclose(got, truth, rtol=1e-12)
 

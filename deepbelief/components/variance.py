@@ -86,6 +86,14 @@ class LearnedVariance(Component):
             grad = xp.matmul(weights, rest, out=self._gradient(step))
             grad -= weights.sum()
         grad *= -0.5 / step.batch_size
+        grad *= self._learned(step)
+
+    def _learned(self, step: TrainingStep) -> DeviceArray:
+        """Return 1 for the units whose variances are learned, and 0 for those of other types beside them."""
+        machine, n = step.machine, len(step.machine.vbias)
+        return step.phases.constant(
+            "learned variances", lambda: machine.bk.asarray(machine.visible.standardised(n), dtype=machine.dtype)
+        )
 
     def _gradient(self, step: TrainingStep) -> DeviceArray:
         return step.phases.space("variance gradient", 1, len(step.machine.vbias))[0]

@@ -63,7 +63,8 @@ def labelled_weights(
     means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
     if mean is not None:
         mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
-        scale = scale * deviation_shares(source, numbers).astype(scale.dtype) if unit.standardises else scale
+        shares_within = deviation_shares(source, numbers).astype(scale.dtype) if unit.standardises else 1
+        scale = np.where(unit.standardised(len(scale)), scale * shares_within, scale)
         scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
     return initial_weights(
         n_hidden, Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,

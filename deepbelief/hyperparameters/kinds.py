@@ -213,7 +213,7 @@ def layer_sizes(value: Any) -> tuple[int, ...] | str:
 
 
 SCALE = Choice("deepbelief.sources.scaling:SCALES")
-COMPOSED = ("softmax", "labelled")  # units that are not named alone
+COMPOSED = ("softmax", "labelled", "parts")  # units that are not named alone
 UNITS_BELOW = Choice(
     "deepbelief.units:UNITS", ("auto",), getter="deepbelief.units:get_unit", instances="Unit", without=COMPOSED,
     example="softmax:3,3,2",

@@ -24,9 +24,10 @@ MACHINE: Mapping[str, Setting] = {
         UNITS_BELOW,
         doc=(
             'Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else '
-            "Gaussian with each column standardised by its mean and deviation in `fit`."
+            "Gaussian with each column standardised by its mean and deviation in `fit`. "
+            '``"parts:gaussian*2;softmax:3,2"`` has types side by side, with their numbers of columns.'
         ),
-        help="Units of the inputs, or softmax:3,3,2.",
+        help="Units of the inputs, or softmax:3,3,2, or parts:gaussian*2;softmax:3,2.",
     ),
     "scale": Setting(
         "none",

@@ -13,6 +13,7 @@ from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray, Float64Array, RowsLike
+from deepbelief.units import units_of
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
 MAX_ROWS = 1024  # that are dense at a time
@@ -111,7 +112,11 @@ def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     score = xp.zeros(len(v), np.float64)
+    bits = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
     for columns in groups:
+        if columns.start in bits:
+            score += _score_bits(machine, v, [columns], counted)
+            continue
         value = v[:, columns].copy()
         off = x - value @ W[columns]
         on = bk.log_odds(off, 0 * value, W[columns], xp.empty_like(value))

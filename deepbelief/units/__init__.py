@@ -6,6 +6,7 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.units.bernoulli import Bernoulli
 from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
+from deepbelief.units.parts import Parts, joined
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
 from deepbelief.units.unit import Foreign, Unit, UnitCapabilities, UnitType
@@ -17,11 +18,13 @@ __all__ = [
     "Foreign",
     "Gaussian",
     "Labelled",
+    "Parts",
     "Rectified",
     "Softmax",
     "Unit",
     "UnitType",
     "get_unit",
+    "joined",
     "named_unit",
     "smaller_side",
     "units_of",
@@ -33,6 +36,7 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "rectified": Rectified,
     "softmax": Softmax,
     "labelled": Labelled,
+    "parts": Parts,
 }
 """Unit types by name: a new one is one class and one entry."""
 
@@ -50,8 +54,9 @@ def get_unit(spec: str | Unit) -> Unit:
     Parameters
     ----------
     spec : str or Unit
-        ``"bernoulli"``, ``"gaussian"``, ``"rectified"``, ``"softmax:3,3,2"`` with the group sizes, or
-        ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them.
+        ``"bernoulli"``, ``"gaussian"``, ``"rectified"``, ``"softmax:3,3,2"`` with the group sizes,
+        ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them, or
+        ``"parts:gaussian*3;softmax:4,3"`` with types side by side and their numbers of columns.
 
     Raises
     ------

@@ -104,6 +104,9 @@ class Unit(UnitCapabilities, Protocol):
     def mean_slope(self, mean: Any) -> float | None:
         """Return the average slope of the mean's function at these column means; None where it has no bound."""
 
+    def standardised(self, n_columns: int) -> Any:
+        """Return the mask of the visible columns that are standardised."""
+
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return the number of columns of each unit, left to right."""
 
@@ -171,6 +174,10 @@ class UnitType:
     def mean_slope(self, mean: Any) -> float | None:
         """Return None: the slope has no bound."""
         return None
+
+    def standardised(self, n_columns: int) -> Any:
+        """Return all columns where the type standardises, else none."""
+        return np.full(n_columns, bool(self.standardises))
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return 1 for each column."""
