@@ -306,7 +306,7 @@ def test_a_unit_type_stands_beside_others_in_one_layer(tmp_path):
     assert gradient_check(beside, ROWS[:8]).ok
     save(beside, tmp_path / "beside.h5")
     np.testing.assert_array_equal(load(tmp_path / "beside.h5").transform(ROWS), beside.transform(ROWS))
-    with pytest.raises(DataError, match="row 3, column 1 .* pairs take values from 0 to 2"):
+    with pytest.raises(DataError, match=r"row 3, column 1 .* pairs take values from 0 to 2"):
         beside.transform(np.where(np.arange(240).reshape(40, 6) == 19, 9, ROWS))
 
 

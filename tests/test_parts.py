@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from exact import states
 
-from deepbelief import RBM, DBNClassifier, load, save
+from deepbelief import RBM, DBNClassifier, RBMClassifier, load, save
 from deepbelief.errors import DataError, SettingError
 from deepbelief.likelihood import exact_log_z, log_likelihood, pseudo_log_likelihood
 from deepbelief.likelihood.exact import double_machine
@@ -172,6 +172,8 @@ def test_mixed_rows_with_holes_and_classes():
     labels = X[:, 2].astype(int)
     template = RBM(visible=SPEC, n_iter=5)
     assert DBNClassifier((8,), rbm=template, max_iter=20, random_state=0).fit(X, labels).score(X, labels) > 0.9
+    joint = RBMClassifier(8, rbm=RBM(visible=SPEC, n_iter=20), random_state=0).fit(mixed_rows(), labels)
+    assert joint.score(mixed_rows(), labels) > 0.9
 
 
 @pytest.mark.parametrize(

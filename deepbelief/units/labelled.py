@@ -59,9 +59,9 @@ class Labelled(UnitType):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not (self.data.reconstruction_loss or self.data.has_pseudo_likelihood) or self.n_labels < 2:
+        if not self.data.tractable or isinstance(self.data, Labelled) or self.n_labels < 2:
             raise SettingError(
-                "labels go beside Bernoulli, Gaussian or softmax visible units, and there are at least 2 of them; got "
+                "labels go beside visible units with an energy, such as Bernoulli, and there are at least 2; got "
                 f"{self.data.spec!r} and {self.n_labels}"
             )
 
