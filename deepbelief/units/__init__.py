@@ -6,7 +6,7 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.units.bernoulli import Bernoulli
 from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
-from deepbelief.units.parts import Parts, joined
+from deepbelief.units.mixed import Parts, joined
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.softmax import Softmax
 from deepbelief.units.unit import Foreign, Unit, UnitCapabilities, UnitType
