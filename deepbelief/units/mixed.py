@@ -103,11 +103,6 @@ class Parts(UnitType):
         """Domains of the types, in words."""
         return "; ".join(dict.fromkeys(part.domain for part, _ in self.parts))
 
-    def _columns(self) -> Iterator[tuple[Unit, slice]]:
-        """Yield each part and its columns."""
-        for (part, n), stop in zip(self.parts, accumulate(n for _, n in self.parts), strict=True):
-            yield part, slice(stop - n, stop)
-
     def visible_rate(self, n_units: int) -> float:
         """Return the smallest rate of the parts."""
         return min(part.visible_rate(n_units) for part, _ in self.parts)
@@ -124,7 +119,7 @@ class Parts(UnitType):
     def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
         """Return the columns of each unit, and its type on its own."""
         found = []
-        for part, columns in self._columns():
+        for part, columns in _columns(self):
             split = getattr(part, "split", None)
             alone = [(slice(i, i + 1), part) for i in range(columns.stop - columns.start)]
             for s, unit in alone if split is None else split(columns.stop - columns.start):
@@ -139,12 +134,12 @@ class Parts(UnitType):
     def admits(self, low: Any, high: Any) -> bool:
         """Tell whether the columns of every part show that all values belong to it."""
         low, high = (np.broadcast_to(each, self.width) for each in (low, high))
-        return all(part.admits(low[columns], high[columns]) for part, columns in self._columns())
+        return all(part.admits(low[columns], high[columns]) for part, columns in _columns(self))
 
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value that its part refuses."""
         found = []
-        for part, columns in self._columns():
+        for part, columns in _columns(self):
             place = part.foreign(block[:, columns], beyond)
             if place is not None:
                 found.append(place._replace(column=columns.start + place.column))
@@ -152,18 +147,18 @@ class Parts(UnitType):
 
     def clip(self, block: Any) -> None:
         """Move the values of each part into its domain, in place."""
-        for part, columns in self._columns():
+        for part, columns in _columns(self):
             part.clip(block[:, columns])
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means of all parts."""
-        for part, columns in self._columns():
+        for part, columns in _columns(self):
             x[:, columns] = part.mean(bk, x[:, columns].copy(), bias[..., columns])
         return x
 
     def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the means, and draw the states of all parts into ``out``."""
-        for part, columns in self._columns():
+        for part, columns in _columns(self):
             own = x[:, columns].copy()
             out[:, columns] = part.sample(bk, own, bias[..., columns], rng, bk.xp.empty_like(own))
             x[:, columns] = own
@@ -171,21 +166,27 @@ class Parts(UnitType):
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the sum of the parts' energies."""
-        return sum(part.energy(bk, v[:, columns], bias[..., columns]) for part, columns in self._columns())
+        return sum(part.energy(bk, v[:, columns], bias[..., columns]) for part, columns in _columns(self))
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum over the parts."""
-        return sum(part.log_partition(bk, x[:, columns].copy()) for part, columns in self._columns())
+        return sum(part.log_partition(bk, x[:, columns].copy()) for part, columns in _columns(self))
 
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the sum over the parts."""
         return sum(
-            part.log_integral(bk, field[:, columns].copy(), bias[..., columns]) for part, columns in self._columns()
+            part.log_integral(bk, field[:, columns].copy(), bias[..., columns]) for part, columns in _columns(self)
         )
 
     def initial_bias(self, mean: Any) -> Any:
         """Return the biases of all parts."""
-        return np.concatenate([part.initial_bias(mean[columns]) for part, columns in self._columns()])
+        return np.concatenate([part.initial_bias(mean[columns]) for part, columns in _columns(self)])
+
+
+def _columns(unit: Parts) -> Iterator[tuple[Unit, slice]]:
+    """Yield each part and its columns."""
+    for (part, n), stop in zip(unit.parts, accumulate(n for _, n in unit.parts), strict=True):
+        yield part, slice(stop - n, stop)
 
 
 def _own_width(unit: Unit) -> int:
