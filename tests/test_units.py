@@ -150,7 +150,7 @@ def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
     np.testing.assert_allclose(left, np.tile(mu, (n, 1)), rtol=1e-5, atol=1e-6)
     moment, variance = mu, mu * (1 - mu)
     if "gaussian" in spec:
-        n_gaussian = WIDTH if spec == "gaussian" else WIDTH - 2
+        n_gaussian = {"gaussian": WIDTH, SPECS[-1]: 2}.get(spec, WIDTH - 2)
         variance[:n_gaussian] = 1
         spread = states[:, :n_gaussian].astype(np.float64).var(axis=0)
         assert (np.abs(spread - 1) <= SIGMAS * math.sqrt(2 / n)).all()
