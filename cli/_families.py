@@ -1,17 +1,19 @@
 """Families of aligned sequences: weights by identity in training, and samples as FASTA."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.bounds import Bounds
-from deepbelief.datasets import DataSet
 from deepbelief.errors import SettingError
 from deepbelief.typing import RowsLike
 
 from ._options import option
 from ._tables import FASTA_FORMATS, csv_file
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
 
 DEFAULT_IDENTITY = 0.8
 
@@ -41,7 +43,7 @@ identity_option = option(
 )  # fmt: skip
 
 
-def with_identity(data: DataSet, identity: float | str | None) -> tuple[DataSet, str]:
+def with_identity(data: "DataSet", identity: float | str | None) -> tuple["DataSet", str]:
     """Return data whose sequences have weights, and these in words; other data as they are.
 
     Raises

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tables import case_by_case
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = [
     "documentation",
     "errors",
+    "array_types",
     "typing",
     "extensions",
     "bounds",
@@ -506,16 +508,20 @@ VIOLATIONS = [
 ]
 
 
+def plant(root: Path) -> Path:
+    """Write a small package that keeps every rule."""
+    for name, text in ALLOWED.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Plant a small package that keeps every rule."""
-    for name, text in ALLOWED.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    return tmp_path
+    return plant(tmp_path)
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@case_by_case("check", CHECKS)
 def test_what_is_allowed_passes(tree: Path, check: Check) -> None:
     assert check(tree) == []
 
@@ -532,8 +538,9 @@ def test_a_circle_of_imports_is_found(tree: Path, text: str) -> None:
     assert any("deepbelief.backends.cupy_backend" in circle for circle in import_circles(tree))
 
 
-@pytest.mark.parametrize(("check", "name", "text"), VIOLATIONS)
-def test_a_planted_violation_is_found(tree: Path, check: Check, name: str, text: str) -> None:
+@case_by_case(("check", "name", "text"), VIOLATIONS)
+def test_a_planted_violation_is_found(tmp_path: Path, check: Check, name: str, text: str) -> None:
+    tree = plant(tmp_path)
     (tree / name).parent.mkdir(exist_ok=True)
     (tree / name).write_text(text)
     (violation,) = check(tree)
