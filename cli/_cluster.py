@@ -3,14 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepbelief.errors import SettingError
-from deepbelief.typing import RowsLike, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import option, together
 from ._resume import absolute
 from ._types import Registered
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
 
 cluster_options = together(
     option("--workers", type=int, metavar="N", help="Train on N processes of this machine, each on its part of DATA."),
@@ -42,7 +45,7 @@ def check_cluster(options: StrDict) -> bool:
 
 
 @contextlib.contextmanager
-def on_cluster(data: RowsLike, options: StrDict, where: StrDict) -> Iterator[Any]:
+def on_cluster(data: "DataSet", options: StrDict, where: StrDict) -> Iterator[Any]:
     """Give the data with rows that the workers of the cluster read."""
     from deepbelief.distributed import Averaging, FileRows, Partitioned, connected, local_cluster
 

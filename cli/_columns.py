@@ -3,6 +3,7 @@
 import re
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,18 +11,20 @@ from deepbelief.datasets import DataSet
 from deepbelief.errors import DataError, DataWarning
 from deepbelief.sources import match_columns, named
 from deepbelief.sources.content import names_text
-from deepbelief.typing import Estimator
 
 from ._text import clean
 
+if TYPE_CHECKING:
+    from ._inputs import Model
 
-def model_names(model: Estimator) -> list[str] | None:
+
+def model_names(model: "Model") -> list[str] | None:
     """Return the names of the features that a model was trained on; None where the file has none."""
     names = getattr(model.estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
 
 
-def matched(model: Estimator, spec: str, data: DataSet) -> DataSet:
+def matched(model: "Model", spec: str, data: DataSet) -> DataSet:
     """Return data whose columns are those of the training data, in their order.
 
     Raises
@@ -42,7 +45,7 @@ def matched(model: Estimator, spec: str, data: DataSet) -> DataSet:
     return replace(data, rows=rows, feature_names=wanted)
 
 
-def _by_position(model: Estimator, spec: str, data: DataSet, wanted: list[str] | None) -> DataSet:
+def _by_position(model: "Model", spec: str, data: DataSet, wanted: list[str] | None) -> DataSet:
     """Return data of which, or of whose model, the columns have no names."""
     width = data.rows.shape[1]
     if width != model.n_features:

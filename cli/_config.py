@@ -72,7 +72,7 @@ def _parse(path: str) -> StrDict:
     return values
 
 
-def _checked(where: str, parameter: click.Parameter, value: Any) -> Any:
+def _checked(where: str, parameter: click.Parameter, value: object) -> Any:
     """Return a value that click's types may check further: they take 1.5 for 1 and True for 1."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         if not isinstance(value, bool):

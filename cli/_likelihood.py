@@ -1,15 +1,20 @@
 """Likelihoods for `evaluate --likelihood`: binarised grey levels, log Z with its progress, and the text for both."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.typing import Estimator, RowsLike, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import option, together
 from ._text import arrows, seconds
 from ._types import Bounded, Registered
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
+
+    from ._inputs import Model
 
 QUIET = 2.0  # seconds of annealing before progress is reported
 
@@ -46,7 +51,7 @@ class Annealing:
             click.echo(f"log Z: {10 * tenth} %, {seconds(spent * (total - done) / done)} left", err=True)
 
 
-def check_options(model: Estimator, likelihood: bool, given: StrDict) -> None:
+def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:
     """Refuse options that do not go together, before any data are read.
 
     Raises
@@ -80,7 +85,7 @@ def check_options(model: Estimator, likelihood: bool, given: StrDict) -> None:
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")
 
 
-def measure(model: Estimator, data: RowsLike, backend: str, given: StrDict) -> Any:
+def measure(model: "Model", data: "DataSet", backend: str, given: StrDict) -> Any:
     """Return the likelihood of rows as a `deepbelief.evaluation.Density`."""
     from deepbelief.errors import DataError, GreyLevelError
     from deepbelief.evaluation import evaluate_likelihood

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepbelief.errors import DeepBeliefError
 from deepbelief.evaluation import Classification, Evaluation, Regression, evaluate
-from deepbelief.typing import Estimator, RowsLike, StrMapping
+from deepbelief.typing import Array, StrMapping
 
 from ._inputs import classes_of, is_recorded, numbers_of
 from ._page import Section
 from ._text import clean
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
+
+    from ._inputs import Model
 
 MAX_CLASSES = 30  # classes of the largest confusion matrix on a page
 MAX_LABEL = 40  # characters of a label in a sentence
@@ -21,7 +26,7 @@ WORST = 10
 TITLE = "How good it is"
 
 
-def measured(model: Estimator, data: RowsLike) -> Evaluation | str:
+def measured(model: "Model", data: "DataSet") -> Evaluation | str:
     """Return the evaluation of a model on rows, or why there is none."""
     labelled = model.is_classifier or model.is_regressor
     try:
@@ -32,7 +37,7 @@ def measured(model: Estimator, data: RowsLike) -> Evaluation | str:
         return str(error)
 
 
-def section(model: Estimator, data: RowsLike, found: Evaluation | str, pictures: Sequence[Any]) -> Section:
+def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: Sequence[Any]) -> Section:
     """Return the section on what was found; ``pictures`` show the worst rows."""
     if isinstance(found, str):
         return Section(TITLE, [f"Not measured: {found}"])
@@ -48,7 +53,7 @@ def section(model: Estimator, data: RowsLike, found: Evaluation | str, pictures:
     return Section(TITLE, notes, pictures, found.facts(), grid)
 
 
-def _which(model: Estimator, data: RowsLike) -> str:
+def _which(model: "Model", data: "DataSet") -> str:
     """Return which part of the recorded data the rows are."""
     record = model.recorded("holdout", dict)
     if is_recorded(model, data):
@@ -56,31 +61,32 @@ def _which(model: Estimator, data: RowsLike) -> str:
     return ""
 
 
-def worst_rows(data: RowsLike, found: Evaluation) -> Any:
+def worst_rows(data: "DataSet", found: Evaluation) -> Array:
     """Return the positions of the worst rows, of a classifier those that are wrong."""
+    labels = data.labels
     index = found.worst(len(found.row_errors) if isinstance(found, Classification) else WORST)
-    if isinstance(found, Classification):
-        index = index[[_label(data.labels[i]) != _label(found.predicted[i]) for i in index]]
+    if isinstance(found, Classification) and labels is not None:
+        index = index[[_label(labels[i]) != _label(found.predicted[i]) for i in index]]
     return index[:WORST]
 
 
-def worst_in_words(data: RowsLike, found: Evaluation) -> str:
+def worst_in_words(data: "DataSet", found: Evaluation) -> str:
     """Return the numbers of the worst rows, with true and predicted labels where there are some."""
-    index = worst_rows(data, found)
-    if isinstance(found, Classification):
-        parts = (f"row {i} is {_label(data.labels[i])}, taken for {_label(found.predicted[i])}" for i in index)
-    elif isinstance(found, Regression):
-        parts = (f"row {i} is {_label(data.labels[i])}, off by {np.sqrt(found.row_errors[i]):.4g}" for i in index)
+    index, labels = worst_rows(data, found), data.labels
+    if isinstance(found, Classification) and labels is not None:
+        parts = (f"row {i} is {_label(labels[i])}, taken for {_label(found.predicted[i])}" for i in index)
+    elif isinstance(found, Regression) and labels is not None:
+        parts = (f"row {i} is {_label(labels[i])}, off by {np.sqrt(found.row_errors[i]):.4g}" for i in index)
     else:
         parts = (f"row {i} with an error of {found.row_errors[i]:.4g}" for i in index)
     return "; ".join(parts)
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     return clean(value)[:MAX_LABEL]
 
 
-def automatic(model: Estimator, history: Sequence[StrMapping]) -> dict[str, str]:
+def automatic(model: "Model", history: Sequence[StrMapping]) -> dict[str, str]:
     """Return the values that settings at ``"auto"`` took, as far as the file records them, by name."""
     stack, found = model.stack, {"hidden_layer_sizes": ", ".join(map(str, model.stack.sizes[1:]))}
     found["visible"] = str(stack.layers[0].visible)

@@ -1,11 +1,14 @@
 """Scaling of DATA for a model, decided on the training rows and described in words."""
 
-from deepbelief.typing import RowsLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
 
 WORDS = {"255": "divided by 255", "minmax": "each column's range mapped to [0, 1]"}
 
 
-def chosen_scale(data: RowsLike, scale: str) -> tuple[str, str]:
+def chosen_scale(data: "DataSet", scale: str) -> tuple[str, str]:
     """Return the scale setting that training takes for ``--scale``, and what it does to the rows in words.
 
     Raises

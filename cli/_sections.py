@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,12 +24,17 @@ from deepbelief.plotting import (
 )
 from deepbelief.plotting.axes import image_shape
 from deepbelief.sources import SubsetSource
-from deepbelief.typing import Estimator, RowsLike, StrMapping
+from deepbelief.typing import Array, StrMapping
 
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
 from ._tables import column_lines
 from ._text import arrows, clean, size_of
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
+
+    from ._inputs import Model
 
 RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 100, 64
 INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
@@ -63,11 +68,20 @@ class Report:
         Of the image that a row is.
     """
 
-    def __init__(self, model: Estimator, content: StrMapping, data: RowsLike, missing: str, shape: Any) -> None:
+    def __init__(
+        self,
+        model: "Model",
+        content: StrMapping,
+        data: "DataSet | None",
+        missing: str,
+        shape: tuple[int, int] | str | None,
+    ) -> None:
         self.model, self.content, self.data, self.missing, self.shape = model, content, data, missing, shape
         self.estimator, self.stack = model.estimator, model.stack
         # Rows of a file bring no names with them: scikit-learn would warn of each use of a model that has some.
-        names = vars(self.estimator).pop("feature_names_in_", None)
+        names = getattr(self.estimator, "feature_names_in_", None)
+        if names is not None:
+            del self.estimator.feature_names_in_
         self.names = names if names is not None or data is None else data.feature_names
 
     def lead(self) -> str:
@@ -160,7 +174,7 @@ class Report:
         both_ways = hasattr(self.estimator, "inverse_transform")
         if not (both_ways or self._generates()):
             return Section(title, [TUNED_ONLY])
-        rows, index = self._rows(RECONSTRUCTED)
+        rows, index = _spread(self.data, RECONSTRUCTED)
         notes = [f"Rows of {self.data.source_path}, gone up through all layers and down again."]
         notes += [] if both_ways else self._stand_in()
         if self.data.labels is not None:
@@ -179,10 +193,10 @@ class Report:
                 "Samples", [f"There are none: pretraining={kind!r} makes no model of the data to draw from."]
             )
         notes = ["Rows drawn from the model: Gibbs sampling in its top machine, then down through the means."]
-        start = None if self.data is None else self._rows(SAMPLES)[0]
+        start = None if self.data is None else _spread(self.data, SAMPLES)[0]
         if hasattr(self.estimator, "sample") and self._classes():
             notes = ["Rows drawn from the model with each class clamped in turn, by Gibbs sampling."]
-        elif start is not None:
+        elif self.data is not None:
             notes.append(f"Each chain starts from another row of {self.data.source_path}, spread over all of them.")
         ax = plot_samples(
             self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names,
@@ -204,12 +218,6 @@ class Report:
                 "Drawn with the pretrained layers that the file keeps: fine-tuned ones do not lead back to the inputs."
             ]
         return []
-
-    def _rows(self, n: int) -> tuple[Any, Any]:
-        """Return rows evenly spread over the data, and their numbers."""
-        n_rows = self.data.rows.shape[0]
-        index = np.unique(np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(np.intp))
-        return SubsetSource(self.data.rows, index), index
 
     def learning_curves(self) -> Section:
         """Draw what the history says."""
@@ -241,7 +249,7 @@ class Report:
         title = "Hidden probabilities"
         if self.data is None:
             return Section(title, [f"Not drawn: {self.missing}"])
-        rows, _ = self._rows(CASES)
+        rows, _ = _spread(self.data, CASES)
         notes = [
             "A row for each case, a column for each unit. A column of one grey is a unit that carries no information."
         ]
@@ -265,6 +273,13 @@ class Report:
         ]
         notes = [] if recorded else ["The file records nothing of its data."]
         return Section("Data and environment", notes, facts=facts)
+
+
+def _spread(data: "DataSet", n: int) -> tuple[SubsetSource, Array]:
+    """Return rows evenly spread over the data, and their numbers."""
+    n_rows = data.rows.shape[0]
+    index = np.unique(np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(np.intp))
+    return SubsetSource(data.rows, index), index
 
 
 def _drawn(plot: Callable[..., Any], history: Any, groups: Sequence[tuple[str, ...]]) -> Iterator[Picture]:
@@ -292,7 +307,7 @@ def flat(values: StrMapping) -> list[tuple[str, object]]:
     return facts[:MOST_FACTS] + ([("...", f"and {more} more: see deepbelief info")] if more > 0 else [])
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, object]]:
+def _flat(name: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         inner = value["params"] if set(value) == {"kind", "params"} and isinstance(value["params"], Mapping) else value
         for key, part in inner.items():

@@ -10,7 +10,7 @@ import click
 
 from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
-from deepbelief.typing import Estimator, RowsLike, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import option, option_name, setting_options, together
 from ._text import clean, facts, seconds, size_of
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from deepbelief.datasets import DataSet
     from deepbelief.typing import Array
+
+    from ._inputs import Model
 
 lengths_option = option(
     "--lengths",
@@ -60,7 +63,7 @@ def check_options(options: StrDict) -> None:
 
 
 def pretrain_sequences(
-    options: StrDict, seed: int, data: RowsLike, out: str, checkpoint: Callable[..., Any], began: float, scaling: str
+    options: StrDict, seed: int, data: "DataSet", out: str, checkpoint: Callable[..., Any], began: float, scaling: str
 ) -> None:
     """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
     from ._files import save_model
@@ -112,7 +115,7 @@ def make_model(options: StrDict, seed: int) -> Any:
     return RecurrentRBM(**given, backend=options["backend"], random_state=seed)
 
 
-def read_lengths(name: str | None, data: RowsLike) -> "NDArray[np.intp] | None":
+def read_lengths(name: str | None, data: "DataSet") -> "NDArray[np.intp] | None":
     """Return the lengths of the sequences in a data set.
 
     Parameters
@@ -148,7 +151,7 @@ def read_lengths(name: str | None, data: RowsLike) -> "NDArray[np.intp] | None":
         raise DataError(f"{name}: {error}") from error
 
 
-def select(data: RowsLike, name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
+def select(data: "DataSet", name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
     """Return the data of the sequences that were asked for, and their lengths."""
     from dataclasses import replace
 
@@ -184,7 +187,7 @@ def _range(sequences: str, n: int) -> tuple[int, int]:
 
 
 def select_recorded(
-    model: Estimator, data: RowsLike, own: bool, chosen: tuple[str | None, str | None]
+    model: "Model", data: "DataSet", own: bool, chosen: tuple[str | None, str | None]
 ) -> tuple[Any, Any]:
     """Return the data of the sequences to evaluate, and their lengths.
 

@@ -5,15 +5,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.errors import SettingError
-from deepbelief.typing import Estimator, StrDict, StrMapping
+from deepbelief.typing import StrDict, StrMapping
 
 from ._options import option, together, type_of
 from ._text import clean
+
+if TYPE_CHECKING:
+    from deepbelief.sources.schema import Schema
+
+    from ._inputs import Model
 
 STDOUT = "-"
 TABLE_FORMATS = (".csv", ".parquet")
@@ -27,7 +32,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
 
     name = "kinds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
         """Return a mapping of names to kinds."""
         from deepbelief.sources.schema import check_columns
 
@@ -62,7 +67,7 @@ def reading(options: StrMapping) -> StrDict:
     return {**given, "numbers": options.get("visible") in (None, "auto")}
 
 
-def column_lines(schema: Any) -> list[tuple[str, str]]:
+def column_lines(schema: "Schema") -> list[tuple[str, str]]:
     """Return a line for each column: what it was taken for; one for the sites of sequences."""
     if schema.alphabet:
         return [("sequences", str(schema))]
@@ -72,7 +77,7 @@ def column_lines(schema: Any) -> list[tuple[str, str]]:
     return [("" if i else "columns", line) for i, line in enumerate(lines)]
 
 
-def check_table_output(out: str, schema: Any, formats: Sequence[str]) -> None:
+def check_table_output(out: str, schema: "Schema", formats: Sequence[str]) -> None:
     """Refuse formats that have no columns of text for a table, and Parquet for rows of numbers.
 
     Raises
@@ -90,7 +95,7 @@ def check_table_output(out: str, schema: Any, formats: Sequence[str]) -> None:
         raise SettingError(f"{out}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}")
 
 
-def write_table(out: str, table: Any, schema: Any) -> None:
+def write_table(out: str, table: Any, schema: "Schema") -> None:
     """Write a table that a model has made: CSV, or Parquet with the types of the columns.
 
     Parameters
@@ -114,7 +119,7 @@ def write_table(out: str, table: Any, schema: Any) -> None:
         writer.writerows(zip(*columns, strict=True))
 
 
-def set_unknown(model: Estimator, handle_unknown: str) -> None:
+def set_unknown(model: "Model", handle_unknown: str) -> None:
     """Make a model take categories that training rows did not have for this, whatever it was trained to do."""
     from deepbelief import RBM
 
@@ -142,7 +147,7 @@ def written(values: Any, missing: Any, column: Any) -> list[str]:
     return [cell(value) for value in plain(values, missing, column)]
 
 
-def cell(value: Any) -> str:
+def cell(value: object) -> str:
     """Return a value as it stands in a CSV file."""
     if value is None:
         return ""
@@ -176,7 +181,7 @@ def write_parquet(out: str, columns: Any) -> None:
         write(temporary, columns)
 
 
-def left_out(schema: Any) -> str:
+def left_out(schema: "Schema") -> str:
     """Return the columns that take no part in the model, with the reasons, in one line."""
     told = [c for c in schema.columns if c.kind == "dropped" and c.reason != "as asked"]
     return clean("; ".join(f"{c.name!r} ({c.reason})" for c in told))

@@ -15,7 +15,7 @@ def clean(value: object) -> str:
     )
 
 
-def arrows(sizes: Iterable[int]) -> str:
+def arrows(sizes: Iterable[object]) -> str:
     """Return layer sizes as ``784 -> 500 -> 250``."""
     return " -> ".join(str(size) for size in sizes)
 
@@ -45,12 +45,12 @@ def facts(rows: Iterable[tuple[str, object]]) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
-def as_json(value: Any, **options: Any) -> str:
+def as_json(value: object, **options: Any) -> str:
     """Return strict JSON: numbers that are not finite become null."""
     return json.dumps(_jsonable(value), allow_nan=False, **options)
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):

@@ -18,7 +18,7 @@ Context = click.Context | None
 class Text(click.types.StringParamType):
     """A text that is not empty, as the value of an unset variable is."""
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> Any:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> Any:
         """Return the text."""
         if value == "":
             self.fail("it is empty", param, ctx)
@@ -52,7 +52,7 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
         bounds = self._bounds(param)
         return ("INTEGER" if bounds.integer else "NUMBER") + ("|auto" if bounds.auto else "")
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> int | float | str:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> int | float | str:
         """Return the number, or ``"auto"``."""
         bounds = self._bounds(param)
         if bounds.auto and value == "auto":
@@ -85,7 +85,7 @@ class Registered(click.ParamType):  # type: ignore[type-arg]
         """Return how the value is shown in the help."""
         return f"[{'|'.join(self.choice.names())}]"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> str:
         """Return the name, or refuse it and name the nearest one."""
         name = str(param.name if param is not None else self.name)
         if value not in self.choice.names() and not self.choice.example:
@@ -105,7 +105,7 @@ class Listed(click.ParamType):  # type: ignore[type-arg]
         """Return how the value is shown in the help."""
         return f"[{'|'.join(imported(self.kind.registry)()) or 'NAME'}],..."
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> list[str]:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> list[str]:
         """Return the names, or refuse one and name the nearest."""
         names = value if isinstance(value, list) else str(value).split(",")
         self.kind.checked(self.name, names)
@@ -117,7 +117,7 @@ class Layers(click.ParamType):  # type: ignore[type-arg]
 
     name = "sizes"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> tuple[int, ...] | str:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> tuple[int, ...] | str:
         """Return a tuple of integers, or ``"auto"``."""
         if value == "auto":
             return "auto"
@@ -136,7 +136,7 @@ class Steps(click.ParamType):  # type: ignore[type-arg]
 
     name = "steps"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> int | tuple[int, int] | str:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> int | tuple[int, int] | str:
         """Return a number, or that of the first and of the last epoch."""
         parts = value if isinstance(value, (list, tuple)) else str(value).split("-")
         try:
@@ -153,10 +153,10 @@ class ImageShape(click.ParamType):  # type: ignore[type-arg]
 
     name = "shape"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> tuple[int, int] | str:
+    def convert(self, value: object, param: Parameter, ctx: Context) -> tuple[int, int] | str:
         """Return (height, width), ``"auto"`` or ``"none"``."""
         if value in ("auto", "none") or isinstance(value, tuple):
-            return value  # type: ignore[no-any-return]
+            return value
         try:
             height, width = (int(part) for part in str(value).split(","))
         except ValueError:

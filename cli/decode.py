@@ -1,15 +1,18 @@
 """``deepbelief decode``: rows from codes."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-
-from deepbelief.typing import Estimator
 
 from ._options import backend_option, force_option, option
 from ._tables import TABLE_FORMATS, check_table_output, write_table
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.backends import Backend
+
+    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -84,7 +87,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
 
 
-def check_width(model: Estimator, codes: str, width: int) -> None:
+def check_width(model: "Model", codes: str, width: int) -> None:
     """Refuse codes of another size."""
     from deepbelief.errors import DataError
 
@@ -93,7 +96,7 @@ def check_width(model: Estimator, codes: str, width: int) -> None:
         raise DataError(f"{codes} has {width} columns, {model.path} has codes of {n_code}")
 
 
-def decoder(model: Estimator, bk: Any) -> Any:
+def decoder(model: "Model", bk: "Backend") -> Any:
     """Return the function that decodes a block of codes."""
     from deepbelief.errors import SettingError
     from deepbelief.sampling import rows_below

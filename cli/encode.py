@@ -1,15 +1,18 @@
 """``deepbelief encode``: the top layer's units for each row."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-
-from deepbelief.typing import Estimator
 
 from ._options import backend_option, data_options, force_option, option
 from ._tables import unknown_option
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.backends import Backend
+
+    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -62,7 +65,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((opened.rows.shape[1], shape[1]))}")
 
 
-def encoder(model: Estimator, bk: Any) -> Any:
+def encoder(model: "Model", bk: "Backend") -> Any:
     """Return the function that encodes a block of rows."""
     from deepbelief.errors import SettingError
     from deepbelief.pretraining import transform

@@ -1,10 +1,8 @@
 """``deepbelief evaluate``: errors and likelihoods of a model on data."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-
-from deepbelief.typing import Estimator, RowsLike
 
 from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
@@ -12,6 +10,11 @@ from ._sequences import select_recorded, sequence_options
 from ._tables import unknown_option
 from ._text import as_json, facts
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
+
+    from ._inputs import Model
 
 
 @click.command("evaluate", short_help="Measure a model's error on data.")
@@ -81,13 +84,13 @@ def command(
         click.echo(f"\n{found.table()}")
 
 
-def header(model: Estimator, data: RowsLike) -> dict[str, str]:
+def header(model: "Model", data: "DataSet") -> dict[str, str]:
     """Return what was evaluated on what, and how the rows were scaled if they were."""
     scaling = {} if model.scale == "none" else {"scaling": model.scale}
     return {"model": model.path, "data": data.source_path, **scaling}
 
 
-def part_of(model: Estimator, data: RowsLike, own: bool) -> tuple[str, str]:
+def part_of(model: "Model", data: "DataSet", own: bool) -> tuple[str, str]:
     """Return which part of the recorded data rows are, in a word and as people read it; empty for other data.
 
     Parameters
@@ -112,7 +115,7 @@ def part_of(model: Estimator, data: RowsLike, own: bool) -> tuple[str, str]:
 
 
 def measure(
-    model: Estimator, data: RowsLike, own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
+    model: "Model", data: "DataSet", own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
 ) -> Any:
     """Return the model's evaluation on data; ``own``: on those that the file records."""
     from deepbelief.evaluation import evaluate

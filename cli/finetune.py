@@ -4,12 +4,12 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.hyperparameters import FINE_TUNING
-from deepbelief.typing import Estimator, RowsLike, StrDict
+from deepbelief.typing import Estimator, StrDict
 
 from ._options import (
     data_options,
@@ -26,6 +26,11 @@ from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._tables import unknown_option
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
+
+    from ._inputs import Model
 
 network_options = together(
     setting_options({name: setting for name, setting in FINE_TUNING.items() if name != "code"}),
@@ -104,7 +109,7 @@ def default_out(model: str) -> str:
     return f"{tuned[1]}{int(tuned[2] or 1) + 1}.h5" if tuned else f"{stem}-tuned.h5"
 
 
-def kind_to_make(model: Estimator, options: StrDict) -> str:
+def kind_to_make(model: "Model", options: StrDict) -> str:
     """Return what the model is to become: what it is already, else what is asked for."""
     from deepbelief.errors import SettingError
 
@@ -125,7 +130,7 @@ def kind_to_make(model: Estimator, options: StrDict) -> str:
     return wanted[0] if wanted else default
 
 
-def make_estimator(model: Estimator, options: StrDict) -> Any:
+def make_estimator(model: "Model", options: StrDict) -> Any:
     """Return the estimator to fit: a new one on the model's layers, or the model itself to continue."""
     from deepbelief import DBNClassifier, DBNRegressor, DeepAutoencoder
     from deepbelief.errors import SettingError
@@ -147,7 +152,7 @@ def make_estimator(model: Estimator, options: StrDict) -> Any:
     return model.estimator.set_params(**given)
 
 
-def train(estimator: Estimator, data: RowsLike, labelled: bool, options: StrDict) -> None:
+def train(estimator: Estimator, data: "DataSet", labelled: bool, options: StrDict) -> None:
     """Fit the estimator under a progress display."""
     from ._progress import reporting
 
@@ -158,7 +163,7 @@ def train(estimator: Estimator, data: RowsLike, labelled: bool, options: StrDict
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 
-def describe_run(model: Estimator, data: RowsLike, origin: StrDict, seed: int) -> StrDict:
+def describe_run(model: "Model", data: "DataSet", origin: StrDict, seed: int) -> StrDict:
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
     kept = {"pretraining": before} if before and not model.tuned else {}
@@ -166,7 +171,7 @@ def describe_run(model: Estimator, data: RowsLike, origin: StrDict, seed: int) -
 
 
 def report(
-    estimator: Estimator, history: list[StrDict], data: RowsLike, origin: StrDict, out: str, took: float
+    estimator: Estimator, history: list[StrDict], data: "DataSet", origin: StrDict, out: str, took: float
 ) -> None:
     """Say where the model is and what to do next."""
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"

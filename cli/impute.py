@@ -4,16 +4,21 @@ import csv
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.typing import Estimator, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import backend_option, force_option, limit_option, option
 from ._tables import cell, csv_file, plain, set_unknown, unknown_option, write_parquet
 from ._text import clean
 from ._types import Bounded, check_given
+
+if TYPE_CHECKING:
+    from deepbelief.sources.schema import Schema
+
+    from ._inputs import Model
 
 
 @click.command("impute", short_help="Fill in the missing values of a table.")
@@ -70,12 +75,12 @@ def command(model: str, data: str | None, **options: Any) -> None:
     click.echo(told, err=outputs == ["-"])
 
 
-def is_used(schema: Any, name: str) -> bool:
+def is_used(schema: "Schema", name: str) -> bool:
     """Tell whether a column takes part in the model."""
     return schema is None or name in {column.name for column in schema.used}
 
 
-def check_model(model: Estimator) -> None:
+def check_model(model: "Model") -> None:
     """Refuse a model that cannot fill in.
 
     Raises
@@ -89,7 +94,7 @@ def check_model(model: Estimator) -> None:
         raise SettingError(f"{model.path} holds a {model.kind}, which has no model of its rows to fill in from{hint}")
 
 
-def given_table(model: Estimator, data: str | None, limit: int | None) -> tuple[str, int | None]:
+def given_table(model: "Model", data: str | None, limit: int | None) -> tuple[str, int | None]:
     """Return the file to fill in and the number of its rows: the recorded ones where none is named.
 
     Raises
@@ -153,7 +158,7 @@ class Table:
         }  # fmt: skip
 
 
-def read(model: Estimator, spec: str, limit: int | None) -> Table:
+def read(model: "Model", spec: str, limit: int | None) -> Table:
     """Read the columns of a file as the model takes them."""
     from deepbelief.sources.frames import as_frame
     from deepbelief.sources.table_files import column_names, read_table
@@ -165,7 +170,7 @@ def read(model: Estimator, spec: str, limit: int | None) -> Table:
     return Table(spec, as_frame(table.columns), table.lines, label)
 
 
-def imputed(model: Estimator, table: Table, how: StrDict) -> list[StrDict]:
+def imputed(model: "Model", table: Table, how: StrDict) -> list[StrDict]:
     """Return the filled columns, for each draw."""
     import numpy as np
 
@@ -184,7 +189,7 @@ def imputed(model: Estimator, table: Table, how: StrDict) -> list[StrDict]:
     return [dict(zip(names, np.asarray(draw).T, strict=True)) for draw in draws]
 
 
-def order_of(model: Estimator, table: Table) -> list[str]:
+def order_of(model: "Model", table: Table) -> list[str]:
     """Return the names of the columns in the order of those of a model of plain numbers.
 
     Raises
@@ -223,7 +228,7 @@ def numbers(table: Table, names: list[str]) -> Any:
     return np.column_stack([np.asarray(table.rows[name], np.float64) for name in names])
 
 
-def write_filled(out: str, table: Table, filled: StrDict, schema: Any) -> None:
+def write_filled(out: str, table: Table, filled: StrDict, schema: "Schema") -> None:
     """Write the file again with its missing values filled in."""
     new = {}
     for name in table.gaps:

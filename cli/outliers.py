@@ -2,16 +2,21 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.typing import Estimator, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import backend_option, data_options, force_option, option
 from ._tables import STDOUT, cell, csv_file, unknown_option
 from ._text import clean, facts
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.evaluation.outliers import Outliers
+
+    from ._inputs import Model
 
 SHOWN = 5  # of the oddest rows
 
@@ -25,14 +30,14 @@ class Share(click.ParamType):  # type: ignore[type-arg]
         """Return how the value is shown in the help."""
         return "SHARE|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
         """Return a number above 0 and at most a half, or ``"auto"``."""
         from deepbelief.bounds import check_number
 
         if value == "auto":
             return "auto"
         try:
-            share = float(value)
+            share = float(str(value))
         except ValueError:
             self.fail(f"{value!r} is neither a number nor auto", param, ctx)
         check_number("contamination", share, low=0, high=0.5, open_low=True, auto=True)
@@ -96,7 +101,7 @@ def command(
         )
 
 
-def rows_to_score(model: Estimator, data: str | None, where: StrDict) -> tuple[str, Any]:
+def rows_to_score(model: "Model", data: str | None, where: StrDict) -> tuple[str, Any]:
     """Return the short name of the data, and their rows as the model takes them.
 
     Raises
@@ -123,7 +128,7 @@ def rows_to_score(model: Estimator, data: str | None, where: StrDict) -> tuple[s
     return opened.name, opened.rows
 
 
-def write(out: str, found: Any) -> None:
+def write(out: str, found: "Outliers") -> None:
     """Write a line for each row."""
     why = found.surprise is not None
     with csv_file(out) as file:
@@ -134,7 +139,7 @@ def write(out: str, found: Any) -> None:
             writer.writerow([cell(score), int(odd), *([column, f"{nats:.4g}"] if why else [])])
 
 
-def oddest(found: Any) -> list[str]:
+def oddest(found: "Outliers") -> list[str]:
     """Return the oddest rows in words."""
     lines = []
     for i in found.worst(SHOWN).tolist():

@@ -1,14 +1,17 @@
 """``deepbelief predict``: the class of each row, or its value."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.typing import Estimator, RowsLike
+from deepbelief.typing import RowsLike
 
 from ._options import backend_option, data_options, force_option
 from ._tables import unknown_option
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from ._inputs import Model
 
 FORMATS = (".csv", ".npy")
 
@@ -69,7 +72,7 @@ def _probabilities(classifier: Any, rows: RowsLike) -> Any:
     return np.hstack(found) if isinstance(found, list) else found
 
 
-def _columns(model: Estimator, *, probabilities: bool) -> list[str]:
+def _columns(model: "Model", *, probabilities: bool) -> list[str]:
     """Return the header of what is predicted."""
     name, n = "value" if model.is_regressor else "label", model.n_targets
     if not probabilities:

@@ -6,12 +6,12 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
-from deepbelief.typing import Estimator, RowsLike, StrDict
+from deepbelief.typing import Estimator, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
@@ -34,6 +34,9 @@ from ._sequences import check_options, pretrain_sequences, recurrent_options
 from ._tables import column_lines, left_out, reading, table_options
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from deepbelief.datasets import DataSet
 
 machine_options = together(
     setting_options(MACHINE, PRETRAINING),
@@ -135,7 +138,7 @@ def command(**options: Any) -> None:
     report(dbn, data, words, out, time.perf_counter() - began, verb=verb, held=held, weights=weights)
 
 
-def default_out(data: RowsLike) -> str:
+def default_out(data: "DataSet") -> str:
     """Return the name of the model's file: that of the data, in this folder, but never the data themselves."""
     from ._files import same_file
 
@@ -163,7 +166,7 @@ def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Any:
     return DBN(rbm=rbm, random_state=seed, **outer)
 
 
-def train(dbn: Any, data: RowsLike, options: StrDict, scaling: str) -> Any:
+def train(dbn: Any, data: "DataSet", options: StrDict, scaling: str) -> Any:
     """Fit the estimator under a progress display."""
     from deepbelief.errors import SizingWarning
     from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
@@ -187,7 +190,7 @@ def train(dbn: Any, data: RowsLike, options: StrDict, scaling: str) -> Any:
 
 
 def report(
-    dbn: Any, data: RowsLike, scaling: str, out: str, took: float, *, verb: str, held: StrDict, weights: str = ""
+    dbn: Any, data: "DataSet", scaling: str, out: str, took: float, *, verb: str, held: StrDict, weights: str = ""
 ) -> None:  # fmt: skip
     """Say where the model is and what to do next."""
     from deepbelief.health import Health, layer_findings

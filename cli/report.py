@@ -1,16 +1,19 @@
 """``deepbelief report``: a page that shows what a model has learned."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.typing import Estimator, StrDict
+from deepbelief.typing import StrDict
 
 from ._options import backend_option, data_options, force_option, option, shape_option
 from ._tables import unknown_option
 from ._text import clean, facts, size_of
 from ._types import check_given
+
+if TYPE_CHECKING:
+    from ._inputs import Model
 
 FORMATS = (".html", ".htm")
 
@@ -24,7 +27,9 @@ FORMATS = (".html", ".htm")
 @unknown_option
 @backend_option
 @force_option
-def command(model: str, data: str | None, out: str | None, shape: Any, backend: str, force: bool, **where: Any) -> None:
+def command(
+    model: str, data: str | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool, **where: Any
+) -> None:
     """Make one HTML page about MODEL: what its units look at, reconstructions, samples, learning curves, settings.
 
     Rows to show are those of DATA, by default the test split of what MODEL was trained on, if there is one. The page
@@ -51,8 +56,8 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     loaded = read_model(model)
     if loaded.schema is not None and shape not in ("auto", "none"):
         raise SettingError(f"rows of the table that {model} was trained on are not images: leave --shape out")
-    shape = None if shape == "none" or loaded.schema is not None else shape
-    image_shape(shape, loaded.n_features)
+    shown = None if shape == "none" or loaded.schema is not None else shape
+    image_shape(shown, loaded.n_features)
     check_output(out, force=force, inputs=(model, data, where["labels"]))
     opened, missing = open_rows(loaded, data, where)
     if opened is not None:
@@ -60,7 +65,7 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     if hasattr(loaded.estimator, "set_params"):
         loaded.estimator.set_params(backend=backend)
     content = {**hdf5.describe(model), "history": hdf5.read(model).history}
-    write(out, loaded, content, opened, missing, shape)
+    write(out, loaded, content, opened, missing, shown)
     facts(
         [
             ("page", f"{out} ({size_of(Path(out).stat().st_size)})"),
@@ -70,7 +75,7 @@ def command(model: str, data: str | None, out: str | None, shape: Any, backend: 
     )
 
 
-def open_rows(model: Estimator, data: str | None, where: StrDict) -> tuple[Any, str]:
+def open_rows(model: "Model", data: str | None, where: StrDict) -> tuple[Any, str]:
     """Return the rows to show, or None and why there are none: named data must be there, recorded ones may be gone."""
     from deepbelief.errors import DataError
 
@@ -85,7 +90,9 @@ def open_rows(model: Estimator, data: str | None, where: StrDict) -> tuple[Any, 
         return None, str(error)
 
 
-def write(out: str, model: Estimator, content: Any, opened: Any, missing: str, shape: Any) -> None:
+def write(
+    out: str, model: "Model", content: Any, opened: Any, missing: str, shape: tuple[int, int] | str | None
+) -> None:
     """Draw the page and write it."""
     from deepbelief.hdf5 import replacing
 

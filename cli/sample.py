@@ -1,11 +1,11 @@
 """``deepbelief sample``: samples from a model."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from deepbelief.typing import Estimator, RowsLike
+from deepbelief.typing import RowsLike
 
 from ._families import FASTA_FORMATS, write_letters
 from ._options import backend_option, force_option, option, shape_option
@@ -13,6 +13,11 @@ from ._sequences import write_picture
 from ._tables import TABLE_FORMATS, check_table_output, write_table
 from ._text import clean
 from ._types import Bounded, check_given
+
+if TYPE_CHECKING:
+    from deepbelief.sources.schema import Schema
+
+    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5", ".png")
 
@@ -49,8 +54,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, temperature: float, seed: int | None, out: str | None, shape: Any,
-    backend: str, force: bool,
+    model: str, n: int, steps: int | None, temperature: float, seed: int | None, out: str | None,
+    shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
 
@@ -116,7 +121,7 @@ def command(
     click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
 
 
-def default_ending(schema: Any) -> str:
+def default_ending(schema: "Schema | None") -> str:
     """Return the end of the name of a file of rows of this schema."""
     if schema is None:
         return ".npy"
@@ -131,7 +136,7 @@ def check_picture(ending: str) -> None:
         check_matplotlib()
 
 
-def check_model(model: Estimator) -> None:
+def check_model(model: "Model") -> None:
     """Refuse layers that are not a model of the data; say so where those from before fine-tuning stand in.
 
     Raises
@@ -153,7 +158,7 @@ def check_model(model: Estimator) -> None:
         click.echo(f"{clean(model.path)} is fine-tuned: drawing from the pretrained layers that it keeps", err=True)
 
 
-def check_image(model: Estimator, shape: Any) -> None:
+def check_image(model: "Model", shape: tuple[int, int] | str) -> None:
     """Refuse a picture of rows that are not images.
 
     Raises
@@ -173,7 +178,7 @@ def check_image(model: Estimator, shape: Any) -> None:
         )
 
 
-def write_image(out: str, rows: RowsLike, shape: Any) -> None:
+def write_image(out: str, rows: RowsLike, shape: tuple[int, int] | str) -> None:
     """Write all rows as one picture."""
     from deepbelief.hdf5 import replacing
     from deepbelief.plotting import plot_rows, to_png
@@ -183,7 +188,7 @@ def write_image(out: str, rows: RowsLike, shape: Any) -> None:
         temporary.write_bytes(picture)
 
 
-def write_rows(out: str, model: Estimator, rows: RowsLike) -> None:
+def write_rows(out: str, model: "Model", rows: RowsLike) -> None:
     """Write the rows in the units of the data, under the names of the features where these are known."""
     from ._rows import writing
 

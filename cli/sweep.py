@@ -28,7 +28,7 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 
     name = "rates"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Return a tuple of numbers; which of them can be rates is for the sweep to say."""
         if isinstance(value, tuple):
             return value

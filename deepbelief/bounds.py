@@ -36,7 +36,7 @@ class Bounds:
     none: bool = False
     words: tuple[str, ...] = ()
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> Any:
         """Return the value of a setting as a Python number, or refuse it.
 
         Raises
@@ -96,7 +96,7 @@ PRETRAININGS = ("rbm", "denoising", "none")
 """Ways of pretraining layers: as RBMs, as denoising autoencoders, or not at all."""
 
 
-def check_setting(name: str, value: Any) -> None:
+def check_setting(name: str, value: object) -> None:
     """Refuse a value outside the bounds of an argument in `BOUNDS`.
 
     Raises
@@ -112,7 +112,7 @@ def check_setting(name: str, value: Any) -> None:
     BOUNDS[name].checked(name, value)
 
 
-def check_number(name: str, value: Any, *, low: float, **more: Any) -> None:
+def check_number(name: str, value: object, *, low: float, **more: Any) -> None:
     """Refuse a setting that is not a number within bounds, as `Bounds` takes them.
 
     Raises

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError, SettingError
-from deepbelief.typing import Array, StrDict
+from deepbelief.typing import Array, DeviceArray, StrDict
 
 MAX_BITS = 1000  # of an integer that becomes a floating number
 RAW_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -33,14 +33,14 @@ class Fields(StrDict):
     deepbelief.errors.FileFormatError: run.h5: state.task.rate must be a number, got 'fast'...
     """
 
-    def __init__(self, values: Any, where: str) -> None:
+    def __init__(self, values: object, where: str) -> None:
         if not isinstance(values, Mapping):
             raise FileFormatError(f"{where} must be an object, got {_short(values)}")
         dict.__init__(self, values)
         self.where = where
 
     @classmethod
-    def of(cls, values: Any) -> Self:
+    def of(cls, values: object) -> Self:
         """Return the values as they are if they are checked ones, else as those of a state in memory."""
         return values if isinstance(values, cls) else cls(values, "state")
 
@@ -119,7 +119,7 @@ class Fields(StrDict):
             raise FileFormatError(f"{self.where}.{name} must not be negative: it counts")
         return value
 
-    def arrays(self, name: str, like: Sequence[Any]) -> list[Array]:
+    def arrays(self, name: str, like: Sequence[DeviceArray]) -> list[Array]:
         """Return a list of arrays with the shapes and dtypes of others, on the host or on a device."""
         found = Fields(
             {str(i): item for i, item in enumerate(self.items_of(name, len(like)))}, f"{self.where}.{name}"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.machine import Layers
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack
-from deepbelief.typing import DeviceArray, Estimator, RowsLike, StrMapping
+from deepbelief.typing import DeviceArray, Estimator, Float64Array, RowsLike, StrMapping
 
 Record = StrMapping
 
@@ -169,7 +168,7 @@ def _variation_found(deviation: float) -> tuple[str, ...]:
     return found
 
 
-def _smoothed(errors: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _smoothed(errors: Sequence[float]) -> Float64Array:
     """Return the running mean of the errors over a tenth of the epochs."""
     width = max(1, round(WINDOW * len(errors)))
     return np.convolve(errors, np.full(width, 1 / width), mode="valid")

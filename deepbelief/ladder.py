@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class Ladder:
         Puts clamped visible states back into an array of shape (n_columns, n_visible).
     """
 
-    def __init__(self, machines: Sequence[Machine], v: DeviceArray, held: Any = None) -> None:
+    def __init__(self, machines: Sequence[Machine], v: DeviceArray, held: DeviceArray = None) -> None:
         self.machines, self.v, self.held = list(machines), v, held
         self.bk = self.machines[0].bk
         xp, dtype = self.bk.xp, self.machines[0].dtype
@@ -194,7 +194,7 @@ def difference(a: Machine, b: Machine, v: DeviceArray) -> DeviceArray:
     return found
 
 
-def exchange_probability(xp: Any, low: DeviceArray, high: DeviceArray) -> DeviceArray:
+def exchange_probability(xp: ModuleType, low: DeviceArray, high: DeviceArray) -> DeviceArray:
     """Return the probability with which states of two machines change places, given F_b - F_a at those of a and of b.
 
     It is min(1, p_a(y) p_b(x) / (p_a(x) p_b(y))) for x of a and y of b, so that both machines keep their distributions
@@ -203,7 +203,7 @@ def exchange_probability(xp: Any, low: DeviceArray, high: DeviceArray) -> Device
     return xp.exp(xp.minimum(high - low, 0))
 
 
-def accept(xp: Any, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray) -> DeviceArray:
+def accept(xp: ModuleType, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray) -> DeviceArray:
     """Draw which exchanges happen: booleans of shape (n, 1); ``u`` is scratch space of that shape."""
     rng.uniform(u)
     return u < exchange_probability(xp, low, high).reshape(-1, 1)
@@ -215,7 +215,7 @@ def mean_acceptance(low: Float64Array, high: Float64Array) -> float:
     return float(exchange_probability(np, low[None, :], high[:, None]).mean())
 
 
-def swap(xp: Any, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None:
+def swap(xp: ModuleType, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None:
     """Exchange the accepted rows of two arrays in place."""
     kept = xp.where(accepted, y, x)
     y[...] = xp.where(accepted, x, y)
@@ -223,7 +223,7 @@ def swap(xp: Any, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None
 
 
 def annealed_ladder(
-    machine: Machine, base: DeviceArray, n_columns: int, rng: Rng, held: Any = None
+    machine: Machine, base: DeviceArray, n_columns: int, rng: Rng, held: DeviceArray = None
 ) -> tuple[Ladder, list[float]]:
     """Build a ladder from the machine without connections and with these visible biases to the given machine.
 

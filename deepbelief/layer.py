@@ -1,7 +1,6 @@
 """Training of one layer: the task that the epoch loop runs."""
 
 from dataclasses import replace
-from typing import Any
 
 from deepbelief.backends import Rng
 from deepbelief.completion import completed
@@ -45,7 +44,7 @@ class LayerTrainer:
         return self.learner.estimator.is_model
 
     def train(
-        self, rows: Rows, held_out: Rows | None, epochs: range, *, shuffle: bool = True, **labels: Any
+        self, rows: Rows, held_out: Rows | None, epochs: range, *, shuffle: bool = True, **labels: object
     ) -> list[Record]:
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._labels = rows, labels

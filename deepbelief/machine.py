@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, DtypeLike
+from deepbelief.typing import Array, DeviceArray, DtypeLike
 from deepbelief.units import get_unit
 
 
@@ -87,7 +86,7 @@ class Machine:
             return v
         return v * self.bk.asarray(self._host.scale) + self.bk.asarray(self._host.mean)
 
-    def rescale(self, factor: Any) -> None:
+    def rescale(self, factor: Array) -> None:
         """Let rows enter divided by this host vector beside their scale; the parameters stay."""
         host = self._host
         mean = np.zeros_like(host.vbias) if host.mean is None else host.mean

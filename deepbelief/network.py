@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -169,7 +168,7 @@ class Network:
         return total
 
 
-def _interleave(Ws: Sequence[Any], biases: Sequence[Any]) -> list[object]:
+def _interleave(Ws: Sequence[object], biases: Sequence[object]) -> list[object]:
     """Return W, bias, W, bias ...; biases without a W come last."""
     pairs = [a for pair in zip(Ws, biases, strict=False) for a in pair]
     return [*pairs, *biases[len(Ws) :]]
@@ -198,7 +197,7 @@ def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> li
 
     ``"auto"`` follows the hidden units (Bernoulli: sigmoid, rectified: ReLU, Gaussian: identity). A stack
     of Bernoulli units becomes a tanh network exactly, through h = (1 + t) / 2: first layer W / 2 and b / 2,
-    above W / 4 and b / 2 + (sum of W's columns) / 4. Any other activation takes the weights as a start.
+    above W / 4 and b / 2 + (sum of W's columns) / 4. Other activations take the weights as a start.
     Scalings between layers are folded into the weights; that of the data is left to the rows.
     """
     layers = []

@@ -30,7 +30,7 @@ from deepbelief.sources import (
 from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
-from deepbelief.typing import RowsLike, StrMapping
+from deepbelief.typing import Array, RowsLike, StrMapping
 from deepbelief.units import Unit, get_unit, named_unit
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
@@ -43,7 +43,7 @@ class Pretrained:
     stack: Stack
     history: list[Record]
     states: list[LayerState]
-    negative_states: np.ndarray[Any, Any]
+    negative_states: Array
     diverged: DivergenceError | None = None
     resolved: Sequence[Mapping[str, Resolved]] = field(default_factory=list)
     """Resolved automatic settings of each layer."""
@@ -163,7 +163,9 @@ class _Layers:
                 held = held.binarized(settings.binarize, *key, "held-out")
         return rows, held
 
-    def entering(self, trainer: LayerTrainer, weights: Weights, rows: RowsLike, held: Rows | None) -> tuple[Any, Any]:
+    def entering(
+        self, trainer: LayerTrainer, weights: Weights, rows: RowsLike, held: Rows | None
+    ) -> tuple[Rows, Rows | None]:
         """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
         if trainer.layer == 0:
             bk, dtype, limit = self.run.bk, trainer.machine.dtype, self.run.memory_limit
@@ -218,7 +220,7 @@ class _Layers:
         )
         return replace(settings, learning_rate=self.run.communicator.rate(float(settings.learning_rate)))
 
-    def _visible(self, rows: Rows | None, below: list[LayerTrainer]) -> tuple[Unit, Any, Any, Any]:
+    def _visible(self, rows: Rows | None, below: list[LayerTrainer]) -> tuple[Unit, Array | None, Array | None, Array]:
         if rows is None:
             visible = self.settings[0].visible
             visible = visible if visible == "auto" else named_unit(visible)
@@ -234,7 +236,7 @@ class FirstRows:
     held_out: RowSource | None
     drawn: RowSource
     """As bits that stay, where they are drawn anew in each epoch; else as `source`."""
-    own: tuple[Any, Any] | None = None
+    own: tuple[Array, Array] | None = None
     """Mean and scale of the map that has been applied already, to rows that are bits."""
     entered: bool = False
     missing: bool = False
@@ -265,7 +267,7 @@ class FirstRows:
 
     def visible(
         self, visible: str | Unit, settings: RBMSettings, communicator: Communicator = SINGLE_PROCESS
-    ) -> tuple[Unit, Any, Any, Any]:
+    ) -> tuple[Unit, Array | None, Array | None, Array]:
         """Return (visible type, mean, scale, smoothed column means), as `choose_visible`."""
         if not self.entered:
             return choose_visible(visible, self.source, communicator, settings.scale, missing=self.missing)
@@ -295,7 +297,7 @@ def _layer_state(state: Fields) -> LayerState:
 def _check_restored(trainer: LayerTrainer, kept: LayerState, where: str) -> None:
     """Refuse arrays of a checkpoint that a trainer with the settings of the run could not restore."""
 
-    def outline(arrays: Mapping[str, StrMapping]) -> dict[tuple[str, str], Any]:
+    def outline(arrays: Mapping[str, StrMapping]) -> dict[tuple[str, str], object]:
         return {(owner, name): (a.shape, a.dtype) for owner, own in arrays.items() for name, a in own.items()}
 
     ours, theirs = outline(trainer.learner.arrays), outline(kept.arrays)
@@ -355,13 +357,14 @@ def _result(
 
 def visible_above(
     hidden: Unit, means: RowSource, communicator: Communicator = SINGLE_PROCESS
-) -> tuple[Unit, Any, Any, Any]:
+) -> tuple[Unit, Array | None, Array | None, Array]:
     """Return (visible type, mean, scale, column means) of a layer trained on these means of hidden units."""
     unit = get_unit(hidden.next_visible)
     if hidden.scaled_above:
         _, mean, scale, centred = choose_visible(unit, means, communicator)
         # A nearly dead unit must not be scaled up to the size of the others: its weights would be huge.
         deviation = np.sqrt(communicator.statistics(column_statistics(means)).var)
+        assert scale is not None  # these units are standardised
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     statistics = communicator.statistics(column_statistics(means))
     column_means, n = statistics.mean, statistics.counts
@@ -370,7 +373,7 @@ def visible_above(
     return unit, None, None, column_means.astype(means.dtype)
 
 
-def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> np.ndarray[Any, Any]:
+def transform(stack: Stack, source: RowSource, bk: Backend, *, n_layers: int | None = None) -> Array:
     """Return the hidden means of a stack's top layer (or of its first ``n_layers``) as a NumPy array."""
     weights = stack.layers[:n_layers]
     layers, dtype = Layers(weights, bk), weights[0].W.dtype

@@ -8,16 +8,16 @@ more than two windows are in memory, however many rows there are, and the order 
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError
 from deepbelief.sources import RowSource
 from deepbelief.typing import Array, DeviceArray, DtypeLike
 
-Index = np.ndarray[Any, np.dtype[np.intp]]
+Index = NDArray[np.intp]
 
 LARGEST_WINDOW = 2**27  # bytes
 BLOCKS = 64  # number of places in the file that the rows of a window come from

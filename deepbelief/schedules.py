@@ -8,7 +8,6 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.errors import SettingError, unknown
 
@@ -105,7 +104,7 @@ def needs_validation(schedule: Schedule) -> bool:
     return hasattr(schedule, "after")
 
 
-def _takes_a_position(schedule: Callable[..., Any]) -> bool:
+def _takes_a_position(schedule: Callable[..., object]) -> bool:
     """Return whether a function can be called with one argument; True where its signature is not known."""
     try:
         inspect.signature(schedule).bind(0.0)

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from deepbelief.sources import (
     original_dtype,
 )
 from deepbelief.stack import Weights
-from deepbelief.typing import DtypeLike
+from deepbelief.typing import Array, DtypeLike
 from deepbelief.units import Unit, get_unit
 
 MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
@@ -90,9 +89,7 @@ class RBMSettings:
         """Whether the layer is trained as a model of its data."""
         return get_gradient(self.gradient, 1).is_model
 
-    def resolve(
-        self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: np.ndarray[Any, Any] | None = None
-    ) -> "RBMSettings":
+    def resolve(self, n_rows: int, n_visible: int, n_hidden: int, visible_mean: Array | None = None) -> "RBMSettings":
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
@@ -186,7 +183,7 @@ def _warn_of_constants(source: RowSource, statistics: ColumnStatistics) -> None:
 
 
 def check_binary(
-    visible: str | Unit, source: RowSource, binarize: str | None, own: tuple[Any, Any] | None = None
+    visible: str | Unit, source: RowSource, binarize: str | None, own: tuple[Array, Array] | None = None
 ) -> None:
     """Refuse rows that, scaled by a map, cannot be taken as probabilities, where they are to be binarised."""
     if binarize is None:
@@ -199,7 +196,7 @@ def check_binary(
 def choose_visible(
     visible: str | Unit, source: RowSource, communicator: Communicator = SINGLE_PROCESS, scale: str = "none", *,
     missing: bool = False,
-) -> tuple[Unit, Any, Any, Any]:  # fmt: skip
+) -> tuple[Unit, Array | None, Array | None, Array]:  # fmt: skip
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
     ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. Gaussian units
@@ -233,7 +230,8 @@ def choose_visible(
 
 
 def initial_weights(
-    n_hidden: int, visible: Unit, hidden: Unit, mean: Any, scale: Any, visible_mean: Any, *, seed: int, layer: int,
+    n_hidden: int, visible: Unit, hidden: Unit, mean: Array | None, scale: Array | None,
+    visible_mean: Array, *, seed: int, layer: int,
     sparsity_target: float | None = None, is_model: bool = True,
 ) -> Weights:  # fmt: skip
     """Return weights drawn from N(0, 0.01**2) and visible biases that fit the column means.

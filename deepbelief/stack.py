@@ -5,13 +5,12 @@ Nothing here depends on a backend: every array is a NumPy array.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields, restoring
-from deepbelief.typing import FloatArray, RowsLike, StrMapping
+from deepbelief.typing import Array, FloatArray, RowsLike, StrMapping
 from deepbelief.units import Unit, get_unit, smaller_side
 
 State = StrMapping
@@ -68,15 +67,15 @@ class Weights:
         """Number of hidden units."""
         return int(self.W.shape[1])
 
-    def enter(self, rows: RowsLike) -> Any:
+    def enter(self, rows: RowsLike) -> RowsLike:
         """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``."""
         return rows if self.mean is None or self.scale is None else (rows - self.mean) / self.scale
 
-    def leave(self, rows: RowsLike) -> Any:
+    def leave(self, rows: RowsLike) -> RowsLike:
         """Return rows of the machine in the units of the data: ``rows * scale + mean``."""
         return rows if self.mean is None or self.scale is None else rows * self.scale + self.mean
 
-    def after(self, mean: Any, scale: Any) -> "Weights":
+    def after(self, mean: Array | None, scale: Array | None) -> "Weights":
         """Return the layer that takes rows which ``(v - mean) / scale`` brings to this one."""
         dtype, n = self.W.dtype, self.n_visible
         mean, scale = (np.broadcast_to(np.asarray(each, np.float64), n) for each in (mean, scale))
@@ -186,11 +185,11 @@ class Stack:
         tuned = ", tuned" if self.tuned else ""
         return f"Stack({' -> '.join(map(str, self.sizes))}{tuned})"
 
-    def after(self, mean: Any, scale: Any) -> "Stack":
+    def after(self, mean: Array | None, scale: Array | None) -> "Stack":
         """Return the stack that takes rows which ``(v - mean) / scale`` brings to this one."""
         return replace(self, layers=(self.layers[0].after(mean, scale), *self.layers[1:]))
 
-    def with_metadata(self, **values: Any) -> "Stack":
+    def with_metadata(self, **values: object) -> "Stack":
         """Return the same stack with these values added to its metadata."""
         return replace(self, metadata={**self.metadata, **values})
 

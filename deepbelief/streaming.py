@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -91,7 +90,7 @@ class Rows:
         self.windows: Windows | None = None
         self._source: RowSource | None = None
         self._resident: DeviceArray = None
-        self._order: Any = None
+        self._order: DeviceArray = None
         self._own = own
         self._sparse: Sparse | None = None
         self._shuffled: Sparse | None = None

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import State
 from deepbelief.streaming import BLOCK_ROWS, Rows
-from deepbelief.typing import StrDict
+from deepbelief.typing import Array, StrDict
 
 Record = StrDict
 
@@ -166,7 +166,7 @@ class ResumableTask(Task, Protocol):
 
 
 def run_epochs(
-    task: Task, n_rows: int, run: Run, *, epochs: range, horizon: int, batch_size: int, key: tuple[Any, ...],
+    task: Task, n_rows: int, run: Run, *, epochs: range, horizon: int, batch_size: int, key: tuple[int | str, ...],
     shuffle: bool = True, windows: Windows | None = None,
 ) -> list[Record]:  # fmt: skip
     """Train for some epochs; the only training loop there is.
@@ -221,7 +221,7 @@ class _Loop:
     epochs: range
     horizon: int
     batch_size: int
-    key: tuple[Any, ...]
+    key: tuple[int | str, ...]
     shuffle: bool
     windows: Windows | None
 
@@ -279,8 +279,8 @@ class _Loop:
 
 
 def split_rows(
-    source: RowSource, fraction: float, seed: int, strata: np.ndarray[Any, Any] | None = None
-) -> tuple[RowSource, RowSource, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    source: RowSource, fraction: float, seed: int, strata: Array | None = None
+) -> tuple[RowSource, RowSource, Array, Array]:
     """Return (training rows, held-out rows, their two index arrays), drawn at random, by class where given."""
     n = source.shape[0]
     shuffled = host_rng(seed, "held-out").permutation(n)

@@ -1,6 +1,6 @@
 """Types that many modules name: arrays, rows and labels as users pass them, plain records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -8,17 +8,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "ClassWeight",
     "DeviceArray",
     "Dtype",
     "DtypeLike",
     "Estimator",
     "Float64Array",
     "FloatArray",
+    "LayerSettings",
     "LengthsLike",
     "RandomState",
     "RowsLike",
+    "SparseMatrix",
     "StrDict",
     "StrMapping",
+    "TableLike",
     "TargetsLike",
     "WeightsLike",
 ]
@@ -31,9 +35,13 @@ RowsLike: TypeAlias = Any  # array, CSR matrix, DataFrame, row source: (n_rows, 
 TargetsLike: TypeAlias = Any  # labels, numbers, or a column for each task: (n_rows,) or (n_rows, n_outputs)
 WeightsLike: TypeAlias = Any  # a nonnegative number for each row: (n_rows,), or None
 LengthsLike: TypeAlias = Any  # rows of each sequence: (n_sequences,), or None
+TableLike: TypeAlias = Any  # DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns
+ClassWeight: TypeAlias = Mapping[Any, float] | str | Sequence[Mapping[Any, float] | str | None] | None
+SparseMatrix: TypeAlias = Any  # of scipy.sparse, whose formats have no common type
 DtypeLike: TypeAlias = Any  # whatever np.dtype() takes
 Estimator: TypeAlias = Any  # a scikit-learn estimator, fitted or a template
 
+LayerSettings: TypeAlias = Any  # RBMSettings, whose module comes later; a component of one's own may read more
 StrDict: TypeAlias = dict[str, Any]  # settings, history records, JSON objects: values of mixed types
 StrMapping: TypeAlias = Mapping[str, Any]
 

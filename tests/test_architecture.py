@@ -5,6 +5,7 @@ The checks take the root of a tree, so that each is tried on a planted violation
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,7 @@ RANK = {room: rank for rank, room in enumerate(ORDER)}
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 50  # with its signature, without docstring, comments and blank lines
 MOST_METHODS = 20
+MOST_LINES_WITH_ANY = 300  # of the library and the command line
 
 
 def room_of(path: Path, root: Path) -> str:
@@ -506,6 +508,14 @@ VIOLATIONS = [
         "class A:\n" + "".join(f"    def f{i}(self): pass\n" for i in range(MOST_METHODS + 1)),
     ),
 ]
+
+
+def test_any_is_rare_and_its_aliases_name_a_concept() -> None:
+    paths = [*(ROOT / "deepbelief").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum(bool(re.search(r"\bAny\b", line)) for line in lines) < MOST_LINES_WITH_ANY
+    bare = [line for line in lines if re.match(r"\w+(: TypeAlias)? = Any$", line)]
+    assert bare == [], "say in a comment what the alias stands for, and why nothing narrower can be said"
 
 
 def plant(root: Path) -> Path:

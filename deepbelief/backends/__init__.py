@@ -7,7 +7,6 @@ one conformance test. Nothing above this folder imports CuPy or asks which backe
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 from deepbelief.backends.interface import Backend, Product, Rng, Sparse, SparseRows
 from deepbelief.errors import BackendError, PrecisionWarning, check_members, unknown
@@ -54,7 +53,7 @@ BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
 PRECISIONS = ("float32", "bfloat16")
 
 
-def is_backend_name(name: Any) -> bool:
+def is_backend_name(name: object) -> bool:
     """Tell whether this names a backend, with a precision or without.
 
     Examples

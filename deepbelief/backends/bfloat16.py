@@ -7,13 +7,12 @@ import ctypes
 import importlib.metadata
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED, at
 from deepbelief.backends.loops import loops_for
-from deepbelief.typing import Array
+from deepbelief.typing import Array, DeviceArray
 
 INSTRUCTIONS = "amx_bf16"  # what the processor's list of instructions calls those that make it worth while
 
@@ -69,7 +68,7 @@ class Bfloat16Products:
         self._gemm, self._axpy = gemm, axpy
 
     @staticmethod
-    def takes(*arrays: Any) -> bool:
+    def takes(*arrays: DeviceArray) -> bool:
         """Tell whether all these are float32 matrices, whole in memory, by rows or by columns."""
         return all(
             a.dtype == np.float32 and a.ndim == 2 and a.size and (a.flags.c_contiguous or a.flags.f_contiguous)

@@ -17,7 +17,7 @@ from deepbelief.typing import Array, Dtype
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
 # What NumPy's wheels, and builds with 64-bit or 32-bit indices, call a routine.
 SPELLINGS = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}", ctypes.c_int32))
-TYPES: dict[str, tuple[str, Any]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
+TYPES: dict[str, tuple[str, type]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
 
 
 def is_plain(x: Array) -> bool:
@@ -26,7 +26,7 @@ def is_plain(x: Array) -> bool:
     return flags.c_contiguous and flags.aligned
 
 
-def at(x: Array) -> Any:
+def at(x: Array) -> object:
     """Return where an array's values lie, as ctypes takes it: in a third of the time of ``x.ctypes.data``."""
     try:
         return ctypes.byref(ctypes.c_char.from_buffer(x))  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ def at(x: Array) -> Any:
 class Blas:
     """Two routines for arrays of one dtype; all arrays are C-contiguous."""
 
-    def __init__(self, gemm: Any, axpy: Any, integer: Any, real: Any) -> None:
+    def __init__(self, gemm: Any, axpy: Any, integer: type, real: type) -> None:
         flag, pointer = ctypes.c_int, ctypes.c_void_p
         gemm.restype = axpy.restype = None
         gemm.argtypes = [flag] * 3 + [integer] * 3 + [real, pointer, integer, pointer, integer, real, pointer, integer]

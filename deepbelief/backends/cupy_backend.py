@@ -1,7 +1,7 @@
 """The GPU backend: CuPy for arrays and products, fused CUDA kernels for the rest."""
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import Product
 from deepbelief.errors import BackendError
-from deepbelief.typing import Array, DtypeLike, RowsLike, StrMapping, TargetsLike
+from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping, TargetsLike
 
 NOTHING = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
 DENSEST = 0.02  # share of values that are not 0 up to which products with sparse rows are taken to win: not measured
 
 
-def _import_cupy() -> Any:
+def _import_cupy() -> DeviceArray:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
@@ -41,21 +41,23 @@ class Kernels:
     cupy : module
     """
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: ModuleType) -> None:
         self._compiled = _compile(cupy)
 
-    def launch(self, kernel: str, like: Any, *arguments: Any) -> None:
+    def launch(self, kernel: str, like: DeviceArray, *arguments: object) -> None:
         """Run an element-wise kernel over ``like``."""
         per_block = kernels.THREADS * kernels.NEIGHBOURS
         self.run(kernel, like, (like.size + per_block - 1) // per_block, (kernels.THREADS,), arguments)
 
-    def run(self, kernel: str, like: Any, blocks: int, threads: tuple[int, ...], arguments: Any) -> None:
+    def run(
+        self, kernel: str, like: DeviceArray, blocks: int, threads: tuple[int, ...], arguments: tuple[object, ...]
+    ) -> None:
         """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
         if blocks:
             self._compiled[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
 
 
-def _compile(cupy: Any) -> StrMapping:
+def _compile(cupy: ModuleType) -> StrMapping:
     """Return the kernels by name."""
     try:
         module = cupy.RawModule(code=kernels.SOURCE, options=("-std=c++14",), name_expressions=kernels.NAMES)
@@ -67,7 +69,7 @@ def _compile(cupy: Any) -> StrMapping:
         ) from error
 
 
-def _must(fit: bool, *arrays: Any) -> None:
+def _must(fit: bool, *arrays: DeviceArray) -> None:
     """Refuse arrays of which a kernel would read or write what is beside them."""
     if not fit:
         raise ValueError(f"arrays of shapes {', '.join(str(a.shape) for a in arrays)} do not fit together")
@@ -85,24 +87,24 @@ class CupyRng:
         self._key = int(seed.generate_state(1, np.uint64)[0])
         self._counter = 0
 
-    def draws(self, like: Any) -> tuple[np.uint64, np.uint64]:
+    def draws(self, like: DeviceArray) -> tuple[np.uint64, np.uint64]:
         """Return what draws for all elements of ``like`` are made of: the key, and the first of their counters."""
         first = self._counter
         self._counter += (like.size + 3) // 4 * 2  # counters for four elements, of which float32 looks at one
         return np.uint64(self._key), np.uint64(first)
 
-    def bernoulli(self, p: Any, out: Any) -> Any:
+    def bernoulli(self, p: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write 1 with probability ``p``, else 0."""
         _must(p.size == out.size, p, out)
         self._backend.kernels.launch("bernoulli", out, p, out, np.int64(out.size), *self.draws(out))
         return out
 
-    def uniform(self, out: Any) -> Any:
+    def uniform(self, out: DeviceArray) -> DeviceArray:
         """Write draws from U[0, 1)."""
         self._backend.kernels.launch("uniform", out, out, np.int64(out.size), *self.draws(out))
         return out
 
-    def normal(self, out: Any) -> Any:
+    def normal(self, out: DeviceArray) -> DeviceArray:
         """Write draws from N(0, 1)."""
         self._backend.kernels.launch("normal", out, out, np.int64(out.size), *self.draws(out))
         return out
@@ -120,7 +122,12 @@ class CupySparse:
     """A table in compressed form on the device, of which rows are never moved: kernels find them by their order."""
 
     def __init__(
-        self, backend: "CupyBackend", table: tuple[Any, ...], shape: tuple[int, int], pays: bool, order: Any = NOTHING
+        self,
+        backend: "CupyBackend",
+        table: tuple[DeviceArray, ...],
+        shape: tuple[int, int],
+        pays: bool,
+        order: DeviceArray = NOTHING,
     ) -> None:
         self._backend = backend
         self._table = table  # row ends, columns and values
@@ -128,7 +135,7 @@ class CupySparse:
         self.pays = pays
         self._order = order
 
-    def shuffled(self, order: Any) -> "CupySparse":
+    def shuffled(self, order: DeviceArray) -> "CupySparse":
         """Return the rows in this order."""
         order = self._backend.asarray(order if self._order is NOTHING else self._order[order], np.int64)
         return CupySparse(self._backend, self._table, (len(order), self.shape[1]), self.pays, order)
@@ -143,7 +150,9 @@ class CupyRows:
 
     pays_transposed = True
 
-    def __init__(self, backend: "CupyBackend", table: tuple[Any, ...], start: int, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, backend: "CupyBackend", table: tuple[DeviceArray, ...], start: int, shape: tuple[int, int]
+    ) -> None:
         self._backend = backend
         self._table = table
         self._start = np.int64(start)
@@ -153,14 +162,14 @@ class CupyRows:
         """Return the number of rows."""
         return self.shape[0]
 
-    def dense(self, out: Any) -> Any:
+    def dense(self, out: DeviceArray) -> DeviceArray:
         """Write the rows into ``out``."""
         _must(out.shape == self.shape, self, out)
         arguments = *self._table, out, self._start, np.int64(self.shape[1])
         self._backend.kernels.run("rows_dense", out, len(self), (kernels.THREADS,), arguments)
         return out
 
-    def times(self, W: Any, out: Any = None) -> Any:
+    def times(self, W: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return the rows times ``W``."""
         n, width = len(self), W.shape[1]
         out = self._backend.xp.empty((n, width), W.dtype) if out is None else out
@@ -170,7 +179,7 @@ class CupyRows:
         self._backend.kernels.run("rows_times", W, blocks, (kernels.THREADS,), arguments)
         return out
 
-    def add_transposed(self, h: Any, out: Any, factor: float = 1) -> None:
+    def add_transposed(self, h: DeviceArray, out: DeviceArray, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
         _must(len(h) == len(self) and out.shape == (self.shape[1], h.shape[1]), self, h, out)
         numbers = self._start, np.int64(len(self)), np.int64(h.shape[1]), h.dtype.type(factor)
@@ -185,23 +194,23 @@ class CupyBackend:
     least_batch = 16  # less leaves most of a GPU idle
 
     def __init__(self) -> None:
-        self.xp: Any = _import_cupy()
+        self.xp: ModuleType = _import_cupy()
         self.kernels = Kernels(self.xp)
         self._groups = Groups(self.xp, self.asarray)
 
-    def asarray(self, x: Any, dtype: DtypeLike = None) -> Any:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous device array."""
         return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
 
-    def to_numpy(self, x: Any) -> Array:
+    def to_numpy(self, x: DeviceArray) -> Array:
         """Copy ``x`` to the host."""
         return np.asarray(self.xp.asnumpy(x))
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Tell whether ``x`` is a CuPy array."""
         return isinstance(x, self.xp.ndarray)
 
-    def sparse(self, matrix: Any) -> CupySparse:
+    def sparse(self, matrix: DeviceArray) -> CupySparse:
         """Copy a CSR matrix to the device, values that are stored twice added up."""
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
@@ -210,7 +219,7 @@ class CupyBackend:
         table = tuple(self.asarray(array, dtype) for array, dtype in arrays)
         return CupySparse(self, table, matrix.shape, matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
 
-    def matmul(self, rows: RowsLike, W: Any, out: Any = None) -> Any:
+    def matmul(self, rows: RowsLike, W: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return ``rows @ W``."""
         if isinstance(rows, CupyRows):
             return rows.times(W, out)
@@ -220,11 +229,11 @@ class CupyBackend:
         """Return the random stream of this seed."""
         return CupyRng(self, seed)
 
-    def take(self, rows: RowsLike, index: Any, out: Any) -> Any:
+    def take(self, rows: RowsLike, index: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Gather rows into ``out``."""
         return self.xp.take(rows, index, axis=0, out=out)
 
-    def sigmoid(self, x: Any, bias: Any = None) -> Any:
+    def sigmoid(self, x: DeviceArray, bias: DeviceArray = None) -> DeviceArray:
         """Replace ``x`` by the logistic function of ``x + bias``."""
         if bias is None:
             bias, period = NOTHING, 1
@@ -234,33 +243,33 @@ class CupyBackend:
         self.kernels.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
 
-    def sigmoid_sample(self, x: Any, bias: Any, rng: Any, out: Any) -> Any:
+    def sigmoid_sample(self, x: DeviceArray, bias: DeviceArray, rng: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
         _must(bias.size in (x.shape[-1], x.size) and out.size == x.size, x, bias, out)
         n, period = np.int64(x.size), np.int64(bias.size)
         self.kernels.launch("sigmoid_sample", x, x, bias, out, n, period, *rng.draws(x))
         return out
 
-    def softmax(self, x: Any, bias: Any, sizes: tuple[int, ...]) -> Any:
+    def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes."""
         return self._groups.softmax(x, bias, sizes)
 
-    def log_partition(self, x: Any, sizes: tuple[int, ...]) -> Any:
+    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""
         return self._groups.log_partition(x, sizes)
 
-    def one_hot_sample(self, p: Any, rng: Any, sizes: tuple[int, ...], out: Any) -> Any:
+    def one_hot_sample(self, p: DeviceArray, rng: DeviceArray, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:
         """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
         u = rng.uniform(self.xp.empty((len(p), len(sizes)), p.dtype))
         return self._groups.one_hot(p, u, sizes, out)
 
-    def sigmoid_backward(self, grad: Any, y: TargetsLike, out: Any) -> Any:
+    def sigmoid_backward(self, grad: DeviceArray, y: TargetsLike, out: DeviceArray) -> DeviceArray:
         """Write ``(1 - y) * y * grad`` into ``out``."""
         _must(grad.size == y.size == out.size, grad, y, out)
         self.kernels.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))
         return out
 
-    def weigh(self, x: Any, weight: Any, out: Any) -> Any:
+    def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
         n_rows, n_columns = x.shape
         _must(weight.size == n_rows and out.size == n_columns, x, weight, out)
@@ -269,7 +278,7 @@ class CupyBackend:
         self.kernels.run("weigh", x, blocks, (kernels.COLUMNS, kernels.ROWS), arguments)
         return out
 
-    def log_odds(self, x: Any, v: Any, W: Any, out: Any) -> Any:
+    def log_odds(self, x: DeviceArray, v: DeviceArray, W: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
         (n_rows, width), n_units = x.shape, len(W)
         _must(v.shape == out.shape == (n_rows, n_units) and W.shape[1] == width, x, v, W, out)
@@ -282,7 +291,14 @@ class CupyBackend:
         return out
 
     def momentum_step(
-        self, w: Any, velocity: Any, grad: Any, rate: float, momentum: float, decay: float, nesterov: bool
+        self,
+        w: DeviceArray,
+        velocity: DeviceArray,
+        grad: DeviceArray,
+        rate: float,
+        momentum: float,
+        decay: float,
+        nesterov: bool,
     ) -> None:
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):
@@ -295,8 +311,8 @@ class CupyBackend:
         )  # fmt: skip
 
     def adam_step(
-        self, w: Any, mean: Any, square: Any, grad: Any, rate: float, betas: tuple[float, float], epsilon: float,
-        decay: float,
+        self, w: DeviceArray, mean: DeviceArray, square: DeviceArray, grad: DeviceArray, rate: float,
+        betas: tuple[float, float], epsilon: float, decay: float,
     ) -> None:  # fmt: skip
         """Take one step downhill in one kernel."""
         if isinstance(grad, Product):

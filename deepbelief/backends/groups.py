@@ -1,6 +1,7 @@
 """Softmax over groups of neighbouring columns, as array operations of any backend's namespace: the definition."""
 
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Groups:
         Brings a NumPy array to the device.
     """
 
-    def __init__(self, xp: Any, asarray: Any) -> None:
+    def __init__(self, xp: ModuleType, asarray: Callable[..., DeviceArray]) -> None:
         self._xp, self._asarray = xp, asarray
         self._places: Layouts = {}
 

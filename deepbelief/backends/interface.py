@@ -1,7 +1,8 @@
 """Interface of a backend: its operations, random streams and sparse tables."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 
@@ -90,16 +91,16 @@ class Backend(Protocol):
     """Interface of a backend: the namespace of its arrays, and fused steps."""
 
     name: str
-    xp: Any
+    xp: ModuleType
     least_batch: int  # rows in a minibatch below which the backend is not busy
 
-    def asarray(self, x: Any, dtype: DtypeLike = None) -> DeviceArray:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
 
     def to_numpy(self, x: DeviceArray) -> Array:
         """Return ``x`` as a NumPy array."""
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Tell whether ``x`` is an array of this backend's device type."""
 
     def sparse(self, matrix: object) -> Sparse:

@@ -7,7 +7,6 @@ functions are called through ctypes, which lets other threads run meanwhile.
 import ctypes
 import importlib.util
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -46,7 +45,9 @@ class Loops:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
         self._c.sigmoid(at(x), at(bias), x.size // bias.size, bias.size)
 
-    def sample(self, p: Array, bias: Array | None, lanes: Any, out: Array, block: int) -> None:
+    def sample(
+        self, p: Array, bias: Array | None, lanes: "ctypes.Array[ctypes.c_void_p]", out: Array, block: int
+    ) -> None:
         """Write 1 where a draw is below ``p``, else 0, after doing what `sigmoid` does where there is a bias.
 
         ``lanes`` is a ctypes array of the addresses where the states of NumPy's SFC64 generators lie; what they draw

@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import Product
 from deepbelief.backends.sparse import HostRows, HostSparse
-from deepbelief.typing import Array, DtypeLike, RowsLike, StrMapping
+from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping
 
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
@@ -171,7 +172,7 @@ class NumpyBackend:
 
     name = "numpy"
     least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
-    xp: Any = np
+    xp: ModuleType = np
 
     _products: Bfloat16Products | None = None
 
@@ -179,7 +180,7 @@ class NumpyBackend:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
 
-    def asarray(self, x: Any, dtype: DtypeLike = None) -> Array:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
         return np.ascontiguousarray(x, dtype=dtype)
 
@@ -187,15 +188,15 @@ class NumpyBackend:
         """Return ``x`` itself."""
         return np.asarray(x)
 
-    def owns(self, x: Any) -> bool:
+    def owns(self, x: object) -> bool:
         """Tell whether ``x`` is a NumPy array."""
         return isinstance(x, np.ndarray)
 
-    def sparse(self, matrix: Any) -> HostSparse:
+    def sparse(self, matrix: RowsLike) -> HostSparse:
         """Return a CSR matrix, which is kept and not copied."""
         return HostSparse(matrix)
 
-    def matmul(self, rows: RowsLike, W: Array, out: Any = None) -> Any:
+    def matmul(self, rows: RowsLike, W: Array, out: Array | None = None) -> Array:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)

@@ -7,14 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
 from deepbelief.backends import loops
 from deepbelief.backends.numpy_backend import NumpyBackend
-from deepbelief.checkpoints.file import as_checkpoint_file
+from deepbelief.checkpoints.file import CheckpointFile, as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
 from deepbelief.checkpoints.signals import Signals
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
@@ -100,7 +100,7 @@ NO_CHECKPOINTS = Checkpointer()
 class FileCheckpointer(Checkpointer):
     """Writes checkpoints to a file."""
 
-    def __init__(self, file: Any, signals: Signals) -> None:
+    def __init__(self, file: CheckpointFile, signals: Signals) -> None:
         self._file, self._signals = file, signals
         self._path = str(file.path)
         self._interval = file.interval
@@ -226,7 +226,7 @@ class FileCheckpointer(Checkpointer):
 
 
 @contextlib.contextmanager
-def checkpointing(checkpoint: Any) -> Iterator[Checkpointer]:
+def checkpointing(checkpoint: str | Path | CheckpointFile | None) -> Iterator[Checkpointer]:
     """Return a context with the checkpointer that an estimator's ``checkpoint`` asks for.
 
     Raises
@@ -279,7 +279,7 @@ def differences(was: StrMapping, now: StrMapping, name: str = "") -> list[str]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value as a file gives it back."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -290,7 +290,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:12]}..."
 

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deepbelief.errors import SettingError
 from deepbelief.typing import StrMapping
@@ -61,7 +60,7 @@ class CheckpointFile:
         return unit[0], float(found[1]) * unit[1]
 
 
-def as_checkpoint_file(checkpoint: Any) -> CheckpointFile | None:
+def as_checkpoint_file(checkpoint: str | Path | CheckpointFile | None) -> CheckpointFile | None:
     """Return what ``checkpoint=`` means."""
     if checkpoint is None or isinstance(checkpoint, CheckpointFile):
         return checkpoint

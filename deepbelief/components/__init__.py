@@ -1,7 +1,6 @@
 """Components: optional parts of the training of a restricted Boltzmann machine, by name."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from deepbelief.components.averaging import Averaging
 from deepbelief.components.centring import Centring
@@ -14,6 +13,7 @@ from deepbelief.components.smooth import Smooth
 from deepbelief.components.sparsity import Sparsity
 from deepbelief.components.variance import LearnedVariance
 from deepbelief.errors import SettingError, unknown
+from deepbelief.typing import LayerSettings
 
 COMPONENTS: dict[str, type[Component]] = {
     "missing": Missing,
@@ -52,7 +52,7 @@ def further_components() -> list[str]:
     return [name for name, kind in COMPONENTS.items() if kind.of.__func__ is asked]  # type: ignore[attr-defined]
 
 
-def chosen_components(settings: Any) -> tuple[Component, ...]:
+def chosen_components(settings: LayerSettings) -> tuple[Component, ...]:
     """Return the components that a layer's settings ask for, and those given as ``components``.
 
     Raises

@@ -1,12 +1,13 @@
 """Average of the parameters over the last part of a run."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
+from deepbelief.typing import LayerSettings
 
 NAMES = ("W", "vbias", "hbias")
 
@@ -28,7 +29,7 @@ class Averaging(Component):
     order: ClassVar[int] = 30
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``averaging``."""
         return cls(settings.averaging) if settings.averaging else None
 

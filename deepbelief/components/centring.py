@@ -1,11 +1,12 @@
 """Centred units."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, Gradient
+from deepbelief.typing import DeviceArray, LayerSettings
 
 OFFSET_RATE = 0.01  # of the running mean of the hidden units, per update (Melchior, Fischer and Wiskott 2016)
 
@@ -23,7 +24,7 @@ class Centring(Component):
     needs_model: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``centered``."""
         return cls() if settings.centered else None
 
@@ -36,7 +37,7 @@ class Centring(Component):
         step.phases.offsets = machine.visible_mean, offset
         return {"offset": offset}
 
-    def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
+    def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
         """Move the running mean of the hidden units."""
         offset = state["offset"]
         mean = step.phases.mean(h, step.phases.space("hidden mean", 1, h.shape[1])[0])

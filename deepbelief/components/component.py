@@ -1,12 +1,12 @@
 """Interface of components: optional parts of the training of a restricted Boltzmann machine."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from deepbelief.backends import Rng
 from deepbelief.gradients import Arrays, Gradient, GradientEstimator, PhaseBuffers
 from deepbelief.machine import Machine
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
 
@@ -90,7 +90,7 @@ class Component:
     needs_model: ClassVar[bool] = False
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component that a layer's settings ask for; None if they do not."""
         return None
 

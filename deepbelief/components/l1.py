@@ -1,10 +1,11 @@
 """L1 penalty of the weights by soft thresholding."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
+from deepbelief.typing import LayerSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class L1(Component):
     name: ClassVar[str] = "l1"
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``l1``."""
         return cls(settings.l1) if settings.l1 else None
 

@@ -1,12 +1,13 @@
 """Missing values of the training rows."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
+from deepbelief.typing import DeviceArray, LayerSettings
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Missing(Component):
     needs_model: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component where values of the rows are missing."""
         return cls() if settings.missing else None
 
@@ -65,7 +66,7 @@ class Missing(Component):
         if values is not None:
             values[step.rows] = drawn  # of which only missing values are ever read
 
-    def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
+    def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
         """Draw the hidden units of the completed rows."""
         if "hidden" in state:
             states = step.phases.space("missing hidden", *h.shape)

@@ -1,12 +1,12 @@
 """Bits drawn anew in each epoch with the probabilities that the rows hold."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from deepbelief.backends import Rng
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, LayerSettings
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Resampling(Component):
     name: ClassVar[str] = "resampling"
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``binarize="resample"``."""
         return cls() if settings.binarize == "resample" else None
 

@@ -1,11 +1,12 @@
 """Sparsity target of the hidden units."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, Gradient, GradientEstimator
+from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
 ACTIVITY_DECAY = 0.95  # of the running mean of the hidden units, per update
@@ -30,7 +31,7 @@ class Sparsity(Component):
     name: ClassVar[str] = "sparsity"
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``sparsity_target`` and ``sparsity_cost``."""
         return None if settings.sparsity_target is None else cls(settings.sparsity_target, settings.sparsity_cost)
 
@@ -46,7 +47,7 @@ class Sparsity(Component):
         """Return running means at the target."""
         return {"activity": step.machine.bk.xp.full_like(step.machine.hbias, self.target)}
 
-    def observe(self, step: TrainingStep, state: Arrays, h: Any) -> None:
+    def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
         """Move the running means."""
         activity = state["activity"]
         mean = step.phases.mean(h, step.phases.space("mean activity", 1, h.shape[1])[0])

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
 MIN_LOG_VARIANCE = math.log(1e-4)  # relative to the variance of the rows: that of a constant column would become 0
@@ -30,7 +30,7 @@ class LearnedVariance(Component):
     needs_model: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, settings: Any) -> Self | None:
+    def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component of ``learn_variance``."""
         return cls() if settings.learn_variance else None
 

@@ -130,7 +130,7 @@ def check_model(model: Estimator, y: TargetsLike, what: str, *, machines: bool) 
         raise DataError(f"{what} of {name} needs y, the targets of the rows")
 
 
-def private_copy(model: Estimator, backend: str | Backend | None = None) -> Any:
+def private_copy(model: Estimator, backend: str | Backend | None = None) -> Estimator:
     """Return an estimator that shares arrays with the model, and can be prepared and set without it noticing."""
     own = copy.copy(model)
     own.random_state = copy.deepcopy(model.random_state)  # a generator moves when it is drawn from
@@ -140,7 +140,7 @@ def private_copy(model: Estimator, backend: str | Backend | None = None) -> Any:
     return own
 
 
-def _exact(X: RowsLike) -> Any:
+def _exact(X: RowsLike) -> RowsLike:
     """Return rows in float64, so that what is made from them is too; others are left to the checks of rows."""
     if is_source(X):
         return X

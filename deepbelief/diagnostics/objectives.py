@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -181,7 +180,7 @@ class MachineObjective:
                 pairs.append((machine.mean_visible(h), h.copy()))
             for pair in pairs:
                 row_weight = bk.xp.full_like(v[:, :1], weight)
-                room: Any = tuple(bk.xp.empty_like(p) for p in self.params)
+                room: tuple[DeviceArray, ...] = tuple(bk.xp.empty_like(p) for p in self.params)
                 for t, found in zip(total, machine.statistics(*pair, row_weight, room), strict=True):
                     t += on_host(bk, found)
         return total
@@ -214,7 +213,7 @@ def machine_objectives(
             )
             visible, hidden = unit[0], get_unit(template.hidden)
             weights = initial_weights(
-                int(size), *unit[:1], hidden, *unit[1:], seed=run, layer=i, sparsity_target=template.sparsity_target
+                int(size), visible, hidden, *unit[1:], seed=run, layer=i, sparsity_target=template.sparsity_target
             )
         rows = scaled(source, weights)
         yield MachineObjective(i + 1, weights, visible, hidden, rows.take(chosen), bk, seed)

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -24,7 +23,7 @@ from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.sources import SubsetSource, is_source
 from deepbelief.training import Record, Reporter, Run
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike
 
 NATS = 0.05  # of each class label: the right class has a probability of 0.95
 SHARE = 0.1  # of what the column means lose beyond the least loss there is
@@ -191,7 +190,7 @@ def _subset(own: Estimator, X: RowsLike, y: TargetsLike, n_rows: int, seed: int)
     return np.sort(order[places[:n_rows]])
 
 
-def rows_at(X: RowsLike, index: Array, bk: Backend) -> Any:
+def rows_at(X: RowsLike, index: Array, bk: Backend) -> DeviceArray:
     """Return some of the rows, as the kind of thing that X is."""
     if is_source(X):
         return SubsetSource(X, index)

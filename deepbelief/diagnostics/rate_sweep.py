@@ -6,7 +6,6 @@ import numbers
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import joblib
 import numpy as np
@@ -24,7 +23,7 @@ from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
 from deepbelief.seeds import run_seed
 from deepbelief.training import Record, Reporter
-from deepbelief.typing import Estimator, RandomState, RowsLike, TargetsLike
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike
 
 LEAST_ROWS = 10
 TRIAL = 0.1  # share of the epochs after which hopeless rates are stopped
@@ -125,7 +124,7 @@ def learning_rate_sweep(
     return sweep.result()
 
 
-def check_rates(rates: Any) -> list[float]:
+def check_rates(rates: Sequence[float] | Array) -> list[float]:
     """Return the rates as floats, or refuse them."""
     allowed = "{setting} must be different numbers above 0, for instance (0.1, 0.001)"
     if isinstance(rates, str) or not hasattr(rates, "__iter__"):

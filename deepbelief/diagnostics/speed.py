@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy
@@ -26,7 +25,7 @@ from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.typing import StrDict
+from deepbelief.typing import Array, DeviceArray, Estimator, StrDict
 
 N_CLASSES = 10
 
@@ -61,7 +60,7 @@ STANDARD: Mapping[str, Work] = {
 """Timed pieces of work, by name."""
 
 
-def rows_for(work: Work) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def rows_for(work: Work) -> tuple[Array, Array]:
     """Return 0/1 rows with columns of different means, and classes."""
     rng = np.random.default_rng(1)
     means = rng.random(work.sizes[0], dtype=np.float32)
@@ -69,11 +68,11 @@ def rows_for(work: Work) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return X, np.arange(work.n_rows) % N_CLASSES
 
 
-def products(work: Work, bk: Backend) -> list[tuple[Any, Any, Any]]:
+def products(work: Work, bk: Backend) -> list[tuple[DeviceArray, DeviceArray, DeviceArray]]:
     """Return the matrix products of one minibatch: left and right factors, and room for the result."""
     xp, rng, n = bk.xp, np.random.default_rng(0), work.batch_size
 
-    def array(*shape: int) -> Any:
+    def array(*shape: int) -> DeviceArray:
         return bk.asarray(rng.random(shape, dtype=np.float32))
 
     if work.kind in ("cd", "pcd"):
@@ -102,7 +101,7 @@ def floor(work: Work, bk: Backend) -> Callable[[], None]:
     return epoch
 
 
-def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Any]:
+def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Estimator]:
     """Return a function that does the work for some epochs, checks of its input included, and returns the model."""
     X, y = rows_for(work)
     common: StrDict = {"batch_size": work.batch_size, "random_state": 0, "backend": backend}
@@ -117,7 +116,7 @@ def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Any]
     return lambda: rbm.fit(X)
 
 
-def timed(function: Callable[[], Any], turns: int = 1) -> Callable[[], list[float]]:
+def timed(function: Callable[[], object], turns: int = 1) -> Callable[[], list[float]]:
     """Return a function that gives the seconds of one turn of another one."""
 
     def call() -> list[float]:
@@ -128,7 +127,7 @@ def timed(function: Callable[[], Any], turns: int = 1) -> Callable[[], list[floa
     return call
 
 
-def interleaved(things: Mapping[str, Callable[[], Sequence[Any]]], repeats: int) -> dict[str, list[Any]]:
+def interleaved(things: Mapping[str, Callable[[], Sequence[float]]], repeats: int) -> dict[str, list[float]]:
     """Run things in turn, so that what else the machine does slows all of them alike.
 
     Parameters
@@ -143,7 +142,7 @@ def interleaved(things: Mapping[str, Callable[[], Sequence[Any]]], repeats: int)
     dict
         The times of each thing.
     """
-    times: dict[str, list[Any]] = {name: [] for name in things}
+    times: dict[str, list[float]] = {name: [] for name in things}
     for round_ in range(repeats + 1):
         for name, thing in things.items():
             taken = thing()

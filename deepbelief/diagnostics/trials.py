@@ -13,7 +13,7 @@ from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, of_kind, templates_of
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import prepare
+from deepbelief.estimators.tuning import Problem, prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
@@ -167,7 +167,7 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Pla
 class FinetuneRun:
     """Fine-tuning from a stack that all runs share."""
 
-    def __init__(self, rate: float, problem: Any, early_stopping: bool, bk: Backend, seed: int) -> None:
+    def __init__(self, rate: float, problem: Problem, early_stopping: bool, bk: Backend, seed: int) -> None:
         self.rate, self.epochs, self.seconds, self.finished = rate, 0, 0.0, False
         self.diverged: DivergenceError | None = None
         self.reporter = Reporter()
@@ -181,6 +181,7 @@ class FinetuneRun:
         self._early_stopping, self._seed = early_stopping, seed
         self._n_rows = problem.train.rows.shape[0]
         self.n_epochs = int(self.tuner.settings.max_iter)
+        assert problem.validation is not None
         self.start, score = judge(self.tuner.network, problem.validation)
         self.loss = self.start
         self.score = -self.start if score is None else score

@@ -8,16 +8,19 @@ import signal
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 from deepbelief.errors import ClusterError, DeepBeliefError, MissingExtraError, SettingError
 from deepbelief.hdf5 import versions
 
+Client: TypeAlias = Any  # distributed.Client: Dask is an extra
+Future: TypeAlias = Any  # distributed.Future
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # its server of metrics listens in any case
 PATIENCE = 10  # seconds for a scheduler to answer
 
 
-def library() -> Any:
+def library() -> ModuleType:
     """Return the module `distributed`.
 
     Raises
@@ -31,12 +34,12 @@ def library() -> Any:
         raise MissingExtraError("training on a cluster needs Dask: pip install 'deepbelief[dask]'") from error
 
 
-def _ignore_interrupts(plugin: Any, worker: Any) -> None:
+def _ignore_interrupts(plugin: object, worker: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def local_cluster(n_workers: int) -> Iterator[Any]:
+def local_cluster(n_workers: int) -> Iterator[Client]:
     """Give the client of a cluster of local processes, each with one thread.
 
     It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal reaches the workers too, which leave it to
@@ -58,7 +61,7 @@ def local_cluster(n_workers: int) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def connected(address: str) -> Iterator[Any]:
+def connected(address: str) -> Iterator[Client]:
     """Give a client of the scheduler at an address, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
 
     Raises
@@ -88,9 +91,9 @@ def connected(address: str) -> Iterator[Any]:
 
 def _check_scheduler(address: str) -> None:
     """Raise an error unless a scheduler answers: a client would wait for minutes on a service of another kind."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    answer: queue.SimpleQueue[object] = queue.SimpleQueue()
 
-    async def ask() -> Any:
+    async def ask() -> object:
         security = library().Security().get_connection_args("client")
         remote = library().rpc(address, timeout=PATIENCE, connection_args=security)
         try:
@@ -117,7 +120,7 @@ def _check_scheduler(address: str) -> None:
         raise ValueError(f"a {kind} listens there")
 
 
-def current_client() -> Any:
+def current_client() -> Client:
     """Return the client that there is."""
     try:
         return library().get_client(timeout=PATIENCE)
@@ -127,13 +130,13 @@ def current_client() -> Any:
         ) from error
 
 
-def check_client(client: Any) -> None:
+def check_client(client: Client) -> None:
     """Refuse a client that is closed, or has lost its scheduler."""
     if client.status != "running":
         raise ClusterError(f"the Dask client must be connected, got one that is {client.status}: create a new one")
 
 
-def alive(client: Any) -> set[str]:
+def alive(client: Client) -> set[str]:
     """Return the addresses of the workers that are there."""
     try:
         return set(client.sync(client.scheduler.ncores, callback_timeout=PATIENCE))
@@ -142,7 +145,7 @@ def alive(client: Any) -> set[str]:
 
 
 @contextlib.contextmanager
-def translated(client: Any) -> Iterator[None]:
+def translated(client: Client) -> Iterator[None]:
     """Turn what Dask raises into a `ClusterError`.
 
     Calls that may take for ever have a ``callback_timeout``; its `TimeoutError` is left to the caller.
@@ -170,7 +173,7 @@ def no_answer(workers: Collection[str]) -> ClusterError:
     return ClusterError(f"no answer from worker {', '.join(sorted(workers))}: end or restart it, then try again")
 
 
-def answering(client: Any, addresses: Collection[str], patience: float) -> set[str]:
+def answering(client: Client, addresses: Collection[str], patience: float) -> set[str]:
     """Return the workers that answer within a number of seconds."""
 
     async def ask(address: str) -> str | None:
@@ -190,7 +193,7 @@ def answering(client: Any, addresses: Collection[str], patience: float) -> set[s
         return found
 
 
-def check_workers(client: Any) -> list[str]:
+def check_workers(client: Client) -> list[str]:
     """Return the addresses of the workers, sorted, after refusing any that cannot train.
 
     Raises

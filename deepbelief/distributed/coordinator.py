@@ -4,20 +4,21 @@ import contextlib
 import secrets
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import Any
 
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.distributed import part as worker
-from deepbelief.distributed.clusters import PATIENCE, brief, check_client, library, translated
+from deepbelief.distributed.clusters import PATIENCE, Client, Future, brief, check_client, library, translated
 from deepbelief.distributed.roster import Roster
 from deepbelief.distributed.waiting import POLL, Watch, finished, gathered
-from deepbelief.distributed.worker_averaging import Question, merged
+from deepbelief.distributed.worker_averaging import Message, Question, merged
 from deepbelief.errors import ClusterError, DeepBeliefError, DeepBeliefWarning, SettingError
 from deepbelief.pretraining import Pretrained
 from deepbelief.training import Reporter
+from deepbelief.typing import StrMapping
 
-Recipe = tuple[Any, ...]
+Recipe = tuple[Callable[..., object], *tuple[object, ...]]  # a function and its arguments
 """A function that returns a part's rows, and its arguments."""
 
 
@@ -39,15 +40,15 @@ class Coordinator:
     """
 
     def __init__(
-        self, client: Any, job: worker.Job, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
+        self, client: Client, job: worker.Job, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
     ) -> None:
         self.client, self.job, self.reporter, self.checkpointer = client, job, reporter, checkpointer
-        self._last: Any = None  # phase that the checkpointer was shown
+        self._last: StrMapping = {}  # phase that the checkpointer was shown
         self._recipes: list[Recipe] = []
         self._timeout: float = job.averaging.timeout
         self._patience = min(PATIENCE, self._timeout)
         self.roster = Roster(client, self._patience)
-        self._rows: Any = None  # the answer to all parts about their rows
+        self._rows: Question | None = None  # the answer to all parts about their rows
         self._steps: dict[int, int] = {}
 
     def run(self, recipes: dict[str, Recipe]) -> Pretrained:
@@ -89,7 +90,7 @@ class Coordinator:
             )
         return Question("state", {"context": found.context, "phase": phase}, 1.0)
 
-    def _keep(self, value: Any) -> None:
+    def _keep(self, value: Message) -> None:
         self._last = value["phase"]
         self.checkpointer.enter("pretrain", lambda: value["context"])
         self.checkpointer.after_update(
@@ -98,26 +99,26 @@ class Coordinator:
 
     def _way_out(self) -> str:
         """Keep what there is, and return what to do."""
-        if self._last is not None and self.checkpointer.keep(self._last):
+        if self._last and self.checkpointer.keep(self._last):
             return "start both anew; the run resumes from its checkpoint, at the end of the last epoch"
         return "start both anew"
 
-    def _start(self, number: int, state: Any = None) -> Any:
+    def _start(self, number: int, state: Future = None) -> Future:
         rows = self._submit(self._recipes[number][0], number, *self._recipes[number][1:])
         self._steps[number] = 0
         return self._submit(worker.start, number, self.job, number, rows, state)
 
-    def _advance(self, number: int, answer: Any) -> Any:
+    def _advance(self, number: int, answer: Message) -> Message:
         self._steps[number] += 1
         return self._submit(worker.advance, number, self.job.key, number, self._steps[number] - 1, answer)
 
-    def _submit(self, function: Any, number: int, *args: Any) -> Any:
+    def _submit(self, function: Callable[..., object], number: int, *args: object) -> Future:
         with translated(self.client):
             return self.client.submit(function, *args, workers=[self.roster.workers[number]], pure=False, retries=0)
 
     def _rounds(self) -> Pretrained:
-        answer: Any = None
-        joined: dict[int, Any] = {}
+        answer: Message = None
+        joined: dict[int, Future] = {}
         while True:
             placed = self._placed(answer)
             asked = {
@@ -130,7 +131,7 @@ class Coordinator:
             joined = self._join(question) if question.kind == "state" else {}
             answer = self._answer(question)
 
-    def _placed(self, answer: Any) -> Any:
+    def _placed(self, answer: Message) -> Message:
         """Return the message to the parts: on their workers already where it is large, copied from one to the next."""
         if not isinstance(answer, Question):
             return answer
@@ -140,7 +141,7 @@ class Coordinator:
             except (OSError, KeyError, TimeoutError, ValueError):
                 self.roster.leave_out(self.roster.lost() or list(self.roster.workers))
 
-    def _scatter(self, value: Question, addresses: list[str], timeout: float) -> Any:
+    def _scatter(self, value: Question, addresses: list[str], timeout: float) -> Message:
         """Place a value on these workers."""
         check_client(self.client)
         return self.client.sync(
@@ -148,7 +149,7 @@ class Coordinator:
             timeout=PATIENCE, callback_timeout=timeout,
         )  # fmt: skip
 
-    def _answer(self, question: Question) -> Any:
+    def _answer(self, question: Question) -> Message:
         """Return the answer to the parts: what the reporter says, or what all of them said."""
         match question.kind:
             case "rows":
@@ -166,7 +167,7 @@ class Coordinator:
                 return None
         return question
 
-    def _join(self, state: Question) -> dict[int, Any]:
+    def _join(self, state: Question) -> dict[int, Future]:
         """Let idle workers take over parts that were left, and return the question that each of them waits with.
 
         They receive what the others were until they ask how the epoch was, as these will next; those that do not come
@@ -195,10 +196,10 @@ class Coordinator:
                 joined[number] = asked
         return joined
 
-    def _result(self, future: Any, deadline: float) -> Any:
+    def _result(self, future: Future, deadline: float) -> Message:
         return future.result(timeout=max(POLL, deadline - time.monotonic()))
 
-    def _gathered(self, asked: dict[int, Any]) -> list[Question]:
+    def _gathered(self, asked: dict[int, Future]) -> list[Question]:
         """Wait for the questions of all parts that are there, and bring them here, past the scheduler."""
         first, watch = None, Watch(self.client, self._timeout)
         while True:
@@ -216,7 +217,7 @@ class Coordinator:
                 silent = watch.silent([self.roster.workers[number] for number in late])
                 self.roster.leave_out(self.roster.gone() + (late if slow else self.roster.parts_of(silent)))
 
-    def _brought(self, futures: list[Any]) -> list[Question] | None:
+    def _brought(self, futures: list[Future]) -> list[Question] | None:
         """Return the results; None if a worker is gone, or it takes too long.
 
         Dask waits for what a dead worker had: after some seconds it is looked who is there.
@@ -232,7 +233,7 @@ class Coordinator:
                 return None
             patience *= 2
 
-    def _raise_error(self, asked: dict[int, Any]) -> None:
+    def _raise_error(self, asked: dict[int, Future]) -> None:
         for number in self.roster.workers:
             with translated(self.client):
                 if asked[number].status not in {"error", "finished"}:

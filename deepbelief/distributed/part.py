@@ -6,18 +6,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import Checkpointer, ResumePoint
 from deepbelief.communicator import Communicator
-from deepbelief.distributed.worker_averaging import Averaging, Question
+from deepbelief.distributed.worker_averaging import Averaging, Message, Question
 from deepbelief.errors import BackendError, ClusterError, DeepBeliefError
 from deepbelief.extensions import load_extensions
 from deepbelief.fields import Fields
-from deepbelief.layer import RBMSettings
+from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import stream
 from deepbelief.sources import ColumnStatistics, RowSource
@@ -41,7 +40,7 @@ class Job:
     n_passes: int
     validation_fraction: float
     start: Stack | None
-    states: Any
+    states: Sequence[LayerState] | None
     memory_limit: int | None
 
 
@@ -58,13 +57,13 @@ class Part:
         load_extensions()
         self.backend = worker_backend(job.averaging.backend)
         self._questions: queue.SimpleQueue[Question | Exception] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._step, self._last = -1, Question("begin", None, 1)
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"deepbelief part {number}", daemon=True)
         self._thread.start()
 
-    def advance(self, step: int, answer: Any) -> Question:
+    def advance(self, step: int, answer: Message) -> Question:
         """Give the answer to the last question, train on, and return the next question; the same step again repeats it.
 
         Step 0 answers nothing: it asks for the first question.
@@ -79,7 +78,7 @@ class Part:
             self._step, self._last = step, found
         return self._last
 
-    def ask(self, kind: str, value: Any) -> Any:
+    def ask(self, kind: str, value: Message) -> Message:
         """Send a question to all other workers, and wait for the answer."""
         self._questions.put(Question(kind, value, float(self.source.shape[0])))
         with contextlib.suppress(queue.Empty):
@@ -241,7 +240,7 @@ def start(job: Job, number: int, source: RowSource, state: Question | None = Non
     return int(source.shape[0])
 
 
-def advance(key: str, number: int, step: int, answer: Any) -> Question:
+def advance(key: str, number: int, step: int, answer: Message) -> Question:
     """Go on with a part until its next question; a task."""
     if (part := _PARTS.get((key, number))) is None:
         raise ClusterError(f"part {number + 1} of the rows has left its worker, which may have been restarted")

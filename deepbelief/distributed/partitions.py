@@ -3,19 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepbelief import datasets
-from deepbelief.distributed.clusters import check_client, check_workers, current_client, library, translated
+from deepbelief.distributed.clusters import (
+    Client,
+    Future,
+    check_client,
+    check_workers,
+    current_client,
+    library,
+    translated,
+)
 from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
 from deepbelief.distributed.part import Job
 from deepbelief.distributed.waiting import gathered, wait_for
 from deepbelief.distributed.worker_averaging import Averaging
 from deepbelief.errors import DataError
 from deepbelief.extensions import load_extensions
-from deepbelief.layer import RBMSettings
+from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.pretraining import Pretrained
 from deepbelief.sources import ArraySource, RowSource, Scaling, SubsetSource, underlying
 from deepbelief.stack import Stack
@@ -50,7 +57,7 @@ class Partitioned:
     ...     return RBM(16).fit(Partitioned(X, Averaging(updates=50)))
     """
 
-    def __init__(self, X: RowsLike, averaging: Averaging | None = None, client: Any = None) -> None:
+    def __init__(self, X: RowsLike, averaging: Averaging | None = None, client: Client = None) -> None:
         self.placed = X if isinstance(X, FileRows) else ChunkRows(X, client)
         self.averaging = averaging or Averaging()
         self.client = client
@@ -66,7 +73,7 @@ class Partitioned:
 
     def pretrain(
         self, sizes: Sequence[int], settings: Sequence[RBMSettings], run: Run, *, n_passes: int = 1,
-        validation_fraction: float = 0.0, start: Stack | None = None, states: Any = None,
+        validation_fraction: float = 0.0, start: Stack | None = None, states: Sequence[LayerState] | None = None,
     ) -> Pretrained:  # fmt: skip
         """Pretrain a stack on the workers, as `deepbelief.pretraining.pretrain` does in this process.
 
@@ -87,7 +94,7 @@ class Partitioned:
 class ChunkRows:
     """Rows of a dask array, each chunk on the worker that holds it."""
 
-    def __init__(self, X: RowsLike, client: Any = None) -> None:
+    def __init__(self, X: RowsLike, client: Client = None) -> None:
         if X.ndim != 2 or any(np.isnan(n) for n in X.shape):
             raise DataError(
                 f"a dask array of rows has two dimensions of known length, got shape {X.shape}; "
@@ -115,7 +122,7 @@ class ChunkRows:
         np.copyto(out, found, casting="unsafe")
         return out
 
-    def place(self, client: Any, workers: list[str], timeout: float) -> dict[str, Recipe]:
+    def place(self, client: Client, workers: list[str], timeout: float) -> dict[str, Recipe]:
         """Return how each worker gets its rows; chunks that are not computed yet are computed where Dask wants to."""
         with translated(client):
             held = client.persist(self._X)
@@ -125,14 +132,14 @@ class ChunkRows:
         keys = [row[0] for row in held.__dask_keys__()]
         with translated(client):
             places = client.who_has(list(chunks.values()))
-        by_worker: dict[str, list[Any]] = {}
+        by_worker: dict[str, list[Future]] = {}
         for key in keys:
             by_worker.setdefault(places[key][0], []).append(chunks[key])  # who had it first: others have copies
         first = sorted(by_worker.items(), key=lambda item: keys.index(item[1][0].key))
         return {address: (_joined, *parts) for address, parts in first}
 
 
-def _joined(*chunks: Any) -> RowSource:
+def _joined(*chunks: RowsLike) -> RowSource:
     whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     return ArraySource(np.require(whole, requirements=["C", "A"]))  # what came over the wire may lie anyhow
 
@@ -173,7 +180,7 @@ class FileRows:
         """Return these rows as they are read in this process."""
         return self.rows.take(rows, out)
 
-    def place(self, client: Any, workers: list[str], timeout: float) -> dict[str, Recipe]:
+    def place(self, client: Client, workers: list[str], timeout: float) -> dict[str, Recipe]:
         """Return how each worker gets its rows, in parts of equal size."""
         n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
         where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}

@@ -3,9 +3,9 @@
 import contextlib
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from deepbelief.distributed.clusters import PATIENCE, alive, answering, library, no_answer, translated
+from deepbelief.distributed.clusters import PATIENCE, Client, Future, alive, answering, library, no_answer, translated
+from deepbelief.distributed.worker_averaging import Message
 
 POLL = 0.5  # seconds between two looks at who is there
 
@@ -20,7 +20,7 @@ class Watch:
         Seconds. Workers are asked twice in that time.
     """
 
-    def __init__(self, client: Any, timeout: float) -> None:
+    def __init__(self, client: Client, timeout: float) -> None:
         self.client, self._interval = client, timeout / 2
         self._next = time.monotonic() + self._interval
         self._suspects: set[str] = set()
@@ -45,7 +45,7 @@ class Watch:
             raise no_answer(silent)
 
 
-def wait_for(client: Any, futures: Sequence[Any], timeout: float) -> None:
+def wait_for(client: Client, futures: Sequence[Future], timeout: float) -> None:
     """Wait until all are finished, as long as all workers answer.
 
     Raises
@@ -58,7 +58,7 @@ def wait_for(client: Any, futures: Sequence[Any], timeout: float) -> None:
         watch.check()
 
 
-def finished(client: Any, futures: Sequence[Any]) -> bool:
+def finished(client: Client, futures: Sequence[Future]) -> bool:
     """Wait a little; return whether that was enough."""
     with translated(client), contextlib.suppress(TimeoutError):
         library().wait(futures, timeout=POLL)
@@ -66,7 +66,7 @@ def finished(client: Any, futures: Sequence[Any]) -> bool:
     return False
 
 
-def gathered(client: Any, futures: Sequence[Any], timeout: float) -> list[Any]:
+def gathered(client: Client, futures: Sequence[Future], timeout: float) -> list[Message]:
     """Bring results here, past the scheduler, as long as all workers answer.
 
     Raises
@@ -83,7 +83,7 @@ def gathered(client: Any, futures: Sequence[Any], timeout: float) -> list[Any]:
             raise future.exception()
     while True:
         with translated(client), contextlib.suppress(TimeoutError):
-            found: list[Any] = client.sync(client._gather, futures, direct=True, callback_timeout=patience)
+            found: list[Message] = client.sync(client._gather, futures, direct=True, callback_timeout=patience)
             return found
         watch.check()
         patience *= 2  # what is brought may be large

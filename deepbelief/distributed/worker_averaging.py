@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -70,6 +70,9 @@ class Averaging:
         return RATE_RULES[self.rate](n_workers)
 
 
+Message: TypeAlias = Any  # value of a question or of an answer, by the kind of the question
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """Question of a worker to the others; the answer merges the questions of all.
@@ -84,7 +87,7 @@ class Question:
     """
 
     kind: str
-    value: Any
+    value: Message
     weight: float
 
 
@@ -101,7 +104,7 @@ def merged_statistics(a: ColumnStatistics, b: ColumnStatistics, share: float) ->
     return ColumnStatistics(n, a.mean + delta * weight, var, np.minimum(a.min, b.min), np.maximum(a.max, b.max))
 
 
-def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tuple[StrDict, str]:
+def merged_records(a: tuple[StrDict, str], b: tuple[StrDict, str], share: float) -> tuple[StrDict, str]:
     """Return the mean of what was measured, and why one of the two has diverged, if it has."""
     (left, why), (right, other) = a, b
     record = dict(left)
@@ -111,7 +114,7 @@ def merged_records(a: tuple[Any, str], b: tuple[Any, str], share: float) -> tupl
     return record, why or other
 
 
-MERGED: Mapping[str, Callable[[Any, Any, float], Any]] = {
+MERGED: Mapping[str, Callable[[Message, Message, float], Message]] = {
     "rows": lambda a, b, share: (a[0] + b[0], max(a[1], b[1])),
     "statistics": merged_statistics,
     "mean": merged_means,

@@ -1,9 +1,10 @@
 """Outlier detection by density models and reconstructions."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend, get_backend
@@ -194,7 +195,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             if not (np.isfinite(found) & (found > low)).all():
                 raise FileFormatError(f"the file's {name} must be finite{' and above 0' if low == 0 else ''}")
 
-    def _checked(self, X: RowsLike, *, reset: bool) -> Any:
+    def _checked(self, X: RowsLike, *, reset: bool) -> RowsLike:
         """Return rows after scikit-learn's checks; tables with their names as they are."""
         if is_table(X):
             check_names(self, X, as_frame(X).names, reset=reset)
@@ -252,7 +253,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     def _run(self) -> StrDict:
         return {"backend": self.backend, "verbose": self.verbose}
 
-    def _own_seed(self, *purpose: Any) -> int:
+    def _own_seed(self, *purpose: int | str) -> int:
         return int(stream(self._seed, "anomaly", *purpose).generate_state(1)[0])
 
     def _density(self, states: Array, weights: Array | None) -> RBM:
@@ -348,7 +349,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         states = self._columns.states(self._checked(X, reset=False))
         return conditional_surprise(self._binned.weights_, self._columns.schema.columns, states)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare missing values and categories."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.estimator is None

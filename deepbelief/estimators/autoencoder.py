@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
@@ -41,7 +42,7 @@ from deepbelief.estimators.tuning import (
     rows_to_reconstruct,
     start_of_tuning,
 )
-from deepbelief.finetuning import hold_out, outputs
+from deepbelief.finetuning import FineTuneSettings, hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
 from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
@@ -52,7 +53,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -274,7 +275,7 @@ class DeepAutoencoder(
             hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices
         )  # fmt: skip
 
-    def _settings(self) -> Any:
+    def _settings(self) -> FineTuneSettings:
         check_code(self.code)
         names = ("auto", *reconstruction_losses())
         if not isinstance(self.loss, str) or self.loss not in names:
@@ -316,7 +317,7 @@ class DeepAutoencoder(
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
 
-    def transform(self, X: RowsLike) -> Any:
+    def transform(self, X: RowsLike) -> DeviceArray:
         """Return the codes of rows.
 
         Parameters
@@ -333,7 +334,7 @@ class DeepAutoencoder(
         source = rows_to_use(self, X, bk)
         return on_device(transform(self.stack_, source, bk), X, bk)
 
-    def inverse_transform(self, X: RowsLike) -> Any:
+    def inverse_transform(self, X: RowsLike) -> DeviceArray:
         """Return the rows that codes stand for.
 
         Parameters
@@ -347,7 +348,7 @@ class DeepAutoencoder(
         """
         return decoded(self, self._decode(X))
 
-    def _decode(self, X: RowsLike) -> Any:
+    def _decode(self, X: RowsLike) -> RowsLike:
         """Return the rows of visible units that codes stand for."""
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
@@ -386,7 +387,7 @@ class DeepAutoencoder(
     def _n_features_out(self) -> int:
         return self.stack_.sizes[-1]
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare sparse input, missing values and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

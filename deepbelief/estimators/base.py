@@ -47,7 +47,7 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
-from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, RowsLike, TargetsLike
 from deepbelief.units import Unit, get_unit
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
@@ -55,7 +55,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
 
 
-def streamed(X: RowsLike) -> Any:
+def streamed(X: RowsLike) -> RowsLike:
     """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
     if sparse.issparse(X):
         check_sparse(X)  # before scikit-learn converts it
@@ -215,13 +215,13 @@ def _check_source(estimator: Estimator, source: RowSource, *, reset: bool, min_r
         validate_data(estimator, source, reset=True, skip_check_array=True)
         estimator.feature_names_in_ = np.array(names, dtype=object)
         return
-    check_names(fitted, names, type(estimator).__name__)
+    check_names([] if fitted is None else fitted, names, type(estimator).__name__)
     with warnings.catch_warnings():  # a source has names that scikit-learn does not know
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         validate_data(estimator, source, reset=False, skip_check_array=True)
 
 
-def check_names(fitted: Any, names: Any, what: str) -> None:
+def check_names(fitted: Sequence[str], names: Sequence[str], what: str) -> None:
     """Raise DataError unless the columns have the names, in the order, of those that a model was fitted on."""
     fitted, names = [str(name) for name in fitted], [str(name) for name in names]
     if fitted == names:
@@ -236,7 +236,7 @@ def check_names(fitted: Any, names: Any, what: str) -> None:
     raise DataError(f"the columns are not those that {what} was fitted on ({shown})")
 
 
-def on_device(result: Array, X: RowsLike, bk: Backend) -> Any:
+def on_device(result: Array, X: RowsLike, bk: Backend) -> DeviceArray:
     """Return the result where the rows came from: CuPy in, CuPy out."""
     if isinstance(X, np.ndarray) or not bk.owns(X):
         return result

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags
 
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
@@ -30,7 +30,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter
-from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, ClassWeight, DeviceArray, RandomState, RowsLike, TargetsLike, WeightsLike
 
 
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
@@ -100,7 +100,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     [(1797, 10), (1797, 2)]
     """
 
-    classes_: Any
+    classes_: Array | list[Array]
     n_unlabeled_: int
     _head: ClassHead
 
@@ -136,7 +136,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
-        class_weight: object = None,
+        class_weight: ClassWeight = None,
         unlabeled: object = "auto",
         warm_start: bool = False,
         backend: str | Backend = "numpy",
@@ -213,7 +213,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         self.classes_, self.n_unlabeled_ = self._head.classes, state.count("n_unlabeled")
         self._set_network(state, (*state.stack.sizes, self._head.n_outputs))
 
-    def predict_proba(self, X: RowsLike) -> Any:
+    def predict_proba(self, X: RowsLike) -> DeviceArray:
         """Return class probabilities.
 
         Parameters
@@ -232,7 +232,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
             return [self._where_from(p, X) for p in probabilities]
         return self._where_from(probabilities, X)
 
-    def predict_log_proba(self, X: RowsLike) -> Any:
+    def predict_log_proba(self, X: RowsLike) -> DeviceArray:
         """Return the logarithms of class probabilities.
 
         Parameters
@@ -246,7 +246,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         probabilities = self.predict_proba(X)
         bk = check_backend(self.backend, X)
 
-        def log(p: Any) -> Any:
+        def log(p: DeviceArray) -> DeviceArray:
             xp = bk.xp if bk.owns(p) else np
             return xp.log(xp.maximum(p, xp.finfo(p.dtype).tiny))
 
@@ -276,12 +276,12 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         predicted = check_backend(self.backend, X).to_numpy(predicted)
         return self._head.accuracy(y, predicted, self.unlabeled, sample_weight)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare that a row may have several labels."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
 
-def _told(classes: Any) -> str:
+def _told(classes: Array | list[Array]) -> str:
     return str([each.tolist() for each in classes] if isinstance(classes, list) else classes.tolist())

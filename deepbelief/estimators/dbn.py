@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -44,11 +45,11 @@ from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, sample
 from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
-def _has_likelihood(dbn: Any) -> bool:
+def _has_likelihood(dbn: Estimator) -> bool:
     """Tell whether a network is, or will be, one that has a likelihood."""
     if dbn.pretraining != "rbm":
         return False
@@ -167,7 +168,7 @@ class DBN(
         self._seed, self._draws = seed, 0
         return self
 
-    def transform(self, X: RowsLike) -> Any:
+    def transform(self, X: RowsLike) -> DeviceArray:
         """Return the top layer's hidden means.
 
         Parameters
@@ -201,7 +202,7 @@ class DBN(
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
         random_state: RandomState = None,
-    ) -> Any:  # fmt: skip
+    ) -> RowsLike:  # fmt: skip
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
         Parameters
@@ -285,7 +286,7 @@ class DBN(
     def _n_features_out(self) -> int:
         return self.stack_.sizes[-1]
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare sparse input, missing values and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

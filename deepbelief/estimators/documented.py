@@ -3,11 +3,11 @@
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deepbelief.hyperparameters import Setting
 
-Class = TypeVar("Class", bound=type[Any])
+Class = TypeVar("Class", bound=type)
 HEADING = "Parameters\n----------\n"
 WIDTH = 112
 
@@ -38,7 +38,7 @@ def documented(*tables: Mapping[str, Setting]) -> Callable[[Class], Class]:
     return fill
 
 
-def _parameters(cls: type[Any], own: str, tables: tuple[Mapping[str, Setting], ...]) -> str:
+def _parameters(cls: type, own: str, tables: tuple[Mapping[str, Setting], ...]) -> str:
     """Return the parameters of a constructor in its order: the docstring's own, else those of the tables."""
     written: dict[str, str] = {}
     name = ""

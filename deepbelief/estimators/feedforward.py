@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from deepbelief.activations import ACTIVATIONS, get_activation
+from deepbelief.activations import ACTIVATIONS, Activation, get_activation
 from deepbelief.errors import SettingError
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.classifier import DBNClassifier
@@ -17,7 +17,7 @@ from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.network import Layer, layers_from_stack
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Array, Estimator
+from deepbelief.typing import Array, Dtype, Estimator
 
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
@@ -69,7 +69,7 @@ class FeedForward:
         return int(self.layers[-1].W.shape[1])
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> Dtype:
         """Floating type of the weights."""
         return self.layers[0].W.dtype
 
@@ -152,7 +152,7 @@ def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
     return (_fold(layers[0], first), *layers[1:])
 
 
-def _encoder_layers(stack: Stack, activation: Any) -> tuple[Layer, ...]:
+def _encoder_layers(stack: Stack, activation: str | Activation) -> tuple[Layer, ...]:
     return _entering(layers_from_stack(stack, activation), stack.layers[0])
 
 

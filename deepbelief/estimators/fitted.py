@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import FileFormatError
-from deepbelief.stack import Stack
-from deepbelief.typing import Array, DtypeLike, StrMapping
+from deepbelief.stack import Stack, Weights
+from deepbelief.typing import Array, DtypeLike, Estimator, StrMapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +28,14 @@ class FittedState:
             raise FileFormatError("the file holds no layers")
         return self.layers
 
-    def part(self, name: str, kind: type[Any], n_features: int) -> Any:
+    def part(self, name: str, kind: type, n_features: int) -> Estimator:
         """Return a part, which must be of a class and take rows of this width."""
         part = self.parts[name]
-        if type(part) is not kind or part.n_features_in_ != n_features:
+        if type(part) is not kind or getattr(part, "n_features_in_", None) != n_features:
             raise FileFormatError(f"the file's {name} must be of kind {kind.__name__} and take {n_features} features")
         return part
 
-    def single(self, kind: str) -> Any:
+    def single(self, kind: str) -> Weights:
         """Return the weights of the only layer."""
         if len(self.stack) != 1:
             raise FileFormatError(f"{kind} has one layer, the file holds {len(self.stack)}")

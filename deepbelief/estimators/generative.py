@@ -1,7 +1,5 @@
 """Sampling and imputation with a restricted Boltzmann machine."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -31,8 +29,8 @@ class GenerativeMixin:
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        clamp: Any = None, missing: bool = False, random_state: RandomState = None,
-    ) -> Any:  # fmt: skip
+        clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
+    ) -> RowsLike:  # fmt: skip
         """Draw rows from the model by Gibbs sampling, plain or along a ladder of machines.
 
         Parameters
@@ -95,7 +93,7 @@ class GenerativeMixin:
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 
-    def gibbs(self, v: Any, random_state: RandomState = None) -> Any:
+    def gibbs(self, v: RowsLike, random_state: RandomState = None) -> RowsLike:
         """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
 
         Parameters
@@ -127,7 +125,7 @@ class ImputationMixin:
     def impute(
         self, X: RowsLike, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
         random_state: RandomState = None,
-    ) -> Any:  # fmt: skip
+    ) -> RowsLike:  # fmt: skip
         """Fill in what is missing in rows with its mean given the rest of the row.
 
         Parameters
@@ -196,7 +194,7 @@ class ImputationMixin:
         return draws
 
 
-def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: StrDict) -> Array:
+def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequence | None, how: StrDict) -> Array:
     """Return rows with their missing values filled in, block by block."""
     found, rng = rows.copy(), None if seed is None else bk.rng(seed)
     for start in range(0, len(rows), BLOCK_ROWS):
@@ -208,7 +206,7 @@ def _filled(weights: Weights, rows: Array, bk: Backend, seed: Any, how: StrDict)
     return found
 
 
-def _clamped(clamp: Any, n_samples: int, weights: Weights) -> Array:
+def _clamped(clamp: RowsLike, n_samples: int, weights: Weights) -> Array:
     """Return what is held for each sample."""
     held = np.asarray(clamp, dtype=weights.W.dtype)
     if held.shape not in {(weights.n_visible,), (n_samples, weights.n_visible)} or np.isinf(held).any():

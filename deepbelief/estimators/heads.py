@@ -4,7 +4,7 @@ A head has a loss, turns targets into what the loss compares with, and outputs i
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from deepbelief.estimators.labels import (
 )
 from deepbelief.losses import Loss, MissingTargets, SquaredError, TaskSoftmaxNLL
 from deepbelief.stack import Weights
-from deepbelief.typing import Array, TargetsLike
+from deepbelief.typing import Array, TargetsLike, WeightsLike
 
 
 class Head(Protocol):
@@ -45,13 +45,13 @@ class ClassHead(Head, Protocol):
     targets: ClassVar[str]  # what they are called in files
 
     @property
-    def classes(self) -> Any:
+    def classes(self) -> Array | list[Array]:
         """Return what ``classes_`` is: an array, or a list with one for each task."""
 
-    def probabilities(self, output: Array) -> Any:
+    def probabilities(self, output: Array) -> Array | list[Array]:
         """Return what ``predict_proba`` does."""
 
-    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
         """Return what ``score`` does."""
 
 
@@ -86,7 +86,7 @@ class OneClass:
         """Return the share of each class."""
         return _shares(targets, weights, len(self.classes))
 
-    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
         """Return the share of the rows with a label that are right."""
         return share_right(y, predicted, self.classes, unlabeled, weights)
 
@@ -133,7 +133,7 @@ class Tasks:
         each = zip(targets.T, self.classes, strict=True)
         return np.concatenate([_shares(column, weights, len(classes)) for column, classes in each])
 
-    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
         """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:
@@ -147,7 +147,7 @@ class Tasks:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Any number of labels for each row: logistic outputs, one for each label."""
+    """A number of labels for each row: logistic outputs, one for each label."""
 
     n_outputs: int
     loss: Loss
@@ -171,7 +171,7 @@ class Labels:
         """Return the share of each label."""
         return _means(targets, weights)
 
-    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: Any, weights: Any) -> float:
+    def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
         """Return the share of the rows with a label that have all of theirs right."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:

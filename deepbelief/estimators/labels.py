@@ -9,7 +9,6 @@ there is no mark besides missing values.
 import numbers
 import warnings
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -17,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.seeds import host_rng
-from deepbelief.typing import Array, TargetsLike, WeightsLike
+from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
 
 MARK = -1
 MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
@@ -25,12 +24,12 @@ ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is
 MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
 
 
-def is_auto(unlabeled: Any) -> bool:
+def is_auto(unlabeled: object) -> bool:
     """Return whether the mark of unlabelled rows is to be found in the labels."""
     return isinstance(unlabeled, str) and unlabeled == "auto"
 
 
-def as_labels(y: TargetsLike) -> Any:
+def as_labels(y: TargetsLike) -> TargetsLike:
     """Return labels or targets as an array in which `missing_labels` finds the missing ones.
 
     Lists and nullable pandas columns become arrays of objects where a plain array would hide what is missing, and
@@ -71,7 +70,7 @@ def _numbers_where_possible(y: Array) -> Array:
     return y
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     if value is None:
         return True
     if isinstance(value, (str, bytes)):
@@ -96,7 +95,7 @@ def missing_labels(y: Array) -> Array:
     return np.zeros(y.shape, bool)
 
 
-def filled(y: TargetsLike) -> Any:
+def filled(y: TargetsLike) -> TargetsLike:
     """Return labels with a present label for each missing one, for checks that do not support missing labels."""
     if not isinstance(y, np.ndarray) or not (missing := missing_labels(y)).any():
         return y
@@ -142,14 +141,14 @@ def check_classes(y: Array) -> Array:
     return y
 
 
-def _texts(mark: Any) -> set[str]:
+def _texts(mark: object) -> set[str]:
     """Return the texts of a mark: a whole number is written with or without a decimal place."""
     if isinstance(mark, numbers.Real) and not isinstance(mark, (bool, np.bool_)) and mark % 1 == 0:
         return {str(int(mark)), str(float(mark))}  # type: ignore[call-overload]
     return {str(mark).strip()}
 
 
-def _equal(y: Array, mark: Any) -> Array:
+def _equal(y: Array, mark: object) -> Array:
     """Return a mask of the labels that are this value, or its text."""
     kind = y.dtype.kind
     if kind in "US":
@@ -167,7 +166,7 @@ def _equal(y: Array, mark: Any) -> Array:
     return np.asarray(y == mark)
 
 
-def labelled_rows(y: Array, unlabeled: Any) -> Array:
+def labelled_rows(y: Array, unlabeled: object) -> Array:
     """Return a mask of the labelled rows, by the rule that heads this module."""
     known: Array = ~missing_labels(y)
     if unlabeled is None:
@@ -194,7 +193,7 @@ def n_different(y: Array) -> int:
         raise DataError(f"y must have a label for each row, a number or a text, got {wrong!r}") from None
 
 
-def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes") -> None:
+def warn_doubts(y: Array, classes: Array | list[Array], unlabeled: object, targets: str = "classes") -> None:
     """Warn of a -1 that was taken for a mark beside 0 and 1, and of one-hot classes that were taken for tasks.
 
     Parameters
@@ -207,10 +206,12 @@ def warn_doubts(y: Array, classes: Any, unlabeled: Any, targets: str = "classes"
     """
     if targets == "labels":  # 0/1, where -1 is not a class and several columns are meant
         return
-    columns = [("y", y, classes)] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
+    columns: list[tuple[str, Array, Array]] = (
+        [("y", y, np.asarray(classes))] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
+    )
     doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]
     doubts += [doubt for name, _, found in columns if (doubt := _doubt_of_text(name, found))]
-    doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, classes)) else []
+    doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, list(classes))) else []
     for doubt in doubts:
         warnings.warn(DataWarning(doubt, symptom="labels-in-doubt"), stacklevel=user_level())
 
@@ -219,7 +220,7 @@ def _column_names(y: Array) -> list[str]:
     return [f"column {k} of y (from 0)" for k in range(y.shape[1])]
 
 
-def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: Any) -> str:
+def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> str:
     if not is_auto(unlabeled) or sorted(map(str, classes.tolist())) not in (["0", "1"], ["0.0", "1.0"]):
         return ""
     n_marked = int(_equal(y, MARK).sum())
@@ -256,7 +257,7 @@ def _doubt_of_tasks(y: Array, classes: list[Array]) -> str:
     )
 
 
-def rows_to_compare(y: Array, classes: Array, unlabeled: Any) -> Array:
+def rows_to_compare(y: Array, classes: Array, unlabeled: object) -> Array:
     """Return a mask of the rows whose labels a prediction can be compared with.
 
     A label that is missing cannot, nor the mark of unlabelled rows, unless that is one of the classes.
@@ -269,7 +270,7 @@ def rows_to_compare(y: Array, classes: Array, unlabeled: Any) -> Array:
 
 
 def share_right(
-    y: TargetsLike, predicted: Array, classes: Array, unlabeled: Any, weights: Any, what: str = "y"
+    y: TargetsLike, predicted: Array, classes: Array, unlabeled: object, weights: WeightsLike, what: str = "y"
 ) -> float:
     """Return the share of the rows with a label that are predicted right.
 
@@ -300,7 +301,7 @@ def is_text(labels: Array) -> bool:
 
 
 def row_weights(
-    y: Array, known: Array, sample_weight: WeightsLike, class_weight: Any, labelled: Array | None = None
+    y: Array, known: Array, sample_weight: WeightsLike, class_weight: ClassWeight, labelled: Array | None = None
 ) -> Array | None:
     """Return the weights of the labelled rows, by row times by class; None where all are 1.
 
@@ -324,7 +325,7 @@ def row_weights(
     return weights
 
 
-def _by_column(y: Array, labelled: Array | None, class_weight: Any) -> Array:
+def _by_column(y: Array, labelled: Array | None, class_weight: ClassWeight) -> Array:
     """Return the product of the weights of each row's classes; a missing label has weight 1."""
     each = class_weight if isinstance(class_weight, (list, tuple)) else [class_weight] * y.shape[1]
     if len(each) != y.shape[1] or isinstance(class_weight, Mapping):
@@ -340,7 +341,7 @@ def _by_column(y: Array, labelled: Array | None, class_weight: Any) -> Array:
     return weights
 
 
-def class_weights(y: Array, class_weight: Any) -> Array:
+def class_weights(y: Array, class_weight: ClassWeight) -> Array:
     """Return the weight of each row's class."""
     y = known_labels(y)
     classes, places = np.unique(y, return_inverse=True)

@@ -1,7 +1,6 @@
 """Checks of what a fit came to: constant outputs, losses at chance level, and rows in other units than a stack's."""
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -132,7 +131,9 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
         )
 
 
-def check_against_pca(autoencoder: Any, output: Array, rows: Array, first: Weights, n_code: int, advice: str) -> None:
+def check_against_pca(
+    autoencoder: Estimator, output: Array, rows: Array, first: Weights, n_code: int, advice: str
+) -> None:
     """Warn of reconstructions that are much worse than those of PCA with codes of the same size.
 
     They are worse in the units of the data and in those of the network, where each column counts alike: errors of the
@@ -180,7 +181,7 @@ def _warn(message: str, symptom: str = "learned-nothing") -> None:
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:
     """Warn of rows in other units than those that a stack was pretrained on."""
     by_means = first.visible_unit.unit_interval
-    if by_means and first.mean is not None:
+    if by_means and first.mean is not None and first.scale is not None:
         statistics = statistics.scaled(first.mean, first.scale)
     mean, deviation = statistics.mean, np.sqrt(statistics.var)
     if not by_means and first.mean is not None and first.scale is not None:

@@ -30,7 +30,7 @@ from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
 from deepbelief.typing import Estimator, StrDict, StrMapping
 
-ESTIMATORS: dict[str, type[Any]] = {
+ESTIMATORS: dict[str, type[Estimator]] = {
     "RBM": RBM,
     "RBMClassifier": RBMClassifier,
     "DBN": DBN,
@@ -80,7 +80,7 @@ def save(estimator: Estimator, path: str | os.PathLike[str], *, metadata: StrMap
     hdf5.write(path, to_model_file(estimator, metadata or {}))
 
 
-def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Any:
+def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Estimator:
     """Read a model file and return the fitted estimator, or the stack, that it holds.
 
     Parameters
@@ -121,7 +121,7 @@ def to_model_file(estimator: Estimator, metadata: StrMapping) -> ModelFile:
     state = estimator._get_state()
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     schema = schema_of(estimator)
-    more = {} if schema is None else {"schema": schema.to_dict()}
+    more: StrDict = {} if schema is None else {"schema": schema.to_dict()}
     if getattr(estimator, "resolved_", None):
         more["resolved"] = _plain(kind, "resolved", plain_choices(estimator.resolved_))
     return ModelFile(
@@ -138,7 +138,7 @@ def _plain_params(estimator: Estimator) -> StrDict:
     return {name: _plain(type(estimator).__name__, name, v) for name, v in estimator.get_params(deep=False).items()}
 
 
-def _plain(owner: str, name: str, value: Any) -> Any:
+def _plain(owner: str, name: str, value: Any) -> object:
     if name in OF_A_RUN:
         return OF_A_RUN[name]
     if name in TEMPLATES and ESTIMATORS.get(type(value).__name__) is type(value):
@@ -165,7 +165,7 @@ def _plain(owner: str, name: str, value: Any) -> Any:
     raise SettingError(f"{owner}({name}={value!r}) cannot be kept in a file: use one of the names, or a plain value")
 
 
-def _rebuild(kind: str, params: StrMapping) -> Any:
+def _rebuild(kind: str, params: StrMapping) -> Estimator:
     """Return an unfitted estimator of this kind."""
     if kind == hdf5.CHECKPOINT:
         raise FileFormatError("the file holds a checkpoint of a run, not a model: resume the run to get its model")
@@ -179,13 +179,13 @@ def _rebuild(kind: str, params: StrMapping) -> Any:
     return cls(**{name: _revive_templates(v) if name in TEMPLATES else _revive(v) for name, v in params.items()})
 
 
-def _revive(value: Any) -> Any:
+def _revive(value: Any) -> object:
     if is_strategy(value):
         return rebuild_strategy(value, _revive)
     return tuple(_revive(item) for item in value) if isinstance(value, list) else value
 
 
-def _revive_templates(value: Any) -> Any:
+def _revive_templates(value: Any) -> Estimator:
     if isinstance(value, list):
         return [_revive_templates(v) for v in value]
     return value if value is None else _rebuild(value["kind"], value["params"])
@@ -200,7 +200,7 @@ def _check_settings(estimator: Estimator) -> None:
     estimator._settings()
 
 
-def from_model_file(model: ModelFile) -> Any:
+def from_model_file(model: ModelFile) -> Estimator:
     """Return the fitted estimator that a file holds."""
     model = with_own_scaling(model)
     if model.kind == "Stack":

@@ -30,7 +30,7 @@ from deepbelief.units import CODES, Unit
 
 
 def layer_sizes(
-    sizes: Any, source: RowSource, n_classes: int | None = None, *, autoencoder: bool = False
+    sizes: Sequence[int] | str, source: RowSource, n_classes: int | None = None, *, autoencoder: bool = False
 ) -> tuple[int, ...]:
     """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against."""
     n_rows, n_features = source.shape

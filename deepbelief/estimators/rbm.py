@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from deepbelief.backends import Backend
 from deepbelief.bounds import check_number
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
+from deepbelief.checkpoints.checkpointer import Describe
 from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import (
@@ -46,7 +47,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
-from deepbelief.typing import RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
+from deepbelief.typing import DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import Unit, named_unit
 
 
@@ -330,7 +331,12 @@ class RBM(
         self.h_samples_ = trainer.negative_states(self._seed)
         warn_diverged(trainer.diverged)
 
-    def _seed_of_run(self, again: bool, checkpointer: Checkpointer = NO_CHECKPOINTS, describe: Any = None) -> int:
+    def _seed_of_run(
+        self,
+        again: bool,
+        checkpointer: Checkpointer = NO_CHECKPOINTS,
+        describe: Describe = lambda: ({}, {}),
+    ) -> int:
         seed = checkpointer.begin(self._seed if again else self.random_state, describe)
         if not again:
             self._seed, self._draws = seed, 0
@@ -342,7 +348,7 @@ class RBM(
         self._fitted("n_iter_")
         return self._state.epochs
 
-    def transform(self, X: RowsLike) -> Any:
+    def transform(self, X: RowsLike) -> DeviceArray:
         """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
 
         Missing values (NaN) are first replaced by their mean field, iterated from the base rates of the columns.

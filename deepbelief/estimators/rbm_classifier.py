@@ -1,10 +1,12 @@
 """The classification RBM: one machine of rows and their labels, which classifies rows and samples rows of a class."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
@@ -54,7 +56,7 @@ from deepbelief.sources import (
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Run, get_reporter, split_rows
-from deepbelief.typing import Array, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
+from deepbelief.typing import Array, ClassWeight, DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -124,10 +126,10 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         n_components: int = 256,
         *,
         rbm: RBM | None = None,
-        class_weight: Any = None,
-        unlabeled: Any = "auto",
+        class_weight: ClassWeight = None,
+        unlabeled: object = "auto",
         backend: str | Backend = "numpy",
-        verbose: Any = 0,
+        verbose: int | Reporter | Sequence[Reporter] = 0,
         random_state: RandomState = None,
     ) -> None:
         self.n_components = n_components
@@ -253,7 +255,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         bk = check_backend(self.backend, X)
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
-    def predict_log_proba(self, X: RowsLike) -> Any:
+    def predict_log_proba(self, X: RowsLike) -> DeviceArray:
         """Return log p(y | v), exactly.
 
         Parameters
@@ -268,7 +270,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         joint, bk = self._joint(X)
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
-    def predict_proba(self, X: RowsLike) -> Any:
+    def predict_proba(self, X: RowsLike) -> DeviceArray:
         """Return p(y | v), exactly.
 
         Parameters
@@ -357,7 +359,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     def sample(
         self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
         random_state: RandomState = None,
-    ) -> Any:  # fmt: skip
+    ) -> RowsLike:  # fmt: skip
         """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
         Parameters
@@ -389,11 +391,15 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         held[:, self._n_data :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
         states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
         seed = next_stream(self, "sample", random_state)
-        how: Any = {"method": method, "ladder": self._state.arrays.get("gradient"), "temperature": float(temperature)}
+        how: StrDict = {
+            "method": method,
+            "ladder": self._state.arrays.get("gradient"),
+            "temperature": float(temperature),
+        }
         rows = sample(Stack((weights,)), states, n_steps, bk, bk.rng(seed), clamp=held, **how)
         return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0])
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare sparse input and missing values."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True

@@ -1,8 +1,7 @@
 """Training state of an RBM in a model file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -65,7 +64,7 @@ def state_from_file(
     return LayerState(found, attributes["epochs"], attributes["updates"])
 
 
-def machine_state(estimator: Estimator, **more: Any) -> FittedState:
+def machine_state(estimator: Estimator, **more: Array) -> FittedState:
     """Return what an estimator with one machine has learned; ``more`` are further arrays."""
     arrays, values = plain_state(estimator._state)
     arrays = arrays | {"h_samples": estimator.h_samples_} | more
@@ -82,7 +81,7 @@ def restore_machine(estimator: Estimator, state: FittedState, settings: RBMSetti
     estimator._draws = state.count("draws")
 
 
-def _state(arrays: Mapping[str, Array], names: Any) -> dict[str, dict[str, Array]]:
+def _state(arrays: Mapping[str, Array], names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Array]]:
     """Return the arrays with these names, by owner."""
     if not isinstance(names, dict) or not all(isinstance(own, list) for own in names.values()):
         raise FileFormatError(f"the file's state must list the names of its arrays, got {names!r:.60}")
@@ -104,7 +103,7 @@ def _former_state(arrays: Mapping[str, Array], attributes: StrMapping) -> dict[s
     return found
 
 
-def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tuple[Shape, Any]]]:
+def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tuple[Shape, DtypeLike]]]:
     """Return shape and dtype of each array of a started state; None stands for a number that the run decides.
 
     Those are numbers that grow with the chains, and those of rows in arrays that the gradient lists as ``growing``.
@@ -116,7 +115,7 @@ def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tu
         )
         trainer = LayerTrainer(weights, resolved, Run(get_backend("numpy"), 0), layer=0, horizon=1)
         shapes.append(trainer.learner.arrays)
-    expected: dict[str, dict[str, tuple[Shape, Any]]] = {
+    expected: dict[str, dict[str, tuple[Shape, DtypeLike]]] = {
         owner: {name: (_common(array.shape, shapes[1][owner][name].shape), array.dtype) for name, array in own.items()}
         for owner, own in shapes[0].items()
     }
@@ -167,7 +166,7 @@ def scale_new_columns(
     found = waiting & ~constant_columns(source)
     if not found.any():
         return weights, waiting
-    chosen = choose_visible(weights.visible, source, scale=settings.scale, missing=has_missing(source))[1:3]
-    pairs = zip(chosen, (weights.mean, weights.scale), strict=True)
-    mean, scale = (np.asarray(np.where(found, new, old), weights.W.dtype) for new, old in pairs)
+    _, mean, scale, _ = choose_visible(weights.visible, source, scale=settings.scale, missing=has_missing(source))
+    new, old = np.array([mean, scale], weights.W.dtype), np.array([weights.mean, weights.scale], weights.W.dtype)
+    mean, scale = np.where(found, new, old)
     return replace(weights, mean=mean, scale=scale), waiting & ~found

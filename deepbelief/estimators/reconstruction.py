@@ -1,7 +1,6 @@
 """Reconstruction of rows by fitted estimators, and its error."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -15,7 +14,7 @@ from deepbelief.sampling import rows_below
 from deepbelief.sources import RowSource, as_source, blocks, check_states, column_statistics, mean_one, weights_of
 from deepbelief.stack import Stack
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.typing import Array, RowsLike
+from deepbelief.typing import Array, DeviceArray, RowsLike
 
 Reconstructions = Iterator[tuple[int, int, Array, Array]]
 """(start, stop, rows, reconstructions), both in the units of the data."""
@@ -57,7 +56,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
     def _generative_stack(self) -> Stack:
         raise NotImplementedError
 
-    def inverse_transform(self, X: RowsLike) -> Any:
+    def inverse_transform(self, X: RowsLike) -> DeviceArray:
         """Return rows from hidden states of the top layer, layer by layer through the means of the visible units.
 
         Parameters
@@ -73,7 +72,7 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         """
         return decoded(self, self._decode(X))
 
-    def _decode(self, X: RowsLike) -> Any:
+    def _decode(self, X: RowsLike) -> RowsLike:
         """Return the rows of visible units that codes stand for."""
         check_is_fitted(self)
         bk, stack = check_backend(self.backend, X), self._generative_stack()

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
+from sklearn.utils import Tags
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
@@ -49,7 +50,7 @@ from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Record, Reporter, Run, get_reporter
-from deepbelief.typing import Array, LengthsLike, RandomState, RowsLike, StrDict, TargetsLike
+from deepbelief.typing import Array, DeviceArray, LengthsLike, RandomState, RowsLike, StrDict, TargetsLike
 from deepbelief.units import Unit, get_unit, named_unit
 
 
@@ -216,7 +217,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         settings: RecurrentSettings,
         again: bool,
         *,
-        checkpoint: Any = None,
+        checkpoint: str | Path | CheckpointFile | None = None,
         shuffle: bool = True,
     ) -> Self:
         """Train from the start, or ``again`` from where the last `fit` ended, and keep what was learned."""
@@ -355,7 +356,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             raise AttributeError("n_iter_ is only available after fit")
         return self._state.epochs
 
-    def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> Any:
+    def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> DeviceArray:
         """Train, and return what `transform` does of the same sequences."""
         lengths = lengths_or_targets(X, y, lengths)
         return self.fit(X, lengths=lengths).transform(X, lengths)
@@ -368,7 +369,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         """Tell whether `fit` or `partial_fit` has run."""
         return hasattr(self, "machine_")
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare sparse input and kept dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

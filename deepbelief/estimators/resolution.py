@@ -1,7 +1,6 @@
 """Content of ``resolved_``: values of the automatic settings of a fitted estimator, each with its reason."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from deepbelief.estimators.tables import schema_of
 from deepbelief.recipes import Choices, Resolved, is_auto
@@ -10,7 +9,7 @@ from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Estimator
 
 
-def visible_choice(estimator: Estimator, first: Weights, given: Any) -> Choices:
+def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choices:
     """Return the type of the visible units, where it was left to the data."""
     choices = Choices()
     if schema_of(estimator) is not None:
@@ -23,7 +22,7 @@ def visible_choice(estimator: Estimator, first: Weights, given: Any) -> Choices:
     return choices
 
 
-def size_choice(given: Any, n_rows: int, sizes: Sequence[int], *, autoencoder: bool = False) -> Choices:
+def size_choice(given: object, n_rows: int, sizes: Sequence[int], *, autoencoder: bool = False) -> Choices:
     """Return the hidden layer sizes, where they were left to the guidance."""
     choices = Choices()
     if is_auto(given):
@@ -33,7 +32,11 @@ def size_choice(given: Any, n_rows: int, sizes: Sequence[int], *, autoencoder: b
 
 
 def layer_choices(
-    estimator: Estimator, stack: Stack, of_layers: Sequence[Mapping[str, Resolved]], visible: Any, prefix: str = "rbm__"
+    estimator: Estimator,
+    stack: Stack,
+    of_layers: Sequence[Mapping[str, Resolved]],
+    visible: object,
+    prefix: str = "rbm__",
 ) -> Choices:
     """Return the choices of all layers by the names of the template's settings.
 

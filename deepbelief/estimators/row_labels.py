@@ -1,7 +1,5 @@
 """Labels as visible units beside the rows: initial weights, and the joint probability of rows and labels."""
 
-from typing import Any
-
 import numpy as np
 
 from deepbelief.backends import Backend
@@ -26,7 +24,7 @@ from deepbelief.typing import Array, RowsLike
 from deepbelief.units import Labelled, named_unit
 
 
-def known_classes(y: Array, unlabeled: Any) -> tuple[Array, Array, Array]:
+def known_classes(y: Array, unlabeled: object) -> tuple[Array, Array, Array]:
     """Return a mask of the rows with a label, their class numbers, and the classes."""
     if y.ndim != 1:
         raise DataError(f"y must be one column of classes, got shape {y.shape}")
@@ -61,7 +59,7 @@ def labelled_weights(
     visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
     unit, mean, scale, visible_mean = choose_visible(visible, source, scale=settings.scale, missing=has_missing(source))
     means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
-    if mean is not None:
+    if mean is not None and scale is not None:
         mean = np.concatenate([mean, np.zeros(n_classes, mean.dtype)])
         shares_within = deviation_shares(source, numbers).astype(scale.dtype) if unit.standardises else 1
         scale = np.where(unit.standardised(len(scale)), scale * shares_within, scale)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -11,15 +10,15 @@ from sklearn.base import BaseEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.sources import RowSource, digest, fingerprint, weights_of
 from deepbelief.stack import Stack
-from deepbelief.typing import Estimator, LengthsLike, StrDict
+from deepbelief.typing import Array, Estimator, LengthsLike, StrDict
 
 TOLD_ONLY = ("verbose", "checkpoint")
 OF_TEMPLATES = ("n_components", *EXECUTION)  # which a DBN takes no notice of
 
 
 def describe_run(
-    estimator: Estimator, source: RowSource, targets: Any = None, weights: Any = None, *, lengths: LengthsLike = None,
-    start: Sequence[Any] = (),
+    estimator: Estimator, source: RowSource, targets: Array | None = None, weights: Array | None = None, *,
+    lengths: LengthsLike = None, start: Sequence[object] = (),
 ) -> tuple[StrDict, StrDict]:  # fmt: skip
     """Return the settings and the data of a run; ``start`` are the arrays that a warm start continues from.
 

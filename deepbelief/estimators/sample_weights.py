@@ -1,7 +1,6 @@
 """Weights of rows in fits and scores of density models."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -12,7 +11,9 @@ from deepbelief.sources import RowSource, SubsetSource, counted, is_source, with
 from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 
 
-def present_rows(X: RowsLike, sample_weight: WeightsLike, y: TargetsLike = None) -> tuple[Any, Any, Array | None]:
+def present_rows(
+    X: RowsLike, sample_weight: WeightsLike, y: TargetsLike = None
+) -> tuple[RowsLike, TargetsLike, Array | None]:
     """Return rows, labels and weights without the rows of weight 0.
 
     Parameters
@@ -88,7 +89,7 @@ def n_rows_of(X: RowsLike) -> int:
     return int(shape[0]) if shape else len(X) if hasattr(X, "__len__") else len(np.asarray(X))
 
 
-def _picked(X: RowsLike, rows: Array) -> Any:
+def _picked(X: RowsLike, rows: Array) -> RowsLike:
     """Return these rows of an array, matrix, table or source."""
     if isinstance(X, Mapping):
         return {name: _safe_indexing(column, rows) for name, column in X.items()}

@@ -18,10 +18,10 @@ from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering, is_source
 from deepbelief.sources.frames import is_table
 from deepbelief.training import Rows
-from deepbelief.typing import Array, Estimator, LengthsLike, RandomState, RowsLike, TargetsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, LengthsLike, RandomState, RowsLike, TableLike, TargetsLike
 
 
-def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> Any:
+def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> LengthsLike:
     """Return the lengths: also where they were given in the place of ``y``, as ``fit(X, lengths)``.
 
     Targets, which are ignored, have one entry for each row; lengths of at least 2 have fewer.
@@ -49,7 +49,7 @@ def as_sequences(
         If lengths do not sum to the rows, a sequence is too short, or a value is not finite; the message names
         sequence and frame.
     """
-    tables: list[Any] = []
+    tables: list[TableLike] = []
     if is_list_of_arrays(X):
         if lengths is not None:
             raise DataError("X is a list of arrays, one for each sequence: leave lengths out")
@@ -75,7 +75,7 @@ def as_sequences(
 
 
 def _checked(
-    estimator: Estimator, X: RowsLike, tables: list[Any], bk: Backend, *, reset: bool, min_rows: int
+    estimator: Estimator, X: RowsLike, tables: list[TableLike], bk: Backend, *, reset: bool, min_rows: int
 ) -> RowSource:
     """Return X as a source, as `check_rows` does, after comparing the names of the columns of tables made into one."""
     with warnings.catch_warnings():
@@ -142,7 +142,7 @@ class SequenceModelMixin(TransformerMixin):
         rows = Rows(entering(source, self.machine_.frame, OF_DENSITIES), bk, self.machine_.frame.W.dtype)
         return bk, rows, *states_before(self.machine_, rows, lengths, bk)
 
-    def transform(self, X: RowsLike, lengths: LengthsLike = None) -> Any:
+    def transform(self, X: RowsLike, lengths: LengthsLike = None) -> DeviceArray:
         """Return the recurrent state after each frame: what the model keeps of the sequence so far.
 
         Parameters
@@ -161,7 +161,7 @@ class SequenceModelMixin(TransformerMixin):
 
     def predict_next(
         self, X: RowsLike, lengths: LengthsLike = None, *, n_chains: int = 10, betas: int = 100, gibbs_steps: int = 50
-    ) -> Any:
+    ) -> DeviceArray:
         """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
 
         Up to 12 hidden units it is exact, else the weighted mean over annealed Gibbs chains; the same call gives the
@@ -235,7 +235,7 @@ class SequenceModelMixin(TransformerMixin):
         return self.log_likelihood(X, lengths, **settings).frames
 
     def sample(
-        self, n_steps: int = 100, *, prefix: Any = None, gibbs_steps: int = 50, random_state: RandomState = None
+        self, n_steps: int = 100, *, prefix: RowsLike = None, gibbs_steps: int = 50, random_state: RandomState = None
     ) -> Array:
         """Sample a sequence, or continue one.
 

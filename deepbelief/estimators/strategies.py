@@ -23,7 +23,7 @@ def strategies() -> dict[str, type[Any]]:
     return {kind.__name__: kind for kind in (*found, Denoising)}
 
 
-def plain_strategy(value: Any, plain: Callable[[Any], Any]) -> StrDict | None:
+def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | None:
     """Return a strategy by its name and settings, or None if it is none of the package's own.
 
     Parameters

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from deepbelief.activations import Activation
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
 from deepbelief.errors import DataError, SettingError
@@ -44,8 +46,9 @@ from deepbelief.recipes import (
     resolution_lines,
 )
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
+from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, RowsLike, TargetsLike, WeightsLike
 
 
 class SupervisedEstimator(
@@ -55,7 +58,7 @@ class SupervisedEstimator(
 
     _pretraining_table: ClassVar[Mapping[str, Setting]] = SUPERVISED_PRETRAINING
     hidden_layer_sizes: Sequence[int] | str
-    activation: Any
+    activation: str | Activation
     dropout: float | Sequence[float] | str
     pretrained_lr_factor: float
     head_epochs: int
@@ -69,7 +72,7 @@ class SupervisedEstimator(
     checkpoint: str | Path | CheckpointFile | None
     verbose: int | Reporter | Sequence[Reporter]
 
-    pretrained: Any
+    pretrained: Stack | str | Path | Estimator | None
     pretraining: str
     n_unlabeled_: int
     _head: Head
@@ -228,11 +231,11 @@ class SupervisedEstimator(
             out[start:stop] = bk.to_numpy(output)
         return out
 
-    def _where_from(self, result: Array, X: RowsLike) -> Any:
+    def _where_from(self, result: Array, X: RowsLike) -> DeviceArray:
         """Return the result where the rows came from; what is not a number stays on the host."""
         return on_device(result, X, check_backend(self.backend, X)) if result.dtype.kind in "biuf" else result
 
-    def predict(self, X: RowsLike) -> Any:
+    def predict(self, X: RowsLike) -> DeviceArray:
         """Return what the network takes each row for: its class, labels or values.
 
         Parameters
@@ -247,7 +250,7 @@ class SupervisedEstimator(
         output = self._outputs(X)
         return self._where_from(self._head.predict(output), X)
 
-    def transform(self, X: RowsLike) -> Any:
+    def transform(self, X: RowsLike) -> DeviceArray:
         """Return the top hidden layer's output.
 
         Parameters
@@ -264,7 +267,7 @@ class SupervisedEstimator(
     def _n_features_out(self) -> int:
         return int(self.coefs_[-1].shape[0])
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """Declare sparse input, missing values, kept dtypes and several targets."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

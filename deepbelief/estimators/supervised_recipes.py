@@ -1,10 +1,11 @@
 """Automatic settings of classifiers and regressors, resolved by the rules of `deepbelief.recipes`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from sklearn.base import is_classifier
 
+from deepbelief.activations import Activation
 from deepbelief.distributed import Partitioned
 from deepbelief.estimators.base import visible_type
 from deepbelief.estimators.rbm import RBM
@@ -34,8 +35,8 @@ from deepbelief.units import get_unit
 class SupervisedRecipes:
     """Choices of layers, activation and regularisation for an estimator that learns targets."""
 
-    hidden_layer_sizes: Any
-    activation: Any
+    hidden_layer_sizes: Sequence[int] | str
+    activation: str | Activation
     rbm: Estimator
     n_unlabeled_: int
     pretrained_stack_: Stack
@@ -49,7 +50,7 @@ class SupervisedRecipes:
             n_rows, n_rows - self.n_unlabeled_, unit_interval=bits, modelled=modelled, templates=self.rbm is not None
         )
 
-    def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> Any:
+    def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
         """Return the templates for layers that a rule wants to be pretrained in this way."""
         if kind.value != "none" or csr_of(source) is not None:
             return templates
@@ -63,9 +64,10 @@ class SupervisedRecipes:
             choices.take("activation", self.activation, layer_activation(names.pop(), pretrained=not drawn))
 
     @property
-    def _activation_of_layers(self) -> Any:
+    def _activation_of_layers(self) -> str | Activation:
         """The activation of the hidden layers, resolved where it was ``"auto"``."""
-        return in_effect(self, "activation")
+        activation: str | Activation = in_effect(self, "activation")
+        return activation
 
     def _recipe(
         self, settings: FineTuneSettings, choices: Choices, train: Labelled, *, drawn: bool

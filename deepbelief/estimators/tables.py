@@ -19,9 +19,10 @@ from deepbelief.components import Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.recipes import Resolved
 from deepbelief.settings import RBMSettings
+from deepbelief.sources import RowSource
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.schema import Schema, table_schema
-from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping
+from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, TableLike
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128
@@ -58,7 +59,7 @@ def schema_of(model: Estimator) -> Schema | None:
     return getattr(model, "schema_", None)
 
 
-def _template(estimator: Estimator, name: str, default: Any) -> Any:
+def _template(estimator: Estimator, name: str, default: object) -> Any:
     """Return a setting of the first layer's template."""
     rbm = estimator if hasattr(estimator, name) else getattr(estimator, "rbm", None)
     if isinstance(rbm, (list, tuple)) and rbm:
@@ -77,7 +78,7 @@ def _given_schema(estimator: Estimator) -> Schema | None:
 
 def encoded(
     estimator: Estimator, X: RowsLike, *, reset: bool, min_rows: int = 1, weights: Array | None = None
-) -> Any:  # fmt: skip
+) -> RowsLike:  # fmt: skip
     """Return a table as rows of visible units; None where X is to be taken as it is.
 
     Parameters
@@ -118,7 +119,7 @@ def encoded(
     return units
 
 
-def _adopted(estimator: Estimator, source: Any, min_rows: int) -> Any:
+def _adopted(estimator: Estimator, source: RowSource, min_rows: int) -> RowSource:
     """Return rows that come with a schema, after taking it over."""
     schema = table_schema(source)
     assert schema is not None
@@ -214,7 +215,13 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
     return replace(settings, visible=schema.visible, scale="none", binarize=None, resolved=resolved, **chosen)
 
 
-def decoded(model: Estimator, rows: RowsLike, random: Any = None, *, gaps: bool = False) -> Any:
+def decoded(
+    model: Estimator,
+    rows: RowsLike,
+    random: np.random.SeedSequence | np.random.Generator | None = None,
+    *,
+    gaps: bool = False,
+) -> RowsLike:
     """Return rows of a model's visible units as its table; as they are where it has no schema.
 
     Parameters
@@ -238,7 +245,7 @@ def decoded(model: Estimator, rows: RowsLike, random: Any = None, *, gaps: bool 
     return schema.table(schema.decode(np.asarray(rows), random=rng, gaps=gaps))
 
 
-def clamped(schema: Schema, clamp: Any) -> Array:
+def clamped(schema: Schema, clamp: RowsLike) -> Array:
     """Return as rows of units what is held of a table; all columns that are not named are free.
 
     Parameters
@@ -259,7 +266,7 @@ def clamped(schema: Schema, clamp: Any) -> Array:
     return schema.encode(held, gaps=False)
 
 
-def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Generator | None = None) -> Any:
+def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Generator | None = None) -> TableLike:
     """Return a table with its missing values replaced by those that rows of units stand for.
 
     Parameters

@@ -1,6 +1,6 @@
 """Targets of fine-tuning: losses and heads that they ask for."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def reconstruction_loss(loss: str | Loss, visible: Unit) -> Loss:
     return chosen
 
 
-def check_task_weights(weights: Any) -> None:
+def check_task_weights(weights: Sequence[float] | None) -> None:
     """Validate `task_weights`."""
     if weights is None:
         return
@@ -70,7 +70,7 @@ def check_task_weights(weights: Any) -> None:
         raise SettingError(f"task_weights must not all be 0, got {weights!r}")
 
 
-def same_classes(one: Any, other: Any) -> bool:
+def same_classes(one: Array | list[Array], other: Array | list[Array]) -> bool:
     """Tell whether two heads have the same classes, or the same for each task."""
     if isinstance(one, list) != isinstance(other, list):
         return False
@@ -79,7 +79,9 @@ def same_classes(one: Any, other: Any) -> bool:
     return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
-def class_head(y: Array, loss: str | Loss, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+def class_head(
+    y: Array, loss: str | Loss, unlabeled: object, task_weights: Sequence[float] | None
+) -> tuple[ClassHead, Array, Array]:
     """Return the head that labels ask for.
 
     Parameters
@@ -118,7 +120,7 @@ def class_head(y: Array, loss: str | Loss, unlabeled: Any, task_weights: Any) ->
     return _tasks(y, unlabeled, task_weights)
 
 
-def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Array, Array]:
+def _tasks(y: Array, unlabeled: object, task_weights: Sequence[float] | None) -> tuple[ClassHead, Array, Array]:
     targets = np.full(y.shape, -1, np.intp)
     classes = []
     for k, column in enumerate(y.T):
@@ -130,7 +132,7 @@ def _tasks(y: Array, unlabeled: Any, task_weights: Any) -> tuple[ClassHead, Arra
     return head, targets[labelled], labelled
 
 
-def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: Any) -> tuple[ClassHead, Array, Array]:
+def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: object) -> tuple[ClassHead, Array, Array]:
     if y.ndim == 1:
         raise DataError(
             f"loss={loss!r} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "

@@ -1,6 +1,6 @@
 """Parameters of estimators that have an RBM as the template of their layers."""
 
-from typing import Any, Self
+from typing import Self
 
 from sklearn.base import BaseEstimator
 
@@ -11,7 +11,7 @@ from deepbelief.estimators.doc_links import DocumentationLinkMixin
 class TemplatedEstimator(DocumentationLinkMixin, BaseEstimator):
     """Base of estimators with a template ``rbm``, which must be there before its parameters are set."""
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Set parameters of this estimator, and of its template as ``rbm__NAME``.
 
         Parameters

@@ -16,8 +16,10 @@ from deepbelief.errors import DataError, DivergenceError, FileFormatError, Setti
 from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_units
 from deepbelief.estimators.pretraining_options import check_templates, pretraining_choices, stack_pretraining
+from deepbelief.estimators.rbm import RBM
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
@@ -32,7 +34,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrMapping, TargetsLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +68,14 @@ class FineTunedMixin:
     history_: list[Record]
     resolved_: dict[str, Resolved]
     random_state: RandomState
-    _head: Any
+    _head: Head
     _activations: list[Activation]
     _seed: int
     _epochs: int
 
-    def _begin(self, checkpointer: Checkpointer, describe: Callable[..., Any], again: bool) -> None:
+    def _begin(
+        self, checkpointer: Checkpointer, describe: Callable[..., tuple[StrMapping, StrMapping]], again: bool
+    ) -> None:
         """Begin a run: draw its seed, or continue with that of an earlier one."""
         if again:
             start = [*self.coefs_, *self.intercepts_, np.array(self._epochs)]
@@ -98,7 +102,7 @@ class FineTunedMixin:
         self.resolved_ = {**problem.choices, **result.resolved}
         return result.diverged
 
-    def _suited_templates(self, kind: Resolved, templates: Any, source: RowSource, choices: Choices) -> Any:
+    def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
         """Return the templates for layers that a rule wants to be pretrained in this way."""
         return templates
 
@@ -218,7 +222,7 @@ class Start:
     stack: Stack | None = None
     history: list[Record] = field(default_factory=list)
     pretraining: Pretraining | None = None
-    templates: Sequence[Any] = ()
+    templates: Sequence[RBM] = ()
 
     def after(self, result: Pretrained, estimator: Estimator, source: RowSource) -> tuple[Stack, list[Record], Choices]:
         """Return the pretrained stack, its history and the automatic settings."""
@@ -236,8 +240,8 @@ class Start:
 
 
 def start_of_tuning(
-    estimator: Estimator, source: RowSource, sizes: Callable[[], tuple[int, ...]], templates: Callable[[int], Any],
-    bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
+    estimator: Estimator, source: RowSource, sizes: Callable[[], tuple[int, ...]],
+    templates: Callable[[int], list[RBM]], bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> Start:  # fmt: skip
     """Return the stack to start from where there is one, else its pretraining on these rows.
 
@@ -280,7 +284,7 @@ def _choices_given(estimator: Estimator) -> Choices:
 
 
 def _to_pretrain(
-    estimator: Estimator, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], Any], bk: Backend,
+    estimator: Estimator, source: RowSource, sizes: tuple[int, ...], templates: Callable[[int], list[RBM]], bk: Backend,
     reporter: Reporter, checkpointer: Checkpointer,
 ) -> Start:  # fmt: skip
     """Return the pretraining of a stack on these rows."""
@@ -320,7 +324,7 @@ def check_dropout(dropout: float | Sequence[float] | str, n_layers: int) -> None
         raise SettingError(f"dropout must be a number or a list of {n_layers} rates, got {len(dropout)}")
 
 
-def given_stack(given: Any) -> Stack:
+def given_stack(given: Stack | str | Path | Estimator) -> Stack:
     """Return the stack that ``pretrained=`` means."""
     if isinstance(given, (str, Path)):
         return stack_of_file(given)

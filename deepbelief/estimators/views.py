@@ -3,8 +3,6 @@
 A model is asked for what it has (``inverse_transform``, ``pretrained_stack_`` ...), so that a new one is one of them.
 """
 
-from typing import Any
-
 import numpy as np
 from scipy import sparse
 
@@ -82,7 +80,7 @@ def whole_rows_of(model: Estimator, X: RowsLike) -> RowSource:
     return whole_rows(rows, stack.layers[0], bk)
 
 
-def decode(model: Estimator, codes: Any) -> Array:
+def decode(model: Estimator, codes: Array) -> Array:
     """Return the rows of visible units that a model's codes stand for, in the units of the data."""
     return np.asarray(model._decode(codes) if schema_of(model) is not None else model.inverse_transform(codes))
 
@@ -117,7 +115,7 @@ def n_inputs(stack: Stack) -> int:
     return stack.sizes[0] - getattr(stack.layers[0].visible_unit, "n_labels", 0)
 
 
-def with_labels(model: Estimator, X: RowsLike) -> Any:
+def with_labels(model: Estimator, X: RowsLike) -> RowsLike:
     """Return rows with p(y | v) beside them where the model has units of the label, else as they are."""
     stack = layers_of(model)
     if n_inputs(stack) == stack.sizes[0] or isinstance(model, Stack):
@@ -133,7 +131,7 @@ def sample_rows(
     temperature: float = 1.0,
     random_state: RandomState = None,
     backend: str | None = None,
-    start: Any = None,
+    start: RowsLike = None,
 ) -> Array:
     """Draw rows from a model, or from the layers before fine-tuning that it keeps.
 
@@ -243,7 +241,7 @@ def updates_of(model: Estimator, layer: int) -> tuple[Array, str]:
     return new - old, "fine-tuning"
 
 
-def first_rows(X: RowsLike, n_rows: int) -> Any:
+def first_rows(X: RowsLike, n_rows: int) -> RowsLike:
     """Return the first rows of a table of any kind, on the host and of the same kind."""
     if is_source(X):
         return SubsetSource(X, np.arange(min(n_rows, X.shape[0])))

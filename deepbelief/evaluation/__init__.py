@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,7 +141,7 @@ def evaluate_likelihood(
     return Density(-found.rows, layers_of(model).sizes, found, binarize, random_state)
 
 
-def _classifier(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Evaluation:
+def _classifier(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: int | None) -> Evaluation:
     y, unlabeled = _targets(model, y), getattr(model, "unlabeled", "auto")
     log_p = model.predict_log_proba(X)
     if isinstance(log_p, list):
@@ -159,7 +159,7 @@ def _classifier(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsL
     return _classification(model.classes_, log_p, y.ravel(), unlabeled)
 
 
-def _classification(classes: Array, log_p: Any, labels: Array, unlabeled: Any) -> Classification:
+def _classification(classes: Array, log_p: Array, labels: Array, unlabeled: object) -> Classification:
     """Compare log-probabilities with the labels that are not missing."""
     known = rows_to_compare(labels, classes, unlabeled)
     if not known.any():
@@ -181,7 +181,7 @@ def _classification(classes: Array, log_p: Any, labels: Array, unlabeled: Any) -
     )
 
 
-def _regressor(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Evaluation:
+def _regressor(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: int | None) -> Evaluation:
     y = as_numbers(_targets(model, y))
     predicted = np.asarray(model.predict(X), np.float64).reshape(len(y), -1)
     y = y.reshape(len(y), -1)
@@ -198,10 +198,10 @@ def _regression(predicted: Array, y: Array) -> Regression:
     return Regression(squared, math.sqrt(mean), 1 - mean / variance if variance else None, int((~present).sum()))
 
 
-def _columns(found: list[Any]) -> Evaluation:
+def _columns(found: Sequence[Evaluation]) -> Evaluation:
     """Return the only result, or all of them as one."""
     if len(found) == 1:
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
     return Columns(np.nansum([each.row_errors for each in found], axis=0), tuple(found))
 
 
@@ -242,7 +242,7 @@ def _layers(model: Estimator, X: RowsLike, bk: Backend) -> Reconstruction:
     return Reconstruction(errors[-1], stack.sizes, tuple(errors.mean(axis=1).tolist()), pseudo, n)
 
 
-def _sequences(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: Any) -> Sequences:
+def _sequences(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: int | None) -> Sequences:
     found = model.log_likelihood(X, lengths)
     if is_list_of_arrays(X):
         X, lengths = np.concatenate(X), [len(each) for each in X]

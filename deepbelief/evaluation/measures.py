@@ -15,7 +15,7 @@ from deepbelief.machine import Layers
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, blocks, entering, has_missing
 from deepbelief.stack import Stack
 from deepbelief.streaming import BLOCK_ROWS
-from deepbelief.typing import Array, DtypeLike
+from deepbelief.typing import Array, DtypeLike, Estimator
 
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 MAX_PSEUDO_ROWS = 500  # a row's pseudo-likelihood costs a Gibbs step for each visible unit
@@ -87,7 +87,7 @@ def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float,
     return float(pseudo_log_likelihood(weights, SubsetSource(rows, index)).mean()), n
 
 
-def code_errors(autoencoder: Any, rows: RowSource) -> tuple[Array, float | None]:
+def code_errors(autoencoder: Estimator, rows: RowSource) -> tuple[Array, float | None]:
     """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row.
 
     Missing values count for nothing in the squared error.
@@ -135,7 +135,7 @@ def pca_error(rows: RowSource, n_components: int) -> float | None:
     return float(np.maximum(eigenvalues[: max(width - n_components, 0)], 0).sum())
 
 
-def rounded_error(autoencoder: Any, rows: RowSource, bits: int) -> float:
+def rounded_error(autoencoder: Estimator, rows: RowSource, bits: int) -> float:
     """Return the mean squared error per row when each unit's codes are rounded to ``2**bits`` even steps."""
     low, high = np.inf, -np.inf
     rows = whole_rows(rows, autoencoder.pretrained_stack_.layers[0], get_backend())

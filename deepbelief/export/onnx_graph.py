@@ -3,14 +3,14 @@
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from deepbelief.errors import MissingExtraError, SettingError
 from deepbelief.estimators.feedforward import FeedForward, Part, feedforward
 from deepbelief.hdf5 import replacing, versions
-from deepbelief.typing import Estimator
+from deepbelief.typing import Array, Estimator
 
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17: what reads the opset reads the file
@@ -39,7 +39,7 @@ def to_onnx(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
     """
     network = feedforward(model, part)
     try:
-        onnx: Any = importlib.import_module("onnx")
+        onnx: ModuleType = importlib.import_module("onnx")
     except ImportError as error:
         raise MissingExtraError('to_onnx needs onnx: pip install "deepbelief[onnx]"') from error
     graph = _Graph(onnx, network)
@@ -71,16 +71,16 @@ def to_onnx(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
 class _Graph:
     """The nodes and constants of a graph under construction."""
 
-    def __init__(self, onnx: Any, network: FeedForward) -> None:
+    def __init__(self, onnx: ModuleType, network: FeedForward) -> None:
         self.onnx, self.network = onnx, network
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.nodes: list[object] = []
+        self.constants: list[object] = []
 
-    def constant(self, name: str, array: Any) -> str:
+    def constant(self, name: str, array: Array) -> str:
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+    def node(self, operator: str, inputs: list[str], name: str, **attributes: object) -> str:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [name], **attributes))
         return name
 

@@ -1,7 +1,5 @@
 """Exchange of fitted models with scikit-learn's multi-layer perceptrons and BernoulliRBM."""
 
-from typing import Any
-
 import numpy as np
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
@@ -13,7 +11,7 @@ from deepbelief.estimators.persistence import from_model_file
 from deepbelief.estimators.rbm import RBM
 from deepbelief.hdf5 import ModelFile
 from deepbelief.stack import Stack, Weights
-from deepbelief.typing import Estimator, StrDict
+from deepbelief.typing import Array, Estimator, StrDict
 
 ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity": "identity"}
 
@@ -83,7 +81,7 @@ def _activation(network: FeedForward) -> str:
     return ACTIVATIONS[names.pop()]
 
 
-def _filled(mlp: Any, model: Estimator, coefs: list[Any], intercepts: list[Any], output: str) -> Any:
+def _filled(mlp: Estimator, model: Estimator, coefs: list[Array], intercepts: list[Array], output: str) -> Estimator:
     """Set the fitted attributes of a perceptron."""
     mlp.coefs_, mlp.intercepts_ = coefs, intercepts
     mlp.n_layers_, mlp.n_outputs_, mlp.out_activation_ = len(coefs) + 1, coefs[-1].shape[1], output
@@ -95,7 +93,7 @@ def _filled(mlp: Any, model: Estimator, coefs: list[Any], intercepts: list[Any],
     return mlp
 
 
-def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Any:
+def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Estimator:
     """Return scikit-learn's fitted perceptron as a `DBNClassifier` or a `DBNRegressor`, with equal predictions.
 
     Parameters
@@ -146,7 +144,7 @@ def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Any:
     return from_model_file(file)
 
 
-def _weights(W: Any, bias: Any, i: int) -> Weights:
+def _weights(W: Array, bias: Array, i: int) -> Weights:
     zeros = np.zeros(len(W), W.dtype)
     return Weights(
         np.ascontiguousarray(W), zeros, bias, "bernoulli" if i else "gaussian", "bernoulli", visible_mean=zeros

@@ -2,14 +2,16 @@
 
 import importlib
 from collections import OrderedDict
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deepbelief.errors import MissingExtraError, SettingError
-from deepbelief.estimators.feedforward import Part, feedforward
+from deepbelief.estimators.feedforward import FeedForward, Part, feedforward
 from deepbelief.typing import Estimator
 
+TorchModule: TypeAlias = Any  # torch.nn.Module: PyTorch is an extra
 MODULES = {
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
@@ -21,7 +23,7 @@ MODULES = {
 OUTPUTS = ("auto", "logits")
 
 
-def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> Any:
+def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> TorchModule:
     """Return a fitted model as a `torch.nn.Sequential` of standard modules.
 
     All scaling is folded into the first layer's weights, so that the module takes rows in the units of the data. Its
@@ -53,10 +55,10 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
         raise SettingError(f"`output` must be one of {', '.join(OUTPUTS)}, got {output!r}")
     network = feedforward(model, part)
     try:
-        torch: Any = importlib.import_module("torch")
+        torch: ModuleType = importlib.import_module("torch")
     except ImportError as error:
         raise MissingExtraError("to_torch needs PyTorch: pip install torch") from error
-    modules: OrderedDict[str, Any] = OrderedDict()
+    modules: OrderedDict[str, TorchModule] = OrderedDict()
     for i, layer in enumerate(network.layers):
         modules[f"linear{i}"] = linear = torch.nn.Linear(*layer.W.shape)
         linear.weight.data = torch.from_numpy(np.array(layer.W.T, order="C"))
@@ -71,7 +73,7 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
     return torch.nn.Sequential(modules).eval()
 
 
-def _add_output(torch: Any, network: Any, modules: "OrderedDict[str, Any]") -> None:
+def _add_output(torch: ModuleType, network: FeedForward, modules: OrderedDict[str, TorchModule]) -> None:
     """Append the modules that turn the last layer's values into the model's output."""
     if network.groups:
         if len(network.groups) > 1:

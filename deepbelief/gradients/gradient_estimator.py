@@ -1,7 +1,7 @@
 """Interface of gradient estimators, and the buffers of the positive and the negative phase."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from typing import Protocol
 
 from deepbelief.backends import Backend, Product, Rng, SparseRows
 from deepbelief.machine import Machine, Workspace
@@ -42,7 +42,7 @@ class PhaseBuffers:
         self.offsets: tuple[DeviceArray, DeviceArray] | None = None
         self.sparse: SparseRows | None = None
         self.weights: DeviceArray | None = None
-        self._constants: dict[Any, DeviceArray] = {}
+        self._constants: dict[Hashable, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
         """Return the buffer of ``rows`` visible states."""
@@ -56,7 +56,7 @@ class PhaseBuffers:
         """Return the buffer of ``rows`` hidden states."""
         return self.space("h", rows, self._machine.W.shape[1])
 
-    def constant(self, key: Any, make: Callable[[], DeviceArray]) -> DeviceArray:
+    def constant(self, key: Hashable, make: Callable[[], DeviceArray]) -> DeviceArray:
         """Return the array that ``make`` made when it was first asked for under this key."""
         if key not in self._constants:
             self._constants[key] = make()

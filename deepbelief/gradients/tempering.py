@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,7 @@ class PT:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        n: Any = self.n_temperatures
+        n: object = self.n_temperatures
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 2:
             raise SettingError(f"n_temperatures must be an integer >= 2, got {n!r}")
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from types import ModuleType
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -14,9 +15,7 @@ from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.ladder import Ladder, accept, difference, log_partition_of
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
-from deepbelief.typing import DeviceArray, StrDict
-
-HostArray = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array, DeviceArray, StrDict
 
 PARAMETERS = ("W", "vbias", "hbias")
 MIN_BLOCKS = 10  # samples of the last checkpoint in the reservoir for each chain of the model
@@ -110,7 +109,7 @@ class PTT:
             raise SettingError(
                 f"reject and freeze must be in [0, 1), reject below freeze, got {self.reject!r} and {self.freeze!r}"
             )
-        n: Any = self.max_sweeps
+        n: object = self.max_sweeps
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < MIN_SWEEPS:
             raise SettingError(f"max_sweeps must be an integer of at least {MIN_SWEEPS}, got {n!r}")
         n = self.exchange_every
@@ -309,7 +308,7 @@ def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) ->
     return length if math.isfinite(length) else float(np.finfo(np.float64).max)
 
 
-def acceptances(low: HostArray, high: HostArray) -> tuple[float, float]:
+def acceptances(low: Array, high: Array) -> tuple[float, float]:
     """Return the mean probability of an exchange over all pairs, and that of the best chain among the worst 5 %.
 
     ``low`` and ``high`` are F_b - F_a at states of the machine a and of b. The probability that y of b is exchanged is
@@ -326,7 +325,9 @@ def acceptances(low: HostArray, high: HostArray) -> tuple[float, float]:
     return float(each.mean()), float(each[int(TAIL * len(each))])
 
 
-def _offer(xp: Any, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+def _offer(
+    xp: ModuleType, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray
+) -> tuple[DeviceArray, DeviceArray]:
     """Offer each chain some samples one after another, and return which chains accept any, and the places of the last.
 
     ``low`` and ``high`` are F_model - F_checkpoint at the samples and at the chains.

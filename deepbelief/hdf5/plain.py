@@ -82,7 +82,7 @@ def _encode(value: object, where: str, depth: int) -> object:
     )
 
 
-def _encode_mapping(value: Mapping[Any, Any], where: str, depth: int) -> StrDict:
+def _encode_mapping(value: Mapping[Any, object], where: str, depth: int) -> StrDict:
     if all(isinstance(key, str) for key in value):
         return {
             ("$" if key.startswith("$") else "") + str.__str__(key): _encode(item, f"{where}.{key}", depth + 1)

@@ -1,7 +1,7 @@
 """Reading of model files, with a check of every value before its use."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -152,7 +152,7 @@ class _Plan:
 
     nbytes: int = 0
 
-    def json(self, item: Any, where: str, kind: type) -> Callable[[], Any]:
+    def json(self, item: safety.Item, where: str, kind: type) -> Callable[[], Any]:
         """Plan to read a JSON text."""
         dataset = safety.as_dataset(item, where)
         if dataset.dtype.kind != "S" or dataset.shape != () or dataset.dtype.itemsize > MAX_JSON:
@@ -168,7 +168,7 @@ class _Plan:
 
         return finish
 
-    def array(self, item: Any, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], Array]:
+    def array(self, item: safety.Item, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], Array]:
         """Plan to read an array; with a shape, a floating one of that shape."""
         dataset = safety.as_dataset(item, where)
         if shape is not None and (dataset.shape != shape or dataset.dtype not in FLOATS):
@@ -185,7 +185,7 @@ class _Plan:
         return lambda: _decode_strings(dataset, width)
 
 
-def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, StrDict]]:
+def _plan_model(root: safety.Item, plan: _Plan) -> Callable[[], tuple[ModelFile, StrDict]]:
     root = safety.as_group(h5py.h5o.open(root, b"/"), "/")
     if safety.text(root, "format", "/") != FORMAT or safety.integer(root, "format_version", "/") != FORMAT_VERSION:
         raise FileFormatError(f"the HDF5 part is not of format {FORMAT} {FORMAT_VERSION}")
@@ -204,14 +204,16 @@ def _plan_model(root: Any, plan: _Plan) -> Callable[[], tuple[ModelFile, StrDict
     return finish
 
 
-def _plan_part(item: Any, where: str, plan: _Plan) -> Callable[[], ModelFile]:
+def _plan_part(item: safety.Item, where: str, plan: _Plan) -> Callable[[], ModelFile]:
     group = safety.as_group(item, where)
     items = safety.members(group, where)
     _expect(items, where, required=_TEXTS, optional=_GROUPS)
     return _plan_content(group, items, f"{where}/", plan)
 
 
-def _plan_content(group: Any, items: Any, where: str, plan: _Plan) -> Callable[[], ModelFile]:
+def _plan_content(
+    group: h5py.h5g.GroupID, items: Mapping[str, safety.Item], where: str, plan: _Plan
+) -> Callable[[], ModelFile]:
     """Plan to read what the root and each part have."""
     kind = safety.text(group, "kind", where or "/")
     if not NAME.fullmatch(kind):
@@ -229,7 +231,7 @@ def _plan_content(group: Any, items: Any, where: str, plan: _Plan) -> Callable[[
     return finish
 
 
-def _named(item: Any, where: str) -> StrDict:
+def _named(item: safety.Item, where: str) -> StrDict:
     """Return the members of a group, whose names must be allowed ones."""
     items = safety.members(safety.as_group(item, where), where)
     for name in items:
@@ -238,7 +240,7 @@ def _named(item: Any, where: str) -> StrDict:
     return items
 
 
-def _plan_stack(item: Any, where: str, plan: _Plan) -> Callable[[], Stack]:
+def _plan_stack(item: safety.Item, where: str, plan: _Plan) -> Callable[[], Stack]:
     group = safety.as_group(item, where)
     items = safety.members(group, where)
     names = [f"layer_{number}" for number in range(1, len(items))]
@@ -251,7 +253,7 @@ def _plan_stack(item: Any, where: str, plan: _Plan) -> Callable[[], Stack]:
     return lambda: Stack(tuple(layer() for layer in layers), tuned=bool(tuned), metadata=metadata())
 
 
-def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
+def _plan_layer(item: safety.Item, where: str, plan: _Plan) -> Callable[[], Weights]:
     group = safety.as_group(item, where)
     items = safety.members(group, where)
     _expect(items, where, required=("W", "vbias", "hbias"), optional=LAYER_ARRAYS)
@@ -272,7 +274,7 @@ def _plan_layer(item: Any, where: str, plan: _Plan) -> Callable[[], Weights]:
     return finish
 
 
-def _expect(items: Any, where: str, *, required: Any, optional: Any = ()) -> None:
+def _expect(items: Iterable[str], where: str, *, required: Iterable[str], optional: Iterable[str] = ()) -> None:
     """Check that a group has these members and no others."""
     for name in required:
         if name not in items:

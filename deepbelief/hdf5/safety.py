@@ -7,7 +7,7 @@ before a value is touched. Only h5py's low level is used, since its high level f
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
@@ -16,6 +16,7 @@ from deepbelief.errors import FileFormatError
 from deepbelief.hdf5.model_file import MAX_ATTRIBUTE_TEXT, NUMBERS
 from deepbelief.typing import Array, Dtype, StrDict
 
+Item: TypeAlias = h5g.GroupID | h5d.DatasetID
 FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 MAX_MEMBERS = 4096
@@ -42,7 +43,7 @@ class Dataset:
         Memory that reading it takes.
     """
 
-    id: Any
+    id: h5d.DatasetID
     where: str
     dtype: Dtype
     shape: tuple[int, ...]
@@ -56,7 +57,7 @@ class Dataset:
         return out.astype(out.dtype.newbyteorder("="), copy=False)
 
 
-def members(group: Any, where: str) -> StrDict:
+def members(group: h5g.GroupID, where: str) -> StrDict:
     """Return what a group holds, by name, opened; all of it must be reached by hard links."""
     if group.get_num_objs() > MAX_MEMBERS:
         raise FileFormatError(f"{where} has more than {MAX_MEMBERS} members")
@@ -69,14 +70,14 @@ def members(group: Any, where: str) -> StrDict:
     return found
 
 
-def as_group(item: Any, where: str) -> Any:
+def as_group(item: Item, where: str) -> h5g.GroupID:
     """Return the item when it is a group."""
     if not isinstance(item, h5g.GroupID):
         raise FileFormatError(f"{where} must be a group")
     return item
 
 
-def as_dataset(item: Any, where: str) -> Dataset:
+def as_dataset(item: Item, where: str) -> Dataset:
     """Return the item when it is a dataset with nothing unusual about it."""
     if not isinstance(item, h5d.DatasetID):
         raise FileFormatError(f"{where} must be a dataset")
@@ -106,7 +107,7 @@ def _check_chunks(chunk: tuple[int, ...], shape: tuple[int, ...], where: str) ->
     return math.prod(chunk)
 
 
-def _dtype(kind: Any, where: str) -> Dtype:
+def _dtype(kind: h5t.TypeID, where: str) -> Dtype:
     if kind.get_class() == h5t.STRING:
         plain = not kind.is_variable_str() and kind.get_cset() == h5t.CSET_UTF8
         if plain and kind.get_strpad() == h5t.STR_NULLPAD:
@@ -118,13 +119,13 @@ def _dtype(kind: Any, where: str) -> Dtype:
     raise FileFormatError(f"{where} has a type that is not allowed (see the specification in deepbelief.hdf5)")
 
 
-def _shape(space: Any, where: str) -> tuple[int, ...]:
+def _shape(space: h5s.SpaceID, where: str) -> tuple[int, ...]:
     if space.get_simple_extent_type() not in (h5s.SCALAR, h5s.SIMPLE):
         raise FileFormatError(f"{where} has no extent")
     return tuple(int(n) for n in space.get_simple_extent_dims())
 
 
-def _attribute(owner: Any, name: str, where: str) -> tuple[Any, Dtype]:
+def _attribute(owner: Item, name: str, where: str) -> tuple[h5a.AttrID, Dtype]:
     """Open a scalar attribute and return it with its type."""
     if not h5a.exists(owner, name.encode()):
         raise FileFormatError(f"{where} lacks the attribute {name}")
@@ -135,7 +136,7 @@ def _attribute(owner: Any, name: str, where: str) -> tuple[Any, Dtype]:
     return attribute, dtype
 
 
-def integer(owner: Any, name: str, where: str) -> int:
+def integer(owner: Item, name: str, where: str) -> int:
     """Return an integer attribute."""
     attribute, dtype = _attribute(owner, name, where)
     if dtype != np.dtype("<i8"):
@@ -145,7 +146,7 @@ def integer(owner: Any, name: str, where: str) -> int:
     return int(value)
 
 
-def text(owner: Any, name: str, where: str) -> str:
+def text(owner: Item, name: str, where: str) -> str:
     """Return a text attribute."""
     attribute, dtype = _attribute(owner, name, where)
     if dtype.kind != "S":

@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -89,7 +88,7 @@ def _write_content(group: h5py.Group, model: ModelFile) -> None:
             _write_array(arrays, name, np.asarray(array))
 
 
-def _check_name(name: Any, what: str) -> None:
+def _check_name(name: object, what: str) -> None:
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise DataError(
             f"the name of each {what} is made of letters, digits, underscores, dots and hyphens, got {name!r}"

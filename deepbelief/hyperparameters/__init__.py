@@ -47,7 +47,7 @@ def checked_settings(owner: object, *tables: Mapping[str, Setting]) -> StrDict:
     return {name: setting.kind.checked(name, getattr(owner, name)) for name, setting in rows.items()}
 
 
-def engine_settings(kind: type[Any], table: Mapping[str, Setting], values: StrMapping, **own: Estimator) -> Any:
+def engine_settings(kind: type, table: Mapping[str, Setting], values: StrMapping, **own: Estimator) -> Any:
     """Return the engine's dataclass of settings with those of a table that have a field in it.
 
     Parameters

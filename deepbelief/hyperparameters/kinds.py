@@ -8,14 +8,14 @@ from typing import Any, Protocol
 from deepbelief.bounds import Bounds, check_sizes
 from deepbelief.errors import SettingError, unknown
 
-NEVER: Any = object()
+NEVER: object = object()
 """The value of `Setting.off` where a setting cannot be switched off."""
 
 
 class Kind(Protocol):
     """Kind of the values that a setting takes."""
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> object:
         """Return the value as the engine takes it, or raise a `SettingError`."""
 
     def described(self) -> str:
@@ -45,13 +45,13 @@ class Setting:
         Field of the engine's dataclass, where its name is another.
     """
 
-    default: Any
+    default: object
     kind: Kind
     doc: str
     help: str | None = None
     flag: str | None = None
     group: str = ""
-    off: Any = field(default=NEVER, repr=False)
+    off: object = field(default=NEVER, repr=False)
     engine: str | None = None
 
 
@@ -92,7 +92,7 @@ class Choice:
         names = found() if callable(found) else found
         return [*self.others, *(name for name in names if name not in self.without)]
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> object:
         """Return the value, or refuse it and say which name is nearest."""
         if (value is None and self.none) or (isinstance(value, str) and value in self.others):
             return value
@@ -115,7 +115,7 @@ class Flag:
 
     auto: bool = False
 
-    def checked(self, name: str, value: Any) -> bool | str:
+    def checked(self, name: str, value: object) -> bool | str:
         """Return the flag."""
         if self.auto and isinstance(value, str) and value == "auto":
             return value
@@ -138,7 +138,7 @@ class Shares:
 
     bounds: Bounds
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> object:
         """Return the value, each number of which is within the bounds."""
         for each in value if isinstance(value, (list, tuple)) else [value]:
             self.bounds.checked(name, each)
@@ -164,7 +164,7 @@ class Checked:
     check: str
     text: str
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> object:
         """Return what the function makes of the value."""
         return imported(self.check)(value)
 
@@ -192,7 +192,7 @@ class Described:
 
     text: str
 
-    def checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: object) -> object:
         """Return the value."""
         return value
 
@@ -207,7 +207,7 @@ def imported(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def layer_sizes(value: Any) -> tuple[int, ...] | str:
+def layer_sizes(value: object) -> tuple[int, ...] | str:
     """Return hidden layer sizes, or ``"auto"``."""
     return "auto" if isinstance(value, str) and value == "auto" else check_sizes(value)
 

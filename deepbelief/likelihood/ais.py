@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -216,7 +216,7 @@ def check_betas(betas: int | Sequence[float] | None) -> Float64Array:
     return steps
 
 
-def positive(name: str, value: Any) -> int:
+def positive(name: str, value: object) -> int:
     """Return an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)
@@ -249,7 +249,7 @@ class Runs:
         self._base_vbias = base_vbias.astype(np.float64)
         self._away = machine.vbias.astype(np.float64) - self._base_vbias
 
-    def start(self, v: Any = None) -> None:
+    def start(self, v: DeviceArray = None) -> None:
         """Start from these visible states, or from samples of the base machine."""
         if v is not None:
             self.v[...] = self.bk.asarray(v, dtype=self.machine.dtype)

@@ -1,7 +1,6 @@
 """Scores of a restricted Boltzmann machine that have the scale of a likelihood."""
 
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, Float64Array, RowsLike
+from deepbelief.typing import DeviceArray, Estimator, Float64Array, RowsLike
 from deepbelief.units import units_of
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
@@ -20,7 +19,12 @@ MAX_ROWS = 1024  # that are dense at a time
 
 
 def pseudo_log_likelihood(
-    weights: Any, X: RowsLike, *, n_bits: int | None = None, random_state: int = 0, backend: str | Backend = "numpy"
+    weights: Weights | Estimator,
+    X: RowsLike,
+    *,
+    n_bits: int | None = None,
+    random_state: int = 0,
+    backend: str | Backend = "numpy",
 ) -> Float64Array:
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 

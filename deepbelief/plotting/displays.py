@@ -5,7 +5,7 @@ model. ``ax_`` and ``figure_`` are those of the last drawing.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Display:
     ax_: "Axes"
     figure_: "Figure"
 
-    def _drawn(self, ax: "Axes") -> Any:
+    def _drawn(self, ax: "Axes") -> Self:
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
         return self
 
@@ -101,9 +101,9 @@ class TrainingDisplay(Display):
             )
         return cls(list(history)).plot(ax, quantities=quantities)
 
-    def plot(self, ax: "Axes | None" = None, *, quantities: str | Sequence[str] = "auto") -> "TrainingDisplay":
+    def plot(self, ax: "Axes | None" = None, *, quantities: str | Sequence[str] = "auto") -> Self:
         """Draw the curves on these axes, or on new ones, and return the display."""
-        return self._drawn(plot_learning_curves(self.history, ax, quantities=quantities))  # type: ignore[no-any-return]
+        return self._drawn(plot_learning_curves(self.history, ax, quantities=quantities))
 
 
 class WeightsDisplay(Display):
@@ -159,11 +159,11 @@ class WeightsDisplay(Display):
         display = cls(layers_of(estimator), feature_names=None if names is None else [str(name) for name in names])
         return display.plot(ax, layer=layer, n=n, shape=shape)
 
-    def plot(self, ax: "Axes | None" = None, *, layer: int = 0, n: int = 64, shape: Shape = "auto") -> "WeightsDisplay":
+    def plot(self, ax: "Axes | None" = None, *, layer: int = 0, n: int = 64, shape: Shape = "auto") -> Self:
         """Draw units of one layer on these axes, or on new ones, and return the display."""
         names = self.feature_names
         drawn = plot_receptive_fields(self.stack, ax, layer=layer, n=n, shape=shape, feature_names=names)
-        return self._drawn(drawn)  # type: ignore[no-any-return]
+        return self._drawn(drawn)
 
 
 class ReconstructionDisplay(Display):
@@ -216,10 +216,10 @@ class ReconstructionDisplay(Display):
         """
         return cls(estimator, X).plot(ax, n=n, shape=shape)
 
-    def plot(self, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto") -> "ReconstructionDisplay":
+    def plot(self, ax: "Axes | None" = None, *, n: int = 10, shape: Shape = "auto") -> Self:
         """Draw the rows on these axes, or on new ones, and return the display."""
         drawn = plot_reconstructions(self.model, self.rows, ax, n=n, shape=shape)
-        return self._drawn(drawn)  # type: ignore[no-any-return]
+        return self._drawn(drawn)
 
 
 class RateSweepDisplay(Display):
@@ -268,7 +268,7 @@ class RateSweepDisplay(Display):
         """
         return cls(learning_rate_sweep(estimator, X, y, **settings)).plot(ax)
 
-    def plot(self, ax: "Axes | None" = None) -> "RateSweepDisplay":
+    def plot(self, ax: "Axes | None" = None) -> Self:
         """Draw the scores on these axes, or on new ones, and return the display."""
         ax = new_axes(ax, 3.2)
         finite = [row for row in self.sweep.rows if np.isfinite(row.score)]
@@ -286,4 +286,4 @@ class RateSweepDisplay(Display):
         ax.set(xscale="log", xlabel=self.sweep.setting, ylabel="score of held-out rows")
         ax.legend(fontsize="small")
         set_title(ax, self.sweep.metric.capitalize())
-        return self._drawn(ax)  # type: ignore[no-any-return]
+        return self._drawn(ax)

@@ -1,7 +1,7 @@
 """Pictures of rows: reconstructions, samples, and hidden units on a minibatch."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def _range(rows: Array) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _take(model: Estimator, X: RowsLike, n: int) -> tuple[Any, Array]:
+def _take(model: Estimator, X: RowsLike, n: int) -> tuple[RowsLike, Array]:
     """Return the first rows as they came and as an array; those of a table as visible units, missing values NaN."""
     is_table = schema_of(model) is not None
     given = first_rows(rows_of(model, X) if is_table else X, n)
@@ -108,7 +108,7 @@ def plot_rows(
     return ax
 
 
-def plot_sequence(frames: Any, ax: "Axes | None" = None) -> "Axes":
+def plot_sequence(frames: RowsLike, ax: "Axes | None" = None) -> "Axes":
     """Draw a sequence as a piano roll: time from left to right, features from bottom to top.
 
     Parameters
@@ -211,7 +211,7 @@ def plot_reconstructions(
 
 def plot_samples(
     model: Estimator, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: RandomState = None,
-    shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: Any = None,
+    shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: RowsLike = None,
 ) -> "Axes":  # fmt: skip
     """Draw samples from the model: Gibbs sampling in its top machine, then down through the means.
 

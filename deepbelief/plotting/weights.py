@@ -1,7 +1,7 @@
 """Pictures of weights: receptive fields, and the sizes of weights and their updates."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +32,7 @@ LARGEST = 1e100
 OF = ("weights", "updates")
 
 
-def check_layer(stack: Stack, layer: Any) -> int:
+def check_layer(stack: Stack, layer: object) -> int:
     """Return the number of a layer of the stack, or refuse it."""
     if isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) and 0 <= layer < len(stack):
         return int(layer)

@@ -38,7 +38,7 @@ class Choices(dict[str, Resolved]):
     {'batch_size': Resolved(value=10, reason='few rows')}
     """
 
-    def take(self, name: str, given: Any, rule: Resolved) -> Any:
+    def take(self, name: str, given: object, rule: Resolved) -> Any:
         """Return the value that was given, or for ``"auto"`` that of the rule, which is then remembered."""
         if not is_auto(given):
             return given

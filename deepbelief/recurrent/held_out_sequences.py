@@ -1,7 +1,6 @@
 """Sequences that are held out of training, and the likelihood by which they judge a recurrent machine."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from deepbelief.recurrent.trainer import states_before
 from deepbelief.seeds import host_rng, stream
 from deepbelief.sources import RowSource, SubsetSource, checked
 from deepbelief.training import Rows, Run
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from deepbelief.typing import Array
 
 MAX_FRAMES = 600  # that judge a machine, about
 N_RUNS, N_BETAS = 5, 200  # of annealing for each frame

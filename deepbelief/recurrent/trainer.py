@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -129,7 +128,7 @@ class RecurrentTrainer:
         self._stalled = 0  # epochs since the best one
 
     def train(
-        self, rows: Rows, epochs: range, *, shuffle: bool = True, **labels: Any
+        self, rows: Rows, epochs: range, *, shuffle: bool = True, **labels: object
     ) -> list[Record]:  # fmt: skip
         """Train for some epochs and return their records, each with ``labels`` in it."""
         self._rows, self._shuffle, self._labels = rows, shuffle, labels

@@ -11,7 +11,7 @@ from deepbelief.errors import DataError
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
-from deepbelief.typing import Dtype, DtypeLike, FloatArray
+from deepbelief.typing import Array, Dtype, DtypeLike, FloatArray
 from deepbelief.units import Foreign, Unit
 
 N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
@@ -39,11 +39,11 @@ class ColumnStatistics:
     present: NDArray[np.float64] | None = None
 
     @property
-    def counts(self) -> Any:
+    def counts(self) -> NDArray[np.float64] | int:
         """Number of values of each column, or one number for all columns."""
         return self.n if self.present is None else self.present
 
-    def scaled(self, mean: Any, scale: Any) -> "ColumnStatistics":
+    def scaled(self, mean: Array, scale: Array) -> "ColumnStatistics":
         """Return those of the rows ``(v - mean) / scale``."""
         center, low, high = ((values - mean) / scale for values in (self.mean, self.min, self.max))
         return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high, self.present)
@@ -271,7 +271,12 @@ def check_groups(rows: FloatArray, unit: Unit, name: str = "X", start: int = 0) 
 
 
 def check_domain(
-    source: RowSource, unit: Unit, own: tuple[Any, Any] | None = None, *, block_size: int = 1024, missing: bool = False
+    source: RowSource,
+    unit: Unit,
+    own: tuple[Array, Array] | None = None,
+    *,
+    block_size: int = 1024,
+    missing: bool = False,
 ) -> None:
     """Raise DataError unless every value, scaled where a map is given, belongs to a unit type.
 
@@ -309,7 +314,7 @@ TO_SCALE_ALIKE = (
 )
 
 
-def refuse_foreign(unit: Unit, found: Foreign, row: int, value: Any, remedy: str = TO_SCALE) -> NoReturn:
+def refuse_foreign(unit: Unit, found: Foreign, row: int, value: float, remedy: str = TO_SCALE) -> NoReturn:
     """Raise the DataError of a value that does not belong to a unit type."""
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(

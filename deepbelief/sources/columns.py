@@ -4,7 +4,6 @@ A source may have an attribute ``feature_names``: a list of str, or None. Source
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from deepbelief.sources.rows import Rows, RowSource, _count, _text
 from deepbelief.typing import FloatArray
 
 
-def names_of(source: Any) -> list[str] | None:
+def names_of(source: object) -> list[str] | None:
     """Return the names of the columns of a source; None where they have none.
 
     Examples

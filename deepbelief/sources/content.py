@@ -4,13 +4,12 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import FileError
 from deepbelief.sources.rows import RowSource, row_dtype
-from deepbelief.typing import Array
+from deepbelief.typing import Array, TableLike
 
 MEMORY_LIMIT = 16 * 2**30
 """Bytes that one data set may take in memory; a file that declares more is refused before it is read."""
@@ -79,7 +78,7 @@ class FileTable:
         Line of each row in a text file.
     """
 
-    columns: Any
+    columns: TableLike
     labels: Array | None = field(default=None, repr=False)
     label_name: str | None = None
     lines: Array | None = field(default=None, repr=False)
@@ -139,7 +138,7 @@ def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: st
     return (preferred or tables)[0]
 
 
-def names_vector(values: Any, n_columns: int, origin: str) -> list[str]:
+def names_vector(values: Array, n_columns: int, origin: str) -> list[str]:
     """Return the names of columns as they stand beside an array, or raise DataError."""
     names = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
     if len(names) != n_columns or len(set(names)) != n_columns:

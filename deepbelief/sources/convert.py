@@ -1,7 +1,7 @@
 """Conversion of arrays, frames and matrices to row sources."""
 
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.zarr import ZarrSource
 from deepbelief.typing import RowsLike
 
-STORED: dict[tuple[str, str], Callable[[object], RowSource]] = {
+STORED: dict[tuple[str, str], Callable[[RowsLike], RowSource]] = {
     ("h5py", "Dataset"): HDF5Source,
     ("zarr", "Array"): ZarrSource,
     ("pyarrow", "ParquetFile"): ParquetSource,
@@ -21,7 +21,7 @@ STORED: dict[tuple[str, str], Callable[[object], RowSource]] = {
 """Sources by the package and the name of what they read from: open files, whose packages need not be there."""
 
 
-def _stored(X: RowsLike) -> Callable[[Any], RowSource] | None:
+def _stored(X: RowsLike) -> Callable[[RowsLike], RowSource] | None:
     """Return the source that reads from an open file; None for anything else."""
     kind = type(X)
     return STORED.get((kind.__module__.partition(".")[0], kind.__name__))

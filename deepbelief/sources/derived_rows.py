@@ -1,13 +1,11 @@
 """Rows derived from other rows: scaled, selected or joined."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from deepbelief.errors import DataError
 from deepbelief.sources.rows import Rows, RowSource, _count, _indices, _text, check_shape
-from deepbelief.typing import Float64Array, FloatArray
+from deepbelief.typing import Float64Array, FloatArray, SparseMatrix
 
 
 class ScaledSource:
@@ -51,7 +49,7 @@ class ScaledSource:
         np.divide(out, self.scale, out=out)
         return out
 
-    def csr(self) -> Any:
+    def csr(self) -> SparseMatrix | None:
         """Return all rows as a CSR matrix; None where they are not sparse, or the mean makes them dense."""
         matrix = None if self._shifted else csr_of(self.source)
         if matrix is not None:
@@ -86,7 +84,7 @@ class SubsetSource:
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         return self.source.take(picked, out)
 
-    def csr(self) -> Any:
+    def csr(self) -> SparseMatrix | None:
         """Return the rows as a CSR matrix; None where they are not sparse."""
         matrix = csr_of(self.source)
         return None if matrix is None else matrix[self.indices]
@@ -129,7 +127,7 @@ class JoinedSource:
         return out
 
 
-def csr_of(source: RowSource) -> Any:
+def csr_of(source: RowSource) -> SparseMatrix:
     """Return the rows of a source as a SciPy CSR matrix, not to be written to; None where they are not sparse.
 
     Examples

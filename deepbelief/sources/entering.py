@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from deepbelief.sources.checks import TO_SCALE, TO_SCALE_ALIKE, FiniteSource, ch
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
 from deepbelief.sources.rows import Rows, RowSource
 from deepbelief.stack import Weights
-from deepbelief.typing import Dtype, FloatArray
+from deepbelief.typing import Array, Dtype, FloatArray, SparseMatrix
 from deepbelief.units import Foreign, Unit
 
 OF_NETWORKS = 1.0
@@ -85,7 +84,7 @@ class EnteringSource:
         remedy = TO_SCALE if self.rows is self.source else TO_SCALE_ALIKE
         refuse_foreign(self.unit, found, row, self._value(row, found.column), remedy)
 
-    def csr(self) -> Any:
+    def csr(self) -> SparseMatrix | None:
         """Return all rows as a CSR matrix; None where they are not sparse, or have to be looked at one by one."""
         matrix = csr_of(self.rows)
         if matrix is None or matrix.nnz == 0:
@@ -100,9 +99,11 @@ def entering(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSou
     return entering_as(source, weights.visible_unit, weights.mean, weights.scale, beyond)
 
 
-def entering_as(source: RowSource, unit: Unit, mean: Any, scale: Any, beyond: float = 0.0) -> RowSource:
+def entering_as(
+    source: RowSource, unit: Unit, mean: Array | None, scale: Array | None, beyond: float = 0.0
+) -> RowSource:
     """Return rows as they enter units of this type by this map (None: as they are), checked as they are read."""
-    rows = source if mean is None else ScaledSource(source, mean, scale)
+    rows = source if mean is None or scale is None else ScaledSource(source, mean, scale)
     return rows if _admits_all(unit) else EnteringSource(source, rows, unit, beyond)
 
 

@@ -1,4 +1,4 @@
-"""Any readable file or folder by its name: which reader, which part of it, whose labels."""
+"""Every readable file or folder by its name: which reader, which part of it, whose labels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
 """Fingerprints of rows and arrays: their shape and a digest."""
 
 import hashlib
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def fingerprint(source: RowSource) -> StrDict:
     (1, 2, False)
     """
     n, n_features = source.shape
-    starts: Any = range(0, n, PART_ROWS)
+    starts: Sequence[int] = range(0, n, PART_ROWS)
     if n * n_features * source.dtype.itemsize > WHOLE and n > PARTS * PART_ROWS:
         starts = np.linspace(0, n - PART_ROWS, PARTS).astype(int).tolist()
     found = hashlib.sha256()

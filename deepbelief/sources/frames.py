@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.typing import Array, RowsLike, StrDict
+from deepbelief.typing import Array, RowsLike, StrDict, TableLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Frame:
     numeric: tuple[bool, ...]
     dtypes: tuple[str, ...]
     library: str
-    levels: Mapping[str, tuple[tuple[Any, ...], bool]] = field(default_factory=dict)
+    levels: Mapping[str, tuple[tuple[object, ...], bool]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -104,7 +104,7 @@ def _is_plain(X: RowsLike) -> bool:
     return not X.isna().to_numpy().any()
 
 
-def as_frame(table: Any, names: Sequence[str] | None = None) -> Frame:
+def as_frame(table: TableLike, names: Sequence[str] | None = None) -> Frame:
     """Return a table as columns.
 
     Parameters
@@ -133,7 +133,7 @@ def as_frame(table: Any, names: Sequence[str] | None = None) -> Frame:
     return _from_library(table)
 
 
-def check_different_names(table: Any) -> None:
+def check_different_names(table: TableLike) -> None:
     """Raise DataError if two columns of a DataFrame, Table or mapping have the same name, as texts."""
     own = table if isinstance(table, Mapping) else getattr(table, "column_names", table.columns)
     twice = [name for name, n in Counter(str(name) for name in own).items() if n > 1]
@@ -141,14 +141,14 @@ def check_different_names(table: Any) -> None:
         raise DataError(f"two columns of the table have the same name, {twice[0]!r}: rename one")
 
 
-def _array(values: Any) -> Array:
+def _array(values: Sequence[object] | Array) -> Array:
     """Return values as an array that keeps the type of each."""
     if isinstance(values, np.ndarray):
         return values
     return np.array([*values, None], dtype=object)[:-1]
 
 
-def _from_library(table: Any) -> Frame:
+def _from_library(table: TableLike) -> Frame:
     import narwhals as nw
 
     library = type(table).__module__.partition(".")[0]
@@ -157,7 +157,7 @@ def _from_library(table: Any) -> Frame:
     frame = nw.from_native(table, eager_only=True)
     columns: dict[str, Array] = {}
     dtypes: dict[str, str] = {}
-    levels: dict[str, tuple[tuple[Any, ...], bool]] = {}
+    levels: dict[str, tuple[tuple[object, ...], bool]] = {}
     for i, (name, series) in enumerate(zip(frame.columns, frame.iter_columns(), strict=True)):
         if series.dtype.is_temporal():
             raise DataError(
@@ -209,7 +209,7 @@ def _cleaned(name: str, column: Array) -> tuple[Array, Array]:
     return np.array([*listed, None], dtype=object)[:-1], gone
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     """Tell whether a value is None, NaN, pandas' NA or NaT, or an empty text."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
@@ -217,9 +217,9 @@ def _is_missing(value: Any) -> bool:
 
 
 def frame_like(
-    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str], library: str,
-    levels: Mapping[str, tuple[tuple[Any, ...], bool]] | None = None,
-) -> Any:  # fmt: skip
+    values: Mapping[str, Sequence[object]], dtypes: Mapping[str, str], library: str,
+    levels: Mapping[str, tuple[tuple[object, ...], bool]] | None = None,
+) -> TableLike:  # fmt: skip
     """Return columns as a table of a library, in these dtypes where the values allow it.
 
     Parameters
@@ -255,9 +255,9 @@ def frame_like(
 
 
 def _pandas(
-    values: Mapping[str, Sequence[Any]], dtypes: Mapping[str, str],
-    levels: Mapping[str, tuple[tuple[Any, ...], bool]],
-) -> Any:  # fmt: skip
+    values: Mapping[str, Sequence[object]], dtypes: Mapping[str, str],
+    levels: Mapping[str, tuple[tuple[object, ...], bool]],
+) -> TableLike:  # fmt: skip
     import pandas as pd
 
     columns = {}
@@ -276,7 +276,7 @@ def _pandas(
     return pd.DataFrame(columns)
 
 
-def with_columns(table: Any, values: Mapping[str, Sequence[Any]]) -> Any:
+def with_columns(table: TableLike, values: Mapping[str, Sequence[object]]) -> TableLike:
     """Return a table with some of its columns replaced by values, and all else as it is.
 
     Parameters

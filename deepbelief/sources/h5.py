@@ -1,7 +1,7 @@
 """HDF5 files as data: only what lies plainly in the file itself is read."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from deepbelief.sources.rows import (
 )
 from deepbelief.typing import Array, FloatArray
 
+if TYPE_CHECKING:
+    import h5py
+
 MODEL = b"deepbelief\n"  # first bytes of the package's own model files
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 DENSE = 4  # rows that are read for one that is wanted, at most
@@ -43,11 +46,11 @@ class HDF5Source:
 
     Parameters
     ----------
-    dataset : h5py.Dataset of shape (n_rows, n_features)
+    dataset : "h5py.Dataset" of shape (n_rows, n_features)
         Its file must stay open.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: "h5py.Dataset") -> None:
         self.dataset = dataset
         self.shape = check_shape(dataset.shape)
         self.chunk_rows = dataset.chunks[0] if dataset.chunks else 1
@@ -98,7 +101,7 @@ class HDF5Source:
         return picked
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> "h5py.File":
     """Open for reading."""
     import h5py
 
@@ -107,13 +110,13 @@ def _open(path: Path) -> Any:
     return h5py.File(path, "r")
 
 
-def _names(path: Path, file: Any) -> list[str]:
+def _names(path: Path, file: "h5py.File") -> list[str]:
     """Return the names of all datasets that hard links reach."""
     import h5py
 
     names: list[str] = []
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str, item: "h5py.Group | h5py.Dataset") -> None:
         if isinstance(item, h5py.Dataset):
             names.append(name)
 
@@ -123,7 +126,7 @@ def _names(path: Path, file: Any) -> list[str]:
     return names
 
 
-def _dataset(path: Path, file: Any, name: str) -> Any:
+def _dataset(path: Path, file: "h5py.File", name: str) -> "h5py.Dataset":
     """Return a dataset by name, following hard links only, after checking how it is stored."""
     import h5py
 
@@ -141,7 +144,7 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     return item
 
 
-def _check_storage(path: Path, dataset: Any) -> None:
+def _check_storage(path: Path, dataset: "h5py.Dataset") -> None:
     """Refuse datasets whose bytes lie elsewhere, need unknown code to read, or are absurdly large."""
     layout = dataset.id.get_create_plist()
     where = f"{path}:{dataset.name}"
@@ -163,7 +166,7 @@ def _check_storage(path: Path, dataset: Any) -> None:
     check_strings(path, dataset)
 
 
-def _choose(path: Path, file: Any, part: str | None) -> str:
+def _choose(path: Path, file: "h5py.File", part: str | None) -> str:
     """Return the name of the dataset to read."""
     if part:
         return part
@@ -194,7 +197,7 @@ def read_h5(path: Path, part: str | None = None, labels: str | None = None) -> C
             file.close()
 
 
-def _feature_names(path: Path, file: Any, shape: tuple[int, ...]) -> list[str] | None:
+def _feature_names(path: Path, file: "h5py.File", shape: tuple[int, ...]) -> list[str] | None:
     """Return the names of the columns, from a dataset of this name beside the rows; None where there is none."""
     import h5py
 
@@ -205,7 +208,7 @@ def _feature_names(path: Path, file: Any, shape: tuple[int, ...]) -> list[str] |
     return names_vector(dataset[()], shape[1], str(path))
 
 
-def _labels(path: Path, file: Any, name: str) -> Array:
+def _labels(path: Path, file: "h5py.File", name: str) -> Array:
     """Read a dataset of labels: numbers or strings."""
     import h5py
 

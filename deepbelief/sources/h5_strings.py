@@ -2,18 +2,21 @@
 
 import mmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepbelief.errors import FileError
+
+if TYPE_CHECKING:
+    import h5py
 
 SIGNATURE = b"GCOL\x01\x00\x00\x00"  # with version 1 and three reserved bytes
 HEADER = 16  # bytes before the objects of a heap, and before the data of each object
 FREE_SPACE = 0  # index of the object that is the unused rest
 
 
-def check_strings(path: Path, dataset: Any) -> None:
+def check_strings(path: Path, dataset: "h5py.Dataset") -> None:
     """Refuse values that lie in damaged global heaps, and values of variable length that are not strings.
 
     Raises
@@ -37,7 +40,7 @@ def check_strings(path: Path, dataset: Any) -> None:
                 raise FileError(f"{where} is damaged: the heap of its strings at byte {start} cannot be read")
 
 
-def _heaps(content: mmap.mmap, dataset: Any, offset_width: int, base: int) -> list[int]:
+def _heaps(content: mmap.mmap, dataset: "h5py.Dataset", offset_width: int, base: int) -> list[int]:
     """Return where the heaps begin that libhdf5 may read for this dataset."""
     first = dataset.id.get_offset()
     if first is None or not dataset.id.get_storage_size():  # chunked, compact or never written: any heap of the file

@@ -4,7 +4,7 @@ import gzip
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -19,7 +19,7 @@ DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 
 
-def _header(path: Path, file: Any) -> tuple[Dtype, tuple[int, ...]]:
+def _header(path: Path, file: IO[bytes] | gzip.GzipFile) -> tuple[Dtype, tuple[int, ...]]:
     """Read dtype and shape."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not magic[3]:

@@ -7,7 +7,6 @@ different classes.
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ _FLOAT = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+
 _INT64 = np.iinfo(np.int64)
 
 
-def label_vector(values: Any, origin: str) -> Array:
+def label_vector(values: Array, origin: str) -> Array:
     """Return labels as a vector of int64, float64 or str, or raise DataError.
 
     Unsigned integers beyond int64 become strings. NaN marks a row without a label.

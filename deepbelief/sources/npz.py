@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def headers_of_python_2() -> Iterator[None]:
         yield
 
 
-def read_npy_header(path: Path, file: Any) -> tuple[tuple[int, ...], Dtype]:
+def read_npy_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], Dtype]:
     """Return shape and dtype of the array that starts here, after refusing pickled objects."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,11 @@ from deepbelief.sources.content import (
 )
 from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
-from deepbelief.typing import Array, Dtype, RowsLike
+from deepbelief.typing import Array, Dtype, RowsLike, TableLike
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import FileMetaData, ParquetFile
 
 
 class ParquetSource(BandedSource):
@@ -36,7 +40,7 @@ class ParquetSource(BandedSource):
         What messages call the file.
     """
 
-    def __init__(self, file: Any, without: str | None = None, name: str = "the Parquet file") -> None:
+    def __init__(self, file: "ParquetFile", without: str | None = None, name: str = "the Parquet file") -> None:
         self.file, self.name = file, name
         self.feature_names, self._columns, dtypes = _features(file.schema_arrow, without, name)
         self.shape = check_shape((file.metadata.num_rows, len(self._columns)))
@@ -79,12 +83,12 @@ def _rows_of(columns: Array) -> Array:
     return rows
 
 
-def _index_columns(schema: Any) -> set[str]:
+def _index_columns(schema: "pa.Schema") -> set[str]:
     """Return the columns in which pandas has written the index of a frame."""
     return {name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)}
 
 
-def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], list[int], list[Dtype]]:
+def _features(schema: "pa.Schema", without: str | None, name: str) -> tuple[list[str], list[int], list[Dtype]]:
     """Return names, places and dtypes of the columns that are features."""
     index = _index_columns(schema) - {without}
     names, places, dtypes = [], [], []
@@ -110,14 +114,14 @@ def _features(schema: Any, without: str | None, name: str) -> tuple[list[str], l
     return names, places, dtypes
 
 
-def _check_names(schema: Any, name: str) -> None:
+def _check_names(schema: "pa.Schema", name: str) -> None:
     """Refuse two columns of one name."""
     twice = [column for column, n in Counter(schema.names).items() if n > 1]
     if twice:
         raise FileError(f"{name}: two columns are called {twice[0][:40]!r}; rename one")
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> "ParquetFile":
     """Open for reading."""
     try:
         import pyarrow.parquet
@@ -163,7 +167,7 @@ def read_parquet_table(path: Path, labels: str | None = None, limit: int | None 
     return FileTable(columns, found, labels)
 
 
-def write_table(path: Path, columns: Any) -> None:
+def write_table(path: Path, columns: TableLike) -> None:
     """Write a mapping of columns, or a pyarrow Table, to a Parquet file."""
     try:
         import pyarrow
@@ -174,7 +178,7 @@ def write_table(path: Path, columns: Any) -> None:
     pyarrow.parquet.write_table(table, path)
 
 
-def _check_pages(path: Path, metadata: Any) -> None:
+def _check_pages(path: Path, metadata: "FileMetaData") -> None:
     """Refuse row groups that declare to be decompressed into more than may be in memory at once."""
     for i in range(metadata.num_row_groups):
         declared = metadata.row_group(i).total_byte_size  # where its column(j) is damaged pyarrow ends the process
@@ -185,7 +189,7 @@ def _check_pages(path: Path, metadata: Any) -> None:
             )
 
 
-def _labels(path: Path, file: Any, name: str) -> Array:
+def _labels(path: Path, file: "ParquetFile", name: str) -> Array:
     """Read a column of labels: numbers or strings."""
     names = file.schema_arrow.names
     if name not in names:

@@ -3,7 +3,7 @@
 import itertools
 import mmap
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +151,7 @@ def _deliver(values: Array, dtype: Dtype, out: FloatArray | None) -> FloatArray:
     return out
 
 
-def _map_behind(array: Array) -> Any:
+def _map_behind(array: Array) -> mmap.mmap | None:
     """Return the read-only memory map that an array lies in, if it does."""
     owner: object = array
     while isinstance(owner, np.ndarray):
@@ -159,7 +159,7 @@ def _map_behind(array: Array) -> Any:
     return owner if isinstance(owner, mmap.mmap) else None
 
 
-def _forget(map_: Any, part: Array) -> None:
+def _forget(map_: mmap.mmap, part: Array) -> None:
     """Let go of the pages of a map that have been copied: they stay with the system, and no longer count as ours.
 
     Pages of a map that may be written to are left alone: they may hold what is nowhere else.
@@ -171,7 +171,7 @@ def _forget(map_: Any, part: Array) -> None:
     map_.madvise(mmap.MADV_DONTNEED, start, first + part.nbytes - start)
 
 
-def chunk_rows(source: Any) -> int:
+def chunk_rows(source: object) -> int:
     """Return how many rows of a file are read together at least."""
     while hasattr(source, "source"):
         source = source.source

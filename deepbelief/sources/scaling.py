@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.checks import ColumnStatistics, column_statistics
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
 from deepbelief.sources.rows import RowSource
-from deepbelief.typing import FloatArray, StrDict, StrMapping
+from deepbelief.typing import Dtype, FloatArray, StrDict, StrMapping
 
 SCALES = ("auto", "none", "255", "minmax")
 MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
@@ -80,7 +79,7 @@ def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence
     return ""
 
 
-def original_dtype(source: Any) -> Any:
+def original_dtype(source: object) -> Dtype | None:
     """Return the dtype of the values below all that picks or scales them; None: a reader has chosen it."""
     for held in ("source", "array", "matrix", "dataset"):
         while hasattr(source, held):

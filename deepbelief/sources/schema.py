@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
-from deepbelief.sources.rows import ArraySource
+from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.table_columns import (
     KINDS,
     MAX_CELLS,
@@ -21,7 +20,7 @@ from deepbelief.sources.table_columns import (
     read_column,
     values_of,
 )
-from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping
+from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping, TableLike
 
 UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
 
@@ -109,7 +108,7 @@ class Schema:
 
     @classmethod
     def fit(
-        cls, table: Any, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
+        cls, table: TableLike, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
         weights: Array | None = None,
     ) -> "Schema":  # fmt: skip
         """Decide from training rows what each column is.
@@ -155,7 +154,8 @@ class Schema:
         return cls(tuple(found), frame.library)
 
     def encode(
-        self, table: Any, *, handle_unknown: str | None = "error", dtype: DtypeLike = np.float32, gaps: bool = True
+        self, table: TableLike, *, handle_unknown: str | None = "error", dtype: DtypeLike = np.float32,
+        gaps: bool = True,
     ) -> Array:  # fmt: skip
         """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
 
@@ -208,7 +208,7 @@ class Schema:
 
     def decode(
         self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False
-    ) -> dict[str, list[Any]]:
+    ) -> dict[str, list[object]]:
         """Return the values of columns that rows of visible units stand for.
 
         Parameters
@@ -226,7 +226,7 @@ class Schema:
         dict of str to list
             Of all columns; None where a value is missing. Dropped columns have their constant value, or None.
         """
-        values: dict[str, list[Any]] = {}
+        values: dict[str, list[object]] = {}
         starts = dict(zip([column.name for column in self.used], self.starts, strict=True))
         for column in self.columns:
             if column.name in starts:
@@ -240,7 +240,7 @@ class Schema:
             values[name] = [None if gone else value for gone, value in zip(missing, values[name], strict=True)]
         return values
 
-    def table(self, values: Mapping[str, Sequence[Any]]) -> Any:
+    def table(self, values: Mapping[str, Sequence[object]]) -> TableLike:
         """Return columns as a table of the kind that the schema was made from, with its dtypes."""
         levels = {column.name: (column.levels, column.ordered) for column in self.columns if column.levels}
         return frame_like(values, {column.name: column.dtype for column in self.columns}, self.library, levels)
@@ -278,13 +278,13 @@ def table_rows(units: Array, schema: Schema) -> ArraySource:
     return source
 
 
-def table_schema(source: Any) -> Schema | None:
+def table_schema(source: RowSource) -> Schema | None:
     """Return the schema of rows that stand for a table; None where they do not."""
     found = getattr(underlying(source), "schema", None)
     return found if isinstance(found, Schema) else None
 
 
-def check_columns(columns: Any) -> dict[str, str] | None:
+def check_columns(columns: object) -> dict[str, str] | None:
     """Return what columns are to be taken for, after checking their kinds."""
     if columns is None:
         return None

@@ -1,12 +1,10 @@
 """Rows of sparse matrices, whose indices are checked before compiled code follows them."""
 
-from typing import Any
-
 import numpy as np
 
 from deepbelief.errors import DataError, FileError
 from deepbelief.sources.rows import Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
-from deepbelief.typing import FloatArray
+from deepbelief.typing import FloatArray, SparseMatrix
 
 MAX_COLUMNS = 2**22
 """Columns of a sparse matrix in a file: a dense row of more would be absurdly large."""
@@ -18,7 +16,7 @@ def check_columns(n_columns: int, name: str) -> None:
         raise FileError(f"{name}: has {n_columns} columns, over {MAX_COLUMNS:,}; is an index wrong?")
 
 
-def check_sparse(matrix: Any) -> None:
+def check_sparse(matrix: SparseMatrix) -> None:
     """Raise DataError where the indices of a sparse matrix lie outside it: compiled code follows them unchecked.
 
     Examples
@@ -38,14 +36,14 @@ def check_sparse(matrix: Any) -> None:
         raise DataError(f"the sparse matrix is damaged: {error}; its indices must lie within its shape") from error
 
 
-def _check_extents(matrix: Any) -> None:
+def _check_extents(matrix: SparseMatrix) -> None:
     """Raise ValueError where a row of a compressed matrix ends before it begins: SciPy overlooks some."""
     ends = getattr(matrix, "indptr", np.zeros(1))
     if (ends[1:] < ends[:-1]).any():
         raise ValueError("indptr must not decrease")
 
 
-def _check_coordinates(matrix: Any) -> None:
+def _check_coordinates(matrix: SparseMatrix) -> None:
     """Raise ValueError where the coordinates of a COO matrix are not one for each value, within its shape."""
     for indices, length in zip(matrix.coords, matrix.shape, strict=True):
         if indices.shape != matrix.data.shape or indices.dtype.kind not in "iu":
@@ -54,7 +52,7 @@ def _check_coordinates(matrix: Any) -> None:
             raise ValueError(f"indices must lie in 0..{length - 1}, got {indices.min()}..{indices.max()}")
 
 
-def _check_diagonals(matrix: Any) -> None:
+def _check_diagonals(matrix: SparseMatrix) -> None:
     """Raise ValueError where a DIA matrix does not have one offset for each diagonal."""
     if matrix.data.ndim != 2 or matrix.offsets.shape != matrix.data.shape[:1]:
         raise ValueError(f"{matrix.data.shape} diagonals have {matrix.offsets.shape} offsets")
@@ -66,10 +64,10 @@ class SparseSource:
     Parameters
     ----------
     matrix : scipy sparse matrix or array of shape (n_rows, n_features)
-        Any format; kept as CSR.
+        Of any format; kept as CSR.
     """
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: SparseMatrix) -> None:
         self.shape = check_shape(matrix.shape)
         row_dtype(matrix.dtype)
         check_sparse(matrix)
@@ -108,6 +106,6 @@ class SparseSource:
             return out
         return _deliver(picked.toarray(order="C"), self.dtype, out)
 
-    def csr(self) -> Any:
+    def csr(self) -> SparseMatrix | None:
         """Return all rows as a CSR matrix."""
         return self.matrix

@@ -63,7 +63,7 @@ class Column:
     name: str
     kind: str
     dtype: str = ""
-    values: tuple[Any, ...] = ()
+    values: tuple[str | float, ...] = ()
     cells: tuple[float, ...] = ()
     edges: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
@@ -245,7 +245,7 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _categories(known: Array, name: str) -> list[object]:
+def _categories(known: Array, name: str) -> list[str | float]:
     """Return the categories of a column in order."""
     kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
     if strange := kinds - {"int", "float", "str", "bool"}:

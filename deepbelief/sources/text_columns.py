@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -266,7 +265,7 @@ def _texts(layout: Layout, j: int, lines: list[int], cells: Cells, words: dict[s
     return _objects([None if cell in GAPS else words.setdefault(cell, cell) for cell in cells])
 
 
-def _objects(values: list[Any]) -> Array:
+def _objects(values: list[object]) -> Array:
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found

@@ -1,7 +1,5 @@
 """Rows with a weight each."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -33,7 +31,7 @@ def with_weights(source: RowSource, weights: ArrayLike) -> SubsetSource:
     return SubsetSource(source, present, row_weights=given[present])
 
 
-def weights_of(source: Any) -> Float64Array | None:
+def weights_of(source: object) -> Float64Array | None:
     """Return the weight of each row of a source; None where all count alike.
 
     Examples

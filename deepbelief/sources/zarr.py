@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
 from deepbelief.typing import Array, StrDict
 
+ZarrArray: TypeAlias = Any  # zarr.Array: zarr is an extra
+ZarrItem: TypeAlias = Any  # zarr.Array or zarr.Group
 MARKS = ("zarr.json", ".zarray", ".zgroup")
 """A folder that holds one of these files is a Zarr store."""
 CODECS = {
@@ -39,7 +41,7 @@ class ZarrSource(BandedSource):
     array : zarr.Array of shape (n_rows, n_features)
     """
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: ZarrArray) -> None:
         self.array = array
         self.shape = check_shape(array.shape)
         row_dtype(array.dtype)
@@ -55,7 +57,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / mark).is_file() for mark in MARKS)
 
 
-def _codecs(metadata: Any) -> Iterator[str]:
+def _codecs(metadata: object) -> Iterator[str]:
     """Yield the names of all codecs within an array's metadata, of format 2 or 3."""
     if isinstance(metadata, (list, tuple)):
         for item in metadata:
@@ -66,7 +68,7 @@ def _codecs(metadata: Any) -> Iterator[str]:
         yield from _codecs(list(metadata.get("configuration", {}).values()))
 
 
-def _check_codecs(array: Any) -> None:
+def _check_codecs(array: ZarrArray) -> None:
     """Refuse codecs that are not known to be harmless, and chunks that are absurdly large."""
     metadata = array.metadata.to_dict()
     for name in _codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]):
@@ -90,7 +92,7 @@ def _check_files(path: Path) -> None:
             check_regular(found)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> ZarrItem:
     """Open for reading."""
     try:
         import zarr
@@ -100,14 +102,14 @@ def _open(path: Path) -> Any:
     return zarr.open(str(path), mode="r")
 
 
-def _arrays(store: Any) -> StrDict:
+def _arrays(store: ZarrItem) -> StrDict:
     """Return all arrays of a store by name; that of a store which is an array has none."""
     if not hasattr(store, "members"):
         return {"": store}
     return {name: item for name, item in store.members(max_depth=None) if not hasattr(item, "members")}
 
 
-def _array(path: Path, arrays: StrDict, name: str) -> Any:
+def _array(path: Path, arrays: StrDict, name: str) -> ZarrArray:
     """Return an array by name, after a look at its codecs and at what it declares."""
     name = name.strip("/")
     if name not in arrays:

@@ -1,12 +1,11 @@
 """Binary units."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import ROUNDING, Foreign, UnitType, dot, outside
 
 MAX_FACTORS = 32  # columns in a product, so that it stays far within the range of single precision
@@ -26,19 +25,19 @@ class Bernoulli(UnitType):
     reconstruction_loss = "cross_entropy"
     domain = "Bernoulli units take values in [0, 1]"
 
-    def mean_slope(self, mean: Any) -> float | None:
+    def mean_slope(self, mean: Array) -> float | None:
         """Return the mean of p (1 - p)."""
         return float(np.mean(mean * (1 - mean)))
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Tell whether all columns lie in [0, 1]."""
         return bool(low.min() >= -ROUNDING and high.max() <= 1 + ROUNDING)
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value outside [0, 1]."""
         return outside(block, beyond)
 
-    def clip(self, block: Any) -> None:
+    def clip(self, block: Array) -> None:
         """Clip to [0, 1], in place."""
         np.clip(block, 0, 1, out=block)
 
@@ -76,6 +75,6 @@ class Bernoulli(UnitType):
         """Return the log partition of the total input: the state 0 has the energy 0."""
         return self.log_partition(bk, field + bias)
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Return the logit of the means."""
         return np.log(mean) - np.log1p(-mean)

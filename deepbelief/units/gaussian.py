@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import Foreign, UnitType
 
 
@@ -27,11 +26,11 @@ class Gaussian(UnitType):
         """Return 0.01, less for wide rows: every column adds its noise to a hidden unit's input."""
         return 0.01 * min(1.0, 100 / n_units)
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Return True."""
         return True
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return None: all values belong."""
         return None
 
@@ -62,6 +61,6 @@ class Gaussian(UnitType):
         total += 0.5 * math.log(2 * math.pi) * field.shape[-1]
         return total
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Return the means."""
         return mean

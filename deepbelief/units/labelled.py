@@ -8,7 +8,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.softmax import Softmax
 from deepbelief.units.unit import Foreign, Unit, UnitType, dot
 
@@ -20,7 +20,7 @@ class OfTheData:
         """Take the name of the property."""
         self._name = name
 
-    def __get__(self, unit: Any, owner: type | None = None) -> Any:
+    def __get__(self, unit: "Labelled | None", owner: type | None = None) -> Any:
         """Return the property of the data's units."""
         return self if unit is None else getattr(unit.data, self._name)
 
@@ -78,7 +78,7 @@ class Labelled(UnitType):
         """Return the smaller one of both types' rates."""
         return min(float(self.rate), self.data.visible_rate(n_units - self.n_labels))
 
-    def mean_slope(self, mean: Any) -> float | None:
+    def mean_slope(self, mean: Array) -> float | None:
         """Return that of the data."""
         return self.data.mean_slope(mean[: -self.n_labels])
 
@@ -102,11 +102,11 @@ class Labelled(UnitType):
             raise SettingError(f"{self.n_labels} labels need columns of data beside them, got {n_columns} columns")
         self.data.check_visible(n_columns - self.n_labels)
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Return False: the labels' sums have to be looked at."""
         return False
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value that either type refuses."""
         n = block.shape[1] - self.n_labels
         found, label = self.data.foreign(block[:, :n], beyond), self._label.foreign(block[:, n:])
@@ -114,7 +114,7 @@ class Labelled(UnitType):
             return label._replace(column=n + label.column)
         return found
 
-    def clip(self, block: Any) -> None:
+    def clip(self, block: Array) -> None:
         """Move the values of the data into their domain, in place."""
         self.data.clip(block[:, : -self.n_labels])
 
@@ -166,7 +166,7 @@ class Labelled(UnitType):
         data = self.data.log_integral(bk, field[:, :n], bias[..., :n])
         return data + self._label.log_integral(bk, field[:, n:], bias[..., n:])
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Return the biases of both parts."""
         n = -self.n_labels
         return np.concatenate([self.data.initial_bias(mean[:n]), self._label.initial_bias(mean[n:])])

@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
@@ -107,7 +108,7 @@ class Parts(UnitType):
         """Return the smallest rate of the parts."""
         return min(part.visible_rate(n_units) for part, _ in self.parts)
 
-    def standardised(self, n_columns: int) -> Any:
+    def standardised(self, n_columns: int) -> NDArray[np.bool_]:
         """Return the mask of the columns that are standardised."""
         return np.concatenate([part.standardised(n) for part, n in self.parts])
 

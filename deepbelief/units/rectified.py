@@ -1,11 +1,10 @@
 """Noisy rectified linear hidden units."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import Foreign, UnitType
 
 
@@ -28,11 +27,11 @@ class Rectified(UnitType):
         """Refuse: rectified units are hidden units."""
         raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Return False: rectified units are hidden units."""
         return False
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the first place: rectified units are hidden units."""
         return Foreign(0, 0)
 
@@ -64,6 +63,6 @@ class Rectified(UnitType):
         """Refuse: there is no energy."""
         raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Refuse: rectified units are hidden units."""
         raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")

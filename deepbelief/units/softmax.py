@@ -1,14 +1,15 @@
 """Categorical visible units, in groups."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import SUM_TOLERANCE, Foreign, UnitType, dot, outside
+from deepbelief.typing import Array, DeviceArray
+from deepbelief.units.unit import SUM_TOLERANCE, Foreign, Unit, UnitType, dot, outside
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Softmax(UnitType):
     domain = "softmax units take values in [0, 1] that sum to 1 in each group"
 
     @classmethod
-    def parsed(cls, text: str, get_unit: Any) -> Self:
+    def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:
         """Return the units of group sizes such as ``"3,3,2"``."""
         try:
             groups = tuple(int(size) for size in text.split(",")) if text else ()
@@ -69,11 +70,11 @@ class Softmax(UnitType):
         """Refuse groups that do not fit."""
         self.group_sizes(n_columns)
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Return False: the sums have to be looked at."""
         return False
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first value outside [0, 1], or the first column of a group with another sum than 1.
 
         Groups that are missing (NaN) belong.
@@ -107,6 +108,6 @@ class Softmax(UnitType):
         """Return the log partition of the total input."""
         return self.log_partition(bk, field + bias)
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Return the log of the means."""
         return np.log(mean)

@@ -4,12 +4,13 @@ A unit type is a stateless strategy. ``x`` is always the total input with the bi
 shape (n_rows, n_units) on the device, and is overwritten where a method says so.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.typing import DeviceArray
+from deepbelief.typing import Array, DeviceArray
 
 ROUNDING = 1e-6  # by which values scaled to [0, 1] elsewhere may lie outside it
 SUM_TOLERANCE = 1e-3  # by which the values of a softmax group may miss the sum 1
@@ -101,10 +102,10 @@ class Unit(UnitCapabilities, Protocol):
     def visible_rate(self, n_units: int) -> float:
         """Return the learning rate to start from, as visible units."""
 
-    def mean_slope(self, mean: Any) -> float | None:
+    def mean_slope(self, mean: Array) -> float | None:
         """Return the average slope of the mean's function at these column means; None where it has no bound."""
 
-    def standardised(self, n_columns: int) -> Any:
+    def standardised(self, n_columns: int) -> NDArray[np.bool_]:
         """Return the mask of the visible columns that are standardised."""
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
@@ -113,16 +114,16 @@ class Unit(UnitCapabilities, Protocol):
     def check_visible(self, n_columns: int) -> None:
         """Raise where it cannot be the type of that many visible units."""
 
-    def admits(self, low: Any, high: Any) -> bool:
+    def admits(self, low: Array, high: Array) -> bool:
         """Tell whether column minima and maxima show that all values belong to this type."""
 
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the place of the first finite value that lies outside this type's domain; None: all belong.
 
         ``beyond`` is the distance from the domain up to which values are let pass, to be clipped.
         """
 
-    def clip(self, block: Any) -> None:
+    def clip(self, block: Array) -> None:
         """Move values into the domain, in place, that lie outside it by less than `foreign` let pass."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
@@ -140,7 +141,7 @@ class Unit(UnitCapabilities, Protocol):
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the log of the sum (or integral) of exp(-E(v) + v field) over the states, shape (n_rows,)."""
 
-    def initial_bias(self, mean: Any) -> Any:
+    def initial_bias(self, mean: Array) -> Array:
         """Return visible biases that give these (smoothed) column means when W = 0."""
 
 
@@ -154,28 +155,28 @@ class UnitType:
     ((1, 1, 1), False)
     """
 
-    scaled_above: Any = False
-    tractable: Any = True
-    can_be_hidden: Any = True
-    enumerable: Any = False
-    discrete: Any = False
-    unit_interval: Any = False
-    standardises: Any = False
-    learns_variance: Any = False
-    quadratic: Any = False
-    has_pseudo_likelihood: Any = False
-    reconstruction_loss: Any = ""
-    rate: Any = 0.1
+    scaled_above: bool = False
+    tractable: bool = True
+    can_be_hidden: bool = True
+    enumerable: bool = False
+    discrete: bool = False
+    unit_interval: bool = False
+    standardises: bool = False
+    learns_variance: bool = False
+    quadratic: bool = False
+    has_pseudo_likelihood: bool = False
+    reconstruction_loss: str = ""
+    rate: float = 0.1
 
     def visible_rate(self, n_units: int) -> float:
         """Return the rate of hidden units."""
         return float(self.rate)
 
-    def mean_slope(self, mean: Any) -> float | None:
+    def mean_slope(self, mean: Array) -> float | None:
         """Return None: the slope has no bound."""
         return None
 
-    def standardised(self, n_columns: int) -> Any:
+    def standardised(self, n_columns: int) -> NDArray[np.bool_]:
         """Return all columns where the type standardises, else none."""
         return np.full(n_columns, bool(self.standardises))
 
@@ -186,11 +187,11 @@ class UnitType:
     def check_visible(self, n_columns: int) -> None:
         """Accept any number."""
 
-    def clip(self, block: Any) -> None:
+    def clip(self, block: Array) -> None:
         """Do nothing: there is nothing to clip to."""
 
 
-def outside(block: Any, beyond: float = 0.0) -> Foreign | None:
+def outside(block: Array, beyond: float = 0.0) -> Foreign | None:
     """Return the place of the first value that lies outside [0, 1] by more than that, and than rounding."""
     beyond = max(beyond, ROUNDING)
     if not block.size or (block.min() >= -beyond and block.max() <= 1 + beyond):
