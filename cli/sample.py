@@ -38,6 +38,11 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     show_default=True,
     help="Below 1 rows are more typical, above 1 more varied.",
 )
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Leave values of a table out as they are missing in the training rows.",
+)
 @option(
     "--seed",
     type=Bounded("random_state"),
@@ -54,7 +59,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, temperature: float, seed: int | None, out: str | None,
+    model: str, n: int, steps: int | None, temperature: float, missing: bool, seed: int | None, out: str | None,
     shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
@@ -70,6 +75,7 @@ def command(
       deepbelief sample digits28.h5 --n 64 --out samples.png
       deepbelief sample table.h5 --steps 5000 --seed 1 --out -
       deepbelief sample titanic.h5 --n 500 --out synthetic.csv
+      deepbelief sample titanic.h5 --n 500 --missing --out synthetic.csv
     """  # noqa: D301
     check_given(model)
     from deepbelief.errors import SettingError
@@ -87,6 +93,7 @@ def command(
         ending = default_ending(loaded.schema)
         out = Path(model).name.removesuffix(".h5") + f"-samples{ending}"
     check_table_output(out, loaded.schema, FORMATS)
+    check_missing(loaded.schema, missing=missing)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences and temperature != 1:
         raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
@@ -104,7 +111,13 @@ def command(
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
         rows = sample_rows(
-            loaded.estimator, n, n_steps=steps, temperature=temperature, random_state=seed, backend=backend
+            loaded.estimator,
+            n,
+            n_steps=steps,
+            temperature=temperature,
+            random_state=seed,
+            backend=backend,
+            missing=missing,
         )
     if ending == ".png" and loaded.is_sequences:
         write_picture(out, rows)
@@ -126,6 +139,24 @@ def default_ending(schema: "Schema | None") -> str:
     if schema is None:
         return ".npy"
     return FASTA_FORMATS[0] if schema.alphabet else ".csv"
+
+
+def check_missing(schema: Any, *, missing: bool) -> None:
+    """Refuse missing values of a model that has no columns with some.
+
+    Raises
+    ------
+    SettingError
+    """
+    from deepbelief.errors import SettingError
+    from deepbelief.sources.table_columns import MIN_MISSING, MIN_MISSING_SHARE
+
+    if missing and (schema is None or not schema.gaps):
+        raise SettingError(
+            "--missing is for models of tables with a column in which at least "
+            f"{MIN_MISSING_SHARE:.0%} and {MIN_MISSING} values are missing"
+            + ("" if schema is None else "; the training rows have none")
+        )
 
 
 def check_picture(ending: str) -> None:

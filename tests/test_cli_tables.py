@@ -177,6 +177,21 @@ def test_drawn_rows_are_a_table_with_the_columns_of_the_file(folder, tmp_path):
     assert "written as .csv or .parquet" in bad("sample", folder / "t.h5", "--out", tmp_path / "s.npy")
 
 
+def test_drawn_rows_have_missing_values_where_they_are_asked_for(folder, tmp_path):
+    for name, more in (("whole.csv", ()), ("gaps.csv", ("--missing",))):
+        good("sample", folder / "t.h5", "--n", 300, "--seed", 1, *more, "--out", tmp_path / name)
+    whole, gaps, train = pd.read_csv(tmp_path / "whole.csv"), pd.read_csv(tmp_path / "gaps.csv"), mixed()
+    assert not whole.drop(columns="name").isna().any().any()
+    for name in ("size", "count", "colour", "good"):
+        assert gaps[name].isna().mean() == pytest.approx(train[name].isna().mean(), abs=0.08)
+    same = gaps["size"].notna()
+    np.testing.assert_array_equal(gaps["size"][same], whole["size"][same])
+    train.dropna().drop(columns="name").to_csv(tmp_path / "full.csv", index=False)
+    short = ("--layers", 2, "--epochs", 1, "-q", "--out", tmp_path / "full.h5")
+    good("pretrain", tmp_path / "full.csv", "--labels", "y", *short)
+    assert "the training rows have none" in bad("sample", tmp_path / "full.h5", "--missing")
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_holes_are_filled_and_all_else_stays(folder, tmp_path, kind):
     out = tmp_path / f"f.{kind}"

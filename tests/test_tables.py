@@ -397,3 +397,10 @@ def test_missing_values_are_learned_from_and_drawn_where_asked_for():
     assert not rbm.sample(50, random_state=0).isna().any(axis=None)
     held = rbm.sample(50, clamp={"kind": "a", "size": 1.0}, missing=True, random_state=0)
     assert held["size"].notna().all()
+    joint = RBMClassifier(8, rbm=RBM(n_iter=20), random_state=0).fit(table[["size"]], kind)
+    for model, asked in ((DBN((16,), random_state=0).fit(table), 200), (joint, ["a"] * 200)):
+        gone = model.sample(asked, n_steps=50, missing=True, random_state=0)["size"].isna()
+        assert 0.2 < gone.mean() < 0.99
+        assert model.sample(asked, n_steps=5, random_state=0)["size"].notna().all()
+    with pytest.raises(SettingError, match="models of tables"):
+        RBM(2, n_iter=1, random_state=0).fit(np.eye(4)).sample(2, missing=True)

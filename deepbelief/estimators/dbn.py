@@ -201,7 +201,7 @@ class DBN(
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        random_state: RandomState = None,
+        missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
 
@@ -215,6 +215,8 @@ class DBN(
             ``"auto"`` is ``"gibbs"``.
         temperature : float, default=1.0
             The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
+        missing : bool, default=False
+            Of a model of a table: as in `RBM.sample`.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
@@ -233,7 +235,7 @@ class DBN(
         seed = next_stream(self, "sample", random_state)
         states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
         rows = sample(self.stack_, states, n_steps, bk, bk.rng(seed), temperature=float(temperature), method=method)
-        return decoded(self, rows, seed.spawn(1)[0])
+        return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def score_samples(self, X: RowsLike) -> Array:

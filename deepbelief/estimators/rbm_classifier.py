@@ -358,7 +358,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
 
     def sample(
         self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        random_state: RandomState = None,
+        missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
 
@@ -369,6 +369,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         n_steps : int, default=1000
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
         temperature : float, default=1.0
+        missing : bool, default=False
             As in `RBM.sample`.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
@@ -377,7 +378,6 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_samples, n_features)
             Means of the visible units given the last hidden states.
-
         """
         check_is_fitted(self, "weights_")
         check_number("n_steps", n_steps, low=1, integer=True)
@@ -397,7 +397,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
             "temperature": float(temperature),
         }
         rows = sample(Stack((weights,)), states, n_steps, bk, bk.rng(seed), clamp=held, **how)
-        return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0])
+        return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0], gaps=missing)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare sparse input and missing values."""

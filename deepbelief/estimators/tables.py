@@ -240,6 +240,10 @@ def decoded(
     """
     schema = schema_of(model)
     if schema is None:
+        if gaps:
+            raise SettingError(
+                "`missing` is for models of tables, whose training rows had missing values; leave it out"
+            )
         return rows
     rng = None if random is None else np.random.default_rng(random)
     return schema.table(schema.decode(np.asarray(rows), random=rng, gaps=gaps))

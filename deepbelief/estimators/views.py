@@ -132,6 +132,7 @@ def sample_rows(
     random_state: RandomState = None,
     backend: str | None = None,
     start: RowsLike = None,
+    missing: bool = False,
 ) -> Array:
     """Draw rows from a model, or from the layers before fine-tuning that it keeps.
 
@@ -151,6 +152,8 @@ def sample_rows(
         Of a `Stack`, which names none itself.
     start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
         Used in turn. A model that draws its classes in turn takes no notice of it.
+    missing : bool, default=False
+        Of a model of a table: leave values out as they are missing in the training rows.
 
     Returns
     -------
@@ -166,7 +169,8 @@ def sample_rows(
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
         # A model of classes draws a row of each in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
-        return model.sample(asked, n_steps=n_steps, temperature=temperature, random_state=random_state)  # type: ignore[no-any-return]
+        how = {"n_steps": n_steps, "temperature": temperature, "random_state": random_state}
+        return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
@@ -181,7 +185,7 @@ def sample_rows(
     else:
         states = first_states(stack.layers[-1], n_samples, bk, rng)
     rows = sample(stack, states, n_steps, bk, rng, temperature=float(temperature))
-    return decoded(model, rows, seed.spawn(1)[0])  # type: ignore[no-any-return]
+    return decoded(model, rows, seed.spawn(1)[0], gaps=missing)  # type: ignore[no-any-return]
 
 
 def hidden_values(model: Estimator, X: RowsLike, layer: int) -> Array:
