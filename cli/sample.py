@@ -78,7 +78,6 @@ def command(
       deepbelief sample titanic.h5 --n 500 --missing --out synthetic.csv
     """  # noqa: D301
     check_given(model)
-    from deepbelief.errors import SettingError
     from deepbelief.estimators.views import sample_rows
     from deepbelief.seeds import run_seed
 
@@ -95,10 +94,8 @@ def command(
     check_table_output(out, loaded.schema, FORMATS)
     check_missing(loaded.schema, missing=missing)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
-    if loaded.is_sequences and temperature != 1:
-        raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
     if loaded.is_sequences:
-        check_picture(ending)
+        check_sequences(temperature, ending)
     else:
         if ending == ".png":
             check_image(loaded, shape)
@@ -159,8 +156,12 @@ def check_missing(schema: Any, *, missing: bool) -> None:
         )
 
 
-def check_picture(ending: str) -> None:
-    """Find out before the work whether a picture of frames can be drawn."""
+def check_sequences(temperature: float, ending: str) -> None:
+    """Refuse a temperature for frames, and find out before the work whether a picture of them can be drawn."""
+    from deepbelief.errors import SettingError
+
+    if temperature != 1:
+        raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
     if ending == ".png":
         from deepbelief.plotting import check_matplotlib
 
