@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepbelief.typing import RowsLike
+from deepbelief.typing import RowsLike, StrDict
 
 from ._families import FASTA_FORMATS, write_letters
 from ._options import backend_option, force_option, option, shape_option
@@ -107,28 +107,26 @@ def command(
     if loaded.is_sequences:
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
-        rows = sample_rows(
-            loaded.estimator,
-            n,
-            n_steps=steps,
-            temperature=temperature,
-            random_state=seed,
-            backend=backend,
-            missing=missing,
-        )
-    if ending == ".png" and loaded.is_sequences:
+        how: StrDict = {"n_steps": steps, "temperature": temperature, "missing": missing}
+        rows = sample_rows(loaded.estimator, n, **how, random_state=seed, backend=backend)
+    write_samples(out, ending, loaded, rows, shape)
+    columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
+    name = "samples" if out == STDOUT else clean(out)
+    click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+
+
+def write_samples(out: str, ending: str, model: "Model", rows: RowsLike, shape: tuple[int, int] | str) -> None:
+    """Write the rows as a picture, an alignment, a table or numbers."""
+    if ending == ".png" and model.is_sequences:
         write_picture(out, rows)
     elif ending == ".png":
         write_image(out, rows, shape)
     elif ending in FASTA_FORMATS:
         write_letters(out, rows)
-    elif loaded.schema is not None:
-        write_table(out, rows, loaded.schema)
+    elif model.schema is not None:
+        write_table(out, rows, model.schema)
     else:
-        write_rows(out, loaded, rows)
-    columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
-    name = "samples" if out == STDOUT else clean(out)
-    click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+        write_rows(out, model, rows)
 
 
 def default_ending(schema: "Schema | None") -> str:
@@ -138,7 +136,7 @@ def default_ending(schema: "Schema | None") -> str:
     return FASTA_FORMATS[0] if schema.alphabet else ".csv"
 
 
-def check_missing(schema: Any, *, missing: bool) -> None:
+def check_missing(schema: "Schema | None", *, missing: bool) -> None:
     """Refuse missing values of a model that has no columns with some.
 
     Raises

@@ -256,17 +256,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: RowsLike) -> DeviceArray:
-        """Return log p(y | v), exactly.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_classes)
-            CuPy if X is.
-        """
+        """Return log p(y | v), exactly, for rows and in the form of `predict_proba`."""
         joint, bk = self._joint(X)
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
@@ -391,11 +381,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         held[:, self._n_data :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
         states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
         seed = next_stream(self, "sample", random_state)
-        how: StrDict = {
-            "method": method,
-            "ladder": self._state.arrays.get("gradient"),
-            "temperature": float(temperature),
-        }
+        how: StrDict = {"method": method, "temperature": float(temperature)}
+        how["ladder"] = self._state.arrays.get("gradient")
         rows = sample(Stack((weights,)), states, n_steps, bk, bk.rng(seed), clamp=held, **how)
         return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0], gaps=missing)
 
