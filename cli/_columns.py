@@ -3,7 +3,7 @@
 import re
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import click
 
@@ -14,17 +14,16 @@ from deepbelief.sources.content import names_text
 
 from ._text import clean
 
-if TYPE_CHECKING:
-    from ._inputs import Model
+Model: TypeAlias = Any  # that of `_inputs`, which imports this module
 
 
-def model_names(model: "Model") -> list[str] | None:
+def model_names(model: Model) -> list[str] | None:
     """Return the names of the features that a model was trained on; None where the file has none."""
     names = getattr(model.estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
 
 
-def matched(model: "Model", spec: str, data: DataSet) -> DataSet:
+def matched(model: Model, spec: str, data: DataSet) -> DataSet:
     """Return data whose columns are those of the training data, in their order.
 
     Raises
@@ -45,7 +44,7 @@ def matched(model: "Model", spec: str, data: DataSet) -> DataSet:
     return replace(data, rows=rows, feature_names=wanted)
 
 
-def _by_position(model: "Model", spec: str, data: DataSet, wanted: list[str] | None) -> DataSet:
+def _by_position(model: Model, spec: str, data: DataSet, wanted: list[str] | None) -> DataSet:
     """Return data of which, or of whose model, the columns have no names."""
     width = data.rows.shape[1]
     if width != model.n_features:
