@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from deepbelief.errors import SettingError
 from deepbelief.typing import StrDict
 
-from ._options import option, together
+from ._options import option, section
 from ._resume import absolute
 from ._types import Registered
 
 if TYPE_CHECKING:
     from deepbelief.datasets import DataSet
 
-cluster_options = together(
+cluster_options = section(
+    "Cluster",
     option("--workers", type=int, metavar="N", help="Train on N processes of this machine, each on its part of DATA."),
     option(
         "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."

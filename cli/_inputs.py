@@ -19,7 +19,7 @@ from deepbelief.sources.files import split_spec
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
-from deepbelief.typing import Array, Estimator, StrDict
+from deepbelief.typing import Array, Estimator, StrDict, StrMapping
 
 from ._columns import label_record, matched, model_names
 from ._text import clean
@@ -172,10 +172,9 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
     return {key: value for key, value in values.items() if value is not None}
 
 
-def describe_run(data: DataSet, seed: int, where: Metadata, scale: str, held: Metadata | None = None) -> Metadata:
+def describe_run(data: DataSet, seed: int, where: Metadata, scale: str, more: StrMapping) -> Metadata:
     """Return the metadata of a pretrained model by which later commands find its data again."""
-    origin = describe_data(data, **where) | ({"holdout": held} if held else {})
-    return {"data": origin, "scale": scale, "seed": seed}
+    return {"data": {**describe_data(data, **where), **more}, "scale": scale, "seed": seed}
 
 
 def absolute(labels: str | None) -> str | None:

@@ -12,10 +12,24 @@ from deepbelief.hyperparameters.kinds import SIZES, STEPS, Names
 from ._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
 
 Decorator = Callable[[object], Any]
+SECTIONS: dict[click.Parameter, str] = {}
+"""Sections of the help that options belong to."""
 
 
 class DataCommand(click.Command):
-    """A command whose help lists, for ``{formats}``, the formats of data that can be read."""
+    """A command whose help lists the formats of data, for ``{formats}``, and options by `section`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those without a section last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(SECTIONS.get(parameter, "Options"), []).append(record)
+        rest = sections.pop("Options", [])
+        for title, records in [*sections.items(), ("Options" if not sections else "Other options", rest)]:
+            with formatter.section(title):
+                formatter.write_dl(records)
 
     @property
     def help(self) -> str | None:
@@ -32,6 +46,18 @@ class DataCommand(click.Command):
 def option(*names: str, **settings: Any) -> Decorator:
     """Return a click option whose value is None unless it is given."""
     return click.option(*names, **{"default": None, "metavar": None, **settings})
+
+
+def section(title: str, *decorators: Decorator) -> Decorator:
+    """Return one decorator that applies these, whose options have a section of their own in the help."""
+
+    def apply(function: Any) -> Any:
+        before = list(getattr(function, "__click_params__", ()))
+        function = together(*decorators)(function)
+        SECTIONS.update({parameter: title for parameter in function.__click_params__ if parameter not in before})
+        return function
+
+    return apply
 
 
 def together(*decorators: Decorator) -> Decorator:

@@ -1,9 +1,6 @@
 """Commands on models of sequences: `RecurrentRBM`."""
 
-import shlex
-import time
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +9,8 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
 from deepbelief.typing import StrDict
 
-from ._options import option, option_name, setting_options, together
-from ._text import clean, facts, seconds, size_of
+from ._options import option, option_name, section, setting_options, together
+from ._plans import Lines, Plan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +30,15 @@ sequences_option = option(
     "--sequences", metavar="FIRST:LAST", help="Use only these sequences, counted from 0, the last one excluded."
 )
 sequence_options = together(lengths_option, sequences_option)
-recurrent_options = together(
+recurrent_options = section(
+    "Sequences, with --recurrent",
     click.option("--recurrent", is_flag=True, help="Train a model of sequences; --layers is then one number (150)."),
     sequence_options,
     setting_options({name: setting for name, setting in RECURRENT.items() if name not in MACHINE}),
 )
 
 OF_SEQUENCES = {"lengths", "sequences"}
-OF_STACKS = {"autoencoder", "code", "limit", "memory_limit", "holdout"}
+OF_STACKS = {"autoencoder", "code", "limit", "memory_limit", "holdout", "identity"}
 ADVICE = {"limit": "choose whole sequences with --sequences FIRST:LAST"}
 
 
@@ -62,44 +60,32 @@ def check_options(options: StrDict) -> None:
             raise SettingError(f"{given} is {kind} models of sequences: {advice}")
 
 
-def pretrain_sequences(
-    options: StrDict, seed: int, data: "DataSet", out: str, checkpoint: Callable[..., Any], began: float, scaling: str
-) -> None:
-    """Train a `RecurrentRBM`, save it, and say what to do next; ``checkpoint`` makes the run's `CheckpointFile`."""
-    from ._files import save_model
-    from ._inputs import absolute, describe_run
-    from ._progress import reporting
+def plan_sequences(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Plan:
+    """Return the plan of a model of sequences; ``scaling`` says how frames are scaled."""
+    from ._inputs import absolute
 
     data, lengths = select(data, options["lengths"], options["sequences"])
     model = make_model(options, seed)
-    chosen = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
-    file = checkpoint(**chosen)
-    if not options["quiet"]:
-        n_rows, n_features = data.rows.shape
-        sizes = f"{n_features} -> {model.n_components}, {model.n_recurrent} recurrent units ({model.cell})"
-        click.echo(f"{clean(data.name)}: {len(lengths)} sequences, {n_rows} frames, {scaling}; {sizes}", err=True)
-    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
-    with reporting(**words) as reporter:
-        model.set_params(verbose=reporter, checkpoint=file).fit(data.rows, lengths=lengths)
-    model.set_params(verbose=0, checkpoint=None)
-    where = {"labels": options["labels"], "limit": None, "data_dir": options["data_dir"]}
-    metadata = describe_run(data, seed, where, options["scale"])
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    save_model(model, out, metadata | {"data": metadata["data"] | chosen}, str(file.path))
-    last = model.history_[-1]
-    facts(
-        [
-            ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
-            ("frames", f"{data.rows.shape[1]} -> {model.n_components}, {model.machine_.frame.visible}"),
+    recorded = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
+    n_frames, n_features = data.rows.shape
+    layers = f"{n_features} -> {model.n_components}, {model.n_recurrent} recurrent units ({model.cell})"
+
+    def report() -> tuple[Lines, Lines]:
+        last = model.history_[-1]
+        lines = [
+            ("frames", f"{n_features} -> {model.n_components}, {model.machine_.frame.visible}"),
             ("states", f"{model.n_recurrent} {model.machine_.cell} units, truncation {model.truncation}"),
-            ("data", f"{data.source_path}, {len(lengths)} sequences, {data.rows.shape[0]} frames"),
+            ("data", f"{data.source_path}, {len(lengths)} sequences, {n_frames} frames"),
             ("error", f"{last['reconstruction_error']:.4g}: squared, summed over units, per frame"),
             ("gradient", f"norm {last['gradient_norm']:.3g}, at most {last['largest_gradient_norm']:.3g}"),
-            ("seed", seed),
-            ("time", seconds(time.perf_counter() - began)),
-            ("next", f"deepbelief sample {shlex.quote(out)} --n 200"),
         ]
-    )
+        return lines, []
+
+    return Plan(
+        model, data, f"{len(lengths)} sequences, {n_frames} frames, {scaling}; {layers}",
+        partial(model.fit, lengths=lengths), report, ("sample", "--n 200"), recorded=recorded,
+        of_data={name: value for name, value in recorded.items() if value is not None},
+    )  # fmt: skip
 
 
 def make_model(options: StrDict, seed: int) -> Any:

@@ -1,21 +1,18 @@
 """``deepbelief pretrain``: train a deep belief network layer by layer and keep it in a file."""
 
 import contextlib
-import shlex
 import time
-import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
-from deepbelief.typing import Estimator, StrDict
+from deepbelief.typing import RowsLike, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
-from ._families import identity_option, with_identity
+from ._families import identity_option
 from ._options import (
     DataCommand,
     data_options,
@@ -24,46 +21,42 @@ from ._options import (
     option,
     report_options,
     run_options,
+    section,
     setting_option,
     setting_options,
-    together,
     type_of,
 )
+from ._plans import Plan, plan_stack
 from ._resume import checkpoint_for, checkpoint_options, recorded
-from ._sequences import check_options, pretrain_sequences, recurrent_options
-from ._tables import column_lines, left_out, reading, table_options
-from ._text import arrows, clean, facts, seconds, size_of
+from ._sequences import check_options, plan_sequences, recurrent_options
+from ._tables import reading, table_options
+from ._text import clean, facts, seconds, size_of
 from ._types import check_given
 
 if TYPE_CHECKING:
+    from deepbelief.checkpoints import CheckpointFile
     from deepbelief.datasets import DataSet
 
-machine_options = together(
+machine_options = section(
+    "Model and training",
     setting_options(MACHINE, PRETRAINING),
     click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
     setting_option("code", FINE_TUNING["code"], help="Code units of an autoencoder.  [default: linear]"),
 )
+scale_option = click.option(
+    "--scale", type=type_of("scale", MACHINE["scale"].kind), default="auto", show_default=True,
+    help="Kept in the model.",
+)  # fmt: skip
+out_option = option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 
 
 @click.command("pretrain", cls=DataCommand, short_help="Train a deep belief network layer by layer.")
 @click.argument("data", default="digits28")
 @machine_options
 @recurrent_options
-@click.option(
-    "--scale",
-    type=type_of("scale", MACHINE["scale"].kind),
-    default="auto",
-    show_default=True,
-    help="Kept in the model.",
-)
-@data_options
-@table_options
-@identity_option
-@holdout_option
-@run_options
-@option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
-@memory_option
-@checkpoint_options
+@section("Data", scale_option, data_options, holdout_option)
+@section("Tables and aligned sequences", table_options, identity_option)
+@section("Run", run_options, out_option, memory_option, checkpoint_options)
 @cluster_options
 @report_options
 @config_option
@@ -115,27 +108,14 @@ def command(**options: Any) -> None:
     scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)
-    read = (data.source_path, *inputs)
-    checkpoint = partial(checkpoint_for, "pretrain", options, out, read, data=data.source_path, seed=seed)
-    if options["recurrent"]:
-        pretrain_sequences({**options, "scale": scale}, seed, data, out, checkpoint, began, words)
-        return
-    held: StrDict = {}
-    if options["holdout"] is not None:
-        from ._holdout import hold_out
-
-        data, held = hold_out(data, options["holdout"], seed)
-    data, weights = with_identity(data, options["identity"])
-    dbn = make_dbn({**options, "scale": scale}, seed, data.rows.shape)
-    file = checkpoint()
-    with on_cluster(data, options, where) if clustered else contextlib.nullcontext(data) as placed:
-        dbn = train(dbn.set_params(checkpoint=file), placed, options, words)
-    marks: StrDict = {"autoencoder": True} if options["autoencoder"] else {}
-    if options["handle_unknown"] is not None:
-        marks["handle_unknown"] = options["handle_unknown"]
-    save_model(dbn, out, describe_run(data, seed, where, scale, held) | marks, str(file.path))
-    verb = "finetune" if options["autoencoder"] or data.labels is not None else "encode"
-    report(dbn, data, words, out, time.perf_counter() - began, verb=verb, held=held, weights=weights)
+    plan = (plan_sequences if options["recurrent"] else plan_stack)({**options, "scale": scale}, seed, data, words)
+    values = {"data": data.source_path, "seed": seed, **plan.recorded}
+    file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), **values)
+    with on_cluster(plan.data, options, where) if clustered else contextlib.nullcontext(plan.data) as placed:
+        train(plan, placed.rows, file, options)
+    metadata = describe_run(plan.data, seed, where, scale, plan.of_data) | plan.marks
+    save_model(plan.estimator, out, metadata, str(file.path))
+    report(plan, out, seed, time.perf_counter() - began)
 
 
 def default_out(data: "DataSet") -> str:
@@ -146,71 +126,31 @@ def default_out(data: "DataSet") -> str:
     return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
 
 
-def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Any:
-    """Return the unfitted estimator with the settings that were given, for rows of this shape."""
-    from deepbelief import DBN, RBM, suggest_layer_sizes
-    from deepbelief.errors import SettingError
-    from deepbelief.estimators.pretraining_options import code_templates
-
-    given = {name: value for name, value in options.items() if value is not None}
-    outer = {name: given[name] for name in (*PRETRAINING, "backend", "memory_limit") if name in given}
-    rbm: Estimator = RBM(**{name: given[name] for name in MACHINE if name in given})
-    if options["autoencoder"]:
-        sizes = outer.get("hidden_layer_sizes", "auto")
-        if sizes == "auto":
-            sizes = suggest_layer_sizes(shape[1], shape[0], autoencoder=True).hidden_layer_sizes
-        outer["hidden_layer_sizes"] = sizes
-        rbm = code_templates(rbm, len(sizes), options["code"] or "linear")
-    elif options["code"] is not None:
-        raise SettingError(f"--code {options['code']} is a setting of autoencoders: add --autoencoder, or leave it out")
-    return DBN(rbm=rbm, random_state=seed, **outer)
-
-
-def train(dbn: Any, data: "DataSet", options: StrDict, scaling: str) -> Any:
-    """Fit the estimator under a progress display."""
-    from deepbelief.errors import SizingWarning
-    from deepbelief.sizing import suggest_layer_sizes, warn_layer_sizes
-
+def train(plan: Plan, rows: RowsLike, file: "CheckpointFile", options: StrDict) -> None:
+    """Fit the estimator of a plan under a progress display."""
     from ._progress import reporting
 
-    n_rows, n_features = data.rows.shape
-    sizes = dbn.hidden_layer_sizes
-    sizes = (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
     if not options["quiet"]:
-        click.echo(f"{clean(data.name)}: {n_rows} rows, {data.columns_text}, {scaling}; {arrows(sizes)}", err=True)
-    if data.schema is not None and (dropped := left_out(data.schema)):
-        click.echo(f"Warning: left out of the model: {dropped}; --columns says what to take a column for", err=True)
+        click.echo(f"{clean(plan.data.name)}: {plan.summary}", err=True)
+    if plan.warning:
+        click.echo(f"Warning: {plan.warning}", err=True)
     words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
-    with reporting(**words, sizes=sizes) as reporter, warnings.catch_warnings():
-        if options["autoencoder"]:
-            warn_layer_sizes(n_features, sizes[1:], n_samples=n_rows, autoencoder=True)
-            warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
-        dbn.set_params(verbose=reporter).fit(data.rows)
-    return dbn.set_params(verbose=0, checkpoint=None)
+    with reporting(**words, sizes=plan.sizes) as reporter:
+        plan.estimator.set_params(verbose=reporter, checkpoint=file)
+        plan.fit(rows)
+    plan.estimator.set_params(verbose=0, checkpoint=None)
 
 
-def report(
-    dbn: Any, data: "DataSet", scaling: str, out: str, took: float, *, verb: str, held: StrDict, weights: str = ""
-) -> None:  # fmt: skip
+def report(plan: Plan, out: str, seed: int, took: float) -> None:
     """Say where the model is and what to do next."""
-    from deepbelief.health import Health, layer_findings
-
-    left = f", {held['rows']} more held out" if held else ""
-    advice = Health(layer_findings(dbn.history_)).advice
-    last = {record["layer"]: record["reconstruction_error"] for record in dbn.history_}
-    errors = ", ".join(f"{error:.4g} (layer {layer})" for layer, error in sorted(last.items()))
+    lines, advice = plan.report()
     facts(
         [
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
-            ("layers", arrows(dbn.stack_.sizes)),
-            ("units", arrows([dbn.stack_.layers[0].visible, *(weights.hidden for weights in dbn.stack_)])),
-            ("data", f"{data.source_path}, {data.rows.shape[0]} rows{left}, {scaling}"),
-            *([] if data.schema is None else column_lines(data.schema)),
-            *([("weights", weights)] if weights else []),
-            ("error", f"{errors}: squared, summed over units, per row"),
-            ("seed", dbn.random_state),
-            *(("advice" if i == 0 else "", line) for i, line in enumerate(advice)),
+            *lines,
+            ("seed", seed),
+            *advice,
             ("time", seconds(took)),
-            ("next", f"deepbelief {verb} {shlex.quote(out)}"),
+            ("next", plan.next_command(out)),
         ]
     )

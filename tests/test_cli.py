@@ -182,3 +182,21 @@ def test_a_bare_process_works(tmp_path):
     done = process("size", 64, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("64 -> 100")
+
+
+def test_options_of_pretrain_have_sections():
+    text = good("pretrain", "--help").stdout
+    titles = [
+        "Model and training", "Sequences, with --recurrent", "Data", "Tables and aligned sequences", "Run", "Cluster",
+        "Other options",
+    ]  # fmt: skip
+    assert re.findall(r"^(\w[\w, -]+):$", text, flags=re.M) == titles
+    parts = dict(zip(titles, re.split(r"^\w[\w, -]+:$", text, flags=re.M)[1:], strict=True))
+    assert all(
+        f" {option} " in parts["Sequences, with --recurrent"] for option in ("--recurrent", "--lengths", "--cell")
+    )
+    assert " --columns " in parts["Tables and aligned sequences"]
+    assert " --workers " in parts["Cluster"]
+    assert " --config " in parts["Other options"]
+    listed = re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, flags=re.M)
+    assert len(listed) == len(set(listed))

@@ -105,6 +105,7 @@ def test_what_cannot_be_is_one_line(more, match):
 
 def test_options_and_commands_of_other_models(tmp_path):
     assert "--lengths is for models of sequences: add --recurrent" in bad("pretrain", "digits", "--lengths", "x")
+    assert "--identity is not for models of sequences" in bad("pretrain", "digits", "--recurrent", "--identity", "0.8")
     assert "--recurrent-units is for" in bad("pretrain", "digits", "--recurrent-units", 3)
     train()
     for command in ("encode", "report", "finetune", "predict"):

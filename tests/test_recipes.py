@@ -17,9 +17,9 @@ from deepbelief import (
     save,
     suggest_layer_sizes,
 )
+from deepbelief.cli._plans import make_dbn
 from deepbelief.cli._sequences import make_model
 from deepbelief.cli.finetune import make_estimator
-from deepbelief.cli.pretrain import make_dbn
 from deepbelief.errors import FileFormatError
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
 from deepbelief.recipes import (

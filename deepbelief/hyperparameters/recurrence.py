@@ -15,7 +15,7 @@ RECURRENT: Mapping[str, Setting] = {
         100,
         COUNT,
         doc=("Recurrent units."),
-        help="With --recurrent: number of recurrent units.",
+        help="Number of recurrent units.",
         flag="--recurrent-units",
     ),
     "visible": Setting(
@@ -32,7 +32,7 @@ RECURRENT: Mapping[str, Setting] = {
         "tanh",
         Choice("deepbelief.recurrent:CELLS", getter="deepbelief.recurrent:get_cell", instances="Cell"),
         doc=('``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.'),
-        help="With --recurrent: recurrent cell.",
+        help="Recurrent cell.",
     ),
     "truncation": Setting(
         100,
@@ -44,7 +44,7 @@ RECURRENT: Mapping[str, Setting] = {
             "lie within a window, or all of the sequence where it is short. Time per frame does not depend on it, "
             "memory grows with it."
         ),
-        help="With --recurrent: steps that gradients go back.",
+        help="Steps that gradients go back.",
     ),
     "gradient": Setting(
         "cd",
@@ -95,7 +95,7 @@ RECURRENT: Mapping[str, Setting] = {
         1.0,
         Bounds(0, open_low=True, none=True),
         doc=("A longer gradient is shortened to this norm; None: no clipping."),
-        help="With --recurrent: longer gradients are shortened.",
+        help="Longer gradients are shortened.",
     ),
     "batch_size": Setting(
         "auto",
@@ -137,7 +137,7 @@ RECURRENT: Mapping[str, Setting] = {
             "Epochs in which W and the biases are first trained as an `RBM` of frames, without time; "
             '``"auto"``: about 8,000 updates, between 5 and 100 epochs, and none for fewer than 1,000 frames.'
         ),
-        help="With --recurrent: epochs on frames alone, first; auto: about 8,000 updates.",
+        help="Epochs on frames alone, first; auto: about 8,000 updates.",
     ),
     "pretrain_recurrent": Setting(
         0,
@@ -146,7 +146,7 @@ RECURRENT: Mapping[str, Setting] = {
             "Epochs in which the recurrent network is then trained to predict the next frame by itself "
             "(cross-entropy), with W and all biases of frames put back afterwards."
         ),
-        help="With --recurrent: epochs without machines.",
+        help="Epochs without machines.",
     ),
 }
 """Settings of a recurrent machine's training, by name."""
