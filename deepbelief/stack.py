@@ -250,8 +250,8 @@ def weights_from_state(state: State) -> Weights:
         state.array(name)
     with restoring(state.where):
         weights = Weights(**state)
-        check_units(weights.visible, weights.n_visible)
-        check_units(weights.hidden, weights.n_hidden)
+        check_units(weights.visible, weights.n_visible, visible=True)
+        check_units(weights.hidden, weights.n_hidden, visible=False)
     check_scale(weights, state.where)
     if min(weights.W.shape) < 1:
         raise FileFormatError(f"{state.where}.W must have units, got shape {weights.W.shape}")
@@ -264,7 +264,7 @@ def check_scale(weights: Weights, where: str) -> None:
         raise FileFormatError(f"{where}.scale must be > 0, got {weights.scale.min():.3g}")
 
 
-def check_units(spec: str, count: int) -> None:
+def check_units(spec: str, count: int, *, visible: bool) -> None:
     """Refuse an unknown unit type, and groups that are not all the units of a layer."""
     unit = get_unit(spec)
     if getattr(unit, "n_labels", 0) >= count:
@@ -272,4 +272,5 @@ def check_units(spec: str, count: int) -> None:
     groups = getattr(unit, "groups", ())
     if groups and sum(groups) != count:
         raise DataError(f"it has {count} units, but groups of {sum(groups)}")
-    unit.check_visible(count)
+    if visible:
+        unit.check_visible(count)

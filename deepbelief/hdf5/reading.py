@@ -263,7 +263,7 @@ def _plan_layer(item: safety.Item, where: str, plan: _Plan) -> Callable[[], Weig
     arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
     for name, count in (("visible", n_visible), ("hidden", n_hidden)):
         with restoring(f"{where}, attribute {name},"):
-            check_units(units[name], count)
+            check_units(units[name], count, visible=name == "visible")
 
     def finish() -> Weights:
         values: StrDict = units | {name: read_array() for name, read_array in arrays.items()}
