@@ -32,7 +32,15 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["build", "examples", "**/README.*"]
+exclude_patterns = [
+    "build",
+    "examples",
+    "_templates",
+    "**/README.*",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
+templates_path = ["_templates"]
 default_role = "py:obj"  # a link where the name is documented, else code
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
