@@ -188,6 +188,20 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 def get_activation(activation: str | Activation) -> Activation:
     """Return the activation of this name; an instance is returned as it is.
 
+    Parameters
+    ----------
+    activation : str or Activation
+        Name in the registry, or an instance, which is returned as it is.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_activation("tanh").name

@@ -58,6 +58,7 @@ class DataSet:
     scale : Scaling
         Pass it to `open` as ``scale=`` to treat other data alike.
     feature_names : list of str or None
+        Names of the columns, where they have some.
     label_name : str or None
         Name of the column of the labels, where it has one.
     schema : Schema or None

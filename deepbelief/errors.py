@@ -242,6 +242,7 @@ def check_members(
     what : str
         Name of the setting.
     given : object
+        Value to check.
     protocol : type
         A protocol whose members have no bodies but docstrings.
     allowed : iterable of str

@@ -274,6 +274,20 @@ def reconstruction_losses() -> list[str]:
 def get_loss(loss: str | Loss) -> Loss:
     """Return the loss of this name; an instance is returned as it is.
 
+    Parameters
+    ----------
+    loss : str or Loss
+        Name in the registry, or an instance, which is returned as it is.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_loss("squared_error")

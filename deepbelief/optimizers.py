@@ -187,6 +187,22 @@ def has_velocity(solver: Optimizer) -> bool:
 def get_optimizer(solver: str | Optimizer, *, nesterov: bool = False) -> Optimizer:
     """Return the optimizer of this name, with Nesterov's momentum if it has one; an instance as it is.
 
+    Parameters
+    ----------
+    solver : str or Optimizer
+        Name in the registry, or an instance, which is returned as it is.
+    nesterov : bool
+        Whether an SGD that is given by its name uses Nesterov's momentum.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_optimizer("sgd", nesterov=True)

@@ -33,7 +33,13 @@ def cosine(position: float) -> float:
 
 @dataclass(frozen=True)
 class Exponential:
-    """A factor that falls by the same ratio in equal times, to ``final`` at the end of the run."""
+    """A factor that falls by the same ratio in equal times, to ``final`` at the end of the run.
+
+    Parameters
+    ----------
+    final : float
+        Factor at the end of the run.
+    """
 
     final: float = 0.01
 
@@ -49,7 +55,13 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Inverse:
-    """1 until ``tau``, then tau / position: lr0 tau / max(t, tau) (Bengio 2012)."""
+    """1 until ``tau``, then tau / position: lr0 tau / max(t, tau) (Bengio 2012).
+
+    Parameters
+    ----------
+    tau : float
+        Share of the run in which the factor is 1.
+    """
 
     tau: float = 0.1
 
@@ -65,7 +77,13 @@ class Inverse:
 
 @dataclass(frozen=True)
 class Halving:
-    """Half the rate each time that the validation loss has not fallen for ``patience`` epochs."""
+    """Half the rate each time that the validation loss has not fallen for ``patience`` epochs.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better loss before the rate is halved.
+    """
 
     patience: int = 2
 
@@ -142,6 +160,20 @@ def factor_at(schedule: Schedule, position: float) -> float:
 def get_schedule(schedule: str | Schedule) -> Schedule:
     """Return the schedule of this name; a function is returned as it is.
 
+    Parameters
+    ----------
+    schedule : str or callable
+        Name in the registry, or an instance, which is returned as it is.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_schedule("linear")(0.25)
@@ -198,10 +230,15 @@ def momentum_at(momentum: float | str, epoch: int, n_epochs: int) -> float:
     Parameters
     ----------
     momentum : float or "auto"
+        As the estimators take it.
     epoch : int
         Epochs done before this one.
     n_epochs : int
         Length of the whole run.
+
+    Returns
+    -------
+    float
 
     Examples
     --------

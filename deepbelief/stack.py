@@ -33,6 +33,14 @@ class Weights:
         Rows enter this layer as ``(v - mean) / scale``; None: as they are.
     visible_mean : ndarray of shape (n_visible,) or None
         Column means of the rows it was trained on (smoothed for Bernoulli units), after scaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import Weights
+    >>> weights = Weights(np.zeros((3, 2)), np.zeros(3), np.zeros(2), "bernoulli", "bernoulli")
+    >>> weights.n_visible, weights.n_hidden
+    (3, 2)
     """
 
     W: FloatArray
@@ -68,15 +76,43 @@ class Weights:
         return int(self.W.shape[1])
 
     def enter(self, rows: RowsLike) -> RowsLike:
-        """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``."""
+        """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_visible)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_visible)
+        """
         return rows if self.mean is None or self.scale is None else (rows - self.mean) / self.scale
 
     def leave(self, rows: RowsLike) -> RowsLike:
-        """Return rows of the machine in the units of the data: ``rows * scale + mean``."""
+        """Return rows of the machine in the units of the data: ``rows * scale + mean``.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_visible)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_visible)
+        """
         return rows if self.mean is None or self.scale is None else rows * self.scale + self.mean
 
     def after(self, mean: Array | None, scale: Array | None) -> "Weights":
-        """Return the layer that takes rows which ``(v - mean) / scale`` brings to this one."""
+        """Return the layer that takes rows which ``(v - mean) / scale`` brings to this one.
+
+        Parameters
+        ----------
+        mean, scale : ndarray of shape (n_visible,) or None
+            Rows enter as ``(v - mean) / scale``; None: as they are.
+
+        Returns
+        -------
+        Weights
+        """
         dtype, n = self.W.dtype, self.n_visible
         mean, scale = (np.broadcast_to(np.asarray(each, np.float64), n) for each in (mean, scale))
         if self.mean is not None and self.scale is not None:
@@ -84,14 +120,26 @@ class Weights:
         return replace(self, mean=mean.astype(dtype), scale=scale.astype(dtype))
 
     def folded(self) -> tuple[FloatArray, FloatArray]:
-        """Return W and hidden biases that take rows in the units of the data."""
+        """Return W and hidden biases that take rows in the units of the data.
+
+        Returns
+        -------
+        tuple of ndarray
+            Matrix and hidden biases.
+        """
         if self.mean is None or self.scale is None:
             return self.W, self.hbias
         W = self.W / self.scale[:, None]
         return W, self.hbias - self.mean @ W
 
     def folded_down(self) -> tuple[FloatArray, FloatArray]:
-        """Return the transposed W and visible biases that give rows in the units of the data, from linear units."""
+        """Return the transposed W and visible biases that give rows in the units of the data, from linear units.
+
+        Returns
+        -------
+        tuple of ndarray
+            Matrix and visible biases.
+        """
         W = np.ascontiguousarray(self.W.T)
         if self.mean is None or self.scale is None:
             return W, self.vbias
@@ -130,11 +178,26 @@ class Weights:
         return self.visible_unit.has_pseudo_likelihood and self.hidden_unit.enumerable
 
     def smaller_side(self, limit: int) -> tuple[str, int] | None:
-        """Return the side with fewer enumerable units, and their number; None if it exceeds the limit."""
+        """Return the side with fewer enumerable units, and their number; None if it exceeds the limit.
+
+        Parameters
+        ----------
+        limit : int
+            Largest number of units that is enumerated.
+
+        Returns
+        -------
+        tuple of (str, int), or None
+        """
         return smaller_side(self.visible_unit, self.hidden_unit, (self.n_visible, self.n_hidden), limit)
 
     def arrays(self) -> dict[str, FloatArray]:
-        """Return the arrays that are present, by name."""
+        """Return the arrays that are present, by name.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
         return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
 
 
@@ -150,6 +213,14 @@ class Stack:
         longer of a deep belief network.
     metadata : mapping
         Plain values (str, int, float, bool, lists of them) that travel with the stack.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deepbelief import DBN, Stack
+    >>> stack = DBN((3, 2), random_state=0).fit(np.eye(8)).stack_
+    >>> print(stack.sizes, len(Stack(stack.layers[:1])))
+    (8, 3, 2) 1
     """
 
     layers: tuple[Weights, ...]
@@ -186,11 +257,31 @@ class Stack:
         return f"Stack({' -> '.join(map(str, self.sizes))}{tuned})"
 
     def after(self, mean: Array | None, scale: Array | None) -> "Stack":
-        """Return the stack that takes rows which ``(v - mean) / scale`` brings to this one."""
+        """Return the stack that takes rows which ``(v - mean) / scale`` brings to this one.
+
+        Parameters
+        ----------
+        mean, scale : ndarray of shape (n_visible,) or None
+            Rows enter as ``(v - mean) / scale``; None: as they are.
+
+        Returns
+        -------
+        Stack
+        """
         return replace(self, layers=(self.layers[0].after(mean, scale), *self.layers[1:]))
 
     def with_metadata(self, **values: object) -> "Stack":
-        """Return the same stack with these values added to its metadata."""
+        """Return the same stack with these values added to its metadata.
+
+        Parameters
+        ----------
+        **values : object
+            Metadata by name.
+
+        Returns
+        -------
+        Stack
+        """
         return replace(self, metadata={**self.metadata, **values})
 
 

@@ -1,18 +1,16 @@
 """Settings of the documentation site: ``python -m sphinx -W docs build/docs``."""
 
-import inspect
 import os
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
-from docutils import nodes
-from latex2mathml.converter import convert
-
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # an editable install needs no help; a bare checkout does
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # an editable install needs no help; a bare checkout does
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+
+from public import MODULES, public_names  # noqa: E402
 
 import deepbelief  # noqa: E402
 from deepbelief.cli import cli  # noqa: E402
@@ -27,20 +25,13 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
     "sphinx_click",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = [
-    "build",
-    "examples",
-    "_templates",
-    "**/README.*",
-    "**/sg_execution_times.rst",
-    "sg_execution_times.rst",
-]
-templates_path = ["_templates"]
+exclude_patterns = ["build", "examples", "**/README.*"]
 default_role = "py:obj"  # a link where the name is documented, else code
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
@@ -54,18 +45,11 @@ html_search_scorer = str(HERE / "scorer.js")
 html_theme_options = {
     "show_prev_next": False,
     "navbar_align": "left",
-    # Pages of wide tables have no list of their sections beside them.
-    "secondary_sidebar_items": {
-        "**": ["page-toc"],
-        "settings/diagnose": [],
-        "settings/advice": [],
-        "reference/measured": [],
-    },
+    "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_math_renderer = "mathml"  # browsers draw it without a script, offline too
-smartquotes_action = "qe"  # quotes and ellipses; not dashes, or --option becomes a dash and a word
+mathjax_path = "mathjax/tex-mml-chtml.js"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the numpydoc sections say it in words
@@ -89,52 +73,6 @@ sphinx_gallery_conf = {
 }
 suppress_warnings = ["config.cache"]
 
-# Pages that follow from the code: one for each command, and the names that each module makes public.
-MODULES = {
-    "Estimators and functions": ["deepbelief"],
-    "Likelihood": ["deepbelief.likelihood"],
-    "Building blocks": [
-        "deepbelief.units",
-        "deepbelief.gradients",
-        "deepbelief.components",
-        "deepbelief.activations",
-        "deepbelief.losses",
-        "deepbelief.optimizers",
-        "deepbelief.schedules",
-        "deepbelief.backends",
-    ],
-    "Data": ["deepbelief.sources", "deepbelief.datasets"],
-    "Diagnostics and pictures": [
-        "deepbelief.evaluation",
-        "deepbelief.diagnostics",
-        "deepbelief.plotting",
-        "deepbelief.tensorboard",
-    ],
-    "Files and runs": [
-        "deepbelief.checkpoints",
-        "deepbelief.hdf5",
-        "deepbelief.distributed",
-        "deepbelief.export",
-        "deepbelief.extensions",
-    ],
-    "Errors and warnings": ["deepbelief.errors"],
-}
-
-
-def public_names(module: str) -> list[str]:
-    """Return the names that a module lists, else those of the classes and functions that it defines."""
-    found = import_module(module)
-    listed = getattr(found, "__all__", None)
-    if listed is None:
-        listed = [
-            name
-            for name, value in vars(found).items()
-            if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module
-        ]
-    return sorted(
-        name for name in listed if inspect.isclass(getattr(found, name)) or inspect.isroutine(getattr(found, name))
-    )
-
 
 def write(path: Path, text: str) -> None:
     """Write a page that follows from the code, if it changed: Sphinx then rebuilds only what it must."""
@@ -146,13 +84,11 @@ def write(path: Path, text: str) -> None:
 def write_commands() -> None:
     """Write a page for each command."""
     names = cli.list_commands(None)
-    lines = ["Commands", "========", "", "``deepbelief COMMAND --help`` prints the text of each page.", ""]
+    lines = ["Commands", "========", "", "Every command prints this text with ``--help``.", "", ".. toctree::", ""]
+    write(HERE / "commands" / "index.rst", "\n".join([*lines, *(f"   {name}" for name in names), ""]))
     for name in names:
-        lines += [f":doc:`{name}`", f"   {cli.get_command(None, name).get_short_help_str(200)}", ""]
-    lines += [".. toctree::", "   :hidden:", "", *(f"   {name}" for name in names), ""]
-    write(HERE / "commands" / "index.rst", "\n".join(lines))
-    for name in names:
-        text = [f".. click:: deepbelief.cli.{name}:command", f"   :prog: deepbelief {name}", ""]
+        title = f"deepbelief {name}"
+        text = [title, "=" * len(title), "", f".. click:: deepbelief.cli.{name}:command", f"   :prog: {title}", ""]
         write(HERE / "commands" / f"{name}.rst", "\n".join(text))
 
 
@@ -188,34 +124,15 @@ def without_foreign_labels(app, what, name, obj, options, lines) -> None:
 
 
 def examples_as_code(app, ctx, lines) -> None:
-    """Set the examples of a command's help as code, and FILE:NAME too, which is no address."""
+    """Set the examples of a command's help as code."""
     for i, line in enumerate(lines):
-        lines[i] = re.sub(r"\bFILE:(?:NAME|KEY)\b", r"``\g<0>``", line)
         if line.lstrip("| ").rstrip() == "Examples:":
             commands = [text.lstrip("| ").rstrip() for text in lines[i + 1 :]]
             lines[i:] = ["Examples:", "", ".. code-block:: sh", "", *(f"   {c}" for c in commands), ""]
             break
 
 
-def mathml(node, display: str) -> str:
-    """Return a formula as MathML, with a thin space after a logarithm without brackets."""
-    return convert(re.sub(r"\\log\s+", r"\\log\\,", node.astext()), display=display)
-
-
-def inline_mathml(translator, node) -> None:
-    """Write a formula within a line."""
-    translator.body.append(mathml(node, "inline"))
-    raise nodes.SkipNode
-
-
-def block_mathml(translator, node) -> None:
-    """Write a formula on a line of its own."""
-    translator.body.append(f'<div class="formula">{mathml(node, "block")}</div>')
-    raise nodes.SkipNode
-
-
 def setup(app) -> None:
-    """Connect the hooks and the renderer of formulas; Sphinx calls this."""
-    app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
+    """Connect the hook; Sphinx calls this."""
     app.connect("autodoc-process-docstring", without_foreign_labels)
     app.connect("sphinx-click-process-description", examples_as_code)

@@ -83,6 +83,10 @@ def get_backend(backend: str | Backend = "numpy", precision: str | None = None) 
         What the factors of float32 matrix products are rounded to. Weights, statistics and sums stay float32. Where
         bfloat16 is not faster, or what it takes is not there, a warning says so and products are made in float32.
 
+    Returns
+    -------
+    Backend
+
     Raises
     ------
     BackendError

@@ -98,7 +98,15 @@ NO_CHECKPOINTS = Checkpointer()
 
 
 class FileCheckpointer(Checkpointer):
-    """Writes checkpoints to a file."""
+    """Writes checkpoints to a file.
+
+    Parameters
+    ----------
+    file : CheckpointFile
+        Path and intervals.
+    signals : Signals
+        Requests of the operating system to stop.
+    """
 
     def __init__(self, file: CheckpointFile, signals: Signals) -> None:
         self._file, self._signals = file, signals

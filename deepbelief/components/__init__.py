@@ -31,6 +31,20 @@ COMPONENTS: dict[str, type[Component]] = {
 def get_component(component: str | Component) -> Component:
     """Return the component of this name with its default settings; an instance as it is.
 
+    Parameters
+    ----------
+    component : str or Component
+        Name in the registry, or an instance, which is returned as it is.
+
+    Returns
+    -------
+    Component
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_component("centring")

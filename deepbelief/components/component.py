@@ -16,6 +16,7 @@ class TrainingStep:
     Attributes
     ----------
     machine : Machine
+        The machine that is trained.
     phases : PhaseBuffers
         ``phases.visible(n_rows)`` is the minibatch until the gradient has been computed; ``phases.space`` gives
         scratch arrays, which keep their memory from update to update.

@@ -17,6 +17,7 @@ class L1(Component):
     Parameters
     ----------
     factor : float
+        Factor of the sum of absolute weights.
     """
 
     factor: float

@@ -15,7 +15,9 @@ class Parts:
     Parameters
     ----------
     components : sequence of Component
+        In the order of their ``order``.
     step : TrainingStep
+        Machine, phases and position that all of them see.
     """
 
     def __init__(self, components: Sequence[Component], step: TrainingStep) -> None:

@@ -39,6 +39,7 @@ class ParameterCheck:
     name : str
         ``"W1"``, ``"bias1"`` ... ``"W_head"``, ``"bias_head"``; of machines ``"W1"``, ``"vbias1"``, ``"hbias1"`` ...
     shape : tuple of int
+        Shape of the array.
     n_checked : int
         Elements that were compared.
     n_skipped : int
@@ -61,6 +62,7 @@ class GradientCheck:
     Attributes
     ----------
     rows : tuple of ParameterCheck
+        One for each array of parameters.
     tolerance : float
         The largest relative error that counts as agreement.
     """

@@ -46,6 +46,8 @@ class MixingReport:
         Both are 0.5 for perfect samples; a low share of rows tells of copied rows, a high share of samples of modes
         that rows hardly visit (Yale et al. 2020).
     n_chains, n_sweeps : int
+        Gibbs steps of each.
+        Number of chains that were followed.
     """
 
     sweeps: Array
@@ -110,6 +112,8 @@ def mixing_report(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         Training rows, or held-out rows, in the units of the data; the first 2,000 are used.
     n_chains, n_sweeps : int
+        Gibbs steps of each.
+        Number of chains to follow.
     backend : {"numpy", "cupy"} or Backend
     random_state : int, Generator, RandomState or None
 

@@ -91,6 +91,7 @@ def overfit_check(
     Parameters
     ----------
     model : DBNClassifier or DeepAutoencoder
+        Unfitted, with the settings to check.
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
     y : array-like of shape (n_rows,), optional
         For models that need it.

@@ -67,6 +67,7 @@ def learning_rate_sweep(
     Parameters
     ----------
     model : RBM, DBN, DBNClassifier or DeepAutoencoder
+        Unfitted; its other settings are those of every run.
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         At least 10 rows.
     y : array-like of shape (n_rows,), optional

@@ -13,6 +13,7 @@ class SweepRow:
     Attributes
     ----------
     rate : float
+        Learning rate.
     verdict : {"good", "too slow", "too high", "diverged"}
         While the sweep runs also ``"waiting"`` or ``"running"``.
     score : float
@@ -23,6 +24,7 @@ class SweepRow:
     n_epochs : int
         Epochs of a whole run.
     seconds : float
+        Duration of the run.
     stopped : bool
         Whether it was stopped after the trial, as hopeless.
     """

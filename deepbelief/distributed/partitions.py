@@ -41,6 +41,7 @@ class Partitioned:
     ----------
     X : dask.array.Array of shape (n_rows, n_features), or FileRows
     averaging : Averaging, optional
+        Intervals and rules of averaging.
     client : distributed.Client, optional
         None: the current one.
 
@@ -155,8 +156,12 @@ class FileRows:
     rows : RowSource
         The same rows as they are read in this process.
     scale : Scaling
+        Map of the columns, decided on all rows.
     labels, data_dir : str, optional
+        Column, key or file of the labels, which are left out.
+        Folder of named data sets.
     limit : int, optional
+        Number of rows from the first on.
     """
 
     spec: str

@@ -64,6 +64,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         whose score lies more than three robust standard deviations below the median.
     backend : str or Backend, default="numpy"
     verbose : int or Reporter, default=0
+        1 and more: print a line per epoch of each model.
     random_state : int, RandomState, Generator or None, default=None
 
     Attributes

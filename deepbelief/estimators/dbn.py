@@ -208,6 +208,7 @@ class DBN(
         Parameters
         ----------
         n_samples : int, default=1
+            Number of rows to draw.
         n_steps : int, default=1000
             Gibbs steps from hidden states of the last negative phase; along a ladder, the largest number of sweeps.
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"

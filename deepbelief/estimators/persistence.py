@@ -101,6 +101,16 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Es
         If the file is damaged, hostile, foreign, or of a newer version.
     DataError
         If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> from deepbelief import RBM, load, save
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "rbm.h5"
+    >>> save(RBM(2, n_iter=1, random_state=0).fit(np.eye(4)), path)
+    >>> load(path).n_components
+    2
     """
     model = hdf5.read(path, memory_limit=memory_limit)
     try:

@@ -28,15 +28,14 @@ from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
-from deepbelief.estimators.row_labels import beside, known_classes, labelled_weights, log_joint
+from deepbelief.estimators.row_labels import beside, labelled_part, labelled_weights, log_joint
 from deepbelief.estimators.sample_weights import class_shares, present_rows
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings
-from deepbelief.likelihood import LogLikelihood
-from deepbelief.likelihood.row_likelihood import labelled_log_likelihood
+from deepbelief.likelihood.row_likelihood import LogLikelihood, labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.pretraining import pretrain
 from deepbelief.sampling import filled_source, sample
@@ -165,8 +164,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         y : array-like of shape (n_rows,)
             At least two classes; rows may be unlabelled (see ``unlabeled``).
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
-            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
+            As in `RBM.fit`.
 
         Returns
         -------
@@ -181,7 +179,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         X, y, row_weights = present_rows(X, sample_weight, y)
         source, y = check_rows_and_targets(self, X, y, bk, reset=True, weights=row_weights)
         settings = self._settings(source.shape[0])
-        source, numbers, classes = self._labelled(source, y, reporter)
+        source, numbers, classes = labelled_part(source, y, self.unlabeled, reporter)
+        self.n_unlabeled_ = len(y) - len(numbers)
         of_source = numbers
         seed = run_seed(self.random_state)
         joined = beside(source, np.eye(len(classes), dtype=np.uint8)[numbers])
@@ -218,15 +217,6 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         """Number of visible units that are not labels."""
         return self.weights_.n_visible - len(self.classes_)
 
-    def _labelled(self, source: RowSource, y: Array, reporter: Reporter) -> tuple[RowSource, Array, Array]:
-        """Return the rows with a label, their class numbers and the classes."""
-        known, numbers, classes = known_classes(y, self.unlabeled)
-        self.n_unlabeled_ = int((~known).sum())
-        if self.n_unlabeled_:
-            reporter.note(f"{self.n_unlabeled_} of {len(y)} rows are unlabelled: they are left out")
-            source = SubsetSource(source, np.flatnonzero(known))
-        return source, numbers, classes
-
     @property
     def _template(self) -> RBM:
         return RBM(averaging=0.5) if self.rbm is None else self.rbm
@@ -256,7 +246,17 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: RowsLike) -> DeviceArray:
-        """Return log p(y | v), exactly, for rows and in the form of `predict_proba`."""
+        """Return log p(y | v), exactly, for rows and in the form of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            CuPy if X is.
+        """
         joint, bk = self._joint(X)
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
@@ -286,8 +286,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_rows,)
         """
-        joint, _ = self._joint(X)
-        return self.classes_[joint.argmax(axis=1)]  # type: ignore[no-any-return]
+        return self.classes_[self._joint(X)[0].argmax(axis=1)]  # type: ignore[no-any-return]
 
     def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
         """Return the accuracy on the rows with a label.
@@ -324,8 +323,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_rows,)
         """
-        joint, _ = self._joint(X, OF_DENSITIES)
-        return -np.logaddexp.reduce(joint, axis=1)  # type: ignore[no-any-return]
+        return -np.logaddexp.reduce(self._joint(X, OF_DENSITIES)[0], axis=1)  # type: ignore[no-any-return]
 
     def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
         """Return log p(v), summed over the labels, with the error that log Z brings: see `RBM.log_likelihood`.
@@ -335,6 +333,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
         method : {"auto", "exact", "ais"}, default="auto"
+            Way to log Z; ``"auto"`` enumerates where one side of the machine is small.
         **ais
             Passed on to `deepbelief.likelihood.ais_log_z`.
 
@@ -357,8 +356,11 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         y : array-like of shape (n_samples,)
             Classes.
         n_steps : int, default=1000
+            Gibbs steps of each chain.
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
+            As in `RBM.sample`.
         temperature : float, default=1.0
+            As in `RBM.sample`.
         missing : bool, default=False
             As in `RBM.sample`.
         random_state : int, Generator or None
@@ -368,6 +370,11 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_samples, n_features)
             Means of the visible units given the last hidden states.
+
+        Raises
+        ------
+        DataError
+            If a class is not one of ``classes_``.
         """
         check_is_fitted(self, "weights_")
         check_number("n_steps", n_steps, low=1, integer=True)

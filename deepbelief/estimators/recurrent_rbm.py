@@ -357,7 +357,19 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         return self._state.epochs
 
     def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> DeviceArray:
-        """Train, and return what `transform` does of the same sequences."""
+        """Train, and return what `transform` does of the same sequences.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
+        y : ignored
+        lengths : array-like of int, optional
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_frames, n_recurrent)
+        """
         lengths = lengths_or_targets(X, y, lengths)
         return self.fit(X, lengths=lengths).transform(X, lengths)
 

@@ -12,6 +12,7 @@ from deepbelief.machine import Machine
 from deepbelief.sources import (
     JoinedSource,
     RowSource,
+    SubsetSource,
     as_source,
     blocks,
     entering_as,
@@ -19,13 +20,15 @@ from deepbelief.sources import (
     weights_of,
 )
 from deepbelief.stack import Weights
-from deepbelief.training import BLOCK_ROWS, Rows
+from deepbelief.training import BLOCK_ROWS, Reporter, Rows
 from deepbelief.typing import Array, RowsLike
 from deepbelief.units import Labelled, named_unit
 
 
-def known_classes(y: Array, unlabeled: object) -> tuple[Array, Array, Array]:
-    """Return a mask of the rows with a label, their class numbers, and the classes."""
+def labelled_part(
+    source: RowSource, y: Array, unlabeled: object, reporter: Reporter
+) -> tuple[RowSource, Array, Array]:  # fmt: skip
+    """Return the rows with a label, their class numbers, and the classes."""
     if y.ndim != 1:
         raise DataError(f"y must be one column of classes, got shape {y.shape}")
     known = labelled_rows(y, unlabeled)
@@ -35,7 +38,10 @@ def known_classes(y: Array, unlabeled: object) -> tuple[Array, Array, Array]:
     if len(classes) < 2:
         raise DataError(f"y has 1 class, {classes.tolist()[0]!r}: at least 2 classes are needed")
     warn_doubts(y, classes, unlabeled)
-    return known, numbers, classes
+    if known.all():
+        return source, numbers, classes
+    reporter.note(f"{int((~known).sum())} of {len(y)} rows are unlabelled: they are left out")
+    return SubsetSource(source, np.flatnonzero(known)), numbers, classes
 
 
 def labelled_weights(

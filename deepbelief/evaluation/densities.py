@@ -15,7 +15,9 @@ class Sequences(Evaluation):
     Attributes
     ----------
     n_sequences : int
+        Number of sequences.
     likelihood : FrameLogLikelihood
+        Log-likelihoods of the frames.
     accuracy : float or None
         TP / (TP + FP + FN), each in expectation; None where frames are not binary or no frame follows another.
     """
@@ -61,10 +63,13 @@ class Density(Evaluation):
     Attributes
     ----------
     sizes : tuple of int
+        Units of each layer.
     likelihood : LogLikelihood
+        Log-likelihoods of the rows.
     binarize : {"threshold", "sample"} or None
         How grey levels became 0 and 1.
     seed : int
+        Seed of the draws.
     """
 
     sizes: tuple[int, ...]

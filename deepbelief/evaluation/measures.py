@@ -170,6 +170,10 @@ def expected_accuracy(predicted: Array, frames: Array, lengths: Array) -> float:
     frames : ndarray of shape (n_frames, n_features)
     lengths : ndarray of int
         Of the sequences.
+
+    Returns
+    -------
+    float
     """
     later = np.ones(len(frames), bool)
     later[np.cumsum(lengths)[:-1]] = False

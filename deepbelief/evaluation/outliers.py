@@ -25,6 +25,7 @@ class Outliers:
     scores : ndarray of shape (n_rows,)
         The higher, the more usual.
     threshold : float
+        Score below which a row is an outlier.
     names : tuple of str
         Columns of `surprise`.
     surprise : ndarray of shape (n_rows, n_columns) or None

@@ -155,6 +155,7 @@ class Regression(Evaluation):
     Attributes
     ----------
     rmse : float
+        Root of the mean squared error, in the unit of the targets.
     r2 : float or None
         None where all targets are the same.
     n_unlabeled : int
@@ -189,6 +190,7 @@ class Columns(Evaluation):
     Attributes
     ----------
     columns : tuple of Classification or Regression
+        The result of each column of the targets.
     """
 
     columns: tuple[Evaluation, ...]
@@ -214,11 +216,13 @@ class Reconstruction(Evaluation):
     Attributes
     ----------
     sizes : tuple of int
+        Units of each layer.
     errors : tuple of float
         Mean squared error per row, summed over inputs, for each depth; Gaussian inputs are in standard deviations.
     pseudo_log_likelihood : float or None
         Mean over `pseudo_rows` rows, in nats, of the first layer; None where its units have none.
     pseudo_rows : int or None
+        Number of rows behind the pseudo-log-likelihood.
     """
 
     sizes: tuple[int, ...]
@@ -263,6 +267,7 @@ class Codes(Evaluation):
     bits : int or None
         Each unit of the codes was rounded to ``2**bits`` values for `rounded_error`.
     rounded_error : float or None
+        Squared error per row with rounded codes.
     row_bytes, code_bytes : int
         Size of a row as it is stored, and of its code.
     """

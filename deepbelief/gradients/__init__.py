@@ -56,6 +56,22 @@ GRADIENTS: dict[str, type[GradientEstimator]] = {
 def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int, int] = 1) -> GradientEstimator:
     """Return the estimator of this name; an instance is returned as it is.
 
+    Parameters
+    ----------
+    gradient : str or GradientEstimator
+        Name in the registry, or an instance, which is returned as it is.
+    gibbs_steps : int
+        Steps of an estimator that is given by its name.
+
+    Returns
+    -------
+    GradientEstimator
+
+    Raises
+    ------
+    SettingError
+        If there is no such name.
+
     Examples
     --------
     >>> get_gradient("pcd", 5).gibbs_steps

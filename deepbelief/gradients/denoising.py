@@ -46,6 +46,7 @@ class Denoising:
     Parameters
     ----------
     corruption : {"masking", "gaussian", "salt_and_pepper"}
+        Kind of noise.
     level : float
         The share of values that are masked, or set to 0 or 1; for Gaussian noise its standard deviation.
     loss : {"auto", "cross_entropy", "squared_error"} or Loss

@@ -16,6 +16,12 @@ class PhaseBuffers:
 
     The first ``n_positive`` rows of ``v`` and ``h`` are the positive phase, the rows after them the negative phase.
 
+    Parameters
+    ----------
+    bk : Backend
+    machine : Machine
+        Gives the shapes.
+
     Attributes
     ----------
     space : Workspace

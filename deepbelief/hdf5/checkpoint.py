@@ -71,6 +71,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, da
     ----------
     path : str or path-like
     checkpoint : Checkpoint
+        State of the run.
     damaged : bool
         Whether the file that is there is damaged: it is then replaced, and the one before it stays.
 

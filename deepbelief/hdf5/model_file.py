@@ -34,6 +34,7 @@ class ModelFile:
         mappings of them; NumPy scalars become plain values, tuples and arrays come back as lists. A nested
         estimator is ``{"kind": "RBM", "params": {...}}``.
     stack : Stack or None
+        Layers of the model.
     pretrained : Stack or None
         The stack before fine-tuning, where it was kept.
     arrays : mapping of str to ndarray

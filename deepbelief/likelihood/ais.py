@@ -98,6 +98,7 @@ def ais_log_z(
     model : fitted RBM or Weights
         Bernoulli, softmax or Gaussian visible units.
     n_runs : int
+        Number of annealing runs.
     betas : int, sequence of float or None
         Inverse temperatures from 0 to 1, or how many equal steps between them; None: the 14,500 steps that the
         literature reports with.

@@ -94,6 +94,7 @@ def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 
     ----------
     model : fitted RBM or Weights
     n_samples : int
+        Number of rows to draw.
     random_state : int, Generator, RandomState or None
 
     Returns

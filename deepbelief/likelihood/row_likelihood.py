@@ -42,6 +42,8 @@ class LogLikelihood:
         With more than one the values are lower bounds.
     sampling_error : float
         Standard error of the mean that the draws of a lower bound bring; 0 for one layer.
+    filled : bool
+        Whether missing values were filled in, so that the values are lower bounds.
     """
 
     rows: Float64Array

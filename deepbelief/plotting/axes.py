@@ -171,6 +171,7 @@ def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
     ink : color, default="black"
         Of letters and frames, which are recoloured: ``"white"`` for a dark page.
     dpi : int, default=150
+        Pixels per inch.
 
     Returns
     -------

@@ -114,6 +114,7 @@ class WeightsDisplay(Display):
     stack : Stack
         Layers, from the data upwards.
     feature_names : sequence of str, optional
+        Names of the inputs.
 
     See Also
     --------

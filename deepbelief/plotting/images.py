@@ -220,6 +220,7 @@ def plot_samples(
     model : fitted estimator or Stack
     ax : matplotlib Axes, optional
     n : int, default=16
+        Number of samples.
     n_steps : int, default=1000
         Gibbs steps.
     random_state : int, Generator or None

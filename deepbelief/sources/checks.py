@@ -256,6 +256,11 @@ def check_groups(rows: FloatArray, unit: Unit, name: str = "X", start: int = 0) 
         Of the rows, in the message.
     start : int
         Number of the first row.
+
+    Raises
+    ------
+    DataError
+        If a row has no state, or several, in a group.
     """
     sizes = unit.group_sizes(rows.shape[1])
     if len(sizes) == rows.shape[1]:  # each column is a unit
@@ -285,6 +290,7 @@ def check_domain(
     source : RowSource
     unit : Unit
     own : tuple of (mean, scale), optional
+        Map by which the rows enter.
     block_size : int
         Rows that are in memory at once.
     missing : bool

@@ -42,7 +42,9 @@ class ColumnsSource:
     ----------
     source : RowSource
     columns : sequence of int
+        Places of the columns to keep.
     names : sequence of str or None
+        Names of these columns.
     """
 
     def __init__(self, source: RowSource, columns: Sequence[int], names: Sequence[str] | None = None) -> None:
@@ -73,8 +75,14 @@ def match_columns(
     ----------
     source : RowSource
     have, wanted : sequence of str
+        Names of the columns to return, in their order.
+        Names of the source's columns.
     leave_out : str, optional
         A further column that may be there, such as that of the labels.
+
+    Returns
+    -------
+    RowSource
 
     Raises
     ------

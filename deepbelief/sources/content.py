@@ -50,6 +50,7 @@ class Content:
     whole : bool
         True where the values are integers, by dtype or as written in a text file.
     feature_names : list of str or None
+        Names of the columns, where they have some.
     label_name : str or None
         Name of the column that the labels come from, where it has one.
     first_index : int or None

@@ -133,6 +133,10 @@ def entered(rows: FloatArray, weights: Weights, beyond: float = 0.0, start: int 
         Distance from the domain up to which values are clipped, in the units of the machine.
     start : int, default=0
         Number of the first row.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_visible)
     """
     inside, unit = weights.enter(rows), weights.visible_unit
     found = unit.foreign(inside)

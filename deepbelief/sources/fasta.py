@@ -327,6 +327,7 @@ def write_fasta(file: IO[str], letters: Iterable[Sequence[str]], names: Iterable
     Parameters
     ----------
     file : text file
+        Open for writing.
     letters : iterable of sequence of str
         The letters of each sequence, as `RBM.sample` returns them.
     names : iterable of str, optional

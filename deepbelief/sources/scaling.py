@@ -28,6 +28,16 @@ def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> t
     source : RowSource
     statistics : ColumnStatistics
         Of all training rows.
+
+    Returns
+    -------
+    tuple of ndarray, or None
+        Mean and scale of each column.
+
+    Raises
+    ------
+    SettingError
+        If there is no such scale.
     """
     if scale not in SCALES:
         raise SettingError(unknown("scale", scale, SCALES))
@@ -49,8 +59,13 @@ def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence
     ----------
     source : RowSource
     statistics : ColumnStatistics
+        Ranges of its columns.
     names : sequence of str, optional
         Names of the columns.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -96,6 +111,7 @@ class Scaling:
     Parameters
     ----------
     kind : {"none", "255", "minmax"}
+        Rule by which columns are scaled.
     mean, scale : tuple of float
         One value per column for ``"minmax"``, else empty.
 

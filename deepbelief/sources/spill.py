@@ -38,7 +38,9 @@ class SpilledSource:
     Parameters
     ----------
     shape : tuple of int
+        Rows and columns.
     dtype : numpy dtype
+        Dtype of the values.
 
     Examples
     --------
@@ -100,7 +102,9 @@ class ComputedSource:
     compute : callable
         Makes rows of such rows.
     width : int
+        Number of columns of the result.
     dtype : numpy dtype
+        Dtype of the result.
     """
 
     def __init__(

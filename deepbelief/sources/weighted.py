@@ -19,6 +19,10 @@ def with_weights(source: RowSource, weights: ArrayLike) -> SubsetSource:
     weights : array-like of shape (n_rows,)
         Finite numbers of at least 0, not all 0.
 
+    Returns
+    -------
+    SubsetSource
+
     Examples
     --------
     >>> from deepbelief.sources import as_source

@@ -58,6 +58,10 @@ def get_unit(spec: str | Unit) -> Unit:
         ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them, or
         ``"parts:gaussian*3;softmax:4,3"`` with types side by side and their numbers of columns.
 
+    Returns
+    -------
+    Unit
+
     Raises
     ------
     SettingError
@@ -92,6 +96,10 @@ def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int
         (n_visible, n_hidden).
     limit : int
         Largest number of units.
+
+    Returns
+    -------
+    tuple of (str, int), or None
 
     Examples
     --------

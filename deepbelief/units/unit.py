@@ -17,7 +17,15 @@ SUM_TOLERANCE = 1e-3  # by which the values of a softmax group may miss the sum 
 
 
 class Foreign(NamedTuple):
-    """The place of a value that does not belong to a unit type, and what is wrong beside the value."""
+    """The place of a value that does not belong to a unit type, and what is wrong beside the value.
+
+    Parameters
+    ----------
+    row, column : int
+        Place of the value.
+    detail : str
+        What is wrong, in words.
+    """
 
     row: int
     column: int

@@ -1,0 +1,63 @@
+"""Names that the API pages of the site show."""
+
+import inspect
+import re
+from importlib import import_module
+
+MODULES = {
+    "Estimators and functions": ["deepbelief"],
+    "Likelihood": ["deepbelief.likelihood"],
+    "Building blocks": [
+        "deepbelief.units",
+        "deepbelief.gradients",
+        "deepbelief.components",
+        "deepbelief.activations",
+        "deepbelief.losses",
+        "deepbelief.optimizers",
+        "deepbelief.schedules",
+        "deepbelief.backends",
+    ],
+    "Data": ["deepbelief.sources", "deepbelief.datasets"],
+    "Diagnostics and pictures": [
+        "deepbelief.evaluation",
+        "deepbelief.diagnostics",
+        "deepbelief.plotting",
+        "deepbelief.tensorboard",
+    ],
+    "Files and runs": [
+        "deepbelief.checkpoints",
+        "deepbelief.hdf5",
+        "deepbelief.distributed",
+        "deepbelief.export",
+        "deepbelief.extensions",
+    ],
+    "Errors and warnings": ["deepbelief.errors"],
+}
+
+
+def public_names(module: str) -> list[str]:
+    """Return the classes and functions that a module lists, or defines.
+
+    Functions below `deepbelief` itself whose docstring has no section Parameters serve other modules: they are left
+    out.
+    """
+    found = import_module(module)
+    listed = getattr(found, "__all__", None)
+    if listed is None:
+        listed = [
+            name
+            for name, value in vars(found).items()
+            if not name.startswith("_") and callable(value) and getattr(value, "__module__", "") == module
+        ]
+    things = {name: getattr(found, name) for name in listed}
+    return sorted(
+        name
+        for name, thing in things.items()
+        if inspect.isclass(thing)
+        or (inspect.isroutine(thing) and (module == "deepbelief" or has_parameters(inspect.getdoc(thing) or "")))
+    )
+
+
+def has_parameters(text: str) -> bool:
+    """Tell whether a docstring has a section Parameters."""
+    return re.search(r"^Parameters\n-+$", text, flags=re.M) is not None
