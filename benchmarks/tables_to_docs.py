@@ -1,6 +1,6 @@
 """Write the documentation's page of measured results from the JSON beside this script.
 
-``python tables_to_docs.py`` writes ``docs/reference/measured.md``; ``--check`` tells whether it is up to date.
+``python tables_to_docs.py`` writes ``docs/reference/measured.md``; ``--check`` exits with 1 if it is out of date.
 """
 
 import argparse
@@ -108,9 +108,9 @@ def likelihood() -> str:
         for name, runs in by_seed(found["16 hidden, thresholded"]).items()
     ]
     return (
-        "Bars-and-Stripes 4 x 4, nats of the summed log-likelihood below its bound of -102.04, exact:\n\n"
+        "Bars-and-Stripes 4 x 4: exact log-likelihood summed over the patterns, in nats below its bound of -102.04.\n\n"
         + table(["gradient", "nats below the bound"], bars)
-        + "\n\nMNIST at a threshold, 16 hidden units, nats per test row, exact:\n\n"
+        + "\n\nMNIST binarised at a threshold, 16 hidden units: exact log-likelihood in nats per test row.\n\n"
         + table(["training", "log-likelihood"], small)
     )
 
@@ -144,7 +144,7 @@ def outliers() -> str:
 def outlier_tables() -> str:
     """Outliers in raw tables."""
     parts = []
-    for protocol, words in (("same", "rows fitted are the rows scored"), ("split", "70 % fitted, 30 % scored")):
+    for protocol, words in (("same", "scored on the training rows"), ("split", "trained on 70 %, scored on 30 %")):
         sets = read("outlier_tables").get(protocol, {})
         found: dict[str, list[Any]] = defaultdict(list)
         for seeds in sets.values():
@@ -191,8 +191,9 @@ def tables() -> str:
                 + [f"{seconds:.1f}"]
             )
         parts.append(
-            f"Cells removed (10 and 30 %, at random and by another column) and filled in, seeds: {min(n_seeds)}. "
-            "Geometric means of the ratio to a forest imputer's errors; of each table numbers, categories:\n\n"
+            "Imputation of cells that were removed (10 and 30 %, at random or depending on another column); "
+            f"number of seeds: {min(n_seeds)}. Values are geometric means of the ratio to the errors of a forest "
+            "imputer. The column of each table lists numbers, then categories.\n\n"
             + table(["imputer", *kinds, *names, "seconds"], rows)
         )
     sets = found.get("synthesise", {})
@@ -217,9 +218,10 @@ def tables() -> str:
                 + [f"{statistics.mean(means['seconds'].values()):.1f}"]
             )
         parts.append(
-            f"Synthetic rows, seeds: {n_seeds}. The share of the score of training on real rows is a mean of shares up "
-            f"to 1, and given for {', '.join(sets)}:\n\n"
-            + table(["rows of", "share", "association error", "nearer to training rows", "seconds"], rows)
+            f"Synthetic rows; number of seeds: {n_seeds}. The share is the score of a model trained on synthetic rows, "
+            "divided by its score when trained on real rows. The mean counts shares above 1 as 1; the "
+            f"brackets list {', '.join(sets)}.\n\n"
+            + table(["model", "share", "association error", "share nearer to training rows", "seconds"], rows)
         )
     return "\n\n".join(parts)
 
@@ -230,7 +232,7 @@ def pianorolls() -> str:
         [name, spread([run["log_likelihood"] for run in runs], 2), f"{min(run['low'] for run in runs):.2f}"]
         for name, runs in by_seed(read("pianorolls")["runs"]).items()
     ]
-    return table(["set", "nats per test frame", "lowest end of the AIS intervals"], rows)
+    return table(["set", "nats per test frame", "lower end of the AIS intervals"], rows)
 
 
 def speed() -> str:
@@ -242,7 +244,9 @@ def speed() -> str:
                 f"{value['median_s']:.2f} {key.replace('_', ' ')}" for key, value in times.items() if "of_" in key
             ]
             rows.append([shape, arm, f"{1000 * times['median_s']:.1f} ms", "; ".join(others)])
-    return table(["case", "", "median", "ratio of medians"], rows)
+    return "The floor is the time of the matrix products alone.\n\n" + table(
+        ["case", "", "median", "ratio of medians"], rows
+    )
 
 
 def peers() -> str:
@@ -256,8 +260,8 @@ def defaults() -> str:
     results = read("defaults")["results"]
     arms = list(next(iter(results.values())))
     rows = [[name, *(with_error(found[arm]["test_error"]) for arm in arms)] for name, found in results.items()]
-    header = ["test error in %; of regressions 100 (1 - R2)", *arms]
-    return table(header, rows) + "\n\nMeans of the splits, and their standard errors."
+    note = "Test error in %; for regression 100 (1 - R2). Means over splits, with standard errors.\n\n"
+    return note + table(["data", *arms], rows)
 
 
 def with_error(errors: list[float]) -> str:
@@ -285,25 +289,25 @@ SECTIONS = {
     "mnist": "MNIST, all labels",
     "pretraining": "Does pretraining help?",
     "few_labels": "MNIST, few labels",
-    "autoencoder": "MNIST through a narrow code",
+    "autoencoder": "Autoencoders on MNIST",
     "likelihood": "Likelihoods",
     "binary_sets": "Binary sets",
     "imputation": "Missing values",
     "outliers": "Outliers",
-    "outlier_tables": "Outliers in raw tables",
+    "outlier_tables": "Outliers in tables",
     "tables": "Tables of mixed columns",
     "pianorolls": "Polyphonic music",
-    "defaults": "Defaults",
+    "defaults": "Default settings",
     "targets": "Regression",
     "speed": "Speed",
-    "peers": "Speed beside other packages",
+    "peers": "Speed compared with other packages",
     "memory": "Memory",
 }
-INTRODUCTION = """# Measured
+INTRODUCTION = """# Measured results
 
-Every number here is computed from the JSON that a script in `benchmarks/` wrote; `benchmarks/README.md` has the
-protocols and what was tried on the way. Means are over seeds, with their standard deviation. This page is generated:
-`python benchmarks/tables_to_docs.py`.
+All numbers come from the JSON files that the scripts in `benchmarks/` write. `benchmarks/README.md` describes the
+protocols and the settings that were tried. Means are over seeds; s.d. is their standard deviation and s.e. the standard
+error of the mean. `python benchmarks/tables_to_docs.py` generates this page.
 """
 
 

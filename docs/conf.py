@@ -6,6 +6,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # an editable install needs no help; a bare checkout does
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
@@ -25,13 +28,20 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx_click",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["build", "examples", "**/README.*"]
+exclude_patterns = [
+    "build",
+    "examples",
+    "_templates",
+    "**/README.*",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
+]
+templates_path = ["_templates"]
 default_role = "py:obj"  # a link where the name is documented, else code
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
@@ -45,11 +55,18 @@ html_search_scorer = str(HERE / "scorer.js")
 html_theme_options = {
     "show_prev_next": False,
     "navbar_align": "left",
-    "secondary_sidebar_items": ["page-toc"],
+    # Pages of wide tables have no list of their sections beside them.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "settings/diagnose": [],
+        "settings/advice": [],
+        "reference/measured": [],
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-mathjax_path = "mathjax/tex-mml-chtml.js"
+html_math_renderer = "mathml"  # browsers draw it without a script, offline too
+smartquotes_action = "qe"  # quotes and ellipses; not dashes, or --option becomes a dash and a word
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the numpydoc sections say it in words
@@ -84,11 +101,13 @@ def write(path: Path, text: str) -> None:
 def write_commands() -> None:
     """Write a page for each command."""
     names = cli.list_commands(None)
-    lines = ["Commands", "========", "", "Every command prints this text with ``--help``.", "", ".. toctree::", ""]
-    write(HERE / "commands" / "index.rst", "\n".join([*lines, *(f"   {name}" for name in names), ""]))
+    lines = ["Commands", "========", "", "``deepbelief COMMAND --help`` prints the text of each page.", ""]
     for name in names:
-        title = f"deepbelief {name}"
-        text = [title, "=" * len(title), "", f".. click:: deepbelief.cli.{name}:command", f"   :prog: {title}", ""]
+        lines += [f":doc:`{name}`", f"   {cli.get_command(None, name).get_short_help_str(200)}", ""]
+    lines += [".. toctree::", "   :hidden:", "", *(f"   {name}" for name in names), ""]
+    write(HERE / "commands" / "index.rst", "\n".join(lines))
+    for name in names:
+        text = [f".. click:: deepbelief.cli.{name}:command", f"   :prog: deepbelief {name}", ""]
         write(HERE / "commands" / f"{name}.rst", "\n".join(text))
 
 
@@ -124,15 +143,34 @@ def without_foreign_labels(app, what, name, obj, options, lines) -> None:
 
 
 def examples_as_code(app, ctx, lines) -> None:
-    """Set the examples of a command's help as code."""
+    """Set the examples of a command's help as code, and FILE:NAME too, which is no address."""
     for i, line in enumerate(lines):
+        lines[i] = re.sub(r"\bFILE:(?:NAME|KEY)\b", r"``\g<0>``", line)
         if line.lstrip("| ").rstrip() == "Examples:":
             commands = [text.lstrip("| ").rstrip() for text in lines[i + 1 :]]
             lines[i:] = ["Examples:", "", ".. code-block:: sh", "", *(f"   {c}" for c in commands), ""]
             break
 
 
+def mathml(node, display: str) -> str:
+    """Return a formula as MathML, with a thin space after a logarithm without brackets."""
+    return convert(re.sub(r"\\log\s+", r"\\log\\,", node.astext()), display=display)
+
+
+def inline_mathml(translator, node) -> None:
+    """Write a formula within a line."""
+    translator.body.append(mathml(node, "inline"))
+    raise nodes.SkipNode
+
+
+def block_mathml(translator, node) -> None:
+    """Write a formula on a line of its own."""
+    translator.body.append(f'<div class="formula">{mathml(node, "block")}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app) -> None:
-    """Connect the hook; Sphinx calls this."""
+    """Connect the hooks and the renderer of formulas; Sphinx calls this."""
+    app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
     app.connect("autodoc-process-docstring", without_foreign_labels)
     app.connect("sphinx-click-process-description", examples_as_code)

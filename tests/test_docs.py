@@ -1,6 +1,7 @@
 """The documentation's pages: their Python runs, their links lead somewhere, and every name they document exists."""
 
 import ast
+import importlib.util
 import pickle
 import re
 import shutil
@@ -23,11 +24,14 @@ DOCS = ROOT / "docs"
 GENERATED = {"api", "commands", "gallery"}
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)
 NAMES = [str(path.relative_to(DOCS)) for path in PAGES]
+RUN = [path for path in [ROOT / "README.md", *PAGES] if "```python\n" in path.read_text(encoding="utf-8")]
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """Return a page's code blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
+    """Return a page's code blocks of one language, without those below ``<!-- needs PACKAGE -->`` that is missing."""
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(rf"^(?:<!-- needs (\w+) -->\n)?```{language}\n(.*?)^```$", text, re.M | re.S)
+    return [block for needed, block in found if not needed or importlib.util.find_spec(needed)]
 
 
 def test_there_are_pages():
@@ -60,14 +64,21 @@ def _registries():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_registries")
-@pytest.mark.parametrize("name", [n for n, p in zip(NAMES, PAGES, strict=True) if blocks(p, "python")])
-def test_python_on_a_page_runs(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("path", RUN, ids=[path.stem for path in RUN])
+def test_python_on_a_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "__main__"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a page may show a model that warns
-        for number, block in enumerate(blocks(DOCS / name, "python")):
-            exec(compile(block, f"{name}, block {number}", "exec"), scope)
+        for number, block in enumerate(blocks(path, "python")):
+            exec(compile(block, f"{path.name}, block {number}", "exec"), scope)
+
+
+def test_all_python_on_pages_can_be_read():
+    for path in [*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *PAGES]:
+        for block in re.findall(r"^```(?:python|text)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S):
+            if re.search(r"^(?:from|import) \w", block, re.M) and "library(" not in block:
+                ast.parse(block, f"{path.name}: {block[:40]}")
 
 
 @case_by_case("name", NAMES)
@@ -170,7 +181,7 @@ def test_the_lines_for_r_compute_hidden_means(tmp_path):
     save(dbn, tmp_path / "digits.h5")
     np.savetxt(tmp_path / "x.csv", X[:1], delimiter=",")
     text = (DOCS / "howto" / "other_languages.md").read_text(encoding="utf-8")
-    lines = re.search(r"^## R\n\n```text\n(.*?)^```$", text, re.M | re.S)[1]
+    lines = re.search(r"^## R\n\n```r\n(.*?)^```$", text, re.M | re.S)[1]
     code = f'x <- as.matrix(read.csv("x.csv", header = FALSE))\n{lines}\nwrite(h, "h.txt", ncolumns = 1)\n'
     subprocess.run([r, "-e", code], cwd=tmp_path, capture_output=True, check=True)
     np.testing.assert_allclose(np.loadtxt(tmp_path / "h.txt"), dbn.transform(X[:1])[0], atol=1e-5)

@@ -12,7 +12,18 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import BernoulliRBM, MLPClassifier, MLPRegressor
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM, load, save
+from deepbelief import (
+    DBN,
+    RBM,
+    AnomalyDetector,
+    DBNClassifier,
+    DBNRegressor,
+    DeepAutoencoder,
+    RBMClassifier,
+    RecurrentRBM,
+    load,
+    save,
+)
 from deepbelief.activations import ACTIVATIONS
 from deepbelief.errors import DataError, SettingError
 from deepbelief.export import (
@@ -30,7 +41,13 @@ DIGITS, Y = load_digits(return_X_y=True)
 X = (DIGITS / 16).astype(np.float32)[:1000]
 Y = Y[:1000]
 REAL = (10 + 3 * np.random.default_rng(0).normal(size=(1000, 7)) * np.arange(1, 8)).astype(np.float32)
+BYTES = np.rint(255 * X).astype(np.uint8).astype(np.float32)
+GROUPS = np.eye(6, dtype=np.float32)[np.c_[Y % 3, 3 + Y % 2]].sum(axis=1)
 QUICK = {"rbm": RBM(n_iter=1), "max_iter": 1, "random_state": 0}
+
+
+def scaled(scale):
+    return {**QUICK, "rbm": RBM(scale=scale, n_iter=1)}
 
 
 def dbn(*hidden):
@@ -56,7 +73,17 @@ MAKERS = {
     "dbn": lambda: (dbn("bernoulli", "bernoulli").fit(X), X),
     "rectified dbn": lambda: (dbn("rectified", "bernoulli").fit(X), X),
     "linear dbn of real values": lambda: (dbn("bernoulli", "gaussian").fit(REAL), REAL),
-}
+    "classifier of bytes": lambda: (DBNClassifier((8,), **scaled("255")).fit(BYTES, Y), BYTES),
+    "regressor of ranges": lambda: (DBNRegressor((8,), **scaled("minmax")).fit(REAL, Y), REAL),
+    "denoising and dropout": lambda: (DBNClassifier((9,), pretraining="denoising", dropout=0.5, **QUICK).fit(X, Y), X),
+    "no pretraining": lambda: (DBNClassifier((9,), pretraining="none", max_iter=1).fit(REAL, Y % 3), REAL),
+    "autoencoder of bytes": lambda: (DeepAutoencoder((9, 4), **scaled("255")).fit(BYTES), BYTES),
+    "rbm of categories": lambda: (RBM(5, visible="softmax:3,3", n_iter=1, random_state=0).fit(GROUPS), GROUPS),
+    "rbm of learned variances": lambda: (
+        RBM(5, visible="gaussian", learn_variance=True, n_iter=1, random_state=0).fit(REAL), REAL,
+    ),
+    "centred rbm": lambda: (RBM(5, gradient="pcd", centered=True, n_iter=1, random_state=0).fit(X), X),
+}  # fmt: skip
 
 
 @cache
@@ -154,11 +181,12 @@ def test_an_onnx_model_runs_without_this_package(tmp_path):
     to_onnx(model, tmp_path / "model.onnx")
     np.save(tmp_path / "rows.npy", rows)
     code = (
-        "import json, sys, numpy as np, onnxruntime\n"
+        "import json, sys\n"
+        "sys.modules['deepbelief'] = None  # an import of it fails\n"
+        "import numpy as np, onnxruntime\n"
         "session = onnxruntime.InferenceSession('model.onnx', providers=['CPUExecutionProvider'])\n"
         "classes = json.loads(session.get_modelmeta().custom_metadata_map['classes'])[0]\n"
         "p = session.run(None, {'X': np.load('rows.npy')})[0]\n"
-        "assert 'deepbelief' not in sys.modules\n"
         "print(*[classes[i] for i in p.argmax(axis=1)])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -284,6 +312,10 @@ def test_networks_of_tables_take_the_units_of_the_schema():
     close(clf.predict_proba(table), np.exp(x) / np.exp(x).sum(axis=1, keepdims=True), table)
     with pytest.raises(SettingError, match=r"schema_\.encode"):
         to_mlp(clf)
+    rbm = RBM(5, n_iter=2, random_state=0).fit(table)
+    (layer,) = feedforward(rbm).layers
+    units = rbm.schema_.encode(table).astype(np.float64)
+    close(rbm.transform(table), 1 / (1 + np.exp(-(units @ layer.W + layer.bias))), table)
 
 
 def test_what_is_no_network_is_refused():
@@ -291,6 +323,8 @@ def test_what_is_no_network_is_refused():
         feedforward(RBMClassifier(4, rbm=RBM(n_iter=1), random_state=0).fit(X, Y))
     with pytest.raises(SettingError, match="depends on the frames before"):
         feedforward(RecurrentRBM(2, 2))
+    with pytest.raises(SettingError, match="sum of free energies and errors"):
+        feedforward(AnomalyDetector())
     with pytest.raises(SettingError, match=r"got int: it has no dense layers"):
         feedforward(3)
     with pytest.raises(SettingError, match=r"are not predictions\. Use to_torch"):
