@@ -17,6 +17,7 @@ _HOMES = {
     "DBNRegressor": "deepbelief.estimators",
     "DeepAutoencoder": "deepbelief.estimators",
     "CheckpointFile": "deepbelief.checkpoints",
+    "Ratings": "deepbelief.sources.ratings",
     "RecurrentRBM": "deepbelief.estimators",
     "save": "deepbelief.estimators",
     "load": "deepbelief.estimators",

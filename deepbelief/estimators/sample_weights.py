@@ -8,6 +8,7 @@ from sklearn.utils import _safe_indexing
 from deepbelief.distributed import is_dask
 from deepbelief.errors import DataError
 from deepbelief.sources import RowSource, SubsetSource, counted, is_source, with_weights
+from deepbelief.sources.ratings import Ratings
 from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 
 
@@ -95,6 +96,8 @@ def _picked(X: RowsLike, rows: Array) -> RowsLike:
         return {name: _safe_indexing(column, rows) for name, column in X.items()}
     if is_source(X):
         return SubsetSource(X, rows)
+    if isinstance(X, Ratings):
+        return X.users(rows)
     return X.take(rows) if type(X).__module__.startswith("pyarrow") else _safe_indexing(X, rows)
 
 

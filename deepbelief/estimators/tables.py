@@ -21,6 +21,7 @@ from deepbelief.recipes import Resolved
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
+from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.schema import Schema, table_schema
 from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, TableLike
 
@@ -111,6 +112,8 @@ def encoded(
         estimator.schema_ = schema
     else:
         schema = schema_of(estimator)
+        if schema is not None and schema.library == RATINGS and sparse.issparse(X):
+            raise DataError("the model was fitted on Ratings: give Ratings(X), whose absent entries are not 0")
         if schema is None or not (is_table(X) or _is_array(X)):
             return None
     check_names(estimator, X, schema.names, reset=reset)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError
+from deepbelief.sources.ratings import LIBRARY as RATINGS
+from deepbelief.sources.ratings import Ratings
 from deepbelief.typing import Array, RowsLike, StrDict, TableLike
 
 
@@ -50,7 +52,7 @@ class Frame:
 
 def is_table(X: RowsLike) -> bool:
     """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
-    if isinstance(X, Mapping):
+    if isinstance(X, (Mapping, Ratings)):
         return not hasattr(X, "tocsr")  # a sparse matrix by keys is not a table
     root = type(X).__module__.partition(".")[0]
     return root in ("pandas", "polars", "pyarrow") and hasattr(X, "columns") and hasattr(X, "shape")
@@ -75,6 +77,8 @@ def needs_schema(X: RowsLike, *, numbers: bool = True) -> bool:
     """
     if not is_table(X) or _is_plain(X):
         return False
+    if isinstance(X, Ratings):
+        return True
     frame = as_frame(X)
     gaps = any(missing.any() for missing in frame.missing)
     booleans = [not numeric and _is_boolean(v, m) for v, m, numeric in _columns(frame)]
@@ -127,6 +131,9 @@ def as_frame(table: TableLike, names: Sequence[str] | None = None) -> Frame:
         columns = {name: array[:, i] for i, name in enumerate(named)}
         return _frame(columns, {name: str(array.dtype) for name in named}, "array")
     check_different_names(table)
+    if isinstance(table, Ratings):
+        by_item = dict(zip(table.columns, table.array().T, strict=True))
+        return _frame(by_item, dict.fromkeys(by_item, "float64"), RATINGS)
     if isinstance(table, Mapping):
         columns = {str(name): _array(values) for name, values in table.items()}
         return _frame(columns, {name: str(values.dtype) for name, values in columns.items()}, "array")
@@ -236,7 +243,7 @@ def frame_like(
     -------
     DataFrame, Table or ndarray
     """
-    if library == "array":
+    if library in ("array", RATINGS):
         numeric = all(all(v is None or isinstance(v, (int, float)) for v in column) for column in values.values())
         columns = [[np.nan if v is None and numeric else v for v in column] for column in values.values()]
         return np.array(columns, dtype=np.float64 if numeric else object).T
@@ -293,7 +300,7 @@ def with_columns(table: TableLike, values: Mapping[str, Sequence[object]]) -> Ta
     frame = as_frame(table)
     if isinstance(table, Mapping):
         return {**table, **{name: _array(column) for name, column in values.items()}}
-    if not is_table(table):
+    if not is_table(table) or isinstance(table, Ratings):
         whole: StrDict = dict(zip(frame.names, frame.values, strict=True))
         return frame_like({**whole, **values}, {}, "array")
     dtypes = dict(zip(frame.names, frame.dtypes, strict=True))

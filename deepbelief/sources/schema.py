@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
+from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.table_columns import (
     KINDS,
@@ -15,8 +16,10 @@ from deepbelief.sources.table_columns import (
     READINGS,
     Column,
     cells_of,
+    check_ratings,
     column_from,
     has_gaps,
+    rated_columns,
     read_column,
     values_of,
 )
@@ -140,6 +143,8 @@ class Schema:
             If ``columns`` names a column that is not there, or an unknown kind.
         """
         frame = as_frame(table)
+        if frame.library == RATINGS:
+            return cls(tuple(rated_columns(frame)), RATINGS)
         wanted = check_columns(columns) or {}
         for name in wanted:
             if name not in frame.names:
@@ -184,6 +189,8 @@ class Schema:
         self._check_names(frame)
         out = np.zeros((frame.n_rows, self.n_units), dtype)
         for start, column in zip(self.starts, self.used, strict=True):
+            if self.library == RATINGS:
+                check_ratings(frame, column)
             cells = cells_of(frame, frame.names.index(column.name), column, handle_unknown)
             missing = cells < 0
             out[np.flatnonzero(~missing), start + cells[~missing]] = 1

@@ -221,6 +221,46 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
     return Column(name, "category", dtype, tuple(categories))
 
 
+def rated_columns(frame: Frame) -> list[Column]:
+    """Return columns of ratings, all of which have the same cells: the levels that occur among them.
+
+    Raises
+    ------
+    DataError
+        If there are no ratings, or all are alike.
+    """
+    known = [values[~missing] for values, missing in zip(frame.values, frame.missing, strict=True)]
+    every = np.concatenate(known)
+    if len(np.unique(every)) < 2:
+        raise DataError(f"ratings must differ, got {len(every)} alike: there is nothing to learn")
+    found = _number("", "float64", every, READINGS["quantile"], wanted=False, own_unit=False, weights=None)
+    mean = (float(every.mean()),)
+    return [
+        replace(found, name=name, whole=False)
+        if len(own)
+        else Column(name, "dropped", "float64", mean, reason="no rating")
+        for name, own in zip(frame.names, known, strict=True)
+    ]
+
+
+def check_ratings(frame: Frame, column: Column) -> None:
+    """Refuse a rating below or above all levels of the training rows, such as a 0 for an absent one.
+
+    Raises
+    ------
+    DataError
+    """
+    values = frame.column(frame.names.index(column.name))[0]
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero((values < column.low[0]) | (values > column.high[-1]))
+    if len(wrong) and column.low == column.high:
+        raise DataError(
+            f"user {wrong[0]}, {column.name}: {values[wrong[0]]:g} is not a rating from {column.low[0]:g} to "
+            f"{column.high[-1]:g}; absent ratings are NaN, or absent entries of Ratings(sparse matrix)",
+            row=int(wrong[0]),
+        )
+
+
 def _as_numbers(known: Array, name: str, missing: Array) -> Array:
     try:
         numbers: Array = known.astype(np.float64)
