@@ -31,7 +31,7 @@ from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
 from deepbelief.typing import Array, RowsLike, StrMapping
-from deepbelief.units import Unit, get_unit, named_unit
+from deepbelief.units import Unit, get_unit, named_unit, smoothed_means
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
 
@@ -182,7 +182,8 @@ class _Layers:
         hidden = named_unit(settings.hidden)
         if not hidden.can_be_hidden:
             raise SettingError(
-                f"{hidden.spec} units are visible units: choose hidden='bernoulli', 'gaussian' or 'rectified'"
+                f"{hidden.spec} units are visible units: choose hidden='bernoulli', 'gaussian', 'spin', 'relu' or "
+                "'rectified'"
             )
         state = None if self.states is None else self.states[layer]
         if self.start is not None:
@@ -368,8 +369,8 @@ def visible_above(
         return unit, mean, np.where(deviation < ALL_BUT_DEAD * deviation.max(), 1, scale).astype(scale.dtype), centred
     statistics = communicator.statistics(column_statistics(means))
     column_means, n = statistics.mean, statistics.counts
-    if unit.unit_interval:
-        column_means = (column_means * n + 1) / (n + 2)
+    if unit.discrete:
+        column_means = smoothed_means(unit, column_means, n)
     return unit, None, None, column_means.astype(means.dtype)
 
 

@@ -35,7 +35,7 @@ from deepbelief.sources import (
 )
 from deepbelief.stack import Weights
 from deepbelief.typing import Array, DtypeLike
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import Unit, get_unit, smoothed_means
 
 MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
 MIN_TABLE = 1e-2  # largest range of a column of a table whose values may be probabilities
@@ -218,7 +218,7 @@ def choose_visible(
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
         check_domain(source, unit, own, missing=missing)  # names the row and the column
-    smoothed = ((statistics.mean * n + 1) / (n + 2)).astype(dtype)
+    smoothed = smoothed_means(unit, statistics.mean, n).astype(dtype)
     if unit.standardises:
         by_column, others = unit.standardised(len(smoothed)), (0.0, 1.0) if own is None else own
         spread = np.where(whole.constant(dtype) | ~by_column, others[1], np.sqrt(whole.var))

@@ -28,7 +28,7 @@ class Weights:
     hbias : ndarray of shape (n_hidden,)
     visible, hidden : str
         Unit types as `deepbelief.units.get_unit` reads them (``"bernoulli"``, ``"gaussian"``,
-        ``"softmax:3,3,2"``, ``"rectified"``).
+        ``"softmax:3,3,2"``, ``"spin"``, ``"rectified"``, ``"relu"``).
     mean, scale : ndarray of shape (n_visible,) or None
         Rows enter this layer as ``(v - mean) / scale``; None: as they are.
     visible_mean : ndarray of shape (n_visible,) or None

@@ -10,6 +10,7 @@ import operator
 from contextlib import contextmanager
 
 import numpy as np
+import scipy.special
 
 from deepbelief.backends import Product
 from deepbelief.backends.groups import Groups
@@ -250,6 +251,21 @@ for _name in ["add", "subtract", "multiply", "divide", "maximum", "minimum", "lo
     setattr(Namespace, _name, staticmethod(_ufunc(_name, 2)))
 
 
+class Special:
+    """What of cupyx.scipy.special may be used."""
+
+    def __getattr__(self, name):
+        raise AttributeError(f"special.{name} is not on the list of names that CuPy is known to have")
+
+
+def _special(function):
+    return staticmethod(lambda x: device(function(_need(x))))
+
+
+for _name in ["erfcx", "ndtr", "ndtri"]:
+    setattr(Special, _name, _special(getattr(scipy.special, _name)))
+
+
 def _need_device(x):
     if not isinstance(x, DeviceArray):
         raise TypeError(f"{type(x).__name__} where a device array is needed: this fails on a GPU")
@@ -341,7 +357,7 @@ class FakeDevice:
     least_batch = 16
 
     def __init__(self):
-        self.xp = Namespace()
+        self.xp, self.special = Namespace(), Special()
         self._host = NumpyBackend()
         self._groups = Groups(self.xp, self.asarray)
 

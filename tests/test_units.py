@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 from pairwise import pairwise
+from scipy.special import log_ndtr
 from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
-from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, Softmax, get_unit
+from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, ReLU, Softmax, Spin, get_unit
 
 SIGMAS = 6.0  # a right sampler fails a comparison with probability 2e-9, and there are a few hundred
-SPECS = ["bernoulli", "gaussian", "rectified", "softmax:2,3,1", "labelled:bernoulli,3", "labelled:gaussian,2",
-         "parts:gaussian*2;bernoulli*1;softmax:3"]  # fmt: skip
+LABELLED = ["labelled:bernoulli,3", "labelled:gaussian,2"]
+PARTS = "parts:gaussian*2;bernoulli*1;softmax:3"
+SPECS = ["bernoulli", "gaussian", "spin", "rectified", "relu", "softmax:2,3,1", *LABELLED, PARTS]
 TRACTABLE = [s for s in SPECS if get_unit(s).tractable]
+VISIBLE = [s for s in TRACTABLE if s != "relu"]
 WIDTH = 6
 DTYPES = [np.float32, np.float64]
 
@@ -54,6 +57,10 @@ def true_mean(spec, x):
         return 1 / (1 + np.exp(-x))
     if spec == "gaussian":
         return x
+    if spec == "spin":
+        return np.tanh(x)
+    if spec == "relu":
+        return np.vectorize(lambda value: quadrature(value)[1])(x)
     if spec == "rectified":
         return np.maximum(x, 0)
     return np.hstack([softmax(x[:, 0:2]), softmax(x[:, 2:5]), softmax(x[:, 5:6])])
@@ -69,7 +76,8 @@ def test_means(bk, spec, dtype):
     got = mean(bk, get_unit(spec), x, bias)
     assert got.dtype == dtype
     truth = true_mean(spec, x.astype(np.float64) + bias)
-    np.testing.assert_allclose(got, truth, rtol=40 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+    rtol = 40 * np.finfo(dtype).eps + (4e-12 if spec == "relu" else 0)  # that of the quadrature
+    np.testing.assert_allclose(got, truth, rtol=rtol, atol=4 * np.finfo(dtype).eps)
 
 
 @case_by_case("spec", SPECS)
@@ -127,6 +135,7 @@ def test_energy_of_a_state(bk, spec):
     got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
     n = {"gaussian": WIDTH, "labelled:gaussian,2": WIDTH - 2, SPECS[-1]: 2}.get(spec, 0)  # columns of Gaussian units
     truth = ((v - b)[:, :n] ** 2).sum(axis=1) / 2 - (v * b)[:, n:].sum(axis=1)
+    truth += (v**2).sum(axis=1) / 2 if spec == "relu" else 0
     np.testing.assert_allclose(got, truth, rtol=1e-12)
 
 
@@ -156,6 +165,8 @@ def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
         assert (np.abs(spread - 1) <= SIGMAS * math.sqrt(2 / n)).all()
     if spec == "rectified":
         moment, variance = rectified_moments(total)
+    if spec in ("spin", "relu"):
+        variance = 1 - mu**2 + (total * mu if spec == "relu" else 0)
     error = np.abs(states.mean(axis=0, dtype=np.float64) - moment)
     assert (error <= SIGMAS * np.sqrt(variance / n) + 1e-6).all()
 
@@ -209,7 +220,7 @@ def test_units_draw_independently(bk):
         assert np.abs(correlation).max() <= SIGMAS / math.sqrt(n)
 
 
-@case_by_case("spec", TRACTABLE)
+@case_by_case("spec", VISIBLE)
 def test_initial_biases_give_the_column_means(bk, spec):
     last = {"softmax:2,3,1": [0.2, 0.1, 0.7, 1.0], "labelled:gaussian,2": [0.2, 0.1, 0.4, 0.6]}
     means = np.array([0.3, 0.7, *last.get(spec, [0.9, 0.1, 0.7, 0.2])])
@@ -343,3 +354,50 @@ def test_groups_are_softmax_and_drawn_by_their_probabilities(sizes, dtype, bk, l
     np.testing.assert_allclose(bk.to_numpy(tiled)[-1], p[1], rtol=2e-5)
     assert (np.add.reduceat(drawn, ends - sizes, axis=1) == 1).all()
     assert (np.abs(drawn.mean(axis=0) - p[1]) < 5 * np.sqrt(p[1] * (1 - p[1]) / 20_000) + 1e-9).all()
+
+
+# --- half-lines ---
+
+
+def quadrature(x, gamma=1.0, n=400):
+    """Return the log of the integral of exp(x h - gamma h**2 / 2) over h >= 0, and the mean, by Gauss-Legendre."""
+    peak = max(x / gamma, 0.0)
+    least = max(0.0, peak - 12 / math.sqrt(gamma))
+    most = peak + (40 / -x if x < -1 else 12 / math.sqrt(gamma))
+    points, weights = np.polynomial.legendre.leggauss(n)
+    h = (most - least) / 2 * (points + 1) + least
+    top = x * peak - gamma * peak**2 / 2
+    density = np.exp(x * h - gamma * h**2 / 2 - top) * weights * (most - least) / 2
+    return math.log(density.sum()) + top, (density * h).sum() / density.sum()
+
+
+INPUTS = [-300.0, -50.1, -49.9, -12.0, -5.0, -1.0, 0.0, 0.7, 6.0, 40.0]
+
+
+@pytest.mark.parametrize("x", INPUTS)
+def test_relu_units_are_integrated_over_the_half_line(bk, x):
+    log_z, mean_state = quadrature(x)
+    total = np.full((1, 2), x)
+    np.testing.assert_allclose(log_partition(bk, ReLU(), total), [2 * log_z], rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(mean(bk, ReLU(), total, np.zeros(2)), mean_state, rtol=1e-10)
+    narrow = mean(bk, ReLU(), total.astype(np.float32), np.zeros(2, np.float32))
+    np.testing.assert_allclose(narrow, mean_state, rtol=2e-5)
+
+
+def test_draws_from_half_lines_have_the_right_distribution(bk):
+    """Kolmogorov-Smirnov: a right sampler fails one of the 14 comparisons with probability 14 * 1e-7."""
+    n, failing = 20_000, math.sqrt(-math.log(1e-7 / 2) / 2)
+    for dtype in DTYPES:
+        for x in (-300.0, -5.1, -4.9, -1.0, 0.0, 2.0, 30.0):
+            total, no_bias = bk.asarray(np.full((n, 1), x, dtype)), bk.asarray(np.zeros(1, dtype))
+            drawn = ReLU().sample(bk, total, no_bias, bk.rng(stream(5, str(x))), bk.xp.empty_like(total))
+            states = np.sort(bk.to_numpy(drawn)[:, 0])
+            assert states[0] >= 0
+            tail = 1 - np.exp(log_ndtr(x - states.astype(float)) - log_ndtr(x))
+            assert np.abs(tail - (np.arange(n) + 0.5) / n).max() * math.sqrt(n) < failing + 0.01
+
+
+def test_spins_sum_over_minus_one_and_one(bk):
+    x = np.array([[-800.0, -0.5, 0.0, 0.3, 2.0, 800.0]])
+    truth = np.logaddexp(x, -x).sum(axis=1)
+    np.testing.assert_allclose(log_partition(bk, Spin(), x), truth, rtol=1e-14)

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
-from deepbelief.backends.interface import Product
+from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.errors import BackendError
 from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping, TargetsLike
 
@@ -192,6 +192,7 @@ class CupyBackend:
 
     name = "cupy"
     least_batch = 16  # less leaves most of a GPU idle
+    special: ModuleType | LazyModule = LazyModule("cupyx.scipy.special")
 
     def __init__(self) -> None:
         self.xp: ModuleType = _import_cupy()

@@ -1,5 +1,7 @@
 """Interface of a backend: its operations, random streams and sparse tables."""
 
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
@@ -87,11 +89,33 @@ class Rng(Protocol):
         """Go on from where a stream stood."""
 
 
+class LazyModule:
+    """A module that is imported when a name of it is first looked up.
+
+    Parameters
+    ----------
+    name : str
+
+    Examples
+    --------
+    >>> LazyModule("math").floor(2.5)
+    2
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Callable[..., DeviceArray]:
+        """Return what the module has under a name."""
+        return getattr(importlib.import_module(self._name), name)  # type: ignore[no-any-return]
+
+
 class Backend(Protocol):
     """Interface of a backend: the namespace of its arrays, and fused steps."""
 
     name: str
     xp: ModuleType
+    special: ModuleType | LazyModule  # namespace of special functions, named as in scipy.special
     least_batch: int  # rows in a minibatch below which the backend is not busy
 
     def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> DeviceArray:

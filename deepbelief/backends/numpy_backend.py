@@ -12,7 +12,7 @@ import numpy as np
 from deepbelief.backends import blas, loops
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
-from deepbelief.backends.interface import Product
+from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.backends.sparse import HostRows, HostSparse
 from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping
 
@@ -173,6 +173,7 @@ class NumpyBackend:
     name = "numpy"
     least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
     xp: ModuleType = np
+    special: ModuleType | LazyModule = LazyModule("scipy.special")
 
     _products: Bfloat16Products | None = None
 

@@ -13,6 +13,7 @@ from deepbelief.recipes import in_effect
 from deepbelief.sources import ColumnStatistics, RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Estimator
+from deepbelief.units import Unit, states_of
 
 MAX_SAMPLE = 1000  # rows that are looked at
 MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
@@ -120,7 +121,7 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
             symptom="unmet-ladder",
         )
     weights, rows = estimator.weights_, sample_rows(source)
-    if not weights.visible_unit.discrete or not ((rows == 0) | (rows == 1)).all():
+    if not weights.visible_unit.discrete or not _are_states(rows, weights.visible_unit):
         return
     mean = float(unnormalised(Stack((weights,)), as_source(rows)).mean()) - last["log_z"]
     if mean > MAX_MEAN:
@@ -129,6 +130,12 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
             f"probability above 1: it has lost a mode. {advice}",
             symptom="unmet-ladder",
         )
+
+
+def _are_states(rows: Array, unit: Unit) -> bool:
+    """Tell whether all values are states of discrete units."""
+    low, high = states_of(unit, rows.shape[1])
+    return bool(((rows == low) | (rows == high)).all())
 
 
 def check_against_pca(

@@ -55,8 +55,8 @@ Nothing else than this, all of it reached by hard links::
     /stack/metadata         JSON text, an object: plain values that travel with the stack
     /stack/layer_1          group per layer from the data upwards, numbered without a gap; attributes
                             n_visible, n_hidden (integer), visible, hidden (text): sizes and unit types, which are
-                            "bernoulli", "gaussian", "rectified", "softmax:3,3,2" (sizes of the groups) and
-                            "labelled:bernoulli,10" (data, then one group of 10 labels)
+                            "bernoulli", "gaussian", "spin", "rectified", "relu", "softmax:3,3,2" (sizes of the
+                            groups) and "labelled:bernoulli,10" (data, then one group of 10 labels)
     /stack/layer_1/W        (n_visible, n_hidden), floating
     /stack/layer_1/vbias    (n_visible,), floating
     /stack/layer_1/hbias    (n_hidden,), floating
@@ -120,15 +120,16 @@ x is a row in the units of the data. It enters as v = (x - mean) / scale of /sta
 these are missing; matrix products are of rows, v W. sigmoid(z) is 1 / (1 + exp(-z)).
 
 *Layers of a stack* (kinds RBM, DBN, Stack). Hidden means h = f(v W + hbias), where f belongs to the layer's
-``hidden``: sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``. They are the v of the
-layer above, which may have a mean and a scale of its own. Downwards, v = g(h W^T + vbias), where g is sigmoid
-for ``bernoulli``, z for ``gaussian`` and softmax within each group; then v scale + mean.
+``hidden``: sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``, tanh for ``spin``, and for
+``relu`` z + phi(z) / Phi(z) with the density and the distribution function of a standard normal number. They are the
+v of the layer above, which may have a mean and a scale of its own. Downwards, v = g(h W^T + vbias), where g is
+sigmoid for ``bernoulli``, z for ``gaussian``, tanh for ``spin`` and softmax within each group; then v scale + mean.
 
 *Networks* (DBNClassifier, DBNRegressor, DeepAutoencoder). h_0 = v and h_(i+1) = f_i(h_i coef_i + intercept_i);
 all scaling above the first layer is part of these arrays. f is ``activation`` of /params: ``sigmoid``,
 ``tanh``, ``hard_tanh`` (z cut off at -1 and 1), ``softsign`` (z / (1 + abs(z))), ``relu``, ``identity``;
-``auto`` (and for autoencoders always) means the f of ``hidden`` of /stack/layer_(i+1). An own activation is
-{"strategy": "ReLU", "settings": {...}}. The head's z = h_last coef_last + intercept_last gives
+``auto`` (and for autoencoders always) means the f of ``hidden`` of /stack/layer_(i+1), for ``relu`` max(0, z). An own
+activation is {"strategy": "ReLU", "settings": {...}}. The head's z = h_last coef_last + intercept_last gives
 
 - a classifier's probabilities: softmax(z); for tasks a softmax within the columns of each; for ``labels``
   sigmoid(z). The prediction is the class of the largest probability; of labels 1 where it is above 0.5;

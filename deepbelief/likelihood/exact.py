@@ -12,7 +12,7 @@ from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import Unit, get_unit, states_of
 
 LARGEST_SIDE = 25  # Bernoulli units; of other discrete units as many states as these have
 BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
@@ -137,10 +137,13 @@ def _choices(unit: Unit, n_columns: int) -> list[Float64Array] | None:
     if not unit.discrete or len(sizes) > LARGEST_SIDE:
         return None
     choices = [np.eye(size) for size in sizes]
+    low, high = states_of(unit, n_columns)
+    starts = np.cumsum([0, *sizes])
     for i in np.flatnonzero(np.array(sizes) == 1):
-        off = np.concatenate([np.zeros(1) if k == i else group[0] for k, group in enumerate(choices)])
+        column = starts[i]
+        off = np.concatenate([low[column, None] if k == i else group[0] for k, group in enumerate(choices)])
         if unit.foreign(off[None]) is None:  # a softmax unit of one column is always on
-            choices[i] = np.array([[0.0], [1.0]])
+            choices[i] = np.array([[low[column]], [high[column]]])
     return choices
 
 

@@ -19,6 +19,7 @@ from deepbelief.likelihood.tempered import ladder_log_z
 from deepbelief.sources import OF_DENSITIES, JoinedSource, RowSource, as_source, blocks, check_groups, entered
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Estimator, Float64Array, RowsLike, StrDict
+from deepbelief.units import states_of
 
 METHODS = ("auto", "exact", "ais", "ptt")
 
@@ -242,14 +243,15 @@ def check_rows(stack: Stack, source: RowSource) -> None:
         raise DataError(f"X has {source.shape[1]} features, the model has {weights.n_visible}")
     if not weights.visible_unit.discrete:
         return
-    start = 0
+    start, (low, high) = 0, states_of(weights.visible_unit, weights.n_visible)
     for block in blocks(source):
         v = weights.enter(block)
-        wrong = np.argwhere((v != 0) & (v != 1) & ~np.isnan(v))
+        wrong = np.argwhere((v != low) & (v != high) & ~np.isnan(v))
         if len(wrong):
             row, column = wrong[0]
             raise GreyLevelError(
-                f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of 0 and 1; "
+                f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of "
+                f"{low[column]:g} and {high[column]:g}; "
                 "make them so with deepbelief.sources.binarize_rows, thresholded or sampled once, and say which",
                 row=int(start + row), column=int(column), value=float(block[row, column]),
             )  # fmt: skip

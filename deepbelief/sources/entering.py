@@ -154,7 +154,7 @@ def entered(rows: FloatArray, weights: Weights, beyond: float = 0.0, start: int 
 
 def check_states(states: FloatArray, unit: Unit) -> None:
     """Refuse states of hidden units that lie outside their domain by more than `OF_DENSITIES`."""
-    found = unit.foreign(states, OF_DENSITIES) if unit.unit_interval else None
+    found = unit.foreign(states, OF_DENSITIES) if unit.discrete else None
     if found is not None:
         value = states[found.row, found.column]
         refuse_foreign(unit, found, found.row, value, "give states of the top layer, as `transform` returns them")

@@ -1,14 +1,20 @@
 """Unit types: what a unit's state is, given its total input."""
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from deepbelief.errors import SettingError, unknown
+from deepbelief.typing import Array
 from deepbelief.units.bernoulli import Bernoulli
 from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
 from deepbelief.units.mixed import Parts, joined
 from deepbelief.units.rectified import Rectified
+from deepbelief.units.relu import ReLU
 from deepbelief.units.softmax import Softmax
+from deepbelief.units.spin import Spin
 from deepbelief.units.unit import Foreign, Unit, UnitCapabilities, UnitType
 
 __all__ = [
@@ -19,21 +25,27 @@ __all__ = [
     "Gaussian",
     "Labelled",
     "Parts",
+    "ReLU",
     "Rectified",
     "Softmax",
+    "Spin",
     "Unit",
     "UnitType",
     "get_unit",
     "joined",
     "named_unit",
     "smaller_side",
+    "smoothed_means",
+    "states_of",
     "units_of",
 ]
 
 UNITS: dict[str, Callable[..., Unit]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
+    "spin": Spin,
     "rectified": Rectified,
+    "relu": ReLU,
     "softmax": Softmax,
     "labelled": Labelled,
     "parts": Parts,
@@ -54,7 +66,7 @@ def get_unit(spec: str | Unit) -> Unit:
     Parameters
     ----------
     spec : str or Unit
-        ``"bernoulli"``, ``"gaussian"``, ``"rectified"``, ``"softmax:3,3,2"`` with the group sizes,
+        ``"bernoulli"``, ``"gaussian"``, ``"spin"``, ``"rectified"``, ``"relu"``, ``"softmax:3,3,2"`` with the sizes,
         ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them, or
         ``"parts:gaussian*3;softmax:4,3"`` with types side by side and their numbers of columns.
 
@@ -124,6 +136,32 @@ def units_of(unit: Unit, n_columns: int) -> list[tuple[slice, Unit]]:
     if split is not None:
         return split(n_columns)  # type: ignore[no-any-return]
     return [(slice(i, i + 1), unit) for i in range(n_columns)]
+
+
+def states_of(unit: Unit, n_columns: int) -> tuple[Array, Array]:
+    """Return the two states of each column.
+
+    Examples
+    --------
+    >>> [states.tolist() for states in states_of(Spin(), 2)]
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+    found = np.empty((2, n_columns))
+    for columns, alone in units_of(unit, n_columns):
+        found[:, columns] = np.array(alone.states)[:, None]
+    return found[0], found[1]
+
+
+def smoothed_means(unit: Unit, mean: Array, n: Any) -> Array:
+    """Return the column means of ``n`` rows and of one more in either state.
+
+    Examples
+    --------
+    >>> smoothed_means(Bernoulli(), np.array([0.0, 1.0]), 2).tolist()
+    [0.25, 0.75]
+    """
+    low, high = states_of(unit, len(mean))
+    return np.asarray((mean * n + (low + high)) / (n + 2))
 
 
 def named_unit(spec: str | Unit) -> Unit:

@@ -65,7 +65,11 @@ class UnitCapabilities(Protocol):
 
     @property
     def discrete(self) -> bool:
-        """Whether its states are 0 and 1; likelihoods then are probabilities, not densities."""
+        """Whether each column has two states; likelihoods are then probabilities, not densities."""
+
+    @property
+    def states(self) -> tuple[float, float]:
+        """The two states of each column, where it is discrete."""
 
     @property
     def unit_interval(self) -> bool:
@@ -168,6 +172,7 @@ class UnitType:
     can_be_hidden: bool = True
     enumerable: bool = False
     discrete: bool = False
+    states: tuple[float, float] = (0.0, 1.0)
     unit_interval: bool = False
     standardises: bool = False
     learns_variance: bool = False
