@@ -145,8 +145,9 @@ def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Estimator:
 
 
 def _sizes(dbn: Estimator, data: "DataSet") -> tuple[int, ...]:
-    from deepbelief.sizing import suggest_layer_sizes
+    from deepbelief.estimators.pretraining_options import layer_sizes
+    from deepbelief.estimators.tables import is_mixed
 
-    n_rows, n_features = data.rows.shape
     sizes = dbn.hidden_layer_sizes
-    return (n_features, *(suggest_layer_sizes(n_features, n_rows) if sizes == "auto" else sizes))
+    chosen = layer_sizes(sizes, data.rows, table=is_mixed(data.schema)) if sizes == "auto" else sizes
+    return (data.rows.shape[1], *chosen)

@@ -31,6 +31,11 @@ def cosine(position: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * position))
 
 
+def warm_up_decay(position: float) -> float:
+    """Return a factor rising to 1 in the first 5 % of the run, and falling from 1 in its middle to 0.05 at its end."""
+    return min(1.0, (position + 0.005) / 0.05, 1.0 - 1.9 * max(0.0, position - 0.5))
+
+
 @dataclass(frozen=True)
 class Exponential:
     """A factor that falls by the same ratio in equal times, to ``final`` at the end of the run.

@@ -86,7 +86,7 @@ def test_a_table_of_either_kind_is_encoded_as_in_python(folder, kind):
     table = mixed()
     data = open_data(str(folder / f"t.{kind}"), labels="y", table={"columns": {"count": "category"}})
     frame = table.drop(columns="y").astype({"count": "Int64"})
-    expected = Schema.fit(frame, {"count": "category"})
+    expected = Schema.fit(frame, {"count": "category"}, labelled=True)
     assert_same_columns(data.schema, expected)
     np.testing.assert_array_equal(data.rows.take(slice(None)), expected.encode(frame))
     assert data.labels.tolist() == table["y"].tolist()

@@ -404,3 +404,44 @@ def test_missing_values_are_learned_from_and_drawn_where_asked_for():
         assert model.sample(asked, n_steps=5, random_state=0)["size"].notna().all()
     with pytest.raises(SettingError, match="models of tables"):
         RBM(2, n_iter=1, random_state=0).fit(np.eye(4)).sample(2, missing=True)
+
+
+def test_means_of_whole_numbers_are_rounded_in_integer_columns_only():
+    rng = np.random.default_rng(0)
+    reals = pd.DataFrame({"n": rng.integers(0, 3, 200).astype(float), "kind": rng.choice(["a", "b"], 200)})
+    holes = reals.assign(n=reals["n"].where(np.arange(200) >= 20))
+    rbm = RBM(2, n_iter=3, random_state=0).fit(reals)
+    filled = rbm.impute(holes)["n"].iloc[:20]
+    assert not filled.isin([0.0, 1.0, 2.0]).any()
+    assert filled.between(0.5, 1.5).all()
+    drawn = rbm.impute(holes, n_draws=1, random_state=0)[0]["n"]
+    assert drawn.isin([0.0, 1.0, 2.0]).all()
+    whole = RBM(2, n_iter=3, random_state=0).fit(reals.assign(n=reals["n"].astype(int)))
+    assert (whole.impute(holes)["n"].iloc[:20] == 1).all()
+
+
+def test_values_missing_whatever_the_rest_holds_get_no_units():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"kind": rng.choice(["a", "b", "c"], 1000), "size": rng.normal(size=1000)})
+    holes = table.assign(size=table["size"].where(rng.random(1000) > 0.3))
+    rbm = RBM(8, n_iter=5, random_state=0).fit(holes)
+    assert rbm.schema_.gaps == {}
+    assert rbm.schema_.column("size").absent == pytest.approx(0.3, abs=0.05)
+    assert "missing at random" in str(rbm.schema_)
+    drawn = rbm.sample(2000, n_steps=2, missing=True, random_state=0)
+    assert drawn["size"].isna().mean() == pytest.approx(0.3, abs=0.05)
+    assert drawn["kind"].notna().all()
+
+
+def test_a_network_of_a_table_has_one_layer_and_imputes_as_a_machine_does(tmp_path):
+    dbn = DBN(rbm=RBM(n_iter=1), random_state=0).fit(mixed())
+    assert dbn.stack_.sizes[1:] == (64,)
+    assert dbn.resolved_["hidden_layer_sizes"].value == (64,)
+    assert "tables of mixed columns" in dbn.resolved_["hidden_layer_sizes"].reason
+    holes = mixed().assign(colour=None)
+    save(dbn, tmp_path / "model.h5")
+    assert_alike(load(tmp_path / "model.h5").impute(holes), dbn.impute(holes))
+    assert load(tmp_path / "model.h5").impute(holes)["colour"].tolist() == dbn.impute(holes)["colour"].tolist()
+    found = dbn.impute(holes, method="mean_field")["colour"].tolist()
+    assert found == dbn.impute(holes)["colour"].tolist()
+    assert DBN((8, 4), rbm=RBM(n_iter=1), random_state=0).fit(mixed()).stack_.sizes[1:] == (8, 4)

@@ -7,6 +7,7 @@ from deepbelief.components.centring import Centring
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.l1 import L1
 from deepbelief.components.missing import Missing
+from deepbelief.components.multi_prediction import MultiPrediction
 from deepbelief.components.parts import Parts
 from deepbelief.components.resampling import Resampling
 from deepbelief.components.smooth import Smooth
@@ -17,6 +18,7 @@ from deepbelief.typing import LayerSettings
 
 COMPONENTS: dict[str, type[Component]] = {
     "missing": Missing,
+    "multi_prediction": MultiPrediction,
     "sparsity": Sparsity,
     "l1": L1,
     "resampling": Resampling,
@@ -99,7 +101,7 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 
 __all__ = [
-    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "Parts", "Resampling",
-    "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components", "further_components",
-    "get_component",
+    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "MultiPrediction", "Parts",
+    "Resampling", "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components",
+    "further_components", "get_component",
 ]  # fmt: skip

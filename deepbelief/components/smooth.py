@@ -71,7 +71,11 @@ class Smooth(Component):
 
     def after_step(self, step: TrainingStep, state: Arrays) -> None:
         """Project W onto the span."""
-        W, xp = step.machine.W, step.machine.bk.xp
+        self.tie(step, step.machine.W)
+
+    def tie(self, step: TrainingStep, W: DeviceArray) -> None:
+        """Project weights of the machine's visible units onto the span, in place."""
+        xp = step.machine.bk.xp
         for start, n, size, projections in self._runs(step):
             rows = W[start : start + n * size].reshape(n, size, -1)
             W[start : start + n * size] = xp.matmul(projections, rows).reshape(n * size, -1)

@@ -1,6 +1,6 @@
 """The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from deepbelief.estimators.base import (
 )
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.generative import ImputationMixin
+from deepbelief.estimators.generative import ImputationMixin, predicting_arrays, predicting_from_file
 from deepbelief.estimators.pretraining_options import (
     check_templates,
     layer_sizes,
@@ -36,7 +36,7 @@ from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import decoded
+from deepbelief.estimators.tables import decoded, is_mixed, schema_of
 from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING
 from deepbelief.layer import RBMSettings
@@ -146,7 +146,8 @@ class DBN(
         bk = check_backend(self.backend, X)
         X, _, weights = present_rows(X, sample_weight)
         source = check_rows(self, X, bk, reset=True, min_rows=2, weights=weights)
-        sizes = layer_sizes(self.hidden_layer_sizes, source)
+        table = is_mixed(schema_of(self))
+        sizes = layer_sizes(self.hidden_layer_sizes, source, table=table)
         with checkpointing(self.checkpoint) as checkpointer:
             seed = checkpointer.begin(self.random_state, partial(describe_run, self, source))
             pretraining = stack_pretraining(
@@ -158,13 +159,16 @@ class DBN(
                 seed=seed,
                 reporter=get_reporter(self.verbose),
                 checkpointer=checkpointer,
+                imputes=True,
             )
             result = pretraining()
             warn_diverged(result.diverged)
         self.stack_ = result.stack
         self.history_ = result.history
-        self.resolved_ = dict(pretraining_choices(self, source, result, templates_of(self.rbm, len(sizes))))
+        templates = templates_of(self.rbm, len(sizes))
+        self.resolved_ = dict(pretraining_choices(self, source, result, templates, table=table))
         self._h_states = result.negative_states
+        self._predicting = predicting_arrays(result.states[0].arrays)
         self._seed, self._draws = seed, 0
         return self
 
@@ -189,12 +193,17 @@ class DBN(
         return check_templates(self)
 
     def _get_state(self) -> FittedState:
-        return FittedState(self.stack_, {"h_states": self._h_states}, {"draws": self._draws})
+        more = {f"predicting.{name}": array for name, array in self._predicting.items()}
+        return FittedState(self.stack_, {"h_states": self._h_states, **more}, {"draws": self._draws})
 
     def _set_state(self, state: FittedState) -> None:
         self.stack_, top = state.stack, state.stack.layers[-1].W
         self._h_states = state.shaped("h_states", (None, top.shape[1]), top.dtype)
         self._draws = state.count("draws")
+        self._predicting = predicting_from_file(state)
+
+    def _imputing(self) -> Mapping[str, Array]:
+        return self._predicting
 
     def _generative_stack(self) -> Stack:
         return self.stack_

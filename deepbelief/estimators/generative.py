@@ -1,11 +1,16 @@
 """Sampling and imputation with a restricted Boltzmann machine."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend
+from deepbelief.components.multi_prediction import PARTS, MultiPrediction
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
+from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.layer import LayerState
@@ -16,7 +21,7 @@ from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
 
-IMPUTATIONS = ("gibbs", "mean_field")
+IMPUTATIONS = ("auto", "gibbs", "mean_field")
 
 
 class GenerativeMixin:
@@ -122,8 +127,12 @@ class ImputationMixin:
 
     backend: str | Backend
 
+    def _imputing(self) -> Mapping[str, Array]:
+        """Return the weights that were trained for imputation, by their names; none where there are none."""
+        raise NotImplementedError
+
     def impute(
-        self, X: RowsLike, *, method: str = "gibbs", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
+        self, X: RowsLike, *, method: str = "auto", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
         random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Fill in what is missing in rows with its mean given the rest of the row.
@@ -132,10 +141,12 @@ class ImputationMixin:
         ----------
         X : array-like of shape (n_rows, n_features) or table
             NaN: missing; in a table whatever its library takes for missing.
-        method : {"gibbs", "mean_field"}, default="gibbs"
+        method : {"auto", "gibbs", "mean_field"}, default="auto"
             ``"gibbs"`` runs a chain for each row with what is known held and averages E[v | h] over it.
             ``"mean_field"`` iterates the means of both sides: deterministic and faster, and less exact where several
-            answers fit a row.
+            answers fit a row. A model of a table of mixed columns uses the weights that it trained for this, see
+            `deepbelief.components.MultiPrediction`. ``"auto"`` is ``"mean_field"`` where there are such weights and
+            ``n_draws`` is not given, else ``"gibbs"``.
         n_steps : int, default=100
             Gibbs steps that are averaged, or the most iterations of the mean field.
         burn_in : int, default=20
@@ -149,8 +160,8 @@ class ImputationMixin:
         Returns
         -------
         ndarray of shape (n_rows, n_features), or table as X is, or a list of them
-            What was known is as it was. In a table a missing category is the most probable one. One for each draw
-            where ``n_draws`` is given.
+            What was known is as it was. In a table a missing category is the most probable one, and a missing number
+            a mean, which is rounded only where the column holds integers. One for each draw where ``n_draws`` is given.
 
         Raises
         ------
@@ -176,8 +187,14 @@ class ImputationMixin:
         check_number("burn_in", burn_in, low=0, integer=True)
         if n_draws is not None:
             check_number("n_draws", n_draws, low=1, integer=True)
-            if method != "gibbs":
+            if method == "mean_field":
                 raise SettingError(f"`n_draws` needs method='gibbs', got {method!r}: a mean field is one state")
+        predicting = self._imputing()
+        if method == "auto":
+            method = "mean_field" if predicting and n_draws is None else "gibbs"
+        if method == "mean_field" and predicting:
+            W, vbias, hbias = (predicting[name] for name in PARTS)
+            weights = replace(weights, W=W, vbias=vbias, hbias=hbias, hidden="bernoulli")
         bk = check_backend(self.backend, X)
         units = encoded(self, X, reset=False)
         rows = _with_gaps(self, X, bk) if units is None else units
@@ -192,6 +209,22 @@ class ImputationMixin:
             own = np.random.default_rng(each.spawn(1)[0])
             draws.append(on_device(found, X, bk) if units is None else completed(self, X, found, own))
         return draws
+
+
+def predicting_arrays(state: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+    """Return the weights for imputation in a layer's state by their names; none where it has none."""
+    arrays = state.get(MultiPrediction.name, {})
+    return {name: arrays[name] for name in PARTS if name in arrays}
+
+
+def predicting_from_file(state: FittedState) -> dict[str, Array]:
+    """Return the weights for imputation in a file; none where it has none."""
+    first, name = state.stack.layers[0], "predicting.W"
+    if name not in state.arrays:
+        return {}
+    W = state.shaped(name, (first.n_visible, None), first.W.dtype)
+    biases = zip(PARTS[1:], W.shape, strict=True)
+    return {"W": W} | {part: state.shaped(f"predicting.{part}", (n,), W.dtype) for part, n in biases}
 
 
 def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequence | None, how: StrDict) -> Array:

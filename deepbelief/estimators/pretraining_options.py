@@ -20,7 +20,7 @@ from deepbelief.gradients import Denoising
 from deepbelief.hyperparameters import PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import Choices, autoencoder_pretraining
+from deepbelief.recipes import Choices, autoencoder_pretraining, table_layers
 from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
@@ -30,13 +30,23 @@ from deepbelief.units import CODES, Unit
 
 
 def layer_sizes(
-    sizes: Sequence[int] | str, source: RowSource, n_classes: int | None = None, *, autoencoder: bool = False
+    sizes: Sequence[int] | str,
+    source: RowSource,
+    n_classes: int | None = None,
+    *,
+    autoencoder: bool = False,
+    table: bool = False,
 ) -> tuple[int, ...]:
-    """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against."""
+    """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against.
+
+    With ``table`` the rows are those of a table of mixed columns, of which the network is a model.
+    """
     n_rows, n_features = source.shape
     if isinstance(sizes, str):
         if sizes != "auto":
             raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
+        if table:
+            return tuple(table_layers().value)
         return suggest_layer_sizes(n_features, n_rows, n_classes, autoencoder=autoencoder).hidden_layer_sizes
     chosen = check_sizes(sizes)
     warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
@@ -137,13 +147,17 @@ def stack_pretraining(
     reporter: Reporter,
     checkpointer: Checkpointer = NO_CHECKPOINTS,
     kind: str | None = None,
+    imputes: bool = False,
 ) -> Pretraining:
-    """Return a stack's pretraining by an estimator's settings, with these templates, in this or its own way."""
+    """Return a stack's pretraining by an estimator's settings, with these templates, in this or its own way.
+
+    With ``imputes`` the first layer of a table of mixed columns trains weights for imputation too.
+    """
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
     kind = estimator.pretraining if kind is None else kind
     settings = [of_kind(each, estimator, kind) for each in settings]
-    settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0])
+    settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0], imputes=imputes)
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
@@ -156,11 +170,17 @@ def stack_pretraining(
 
 
 def pretraining_choices(
-    estimator: Estimator, source: RowSource, result: Pretrained, templates: Sequence[RBM], *, autoencoder: bool = False
+    estimator: Estimator,
+    source: RowSource,
+    result: Pretrained,
+    templates: Sequence[RBM],
+    *,
+    autoencoder: bool = False,
+    table: bool = False,
 ) -> Choices:
     """Return the automatic settings of a stack's pretraining."""
     choices = size_choice(
-        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, autoencoder=autoencoder
+        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, autoencoder=autoencoder, table=table
     )  # fmt: skip
     choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
     return choices

@@ -27,7 +27,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin
+from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin, predicting_arrays
 from deepbelief.estimators.outcome import check_ladder, check_variation
 from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine, scale_new_columns
@@ -47,7 +47,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Reporter, Rows, Run, get_reporter
-from deepbelief.typing import DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import Unit, named_unit
 
 
@@ -94,12 +94,14 @@ class RBM(
     missing values. Where it does, each column becomes a group of softmax units: a category has one for each of its
     values, a number one for each of at most 20 cells of its range, whose weights are tied smoothly. Columns with a
     single value, with more than 100 categories, and texts that name rows are left out, with a `DataWarning`. Two more
-    units stand for "present" and "missing" where 5 % to 95 % of a column's values are missing, and at least 10.
+    units stand for "present" and "missing" where 5 % to 95 % of a column's values are missing, at least 10 of them,
+    and that depends on other columns.
     `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
     For such a table automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more,
-    ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates.
+    ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates. Weights for imputation
+    are trained beside the machine: `deepbelief.components.MultiPrediction`.
 
     A table of numbers without missing values, or of booleans only, is an array with names.
 
@@ -248,13 +250,16 @@ class RBM(
         """Return the checked settings."""
         settings = rbm_settings(self)
         check_number("n_components", self.n_components, low=1, integer=True)
-        return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
+        return table_settings(settings, schema_of(self), int(self.n_components), n_rows, imputes=True)
 
     def _get_state(self) -> FittedState:
         return machine_state(self)
 
     def _set_state(self, state: FittedState) -> None:
         restore_machine(self, state, self._settings())
+
+    def _imputing(self) -> Mapping[str, Array]:
+        return predicting_arrays(self._state.arrays)
 
     def _pretraining(
         self, source: RowSource, settings: RBMSettings, bk: Backend, checkpointer: Checkpointer, again: bool

@@ -6,18 +6,20 @@ first layer, as all that concerns the rows is.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.validation import validate_data
 
 from deepbelief import hdf5
-from deepbelief.components import Smooth
+from deepbelief.components import Component, MultiPrediction, Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
-from deepbelief.recipes import Resolved
+from deepbelief.recipes import TABLE_UNITS, Resolved
+from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
@@ -27,17 +29,7 @@ from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, T
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128
-RATE = 0.005  # of Adam, for up to this number of hidden units; more need a smaller one
-USUAL_UNITS = 64
-
-
-@dataclass(frozen=True)
-class WarmUpDecay:
-    """A factor that rises to 1 in the first 5 % of the run, and falls from 1 in the middle to 0.05 at the end."""
-
-    def __call__(self, position: float) -> float:
-        """Return the factor."""
-        return min(1.0, (position + 0.005) / 0.05, 1.0 - 1.9 * max(0.0, position - 0.5))
+RATE = 0.005  # of Adam, for up to `TABLE_UNITS` hidden units; more need a smaller one
 
 
 TABLE_DEFAULTS: StrMapping = {
@@ -49,7 +41,7 @@ TABLE_DEFAULTS: StrMapping = {
     "weight_decay": 3e-4,
     "averaging": 0.25,
     "batch_size": BATCH_SIZE,
-    "schedule": WarmUpDecay(),
+    "schedule": warm_up_decay,
 }
 """Automatic settings of an `RBM` for a table with a schema."""
 FOR_TABLES = "the recipe for tables of mixed columns"
@@ -58,6 +50,11 @@ FOR_TABLES = "the recipe for tables of mixed columns"
 def schema_of(model: Estimator) -> Schema | None:
     """Return the schema of a fitted model; None where it was not fitted on a table of mixed columns."""
     return getattr(model, "schema_", None)
+
+
+def is_mixed(schema: Schema | None) -> bool:
+    """Tell whether a schema is that of a table of mixed columns, rather than of aligned sequences or ratings."""
+    return schema is not None and not schema.alphabet and schema.library != RATINGS
 
 
 def _template(estimator: Estimator, name: str, default: object) -> Any:
@@ -165,7 +162,8 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
     if columns is None and not needs_schema(X, numbers=numbers):
         return None
     _check_visible(estimator)
-    schema = Schema.fit(X, columns, weights=weights)
+    labelled = is_classifier(estimator) or is_regressor(estimator)
+    schema = Schema.fit(X, columns, weights=weights, labelled=labelled)
     told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
     if told:
         message = (
@@ -185,7 +183,9 @@ def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, rese
         estimator.feature_names_in_ = np.array(names, dtype=object)
 
 
-def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0) -> RBMSettings:
+def table_settings(
+    settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0, *, imputes: bool = False
+) -> RBMSettings:
     """Return the settings of the first layer for a table: automatic ones are those for tables.
 
     Parameters
@@ -196,6 +196,8 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
     n_hidden : int
     n_rows : int, default=0
         Of training; 0: the number of epochs stays as it is.
+    imputes : bool, default=False
+        Whether weights for imputation are trained beside the machine.
 
     Returns
     -------
@@ -207,13 +209,16 @@ def table_settings(settings: RBMSettings, schema: Schema | None, n_hidden: int, 
         return replace(settings, visible=schema.visible, scale="none", binarize=None)
     chosen = {name: ours for name, ours in TABLE_DEFAULTS.items() if name in settings.automatic}
     if settings.learning_rate == "auto" and "solver" in chosen:
-        chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
+        chosen["learning_rate"] = RATE * min(1.0, TABLE_UNITS / n_hidden)
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
         chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))
     told = {name: Resolved("warm-up and decay" if name == "schedule" else v, FOR_TABLES) for name, v in chosen.items()}
-    if schema.grids and all(component.name != Smooth.name for component in settings.components):
-        chosen["components"] = (*settings.components, Smooth(schema.grids))
+    given = {component.name for component in settings.components}
+    own: list[Component] = [Smooth(schema.grids)] if schema.grids else []
+    if imputes and is_mixed(schema):
+        own.append(MultiPrediction(groups=schema.grids))
+    chosen["components"] = (*settings.components, *(component for component in own if component.name not in given))
     resolved = {**settings.resolved, **told}
     return replace(settings, visible=schema.visible, scale="none", binarize=None, resolved=resolved, **chosen)
 
@@ -292,7 +297,7 @@ def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Gen
         Of the kind of X; what was known is as it was.
     """
     schema = model.schema_
-    frame, found = as_frame(X, schema.names), schema.decode(units, random=random)
+    frame, found = as_frame(X, schema.names), schema.decode(units, random=random, rounded=random is not None)
     new = {}
     for i, name in enumerate(frame.names):
         values, missing = frame.column(i)

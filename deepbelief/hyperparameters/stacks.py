@@ -11,9 +11,9 @@ PRETRAINING: Mapping[str, Setting] = {
         SIZES,
         doc=(
             'Hidden units of each layer from the data upwards; ``"auto"`` is `suggest_layer_sizes` (784 columns: '
-            "500, 250)."
+            "500, 250), for a `DBN` on a table of mixed columns one layer of 64."
         ),
-        help="Hidden layer sizes, such as 500,250; by default as `size` suggests.",
+        help="Hidden layer sizes, such as 500,250; by default as `size` suggests, for a table 64.",
         flag="--layers",
     ),
     "rbm": Setting(

@@ -6,6 +6,7 @@ setting that somebody gave, which always wins.
 
 from deepbelief.recipes.pretraining_rules import (
     DENOISING_UPDATES,
+    TABLE_UNITS,
     UPDATES,
     USUAL,
     autoencoder_pretraining,
@@ -14,6 +15,7 @@ from deepbelief.recipes.pretraining_rules import (
     machine_rate,
     persistent_chains,
     rows_in_minibatch,
+    table_layers,
 )
 from deepbelief.recipes.resolved import (
     Choices,
@@ -52,6 +54,7 @@ __all__ = [
     "DENOISING_UPDATES",
     "RATE_OF_FEW",
     "ROWS_OF_FEW",
+    "TABLE_UNITS",
     "UPDATES",
     "USUAL",
     "USUAL_EXTENT",
@@ -79,6 +82,7 @@ __all__ = [
     "stopped_epochs",
     "stopping_of_sequences",
     "supervised_pretraining",
+    "table_layers",
     "tuning_decay",
     "tuning_epochs",
     "tuning_extent",

@@ -18,6 +18,7 @@ ROWS = (10, 100)  # fewest and most in a minibatch
 MINIBATCHES = 50  # in an epoch of few rows
 UPDATES = 6_000
 EPOCHS = (5, 100)
+TABLE_UNITS = 64  # hidden units of a machine on a table of mixed columns; 256 do no better
 DENOISING_UPDATES = 18_000  # on values in [0, 1]
 DENOISING_RATE = 0.15
 # The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
@@ -83,6 +84,17 @@ def machine_rate(usual: float, n_visible: int, n_hidden: int, n_active: float, s
     if rate == usual:
         return Resolved(rate, "the rate of these types of units")
     return Resolved(rate, f"{usual:.4g}, that of these types of units, less for {n_hidden} hidden units")
+
+
+def table_layers() -> Resolved:
+    """Return the hidden layer sizes of a belief network on a table of mixed columns.
+
+    Examples
+    --------
+    >>> table_layers().value
+    (64,)
+    """
+    return Resolved((TABLE_UNITS,), "one hidden layer: the recipe for tables of mixed columns")
 
 
 def denoising_rate() -> Resolved:

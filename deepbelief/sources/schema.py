@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
+from deepbelief.sources.missingness import depends_on_others
 from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.table_columns import (
@@ -23,6 +24,7 @@ from deepbelief.sources.table_columns import (
     read_column,
     values_of,
 )
+from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping, TableLike
 
 UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
@@ -112,7 +114,7 @@ class Schema:
     @classmethod
     def fit(
         cls, table: TableLike, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
-        weights: Array | None = None,
+        weights: Array | None = None, labelled: bool = False,
     ) -> "Schema":  # fmt: skip
         """Decide from training rows what each column is.
 
@@ -130,6 +132,8 @@ class Schema:
             Largest number of cells of a number.
         weights : ndarray of shape (n_rows,), optional
             Numbers of rows that each row stands for, which decide on the cells of numbers.
+        labelled : bool, default=False
+            Whether the rows have labels apart from the table, which missing values may depend on.
 
         Returns
         -------
@@ -153,7 +157,7 @@ class Schema:
         found = [read_column(frame, i, wanted.get(name), reading, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
             found[i] = replace(found[i], levels=levels, ordered=ordered)
-        found = [replace(c, gaps=bool(c.width) and has_gaps(frame.column(i)[1], weights)) for i, c in enumerate(found)]
+        found = _with_gaps(frame, found, weights, labelled=labelled)
         if not any(column.width for column in found):
             raise DataError("no column of the table varies: there is nothing to learn")
         return cls(tuple(found), frame.library)
@@ -214,7 +218,7 @@ class Schema:
             )
 
     def decode(
-        self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False
+        self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False, rounded: bool = True
     ) -> dict[str, list[object]]:
         """Return the values of columns that rows of visible units stand for.
 
@@ -227,6 +231,8 @@ class Schema:
             is the most probable one, and a number the mean of its cells' values, weighted by their probabilities.
         gaps : bool, default=False
             Leave values out where the units say that they are missing.
+        rounded : bool, default=True
+            Round means of whole numbers also where the table's column can hold others.
 
         Returns
         -------
@@ -238,12 +244,22 @@ class Schema:
         for column in self.columns:
             if column.name in starts:
                 start = starts[column.name]
-                values[column.name] = values_of(column, units[:, start : start + column.width], random)
+                values[column.name] = values_of(column, units[:, start : start + column.width], random, rounded=rounded)
             else:
                 values[column.name] = [column.values[0] if column.values else None] * len(units)
         for name, start in self.gaps.items() if gaps else ():
             bound = 0.5 if random is None else random.random(len(units))
             missing = units[:, start + 1] > bound
+            values[name] = [None if gone else value for gone, value in zip(missing, values[name], strict=True)]
+        return values if random is None or not gaps else self._with_absent(values, len(units), random)
+
+    def _with_absent(
+        self, values: dict[str, list[object]], n_rows: int, random: np.random.Generator
+    ) -> dict[str, list[object]]:
+        """Leave out values of the columns in which they are missing whatever other columns hold."""
+        absent = {column.name: column.absent for column in self.used if column.absent}
+        for name, share in absent.items():
+            missing = random.random(n_rows) < share
             values[name] = [None if gone else value for gone, value in zip(missing, values[name], strict=True)]
         return values
 
@@ -276,6 +292,24 @@ class Schema:
         if schema.alphabet and any(column.values != tuple(schema.alphabet) for column in columns):
             raise DataError("the sites of a schema must have the letters of its alphabet")
         return schema
+
+
+def _with_gaps(
+    frame: Frame, columns: Sequence[Column], weights: Array | None, *, labelled: bool
+) -> list[Column]:  # fmt: skip
+    """Return columns that say how their values are missing."""
+    used = [i for i, column in enumerate(columns) if column.width]
+    codes = [cells_of(frame, i, columns[i], "error") for i in used]
+    found, counts = list(columns), None if weights is None else counted(weights)
+    for place, i in enumerate(used):
+        missing = frame.column(i)[1]
+        if not has_gaps(missing, weights):
+            continue
+        if labelled or depends_on_others(codes, place, counts):
+            found[i] = replace(columns[i], gaps=True)
+        else:
+            found[i] = replace(columns[i], absent=float(np.average(missing, weights=weights)))
+    return found
 
 
 def table_rows(units: Array, schema: Schema) -> ArraySource:

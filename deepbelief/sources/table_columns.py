@@ -54,7 +54,10 @@ class Column:
     ordered : bool
         Whether these are in order.
     gaps : bool
-        Whether two more units say if a value is present or missing: see `has_gaps`.
+        Whether two more units say if a value is present or missing: where enough values are missing, and that depends
+        on other columns.
+    absent : float
+        Share of rows without a value, where enough values are missing, but that depends on no other column.
     missing_unit : int, optional
         Unit of a missing value: one more than those of the values, or the unit of the most frequent value. None: all
         units of a missing value are NaN.
@@ -74,6 +77,7 @@ class Column:
     levels: tuple[object, ...] = ()
     ordered: bool = False
     gaps: bool = False
+    absent: float = 0.0
     missing_unit: int | None = None
 
     @property
@@ -101,7 +105,7 @@ class Column:
             + (", ..." if len(self.values) > 6 else ""),
             "dropped": "dropped",
         }[self.kind]
-        what += ", or missing" if self.gaps else ""
+        what += ", or missing" if self.gaps else f", {self.absent:.0%} missing at random" if self.absent else ""
         return f"{self.name}: {what}" + (f" ({self.reason})" if self.reason else "")
 
 
@@ -353,8 +357,10 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
     return cells
 
 
-def values_of(column: Column, units: Array, random: np.random.Generator | None) -> list[object]:
-    """Return the values of one column that units stand for."""
+def values_of(
+    column: Column, units: Array, random: np.random.Generator | None, *, rounded: bool = True
+) -> list[object]:  # fmt: skip
+    """Return the values of one column that units stand for; whole numbers of columns of reals may stay means."""
     missing: Array = np.asarray(np.isnan(units).any(axis=1))
     p = np.where(missing[:, None], 1.0, units).astype(np.float64)
     if random is None:
@@ -369,7 +375,7 @@ def values_of(column: Column, units: Array, random: np.random.Generator | None) 
     else:
         low, mean, high = (np.array(each)[best] for each in (column.low, column.cells, column.high))
         numbers = _drawn(low, mean, high, random)
-    if column.whole:
+    if column.whole and (rounded or not column.dtype.lower().startswith(("float", "double"))):
         numbers = np.rint(numbers)
     return [None if gone else float(x) for gone, x in zip(missing, numbers, strict=True)]
 

@@ -129,7 +129,7 @@ def read_mixed(
         return Content(rows, table.labels, False, list(frame.names), table.label_name)
     if schema is None:
         try:
-            schema = Schema.fit(table.columns, columns)
+            schema = Schema.fit(table.columns, columns, labelled=table.labels is not None)
         except DataError as error:
             raise error.prefixed(f"{spec}: ") from None
     return Content(
