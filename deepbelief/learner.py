@@ -113,7 +113,7 @@ class Learner:
         self.parts.call("before_gradient")
         grads = self.estimator(self.machine, self.phases, n, now.batch_size, self.arrays["gradient"], rng)
         self._control()
-        self.parts.call("adjust", grads)
+        grads = self.parts.adjusted(grads)
         rates, decays = (now.rate,) * 3, (settings.weight_decay, 0.0, 0.0)
         self.optimizer.step(self.run.bk, params, grads, self._moments, rates, now.momentum, decays)
         self.parts.call("after_step")

@@ -193,6 +193,9 @@ class Namespace:
     def empty(self, shape, dtype=float):
         return _unwritten(np.empty(shape, dtype))
 
+    def eye(self, N, dtype=float):
+        return device(np.eye(N, dtype=dtype))
+
     def zeros(self, shape, dtype=float):
         return device(np.zeros(shape, dtype))
 

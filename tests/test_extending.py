@@ -60,6 +60,20 @@ class SlowMean(Component):
         return ("mean",)
 
 
+@dataclass(frozen=True)
+class Decorrelated(Component):
+    """A regulariser: a quarter of the squared products of different hidden units' weights."""
+
+    factor: float = 1.0
+    name: ClassVar[str] = "decorrelated"
+    weight_gradient: ClassVar[bool] = True
+
+    def adjust(self, step, state, grads):
+        W, xp = step.machine.W, step.machine.bk.xp
+        gram = (W.T @ W) * (1 - xp.eye(W.shape[1], dtype=W.dtype))
+        grads[0][...] += self.factor * (W @ gram)
+
+
 class Nameless(Component):
     """A component without a name."""
 
@@ -569,6 +583,22 @@ def test_a_cluster_averages_the_shared_state_of_a_component():
     (shared,) = Spy.seen
     assert len(shared) == 7  # parameters, velocities and the running mean
     np.testing.assert_array_equal(trainer.learner.arrays["slow_mean"]["mean"], 2 * shared[6])
+
+
+@pytest.mark.parametrize("gradient", ["cd", "pcd", "exact"])
+def test_a_regulariser_adds_to_the_gradient_of_the_weights(gradient, bk):
+    def weights(rate, components=()):
+        rbm = RBM(
+            4, gradient=gradient, learning_rate=rate, schedule="constant", momentum=0.0, weight_decay=0.0,
+            components=list(components), batch_size=40, n_iter=1, random_state=0, backend=bk,
+        )  # fmt: skip
+        return rbm.fit(ROWS.astype(np.float64)).weights_.W
+
+    start = weights(1e-14)
+    gram = start.T @ start
+    np.fill_diagonal(gram, 0)
+    change = weights(0.5, [Decorrelated(30.0)]) - weights(0.5)
+    np.testing.assert_allclose(change, -0.5 * 30 * start @ gram, rtol=1e-6, atol=1e-12)
 
 
 def test_a_component_follows_a_divergence():

@@ -66,6 +66,8 @@ class Component:
         0; above 0 for components that must act after all changes of the gradient and the weights.
     needs_model : bool
         True if it makes sense only for gradients of a model of the data, not for denoising autoencoders.
+    weight_gradient : bool
+        True if `adjust` reads or changes the gradient of W, which then is an array; that costs a pass over W.
 
     Examples
     --------
@@ -89,6 +91,7 @@ class Component:
     name: ClassVar[str] = ""
     order: ClassVar[int] = 0
     needs_model: ClassVar[bool] = False
+    weight_gradient: ClassVar[bool] = False
 
     @classmethod
     def of(cls, settings: LayerSettings) -> Self | None:
@@ -123,7 +126,7 @@ class Component:
     def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
         """Change the gradients of W, vbias and hbias in place, before the optimizer uses them.
 
-        The gradient of W may be a `Product` that is not multiplied out.
+        The gradient of W may be a `Product` that is not multiplied out, unless `weight_gradient` is set.
         """
 
     def after_step(self, step: TrainingStep, state: Arrays) -> None:

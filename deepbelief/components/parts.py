@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from deepbelief.backends import Product
 from deepbelief.components.component import Component, TrainingStep
-from deepbelief.gradients import Arrays
+from deepbelief.gradients import Arrays, Gradient
 from deepbelief.typing import DeviceArray
 
 Hook = Callable[..., None]
@@ -43,6 +44,14 @@ class Parts:
         """Call a hook of all components that define it."""
         for function, state in self._defined(hook):
             function(self._step, state, *arguments)
+
+    def adjusted(self, grads: Gradient) -> Gradient:
+        """Return the gradients as components change them; that of W multiplied out where one of them asks for it."""
+        W = grads[0]
+        if isinstance(W, Product) and any(component.weight_gradient for component in self.components):
+            grads = (W.array(self._step.machine.bk), *grads[1:])
+        self.call("adjust", grads)
+        return grads
 
     def entered(self, rows: DeviceArray) -> DeviceArray:
         """Return rows as they enter the machine; those given stay."""
