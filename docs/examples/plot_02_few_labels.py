@@ -2,8 +2,8 @@
 Few labels, many rows
 =====================
 
-1,797 digits, of which 50 have a label. The network is pretrained on all rows; logistic regression sees the 50
-only, once on pixels and once on the features of an RBM with sparse units.
+Only 50 digits have a label. The network is pretrained on all training rows. Logistic regression is fitted to the 50
+labelled rows only, once on pixels and once on the features of an RBM with sparse units.
 """
 
 import matplotlib.pyplot as plt

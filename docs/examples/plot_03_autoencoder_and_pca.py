@@ -2,7 +2,8 @@
 Two-dimensional codes: deep autoencoder and PCA
 ===============================================
 
-A 64-100-50-2 autoencoder and two principal components, on the same digits. Colours are classes, which neither has seen.
+A 64-100-50-2 autoencoder compared with two principal components on the same digits. Colours show the classes, which
+neither model was given.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 Remove noise
 ============
 
-A denoising autoencoder is trained to reconstruct rows from corrupted copies of them, and removes that kind of noise
+A denoising autoencoder is trained to reconstruct rows from corrupted copies. It then removes the same kind of noise
 from new rows.
 """
 

@@ -2,7 +2,7 @@
 Fill in the lower half of digits
 ================================
 
-Given the upper half of a digit, an RBM draws the lower half: Gibbs sampling with the known pixels clamped.
+Given the upper half of a digit, an RBM samples the lower half by Gibbs sampling with the known pixels clamped.
 """
 
 import matplotlib.pyplot as plt

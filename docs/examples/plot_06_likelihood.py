@@ -1,9 +1,9 @@
 """
-Annealed importance sampling beside the exact value
-===================================================
+Annealed importance sampling and the exact value
+================================================
 
-With 12 hidden units the partition function can be enumerated, so that estimates of it can be judged. Annealed
-importance sampling comes from below, its reverse from above; both close in on the exact value as the path gets finer.
+With 12 hidden units the partition function can be computed exactly, so estimates of it can be checked. Annealed
+importance sampling approaches the exact value from below and its reverse from above, as the path gets finer.
 """
 
 import matplotlib.pyplot as plt

@@ -3,8 +3,8 @@ Two modes: plain chains and parallel tempering
 ==============================================
 
 Rows are noisy copies of two patterns that differ in 14 of 16 bits. The Gibbs chains of CD and PCD stay in the mode
-where they start, so that the model gives the modes the wrong weights; parallel tempering exchanges states between
-temperatures. All likelihoods here are exact.
+where they start, so the model assigns wrong weights to the modes. Parallel tempering exchanges states between
+temperatures. All likelihoods in this example are exact.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Outliers among digits
 =====================
 
-A small RBM is fitted to sevens with a few other digits among them. The rows with the highest free energy, those that it
-finds least likely, are the intruders. Few hidden units are right here: a large machine learns the intruders too.
+A small RBM is fitted to sevens mixed with a few other digits. The rows with the highest free energy are the least
+likely ones, and most of them are the intruders. Use few hidden units: a large RBM learns the intruders too.
 """
 
 import matplotlib.pyplot as plt

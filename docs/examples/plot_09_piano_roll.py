@@ -2,7 +2,7 @@
 Sample a sequence
 =================
 
-A recurrent RBM learns a repeating pattern of chords with noise, and continues it.
+A recurrent RBM learns a noisy, repeating pattern of chords and continues it.
 """
 
 import matplotlib.pyplot as plt

@@ -1,9 +1,9 @@
 """
-A component of your own: parts-based features
-=============================================
+Your own component: parts-based features
+========================================
 
-An optional part of training is one class. This one pulls negative weights towards zero, as in the nonnegative RBM of
-Nguyen et al. (2013), so that hidden units learn parts of digits instead of contrasts.
+A component is an optional part of training, written as one class. This one pulls negative weights towards zero, as in
+the nonnegative RBM of Nguyen et al. (2013), so that hidden units learn parts of digits instead of contrasts.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Nonnegative(Component):
 
 
 # %%
-# Checkpoints, files, clones and clusters treat it like the built-in components.
+# Checkpoints, files, clones and clusters support it like the built-in components.
 
 X = open_data("digits28").rows.take(slice(None))
 machines = {

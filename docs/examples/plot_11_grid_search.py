@@ -1,9 +1,9 @@
 """
-Settings of pretraining in a grid search
+Grid search over settings of pretraining
 ========================================
 
-An RBM in a pipeline, with its learning rate and number of units searched by cross-validation; and the same for the
-template that pretrains a classifier's layers, as ``rbm__learning_rate``.
+The learning rate and the number of hidden units of an RBM in a pipeline are chosen by cross-validation. For the RBMs
+that pretrain the layers of a `DBNClassifier`, use the same parameter names, such as ``rbm__learning_rate``.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Export to PyTorch, ONNX and scikit-learn
 ========================================
 
-A fine-tuned network leaves as a ``torch.nn.Sequential``, an ONNX file or a scikit-learn ``MLPClassifier``. Each
-computes the same probabilities, without this package.
+A fine-tuned network can be exported as a ``torch.nn.Sequential``, an ONNX file or a scikit-learn ``MLPClassifier``.
+Each computes the same probabilities and does not require this package.
 """
 
 import importlib.util
@@ -24,8 +24,8 @@ own = clf.predict_proba(X[:300])
 exported = {"scikit-learn": to_mlp(clf).predict_proba(X[:300])}
 
 # %%
-# PyTorch: the module holds all scaling, so that it takes rows in the units of the training data. Its ``state_dict`` has
-# the names ``linear0.weight``, ``linear0.bias`` and so on.
+# PyTorch: the module includes all scaling, so it expects rows in the units of the training data. The keys of its
+# ``state_dict`` are ``linear0.weight``, ``linear0.bias`` and so on.
 
 if importlib.util.find_spec("torch"):
     import torch
@@ -47,7 +47,7 @@ if importlib.util.find_spec("onnx") and importlib.util.find_spec("onnxruntime"):
     exported["ONNX"] = session.run(None, {"X": X[:300]})[0]
 
 # %%
-# Plain arrays: for a language that has only matrices.
+# Plain arrays: for any language with matrices.
 
 path = Path(tempfile.mkdtemp()) / "digits.npz"
 to_npz(clf, path)

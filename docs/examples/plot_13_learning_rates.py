@@ -1,8 +1,8 @@
 """
-Learning rates side by side
-===========================
+Compare learning rates
+======================
 
-`deepbelief.learning_rate_sweep` starts all rates from the same weights and judges them on held-out rows.
+`deepbelief.learning_rate_sweep` starts every run from the same weights and scores it on held-out rows.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ sweep = learning_rate_sweep(RBM(64, n_iter=15, random_state=0), X, rates=[0.5, 0
 print(sweep)
 
 # %%
-# The chosen rate's own curves.
+# Learning curves of a longer run at the chosen rate.
 
 rbm = RBM(64, n_iter=30, learning_rate=sweep.best_rate, validation_fraction=0.1, random_state=0).fit(X)
 fig, ax = plt.subplots(figsize=(6, 3.5))

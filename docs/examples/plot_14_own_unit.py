@@ -1,10 +1,10 @@
 """
-A unit type of your own: counts
-===============================
+Your own unit type: counts
+==========================
 
-Digits of 8 x 8 pixels hold counts from 0 to 16. A binomial unit is the sum of 16 Bernoulli units that share their
-weights: its log partition is 16 times that of one, its mean 16 times a sigmoid. One class and one entry make it a unit
-type that machines, checkpoints and model files know.
+The pixels of 8 x 8 digits are counts from 0 to 16. A binomial unit is the sum of 16 Bernoulli units with shared
+weights: its log partition function is 16 times that of one unit, and its mean 16 times a sigmoid. One class and one
+registry entry add it to RBMs, checkpoints and model files.
 """
 
 from dataclasses import dataclass
@@ -80,8 +80,8 @@ class Binomial(UnitType):
 UNITS["binomial"] = Binomial
 
 # %%
-# First check the formulas on a machine so small that all its states can be listed: the probabilities that follow from
-# the free energy sum to 1, with log Z by enumeration of the hidden units.
+# First check the formulas on an RBM so small that all its states can be enumerated: the probabilities that follow from
+# the free energy must sum to 1, with log Z by enumeration of the hidden units.
 
 rng = np.random.default_rng(0)
 small = RBM(3, visible="binomial:2", n_iter=5, random_state=0).fit(rng.integers(0, 3, (50, 4)))
@@ -90,7 +90,7 @@ log_z = small.log_likelihood(states).log_z
 print(f"sum of all probabilities: {np.exp(logsumexp(-small.free_energy(states)) - log_z):.6f}")
 
 # %%
-# Then learn the digits as they are.
+# Then learn the digits without scaling.
 
 X = load_digits().data
 rbm = RBM(100, visible="binomial:16", n_iter=30, random_state=0).fit(X)

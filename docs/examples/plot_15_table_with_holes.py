@@ -1,9 +1,9 @@
 """
-A table with holes: fill, draw, score
-=====================================
+A table with missing values: impute, sample, score
+==================================================
 
-An RBM learns a table of numbers, a category and a boolean, a fifth of whose cells are missing. From one fit it
-fills the holes, draws new rows and names the rows whose columns disagree.
+An RBM learns a table of numbers, a category and a boolean in which a fifth of the cells are missing. The fitted RBM
+imputes the missing cells, samples new rows and finds the rows whose columns disagree.
 """
 
 import matplotlib.pyplot as plt
@@ -45,7 +45,7 @@ for i in found.worst(2):
     print(f"row {i}: {column} ({nats:.1f} nats)")
 
 # %%
-# Filled values, and rows that the model has drawn.
+# Imputed values, and rows sampled from the model.
 drawn = rbm.sample(n, n_steps=200, random_state=0)
 colours = {"flat": "tab:blue", "house": "tab:orange", "room": "tab:green"}
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.4))

@@ -2,9 +2,9 @@
 Effects of settings on features
 ===============================
 
-Six machines of 36 hidden units learn the same digits; each differs from the first in one setting. The pictures show the
-weights of every hidden unit (blue below 0, red above); the titles give the error of the reconstruction and the share of
-the hidden units that are on.
+Six RBMs with 36 hidden units learn the same digits. Each differs from the first in one setting. The pictures show the
+weights of every hidden unit (blue below 0, red above). The titles give the reconstruction error and the share of
+hidden units that are on.
 """
 
 import warnings
@@ -35,8 +35,8 @@ for ax, (name, setting) in zip(axes.flat, settings.items(), strict=True):
 fig.tight_layout(h_pad=2)
 
 # %%
-# With a small rate, features are still broad after 15 epochs: the run has not come far. A rate that is too high leaves
-# dead units (blank) and others with the same strong stroke, and the error is five times that of the base. A sparsity
-# target lowers the share of units that are on at nearly the same error. L1 clears the weights that the data do not ask
-# for. Persistent chains learn a better density and reconstruct less well.
+# With a small rate, features are still broad after 15 epochs, because training has made little progress. A rate that is
+# too high leaves dead units (blank) and others with the same strong stroke, and the error is five times that of the
+# base. A sparsity target lowers the share of units that are on at nearly the same error. L1 removes weights that the
+# data do not support. Persistent chains learn a better density but reconstruct less well.
 # `Choosing settings <../settings/choosing.html>`_ has the measured tables.
