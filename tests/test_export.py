@@ -43,6 +43,9 @@ Y = Y[:1000]
 REAL = (10 + 3 * np.random.default_rng(0).normal(size=(1000, 7)) * np.arange(1, 8)).astype(np.float32)
 BYTES = np.rint(255 * X).astype(np.uint8).astype(np.float32)
 GROUPS = np.eye(6, dtype=np.float32)[np.c_[Y % 3, 3 + Y % 2]].sum(axis=1)
+SPINS = np.where(X > 0.4, 1, -1).astype(np.float32)
+SIDE = np.concatenate([REAL, X[:, :9]], axis=1)
+MIXED = "parts:gaussian*7;bernoulli*9"
 QUICK = {"rbm": RBM(n_iter=1), "max_iter": 1, "random_state": 0}
 
 
@@ -82,6 +85,8 @@ MAKERS = {
     "rbm of learned variances": lambda: (
         RBM(5, visible="gaussian", learn_variance=True, n_iter=1, random_state=0).fit(REAL), REAL,
     ),
+    "rbm of spins": lambda: (RBM(5, visible="spin", hidden="spin", n_iter=1, random_state=0).fit(SPINS), SPINS),
+    "rbm of mixed columns": lambda: (RBM(5, visible=MIXED, n_iter=1, random_state=0).fit(SIDE), SIDE),
     "centred rbm": lambda: (RBM(5, gradient="pcd", centered=True, n_iter=1, random_state=0).fit(X), X),
 }  # fmt: skip
 
@@ -144,6 +149,7 @@ def test_torch_computes_the_same(name):
         "dbn",
         "rectified dbn",
         "linear dbn of real values",
+        "rbm of spins",
     ],
 )
 def test_torch_encoders_and_decoders(name):
@@ -299,6 +305,18 @@ def test_an_export_that_fails_leaves_the_old_file(write, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="No space left on device; the old file is unchanged"):
         write(RBM(2, n_iter=1).fit(np.eye(4)), tmp_path / "model")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model", b"old")]
+
+
+def test_units_whose_mean_is_no_activation_are_refused():
+    bits = (X[:100] > 0.5).astype(np.float32)
+    with pytest.raises(SettingError, match="hidden units of type 'relu' have no equivalent"):
+        feedforward(RBM(4, hidden="relu", n_iter=1, random_state=0).fit(bits))
+    with pytest.raises(SettingError, match=r"visible units of type 'parts:.*' have no equivalent"):
+        feedforward(fitted("rbm of mixed columns")[0], "decoder")
+    spins, rows = fitted("rbm of spins")
+    (layer,) = feedforward(spins, "decoder").layers
+    codes = spins.transform(rows)
+    close(spins.inverse_transform(codes), np.tanh(codes @ layer.W + layer.bias), rows)
 
 
 def test_networks_of_tables_take_the_units_of_the_schema():

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from deepbelief.activations import ACTIVATIONS, Activation, get_activation
+from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.classifier import DBNClassifier
@@ -18,6 +19,7 @@ from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.network import Layer, layers_from_stack
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Dtype, Estimator
+from deepbelief.units import Unit, get_unit
 
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
@@ -113,7 +115,11 @@ def feedforward(model: Estimator, part: Part = "auto") -> FeedForward:
         )
     if isinstance(model, (RBM, DBN, Stack)):
         stack = _stack_of(model, kind)
-        return _decoder_of(stack) if part == "decoder" else FeedForward(_encoder_layers(stack, "auto"))
+        if part == "decoder":
+            return _decoder_of(stack)
+        for weights in stack.layers:
+            _check_mean(get_unit(weights.hidden), weights.n_hidden, "hidden")
+        return FeedForward(_encoder_layers(stack, "auto"))
     if not isinstance(model, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
         reason = REASONS.get(kind, "it has no dense layers from the rows to an output")
         raise SettingError(f"`model` must be a feed-forward network to be exported as one, got {kind}: {reason}")
@@ -169,10 +175,26 @@ def _decoder_of(stack: Stack) -> FeedForward:
         layers.append(Layer(W, bias, get_activation(name)))
     first = stack.layers[0]
     unit, grouped = first.visible_unit, first.visible_unit.group_sizes(first.n_visible)
-    groups = grouped if max(grouped) > 1 else ()
-    if not groups and unit.activation not in ACTIVATIONS:
-        raise SettingError(f"visible units of type {first.visible!r} have no equivalent in a feed-forward network")
-    return FeedForward(tuple(layers), unit.unit_interval and not groups, groups, first.mean, first.scale)
+    if max(grouped) > 1 and unit.activation not in ACTIVATIONS:
+        return FeedForward(tuple(layers), False, grouped, first.mean, first.scale)
+    _check_mean(unit, first.n_visible, "visible")
+    logistic = unit.activation == "sigmoid"
+    if not logistic:
+        layers[-1] = Layer(layers[-1].W, layers[-1].bias, get_activation(unit.activation))
+    return FeedForward(tuple(layers), logistic, (), first.mean, first.scale)
+
+
+def _check_mean(unit: Unit, n_units: int, side: str) -> None:
+    """Refuse units whose mean is not the activation that stands for them in a network, by trying some inputs."""
+    if unit.activation in ACTIVATIONS:
+        bk, x, bias = get_backend("numpy"), np.linspace(-4, 4, 9)[:, None].repeat(n_units, axis=1), np.zeros(n_units)
+        mean = unit.mean(bk, x.copy(), bias)
+        if np.allclose(mean, get_activation(unit.activation).forward(bk, x, bias), rtol=0, atol=1e-6):
+            return
+    raise SettingError(
+        f"{side} units of type {unit.spec!r} have no equivalent in a feed-forward network: no activation computes "
+        "their mean"
+    )
 
 
 def _with_head(model: Estimator, layers: tuple[Layer, ...]) -> FeedForward:
