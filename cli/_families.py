@@ -1,7 +1,7 @@
 """Families of aligned sequences: weights by identity in training, and samples as FASTA."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,7 +25,7 @@ class Identity(click.ParamType):  # type: ignore[type-arg]
 
     name = "share"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
         """Return the share, or ``"none"``."""
         if value == "none":
             return "none"

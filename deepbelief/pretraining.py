@@ -30,7 +30,7 @@ from deepbelief.sources import (
 from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
-from deepbelief.typing import Array, RowsLike, StrMapping
+from deepbelief.typing import Array, StrMapping
 from deepbelief.units import Unit, get_unit, named_unit, smoothed_means
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
@@ -106,7 +106,7 @@ def pretrain(
         rows: Rows | None = None
         held: Rows | None = None
         for layer, n_hidden in enumerate(layer_sizes):
-            if layer:
+            if rows is not None:
                 rows, held = layers.represented(trainers[layer - 1], rows, held)
             if layer == len(trainers):
                 trainers.append(layers.first_trainer(rows, trainers, n_hidden))
@@ -144,7 +144,7 @@ class _Layers:
     start: Stack | None
     states: Sequence[LayerState] | None
 
-    def represented(self, below: LayerTrainer, rows: RowsLike, held: Rows | None) -> tuple[Rows, Rows | None]:
+    def represented(self, below: LayerTrainer, rows: Rows, held: Rows | None) -> tuple[Rows, Rows | None]:
         """Return the rows of the next layer: the hidden means of the layer below, as bits where that is asked for."""
         settings, key = self.settings[below.layer + 1], (self.run.seed, below.layer, "rows")
         if below.settings.binarize == "resample":  # what is passed on stays what it is
@@ -164,13 +164,14 @@ class _Layers:
         return rows, held
 
     def entering(
-        self, trainer: LayerTrainer, weights: Weights, rows: RowsLike, held: Rows | None
+        self, trainer: LayerTrainer, weights: Weights, rows: Rows | None, held: Rows | None
     ) -> tuple[Rows, Rows | None]:
         """Return training and held-out rows as they enter a layer; those given are hidden means of the layer below."""
         if trainer.layer == 0:
             bk, dtype, limit = self.run.bk, trainer.machine.dtype, self.run.memory_limit
             sources = self.first.entering(weights)
             return tuple(None if each is None else Rows(each, bk, dtype, limit) for each in sources)  # type: ignore[return-value]
+        assert rows is not None  # of the layer below
         if weights.mean is None or weights.scale is None:
             return rows, held
         return tuple(None if each is None else each.standardised(weights.mean, weights.scale) for each in (rows, held))  # type: ignore[return-value]

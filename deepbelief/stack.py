@@ -10,7 +10,7 @@ import numpy as np
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.fields import Fields, restoring
-from deepbelief.typing import Array, FloatArray, RowsLike, StrMapping
+from deepbelief.typing import Array, DeviceArray, FloatArray, StrMapping
 from deepbelief.units import Unit, get_unit, smaller_side
 
 State = StrMapping
@@ -75,7 +75,7 @@ class Weights:
         """Number of hidden units."""
         return int(self.W.shape[1])
 
-    def enter(self, rows: RowsLike) -> RowsLike:
+    def enter(self, rows: DeviceArray) -> DeviceArray:
         """Return rows in the units of the data as they enter the machine: ``(rows - mean) / scale``.
 
         Parameters
@@ -88,7 +88,7 @@ class Weights:
         """
         return rows if self.mean is None or self.scale is None else (rows - self.mean) / self.scale
 
-    def leave(self, rows: RowsLike) -> RowsLike:
+    def leave(self, rows: DeviceArray) -> DeviceArray:
         """Return rows of the machine in the units of the data: ``rows * scale + mean``.
 
         Parameters

@@ -9,7 +9,7 @@ from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.errors import BackendError
-from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping, TargetsLike
+from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
 NOTHING = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
@@ -220,7 +220,7 @@ class CupyBackend:
         table = tuple(self.asarray(array, dtype) for array, dtype in arrays)
         return CupySparse(self, table, matrix.shape, matrix.nnz <= DENSEST * matrix.shape[0] * matrix.shape[1])
 
-    def matmul(self, rows: RowsLike, W: DeviceArray, out: DeviceArray = None) -> DeviceArray:
+    def matmul(self, rows: DeviceArray, W: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return ``rows @ W``."""
         if isinstance(rows, CupyRows):
             return rows.times(W, out)
@@ -230,7 +230,7 @@ class CupyBackend:
         """Return the random stream of this seed."""
         return CupyRng(self, seed)
 
-    def take(self, rows: RowsLike, index: DeviceArray, out: DeviceArray) -> DeviceArray:
+    def take(self, rows: DeviceArray, index: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Gather rows into ``out``."""
         return self.xp.take(rows, index, axis=0, out=out)
 
@@ -264,7 +264,7 @@ class CupyBackend:
         u = rng.uniform(self.xp.empty((len(p), len(sizes)), p.dtype))
         return self._groups.one_hot(p, u, sizes, out)
 
-    def sigmoid_backward(self, grad: DeviceArray, y: TargetsLike, out: DeviceArray) -> DeviceArray:
+    def sigmoid_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write ``(1 - y) * y * grad`` into ``out``."""
         _must(grad.size == y.size == out.size, grad, y, out)
         self.kernels.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))

@@ -14,7 +14,7 @@ from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.backends.sparse import HostRows, HostSparse
-from deepbelief.typing import Array, DeviceArray, DtypeLike, RowsLike, StrMapping
+from deepbelief.typing import Array, DeviceArray, DtypeLike, SparseMatrix, StrMapping
 
 # Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
 BLOCK = 65536
@@ -193,11 +193,11 @@ class NumpyBackend:
         """Tell whether ``x`` is a NumPy array."""
         return isinstance(x, np.ndarray)
 
-    def sparse(self, matrix: RowsLike) -> HostSparse:
+    def sparse(self, matrix: SparseMatrix) -> HostSparse:
         """Return a CSR matrix, which is kept and not copied."""
         return HostSparse(matrix)
 
-    def matmul(self, rows: RowsLike, W: Array, out: Array | None = None) -> Array:
+    def matmul(self, rows: DeviceArray, W: Array, out: Array | None = None) -> Array:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)

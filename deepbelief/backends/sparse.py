@@ -5,7 +5,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_info
 
 from deepbelief.backends import loops
-from deepbelief.typing import Array, RowsLike
+from deepbelief.typing import Array, SparseMatrix
 
 try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
@@ -29,7 +29,7 @@ class HostSparse:
     matrix : scipy CSR matrix or array of shape (n_rows, n_columns)
     """
 
-    def __init__(self, matrix: RowsLike) -> None:
+    def __init__(self, matrix: SparseMatrix) -> None:
         self._matrix = matrix
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)

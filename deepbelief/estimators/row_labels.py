@@ -21,8 +21,8 @@ from deepbelief.sources import (
 )
 from deepbelief.stack import Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows
-from deepbelief.typing import Array, RowsLike
-from deepbelief.units import Labelled, named_unit
+from deepbelief.typing import Array
+from deepbelief.units import Labelled, Unit, named_unit
 
 
 def labelled_part(
@@ -79,7 +79,7 @@ def labelled_weights(
 def log_joint(weights: Weights, source: RowSource, n_classes: int, bk: Backend, beyond: float) -> Array:
     """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
     machine, n = Machine(weights, bk), weights.n_visible - n_classes
-    data: RowsLike = machine.visible.data  # type: ignore[attr-defined]
+    data: Unit = machine.visible.data  # type: ignore[attr-defined]
     mean, scale = (None if each is None else each[:n] for each in (weights.mean, weights.scale))
     source = entering_as(source, data, mean, scale, beyond)
     found = np.empty((source.shape[0], n_classes))

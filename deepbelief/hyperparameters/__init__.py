@@ -14,7 +14,7 @@ from deepbelief.hyperparameters.machines import MACHINE
 from deepbelief.hyperparameters.networks import FINE_TUNING
 from deepbelief.hyperparameters.recurrence import RECURRENT
 from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING, SUPERVISED_PRETRAINING
-from deepbelief.typing import Estimator, StrDict, StrMapping
+from deepbelief.typing import StrDict, StrMapping
 
 __all__ = [
     "AUTOENCODER_PRETRAINING",
@@ -47,7 +47,7 @@ def checked_settings(owner: object, *tables: Mapping[str, Setting]) -> StrDict:
     return {name: setting.kind.checked(name, getattr(owner, name)) for name, setting in rows.items()}
 
 
-def engine_settings(kind: type, table: Mapping[str, Setting], values: StrMapping, **own: Estimator) -> Any:
+def engine_settings(kind: type, table: Mapping[str, Setting], values: StrMapping, **own: object) -> Any:
     """Return the engine's dataclass of settings with those of a table that have a field in it.
 
     Parameters

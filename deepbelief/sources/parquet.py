@@ -19,8 +19,8 @@ from deepbelief.sources.content import (
     size_text,
 )
 from deepbelief.sources.label_values import MAX_LABELS, check_text, label_vector, text_labels
-from deepbelief.sources.rows import ArraySource, check_shape, row_dtype, stored_dtype
-from deepbelief.typing import Array, Dtype, RowsLike, TableLike
+from deepbelief.sources.rows import ArraySource, RowSource, check_shape, row_dtype, stored_dtype
+from deepbelief.typing import Array, Dtype, TableLike
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +137,7 @@ def read_parquet(path: Path, labels: str | None = None) -> Content:
     source = ParquetSource(file, labels, str(path))
     _check_pages(path, file.metadata)
     check_declared_size(path, source.shape, source.dtype.itemsize, limit=2**63)
-    rows: RowsLike = source
+    rows: RowSource = source
     if source.shape[0] * source.shape[1] * source.dtype.itemsize <= IN_MEMORY:
         rows = ArraySource(source.take(slice(0, source.shape[0])), source.feature_names)
         file.close()
