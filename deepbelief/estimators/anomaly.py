@@ -53,6 +53,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     energy of a small RBM on binned columns, the free energy of a Gaussian RBM with fixed variances, and the error of
     autoencoders that reconstruct columns from rows of which some are masked. The two RBMs are fitted without the tenth
     of the rows that the first one finds least likely, so that outliers among the training rows do little harm.
+    Columns with a single value, texts that name rows, and columns of more than 100 categories are left out.
 
     Parameters
     ----------
