@@ -44,6 +44,7 @@ class MultiPrediction(Component):
     rate : float, default=0.01
         Learning rate of Adam; it rises in the first 5 % of the run, and falls from its middle on.
     weight_decay : float, default=1e-4
+        L2 factor of these weights.
     groups : sequence of (int, sequence of float), default=()
         Softmax groups whose weights are tied smoothly, as for `Smooth`.
 

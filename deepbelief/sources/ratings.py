@@ -69,18 +69,28 @@ class Ratings:
         return f"Ratings({self.shape[0]} users, {self.shape[1]} items, {self.n_ratings} ratings)"
 
     def array(self) -> Float64Array:
-        """Return the ratings as an array, NaN where they are absent."""
+        """Return the ratings as an array, NaN where they are absent.
+
+        Returns
+        -------
+        ndarray of shape (n_users, n_items)
+        """
         out = np.full(self.shape, np.nan)
         users, items = self._places()
         out[users, items] = self.matrix.data
         return out
 
-    def users(self, rows: Any) -> Self:
+    def users(self, rows: slice | Array) -> Self:
         """Return the ratings of some users.
 
         Parameters
         ----------
         rows : slice or array of int or bool
+            Which users.
+
+        Returns
+        -------
+        Ratings
         """
         return type(self)(self.matrix[rows], self.columns)
 
@@ -92,6 +102,15 @@ class Ratings:
         share : float, default=0.2
             Above 0 and below 1.
         random_state : int, RandomState, Generator or None
+
+        Returns
+        -------
+        tuple of (Ratings, Ratings)
+
+        Raises
+        ------
+        SettingError
+            If the share is out of bounds.
 
         Examples
         --------
@@ -106,7 +125,7 @@ class Ratings:
         cut = round(share * self.n_ratings)
         return self._some(order[cut:]), self._some(order[:cut])
 
-    def error(self, predicted: Any) -> float:
+    def error(self, predicted: RowsLike) -> float:
         """Return the root of the mean squared error of predicted ratings.
 
         Parameters
@@ -114,6 +133,10 @@ class Ratings:
         predicted : array-like of shape (n_users, n_items)
             As `RBM.impute` returns it for other ratings of these users. That of *these* ratings would have them as
             they are, and an error of 0.
+
+        Returns
+        -------
+        float
 
         Raises
         ------
