@@ -163,6 +163,8 @@ class Learner:
         """Return to these weights, with a state that has not diverged."""
         for param, kept in zip(self.machine.params, (good.W, good.vbias, good.hbias), strict=True):
             param[...] = self.run.bk.asarray(kept)
+        if good.hidden_parameters is not None:
+            self.machine.hidden_parameters[...] = self.run.bk.asarray(good.hidden_parameters)
         self._clear_moments()
         self.parts.call("reset")
         self.arrays["gradient"] = self._fresh_chains(epoch, "fresh chains")

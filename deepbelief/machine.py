@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from deepbelief.backends import Backend, Product, Rng
 from deepbelief.stack import Weights
 from deepbelief.typing import Array, DeviceArray, DtypeLike
 from deepbelief.units import get_unit
+from deepbelief.units.unit import Parametrised
 
 
 class Workspace:
@@ -57,11 +59,22 @@ class Machine:
         self.hidden = get_unit(weights.hidden)
         self._host = weights
         self._base_vbias: DeviceArray = None
+        self.hidden_parameters: DeviceArray = None
+        if self.hidden.parameters:
+            own = weights.hidden_parameters
+            if own is None:
+                own = cast(Parametrised, self.hidden).initial_parameters(weights.n_hidden)
+            self._bind(bk.asarray(own.astype(self.dtype, copy=not fixed)))
         self.visible_mean: DeviceArray = None if weights.visible_mean is None else bk.asarray(weights.visible_mean)
         # Copies, where the parameters move in place: they must not move the caller's values.
         self.W, self.vbias, self.hbias = (
             bk.asarray(a.astype(self.dtype, copy=not fixed)) for a in (weights.W, weights.vbias, weights.hbias)
         )
+
+    def _bind(self, hidden_parameters: DeviceArray) -> None:
+        """Take these parameters of hidden units, which have them as they move in place."""
+        self.hidden_parameters = hidden_parameters
+        self.hidden = cast(Parametrised, self.hidden).bound(hidden_parameters)
 
     @property
     def params(self) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
@@ -72,6 +85,8 @@ class Machine:
         """Return a machine with parameters of its own, equal to these."""
         other = copy(self)
         other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
+        if self.hidden_parameters is not None:
+            other._bind(self.hidden_parameters.copy())
         return other
 
     def enter(self, v: DeviceArray) -> DeviceArray:
@@ -113,10 +128,11 @@ class Machine:
 
     def weights(self) -> Weights:
         """Return the parameters as host values."""
-        to_numpy = self.bk.to_numpy
+        to_numpy, own = self.bk.to_numpy, self.hidden_parameters
         return replace(
-            self._host, W=to_numpy(self.W).copy(), vbias=to_numpy(self.vbias).copy(), hbias=to_numpy(self.hbias).copy()
-        )
+            self._host, W=to_numpy(self.W).copy(), vbias=to_numpy(self.vbias).copy(), hbias=to_numpy(self.hbias).copy(),
+            hidden_parameters=None if own is None else to_numpy(own).copy(),
+        )  # fmt: skip
 
     def mean_hidden(self, v: DeviceArray, out: DeviceArray = None) -> DeviceArray:
         """Return E[h | v]."""

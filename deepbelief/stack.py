@@ -33,6 +33,8 @@ class Weights:
         Rows enter this layer as ``(v - mean) / scale``; None: as they are.
     visible_mean : ndarray of shape (n_visible,) or None
         Column means of the rows it was trained on (smoothed for Bernoulli units), after scaling.
+    hidden_parameters : ndarray of shape (n_parameters, n_hidden) or None
+        What hidden units learn beside their biases, a row for each name in the ``parameters`` of their type.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Weights:
     mean: FloatArray | None = None
     scale: FloatArray | None = None
     visible_mean: FloatArray | None = None
+    hidden_parameters: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Check that the shapes agree."""
@@ -62,6 +65,10 @@ class Weights:
             array = getattr(self, name)
             if array is not None and array.shape != (size,):
                 raise DataError(f"{name} must have shape ({size},) beside W of shape {self.W.shape}, got {array.shape}")
+        if self.hidden_parameters is not None:
+            shape = (len(self.hidden_unit.parameters), self.n_hidden)
+            if self.hidden_parameters.shape != shape:
+                raise DataError(f"hidden_parameters must have shape {shape}, got {self.hidden_parameters.shape}")
         if (self.mean is None) != (self.scale is None):
             raise DataError("mean and scale go together: give both or neither")
 
@@ -331,7 +338,9 @@ def stack_from_state(state: State) -> Stack:
 def weights_from_state(state: State) -> Weights:
     """Return the layer with these fields; FileFormatError if they are not those of a layer."""
     state = Fields.of(state)
-    if set(state) != (names := {f.name for f in fields(Weights)}):
+    names = {f.name for f in fields(Weights)}
+    state = Fields({"hidden_parameters": None, **state}, state.where)  # checkpoints of earlier versions lack it
+    if set(state) != names:
         raise FileFormatError(f"{state.where} must have {', '.join(sorted(names))}, got {', '.join(sorted(state))}")
     for name in ("visible", "hidden"):
         state.text(name)

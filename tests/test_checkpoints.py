@@ -120,6 +120,7 @@ PRETRAINING = {
     "centred": {"rbm": RBM(gradient="pcd", centered=True, n_chains=7, gibbs_steps=(1, 3), **QUICK)},
     "averaged": {"rbm": RBM(averaging=0.6, l1=1e-3, binarize="resample", **QUICK)},
     "variance": {"rbm": [RBM(visible="gaussian", learn_variance=True, **QUICK), RBM(**QUICK)]},
+    "own parameters": {"rbm": [RBM(hidden="drelu", gradient="pcd", **QUICK), RBM(**QUICK)]},
     "fast weights": {"rbm": RBM(gradient="fpcd", **QUICK)},
     "tempering": {"rbm": RBM(gradient="pt", **QUICK)},
     "trajectory": {"rbm": RBM(gradient=PTT(freeze=0.998, reject=0.97, max_sweeps=20), n_chains=7, **QUICK)},

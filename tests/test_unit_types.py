@@ -1,13 +1,17 @@
 """Machines of each unit type against enumeration and finite differences: gradients, likelihood, training, files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cli_runs import good
+from layer_runs import train, trainer_for
 from tables import case_by_case
 
 from deepbelief import RBM, DBNClassifier, Weights, load, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
+from deepbelief.estimators.feedforward import feedforward
 from deepbelief.likelihood import ais_log_z, exact_log_z, log_likelihood
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.likelihood.row_likelihood import GreyLevelError
@@ -15,6 +19,7 @@ from deepbelief.likelihood.row_likelihood import GreyLevelError
 MACHINES = [
     ("spin", "spin"), ("spin", "bernoulli"), ("bernoulli", "spin"), ("bernoulli", "relu"), ("spin", "relu"),
     ("softmax:2,3", "relu"), ("parts:spin*3;softmax:2", "bernoulli"), ("labelled:spin,2", "spin"),
+    ("bernoulli", "drelu"), ("spin", "drelu"),
 ]  # fmt: skip
 N_VISIBLE, N_HIDDEN = 5, 3
 BITS = (np.arange(2**N_VISIBLE)[:, None] >> np.arange(N_VISIBLE) & 1).astype(float)
@@ -36,7 +41,8 @@ def states_of(visible):
 def random_weights(visible, hidden, seed=0, size=0.8):
     rng = np.random.default_rng(seed)
     arrays = rng.normal(0, size, (N_VISIBLE, N_HIDDEN)), rng.normal(0, 0.5, N_VISIBLE), rng.normal(0, 0.5, N_HIDDEN)
-    return Weights(*arrays, visible, hidden)
+    own = rng.normal(0, 0.4, (3, N_HIDDEN)) if hidden == "drelu" else None
+    return Weights(*arrays, visible, hidden, hidden_parameters=own)
 
 
 def enumerated(weights):
@@ -75,7 +81,7 @@ def test_statistics_are_the_gradient_of_the_likelihood(visible, hidden):
                 array = getattr(weights, name).copy()
                 array[place] += step
                 parts = {n: getattr(weights, n) for n in ("W", "vbias", "hbias")} | {name: array}
-                moved = Weights(**parts, visible=visible, hidden=hidden)
+                moved = replace(weights, **parts)
                 all_states, log_q = enumerated(moved)
                 machine_of = {tuple(row): value for row, value in zip(all_states, log_q, strict=True)}
                 ends.append(np.mean([machine_of[tuple(row)] for row in data]))
@@ -85,6 +91,7 @@ def test_statistics_are_the_gradient_of_the_likelihood(visible, hidden):
 @pytest.mark.parametrize(
     ("visible", "hidden", "gradient"),
     [
+        ("bernoulli", "drelu", "pcd"), ("spin", "drelu", "cd"),
         ("spin", "spin", "ptt"), ("spin", "bernoulli", "pcd"), ("bernoulli", "spin", "cd"),
         ("bernoulli", "relu", "pcd"), ("spin", "relu", "ptt"),
     ],
@@ -118,6 +125,12 @@ def test_a_likelihood_of_spins_needs_rows_of_minus_one_and_one():
         rbm.log_likelihood(BITS)
     assert set(np.unique(rbm.gibbs(2 * BITS - 1))) == {-1, 1}
     assert np.abs(rbm.sample(5, n_steps=3, random_state=0)).max() <= 1
+
+
+def test_the_way_down_to_spins_ends_in_tanh():
+    rbm = RBM(2, visible="spin", n_iter=1, random_state=0).fit(2 * BITS - 1)
+    assert feedforward(rbm, "decoder").layers[-1].activation.name == "tanh"
+    assert feedforward(rbm, "encoder").layers[-1].activation.name == "sigmoid"
 
 
 def test_hidden_spins_pass_spins_on_and_fine_tune_as_tanh():
@@ -156,3 +169,49 @@ def test_a_file_with_such_hidden_units_is_read(hidden, tmp_path):
     rbm = RBM(3, hidden=hidden, n_iter=1, random_state=0).fit(BITS)
     save(rbm, tmp_path / "model.h5")
     np.testing.assert_array_equal(load(tmp_path / "model.h5").transform(BITS), rbm.transform(BITS))
+
+
+# --- parameters of hidden units ---
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_the_exact_gradient_moves_parameters_by_the_slope_of_the_likelihood(bk, centered):
+    """The negative phase is enumerated, and slopes are finite differences."""
+    weights, rate = replace(random_weights("bernoulli", "drelu"), visible_mean=PATTERNS.mean(axis=0)), 1e-5
+    trainer = trainer_for(
+        bk, PATTERNS, weights=weights, visible="bernoulli", hidden="drelu", gradient="exact", batch_size=10, n_iter=1,
+        learning_rate=rate, schedule="constant", momentum=0.0, weight_decay=0.0, centered=centered,
+    )  # fmt: skip
+    train(trainer, PATTERNS, (0, 1))
+    moved = (trainer.machine.weights().hidden_parameters - weights.hidden_parameters) / rate
+    for place in np.ndindex(moved.shape):
+        ends = []
+        for step in (1e-5, -1e-5):
+            values = weights.hidden_parameters.copy()
+            values[place] += step
+            ends.append(log_likelihood(replace(weights, hidden_parameters=values), PATTERNS, method="exact").mean)
+        assert moved[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5, abs=1e-7)
+
+
+def test_parameters_of_hidden_units_are_learned_kept_and_continued(tmp_path):
+    rows = np.tile(PATTERNS, (4, 1))
+    settings = {"hidden": "drelu", "gradient": "pcd", "learning_rate": 0.1, "n_iter": 10, "random_state": 0}
+    rbm = RBM(4, warm_start=True, **settings).fit(rows)
+    own = rbm.weights_.hidden_parameters.copy()
+    assert own.shape == (3, 4)
+    assert np.abs(own).max() > 1e-4
+    save(rbm, tmp_path / "model.h5")
+    loaded = load(tmp_path / "model.h5")
+    np.testing.assert_array_equal(loaded.weights_.hidden_parameters, own)
+    np.testing.assert_array_equal(loaded.fit(rows).weights_.hidden_parameters, rbm.fit(rows).weights_.hidden_parameters)
+    assert (rbm.weights_.hidden_parameters != own).any()
+
+
+def test_what_needs_more_than_weights_and_biases_refuses_drelu_units():
+    with pytest.raises(SettingError, match="'ptt' keeps W and biases"):
+        RBM(3, hidden="drelu", gradient="ptt", n_iter=1).fit(PATTERNS)
+    for hidden in ("relu", "drelu"):
+        with pytest.raises(SettingError, match="no layer of a feed-forward network"):
+            feedforward(RBM(3, hidden=hidden, n_iter=1, random_state=0).fit(PATTERNS))
+    with pytest.raises(DataError, match=r"hidden_parameters must have shape \(3, 3\)"):
+        replace(random_weights("bernoulli", "drelu"), hidden_parameters=np.zeros((2, 3)))

@@ -11,14 +11,14 @@ from tables import case_by_case
 
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
-from deepbelief.units import UNITS, Bernoulli, Gaussian, Rectified, ReLU, Softmax, Spin, get_unit
+from deepbelief.units import UNITS, Bernoulli, DReLU, Gaussian, Rectified, ReLU, Softmax, Spin, get_unit
 
 SIGMAS = 6.0  # a right sampler fails a comparison with probability 2e-9, and there are a few hundred
 LABELLED = ["labelled:bernoulli,3", "labelled:gaussian,2"]
 PARTS = "parts:gaussian*2;bernoulli*1;softmax:3"
-SPECS = ["bernoulli", "gaussian", "spin", "rectified", "relu", "softmax:2,3,1", *LABELLED, PARTS]
+SPECS = ["bernoulli", "gaussian", "spin", "rectified", "relu", "drelu", "softmax:2,3,1", *LABELLED, PARTS]
 TRACTABLE = [s for s in SPECS if get_unit(s).tractable]
-VISIBLE = [s for s in TRACTABLE if s != "relu"]
+VISIBLE = [s for s in TRACTABLE if s not in ("relu", "drelu")]
 WIDTH = 6
 DTYPES = [np.float32, np.float64]
 
@@ -55,7 +55,7 @@ def true_mean(spec, x):
         return np.hstack([x[:, :2], true_mean("bernoulli", x[:, 2:3]), softmax(x[:, 3:])])
     if spec == "bernoulli":
         return 1 / (1 + np.exp(-x))
-    if spec == "gaussian":
+    if spec in ("gaussian", "drelu"):  # units without parameters of their own are Gaussian
         return x
     if spec == "spin":
         return np.tanh(x)
@@ -76,7 +76,7 @@ def test_means(bk, spec, dtype):
     got = mean(bk, get_unit(spec), x, bias)
     assert got.dtype == dtype
     truth = true_mean(spec, x.astype(np.float64) + bias)
-    rtol = 40 * np.finfo(dtype).eps + (4e-12 if spec == "relu" else 0)  # that of the quadrature
+    rtol = 40 * np.finfo(dtype).eps + (4e-12 if "relu" in spec else 0)  # that of the quadrature
     np.testing.assert_allclose(got, truth, rtol=rtol, atol=4 * np.finfo(dtype).eps)
 
 
@@ -135,7 +135,7 @@ def test_energy_of_a_state(bk, spec):
     got = bk.to_numpy(get_unit(spec).energy(bk, bk.asarray(v), bk.asarray(b)))
     n = {"gaussian": WIDTH, "labelled:gaussian,2": WIDTH - 2, SPECS[-1]: 2}.get(spec, 0)  # columns of Gaussian units
     truth = ((v - b)[:, :n] ** 2).sum(axis=1) / 2 - (v * b)[:, n:].sum(axis=1)
-    truth += (v**2).sum(axis=1) / 2 if spec == "relu" else 0
+    truth += (v**2).sum(axis=1) / 2 if "relu" in spec else 0
     np.testing.assert_allclose(got, truth, rtol=1e-12)
 
 
@@ -158,6 +158,8 @@ def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
     mu = true_mean(spec, total[None])[0]
     np.testing.assert_allclose(left, np.tile(mu, (n, 1)), rtol=1e-5, atol=1e-6)
     moment, variance = mu, mu * (1 - mu)
+    if spec == "drelu":  # without parameters: Gaussian
+        variance = np.ones(WIDTH)
     if "gaussian" in spec:
         n_gaussian = {"gaussian": WIDTH, SPECS[-1]: 2}.get(spec, WIDTH - 2)
         variance[:n_gaussian] = 1
@@ -371,6 +373,7 @@ def quadrature(x, gamma=1.0, n=400):
     return math.log(density.sum()) + top, (density * h).sum() / density.sum()
 
 
+CURVED = np.array([[0.0, 0.4, -0.5], [0.0, -0.6, 1.0], [0.0, 0.8, -0.7]])  # the parameters of three drelu units
 INPUTS = [-300.0, -50.1, -49.9, -12.0, -5.0, -1.0, 0.0, 0.7, 6.0, 40.0]
 
 
@@ -382,6 +385,32 @@ def test_relu_units_are_integrated_over_the_half_line(bk, x):
     np.testing.assert_allclose(mean(bk, ReLU(), total, np.zeros(2)), mean_state, rtol=1e-10)
     narrow = mean(bk, ReLU(), total.astype(np.float32), np.zeros(2, np.float32))
     np.testing.assert_allclose(narrow, mean_state, rtol=2e-5)
+
+
+@pytest.mark.parametrize("x", [-30.0, -2.0, 0.0, 0.5, 30.0])
+def test_drelu_units_are_integrated_over_both_half_lines(bk, x):
+    for values in CURVED.T:
+        g_above, g_below, offset = *np.exp(values[:2]), values[2]
+        above, below = quadrature(x - offset, g_above), quadrature(-x - offset, g_below)
+        log_z = np.logaddexp(above[0], below[0])
+        p = np.exp(above[0] - log_z)
+        unit = DReLU().bound(bk.asarray(values[:, None]))
+        np.testing.assert_allclose(log_partition(bk, unit, np.array([[x]])), [log_z], rtol=1e-11, atol=1e-10)
+        truth = p * above[1] - (1 - p) * below[1]
+        np.testing.assert_allclose(mean(bk, unit, np.array([[x]]), np.zeros(1)), [[truth]], rtol=1e-9, atol=1e-10)
+
+
+def test_the_gradient_of_drelu_parameters_is_that_of_the_log_partition(bk):
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(0, 3, (7, 3)), rng.normal(0, 1, 7)
+    found = bk.to_numpy(DReLU().bound(bk.asarray(CURVED)).parameter_gradient(bk, bk.asarray(x), bk.asarray(weight)))
+    for place in np.ndindex(3, 3):
+        ends = []
+        for step in (1e-5, -1e-5):
+            values = CURVED.copy()
+            values[place] += step
+            ends.append(weight @ log_partition(bk, DReLU().bound(bk.asarray(values)), x))
+        np.testing.assert_allclose(found[place], -(ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-8)
 
 
 def test_draws_from_half_lines_have_the_right_distribution(bk):
@@ -401,3 +430,14 @@ def test_spins_sum_over_minus_one_and_one(bk):
     x = np.array([[-800.0, -0.5, 0.0, 0.3, 2.0, 800.0]])
     truth = np.logaddexp(x, -x).sum(axis=1)
     np.testing.assert_allclose(log_partition(bk, Spin(), x), truth, rtol=1e-14)
+
+
+def test_drelu_states_have_their_means(bk):
+    """One of 6 comparisons fails with probability 6 * 2e-9."""
+    n = 20_000
+    for dtype in DTYPES:
+        unit, total = DReLU().bound(bk.asarray(CURVED.astype(dtype))), bk.asarray(np.full((n, 3), 0.3, dtype))
+        drawn = unit.sample(bk, total, bk.asarray(np.zeros(3, dtype)), bk.rng(stream(6)), bk.xp.empty_like(total))
+        states, means = bk.to_numpy(drawn).astype(float), bk.to_numpy(total)[0]
+        assert (np.abs(states.mean(axis=0) - means) < SIGMAS * states.std(axis=0) / math.sqrt(n)).all()
+        assert (states.min(axis=0) < 0).all()

@@ -12,6 +12,7 @@ from deepbelief.components.parts import Parts
 from deepbelief.components.resampling import Resampling
 from deepbelief.components.smooth import Smooth
 from deepbelief.components.sparsity import Sparsity
+from deepbelief.components.unit_parameters import UnitParameters
 from deepbelief.components.variance import LearnedVariance
 from deepbelief.errors import SettingError, unknown
 from deepbelief.typing import LayerSettings
@@ -19,6 +20,7 @@ from deepbelief.typing import LayerSettings
 COMPONENTS: dict[str, type[Component]] = {
     "missing": Missing,
     "multi_prediction": MultiPrediction,
+    "unit_parameters": UnitParameters,
     "sparsity": Sparsity,
     "l1": L1,
     "resampling": Resampling,
@@ -102,6 +104,6 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 __all__ = [
     "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "MultiPrediction", "Parts",
-    "Resampling", "Smooth", "Sparsity", "TrainingStep", "check_components", "chosen_components",
+    "Resampling", "Smooth", "Sparsity", "TrainingStep", "UnitParameters", "check_components", "chosen_components",
     "further_components", "get_component",
 ]  # fmt: skip

@@ -159,6 +159,12 @@ def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
 
 
 def _encoder_layers(stack: Stack, activation: str | Activation) -> tuple[Layer, ...]:
+    for weights in stack:
+        if not weights.hidden_unit.feeds_forward:
+            raise SettingError(
+                f"the means of {weights.hidden} hidden units are no layer of a feed-forward network: fine-tune the "
+                "model first, or train bernoulli, rectified or gaussian units"
+            )
     return _entering(layers_from_stack(stack, activation), stack.layers[0])
 
 
@@ -171,7 +177,8 @@ def _decoder_of(stack: Stack) -> FeedForward:
     layers = []
     for i, weights in reversed(list(enumerate(stack.layers))):
         W, bias = weights.folded_down() if i else (np.ascontiguousarray(weights.W.T), weights.vbias)
-        name = weights.visible_unit.activation if i and weights.mean is None else "identity"
+        unit = weights.visible_unit
+        name = unit.activation if weights.mean is None and (i or not unit.unit_interval) else "identity"
         layers.append(Layer(W, bias, get_activation(name)))
     first = stack.layers[0]
     unit, grouped = first.visible_unit, first.visible_unit.group_sizes(first.n_visible)
@@ -216,7 +223,9 @@ def _with_head(model: Estimator, layers: tuple[Layer, ...]) -> FeedForward:
 def _autoencoder(model: DeepAutoencoder, part: Part) -> FeedForward:
     hidden, first = model._layers(), model.pretrained_stack_.layers[0]
     depth = len(model.pretrained_stack_)
-    last = Layer(model.coefs_[-1], model.intercepts_[-1], get_activation("identity"))
+    unit = first.visible_unit
+    output = "identity" if unit.unit_interval else unit.activation
+    last = Layer(model.coefs_[-1], model.intercepts_[-1], get_activation(output))
     if part == "encoder":
         return FeedForward(_entering(hidden[:depth], first))
     layers = (*hidden[depth:], last) if part == "decoder" else (*_entering(hidden, first), last)

@@ -48,6 +48,7 @@ class PhaseBuffers:
         self.offsets: tuple[DeviceArray, DeviceArray] | None = None
         self.sparse: SparseRows | None = None
         self.weights: DeviceArray | None = None
+        self._weight: DeviceArray = None
         self._constants: dict[Hashable, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
@@ -94,12 +95,20 @@ class PhaseBuffers:
             xp.multiply(p, -n_positive / batch_size, out=weight[n_positive:, 0])
         if self.weights is not None:
             weight = self._weighted(weight, n_positive, paired=paired)
+        self._weight = weight
         self.observe(h[:n_positive])
         product, *biases = self._machine.statistics(v, h, weight, self.grad_buffers, self.offsets)
         if self.sparse is not None and self.sparse.pays_transposed and self.offsets is None:
             plus = self.sparse, product.right[:n_positive]
             product = Product(product.left[n_positive:], product.right[n_positive:], product.out, plus)
         return product, *biases
+
+    def rows_of_gradient(self) -> tuple[DeviceArray, DeviceArray]:
+        """Return the visible states of both phases of the last gradient, and their weights of shape (n_rows, 1).
+
+        The offsets of centred units are subtracted from the states.
+        """
+        return self.visible(len(self._weight)), self._weight
 
     def observe(self, h: DeviceArray) -> None:
         """Show the hidden means of the minibatch to the observers."""

@@ -126,6 +126,11 @@ class PTT:
                 f"gradient='ptt' needs units with a free energy, got visible={machine.visible.spec!r} and "
                 f"hidden={machine.hidden.spec!r}: use 'pcd'"
             )
+        if machine.hidden.parameters:
+            raise SettingError(
+                f"gradient='ptt' keeps W and biases of its checkpoints, and {machine.hidden.spec} units have further "
+                "parameters: use 'pcd'"
+            )
         xp = machine.bk.xp
         first = _with(machine, xp.zeros_like(machine.W), machine.base_vbias.copy(), machine.hbias.copy())
         reservoir = xp.zeros((_n_blocks(n_chains) * n_chains, machine.W.shape[0]), machine.dtype)

@@ -55,8 +55,8 @@ Nothing else than this, all of it reached by hard links::
     /stack/metadata         JSON text, an object: plain values that travel with the stack
     /stack/layer_1          group per layer from the data upwards, numbered without a gap; attributes
                             n_visible, n_hidden (integer), visible, hidden (text): sizes and unit types, which are
-                            "bernoulli", "gaussian", "spin", "rectified", "relu", "softmax:3,3,2" (sizes of the
-                            groups) and "labelled:bernoulli,10" (data, then one group of 10 labels)
+                            "bernoulli", "gaussian", "spin", "rectified", "relu", "drelu", "softmax:3,3,2" (sizes
+                            of the groups) and "labelled:bernoulli,10" (data, then one group of 10 labels)
     /stack/layer_1/W        (n_visible, n_hidden), floating
     /stack/layer_1/vbias    (n_visible,), floating
     /stack/layer_1/hbias    (n_hidden,), floating
@@ -64,6 +64,9 @@ Nothing else than this, all of it reached by hard links::
                             (n_visible,), floating, scale > 0; both or neither: rows enter as (v - mean) / scale
     /stack/layer_1/visible_mean
                             (n_visible,), floating, optional: column means of the training rows after scaling
+    /stack/layer_1/hidden_parameters
+                            (3, n_hidden), floating, of drelu units: log g+, log g- and d of the energy
+                            g h^2 / 2 + d abs(h) - z h, where g is g+ for h > 0 and else g-
     /pretrained             optional group, like /stack: the layers before fine-tuning
     /parts/NAME             optional groups: the models that this one is made of, each with an attribute kind and the
                             members params, attributes, history, arrays, stack and pretrained as the root has them
@@ -121,9 +124,10 @@ these are missing; matrix products are of rows, v W. sigmoid(z) is 1 / (1 + exp(
 
 *Layers of a stack* (kinds RBM, DBN, Stack). Hidden means h = f(v W + hbias), where f belongs to the layer's
 ``hidden``: sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``, tanh for ``spin``, and for
-``relu`` z + phi(z) / Phi(z) with the density and the distribution function of a standard normal number. They are the
-v of the layer above, which may have a mean and a scale of its own. Downwards, v = g(h W^T + vbias), where g is
-sigmoid for ``bernoulli``, z for ``gaussian``, tanh for ``spin`` and softmax within each group; then v scale + mean.
+``relu`` z + phi(z) / Phi(z) with the density and the distribution function of a standard normal number; for
+``drelu`` the mean under that energy. They are the v of the layer above, which may have a mean and a scale of its own.
+Downwards, v = g(h W^T + vbias), where g is sigmoid for ``bernoulli``, z for ``gaussian``, tanh for ``spin`` and
+softmax within each group; then v scale + mean.
 
 *Networks* (DBNClassifier, DBNRegressor, DeepAutoencoder). h_0 = v and h_(i+1) = f_i(h_i coef_i + intercept_i);
 all scaling above the first layer is part of these arrays. f is ``activation`` of /params: ``sigmoid``,

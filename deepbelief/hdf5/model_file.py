@@ -12,7 +12,7 @@ from deepbelief.typing import Array, StrMapping
 FORMAT = "deepbelief"
 FORMAT_VERSION = 1
 
-LAYER_ARRAYS = ("W", "vbias", "hbias", "mean", "scale", "visible_mean")
+LAYER_ARRAYS = ("W", "vbias", "hbias", "mean", "scale", "visible_mean", "hidden_parameters")
 MAX_ATTRIBUTE_TEXT = 32768
 MAX_JSON = 16 * 2**20
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}", re.ASCII)

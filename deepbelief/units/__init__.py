@@ -8,6 +8,7 @@ import numpy as np
 from deepbelief.errors import SettingError, unknown
 from deepbelief.typing import Array
 from deepbelief.units.bernoulli import Bernoulli
+from deepbelief.units.drelu import DReLU
 from deepbelief.units.gaussian import Gaussian
 from deepbelief.units.labelled import Labelled
 from deepbelief.units.mixed import Parts, joined
@@ -21,6 +22,7 @@ __all__ = [
     "CODES",
     "UNITS",
     "Bernoulli",
+    "DReLU",
     "Foreign",
     "Gaussian",
     "Labelled",
@@ -46,6 +48,7 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "spin": Spin,
     "rectified": Rectified,
     "relu": ReLU,
+    "drelu": DReLU,
     "softmax": Softmax,
     "labelled": Labelled,
     "parts": Parts,
@@ -66,7 +69,8 @@ def get_unit(spec: str | Unit) -> Unit:
     Parameters
     ----------
     spec : str or Unit
-        ``"bernoulli"``, ``"gaussian"``, ``"spin"``, ``"rectified"``, ``"relu"``, ``"softmax:3,3,2"`` with the sizes,
+        ``"bernoulli"``, ``"gaussian"``, ``"spin"``, ``"rectified"``, ``"relu"``, ``"drelu"``, ``"softmax:3,3,2"`` with
+        the sizes of the groups,
         ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them, or
         ``"parts:gaussian*3;softmax:4,3"`` with types side by side and their numbers of columns.
 

@@ -20,6 +20,7 @@ class ReLU(UnitType):
 
     spec = "relu"
     activation = "relu"
+    feeds_forward = False
     next_visible = "gaussian"
     scaled_above = True
     quadratic = True

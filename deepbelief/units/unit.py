@@ -44,6 +44,14 @@ class UnitCapabilities(Protocol):
         """The activation that computes its mean in a feed-forward network."""
 
     @property
+    def feeds_forward(self) -> bool:
+        """Whether that activation computes its mean exactly."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that each hidden unit learns beside its bias."""
+
+    @property
     def next_visible(self) -> str:
         """The visible type of a layer trained on its means."""
 
@@ -157,6 +165,19 @@ class Unit(UnitCapabilities, Protocol):
         """Return visible biases that give these (smoothed) column means when W = 0."""
 
 
+class Parametrised(Unit, Protocol):
+    """Interface of hidden units with parameters of their own, as `UnitCapabilities.parameters` names them."""
+
+    def bound(self, values: DeviceArray) -> Unit:
+        """Return this type with the parameters of its units, of shape (n_parameters, n_units)."""
+
+    def initial_parameters(self, n_units: int) -> Array:
+        """Return the parameters to start from."""
+
+    def parameter_gradient(self, bk: Backend, x: DeviceArray, weight: DeviceArray) -> DeviceArray:
+        """Return the weighted sum over rows of the mean dE / d(parameters), given the total input."""
+
+
 class UnitType:
     """Base of unit types: the capabilities and answers of most of them. A subclass defines the rest of `Unit`.
 
@@ -167,6 +188,8 @@ class UnitType:
     ((1, 1, 1), False)
     """
 
+    feeds_forward: bool = True
+    parameters: tuple[str, ...] = ()
     scaled_above: bool = False
     tractable: bool = True
     can_be_hidden: bool = True
