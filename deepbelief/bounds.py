@@ -96,22 +96,6 @@ PRETRAININGS = ("rbm", "denoising", "none")
 """Ways of pretraining layers: as RBMs, as denoising autoencoders, or not at all."""
 
 
-def check_setting(name: str, value: object) -> None:
-    """Refuse a value outside the bounds of an argument in `BOUNDS`.
-
-    Raises
-    ------
-    SettingError
-
-    Examples
-    --------
-    >>> check_setting("n_steps", 0)
-    Traceback (most recent call last):
-    deepbelief.errors.SettingError: n_steps must be an integer >= 1, got 0
-    """
-    BOUNDS[name].checked(name, value)
-
-
 def check_number(name: str, value: object, *, low: float, **more: Any) -> None:
     """Refuse a setting that is not a number within bounds, as `Bounds` takes them.
 

@@ -14,7 +14,6 @@ from deepbelief.typing import DeviceArray, Float64Array
 BISECTIONS = 60  # halvings of the interval in which a log ratio lies
 MARGIN = 40.0  # nats by which that interval exceeds the observed differences
 RENEWED = 0.95  # share of the top rung's states that must have come from the first rung
-MAX_PAIRED = 1000  # states of each machine of which all pairs are looked at
 CHECK_EVERY = 5  # sweeps between two looks at that share
 ACCEPTANCE = 0.4  # of exchanges between neighbours, by which temperatures are chosen
 MAX_RUNGS = 200
@@ -207,12 +206,6 @@ def accept(xp: ModuleType, low: DeviceArray, high: DeviceArray, rng: Rng, u: Dev
     """Draw which exchanges happen: booleans of shape (n, 1); ``u`` is scratch space of that shape."""
     rng.uniform(u)
     return u < exchange_probability(xp, low, high).reshape(-1, 1)
-
-
-def mean_acceptance(low: Float64Array, high: Float64Array) -> float:
-    """Return the mean probability of an exchange over all pairs of a state of a and a state of b."""
-    low, high = low[:MAX_PAIRED], high[:MAX_PAIRED]
-    return float(exchange_probability(np, low[None, :], high[:, None]).mean())
 
 
 def swap(xp: ModuleType, accepted: DeviceArray, x: DeviceArray, y: DeviceArray) -> None:

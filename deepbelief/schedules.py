@@ -196,8 +196,8 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     return SCHEDULES[schedule]()
 
 
-def momentum_ramp(updates: int, largest: float = LARGEST_MOMENTUM) -> float:
-    """Return the momentum after a number of updates: 1 - 1 / (2 (t // 250 + 1)), up to ``largest``.
+def momentum_ramp(updates: int) -> float:
+    """Return the momentum after a number of updates: 1 - 1 / (2 (t // 250 + 1)), up to 0.99.
 
     Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep learning", 2013.
 
@@ -206,7 +206,7 @@ def momentum_ramp(updates: int, largest: float = LARGEST_MOMENTUM) -> float:
     >>> [momentum_ramp(t) for t in (0, 250, 1000, 100_000)]
     [0.5, 0.75, 0.9, 0.99]
     """
-    return min(1 - 1 / (2 * (updates // 250 + 1)), largest)
+    return min(1 - 1 / (2 * (updates // 250 + 1)), LARGEST_MOMENTUM)
 
 
 def steps_at(steps: int | tuple[int, int], epoch: int = 0, n_epochs: int = 1) -> int:

@@ -277,20 +277,6 @@ class Stack:
         """
         return replace(self, layers=(self.layers[0].after(mean, scale), *self.layers[1:]))
 
-    def with_metadata(self, **values: object) -> "Stack":
-        """Return the same stack with these values added to its metadata.
-
-        Parameters
-        ----------
-        **values : object
-            Metadata by name.
-
-        Returns
-        -------
-        Stack
-        """
-        return replace(self, metadata={**self.metadata, **values})
-
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:

@@ -211,7 +211,7 @@ def test_names_of_features_come_back(data, tmp_path):
 
 
 def test_a_bare_stack_and_metadata(data, tmp_path):
-    stack = clone(MODELS["dbn"]).fit(data[0]).stack_.with_metadata(scaling="255")
+    stack = replace(clone(MODELS["dbn"]).fit(data[0]).stack_, metadata={"scaling": "255"})
     save(stack, tmp_path / "stack.h5", metadata={"who": "me"})
     back = load(tmp_path / "stack.h5")
     assert isinstance(back, Stack)

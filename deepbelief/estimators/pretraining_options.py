@@ -175,12 +175,9 @@ def pretraining_choices(
     result: Pretrained,
     templates: Sequence[RBM],
     *,
-    autoencoder: bool = False,
     table: bool = False,
 ) -> Choices:
     """Return the automatic settings of a stack's pretraining."""
-    choices = size_choice(
-        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, autoencoder=autoencoder, table=table
-    )  # fmt: skip
+    choices = size_choice(estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, table=table)
     choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
     return choices

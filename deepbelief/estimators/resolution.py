@@ -22,16 +22,14 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
     return choices
 
 
-def size_choice(
-    given: object, n_rows: int, sizes: Sequence[int], *, autoencoder: bool = False, table: bool = False
-) -> Choices:
+def size_choice(given: object, n_rows: int, sizes: Sequence[int], *, table: bool = False) -> Choices:
     """Return the hidden layer sizes, where they were left to the guidance."""
     choices = Choices()
     if is_auto(given):
         if table:
             choices["hidden_layer_sizes"] = table_layers()
             return choices
-        advice = suggest_layer_sizes(sizes[0], n_rows, autoencoder=autoencoder)
+        advice = suggest_layer_sizes(sizes[0], n_rows)
         choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), advice.depth_reason)
     return choices
 

@@ -20,10 +20,6 @@ class Resolved(NamedTuple):
     reason: str
 
 
-Reasons = Mapping[str, Resolved]
-"""Resolved settings by name."""
-
-
 class Choices(dict[str, Resolved]):
     """Automatic settings that have been resolved, by name.
 

@@ -14,6 +14,8 @@ from deepbelief.typing import Array, TableLike
 MEMORY_LIMIT = 16 * 2**30
 """Bytes that one data set may take in memory; a file that declares more is refused before it is read."""
 
+MAX_SHOWN = 8  # names that a message lists
+
 MAX_EXPANSION = 1100
 """No gzip stream expands more than 1,032 times, so a file that declares more than this is not honest."""
 
@@ -102,10 +104,10 @@ def reason_text(error: BaseException) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
 
 
-def names_text(names: Iterable[str], most: int = 8) -> str:
+def names_text(names: Iterable[str]) -> str:
     """Return names as a message lists them: the first ones, cut where they are long."""
-    shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in itertools.islice(names, most + 1)]
-    return ", ".join([*shown[:most], *(["..."] if len(shown) > most else [])]) or "none"
+    shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in itertools.islice(names, MAX_SHOWN + 1)]
+    return ", ".join([*shown[:MAX_SHOWN], *(["..."] if len(shown) > MAX_SHOWN else [])]) or "none"
 
 
 def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit: int | None = None) -> int:

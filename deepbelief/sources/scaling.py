@@ -157,21 +157,6 @@ class Scaling:
             return ScaledSource(source, self.mean, self.scale)
         return source
 
-    def undo(self, rows: FloatArray) -> FloatArray:
-        """Return scaled rows in the units that they had before.
-
-        Examples
-        --------
-        >>> Scaling("255").undo(np.array([[0.0, 0.2]]))
-        array([[ 0., 51.]])
-        """
-        if self.kind == "255":
-            rows = np.multiply(rows, rows.dtype.type(255))
-        if self.kind == "minmax":
-            mean, scale = np.asarray(self.mean, rows.dtype), np.asarray(self.scale, rows.dtype)
-            rows = np.add(rows * scale, mean)
-        return rows
-
     def to_dict(self) -> StrDict:
         """Return plain values, fit for JSON."""
         values = {"mean": list(self.mean), "scale": list(self.scale)} if self.mean else {}
