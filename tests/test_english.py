@@ -73,6 +73,21 @@ def test_docstrings_begin_with_a_noun_or_a_verb():
     assert riddles('def f():\n    """What it does."""') == ["What it does."]
 
 
+def no_noun_phrase(source: str) -> bool:
+    """Tell whether a module's docstring begins with a question word, or with a verb and its object."""
+    first = (ast.get_docstring(ast.parse(source)) or "What").splitlines()[0]
+    question = r"(?:What|Whether|How|Where|Which|When|Why|Those)\b"
+    command = r"[A-Z][a-z]+ (?:the|an?|all|each|every|it|this|these|its|their)\b"
+    return re.match(f"{question}|{command}", first) is not None and not re.match(r"The\b", first)
+
+
+def test_docstrings_of_modules_are_noun_phrases():
+    assert [str(p.relative_to(ROOT)) for p in CODE if no_noun_phrase(p.read_text(encoding="utf-8"))] == []
+    assert no_noun_phrase('"""Read the rows of a file."""')
+    assert no_noun_phrase('"""Whether values are missing."""')
+    assert not no_noun_phrase('"""Readers of the rows of a file."""')
+
+
 def test_a_planted_phrase_is_found():
     assert found(strings('raise ValueError(f"the stack knows no classes in {x}")')) == ["'knows no': supports"]
     assert found("It hangs\non the seed") == ["'hangs on': depends on"]

@@ -162,8 +162,8 @@ def _encoder_layers(stack: Stack, activation: str | Activation) -> tuple[Layer, 
     for weights in stack:
         if not weights.hidden_unit.feeds_forward:
             raise SettingError(
-                f"the means of {weights.hidden} hidden units are no layer of a feed-forward network: fine-tune the "
-                "model first, or train bernoulli, rectified or gaussian units"
+                f"the means of {weights.hidden} hidden units do not form a layer of a feed-forward network: "
+                "fine-tune the model first, or train bernoulli, rectified or gaussian units"
             )
     return _entering(layers_from_stack(stack, activation), stack.layers[0])
 

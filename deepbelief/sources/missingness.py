@@ -1,4 +1,4 @@
-"""Whether the values of a table's column are missing at random."""
+"""Missing at random: a test of whether missing values of a column depend on the other columns."""
 
 from collections.abc import Sequence
 
