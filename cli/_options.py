@@ -7,9 +7,9 @@ import click
 
 from deepbelief.bounds import Bounds
 from deepbelief.hyperparameters import EXECUTION, Choice, Flag, Kind, Setting, Shares
-from deepbelief.hyperparameters.kinds import SIZES, STEPS, Names
+from deepbelief.hyperparameters.kinds import MARK_OF_UNLABELED, SIZES, STEPS, Names
 
-from ._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
+from ._types import Bounded, ImageShape, Layers, Listed, Mark, Registered, Steps
 
 Decorator = Callable[[object], Any]
 SECTIONS: dict[click.Parameter, str] = {}
@@ -99,7 +99,7 @@ def type_of(name: str, kind: Kind) -> click.ParamType:  # type: ignore[type-arg]
         return Bounded(kind.bounds, name)
     if isinstance(kind, Bounds):
         return Bounded(kind, name)
-    return {STEPS: Steps, SIZES: Layers}[kind]()  # type: ignore[index]
+    return {STEPS: Steps, SIZES: Layers, MARK_OF_UNLABELED: Mark}[kind]()
 
 
 def setting_options(*tables: Mapping[str, Setting]) -> Decorator:

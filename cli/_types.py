@@ -148,6 +148,26 @@ class Steps(click.ParamType):  # type: ignore[type-arg]
         return check_steps(numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1]))
 
 
+class Mark(click.ParamType):  # type: ignore[type-arg]
+    """Mark of rows without a label: ``auto``, ``none``, or a label, a whole number or a text."""
+
+    name = "label"
+
+    def get_metavar(self, param: click.Parameter, ctx: Context = None) -> str:
+        """Return how the value is shown in the help."""
+        return "auto|none|LABEL"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> int | str:
+        """Return the label; a whole number marks the text of it too."""
+        text = str(value).strip()
+        if not text:
+            self.fail("it is empty", param, ctx)
+        try:
+            return int(text)
+        except ValueError:
+            return text
+
+
 class ImageShape(click.ParamType):  # type: ignore[type-arg]
     """Height and width of an image: ``28,28``, ``auto`` or ``none``."""
 

@@ -37,7 +37,7 @@ network_options = together(
     click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
 )
-GROUPS = {"classifier": ("", "head"), "regressor": ("", "head"), "autoencoder": ("", "autoencoder")}
+GROUPS = {"classifier": ("", "head", "classes"), "regressor": ("", "head"), "autoencoder": ("", "autoencoder")}
 ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencoder": "an autoencoder"}
 
 
@@ -58,7 +58,7 @@ def command(**options: Any) -> None:
 
     MODEL is a file from pretrain, or a fine-tuned one to continue; what pretrain --autoencoder made becomes an
     autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows without a label are
-    left out; those labelled -1 are unlabelled to a classifier.
+    left out; those labelled -1 are unlabelled to a classifier, unless --unlabeled says otherwise.
 
     \b
     Examples:
@@ -143,6 +143,8 @@ def make_estimator(model: "Model", options: StrDict) -> Any:
                 f"{option_name(name)} is not a setting of {ARTICLE[kind]}, which this makes: leave it out"
             )
     given["backend"] = options["backend"]
+    if given.get("unlabeled") == "none":
+        given["unlabeled"] = None
     if model.task is None:
         classes = {"classifier": DBNClassifier, "regressor": DBNRegressor, "autoencoder": DeepAutoencoder}
         return classes[kind](pretrained=model.stack, random_state=options["seed"], **given)

@@ -12,6 +12,7 @@ from deepbelief.typing import RowsLike, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
+from ._errors import as_typed
 from ._families import identity_option
 from ._options import (
     DataCommand,
@@ -149,7 +150,7 @@ def report(plan: Plan, out: str, seed: int, took: float) -> None:
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
             *lines,
             ("seed", seed),
-            *advice,
+            *((name, as_typed(text)) for name, text in advice),
             ("time", seconds(took)),
             ("next", plan.next_command(out)),
         ]

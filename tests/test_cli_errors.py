@@ -10,13 +10,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 import h5py
 import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, load, save
+from deepbelief.cli import cli
+from deepbelief.cli._errors import as_typed
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
 from deepbelief.errors import MAX_MESSAGE, DataError, SettingError
@@ -310,6 +314,42 @@ def test_remedies_are_spelled_as_options(tmp_path):
     )
     with pytest.raises(DataError, match=r"scale='minmax' or '255'.* or use visible='gaussian'$"):
         RBM(2, visible="bernoulli").fit(np.load("rows.npy"))
+
+
+@case_by_case(
+    ("command", "message", "typed"),
+    [
+        ("pretrain", "early_stopping=True holds rows out", "--early-stopping holds rows out"),
+        ("pretrain", "got averaging=0.5: set centered=False", "got --averaging=0.5: set no --centered"),
+        ("pretrain", "rates: learning_rate=1e-3, n_iter=20.", "rates: --learning-rate=1e-3, --epochs=20."),
+        ("pretrain", "choose hidden='a' (hidden='b')", "choose --hidden='a' (--hidden='b')"),
+        ("finetune", "pass unlabeled=None, or unlabeled=-1", "pass --unlabeled=none, or --unlabeled=-1"),
+        ("finetune", "max_iter=3; rbm=RBM(n_iter=20, hidden=str(1))", "--epochs=3; rbm=RBM(n_iter=20, hidden=str(1))"),
+        ("pretrain", "--visible='gaussian', x.n_iter=2, index=False", "--visible='gaussian', x.n_iter=2, index=False"),
+        ("size", "gradient='pt' needs rows", "gradient='pt' needs rows"),
+    ],
+)  # fmt: skip
+def test_settings_with_values_are_spelled_as_they_are_typed(command, message, typed):
+    for ctx in (click.Context(cli), click.Context(cli.get_command(None, command))):  # after a failure, and within
+        ctx.invoked_subcommand = command
+        with ctx:
+            assert as_typed(message) == typed
+
+
+def test_doubtful_labels_are_told_with_the_option_that_decides(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez("rows.npz", X=(rng.random((60, 4)) < 0.5).astype(np.float32), y=np.arange(60) % 3 - 1)
+    good("pretrain", "rows.npz:X", "--layers", 3, "--epochs", 1, "--labels", "y", "--seed", 0, "--out", "m.h5", "-q")
+    tune = ("finetune", "m.h5", "--epochs", 1, "--seed", 0, "-q", "--force", "--out", "t.h5")
+    told = good(*tune)
+    assert "pass --unlabeled=none if -1 is a class, or --unlabeled=-1 if it is not" in told.stderr
+    assert load("t.h5").classes_.tolist() == [0, 1]
+    for mark, classes, n_unlabeled in (("none", [-1, 0, 1], 0), ("-1", [0, 1], 20), ("1", [-1, 0], 20)):
+        told = good(*tune, "--unlabeled", mark)
+        assert "labels -1, 0 and 1" not in told.stderr
+        assert load("t.h5").classes_.tolist() == classes
+        assert load("t.h5").n_unlabeled_ == n_unlabeled
+    assert "not a setting of a regressor" in bad(*tune, "--regression", "--unlabeled", "none")
 
 
 def test_options_are_not_read_from_a_file_of_any_length(tmp_path):

@@ -226,6 +226,7 @@ SOLVER = Choice("deepbelief.optimizers:OPTIMIZERS", getter="deepbelief.optimizer
 SCHEDULE = Choice("deepbelief.schedules:SCHEDULES", getter="deepbelief.schedules:get_schedule", instances="callable")
 AUTOMATIC_SCHEDULE = replace(SCHEDULE, others=("auto",))
 STEPS = Checked("deepbelief.bounds:check_steps", 'int, tuple of two int or "auto"')
+MARK_OF_UNLABELED = Described('"auto", None or label')
 AUTOMATIC_GRADIENT = replace(GRADIENT, others=("auto",))
 AUTOMATIC_SOLVER = replace(SOLVER, others=("auto",))
 SIZES = Checked("deepbelief.hyperparameters.kinds:layer_sizes", 'tuple of int or "auto"')

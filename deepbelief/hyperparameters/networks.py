@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 
 from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
-from deepbelief.hyperparameters.kinds import SCHEDULE, SOLVER, Choice, Described, Flag, Setting, Shares
+from deepbelief.hyperparameters.kinds import (
+    MARK_OF_UNLABELED,
+    SCHEDULE,
+    SOLVER,
+    Choice,
+    Described,
+    Flag,
+    Setting,
+    Shares,
+)
 
 FINE_TUNING: Mapping[str, Setting] = {
     "pretrained": Setting(
@@ -231,13 +240,14 @@ FINE_TUNING: Mapping[str, Setting] = {
     ),
     "unlabeled": Setting(
         "auto",
-        Described('"auto", None or label'),
+        MARK_OF_UNLABELED,
         doc=(
             "The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty "
             'text), which never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other '
             "labels are present; None: no mark. Rows without a label are pretrained on only. With several columns "
             "of y this holds for each: a label that is missing counts for nothing, the row's other labels do."
         ),
+        help="Mark of rows without a label, or none. auto: -1 if there are at least two other labels.",
         group="classes",
     ),
 }
