@@ -15,9 +15,10 @@ and ratios are averaged by geometric means, since heavy tails make some errors l
 
 ``synthesise``: a model is fitted to 70 % of the rows and draws as many. A forest is trained on real rows and on
 synthetic ones, and tested on the other rows: ROC-AUC of categories and R2 of numbers, as a share of training on real
-rows. The association error is the mean absolute difference of pairwise associations (correlation of ranks, correlation
-ratio, Cramer's V) to those of the test rows, as a multiple of that of the training rows. The privacy share is the share
-of synthetic rows that are nearer to a training row than to a test row, of equal numbers of each.
+rows, for one column of each table that real rows predict well. The association error is the mean absolute difference
+of pairwise associations (correlation of ranks, correlation ratio, Cramer's V) to those of the test rows, as a
+multiple of that of the training rows. The privacy share is the share of synthetic rows that are nearer to a training
+row than to a test row, of equal numbers of each.
 """
 
 import argparse
@@ -34,7 +35,9 @@ from table_baselines import IMPUTERS, SYNTHESISERS, associations, encoded
 MAX_CATEGORIES = 100
 SHARES = (0.1, 0.3)
 MECHANISMS = ("at random", "by another column")
-TARGETS = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "tip", "planets": "year"}
+# Targets that a forest predicts well from real rows: a share of a score near that of a constant means nothing. Trained
+# on real rows it has an R2 of 0.1 to 0.26 for the tip, and of 0.42 to 0.48 for the year a planet was found in.
+TARGETS = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "time", "planets": "method"}
 DUPLICATES = {"titanic": ("alive",)}  # columns that are the target in other words
 
 

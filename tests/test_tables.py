@@ -195,6 +195,8 @@ def test_settings_that_are_given_win_over_those_for_tables():
         given = RBM(8, n_iter=1, gradient=gradient, batch_size=30, random_state=0).fit(mixed())
         assert len(given.h_samples_) == 30
     assert first.resolved_["gradient"].value == "pcd"
+    assert first.resolved_["learning_rate"].value == 0.005
+    assert RBM(512, n_iter=1, random_state=0).fit(mixed()).resolved_["learning_rate"].value == 0.0025
     assert {"gradient", "batch_size"}.isdisjoint(given.resolved_)
     assert RBM(8, n_iter=1, random_state=0).fit(np.eye(8)).resolved_["solver"].value == "sgd"
 

@@ -99,7 +99,7 @@ class RBM(
     `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
     For such a table automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
-    ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 64 hidden units and less for more,
+    ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 256 hidden units and less for more,
     ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates. Weights for imputation
     are trained beside the machine: `deepbelief.components.MultiPrediction`.
 

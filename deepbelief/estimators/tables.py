@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
-from deepbelief.recipes import TABLE_UNITS, Resolved
+from deepbelief.recipes import Resolved
 from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
@@ -29,7 +29,8 @@ from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, T
 
 N_UPDATES = 2000  # of a table's layer
 BATCH_SIZE = 128
-RATE = 0.005  # of Adam, for up to `TABLE_UNITS` hidden units; more need a smaller one
+RATE = 0.005  # of Adam, for up to this number of hidden units; more need a smaller one
+USUAL_UNITS = 256
 
 
 TABLE_DEFAULTS: StrMapping = {
@@ -209,7 +210,7 @@ def table_settings(
         return replace(settings, visible=schema.visible, scale="none", binarize=None)
     chosen = {name: ours for name, ours in TABLE_DEFAULTS.items() if name in settings.automatic}
     if settings.learning_rate == "auto" and "solver" in chosen:
-        chosen["learning_rate"] = RATE * min(1.0, TABLE_UNITS / n_hidden)
+        chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
         chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))

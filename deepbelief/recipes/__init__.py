@@ -6,7 +6,6 @@ setting that somebody gave, which always wins.
 
 from deepbelief.recipes.pretraining_rules import (
     DENOISING_UPDATES,
-    TABLE_UNITS,
     UPDATES,
     USUAL,
     autoencoder_pretraining,
@@ -54,7 +53,6 @@ __all__ = [
     "DENOISING_UPDATES",
     "RATE_OF_FEW",
     "ROWS_OF_FEW",
-    "TABLE_UNITS",
     "UPDATES",
     "USUAL",
     "USUAL_EXTENT",
