@@ -84,7 +84,6 @@ def command(**options: Any) -> None:
     from deepbelief import learning_rate_sweep
     from deepbelief.datasets import open as open_data
     from deepbelief.diagnostics.rate_sweep import check_rates
-    from deepbelief.errors import SettingError
     from deepbelief.seeds import run_seed
 
     from ._inputs import classes_of
@@ -95,11 +94,6 @@ def command(**options: Any) -> None:
     check_rates(options["rates"])
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale="none", **where, table=reading(options))
-    if data.schema is not None and not options["finetune"]:
-        raise SettingError(
-            f"{data.name} is a table, for which pretrain chooses the rate by itself: sweep that of fine-tuning with "
-            "--finetune"
-        )
     options["scale"], scaling = chosen_scale(data, options["scale"])
     labels = classes_of(data) if options["finetune"] else None
     if not options["quiet"]:

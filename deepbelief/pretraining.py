@@ -15,7 +15,7 @@ from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
 from deepbelief.recipes import Resolved, resolution_lines
-from deepbelief.settings import check_binary
+from deepbelief.settings import FROM_ROWS, check_binary
 from deepbelief.sources import (
     OF_NETWORKS,
     RowSource,
@@ -225,7 +225,7 @@ class _Layers:
     def _visible(self, rows: Rows | None, below: list[LayerTrainer]) -> tuple[Unit, Array | None, Array | None, Array]:
         if rows is None:
             visible = self.settings[0].visible
-            visible = visible if visible == "auto" else named_unit(visible)
+            visible = visible if visible in FROM_ROWS else named_unit(visible)
             return self.first.visible(visible, self.settings[0], self.run.communicator)
         return visible_above(below[-1].machine.hidden, rows.source(), self.run.communicator)
 

@@ -33,14 +33,17 @@ from deepbelief.sources import (
     column_statistics,
     original_dtype,
 )
+from deepbelief.sources.one_hot import one_hot_groups
 from deepbelief.stack import Weights
 from deepbelief.typing import Array, DtypeLike
-from deepbelief.units import Unit, get_unit, smoothed_means
+from deepbelief.units import Unit, get_unit, joined, smoothed_means
 
 MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
 MIN_TABLE = 1e-2  # largest range of a column of a table whose values may be probabilities
 MAX_EXACT = 2**53  # up to which float64 holds each integer
 MIN_CODED_ROWS = 10  # rows from which on columns of two values are remarkable
+GROUPS = "groups"  # a visible type that is found in the rows
+FROM_ROWS = ("auto", GROUPS)
 AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
 
 
@@ -188,9 +191,30 @@ def check_binary(
     """Refuse rows that, scaled by a map, cannot be taken as probabilities, where they are to be binarised."""
     if binarize is None:
         return
-    if visible != "auto" and not get_unit(visible).enumerable:
+    if visible == GROUPS or (visible != "auto" and not get_unit(visible).enumerable):
         raise SettingError(f"binarize={binarize!r} needs Bernoulli visible units, got visible={visible!r}")
     check_domain(source, get_unit(AUTOMATIC[0]), own)
+
+
+def _grouped(source: RowSource, statistics: ColumnStatistics, communicator: Communicator, scale: str) -> Unit:
+    """Return softmax units for the one-hot groups among the columns, and for each other column the type it admits."""
+    if communicator is not SINGLE_PROCESS or scale != "none":
+        where = "rows in this process" if communicator is not SINGLE_PROCESS else "{scale}='none'"
+        raise SettingError(f"{{visible}}='groups' needs {where}: name the groups, such as 'softmax:3,3,2'")
+    found = one_hot_groups(source)
+    if not found:
+        message = "no group of columns is one-hot in all rows: each column is a unit of its own"
+        warnings.warn(DataWarning(message), stacklevel=user_level())
+    grouped = {i: s for s in found for i in range(s.start, s.stop)}
+    parts: list[tuple[Unit, int]] = []
+    for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=True)):
+        if i not in grouped:
+            names = (name for name in AUTOMATIC if get_unit(name).admits(np.array([low]), np.array([high])))
+            parts.append((get_unit(next(names)), 1))
+        elif grouped[i].start == i:
+            size = grouped[i].stop - i
+            parts.append((get_unit(f"softmax:{size}"), size))
+    return joined(iter(parts))
 
 
 def choose_visible(
@@ -199,7 +223,8 @@ def choose_visible(
 ) -> tuple[Unit, Array | None, Array | None, Array]:  # fmt: skip
     """Return (visible type, mean, scale, smoothed column means) for training on these rows.
 
-    ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. Gaussian units
+    ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. ``"groups"`` has a
+    softmax group for each one-hot group of columns, and decides on the other columns one by one. Gaussian units
     standardise each column; constant columns keep scale 1. Mean and scale are those of the map as a whole.
     With ``missing`` NaN is a missing value, which does not count.
 
@@ -211,6 +236,8 @@ def choose_visible(
     whole = communicator.statistics(column_statistics(source, missing=missing))
     own, dtype, n = column_map(scale, source, whole), source.dtype, whole.counts
     statistics = whole if own is None else whole.scaled(*own)
+    if visible == GROUPS:
+        visible = _grouped(source, whole, communicator, scale)
     unit = get_unit(_automatic(statistics, dtype) if visible == "auto" else visible)
     if visible == "auto" and not unit.discrete:
         _warn_of_codes(statistics, dtype)

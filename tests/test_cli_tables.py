@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ import pytest
 from cli_runs import bad, good
 from tables import case_by_case
 
-from deepbelief import RBM, AnomalyDetector, load, save
+from deepbelief import DBN, RBM, AnomalyDetector, learning_rate_sweep, load, save
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, DataWarning
 from deepbelief.evaluation import find_outliers
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_files import read_table
@@ -377,8 +378,19 @@ def test_the_choice_for_unknown_categories_is_kept_with_the_model(folder, tmp_pa
     assert "is for models of tables" in bad("encode", tmp_path / "n.h5", "--handle-unknown", "missing", "--out", "-")
 
 
-def test_a_sweep_of_pretraining_is_for_numbers(folder):
-    assert "pretrain chooses the rate by itself" in bad("sweep", folder / "t.csv", "--labels", "y", "-q")
+def test_a_sweep_takes_a_table_by_its_own_recipe(folder):
+    swept = ("--labels", "y", "--layers", 8, "--epochs", 20, "--rates", "0.02,1e-6", "--jobs", 1, "-q", "--json")
+    found = json.loads(good("sweep", folder / "t.csv", *swept, "--seed", 1).stdout)
+    assert found["best_rate"] == 0.02
+    assert found["metric"] == "pseudo-log-likelihood of held-out rows"
+    table = mixed().drop(columns="y")
+    with pytest.warns(DataWarning, match="'name'"):
+        result = learning_rate_sweep(
+            DBN((8,), rbm=RBM(n_iter=20)), table, rates=(0.02, 1e-6), n_jobs=1, random_state=1
+        )  # fmt: skip
+    scores = [row.score for row in result.rows]
+    np.testing.assert_allclose(scores, [row["score"] for row in found["rows"]], rtol=1e-5)
+    assert scores[0] > scores[1] + 0.3
     told = good(
         "sweep", folder / "t.csv", "--labels", "y", "--finetune", "--rates", "0.01", "--epochs", 1, "--layers", 4,
         "--limit", 40, "--jobs", 1, "-q",

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact import states
+from scipy import sparse
 
-from deepbelief import RBM, DBNClassifier, RBMClassifier, load, save
-from deepbelief.errors import DataError, SettingError
+from deepbelief import DBN, RBM, DBNClassifier, RBMClassifier, load, save
+from deepbelief.errors import DataError, DataWarning, SettingError
 from deepbelief.likelihood import exact_log_z, log_likelihood, pseudo_log_likelihood
 from deepbelief.likelihood.exact import double_machine
+from deepbelief.sources import as_source
+from deepbelief.sources.one_hot import one_hot_groups
 from deepbelief.stack import Weights
 from deepbelief.units import Bernoulli, Gaussian, Parts, Softmax, get_unit, joined
 
@@ -209,3 +212,48 @@ def test_names_lead_back_to_parts():
     assert get_unit(f"labelled:{unit.spec},3").data == unit
     with pytest.raises(SettingError, match="one type"):
         Parts(((unit, 11),))
+
+
+def test_one_hot_groups_are_found_and_told(tmp_path):
+    X, rng = mixed_rows(), np.random.default_rng(2)
+    wanted = "parts:gaussian*2;bernoulli*2;softmax:3"
+    rbm = RBM(4, visible="groups", n_iter=2, random_state=0).fit(X)
+    assert rbm.weights_.visible == wanted
+    assert rbm.resolved_["visible"].value == wanted
+    assert RBM(4, visible="groups", n_iter=2, random_state=0).partial_fit(X).weights_.visible == wanted
+    assert RBM(4, visible="groups", n_iter=2, random_state=0).fit(sparse.csr_array(X)).weights_.visible == wanted
+    gone = X.copy()
+    gone[rng.random(len(X)) < 0.3, 4:] = np.nan  # as a whole
+    assert RBM(4, visible="groups", n_iter=2, random_state=0).fit(gone).weights_.visible == wanted
+    save(rbm, tmp_path / "groups.h5")
+    assert load(tmp_path / "groups.h5").visible == "groups"
+    template = RBM(visible="groups", n_iter=2)
+    classes = X[:, 2].astype(int)
+    assert DBN((4, 2), rbm=template, random_state=0).fit(X).stack_.layers[0].visible == wanted
+    joint = RBMClassifier(4, rbm=template, random_state=0).fit(X, classes)
+    assert joint.weights_.visible == f"labelled:{wanted},2"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "broken"), [((3, 2, 4), None), ((5,), None), ((3, 2, 4), (7, 1)), ((2, 2), (0, 3)), ((1, 3), None)]
+)
+def test_groups_are_those_that_no_row_breaks(sizes, broken):
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.eye(size)[rng.integers(size, size=60)] for size in sizes])
+    ends = np.cumsum(sizes)
+    right = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True) if size > 1]
+    if broken is not None:
+        X[broken] = 1 - X[broken]
+        right = [s for s in right if not s.start <= broken[1] < s.stop]
+    assert one_hot_groups(as_source(X)) == right
+    X[:, 0] = X[:, 0] * 0.5  # no bits any more
+    assert one_hot_groups(as_source(X)) == [s for s in right if s.start > 0]
+
+
+def test_groups_that_are_not_there_are_told():
+    X = (np.random.default_rng(0).random((40, 4)) < 0.5).astype(float)
+    with pytest.warns(DataWarning, match="no group of columns"):
+        assert RBM(2, visible="groups", n_iter=1, random_state=0).fit(X).weights_.visible == "bernoulli"
+    for more in ({"scale": "minmax"}, {"binarize": "sample"}):
+        with pytest.raises(SettingError):
+            RBM(2, visible="groups", n_iter=1, **more).fit(X)

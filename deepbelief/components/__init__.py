@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from deepbelief.components.averaging import Averaging
 from deepbelief.components.centring import Centring
 from deepbelief.components.component import Component, TrainingStep
+from deepbelief.components.gauge import Gauge
 from deepbelief.components.l1 import L1
 from deepbelief.components.missing import Missing
 from deepbelief.components.multi_prediction import MultiPrediction
@@ -27,6 +28,7 @@ COMPONENTS: dict[str, type[Component]] = {
     "centring": Centring,
     "variance": LearnedVariance,
     "smooth": Smooth,
+    "gauge": Gauge,
     "averaging": Averaging,
 }
 """Components by name: a new one is one class and one entry. Model files hold instances of these classes only."""
@@ -103,7 +105,8 @@ def check_components(components: Sequence[str | Component] | None) -> tuple[Comp
 
 
 __all__ = [
-    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "LearnedVariance", "Missing", "MultiPrediction", "Parts",
-    "Resampling", "Smooth", "Sparsity", "TrainingStep", "UnitParameters", "check_components", "chosen_components",
+    "COMPONENTS", "L1", "Averaging", "Centring", "Component", "Gauge", "LearnedVariance", "Missing", "MultiPrediction",
+    "Parts", "Resampling", "Smooth", "Sparsity", "TrainingStep", "UnitParameters", "check_components",
+    "chosen_components",
     "further_components", "get_component",
 ]  # fmt: skip

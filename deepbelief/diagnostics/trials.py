@@ -9,17 +9,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepbelief.backends import Backend
+from deepbelief.completion import completed
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, of_kind, templates_of
 from deepbelief.estimators.rbm import RBM
+from deepbelief.estimators.tables import schema_of, table_settings
 from deepbelief.estimators.tuning import Problem, prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.recipes import is_auto
 from deepbelief.seeds import host_rng
-from deepbelief.sources import RowSource, scaled
+from deepbelief.sources import RowSource, has_missing, scaled
 from deepbelief.stack import Weights
 from deepbelief.training import Reporter, Rows, Run, run_epochs, split_rows
 from deepbelief.typing import Array, Estimator, RowsLike, TargetsLike
@@ -122,7 +124,9 @@ class PretrainRun:
             return pseudo_log_likelihood(weights, self._held, n_bits=n_bits)
         bk = machine.bk
         v = bk.asarray(self._held, dtype=machine.dtype)
-        error = bk.xp.square(machine.mean_visible(machine.mean_hidden(v)) - v).sum(axis=1)
+        whole = completed(machine, v)
+        rest = machine.mean_visible(machine.mean_hidden(whole)) - whole
+        error = bk.xp.square(bk.xp.where(bk.xp.isnan(v), 0.0, rest)).sum(axis=1)
         return -bk.to_numpy(error).astype(np.float64)
 
 
@@ -144,9 +148,11 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Pla
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
         kind = "rbm" if is_auto(own.pretraining) else own.pretraining
         settings, where = of_kind(rbm_settings(template), own, kind), "layer 1"
-    choose_visible(settings.visible, source, scale=settings.scale)  # an error then names a row of the whole
+    missing = has_missing(source)
+    settings = replace(table_settings(settings, schema_of(own), size, source.shape[0]), missing=missing)
+    choose_visible(settings.visible, source, scale=settings.scale, missing=missing)  # an error names a row of the whole
     train, held_source, _, _ = split_rows(source, template.validation_fraction or HELD_OUT, seed)
-    unit, mean, scale, visible_mean = choose_visible(settings.visible, train, scale=settings.scale)
+    unit, mean, scale, visible_mean = choose_visible(settings.visible, train, scale=settings.scale, missing=missing)
     weights = initial_weights(
         size, unit, get_unit(settings.hidden), mean, scale, visible_mean, seed=seed, layer=0,
         sparsity_target=settings.sparsity_target, is_model=settings.is_model,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from deepbelief.estimators.tables import schema_of
 from deepbelief.recipes import Choices, Resolved, is_auto, table_layers
+from deepbelief.settings import GROUPS
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Estimator
@@ -18,7 +19,10 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
         reason = "all values lie in [0, 1]"
     else:
         reason = "values outside [0, 1]: each column is standardised"
-    choices.take("visible", given, Resolved(first.visible, reason))
+    if isinstance(given, str) and given == GROUPS:
+        choices["visible"] = Resolved(first.visible, "groups of columns of which one is 1 in every row")
+    else:
+        choices.take("visible", given, Resolved(first.visible, reason))
     return choices
 
 

@@ -9,6 +9,7 @@ from deepbelief.estimators.labels import check_classes, labelled_rows, warn_doub
 from deepbelief.estimators.sample_weights import weighted
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Machine
+from deepbelief.settings import FROM_ROWS
 from deepbelief.sources import (
     JoinedSource,
     RowSource,
@@ -62,7 +63,7 @@ def labelled_weights(
         Classes of the source's rows. Deviations within them are the scale of Gaussian columns.
     """
     n_classes = len(shares)
-    visible = settings.visible if settings.visible == "auto" else named_unit(settings.visible)
+    visible = settings.visible if settings.visible in FROM_ROWS else named_unit(settings.visible)
     unit, mean, scale, visible_mean = choose_visible(visible, source, scale=settings.scale, missing=has_missing(source))
     means = np.concatenate([visible_mean, shares.astype(visible_mean.dtype)])
     if mean is not None and scale is not None:

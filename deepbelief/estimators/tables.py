@@ -45,6 +45,8 @@ TABLE_DEFAULTS: StrMapping = {
     "schedule": warm_up_decay,
 }
 """Automatic settings of an `RBM` for a table with a schema."""
+RATING_DEFAULTS: StrMapping = {**TABLE_DEFAULTS, "weight_decay": 1e-2}
+"""Those for ratings, of which a row has few."""
 FOR_TABLES = "the recipe for tables of mixed columns"
 
 
@@ -208,7 +210,8 @@ def table_settings(
         return settings
     if not settings.is_model:
         return replace(settings, visible=schema.visible, scale="none", binarize=None)
-    chosen = {name: ours for name, ours in TABLE_DEFAULTS.items() if name in settings.automatic}
+    defaults = TABLE_DEFAULTS if schema.library != RATINGS else RATING_DEFAULTS
+    chosen = {name: ours for name, ours in defaults.items() if name in settings.automatic}
     if settings.learning_rate == "auto" and "solver" in chosen:
         chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
     if settings.n_iter == "auto" and n_rows:

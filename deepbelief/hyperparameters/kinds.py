@@ -215,7 +215,8 @@ def layer_sizes(value: object) -> tuple[int, ...] | str:
 SCALE = Choice("deepbelief.sources.scaling:SCALES")
 COMPOSED = ("softmax", "labelled", "parts")  # units that are not named alone
 UNITS_BELOW = Choice(
-    "deepbelief.units:UNITS", ("auto",), getter="deepbelief.units:get_unit", instances="Unit", without=COMPOSED,
+    "deepbelief.units:UNITS", ("auto", "groups"), getter="deepbelief.units:get_unit", instances="Unit",
+    without=COMPOSED,
     example="softmax:3,3,2",
 )  # fmt: skip
 UNITS_ABOVE = Choice("deepbelief.units:UNITS", getter="deepbelief.units:get_unit", instances="Unit", without=COMPOSED)

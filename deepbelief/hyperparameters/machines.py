@@ -25,6 +25,7 @@ MACHINE: Mapping[str, Setting] = {
         doc=(
             'Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else '
             "Gaussian with each column standardised by its mean and deviation in `fit`. "
+            '``"groups"`` finds one-hot groups of neighbouring columns, which become softmax groups. '
             '``"parts:gaussian*2;softmax:3,2"`` has types side by side, with their numbers of columns.'
         ),
         help="Units of the inputs, or softmax:3,3,2, or parts:gaussian*2;softmax:3,2.",
