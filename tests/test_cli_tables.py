@@ -16,7 +16,7 @@ from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, learning_rate_sweep, load, save
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError, DataWarning
+from deepbelief.errors import DataError
 from deepbelief.evaluation import find_outliers
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_files import read_table
@@ -383,11 +383,8 @@ def test_a_sweep_takes_a_table_by_its_own_recipe(folder):
     found = json.loads(good("sweep", folder / "t.csv", *swept, "--seed", 1).stdout)
     assert found["best_rate"] == 0.02
     assert found["metric"] == "pseudo-log-likelihood of held-out rows"
-    table = mixed().drop(columns="y")
-    with pytest.warns(DataWarning, match="'name'"):
-        result = learning_rate_sweep(
-            DBN((8,), rbm=RBM(n_iter=20)), table, rates=(0.02, 1e-6), n_jobs=1, random_state=1
-        )  # fmt: skip
+    rows = open_data(str(folder / "t.csv"), labels="y", table={}).rows
+    result = learning_rate_sweep(DBN((8,), rbm=RBM(n_iter=20)), rows, rates=(0.02, 1e-6), n_jobs=1, random_state=1)
     scores = [row.score for row in result.rows]
     np.testing.assert_allclose(scores, [row["score"] for row in found["rows"]], rtol=1e-5)
     assert scores[0] > scores[1] + 0.3
