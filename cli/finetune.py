@@ -12,6 +12,7 @@ from deepbelief.hyperparameters import FINE_TUNING
 from deepbelief.typing import Estimator, StrDict
 
 from ._options import (
+    DataCommand,
     data_options,
     holdout_option,
     memory_option,
@@ -19,8 +20,8 @@ from ._options import (
     option_name,
     report_options,
     run_options,
+    section,
     setting_options,
-    together,
 )
 from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
 from ._tables import unknown_option
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from ._inputs import Model
 
-network_options = together(
+network_options = section(
+    "Network and training",
     setting_options({name: setting for name, setting in FINE_TUNING.items() if name != "code"}),
     click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
@@ -41,17 +43,17 @@ GROUPS = {"classifier": ("", "head", "classes"), "regressor": ("", "head"), "aut
 ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencoder": "an autoencoder"}
 
 
-@click.command("finetune", short_help="Fine-tune a pretrained model: classes, numbers or codes.")
+out_option = option(
+    "--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]"
+)
+
+
+@click.command("finetune", cls=DataCommand, short_help="Fine-tune a pretrained model: classes, numbers or codes.")
 @click.argument("model", required=False)
 @click.argument("data", required=False)
 @network_options
-@data_options
-@unknown_option
-@holdout_option
-@run_options
-@option("--out", metavar="FILE", help="The fine-tuned model's file.  [default: MODEL-tuned.h5 in this folder]")
-@memory_option
-@checkpoint_options
+@section("Data", data_options, unknown_option, holdout_option)
+@section("Run", run_options, out_option, memory_option, checkpoint_options)
 @report_options
 def command(**options: Any) -> None:
     """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.

@@ -52,7 +52,7 @@ class Machine:
         copy of the weights takes longer than the hidden means of one row.
     """
 
-    def __init__(self, weights: Weights, bk: Backend, dtype: DtypeLike = None, *, fixed: bool = False) -> None:
+    def __init__(self, weights: Weights, bk: Backend, dtype: DtypeLike | None = None, *, fixed: bool = False) -> None:
         self.bk = bk
         self.dtype = weights.W.dtype if dtype is None else dtype
         self.visible = get_unit(weights.visible)
@@ -204,7 +204,7 @@ class Layers:
         As for `Machine`.
     """
 
-    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: DtypeLike = None) -> None:
+    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: DtypeLike | None = None) -> None:
         self.machines = [Machine(weights, bk, dtype, fixed=True) for weights in stack]
 
     def up(self, v: DeviceArray) -> Iterator[DeviceArray]:

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from deepbelief.array_types import Array, Dtype, Float64Array, FloatArray, RandomState
+    from deepbelief.array_types import (
+        Array,
+        Dtype,
+        DtypeLike,
+        Float64Array,
+        FloatArray,
+        LengthsLike,
+        RandomState,
+        WeightsLike,
+    )
 
 __all__ = [
     "Array",
@@ -33,12 +42,9 @@ DeviceArray: TypeAlias = Any  # NumPy's or CuPy's: of the backend at hand, whose
 # scikit-learn's estimators have no types that mypy could compare with.
 RowsLike: TypeAlias = Any  # array, CSR matrix, DataFrame, row source: (n_rows, n_features)
 TargetsLike: TypeAlias = Any  # labels, numbers, or a column for each task: (n_rows,) or (n_rows, n_outputs)
-WeightsLike: TypeAlias = Any  # a nonnegative number for each row: (n_rows,), or None
-LengthsLike: TypeAlias = Any  # rows of each sequence: (n_sequences,), or None
 TableLike: TypeAlias = Any  # DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns
 ClassWeight: TypeAlias = Mapping[Any, float] | str | Sequence[Mapping[Any, float] | str | None] | None
 SparseMatrix: TypeAlias = Any  # of scipy.sparse, whose formats have no common type
-DtypeLike: TypeAlias = Any  # whatever np.dtype() takes
 Estimator: TypeAlias = Any  # a scikit-learn estimator, fitted or a template
 
 LayerSettings: TypeAlias = Any  # RBMSettings, whose module comes later; a component of one's own may read more

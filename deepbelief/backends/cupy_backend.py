@@ -199,7 +199,7 @@ class CupyBackend:
         self.kernels = Kernels(self.xp)
         self._groups = Groups(self.xp, self.asarray)
 
-    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> DeviceArray:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike | None = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous device array."""
         return self.xp.ascontiguousarray(self.xp.asarray(x, dtype=dtype))
 

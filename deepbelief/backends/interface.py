@@ -118,7 +118,7 @@ class Backend(Protocol):
     special: ModuleType | LazyModule  # namespace of special functions, named as in scipy.special
     least_batch: int  # rows in a minibatch below which the backend is not busy
 
-    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> DeviceArray:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike | None = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
 
     def to_numpy(self, x: DeviceArray) -> Array:

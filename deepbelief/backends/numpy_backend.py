@@ -181,7 +181,7 @@ class NumpyBackend:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
 
-    def asarray(self, x: DeviceArray, dtype: DtypeLike = None) -> Array:
+    def asarray(self, x: DeviceArray, dtype: DtypeLike | None = None) -> Array:
         """Return ``x`` as a C-contiguous NumPy array."""
         return np.ascontiguousarray(x, dtype=dtype)
 

@@ -10,15 +10,15 @@ from sklearn.base import BaseEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.sources import RowSource, digest, fingerprint, weights_of
 from deepbelief.stack import Stack
-from deepbelief.typing import Array, Estimator, LengthsLike, StrDict
+from deepbelief.typing import Array, Estimator, StrDict, WeightsLike
 
 TOLD_ONLY = ("verbose", "checkpoint")
 OF_TEMPLATES = ("n_components", *EXECUTION)  # which a DBN takes no notice of
 
 
 def describe_run(
-    estimator: Estimator, source: RowSource, targets: Array | None = None, weights: Array | None = None, *,
-    lengths: LengthsLike = None, start: Sequence[object] = (),
+    estimator: Estimator, source: RowSource, targets: Array | None = None, weights: WeightsLike = None, *,
+    lengths: Array | None = None, start: Sequence[object] = (),
 ) -> tuple[StrDict, StrDict]:  # fmt: skip
     """Return the settings and the data of a run; ``start`` are the arrays that a warm start continues from.
 
