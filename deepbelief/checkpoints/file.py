@@ -20,12 +20,12 @@ class CheckpointFile:
     Parameters
     ----------
     path : str or Path
-        The one before the last is kept beside it, under the same name with ``.previous`` after it.
+        Path of the file. The previous checkpoint is kept next to it, with ``.previous`` added to its name.
     every : str, int or None, default="5 min"
-        ``"10 min"``, ``"90 s"``, ``"2 h"``, ``"3 epochs"``, ``"500 updates"``, or a number of epochs. One is also
-        written when a layer, or the run, is done. None: only where Ctrl-C or SIGTERM stops the run.
+        ``"10 min"``, ``"90 s"``, ``"2 h"``, ``"3 epochs"``, ``"500 updates"``, or a number of epochs. A checkpoint is
+        also written at the end of each layer and of the run. None: only when Ctrl-C or SIGTERM stops the run.
     metadata : mapping
-        Plain values of your own that go into the file.
+        Your own plain values to store in the file.
 
     Examples
     --------

@@ -66,7 +66,7 @@ class Smooth(Component):
         n = step.machine.W.shape[0]
         for start, scores in self.groups:
             if start + len(scores) > n:
-                raise SettingError(f"a group of {len(scores)} cells from unit {start} exceeds the {n} visible units")
+                raise SettingError(f"a group of {len(scores)} bins from unit {start} exceeds the {n} visible units")
         self.after_step(step, state)
 
     def after_step(self, step: TrainingStep, state: Arrays) -> None:

@@ -47,22 +47,22 @@ def threshold_of(scores: Array, contamination: float | str, weights: Array | Non
 
 
 class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
-    """Outlier detector on tables as they are: numbers of any scale, categories and missing values.
+    """Outlier detector for tables with numbers of any scale, categories and missing values.
 
     By default a row's score is the sum of three standardised scores, none of which needs scaled columns: the free
     energy of a small RBM on binned columns, the free energy of a Gaussian RBM with fixed variances, and the error of
-    autoencoders that reconstruct columns from rows of which some are masked. The two RBMs are fitted without the tenth
-    of the rows that the first one finds least likely, so that outliers among the training rows do little harm.
-    Columns with a single value, texts that name rows, and columns of more than 100 categories are left out.
+    autoencoders that reconstruct columns from rows of which some are masked. Both RBMs are fitted without the tenth of
+    the rows that the first one finds least likely, so that outliers among the training rows do little harm. Columns
+    with a single value, text columns that identify rows, and columns with more than 100 categories are left out.
 
     Parameters
     ----------
     estimator : RBM, DBN or DeepAutoencoder, optional
-        A model whose score is used instead: the negative free energy where it has one, else the negative
+        Model whose score is used instead: the negative free energy if it has one, otherwise the negative
         reconstruction error.
     contamination : float or "auto", default="auto"
-        Share of the training rows that `predict` takes for outliers, above 0 and at most 0.5. ``"auto"`` takes those
-        whose score lies more than three robust standard deviations below the median.
+        Share of the training rows that `predict` classifies as outliers, above 0 and at most 0.5. ``"auto"``: rows
+        whose score is more than three robust standard deviations below the median.
     backend : str or Backend, default="numpy"
     verbose : int or Reporter, default=0
         1 and more: print a line per epoch of each model.
@@ -112,7 +112,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
-        """Learn what usual rows are.
+        """Fit the models of typical rows.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
             NaN, None and empty text: missing. Some of the rows may be outliers.
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence.
+            Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none.
 
         Returns
         -------
@@ -287,7 +287,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
 
     def score_samples(self, X: RowsLike) -> Array:
-        """Return how usual rows are; the higher, the more usual.
+        """Return a score for each row: the higher, the more typical.
 
         Parameters
         ----------
@@ -296,7 +296,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_rows,)
-            Comparable between rows of one detector only.
+            Scores of different detectors are not comparable.
         """
         check_is_fitted(self, "offset_")
         return self._scores(self._checked(X, reset=False))
@@ -328,7 +328,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def explain(self, X: RowsLike) -> Array:
-        """Return how surprising each value is, given the rest of its row.
+        """Return the surprise of each value, given the rest of its row.
 
         Parameters
         ----------

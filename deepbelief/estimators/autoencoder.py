@@ -66,7 +66,7 @@ class DeepAutoencoder(
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Units of the encoder's layers, the code's last: (500, 250) is 784-500-250-500-784.
+        Units of the encoder's layers, ending with the code: (500, 250) gives 784-500-250-500-784.
     rbm : RBM, list of RBM or None, default=None
         Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
@@ -75,10 +75,10 @@ class DeepAutoencoder(
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
         with a sigmoid one, less with a momentum beyond 0.9.
     dropout : float or list of float or "auto", default="auto"
-        The share of units that is dropped in each update, from the hidden layers below the code and their mirror
-        images; one for all of these layers or one for each. The code is kept whole. ``"auto"``: 0.
+        Share of units that is dropped in each update, in the hidden layers below the code and their mirror images: one
+        number for all of these layers, or one for each. No units of the code are dropped. ``"auto"``: 0.
     input_dropout : float or "auto", default="auto"
-        The share of the inputs that is dropped; the whole rows are to be given back. ``"auto"``: 0.
+        Share of the inputs that is dropped; the complete rows are reconstructed. ``"auto"``: 0.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
@@ -98,7 +98,8 @@ class DeepAutoencoder(
         Outputs come back by the inverse map.
     history_ : list of dict
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
+        Value of each setting that was ``"auto"``, and the reason for it; settings of the template are named
+        ``rbm__NAME``.
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.
     n_iter_ : int
@@ -197,15 +198,15 @@ class DeepAutoencoder(
         self.random_state = random_state
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
-        """Pretrain the stack, unroll it and fine-tune the whole.
+        """Pretrain the stack, unroll it and fine-tune all layers.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
-            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
+            Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
+            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -335,7 +336,7 @@ class DeepAutoencoder(
         return on_device(transform(self.stack_, source, bk), X, bk)
 
     def inverse_transform(self, X: RowsLike) -> DeviceArray:
-        """Return the rows that codes stand for.
+        """Return the reconstructions of codes.
 
         Parameters
         ----------

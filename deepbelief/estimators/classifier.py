@@ -37,13 +37,13 @@ from deepbelief.typing import Array, ClassWeight, DeviceArray, RandomState, Rows
 class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     """Deep belief network with a head for classes: pretrained without labels, fine-tuned with them.
 
-    A y of several columns means several tasks on shared hidden layers, each with a softmax of its own; their losses
-    add up. With ``loss="cross_entropy"`` it is a 0/1 matrix: a row may have any number of labels.
+    Each column of a two-dimensional y is a task with its own softmax on shared hidden layers; the losses of the tasks
+    are added. With ``loss="cross_entropy"``, y is a 0/1 matrix in which a row may have any number of labels.
 
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        As in `DBN`. A stack that is given has its own: sizes beside it must be the same.
+        As in `DBN`. If ``pretrained`` is given, the sizes must be those of its stack.
     loss : {"auto", "softmax_nll", "cross_entropy"} or Loss, default="auto"
         ``"auto"`` is ``"softmax_nll"``: one class for each row (and task). ``"cross_entropy"``: logistic outputs for
         a 0/1 matrix y of shape (n_rows, n_labels). `DBNRegressor` has the squared error.
@@ -53,27 +53,29 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Weights of rows by their class. With several columns of y the weights of each are multiplied, as in
         scikit-learn; a list has one setting for each.
     unlabeled : "auto", None or label, default="auto"
-        The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty text), which
-        never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other labels are present;
-        None: no mark. Rows without a label are pretrained on only. With several columns of y this holds for each: a
-        label that is missing counts for nothing, the row's other labels do.
+        Mark of rows without a label. Missing values (None, NaN, NaT, ``pandas.NA``, an empty text) always mark them
+        too. ``"auto"``: -1, as a number or as the text "-1", if there are at least two other labels; None: no mark.
+        Rows without a label are used in pretraining only. If y has several columns, this applies to each: a missing
+        label is ignored, the other labels of its row are used.
     warm_start : bool, default=False
         `fit` continues from the fine-tuned weights instead of pretraining anew.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
-        One for each task where there are several; for a 0/1 matrix the numbers of its columns.
+        One array per task if there are several; for a 0/1 matrix, the indices of its columns.
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
         The layers as pretraining left them.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, the head's last: one output for each class, those of tasks side by side.
+        Weights and biases of each layer, with the head last: one output per class, with the outputs of all tasks side
+        by side.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
+        Value of each setting that was ``"auto"``, and the reason for it; settings of the template are named
+        ``rbm__NAME``.
     history_ : list of dict
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch.
@@ -223,8 +225,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Returns
         -------
         ndarray of shape (n_rows, n_classes), or a list of them
-            Columns as in ``classes_``, one array for each task where there are several; for a 0/1 matrix the
-            probability of each label, shape (n_rows, n_labels). CuPy if X is.
+            Columns as in ``classes_``, with one array per task if there are several; for a 0/1 matrix, the probability
+            of each label, of shape (n_rows, n_labels). CuPy if X is.
         """
         output = self._outputs(X)
         probabilities = self._head.probabilities(output)
@@ -253,14 +255,14 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         return [log(p) for p in probabilities] if isinstance(probabilities, list) else log(probabilities)
 
     def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
-        """Return the accuracy on the rows with a label; with several tasks the mean of theirs.
+        """Return the accuracy on the labelled rows, averaged over tasks.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,) or (n_rows, n_columns)
-            Missing labels are left out, and the mark of unlabelled rows (see ``unlabeled``) unless it is one of
-            ``classes_``. For a 0/1 matrix a row counts as right if all its labels are.
+            Missing labels are left out, as is the mark of unlabelled rows (see ``unlabeled``) unless it is one of
+            ``classes_``. For a 0/1 matrix, a row is correct if all its labels are.
         sample_weight : array-like of shape (n_rows,), optional
 
         Returns

@@ -68,16 +68,17 @@ class DBN(
     Parameters
     ----------
     rbm : RBM, list of RBM or None, default=None
-        Settings of the layers: one template for all or one for each; None means ``RBM()``. Its
+        Settings of the layers: one template for all layers, or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
-        ``visible`` holds for the first layer, and so do ``binarize`` and ``learn_variance`` of a single template.
+        ``visible`` applies to the first layer only, as do ``binarize`` and ``learn_variance`` of a single template.
         Rows are held out for the whole stack, by the ``validation_fraction`` of the first template.
 
     Attributes
     ----------
     stack_ : Stack
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
+        Value of each setting that was ``"auto"``, and the reason for it; settings of the template are named
+        ``rbm__NAME``.
     history_ : list of dict
         Per pass, layer and epoch: reconstruction error, free-energy gap, learning rate, seconds.
     n_features_in_ : int
@@ -131,8 +132,8 @@ class DBN(
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
-            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
+            Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
+            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -212,7 +213,7 @@ class DBN(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
         missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
-        """Draw rows from the model: Gibbs sampling in the top machine, then down through the means.
+        """Draw rows from the model by Gibbs sampling in the top RBM and a downward pass through the means.
 
         Parameters
         ----------

@@ -81,7 +81,7 @@ class RBM(
     weights_ : Weights
     history_ : list of dict
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it. `partial_fit` does not set it.
+        Value of each setting that was ``"auto"``, and the reason for it. `partial_fit` does not set it.
     schema_ : Schema
         Kinds of the columns of a table; only after a fit on a table of mixed columns.
     n_features_in_ : int
@@ -90,20 +90,20 @@ class RBM(
 
     Notes
     -----
-    A DataFrame of pandas or polars, a pyarrow Table or a mapping of columns may hold numbers, booleans, categories and
-    missing values. Where it does, each column becomes a group of softmax units: a category has one for each of its
-    values, a number one for each of at most 20 cells of its range, whose weights are tied smoothly. Columns with a
-    single value, with more than 100 categories, and texts that name rows are left out, with a `DataWarning`. Two more
-    units stand for "present" and "missing" where 5 % to 95 % of a column's values are missing, at least 10 of them,
-    and that depends on other columns.
-    `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
+    A pandas or polars DataFrame, a pyarrow Table or a mapping of columns may contain numbers, booleans, categories and
+    missing values. Each column then becomes a group of softmax units: a category has one unit per value, a number one
+    unit for each of at most 20 bins of its range, with smoothed weights. Columns with a single value, columns with
+    more than 100 categories, and text columns that identify rows are left out, with a `DataWarning`. A column has two
+    more units, for "present" and "missing", if 5 % to 95 % of its values are missing, at least 10 of them, and this
+    depends on other columns. `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
-    For such a table automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
+    For such a table the automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 256 hidden units and less for more,
     ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates. Weights for imputation
     are trained beside the machine: `deepbelief.components.MultiPrediction`.
 
-    A table of numbers without missing values, or of booleans only, is an array with names.
+    A table that contains only numbers without missing values, or only booleans, is treated as an array with column
+    names.
 
     References
     ----------
@@ -200,8 +200,8 @@ class RBM(
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Train on rows.
 
-        NaN in an array is a missing value: the model learns the likelihood of the values that are present, on the
-        assumption that they are missing at random. The hidden states of all rows are kept. Rows from files and
+        NaN in an array is a missing value: the model maximises the likelihood of the observed values, on the
+        assumption that values are missing at random. The hidden states of all rows are kept. Rows from files and
         sparse rows must be complete, and so must rows that ``binarize`` applies to.
 
         Parameters
@@ -209,8 +209,8 @@ class RBM(
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
-            Weights of the rows: weight 2 stands for the row twice, weight 0 for its absence. Only their ratios matter
-            to the rate: each term of the gradient counts with the row's weight divided by the mean weight.
+            Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
+            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
 
         Returns
         -------
@@ -273,12 +273,12 @@ class RBM(
         )  # fmt: skip
 
     def partial_fit(self, X: RowsLike, y: TargetsLike = None) -> Self:
-        """Train on one pass over these rows, in order, in minibatches; the first call also starts the weights.
+        """Train for one pass over these rows, in order and in minibatches; the first call also initialises the weights.
 
-        With ``momentum="auto"`` that of CD is 0.5 for the first 500 updates and 0.9 from then on; the learning rate
-        does not move, and nothing is averaged. The first batch also decides the type of the visible units, and the
-        mean and scale of each column; those of a column that is constant in it come from the first batch in which it
-        varies.
+        With ``momentum="auto"`` CD uses 0.5 for the first 500 updates and 0.9 afterwards. The learning rate is
+        constant and weights are not averaged. The first batch also determines the type of the visible units and the
+        mean and scale of each column; if a column is constant in it, its mean and scale come from the first batch in
+        which it varies.
 
         Parameters
         ----------
@@ -356,7 +356,7 @@ class RBM(
     def transform(self, X: RowsLike) -> DeviceArray:
         """Return the hidden means P(h=1|v), of shape (n_rows, n_components).
 
-        Missing values (NaN) are first replaced by their mean field, iterated from the base rates of the columns.
+        Missing values (NaN) are first replaced by mean-field estimates, iterated from the base rates of the columns.
 
         Parameters
         ----------

@@ -63,23 +63,24 @@ from deepbelief.units import get_unit
 class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
-    The label is a softmax group of visible units beside those of the data. The machine is trained as a model of both,
-    so that it can draw rows of a class; p(y | v) is exact. Gaussian columns are scaled by their deviation in classes.
+    The label is a softmax group of visible units in addition to those of the data. The RBM is trained as a joint model
+    of rows and labels, so it can draw rows from a class; p(y | v) is exact. Gaussian columns are scaled by their
+    standard deviation within classes.
 
     Parameters
     ----------
     n_components : int, default=256
         Number of hidden units.
     rbm : RBM or None, default=None
-        The settings of training; None means ``RBM(averaging=0.5)``: the mean of the weights over the second half of
-        training predicts better than the last ones, which differ from seed to seed. Its ``n_components``, ``backend``,
+        Settings of training; None means ``RBM(averaging=0.5)``: the mean of the weights over the second half of
+        training predicts better than the final weights, which vary between seeds. Its ``n_components``, ``backend``,
         ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
     class_weight : dict, "balanced" or None, default=None
-        Weights of rows by their class: a weight of 2 is a row given twice. Rows of a class are repeated as often as its
-        weight is that of the smallest, as long as this makes no more than 10 times as many rows; beyond that rows of
-        classes of small weight are left out. ``"balanced"`` weighs all classes alike: use it where some have few rows.
+        Weights of rows by class: a weight of 2 counts as two copies of the row. Rows are repeated in proportion to the
+        weight of their class, up to 10 times the number of rows; beyond that, rows of classes with small weights are
+        left out. ``"balanced"`` gives all classes the same total weight: use it if some classes have few rows.
     unlabeled : "auto", None or label, default="auto"
-        The mark of rows without a label, as in `DBNClassifier`; such rows are left out.
+        Mark of rows without a label, as in `DBNClassifier`; such rows are left out.
 
     Attributes
     ----------
@@ -92,7 +93,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         Hidden states of the last negative phase.
     history_ : list of dict
     resolved_ : dict
-        Of each setting of ``rbm`` that was ``"auto"``, its value and the reason for it, as ``rbm__NAME``.
+        Value of each setting of ``rbm`` that was ``"auto"``, and the reason for it, named ``rbm__NAME``.
     n_features_in_ : int
 
     References
@@ -246,7 +247,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: RowsLike) -> DeviceArray:
-        """Return log p(y | v), exactly, for rows and in the form of `predict_proba`.
+        """Return the exact log p(y | v), in the format of `predict_proba`.
 
         Parameters
         ----------
@@ -261,7 +262,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
     def predict_proba(self, X: RowsLike) -> DeviceArray:
-        """Return p(y | v), exactly.
+        """Return the exact class probabilities p(y | v).
 
         Parameters
         ----------
@@ -295,7 +296,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,)
-            Missing labels are left out, and the mark of unlabelled rows (see ``unlabeled``) unless it is one of
+            Missing labels are left out, as is the mark of unlabelled rows (see ``unlabeled``) unless it is one of
             ``classes_``.
         sample_weight : array-like of shape (n_rows,), optional
 
@@ -313,7 +314,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     def free_energy(self, X: RowsLike) -> Array:
         """Return F(v) = -log of the sum of exp(-E(v, y, h)) over labels and hidden states, in nats.
 
-        Levels are comparable between rows of one model only.
+        Values of different models are not comparable.
 
         Parameters
         ----------
@@ -326,14 +327,14 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         return -np.logaddexp.reduce(self._joint(X, OF_DENSITIES)[0], axis=1)  # type: ignore[no-any-return]
 
     def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
-        """Return log p(v), summed over the labels, with the error that log Z brings: see `RBM.log_likelihood`.
+        """Return log p(v), summed over the labels, with the uncertainty of log Z; see `RBM.log_likelihood`.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
         method : {"auto", "exact", "ais"}, default="auto"
-            Way to log Z; ``"auto"`` enumerates where one side of the machine is small.
+            Method of estimating log Z; ``"auto"`` enumerates if one side of the RBM is small.
         **ais
             Passed on to `deepbelief.likelihood.ais_log_z`.
 
@@ -349,7 +350,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
         missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
-        """Draw a row of each of these classes, by Gibbs sampling with the label clamped.
+        """Draw one row for each of the given classes by Gibbs sampling with the label clamped.
 
         Parameters
         ----------

@@ -36,16 +36,16 @@ from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, Weights
 class DBNRegressor(RegressorMixin, SupervisedEstimator):
     """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
 
-    Targets are standardised inside, so that neither their units nor their origin matter; predictions come back in the
-    units of y. The squared error is summed over the columns of y. Missing targets (None, NaN, ``pandas.NA``) count for
-    nothing; rows without any are pretrained on only.
+    Targets are standardised inside the model, so neither their units nor their origin matter; predictions are in the
+    units of y. The squared error is summed over the columns of y. Missing targets (None, NaN, ``pandas.NA``) are
+    ignored; rows without any target are used in pretraining only.
 
     Parameters
     ----------
     loss : {"auto", "squared_error"} or Loss, default="auto"
         ``"auto"`` is the squared error. `DBNClassifier` has losses for classes and labels.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
-        Adam does not mind how steep the squared error is, which grows with the width of the top layer.
+        Optimizer. Adam is insensitive to the scale of the squared error, which grows with the width of the top layer.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / units of the top layer, at most
         0.03, and less with a momentum beyond 0.9.
@@ -66,14 +66,15 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     pretrained_stack_ : Stack
         The layers as pretraining left them.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, the head's last.
+        Weights and biases of each layer, with the head last.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it; those of the template as ``rbm__NAME``.
+        Value of each setting that was ``"auto"``, and the reason for it; settings of the template are named
+        ``rbm__NAME``.
     history_ : list of dict
-        Of each fine-tuning epoch also ``rmse`` and, with early stopping, ``validation_rmse``: in the unit of y where
-        it has one column, over all columns in s.d.s where it has several.
+        Fine-tuning epochs also have ``rmse`` and, with early stopping, ``validation_rmse``: in the unit of y if it has
+        one column, otherwise over all columns in standard deviations.
     loss_curve_ : list of float
         Mean training loss of each fine-tuning epoch, in variances of the targets.
     n_iter_ : int
@@ -212,7 +213,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         self._set_network(state, (*state.stack.sizes, len(mean)))
 
     def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
-        """Return R2, the mean over the columns of y; missing targets are left out.
+        """Return R2, averaged over the columns of y; missing targets are left out.
 
         Parameters
         ----------

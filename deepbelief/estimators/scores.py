@@ -43,8 +43,8 @@ class ScoredMixin(LayerReconstructionMixin):
     def free_energy(self, X: RowsLike) -> Array:
         """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
 
-        Levels are comparable between rows of one model only. Missing values (NaN) are summed out too: exactly with at
-        most 12 Bernoulli hidden units, else by the upper bound of their mean field.
+        Values of different models are not comparable. Missing values (NaN) are summed out too: exactly with at most 12
+        Bernoulli hidden units, else by the upper bound of their mean field.
 
         Parameters
         ----------

@@ -25,17 +25,17 @@ EXECUTION: Mapping[str, Setting] = {
         None,
         Described("int, str or None"),
         doc=(
-            'Bytes that rows may take in memory, such as ``"512 MiB"``; None: a quarter of the memory. More '
-            "rows are read in windows while they train, and hidden representations are stored on disk."
+            'Maximum memory for rows, such as ``"512 MiB"``; None: a quarter of the machine\'s memory. Larger data '
+            "are read in windows during training, and hidden representations are stored on disk."
         ),
     ),
     "checkpoint": Setting(
         None,
         Described("str, Path, CheckpointFile or None"),
         doc=(
-            "A file in which `fit` keeps its state while it trains, every five minutes or as a `CheckpointFile` "
-            "says, and from which the same `fit` resumes after a crash or Ctrl-C, to the same weights as a run "
-            "that never stopped."
+            "File in which `fit` stores its state during training, every five minutes or as a `CheckpointFile` "
+            "specifies. After a crash or Ctrl-C the same `fit` resumes from it and ends with the same weights as an "
+            "uninterrupted run."
         ),
     ),
     "verbose": Setting(

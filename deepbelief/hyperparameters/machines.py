@@ -111,7 +111,7 @@ MACHINE: Mapping[str, Setting] = {
     "handle_unknown": Setting(
         "error",
         Choice("deepbelief.sources.schema:UNKNOWN"),
-        doc=("Treatment of a category that `fit` has not seen: an error, or a missing value."),
+        doc=("Treatment of a category that did not occur in `fit`: raise an error, or treat it as a missing value."),
     ),
     "learning_rate": Setting(
         "auto",
@@ -126,14 +126,14 @@ MACHINE: Mapping[str, Setting] = {
     "schedule": Setting(
         "auto",
         AUTOMATIC_SCHEDULE,
-        doc=('Schedule of the learning rate; ``"auto"`` is constant, and linear to 0 where chains persist.'),
+        doc=('Schedule of the learning rate; ``"auto"`` is constant, or linear to 0 with persistent chains.'),
         help="Schedule of the learning rate.",
     ),
     "momentum": Setting(
         "auto",
         Bounds(0, 1, auto=True, open_high=True),
         doc=(
-            '``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 where chains persist, '
+            '``"auto"``: 0.5, then 0.9 after five epochs or a fifth of a shorter run; 0 with persistent chains, '
             "which must keep up with the weights."
         ),
         help="auto: 0.5, later 0.9.",
@@ -154,10 +154,10 @@ MACHINE: Mapping[str, Setting] = {
         0.0,
         Bounds(0),
         doc=(
-            "L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and "
-            "no further (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that weights which the "
-            "data do not ask for are 0. Where an RBM overfits it gains more than weight_decay does (500 hidden "
-            "units on MNIST: 1e-4)."
+            "L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and no "
+            "further (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that unnecessary weights "
+            "become 0. Against overfitting it is more effective than weight_decay (500 hidden units on MNIST: "
+            "1e-4)."
         ),
         help="L1 factor of an RBM's weights: those not needed become 0.",
     ),
@@ -165,22 +165,22 @@ MACHINE: Mapping[str, Setting] = {
         None,
         Bounds(0, 1, open_low=True, open_high=True, none=True),
         doc=(
-            "Mean activity that each hidden unit is pushed towards, for instance 0.05; it also sets the initial "
-            "hidden biases. None: no push."
+            "Target of the mean activity of each hidden unit, for instance 0.05; it also sets the initial hidden "
+            "biases. None: no target."
         ),
         help="Push the mean activity of hidden units to, say, 0.05.",
     ),
     "sparsity_cost": Setting(
         0.3,
         Bounds(0),
-        doc=("Strength of that push."),
+        doc=("Weight of the sparsity target."),
     ),
     "learn_variance": Setting(
         False,
         Flag(),
         doc=(
-            "Learn the variance of each Gaussian visible unit, which is else that of its column: it becomes that "
-            "of the noise, and is a part of the scale in ``weights_``."
+            "Learn the variance of each Gaussian visible unit instead of fixing it at that of its column. It "
+            "becomes the variance of the noise and is part of the scale in ``weights_``."
         ),
         help="Learn the variances of Gaussian visible units.",
     ),
@@ -188,8 +188,8 @@ MACHINE: Mapping[str, Setting] = {
         "auto",
         Bounds(0, 1, auto=True),
         doc=(
-            "Share of the run, at its end, over which the weights are averaged to the final ones (Polyak and "
-            'Juditsky 1992). ``"auto"``: 0, for tables of mixed columns 0.25.'
+            'Final share of the run over which the weights are averaged (Polyak and Juditsky 1992). ``"auto"``: 0, '
+            "for tables of mixed columns 0.25."
         ),
         help="Average the weights over this share of the run, at its end; auto: 0, for tables 0.25.",
     ),
@@ -209,9 +209,8 @@ MACHINE: Mapping[str, Setting] = {
             registry="deepbelief.components:further_components",
         ),
         doc=(
-            "Further parts of the training: instances of subclasses of `deepbelief.components.Component`, or "
-            "their names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be "
-            "saved."
+            "Optional parts of training: instances of subclasses of `deepbelief.components.Component`, or their "
+            "names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be saved."
         ),
         help="Further components of the training, by name.",
     ),
@@ -232,9 +231,9 @@ MACHINE: Mapping[str, Setting] = {
         False,
         Flag(),
         doc=(
-            "Stop when held-out rows score no better for ``n_iter_no_change`` epochs, and keep the best weights. "
-            "Their score is the pseudo-log-likelihood, or where there is none the negative reconstruction error. A "
-            "tenth of the rows is held out where ``validation_fraction`` is 0."
+            "Stop when the score of held-out rows has not improved for ``n_iter_no_change`` epochs, and keep the "
+            "best weights. The score is the pseudo-log-likelihood or, if there is none, the negative reconstruction "
+            "error. If ``validation_fraction`` is 0, a tenth of the rows is held out."
         ),
         help="Stop when held-out rows score no better; keep the best weights.",
         off=False,
@@ -247,7 +246,7 @@ MACHINE: Mapping[str, Setting] = {
     "validation_fraction": Setting(
         0.0,
         Bounds(0, 1, open_high=True),
-        doc=("Share of rows that are held out to watch the free-energy gap, and for ``early_stopping``."),
+        doc=("Share of rows held out to monitor the free-energy gap and for ``early_stopping``."),
         help="Share of rows held out to watch the free-energy gap.",
     ),
 }

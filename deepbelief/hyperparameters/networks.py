@@ -27,7 +27,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         "linear",
         Choice("deepbelief.units:CODES"),
         doc=(
-            "The units of the code. A linear code is pretrained with Gaussian hidden units, a sigmoid one with "
+            "Units of the code. A linear code is pretrained with Gaussian hidden units, a sigmoid code with "
             "Bernoulli units."
         ),
         group="autoencoder",
@@ -61,13 +61,13 @@ FINE_TUNING: Mapping[str, Setting] = {
             instances="Activation",
         ),
         doc=(
-            '``"auto"`` follows the hidden units, but layers without pretraining have tanh in the place of sigmoid. '
-            '``"tanh"`` takes a Bernoulli stack over exactly; any other uses '
-            "its weights as a start, each layer's divided by the root mean square of its total inputs where that "
-            'is above 1. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = '
-            "sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. "
-            'tanh and similar activations learn faster from columns of mean 0: ``rbm=RBM(visible="gaussian")`` '
-            "standardises them, and keeps the scaling with the model."
+            '``"auto"`` follows the hidden units, except that layers without pretraining use tanh instead of '
+            'sigmoid. ``"tanh"`` reproduces a Bernoulli stack exactly. Other activations start from its weights; in '
+            "each layer these are divided by the root mean square of its total inputs if that is above 1. With "
+            '``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = sqrt(6 / (fan_in + '
+            "fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and similar "
+            'activations learn faster from columns with mean 0: ``rbm=RBM(visible="gaussian")`` standardises them '
+            "and stores the scaling with the model."
         ),
         help="auto: as the hidden units; without pretraining tanh.",
         group="head",
@@ -75,7 +75,7 @@ FINE_TUNING: Mapping[str, Setting] = {
     "solver": Setting(
         "sgd",
         SOLVER,
-        doc=("How gradients move the weights."),
+        doc=("Optimizer of fine-tuning."),
         help="[default: sgd; of regressors and autoencoders adam]",
     ),
     "learning_rate_init": Setting(
@@ -83,8 +83,8 @@ FINE_TUNING: Mapping[str, Setting] = {
         RATE,
         doc=(
             'Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 '
-            "else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum beyond 0.9 lowers it: a "
-            "velocity adds up 1 / (1 - momentum) gradients."
+            "else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum above 0.9 lowers it, because the "
+            "velocity sums 1 / (1 - momentum) gradients."
         ),
         help="auto: 0.3 (sigmoid), 0.003 (adam).",
         flag="--learning-rate",
@@ -93,8 +93,8 @@ FINE_TUNING: Mapping[str, Setting] = {
         1.0,
         Bounds(0),
         doc=(
-            "The layers below the head learn at this multiple of the rate; 0 freezes them. With few labels a "
-            "small factor keeps what pretraining has found."
+            "Factor of the learning rate of the layers below the head; 0 freezes them. With few labels, a small "
+            "factor preserves the pretrained features."
         ),
         help="Rate below the head, as a multiple.",
         group="head",
@@ -102,14 +102,14 @@ FINE_TUNING: Mapping[str, Setting] = {
     "head_epochs": Setting(
         0,
         Bounds(0, integer=True),
-        doc=("Epochs at the start in which only the head learns."),
+        doc=("Number of initial epochs in which only the head is trained."),
         help="Epochs in which the head learns alone.",
         group="head",
     ),
     "n_frozen": Setting(
         0,
         Bounds(0, integer=True),
-        doc=("Number of lowest layers that stay as pretraining left them."),
+        doc=("Number of layers, from the bottom, that keep their pretrained weights."),
         help="Number of lowest layers to freeze.",
         flag="--freeze",
         group="head",
@@ -120,9 +120,8 @@ FINE_TUNING: Mapping[str, Setting] = {
         doc=(
             'Schedule of the learning rate of fine-tuning: ``"linear"`` to 0, ``"constant"``, half a ``"cosine"``; '
             '``"exponential"`` by a constant ratio to a hundredth; ``"inverse"`` as 1 / t after a tenth of the run; '
-            '``"halving"`` each time that the loss of the held-out rows has not fallen for 2 epochs (needs '
-            "``early_stopping``). A callable gets the position "
-            "in the run, 0 to 1, and returns a factor."
+            '``"halving"`` each time the loss of the held-out rows has not fallen for 2 epochs (requires '
+            "``early_stopping``). A callable receives the position in the run, from 0 to 1, and returns a factor."
         ),
         help="Schedule of the learning rate.",
     ),
@@ -160,18 +159,18 @@ FINE_TUNING: Mapping[str, Setting] = {
     "max_norm": Setting(
         None,
         Bounds(0, open_low=True, none=True),
-        doc=("Limit of the norm of the weights into each unit."),
-        help="Limit of the norm of the weights into each unit.",
+        doc=("Maximum norm of the incoming weights of each unit."),
+        help="Maximum norm of the incoming weights of each unit.",
         off=None,
     ),
     "dropout": Setting(
         "auto",
         Shares(Bounds(0, 1, open_high=True, auto=True)),
         doc=(
-            "The share of each hidden layer's units that is dropped in each update, one for all layers or one for "
-            "each. Kept units count 1 / (1 - dropout) times as much, so that a pretrained stack is used as it is. "
-            '``"auto"``: 0.2 for classifiers with pretrained logistic layers of 100 units or more on rows in [0, 1], '
-            "0.5 with fewer than 5,000 labels; else 0."
+            "Share of the units of each hidden layer that is dropped in each update: one number for all layers, or "
+            "one for each. Outputs of kept units are multiplied by 1 / (1 - dropout), so that pretrained weights "
+            'need no rescaling. ``"auto"``: 0.2 for classifiers with pretrained logistic layers of 100 units or '
+            "more on rows in [0, 1], 0.5 with fewer than 5,000 labels; else 0."
         ),
         help="Share of the hidden units dropped in each update; auto: 0 to 0.5, by the data.",
         off=0.0,
@@ -180,7 +179,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         Bounds(0, 1, open_high=True, auto=True),
         doc=(
-            'The share of the inputs that is dropped. ``"auto"``: 0.1 for classifiers with pretrained logistic layers '
+            'Share of the inputs that is dropped. ``"auto"``: 0.1 for classifiers with pretrained logistic layers '
             "on at least 100 values in [0, 1], 0.2 with fewer than 5,000 labels; else 0."
         ),
         help="Share of the inputs dropped; auto: 0 to 0.2, by the data.",
@@ -242,10 +241,10 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         MARK_OF_UNLABELED,
         doc=(
-            "The mark of rows without a label, beside missing values (None, NaN, NaT, ``pandas.NA``, an empty "
-            'text), which never are labels. ``"auto"``: -1, a number or the text "-1", where at least two other '
-            "labels are present; None: no mark. Rows without a label are pretrained on only. With several columns "
-            "of y this holds for each: a label that is missing counts for nothing, the row's other labels do."
+            "Mark of rows without a label. Missing values (None, NaN, NaT, ``pandas.NA``, an empty text) always "
+            'mark them too. ``"auto"``: -1, as a number or as the text "-1", if there are at least two other '
+            "labels; None: no mark. Rows without a label are used in pretraining only. If y has several columns, "
+            "this applies to each: a missing label is ignored, the other labels of its row are used."
         ),
         help="Mark of rows without a label, or none. auto: -1 if there are at least two other labels.",
         group="classes",

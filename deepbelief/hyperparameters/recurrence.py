@@ -66,7 +66,7 @@ RECURRENT: Mapping[str, Setting] = {
     "solver": Setting(
         "adam",
         SOLVER,
-        doc=("How gradients move the weights."),
+        doc=("Optimizer of fine-tuning."),
     ),
     "learning_rate": Setting(
         "auto",

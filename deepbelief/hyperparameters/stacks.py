@@ -47,9 +47,9 @@ PRETRAINING: Mapping[str, Setting] = {
         1,
         COUNT,
         doc=(
-            "Passes through the whole stack; each layer resumes where it stopped, on the outputs of the layers "
-            "below as they then are. At equal updates more passes gained nothing that was measured "
-            "(`benchmarks/passes.py`): raise the epochs of the layers first."
+            "Passes through the whole stack. In a later pass each layer resumes where it stopped, on the current "
+            "outputs of the layers below. With equal numbers of updates, more passes gained nothing measurable "
+            "(`benchmarks/passes.py`): increase the epochs of the layers first."
         ),
         help="Passes through the whole stack.",
         flag="--passes",
@@ -63,9 +63,9 @@ SUPERVISED_PRETRAINING: Mapping[str, Setting] = {
         "auto",
         Choice("deepbelief.bounds:PRETRAININGS", others=("auto",)),
         doc=(
-            'How the layers are pretrained, as in `DBN`. ``"auto"``, where ``rbm`` is not given: ``"none"`` for fewer '
-            'than 1,000 rows and for real values, if at least half are labelled, else ``"denoising"``; where it '
-            'is given, where values are missing and for columns of several kinds ``"rbm"``.'
+            'Pretraining of the layers, as in `DBN`. ``"auto"`` is ``"rbm"`` if ``rbm`` is given, if values are '
+            'missing, or for columns of several kinds. Otherwise it is ``"none"`` for fewer than 1,000 rows and for '
+            'real values, if at least half of the rows are labelled, and else ``"denoising"``.'
         ),
     ),
 }
@@ -77,9 +77,9 @@ AUTOENCODER_PRETRAINING: Mapping[str, Setting] = {
         "auto",
         Choice("deepbelief.bounds:PRETRAININGS", others=("auto",)),
         doc=(
-            'How the layers are pretrained, as in `DBN`. ``"auto"`` is ``"denoising"`` for real values where ``rbm`` '
-            'is not given, else ``"rbm"``: on 143 real columns that 6 factors explain, the error of 4 codes is 1.2 '
-            "times that of PCA with denoising, and 2.5 times with RBMs."
+            'How the layers are pretrained, as in `DBN`. ``"auto"`` is ``"denoising"`` for real values where '
+            '``rbm`` is not given, else ``"rbm"``: on 143 real columns explained by 6 factors, the error of a code '
+            "of length 4 is 1.2 times that of PCA with denoising and 2.5 times with RBMs."
         ),
     ),
 }

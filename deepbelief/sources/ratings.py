@@ -15,13 +15,14 @@ LIBRARY = "ratings"  # what the schema of such a table says that it was made fro
 class Ratings:
     """Ratings of items by users: a table of numbers in which an entry that is absent is a missing value, not a 0.
 
-    `RBM.fit` makes each item a softmax group over the levels that occur, and learns from the ratings that are there.
-    `RBM.impute` returns for every absent entry the expected rating, also of users that were not in training.
+    `RBM.fit` makes each item a softmax group over the levels that occur, and learns from the known ratings.
+    `RBM.impute` returns the expected rating for every absent entry, also for users who were not in training.
 
     Parameters
     ----------
     X : sparse matrix or array of shape (n_users, n_items)
-        Of a sparse matrix the stored entries are ratings, also where they are 0. Of an array NaN is an absent rating.
+        The stored entries of a sparse matrix are ratings, including stored zeros. In an array, NaN marks an absent
+        rating.
     items : sequence of str, optional
         Names of the items; ``item 0``, ``item 1`` ... else.
 
@@ -95,7 +96,7 @@ class Ratings:
         return type(self)(self.matrix[rows], self.columns)
 
     def split(self, share: float = 0.2, random_state: RandomState = None) -> tuple[Self, Self]:
-        """Return two parts of the ratings, to fit and to judge by: the second has a share of them, drawn at random.
+        """Split the ratings at random into a part to fit and a held-out part.
 
         Parameters
         ----------

@@ -46,7 +46,7 @@ class Schema:
     --------
     >>> schema = Schema.fit({"size": [1.5, 2.0, None, 9.0], "colour": ["red", "blue", "red", "red"]})
     >>> print(schema)
-    size: number, 3 cells from 1.5 to 9
+    size: number, 3 bins from 1.5 to 9
     colour: category of 2: blue, red
     >>> schema.encode({"size": [2.0, None], "colour": ["blue", "red"]}).tolist()
     [[0.0, 1.0, 0.0, 1.0, 0.0], [nan, nan, nan, 0.0, 1.0]]

@@ -100,7 +100,7 @@ class Column:
     def __str__(self) -> str:
         """Return what the column is, in words."""
         what = {
-            "number": f"number, {len(self.cells)} cells from {_text(self.low[:1])} to {_text(self.high[-1:])}",
+            "number": f"number, {len(self.cells)} bins from {_text(self.low[:1])} to {_text(self.high[-1:])}",
             "category": f"category of {len(self.values)}: {', '.join(map(str, self.values[:6]))}"
             + (", ..." if len(self.values) > 6 else ""),
             "dropped": "dropped",
