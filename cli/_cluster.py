@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 cluster_options = section(
     "Cluster",
-    option("--workers", type=int, metavar="N", help="Train on N processes of this machine, each on its part of DATA."),
+    option(
+        "--workers", type=int, metavar="N", help="Train in N processes on this machine, each on its own part of DATA."
+    ),
     option(
         "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."
     ),

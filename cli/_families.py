@@ -38,8 +38,8 @@ class Identity(click.ParamType):  # type: ignore[type-arg]
 
 identity_option = option(
     "--identity", type=Identity(), metavar="SHARE|none",
-    help="Weigh each of aligned sequences by 1 / the number of sequences that have the same letters at this share of "
-    "the sites; none: all alike.  [default: 0.8]",
+    help="Weight of an aligned sequence: 1 / the number of sequences that agree with it at this share of the sites; "
+         "none: equal weights.  [default: 0.8]",
 )  # fmt: skip
 
 

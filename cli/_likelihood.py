@@ -30,7 +30,7 @@ likelihood_options = together(
     option(
         "--binarize",
         type=Registered("deepbelief.sources.binary:FIXED_BINARIZATIONS"),
-        help="Make rows 0 and 1.",
+        help="Binarise the rows.",
     ),
     option("--seed", type=Bounded("random_state"), metavar="N", help="Seed of all random draws.  [default: 0]"),
 )

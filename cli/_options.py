@@ -112,7 +112,7 @@ labels_option = option(
     "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), a key (npz, HDF5, Zarr), or a file."
 )
 holdout_option = option(
-    "--holdout", type=Bounded(), metavar="SHARE", help="Leave this share of the rows, by class, to `evaluate`."
+    "--holdout", type=Bounded(), metavar="SHARE", help="Hold out this share of the rows, by class, for `evaluate`."
 )
 limit_option = option("--limit", type=Bounded(), metavar="N", help="Use the first N rows only.")
 data_dir_option = option(
@@ -127,7 +127,7 @@ backend_option = click.option(
 )  # fmt: skip
 shape_option = click.option(
     "--shape", type=ImageShape(), default="auto", show_default=True,
-    help="Height and width of the image that a row is; auto: square from 8,8 on; none: no image.",
+    help="Height and width of the image in each row; auto: square, if at least 8,8; none: rows are not images.",
 )  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 data_options = together(labels_option, limit_option, data_dir_option)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepbelief.fields import Fields
 
 checkpoint_options = together(
-    option("--checkpoint", metavar="FILE", help="Keep the state of the run in FILE, to resume from after a crash."),
+    option("--checkpoint", metavar="FILE", help="Save the state of the run in FILE, to resume after a crash."),
     option("--checkpoint-every", metavar="INTERVAL", help="10min, 2h, 3epochs, 500updates.  [default: 5min]"),
     option("--resume", metavar="FILE", help="Resume from a checkpoint, on the same data with the same options."),
 )

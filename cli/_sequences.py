@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 lengths_option = option(
     "--lengths",
     metavar="NAME|FILE",
-    help="For sequences: the frames of each, or the offsets at which they begin and end; a key or a file.",
+    help="For sequences: the number of frames of each, or the offsets at which they begin and end; a key or a file.",
 )
 sequences_option = option(
-    "--sequences", metavar="FIRST:LAST", help="Use only these sequences, counted from 0, the last one excluded."
+    "--sequences", metavar="FIRST:LAST", help="Use only these sequences, counted from 0; LAST is excluded."
 )
 sequence_options = together(lengths_option, sequences_option)
 recurrent_options = section(
     "Sequences, with --recurrent",
-    click.option("--recurrent", is_flag=True, help="Train a model of sequences; --layers is then one number (150)."),
+    click.option(
+        "--recurrent", is_flag=True, help="Train a model of sequences; --layers is then a single number (default 150)."
+    ),
     sequence_options,
     setting_options({name: setting for name, setting in RECURRENT.items() if name not in MACHINE}),
 )

@@ -53,10 +53,15 @@ def _unknown_type() -> Any:
 unknown_option = option(
     "--handle-unknown",
     type=_unknown_type(),
-    help="Treatment of a category that training rows did not have: an error, or a missing value.  [default: error]",
+    help="Treatment of a category that did not occur in training: an error, or a missing value.  [default: error]",
 )
 table_options = together(
-    option("--columns", type=Kinds(), metavar="NAME=KIND,...", help="Take columns for number, category or dropped."),
+    option(
+        "--columns",
+        type=Kinds(),
+        metavar="NAME=KIND,...",
+        help="Override the kind of columns: number, category or dropped.",
+    ),
     unknown_option,
 )
 

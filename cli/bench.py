@@ -16,11 +16,11 @@ from ._options import option
     show_default=True,
     help="Number of rounds; medians are reported.",
 )
-@option("--quick", is_flag=True, help="A fifth of the rows and two rounds, to see that it works.")
+@option("--quick", is_flag=True, help="Use a fifth of the rows and two rounds, as a quick check.")
 def command(backend: str, repeats: int, quick: bool) -> None:
-    """Time training, fine-tuning and encoding on standard shapes, as multiples of their matrix products alone.
+    """Time training, fine-tuning and encoding on standard shapes, relative to their matrix products alone.
 
-    The table can be pasted into an issue. Each time is the median of an epoch.
+    Each time is the median of an epoch. You can paste the table into an issue.
 
     \b
     Examples:

@@ -23,17 +23,19 @@ FORMATS = (".npy", ".csv", ".h5")
 @option(
     "--out",
     metavar="FILE",
-    help="A .npy, .csv or .h5 file, of a table .csv or .parquet, or - for CSV on stdout.  "
-    "[default: CODES-decoded.npy, of a table .csv]",
+    help="A .npy, .csv or .h5 file (.csv or .parquet for a table), or - for CSV on stdout.  [default: "
+    "CODES-decoded.npy, of a table .csv]",
 )
-@click.option("--scaled", is_flag=True, help="Leave the rows as the model sees them, such as grey levels from 0 to 1.")
+@click.option(
+    "--scaled", is_flag=True, help="Keep the rows in the scale of the model, such as grey levels from 0 to 1."
+)
 @backend_option
 @force_option
 def command(model: str, codes: str, out: str | None, scaled: bool, backend: str, force: bool) -> None:
-    """Turn the CODES that `encode` made with MODEL back into rows, in the units of the data.
+    """Decode CODES, as written by `encode` with MODEL, into rows in the units of the data.
 
-    MODEL is an autoencoder, or a pretrained model, which goes down through the means of its units. A model of a table
-    gives a table: the most probable categories and the mean numbers.
+    MODEL is an autoencoder, or a pretrained model, which decodes by the means of its units. For a model of a table the
+    output is a table with the most probable categories and the mean numbers.
 
     \b
     Examples:

@@ -26,7 +26,7 @@ FORMATS = (".npy", ".csv", ".h5")
 @backend_option
 @force_option
 def command(model: str, data: str | None, out: str | None, backend: str, force: bool, **where: Any) -> None:
-    """Turn the rows of DATA (by default what MODEL was trained on) into the values of the top layer's units.
+    """Encode the rows of DATA (by default the training data of MODEL) as the values of the top layer's units.
 
     Rows are read and written in blocks, so that data larger than memory can be encoded.
 

@@ -33,17 +33,18 @@ def command(
     model: str, data: str | None, backend: str, bits: int | None, json_: bool, lengths: str | None,
     sequences: str | None, likelihood: bool, **others: Any,
 ) -> None:  # fmt: skip
-    """Measure MODEL on DATA (by default the test split of what it was trained on, if there is one).
+    """Evaluate MODEL on DATA (by default the test split of its training data, if there is one).
 
-    A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix.
-    A regressor: RMSE in the unit of the labels, and R2.
-    An autoencoder: squared error and cross-entropy per row, beside PCA of the same code size fitted to the same rows,
-    and the bytes of codes and rows. A model of sequences: log-likelihood per frame given those before it, and the
-    expected accuracy of the next frame. Other models: squared error of the reconstruction through 1, 2 ... layers, and
-    the pseudo-log-likelihood of the first layer.
+    A classifier: error with its 95 % interval (Wilson), negative log-likelihood per row in nats, confusion matrix. A
+    regressor: RMSE in the unit of the labels, and R2. An autoencoder: squared error and cross-entropy per row,
+    compared with PCA of the same code size fitted to the same rows, and the size of codes and rows in bytes. A model
+    of sequences: log-likelihood per frame given the preceding frames, and the expected accuracy of the next frame.
+    Other models: squared error of the reconstruction through 1, 2 ... layers, and the pseudo-log-likelihood of the
+    first layer.
 
-    --likelihood: the log-likelihood of the rows instead, for one layer; for several a lower bound on it. log Z of the
-    top machine comes by enumeration where one of its sides has at most 25 units, else by annealed importance sampling.
+    With --likelihood: the log-likelihood of the rows for a model of one layer, a lower bound for several layers. log Z
+    of the top RBM is computed by enumeration if one side has at most 25 units, otherwise by annealed importance
+    sampling.
 
     \b
     Examples:

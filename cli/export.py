@@ -20,15 +20,16 @@ SUFFIXES = {"onnx": ".onnx", "torch": ".pt", "sklearn": ".joblib", "npz": ".npz"
     type=click.Choice(["auto", "encoder", "decoder"]),
     default="auto",
     show_default=True,
-    help="auto: predictions, or reconstructions, or of an unsupervised model its features.",
+    help="auto: predictions, reconstructions, or the features of an unsupervised model.",
 )
 @option("--out", metavar="FILE", help="[default: MODEL with the suffix .onnx, .pt, .joblib or .npz]")
 @force_option
 def command(model: str, target: str, part: str, out: str | None, force: bool) -> None:
-    """Export MODEL as a feed-forward network that needs no deepbelief to run.
+    """Export MODEL as a feed-forward network that runs without deepbelief.
 
-    All scaling is folded in: the network takes rows in the units of the training data. A PyTorch file holds a whole
-    module, a scikit-learn file a joblib archive: both execute code when they are loaded.
+    All scaling is folded in: the network expects rows in the units of the training data. A PyTorch file contains a
+    whole module (load it with torch.load(FILE, weights_only=False)), a scikit-learn file a joblib archive. Both
+    execute code when they are loaded.
 
     \b
     Examples:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 network_options = section(
     "Network and training",
     setting_options({name: setting for name, setting in FINE_TUNING.items() if name != "code"}),
-    click.option("--regression", is_flag=True, help="Make a regressor: the labels are numbers to predict."),
-    click.option("--autoencoder", is_flag=True, help="Make an autoencoder: after pretrain --autoencoder it is one."),
+    click.option("--regression", is_flag=True, help="Train a regressor: the labels are numbers to predict."),
+    click.option("--autoencoder", is_flag=True, help="Train an autoencoder; the default after pretrain --autoencoder."),
 )
 GROUPS = {"classifier": ("", "head", "classes"), "regressor": ("", "head"), "autoencoder": ("", "autoencoder")}
 ARTICLE = {"classifier": "a classifier", "regressor": "a regressor", "autoencoder": "an autoencoder"}
@@ -56,11 +56,11 @@ out_option = option(
 @section("Run", run_options, out_option, memory_option, checkpoint_options)
 @report_options
 def command(**options: Any) -> None:
-    """Fine-tune MODEL into a classifier, with --regression a regressor, or without labels an autoencoder.
+    """Fine-tune MODEL into a classifier, a regressor (--regression) or, without labels, an autoencoder.
 
-    MODEL is a file from pretrain, or a fine-tuned one to continue; what pretrain --autoencoder made becomes an
-    autoencoder. DATA is by default what MODEL was trained on, and is scaled as that was. Rows without a label are
-    left out; those labelled -1 are unlabelled to a classifier, unless --unlabeled says otherwise.
+    MODEL is a file from pretrain, or a fine-tuned model to continue; a model from pretrain --autoencoder becomes an
+    autoencoder. DATA is by default the training data of MODEL, and is scaled in the same way. Rows without a label are
+    left out; a classifier treats the label -1 as unlabelled unless --unlabeled names another mark.
 
     \b
     Examples:

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 @backend_option
 @force_option
 def command(model: str, data: str | None, **options: Any) -> None:
-    """Fill in the missing values of DATA (by default the table that MODEL was trained on).
+    """Fill in the missing values of DATA (by default the training table of MODEL).
 
-    Missing values are empty cells of a CSV file, or nulls of a Parquet file. A number becomes its mean given the rest
-    of the row, a category the most probable one; all else is written as it was read, the labels included. With
-    --draws N there are N files, FILE-1 to FILE-N, each with values drawn at random given the rest of the row.
+    Missing values are empty cells of a CSV file, or nulls of a Parquet file. A missing number is replaced by its mean
+    given the rest of the row, a missing category by the most probable one. All other cells, labels included, are
+    copied. With --draws N the command writes N files, FILE-1 to FILE-N, with values drawn at random given the rest of
+    the row.
 
     \b
     Examples:

@@ -16,9 +16,9 @@ LAST_RECORDS = 5
 
 @click.command("info", short_help="Show what is in a model file.")
 @click.argument("file")
-@click.option("--json", "json_", is_flag=True, help="Print all of it as JSON.")
+@click.option("--json", "json_", is_flag=True, help="Print the contents as JSON.")
 def command(file: str, json_: bool) -> None:
-    """Show what is in a model FILE: layers, settings, history, origin; of a checkpoint, where the run stands.
+    """Show the contents of a model FILE (layers, settings, history, origin) or the progress of a checkpoint.
 
     \b
     Examples:

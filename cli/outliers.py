@@ -61,11 +61,11 @@ class Share(click.ParamType):  # type: ignore[type-arg]
 def command(
     model: str, data: str | None, out: str | None, contamination: Any, backend: str, force: bool, **where: Any
 ) -> None:
-    """Score the rows of DATA (by default what MODEL was trained on) and find outliers among them.
+    """Score the rows of DATA (by default the training data of MODEL) and find outliers among them.
 
-    MODEL is a file from pretrain, or an outlier detector that was saved in Python. The file that is written has a line
-    for each row: its score (the higher, the more usual), 1 where it is an outlier, and for a table the column whose
-    value is more surprising than usual given the rest of the row, with its surprise in nats.
+    MODEL is a file from pretrain, or an outlier detector saved in Python. The output has a line for each row: its
+    score (the higher, the more typical), 1 if it is an outlier and, for a table, the column whose value is unusually
+    surprising given the rest of the row, with its surprise in nats.
 
     \b
     Examples:

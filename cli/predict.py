@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Predict classes, or a regressor's values, for the rows of DATA.
 
-    DATA is by default the test split of what MODEL was trained on, if there is one.
+    DATA is by default the test split of the training data of MODEL, if there is one.
 
     \b
     Examples:

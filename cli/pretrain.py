@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 machine_options = section(
     "Model and training",
     setting_options(MACHINE, PRETRAINING),
-    click.option("--autoencoder", is_flag=True, help="Pretrain an autoencoder's encoder: the top layer is a code."),
+    click.option(
+        "--autoencoder", is_flag=True, help="Pretrain the encoder of an autoencoder: the top layer is a code."
+    ),
     setting_option("code", FINE_TUNING["code"], help="Code units of an autoencoder.  [default: linear]"),
 )
 scale_option = click.option(
@@ -64,12 +66,12 @@ out_option = option("--out", metavar="FILE", help="The model's file.  [default: 
 def command(**options: Any) -> None:
     """Train a deep belief network on DATA and save it.
 
-    DATA is digits, digits28, mnist or fashion-mnist, or a file: {formats}. FILE:NAME is one of several arrays in a
-    file. Labels are not used here, but left out of the features and found again by the commands that come after.
+    DATA is digits, digits28, mnist or fashion-mnist, or a file: {formats}. FILE:NAME names one of several arrays in a
+    file. Labels are not used in pretraining; they are left out of the features, and later commands find them again.
 
-    CSV and Parquet files may have columns of text and booleans, and missing values (empty cells): what each column was
-    taken for is printed and kept in the model; --columns overrides it. Of aligned sequences (FASTA) each site is a
-    column of letters; FILE:protein, FILE:rna or FILE:dna names the alphabet, which else is found.
+    CSV and Parquet files may contain text, booleans and missing values (empty cells). The kind of each column is
+    printed and stored in the model; --columns overrides it. In aligned sequences (FASTA) each site is a column of
+    letters; FILE:protein, FILE:rna or FILE:dna names the alphabet, which is detected by default.
 
     \b
     Examples:

@@ -30,10 +30,10 @@ FORMATS = (".html", ".htm")
 def command(
     model: str, data: str | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool, **where: Any
 ) -> None:
-    """Make one HTML page about MODEL: what its units look at, reconstructions, samples, learning curves, settings.
+    """Write an HTML page about MODEL: receptive fields, reconstructions, samples, learning curves and settings.
 
-    Rows to show are those of DATA, by default the test split of what MODEL was trained on, if there is one. The page
-    needs no network and runs nothing.
+    The page shows rows of DATA, by default the test split of the training data of MODEL, if there is one. It needs no
+    network connection and runs no scripts.
 
     \b
     Examples:

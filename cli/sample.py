@@ -29,7 +29,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     "--steps",
     type=Bounded("n_steps"),
     metavar="N",
-    help="Gibbs steps in the top machine, or for each frame.  [default: 1000; 50 for frames]",
+    help="Gibbs steps in the top RBM, or per frame.  [default: 1000; 50 for frames]",
 )
 @click.option(
     "--temperature",
@@ -41,7 +41,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @click.option(
     "--missing",
     is_flag=True,
-    help="Leave values of a table out as they are missing in the training rows.",
+    help="Also sample which values of a table are missing.",
 )
 @option(
     "--seed",
@@ -62,13 +62,12 @@ def command(
     model: str, n: int, steps: int | None, temperature: float, missing: bool, seed: int | None, out: str | None,
     shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
-    """Draw rows from MODEL: Gibbs sampling in its top machine, then down through the means of the layers below.
+    """Draw rows from MODEL by Gibbs sampling in its top RBM and a downward pass through the means of the layers below.
 
-    Rows come in the units of the data that MODEL was trained on. A fine-tuned model is no longer a model of its data;
-    where its file keeps the layers that it had before, these are drawn from. A classification RBM draws its classes in
-    turn. Of a model of sequences the rows are the
-    frames of one sequence, and a picture has time from left to right. A model of a table draws tables: the columns and
-    categories of the training rows, numbers within the range of these.
+    Rows are in the units of the training data. A fine-tuned network is no longer a model of its data; if its file
+    contains the pretrained layers, rows are drawn from these. A classification RBM draws its classes in turn. For a
+    model of sequences, the rows are the frames of one sequence, and pictures show time from left to right. A model of
+    a table draws tables with the columns and categories of the training rows and with numbers within their range.
 
     \b
     Examples:

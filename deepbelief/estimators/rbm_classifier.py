@@ -63,9 +63,8 @@ from deepbelief.units import get_unit
 class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
-    The label is a softmax group of visible units in addition to those of the data. The RBM is trained as a joint model
-    of rows and labels, so it can draw rows from a class; p(y | v) is exact. Gaussian columns are scaled by their
-    standard deviation within classes.
+    The label is a softmax group of visible units. The RBM is trained as a joint model of rows and labels, so it can
+    draw rows from a class; p(y | v) is exact. Gaussian columns are scaled by their standard deviation within classes.
 
     Parameters
     ----------
@@ -76,9 +75,9 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         training predicts better than the final weights, which vary between seeds. Its ``n_components``, ``backend``,
         ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
     class_weight : dict, "balanced" or None, default=None
-        Weights of rows by class: a weight of 2 counts as two copies of the row. Rows are repeated in proportion to the
-        weight of their class, up to 10 times the number of rows; beyond that, rows of classes with small weights are
-        left out. ``"balanced"`` gives all classes the same total weight: use it if some classes have few rows.
+        Weights of rows by class: a weight of 2 counts as two copies of the row. Rows are repeated in proportion to
+        these weights, up to 10 times their number; beyond that, rows of classes with small weights are left out.
+        ``"balanced"`` gives all classes the same total weight: use it if some classes have few rows.
     unlabeled : "auto", None or label, default="auto"
         Mark of rows without a label, as in `DBNClassifier`; such rows are left out.
 

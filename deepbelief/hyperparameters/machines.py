@@ -98,7 +98,7 @@ MACHINE: Mapping[str, Setting] = {
             "once or anew in each epoch. None: on the values themselves. Rows given to other methods are used as "
             "they are: `deepbelief.sources.binarize_rows` makes bits of them."
         ),
-        help="Train on bits: sample once, resample in each epoch.",
+        help="Train on binary rows: sample once, or resample in each epoch.",
     ),
     "columns": Setting(
         None,
@@ -121,7 +121,7 @@ MACHINE: Mapping[str, Setting] = {
             "Gaussian or rectified hidden units; less for many hidden units on rows that are neither 0 nor 1, or "
             "for more than four times as many hidden as visible units, where larger rates are unstable."
         ),
-        help="auto: by the types of units.",
+        help="auto: depends on the unit types.",
     ),
     "schedule": Setting(
         "auto",
@@ -159,7 +159,7 @@ MACHINE: Mapping[str, Setting] = {
             "become 0. Against overfitting it is more effective than weight_decay (500 hidden units on MNIST: "
             "1e-4)."
         ),
-        help="L1 factor of an RBM's weights: those not needed become 0.",
+        help="L1 factor of an RBM's weights: unnecessary weights become 0.",
     ),
     "sparsity_target": Setting(
         None,
@@ -168,7 +168,7 @@ MACHINE: Mapping[str, Setting] = {
             "Target of the mean activity of each hidden unit, for instance 0.05; it also sets the initial hidden "
             "biases. None: no target."
         ),
-        help="Push the mean activity of hidden units to, say, 0.05.",
+        help="Target of the mean activity of hidden units, such as 0.05.",
     ),
     "sparsity_cost": Setting(
         0.3,
@@ -191,7 +191,7 @@ MACHINE: Mapping[str, Setting] = {
             'Final share of the run over which the weights are averaged (Polyak and Juditsky 1992). ``"auto"``: 0, '
             "for tables of mixed columns 0.25."
         ),
-        help="Average the weights over this share of the run, at its end; auto: 0, for tables 0.25.",
+        help="Average the weights over this final share of the run; auto: 0, for tables 0.25.",
     ),
     "solver": Setting(
         "auto",
@@ -212,7 +212,7 @@ MACHINE: Mapping[str, Setting] = {
             "Optional parts of training: instances of subclasses of `deepbelief.components.Component`, or their "
             "names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be saved."
         ),
-        help="Further components of the training, by name.",
+        help="Optional parts of training, by name.",
     ),
     "batch_size": Setting(
         "auto",
@@ -235,7 +235,7 @@ MACHINE: Mapping[str, Setting] = {
             "best weights. The score is the pseudo-log-likelihood or, if there is none, the negative reconstruction "
             "error. If ``validation_fraction`` is 0, a tenth of the rows is held out."
         ),
-        help="Stop when held-out rows score no better; keep the best weights.",
+        help="Stop when the score of held-out rows no longer improves; keep the best weights.",
         off=False,
     ),
     "n_iter_no_change": Setting(
@@ -247,7 +247,7 @@ MACHINE: Mapping[str, Setting] = {
         0.0,
         Bounds(0, 1, open_high=True),
         doc=("Share of rows held out to monitor the free-energy gap and for ``early_stopping``."),
-        help="Share of rows held out to watch the free-energy gap.",
+        help="Share of rows held out to monitor the free-energy gap.",
     ),
 }
 """Settings of a layer's training as a machine, by name."""

@@ -103,7 +103,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         0,
         Bounds(0, integer=True),
         doc=("Number of initial epochs in which only the head is trained."),
-        help="Epochs in which the head learns alone.",
+        help="Initial epochs in which only the head is trained.",
         group="head",
     ),
     "n_frozen": Setting(

@@ -44,7 +44,7 @@ RECURRENT: Mapping[str, Setting] = {
             "lie within a window, or all of the sequence where it is short. Time per frame does not depend on it, "
             "memory grows with it."
         ),
-        help="Steps that gradients go back.",
+        help="Number of frames through which gradients are propagated back.",
     ),
     "gradient": Setting(
         "cd",
@@ -95,7 +95,7 @@ RECURRENT: Mapping[str, Setting] = {
         1.0,
         Bounds(0, open_low=True, none=True),
         doc=("A longer gradient is shortened to this norm; None: no clipping."),
-        help="Longer gradients are shortened.",
+        help="Maximum norm of gradients.",
     ),
     "batch_size": Setting(
         "auto",
@@ -137,7 +137,7 @@ RECURRENT: Mapping[str, Setting] = {
             "Epochs in which W and the biases are first trained as an `RBM` of frames, without time; "
             '``"auto"``: about 8,000 updates, between 5 and 100 epochs, and none for fewer than 1,000 frames.'
         ),
-        help="Epochs on frames alone, first; auto: about 8,000 updates.",
+        help="Initial epochs on single frames; auto: about 8,000 updates.",
     ),
     "pretrain_recurrent": Setting(
         0,
@@ -146,7 +146,7 @@ RECURRENT: Mapping[str, Setting] = {
             "Epochs in which the recurrent network is then trained to predict the next frame by itself "
             "(cross-entropy), with W and all biases of frames put back afterwards."
         ),
-        help="Epochs without machines.",
+        help="Initial epochs of the recurrent network alone.",
     ),
 }
 """Settings of a recurrent machine's training, by name."""

@@ -13,7 +13,7 @@ PRETRAINING: Mapping[str, Setting] = {
             'Hidden units of each layer from the data upwards; ``"auto"`` is `suggest_layer_sizes` (784 columns: '
             "500, 250), for a `DBN` on a table of mixed columns one layer of 64."
         ),
-        help="Hidden layer sizes, such as 500,250; by default as `size` suggests, for a table 64.",
+        help="Hidden layer sizes, such as 500,250; by default those of `size`, for a table 64.",
         flag="--layers",
     ),
     "rbm": Setting(
@@ -29,7 +29,7 @@ PRETRAINING: Mapping[str, Setting] = {
             '2010), with the rates and epochs of ``rbm``; ``"none"`` draws initial weights only (Glorot and '
             "Bengio 2010; He et al. 2015)."
         ),
-        help="denoising: autoencoders layer by layer.",
+        help="denoising: train each layer as a denoising autoencoder.",
     ),
     "corruption": Setting(
         "masking",
