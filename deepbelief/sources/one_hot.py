@@ -14,7 +14,7 @@ MAX_COLUMNS = 8192  # whose products of pairs are kept
 def one_hot_groups(source: RowSource) -> list[slice]:
     """Return the groups of neighbouring columns of which exactly one is 1 and all others are 0 in every row.
 
-    A group may be missing (NaN) as a whole. A column that is 1 in all rows is no group.
+    A group may be missing (NaN) as a whole. A column that is 1 in all rows is not a group.
 
     Parameters
     ----------
