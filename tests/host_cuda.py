@@ -108,7 +108,7 @@ def library(code):
     with tempfile.TemporaryDirectory() as folder:
         source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
         source.write_text(HEAD + code + TAIL + drivers)
-        command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-o", str(built), str(source)]
+        command = ["g++", "-std=c++20", "-O0", "-shared", "-fPIC", "-pthread", "-o", str(built), str(source)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert run.returncode == 0, run.stderr
         return ctypes.CDLL(str(built))

@@ -1,8 +1,11 @@
 """Parametrize tests so that every two values of different parameters meet: a fraction of the full product."""
 
+import functools
+import inspect
 from itertools import combinations, product
 
 import pytest
+from tables import on_each
 
 ParameterSet = type(pytest.param(None))
 
@@ -30,6 +33,33 @@ def pairwise(indirect=(), **axes):
         marks = [mark for p in chosen for mark in p.marks]
         sets.append(pytest.param(*(p.values[0] for p in chosen), id="-".join(names), marks=marks))
     return pytest.mark.parametrize(tuple(axes), sets, indirect=list(indirect))
+
+
+def pairwise_cases(fixture="bk", **axes):
+    """Run a test on the rows of `pairwise`, those of each value of a fixture as one test of quick cases."""
+    values = [v if isinstance(v, ParameterSet) else pytest.param(v) for v in axes.pop(fixture)]
+    axes = {name: list(axis) for name, axis in axes.items()}
+    rows = pairs(values, *axes.values())
+    sets = []
+    for i, given in enumerate(values):
+        cases = [tuple(axis[j] for axis, j in zip(axes.values(), row[1:], strict=True)) for row in rows if row[0] == i]
+        sets.append(pytest.param(given.values[0], cases, id=given.id or _name(given.values[0], i), marks=given.marks))
+
+    def decorate(function):
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(cases, **given):
+            on_each(function, list(axes), cases, given)
+
+        kept = [p for name, p in signature.parameters.items() if name not in axes]
+        cases = inspect.Parameter("cases", inspect.Parameter.KEYWORD_ONLY)
+        run.__signature__ = signature.replace(parameters=[*kept, cases])
+        del run.__wrapped__  # pytest would ask it for the names of fixtures
+        run.on_one_case = getattr(function, "on_one_case", function)
+        return pytest.mark.parametrize((fixture, "cases"), sets, indirect=[fixture])(run)
+
+    return decorate
 
 
 def _name(value, index):

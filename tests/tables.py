@@ -21,18 +21,7 @@ def case_by_case(names, cases):
 
         @functools.wraps(function)
         def run(**given):
-            failures = []
-            for at, row in enumerate(rows):
-                with pytest.MonkeyPatch.context() as patch:
-                    try:
-                        function(**given | _own(given, patch, at) | dict(zip(names, row, strict=True)))
-                    except (Exception, pytest.fail.Exception) as error:
-                        error.add_note(f"case {at} of the table: {row!r}")
-                        failures.append(error if isinstance(error, Exception) else AssertionError(str(error)))
-            if len(failures) == 1:
-                raise failures[0]
-            if failures:
-                raise ExceptionGroup(f"{len(failures)} of {len(rows)} cases failed", failures)
+            on_each(function, names, rows, given)
 
         run.__signature__ = signature.replace(parameters=fixtures)
         del run.__wrapped__  # pytest would ask it for the names of fixtures
@@ -40,6 +29,22 @@ def case_by_case(names, cases):
         return run
 
     return decorate
+
+
+def on_each(function, names, rows, given):
+    """Call a test with each row of a table beside the fixtures that were given, and report all that fail."""
+    failures = []
+    for at, row in enumerate(rows):
+        with pytest.MonkeyPatch.context() as patch:
+            try:
+                function(**given | _own(given, patch, at) | dict(zip(names, row, strict=True)))
+            except (Exception, pytest.fail.Exception) as error:
+                error.add_note(f"case {at} of the table: {row!r}")
+                failures.append(error if isinstance(error, Exception) else AssertionError(str(error)))
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(rows)} cases failed", failures)
 
 
 def _own(given, patch, at):

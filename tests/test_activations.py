@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import BACKENDS
-from pairwise import pairwise
+from pairwise import pairwise_cases
 from tables import case_by_case
 
 from deepbelief.activations import ACTIVATIONS, get_activation
@@ -28,7 +28,7 @@ def inputs(dtype=np.float64):
     return rng.normal(0, 2, (9, 4)).astype(dtype), rng.normal(0, 1, 4).astype(dtype)
 
 
-@pairwise(bk=BACKENDS, dtype=[np.float32, np.float64], name=ACTIVATIONS, indirect=["bk"])
+@pairwise_cases(bk=BACKENDS, dtype=[np.float32, np.float64], name=ACTIVATIONS)
 def test_forward(bk, name, dtype):
     x, bias = inputs(dtype)
     got = bk.to_numpy(forward(bk, name, x, bias))

@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, DeepAutoencoder, load, save
 from deepbelief.errors import DataError, FileFormatError, SettingError
@@ -91,10 +92,8 @@ def test_the_most_surprising_column_is_the_odd_one():
     assert (surprise[-10:].argmax(axis=1) == 1).all()
 
 
-@pytest.mark.parametrize(
-    "model",
-    [RBM(8, n_iter=5), DBN((8,), rbm=RBM(n_iter=5)), DeepAutoencoder((3,), rbm=RBM(n_iter=5), max_iter=5)],
-    ids=lambda m: type(m).__name__,
+@case_by_case(
+    "model", [RBM(8, n_iter=5), DBN((8,), rbm=RBM(n_iter=5)), DeepAutoencoder((3,), rbm=RBM(n_iter=5), max_iter=5)]
 )
 def test_a_model_of_ones_own(model):
     rng = np.random.default_rng(0)
@@ -121,7 +120,7 @@ def test_a_mapping_of_columns_is_a_table(quick):
     np.testing.assert_array_equal(detector.score_samples(columns), frame.score_samples(pd.DataFrame(columns)))
 
 
-@pytest.mark.parametrize("contamination", [0, 0.6, -1, "some", True])
+@case_by_case("contamination", [0, 0.6, -1, "some", True])
 def test_contamination_has_bounds(contamination):
     with pytest.raises(SettingError, match="contamination"):
         AnomalyDetector(contamination=contamination).fit(np.eye(5))

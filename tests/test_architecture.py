@@ -418,6 +418,7 @@ def test_this_package_keeps_the_rules(check: Check) -> None:
     assert check(ROOT) == []
 
 
+@pytest.mark.slow
 def test_the_checks_see_this_package() -> None:
     rooms = {room for room, _, _ in modules(ROOT)}
     assert {"errors", "backends", "stack", "sizing", "sources", "machine"} <= rooms

@@ -15,7 +15,7 @@ from conftest import BACKENDS as ANYWHERE
 from conftest import opened
 from fake_device import CROSSINGS, FakeDevice
 from host_cuda import cupy_on_host
-from pairwise import pairwise
+from pairwise import pairwise, pairwise_cases
 from scipy import sparse
 from tables import case_by_case
 
@@ -115,7 +115,7 @@ def test_a_backend_is_described_by_the_name_of_its_device(monkeypatch, tmp_path)
 # --- sigmoid ---
 
 
-@pairwise(bk=EVERY, dtype=DTYPES, with_bias=[False, True], indirect=["bk"])
+@pairwise_cases(bk=EVERY, dtype=DTYPES, with_bias=[False, True])
 def test_sigmoid_is_the_logistic_function_everywhere(bk, dtype, with_bias):
     x = np.concatenate([np.linspace(-40, 40, 997), [-1e4, -800, -100, 0, 100, 800, 1e4, -np.inf, np.inf]]).astype(dtype)
     x = np.stack([x, -x])
@@ -149,12 +149,8 @@ def test_a_value_has_the_same_logistic_function_wherever_it_stands(bk, width):
 
 # Among the shapes are rows that end within a block.
 @pytest.mark.slow
-@pairwise(
-    bk=EVERY,
-    shape=[(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)],
-    dtype=DTYPES,
-    bias_of_rows=[False, True],
-    indirect=["bk"],
+@pairwise_cases(
+    bk=EVERY, shape=[(1, 1), (3, 7), (200, 784), (5, 2 * BLOCK + 3)], dtype=DTYPES, bias_of_rows=[False, True]
 )
 def test_sigmoid_sample_draws_what_bernoulli_draws(bk, shape, dtype, bias_of_rows):
     rng = np.random.default_rng(6)
@@ -221,7 +217,7 @@ def test_loops_that_do_not_work_on_a_machine_are_not_used(monkeypatch, name):
     assert not loops.is_right(found)
 
 
-@pairwise(bk=EVERY, shape=[(1, 1), (3, 7), (100, 501)], dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=EVERY, shape=[(1, 1), (3, 7), (100, 501)], dtype=DTYPES)
 def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
     rng = np.random.default_rng(9)
     grad, y = rng.normal(size=shape).astype(dtype), rng.random(shape).astype(dtype)
@@ -235,10 +231,9 @@ def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
 # --- sums of weighted rows ---
 
 
-@pairwise(
+@pairwise_cases(
     bk=EVERY, shape=[(1, 1, 1), (7, 3, 15), (3, 5, 16), (4, 6, 301)], size=[0.0, 0.01, 3.0, 60.0, 339.0, 5000.0],
-    kind=["bits", "grey"], indirect=["bk"],
-)  # fmt: skip
+    kind=["bits", "grey"])  # fmt: skip
 def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
     n_rows, n_units, width = shape
     rng = np.random.default_rng(width)
@@ -252,7 +247,7 @@ def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
     np.testing.assert_allclose(bk.to_numpy(out), truth.astype(float), rtol=1e-12, atol=1e-13 * width * max(1, size))
 
 
-@pairwise(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES)
 def test_weigh_multiplies_rows_and_sums_columns(bk, shape, dtype):
     n_rows, width = shape
     rng = np.random.default_rng(7)
@@ -267,7 +262,7 @@ def test_weigh_multiplies_rows_and_sums_columns(bk, shape, dtype):
 # --- the optimizer's step ---
 
 
-@pairwise(bk=EVERY, nesterov=[False, True], decay=[0.0, 0.3], dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=EVERY, nesterov=[False, True], decay=[0.0, 0.3], dtype=DTYPES)
 def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype):
     rtol = ROUNDING[dtype]
     rate, momentum = 0.05, 0.7
@@ -284,7 +279,7 @@ def test_momentum_step_follows_the_formulas(bk, nesterov, decay, dtype):
     np.testing.assert_allclose(bk.to_numpy(params[1]), truth_v, rtol=rtol, atol=rtol)
 
 
-@pairwise(bk=EVERY, decay=[0.0, 0.3], dtype=DTYPES, size=[1, 77, BLOCK + 5], indirect=["bk"])
+@pairwise_cases(bk=EVERY, decay=[0.0, 0.3], dtype=DTYPES, size=[1, 77, BLOCK + 5])
 def test_adam_step_follows_the_formulas(bk, decay, dtype, size):
     rtol = ROUNDING[dtype]
     rate, beta1, beta2, epsilon = 0.05, 0.7, 0.8, 1e-3
@@ -303,7 +298,7 @@ def test_adam_step_follows_the_formulas(bk, decay, dtype, size):
         np.testing.assert_allclose(bk.to_numpy(got), truth, rtol=rtol, atol=rtol)
 
 
-@pairwise(bk=EVERY, scale=[1e-12, 1e-3, 1.0, 1e9], decay=[0.0, 1e-3], indirect=["bk"])
+@pairwise_cases(bk=EVERY, scale=[1e-12, 1.0, 1e9], decay=[0.0, 1e-3])
 def test_many_adam_steps_agree_with_the_definition_to_rounding(bk, scale, decay):
     """2,000 float32 steps with the betas of the literature; 1 - 0.999 in float32 would be off by 1.3e-5."""
     rng = np.random.default_rng(3)
@@ -319,14 +314,7 @@ def test_many_adam_steps_agree_with_the_definition_to_rounding(bk, scale, decay)
         np.testing.assert_allclose(got, truth, rtol=2e-6, atol=2e-6 * np.abs(truth).max())
 
 
-@pairwise(
-    bk=EVERY,
-    without_blas=[False, True],
-    nesterov=[False, True],
-    decay=[0.0, 0.3],
-    dtype=DTYPES,
-    indirect=["bk"],
-)
+@pairwise_cases(bk=EVERY, without_blas=[False, True], nesterov=[False, True], decay=[0.0, 0.3], dtype=DTYPES)
 def test_a_step_by_a_product_is_the_step_by_its_array(bk, monkeypatch, nesterov, decay, dtype, without_blas):
     rtol = ROUNDING[dtype]
     if without_blas:
@@ -345,7 +333,7 @@ def test_a_step_by_a_product_is_the_step_by_its_array(bk, monkeypatch, nesterov,
         np.testing.assert_allclose(bk.to_numpy(a), bk.to_numpy(b), rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("left", "right"),
     [
         (np.ones((3, 4)), np.ones((3, 2), np.float32)),
@@ -353,7 +341,6 @@ def test_a_step_by_a_product_is_the_step_by_its_array(bk, monkeypatch, nesterov,
         (np.ones((4, 3), np.float32).T, np.ones((3, 2), np.float32)),
         (np.ones((3, 4), np.float32), np.ones((3, 5), np.float32)[:, 1:3]),
     ],
-    ids=["left float64", "right float64", "left turned", "right a slice"],
 )
 def test_arrays_that_blas_would_misread_are_multiplied_by_numpy(left, right):
     w, velocity = np.zeros((4, 2), np.float32), np.zeros((4, 2), np.float32)
@@ -361,7 +348,7 @@ def test_arrays_that_blas_would_misread_are_multiplied_by_numpy(left, right):
     np.testing.assert_array_equal(w, -3)
 
 
-@pytest.mark.parametrize("kind", ["writable", "read-only", "empty"])
+@case_by_case("kind", ["writable", "read-only", "empty"])
 def test_an_array_is_handed_on_by_its_address(kind):
     x = np.arange(0 if kind == "empty" else 12, dtype=np.float32)
     x.flags.writeable = kind != "read-only"
@@ -447,7 +434,7 @@ def draw(bk, method, shape, dtype, *key, p=None):
     return bk.to_numpy(out)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_bernoulli_draws_have_their_probabilities(bk, dtype):
     p = np.array([0.0, 1e-4, 0.02, 0.3, 0.5, 0.5000001, 0.77, 0.999, 1.0], dtype)
     n = 150_000
@@ -459,7 +446,7 @@ def test_bernoulli_draws_have_their_probabilities(bk, dtype):
     assert abs(both - p[3] * p[4]) <= SIGMAS * 0.5 / math.sqrt(n)
 
 
-@pairwise(bk=EVERY, size=SIZES, dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=EVERY, size=SIZES, dtype=DTYPES)
 def test_probabilities_zero_and_one_are_certain(bk, size, dtype):
     for certain in (0.0, 1.0):
         x = draw(bk, "bernoulli", (size,), dtype, p=filled(bk, (size,), dtype, certain))
@@ -532,7 +519,7 @@ def test_normal_draws_have_the_moments_of_the_normal(bk, dtype):
     assert abs((x > 1.959964).mean() - 0.025) <= SIGMAS * math.sqrt(0.025 * 0.975 / n)
 
 
-@pairwise(bk=EVERY, method=["bernoulli", "uniform", "normal"], dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=EVERY, method=["bernoulli", "uniform", "normal"], dtype=DTYPES)
 def test_streams_are_their_names(bk, method, dtype):
     def numbers(*key):
         return draw(bk, method, (40, 5), dtype, *key, p=filled(bk, (40, 5), dtype, 0.5))
@@ -584,7 +571,7 @@ def test_a_backend_is_found_by_name_or_given():
     assert get_backend(given) is given
 
 
-@pytest.mark.parametrize(("given", "says"), [("nunpy", "'numpy'"), (3, "3"), (None, "None")])
+@case_by_case(("given", "says"), [("nunpy", "'numpy'"), (3, "3"), (None, "None")])
 def test_unknown_backends_are_refused_by_name(given, says):
     with pytest.raises(BackendError, match=says) as caught:
         get_backend(given)

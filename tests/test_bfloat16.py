@@ -164,7 +164,7 @@ def test_the_name_says_the_precision(products, monkeypatch):
         assert get_backend("numpy:float32").name == get_backend("numpy").name == "numpy"
 
 
-@pytest.mark.parametrize("given", ["numpy:bfloat61", "numpy:"])
+@case_by_case("given", ["numpy:bfloat61", "numpy:"])
 def test_unknown_precisions_are_refused(given):
     with pytest.raises(BackendError, match="precision"):
         get_backend(given)

@@ -5,6 +5,7 @@ import pytest
 from fake_device import FakeDevice
 from layer_runs import train, trainer_for
 from scipy import sparse
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, load, save
 from deepbelief.backends import get_backend
@@ -167,7 +168,7 @@ def test_what_is_passed_upwards_is_drawn_once():
         bits = as_source(drawn)
 
 
-@pytest.mark.parametrize("how", ["sample", "resample", "threshold"])
+@case_by_case("how", ["sample", "resample", "threshold"])
 def test_upper_layers_get_bits_on_every_device(how):
     X = greys(80, dtype=np.float32)
     stacks = [

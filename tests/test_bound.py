@@ -73,7 +73,9 @@ STACKS = {
 EACH = pytest.mark.parametrize("name", STACKS)
 
 
-@EACH
+@pytest.mark.parametrize(
+    "name", ["two", "gaussian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("three", "softmax"))]
+)
 def test_draws_average_to_the_bound_and_the_bound_lies_below(name, bk):
     stack = STACKS[name]
     V = rows_for(stack[0])

@@ -1,9 +1,11 @@
 """Checkpoints: a run that stops anywhere and goes on ends as one that never stopped, to the last bit."""
 
 import errno
+import functools
 import multiprocessing
 import os
 import signal
+import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -240,18 +242,33 @@ def test_a_fresh_seed_is_kept(tmp_path):
 
 
 def interrupted(path, n=4, **settings):
-    """Leave a checkpoint of a run behind."""
+    """Leave a checkpoint of a run behind, and the one before it."""
+    if settings:
+        return interrupt(path, n, **settings)
+    for name, content in _files_of_an_interrupted_run(n).items():
+        (path / name).write_bytes(content)
+    return CheckpointFile(path / "run.h5", every="1 update")
+
+
+def interrupt(path, n, **settings):
     file = CheckpointFile(path / "run.h5", every="1 update")
     with pytest.raises(Stopped):
         make(checkpoint=file, verbose=StopAfter(n), **settings).fit(ROWS)
     return file
 
 
+@functools.cache
+def _files_of_an_interrupted_run(n):
+    with tempfile.TemporaryDirectory() as folder:
+        interrupt(Path(folder), n)
+        return {each.name: each.read_bytes() for each in Path(folder).iterdir()}
+
+
 def make(**settings):
     return DBN(**{"hidden_layer_sizes": (5, 4), "rbm": RBM(**QUICK), "random_state": 3} | settings)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("change", "line"),
     [({"rbm": RBM(n_iter=2, batch_size=21)}, "rbm.batch_size was 30, is 21"),
      ({"random_state": 4}, "random_state was 3, is 4"),
@@ -327,7 +344,7 @@ def test_a_kill_while_a_damaged_checkpoint_is_replaced_leaves_the_one_before_it(
 
 @pytest.mark.skipif(os.name != "posix", reason="fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("step", range(8))
+@case_by_case("step", range(8))
 def test_a_kill_between_any_two_steps_of_writing_leaves_a_whole_checkpoint(tmp_path, step):
     file = interrupted(tmp_path, 5)
     old, count = read_checkpoint(file.path), iter(range(100))
@@ -429,7 +446,7 @@ def test_a_checkpoint_behind_a_symbolic_link(tmp_path):
     """Both generations lie where the link points; the link stays."""
     (tmp_path / "far").mkdir()
     (tmp_path / "run.h5").symlink_to("far/real.h5")
-    file = interrupted(tmp_path, 5)
+    file = interrupt(tmp_path, 5)
     assert sorted(p.name for p in (tmp_path / "far").iterdir()) == ["real.h5", "real.h5.previous"]
     assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
     remove(file.path)
@@ -438,7 +455,7 @@ def test_a_checkpoint_behind_a_symbolic_link(tmp_path):
 
 
 def test_an_empty_file_that_a_power_failure_left(tmp_path):
-    file = interrupted(tmp_path, 5)
+    file = interrupt(tmp_path, 5)
     file.path.write_bytes(b"")
     with pytest.warns(CheckpointWarning, match="is empty; resuming from the one before it"):
         assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))

@@ -193,8 +193,8 @@ def test_missing_labels_of_every_kind_are_left_out(data, stack, kind, make):
     np.testing.assert_array_equal(clf.predict_proba(X[:5]), alone.predict_proba(X[:5]))
 
 
-@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
-@pytest.mark.parametrize("text", [False, True])
+@case_by_case("make", [DBNClassifier, RBMClassifier])
+@case_by_case("text", [False, True])
 def test_a_class_of_minus_one_is_asked_about(data, make, text):
     X, y = data[0], np.arange(120) % 3 - 1
     y = y.astype(str) if text else y
@@ -210,7 +210,7 @@ def test_a_class_of_minus_one_is_asked_about(data, make, text):
     assert kept.score(X, y) == pytest.approx((kept.predict(X) == y).mean())
 
 
-@pytest.mark.parametrize("mark", [-1, 7, "?"])
+@case_by_case("mark", [-1, 7, "?"])
 def test_all_rows_pretrain_and_the_labelled_ones_fine_tune(data, mark, monkeypatch):
     X, y = data
     y = np.array(list("wxyz"))[y] if mark == "?" else y.copy()
@@ -252,8 +252,8 @@ def test_labels_that_cannot_be_used(data):
                 DBNClassifier((6,), **SHORT | settings).fit(rows, labels)
 
 
-@pytest.mark.parametrize("make", [DBNClassifier, RBMClassifier])
-@pytest.mark.parametrize("text", ["nan", "None", "NaT", "<NA>"])
+@case_by_case("make", [DBNClassifier, RBMClassifier])
+@case_by_case("text", ["nan", "None", "NaT", "<NA>"])
 def test_a_missing_label_turned_into_a_text_is_asked_about(data, make, text):
     y = np.where(data[1] == 0, text, np.array(list("wxyz"))[data[1]])
     settings = {"max_iter": 1} if make is DBNClassifier else {}
@@ -262,9 +262,7 @@ def test_a_missing_label_turned_into_a_text_is_asked_about(data, make, text):
     assert text in clf.classes_
 
 
-@pytest.mark.parametrize(
-    "label", [np.array, lambda y: y > 1, lambda y: y * 0.5 - 1, lambda y: np.array(list("wxyz"))[y]]
-)
+@case_by_case("label", [np.array, lambda y: y > 1, lambda y: y * 0.5 - 1, lambda y: np.array(list("wxyz"))[y]])
 def test_labels_of_every_type_come_back_as_they_were(data, label):
     y = label(data[1])
     if y.dtype == float:
@@ -451,7 +449,7 @@ def test_history_is_that_of_pretraining_and_then_of_fine_tuning(data):
     assert clf.n_iter_ == 4
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+@case_by_case("activation", ["sigmoid", "tanh", "relu", "identity"])
 def test_every_activation_learns(data, activation):
     clf = DBNClassifier((12,), activation=activation, **SHORT | {"max_iter": 30}).fit(*data)
     assert clf.score(*data) > 0.9
@@ -500,7 +498,7 @@ def test_without_pretraining_weights_are_drawn_for_the_activation(activation, li
     np.testing.assert_allclose(clf.transform(data[0]), clf.transform(data[0].astype(np.float32)), atol=1e-5)
 
 
-@pytest.mark.parametrize("sizes", [(6,), (6, 4), [5, 6], 6])
+@case_by_case("sizes", [(6,), (6, 4), [5, 6], 6])
 def test_sizes_that_disagree_with_a_given_stack_are_refused(sizes, data, stack):
     with pytest.raises(SettingError, match="disagrees with the pretrained stack, whose layers have 6, 5 units"):
         DBNClassifier(sizes, pretrained=stack).fit(*data)
@@ -511,7 +509,7 @@ def test_sizes_that_agree_with_a_given_stack_change_nothing(data, stack):
     np.testing.assert_array_equal(one.predict_proba(data[0]), other.predict_proba(data[0]))
 
 
-@pytest.mark.parametrize("activation", ["relu", "identity", "softsign"])
+@pytest.mark.parametrize("activation", ["relu", "identity", pytest.param("softsign", marks=pytest.mark.slow)])
 def test_an_activation_unlike_the_stacks_units_trains_at_the_default_rate(activation):
     rows, y = load_digits(return_X_y=True)
     X = np.repeat(rows / 16, 8, axis=1).astype(np.float32)  # 512 columns
@@ -599,7 +597,7 @@ def test_fit_reaches_the_matrix_product_in_ten_frames(data):
     assert max(backend.depths) <= 10
 
 
-@pytest.mark.parametrize("loss", ["auto", "squared_error", "cross_entropy"])
+@case_by_case("loss", ["auto", "squared_error", "cross_entropy"])
 def test_activations_and_losses_are_made_in_fit_and_not_at_prediction(loss, data, monkeypatch):
     X, y = data
     settings = {"loss": loss} | SHORT

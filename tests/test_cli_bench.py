@@ -3,8 +3,8 @@
 import importlib.util
 
 import numpy as np
-import pytest
 from cli_runs import run
+from tables import case_by_case
 
 from deepbelief.diagnostics import speed
 from deepbelief.diagnostics.speed import STANDARD, Work, interleaved, machine, measure, products, shortened
@@ -31,7 +31,7 @@ def test_the_floor_is_the_products_that_cannot_be_done_without(bk):
     assert multiplications(SMALL["small code"], bk) == 20 * (12 * 8 + 8 * 6)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@case_by_case("name", SMALL)
 def test_every_kind_of_work_is_timed(bk, name):
     timing = measure(name, bk, repeats=1, work=SMALL[name])
     assert timing.floor > 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_runs import bad, good
+from tables import case_by_case
 
 from deepbelief import RBM, DBNClassifier, load
 from deepbelief.datasets import open as open_data
@@ -137,7 +138,7 @@ def test_labels_by_index_are_found_by_name_in_another_order(columns, tmp_path, m
     assert load("f.h5").classes_.tolist() == ["down", "up"]
 
 
-@pytest.mark.parametrize("kind", ["npz", "h5", "parquet"])
+@case_by_case("kind", ["npz", "h5", "parquet"])
 def test_names_come_with_other_files(kind, tmp_path):
     h5py = pytest.importorskip("h5py")
     X = np.random.default_rng(0).random((20, 3))
@@ -158,7 +159,7 @@ def test_names_come_with_other_files(kind, tmp_path):
         rbm.transform(named(as_source(X), ["a", "b", "d"]))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("order", "words"),
     [
         (["x", "label"], "column 'label' looks like labels .* --labels label"),

@@ -96,7 +96,7 @@ def npy_bytes():
     return out.getvalue()
 
 
-@pytest.mark.parametrize("name", DATA)
+@case_by_case("name", DATA)
 def test_bad_data_in_training(tmp_path, name):
     make, message = DATA[name]
     make(name)
@@ -106,8 +106,8 @@ def test_bad_data_in_training(tmp_path, name):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
-@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@case_by_case("command", ["finetune", "evaluate", "predict", "encode"])
+@case_by_case("value", [np.nan, -np.inf])
 def test_values_that_are_not_finite_are_found_in_use(tmp_path, command, value):
     path = put_model(tmp_path, "classifier")
     np.savez("rows.npz", X=with_value(value), y=load_digits().target[:60])
@@ -116,7 +116,7 @@ def test_values_that_are_not_finite_are_found_in_use(tmp_path, command, value):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", ["finetune", "evaluate", "predict", "encode"])
+@case_by_case("command", ["finetune", "evaluate", "predict", "encode"])
 def test_another_number_of_features(tmp_path, command):
     path = put_model(tmp_path, "classifier")
     np.savez("rows.npz", X=rows()[:, :60], y=load_digits().target[:60])
@@ -142,7 +142,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("case", LABELS)
+@case_by_case("case", LABELS)
 def test_bad_labels(tmp_path, case):
     y, message = LABELS[case]
     path = put_model(tmp_path, "dbn")
@@ -269,7 +269,7 @@ EMPTY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", EMPTY)
+@case_by_case("words", EMPTY)
 def test_an_empty_name_is_refused(tmp_path, words):
     """Such as the value of a variable of the shell that is not set."""
     result = run(*words)
@@ -278,7 +278,7 @@ def test_an_empty_name_is_refused(tmp_path, words):
     assert snapshot(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("words", "code"), [
+@case_by_case(("words", "code"), [
     (("pretrain", "digits", "--epochs", "9" * 5000), 2), (("pretrain", "digits", "--layers", "x\n\x1b[2J" * 500), 2),
     (("pretrain", "digits", "x" * 5000, "y\x1b[2J"), 2), (("info", "x" * 5000), 1),
     (("pretrain", "\x1b[2J\x07\x9b" * 900), 1),
@@ -358,7 +358,7 @@ def test_options_are_not_read_from_a_file_of_any_length(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-@pytest.mark.parametrize("command", OUTPUTS)
+@case_by_case("command", OUTPUTS)
 def test_a_folder_that_is_read_only(tmp_path, command):
     words = using(command, tmp_path)
     locked = tmp_path / "locked"
@@ -408,6 +408,7 @@ def stack_arrays(path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of processes")
+@pytest.mark.slow
 def test_a_model_that_fits_nowhere_stays_in_the_checkpoint(tmp_path):
     import resource
 
@@ -536,7 +537,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), SETTINGS)
+@case_by_case(("words", "message"), SETTINGS)
 def test_settings_out_of_bounds(tmp_path, words, message):
     assert message in bad("pretrain", "digits", "--limit", 50, "--layers", 4, "--log", "log", *words)
     assert snapshot(tmp_path) == {}

@@ -16,6 +16,7 @@ import pytest
 from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, evaluate, hdf5, load, save
 from deepbelief.estimators.views import sample_rows
@@ -466,7 +467,7 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("words", [(), ("m.h5", "--shape", "8x8"), ("m.h5", "x", "y"), ("m.h5", "--n", 3)])
+@case_by_case("words", [(), ("m.h5", "--shape", "8x8"), ("m.h5", "x", "y"), ("m.h5", "--n", 3)])
 def test_wrong_usage(words):
     assert run("report", *words).exit_code == 2
 

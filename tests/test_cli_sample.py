@@ -11,6 +11,7 @@ import pytest
 from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import RBM, load, save
 from deepbelief.estimators.views import sample_rows
@@ -169,6 +170,6 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):
     assert np.load("old.npy").shape == (5, 64)
 
 
-@pytest.mark.parametrize("words", [(), ("m.h5", "--shape", "8x8"), ("m.h5", "--n", "x"), ("m.h5", "digits")])
+@case_by_case("words", [(), ("m.h5", "--shape", "8x8"), ("m.h5", "--n", "x"), ("m.h5", "digits")])
 def test_wrong_usage(words):
     assert run("sample", *words).exit_code == 2

@@ -118,7 +118,7 @@ def test_fine_tuning_without_labels_is_refused(tmp_path):
     assert good("sweep", tmp_path / "rows.npy", "--epochs", "2", "--layers", "3", "--quiet").exit_code == 0
 
 
-@pytest.mark.parametrize("rates", ["a", "0.1;0.2", ""])
+@case_by_case("rates", ["a", "0.1;0.2", ""])
 def test_what_are_no_numbers_is_wrong_usage(rates):
     result = run("sweep", "digits", "--rates", rates)
     assert result.exit_code == 2

@@ -68,7 +68,7 @@ def assert_same_columns(found, expected):
     assert found == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@case_by_case("name", NAMES)
 def test_a_file_has_the_columns_of_a_data_frame(name):
     path = TABLES / f"{name}.csv"
     if not path.exists():
@@ -388,6 +388,10 @@ def test_a_sweep_takes_a_table_by_its_own_recipe(folder):
     scores = [row.score for row in result.rows]
     np.testing.assert_allclose(scores, [row["score"] for row in found["rows"]], rtol=1e-5)
     assert scores[0] > scores[1] + 0.3
+
+
+@pytest.mark.slow
+def test_a_sweep_of_fine_tuning_takes_tables(folder):
     told = good(
         "sweep", folder / "t.csv", "--labels", "y", "--finetune", "--rates", "0.01", "--epochs", 1, "--layers", 4,
         "--limit", 40, "--jobs", 1, "-q",

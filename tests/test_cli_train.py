@@ -11,6 +11,7 @@ from cli_runs import TINY, bad, good, put_model, run, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, hdf5, load
 
@@ -53,7 +54,7 @@ def test_pretrain_trains_for_likelihood():
     assert (found.rbm.binarize, found.rbm.gibbs_steps) == ("resample", (1, 3))
 
 
-@pytest.mark.parametrize("steps", ["x", "1-2-3", "1-", "2.5"])
+@case_by_case("steps", ["x", "1-2-3", "1-", "2.5"])
 def test_gibbs_steps_are_a_number_or_a_range(steps):
     result = run("pretrain", *TINY, "--gibbs-steps", steps)
     assert result.exit_code == 2

@@ -40,7 +40,7 @@ def test_every_kernel_has_its_names():
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not on the path")
-@pytest.mark.parametrize("arch", [(), ("-arch=sm_90",)], ids=["default", "sm_90"])
+@pytest.mark.parametrize("arch", [(), pytest.param(("-arch=sm_90",), marks=pytest.mark.slow)], ids=["default", "sm_90"])
 def test_kernels_compile(tmp_path, arch):
     # CuPy compiles with NVRTC, which knows CUDA's built-ins without a header; nvcc does too.
     instances = [
@@ -157,6 +157,7 @@ def test_normal_draws_follow_box_and_muller(bk, size, dtype):
     )
 
 
+@pytest.mark.slow
 def test_the_tails_of_normal_draws_end_where_the_words_do():
     """The greatest and the least radius, of a generator that gives nothing but its key."""
     constant = re.sub(r"philox\(four,[^;]*;", "four[0] = four[1] = four[2] = four[3] = (unsigned)key;", kernels.SOURCE)

@@ -363,7 +363,7 @@ def test_svmlight_rows_are_as_wide_as_the_model_expects(tmp_path):
     np.testing.assert_array_equal(dataset.labels, [1, -1])
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "asked", "rows", "first"),
     [
         ("1 1:5 2:6\n0 2:7\n", None, [[5, 6], [0, 7]], 1),  # as the format has it
@@ -405,8 +405,9 @@ def test_files_beyond_the_memory_limit(monkeypatch, refused):
 FOLDERS = Path(__file__).resolve().parents[2] / "shared" / "datasets"
 
 
-@pytest.mark.parametrize(("name", "other"), [("mnist", "fashion-mnist"), ("fashion-mnist", "mnist")])
-@pytest.mark.parametrize("split", ["", ":test"])
+@pytest.mark.parametrize(
+    ("name", "other", "split"), [("mnist", "fashion-mnist", ":test"), ("fashion-mnist", "mnist", "")]
+)
 def test_the_folder_of_another_set_is_refused(name, other, split):
     if not (FOLDERS / name).is_dir() or not (FOLDERS / other).is_dir():
         pytest.skip("the data sets are not here")

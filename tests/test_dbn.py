@@ -132,7 +132,7 @@ def test_inverse_transform_is_in_the_units_of_the_data():
     assert (abs(back.mean(axis=0) - [1000, -3]) < [25, 0.005]).all()
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("codes", "match"), [(np.ones((2, 4)), "4 columns.*5 units"), (np.ones(5), "2D"), (np.full((1, 5), np.nan), "NaN")]
 )
 def test_codes_that_cannot_be_inverted(X, codes, match):
@@ -166,7 +166,7 @@ def test_samples_go_on_unless_given_a_seed(X):
     np.testing.assert_array_equal(*seeded)
 
 
-@pytest.mark.parametrize("settings", [{"n_samples": 0}, {"n_samples": 1.5}, {"n_steps": 0}])
+@case_by_case("settings", [{"n_samples": 0}, {"n_samples": 1.5}, {"n_steps": 0}])
 def test_numbers_of_samples_that_cannot_be(X, settings):
     with pytest.raises(SettingError, match=r"n_s.* must be an integer >= 1"):
         DBN((6,), rbm=RBM(n_iter=1)).fit(X).sample(**settings)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 from joblib import parallel_config
-from pairwise import pairwise
+from pairwise import pairwise, pairwise_cases
 from tables import case_by_case
 
 from deepbelief import (
@@ -205,11 +205,10 @@ def test_large_arrays_are_sampled_by_the_seed(X, y, monkeypatch):
     assert check(random_state=1)[1] != elements
 
 
-@pairwise(
+@pairwise_cases(
     bk=BACKENDS,
     fitted=[False, True],
     units=[("bernoulli",) * 2, ("gaussian", "bernoulli"), ("softmax:2,3", "bernoulli"), ("bernoulli", "gaussian")],
-    indirect=["bk"],
 )
 def test_machines_pass(units, fitted, X, bk):
     visible, hidden = units
@@ -226,7 +225,7 @@ def test_machines_pass(units, fitted, X, bk):
     assert all(row.n_checked == np.prod(row.shape) for row in result.rows)
 
 
-@pytest.mark.parametrize("fitted", [False, True])
+@case_by_case("fitted", [False, True])
 def test_every_layer_of_a_dbn_is_checked(fitted, X, bk):
     model = DBN((4, 3), rbm=[RBM(n_iter=2), RBM(n_iter=2, hidden="gaussian")], backend=bk, random_state=0)
     if fitted:
@@ -318,7 +317,7 @@ def test_a_wrong_loss_of_a_classifier_is_found(X, y):
     assert all(row.relative_error == pytest.approx(0.005, rel=0.01) for row in result.rows)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("units", "wrong"),
     [
         ({"hidden": WrongMean()}, {"W1", "hbias1"}),
@@ -410,7 +409,7 @@ def test_weights_of_0_are_skipped_where_l1_counts(X, y):
     assert gradient_check(classifier(pretrained=start), X, y).rows[0].n_skipped == 0
 
 
-@pytest.mark.parametrize("offset", [0.1, 1 / 3, 0.5, 0.9])
+@case_by_case("offset", [0.1, 1 / 3, 0.5, 0.9])
 def test_kinks_within_a_step_are_seen_wherever_they_lie(offset, X, y):
     """Both steps are tried from 1e-4 on: a kink at a share of the smaller one spoils both."""
     below, above = stack().layers
@@ -524,7 +523,7 @@ def noise():
 ABLE = {"pretraining": "none", "activation": "tanh", "solver": "adam", "learning_rate_init": 0.01}
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "regulariser", [{}, {"alpha": 10.0, "l1": 1.0}, {"dropout": 0.9, "input_dropout": 0.9}, {"max_norm": 1e-3},
                     {"early_stopping": True, "n_iter_no_change": 1}, {"early_stopping": True, "schedule": "halving"}],
 )  # fmt: skip
@@ -540,7 +539,7 @@ def test_an_able_net_learns_rows_by_heart_with_whatever_regulariser(regulariser,
     assert repr(result).startswith("ok")
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "words"),
     [
         ({"learning_rate_init": 1e-9}, "higher learning_rate_init"),
@@ -664,7 +663,7 @@ def verdicts(result):
     return {row.rate: row.verdict for row in result.rows}
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@case_by_case("n_jobs", [1, 2])
 def test_pretraining_diverges_is_right_or_is_too_slow(n_jobs, causes, bk):
     model = RBM(8, n_iter=40, batch_size=10, backend=bk)
     with Untouched(model):
@@ -761,7 +760,7 @@ def test_what_is_neither_stopped_nor_diverged_is_judged_at_its_end(causes):
         assert result.best_rate == 0.1
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
+@case_by_case("early_stopping", [False, True])
 def test_fine_tuning_diverges_is_right_or_is_too_slow(early_stopping, causes, bk):
     model = DBNClassifier((8,), rbm=RBM(n_iter=2), max_iter=30, early_stopping=early_stopping, backend=bk)
     with Untouched(model):

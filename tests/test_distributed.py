@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from joblib import parallel_config
+from tables import case_by_case
 
 import deepbelief
 from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
@@ -190,7 +191,7 @@ def test_bad_rows_are_told_by_part(client):
         RBM(4).fit(placed(client, bits(), bad))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "told"),
     [
         ({"rate": "liner"}, "unknown rate rule 'liner'.*did you mean 'linear'"),
@@ -596,7 +597,7 @@ def test_a_worker_that_comes_later_takes_over_a_lost_part(tmp_path):
     assert network.history_[-1]["layer"] == 2
 
 
-@pytest.mark.parametrize("gradient", ["pcd", "fpcd", "pt"])
+@case_by_case("gradient", ["pcd", "fpcd", "pt"])
 def test_chains_settle_after_a_round_and_nothing_learns_from_it(bk, gradient):
     class AtTheEnd(Communicator):
         def __init__(self, settling):

@@ -128,6 +128,7 @@ def named_symptoms(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_warning_and_error_with_advice_has_a_row_in_diagnose():
     rows = anchors()
     assert len(rows) == len(set(rows)) > 30
@@ -172,6 +173,7 @@ def test_the_search_check_asks_for_pages_that_exist_with_the_scores_of_the_site(
     )
 
 
+@pytest.mark.slow
 def test_the_lines_for_r_compute_hidden_means(tmp_path):
     r = shutil.which("Rscript")
     if r is None or subprocess.run([r, "-e", "library(hdf5r)"], capture_output=True, check=False).returncode:

@@ -49,7 +49,7 @@ def strings(source: str) -> str:
     return "\n".join(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
 
-@pytest.mark.parametrize("paths", [PROSE, CODE], ids=["prose", "code"])
+@pytest.mark.parametrize("paths", [PROSE, pytest.param(CODE, marks=pytest.mark.slow)], ids=["prose", "code"])
 def test_no_banned_phrases(paths):
     wrong = {}
     for path in paths:
@@ -67,6 +67,7 @@ def riddles(source: str) -> list[str]:
     return [text.splitlines()[0] for text in texts if text and re.match(r"(?:What|Those|By what|How|Where)\b", text)]
 
 
+@pytest.mark.slow
 def test_docstrings_begin_with_a_noun_or_a_verb():
     found = {str(p.relative_to(ROOT)): riddles(p.read_text(encoding="utf-8")) for p in CODE}
     assert {path: lines for path, lines in found.items() if lines} == {}

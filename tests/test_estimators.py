@@ -147,7 +147,7 @@ def test_one_seed_gives_the_same_bits_and_another_gives_others(estimator, bits):
     assert (other.transform(bits[0]) != first.transform(bits[0])).any()
 
 
-@pytest.mark.parametrize("estimator", {type(e): e for e in [*FITTED, RBMClassifier(6, rbm=SHORT)]}.values())
+@case_by_case("estimator", {type(e): e for e in [*FITTED, RBMClassifier(6, rbm=SHORT)]}.values())
 def test_without_a_seed_numpys_global_stream_decides(estimator, bits):
     def fitted(*seed):
         for s in seed:
@@ -159,14 +159,12 @@ def test_without_a_seed_numpys_global_stream_decides(estimator, bits):
     assert any((a != b).any() for a, b in zip(arrays_of(first), arrays_of(second), strict=True))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "settings",
     [
         {}, {"gradient": "pcd"}, {"visible": "gaussian"}, {"visible": "gaussian", "hidden": "rectified"},
         {"hidden": "gaussian"}, {"visible": "softmax:2,2,2,2"}, {"binarize": "resample"}, {"gradient": "pt"},
-    ],
-    ids=str,
-)  # fmt: skip
+    ])  # fmt: skip
 def test_both_precisions_learn_the_same_from_one_seed(settings):
     one = np.random.default_rng(0).random((120, 4))
     rows = np.stack([one, 1 - one], axis=2).reshape(120, 8)
@@ -524,7 +522,7 @@ def test_a_bad_setting_is_one_clear_line_before_any_training(cls, name, value, m
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("settings", "match"),
     [
         ({"momentum": "ramp", "solver": "adam"}, "momentum='ramp' is for solver='sgd'"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import r2_score, root_mean_squared_error
+from tables import case_by_case
 
 from deepbelief import (
     DBN,
@@ -67,7 +68,7 @@ def fitted(kind):
             return model, {"lengths": LENGTHS}, ("--lengths", "lengths")
 
 
-@pytest.mark.parametrize("kind", [
+@case_by_case("kind", [
     "RBM", "DBN", "Stack", "DBNClassifier", "RBMClassifier", "DBNRegressor", "DeepAutoencoder", "RecurrentRBM",
 ])  # fmt: skip
 def test_python_returns_what_the_command_prints(tmp_path, monkeypatch, kind):

@@ -116,7 +116,7 @@ def close(ours, theirs, rows):
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@case_by_case("name", MAKERS)
 def test_onnx_computes_the_same(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     model, rows = fitted(name)
@@ -130,7 +130,7 @@ def test_onnx_computes_the_same(name, tmp_path):
     assert len(session.run(None, {"X": rows[:3]})[0]) == 3  # any number of rows
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name != "tasks"])
+@case_by_case("name", [name for name in MAKERS if name != "tasks"])
 def test_torch_computes_the_same(name):
     torch = pytest.importorskip("torch")
     model, rows = fitted(name)
@@ -243,7 +243,7 @@ def test_scikit_learn_networks_predict_the_same(name):
         close(model.predict(rows), mlp.predict(rows), rows)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("name", "reason"),
     [("tasks", "one task"), ("classifier softsign", "softsign"), ("autoencoder", "one activation")],
 )

@@ -196,7 +196,7 @@ def test_an_autoencoder(name, rows, tmp_path):
     close(reconstruction, model.inverse_transform(model.transform(rows)))
 
 
-@pytest.mark.parametrize(("name", "rows"), [("rbm", ROWS), ("gaussian", GREY), ("dbn", ROWS), ("rectified", GREY)])
+@case_by_case(("name", "rows"), [("rbm", ROWS), ("gaussian", GREY), ("dbn", ROWS), ("rectified", GREY)])
 def test_a_stack(name, rows, tmp_path):
     model = models().get(name) or DBN((5, 4), rbm=[RBM(hidden="rectified", n_iter=1), RBM(n_iter=1)]).fit(rows)
     reader = read(model, tmp_path)

@@ -143,7 +143,7 @@ def test_a_run_may_stop_within_its_schedule(problem, start, bk):
     assert [r["loss"] for r in part.history] == [r["loss"] for r in whole.history[:2]]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.5])
+@case_by_case("factor", [0.0, 0.5])
 def test_layers_below_the_head_may_learn_at_a_fraction_of_the_rate(problem, start, bk, factor):
     one = replace(PLAIN, batch_size=N, max_iter=1, momentum=0.0, alpha=0.0)
     moved = run(start, labelled(*problem), bk, replace(one, pretrained_lr_factor=factor)).params
@@ -153,7 +153,7 @@ def test_layers_below_the_head_may_learn_at_a_fraction_of_the_rate(problem, star
         np.testing.assert_allclose(moved[i] - before[i], share * (full[i] - before[i]), rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize(("setting", "still"), [({"n_frozen": 1}, 6), ({"head_epochs": 3}, 3)])
+@case_by_case(("setting", "still"), [({"n_frozen": 1}, 6), ({"head_epochs": 3}, 3)])
 def test_the_lower_layers_may_stand_still(problem, bk, setting, still):
     """Frozen layers stay as they were; with head-only epochs the layers below follow after them."""
     rng = np.random.default_rng(1)
@@ -330,9 +330,7 @@ def test_divergence_later_keeps_the_last_good_epoch(problem, start, bk, batch_si
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    ("n_rows", "batch_size", "max_iter"), [(5, 5, 100), (200, 10, 100), (2000, 40, 100), (60_000, 100, 20)]
-)
+@case_by_case(("n_rows", "batch_size", "max_iter"), [(5, 5, 100), (200, 10, 100), (2000, 40, 100), (60_000, 100, 20)])
 def test_auto_means_about_6000_updates(n_rows, batch_size, max_iter):
     settings = FineTuneSettings().resolve(n_rows, 0.1)
     assert (settings.batch_size, settings.max_iter) == (batch_size, max_iter)

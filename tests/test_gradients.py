@@ -8,6 +8,7 @@ from layer_runs import host
 from pairwise import pairwise
 from tables import case_by_case
 
+from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.gradients import (
     CD,
@@ -75,8 +76,9 @@ def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     assert_near(estimate(bk, estimator, weights, rows, state=state), truth)
 
 
-@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
-def test_long_chains_with_softmax_groups(bk, estimator):
+@case_by_case("estimator", TO_INFINITY)
+def test_long_chains_with_softmax_groups(estimator):
+    bk = get_backend("numpy")
     weights = exact.tiny(visible="softmax:2,3")
     V = exact.visible_states(weights)
     rows = V[np.random.default_rng(8).choice(len(V), size=N_ROWS, p=[0.5, 0.1, 0.2, 0.1, 0.05, 0.05])]
@@ -84,8 +86,9 @@ def test_long_chains_with_softmax_groups(bk, estimator):
     assert_near(estimate(bk, estimator, weights, rows, state=state), exact.gradient(weights, rows))
 
 
-@pytest.mark.parametrize("estimator", TO_INFINITY, ids=repr)
-def test_long_chains_with_gaussian_visible_units(bk, estimator):
+@case_by_case("estimator", TO_INFINITY)
+def test_long_chains_with_gaussian_visible_units(fake_device, estimator):
+    bk = fake_device
     weights = exact.tiny(visible="gaussian", spread=0.5)
     rows = np.random.default_rng(8).normal(0.5, 1.0, (N_ROWS, 5))
     truth = exact.gradient(weights, rows)
@@ -181,7 +184,7 @@ def test_gradients_do_not_depend_on_the_number_of_chains(bk, copies):
     assert_near(got, truth, 1e-12)
 
 
-@pytest.mark.parametrize("n_chains", [200, 20_000])
+@case_by_case("n_chains", [200, 20_000])
 def test_fewer_or_more_chains_than_rows_are_unbiased(bk, n_chains):
     weights, rows = exact.tiny(), data_rows(2000)
     n_calls = max(1, 20_000 // n_chains)
@@ -418,7 +421,7 @@ def test_without_a_rate_fast_weights_are_none(bk):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("centred", [False, True])
+@case_by_case("centred", [False, True])
 def test_fast_weights_drive_the_chains_and_decay(bk, centred):
     """The chains follow the sum of the parameters and the fast ones, which learn and decay."""
     weights, rows = exact.tiny(spread=0.5), data_rows(N_ROWS)
@@ -451,7 +454,7 @@ def test_fast_weights_drive_the_chains_and_decay(bk, centred):
         np.testing.assert_array_equal(bk.to_numpy(a), b)  # the parameters themselves are for the optimizer to move
 
 
-@pytest.mark.parametrize("bad", [{"fast_rate": -1}, {"fast_rate": np.inf}, {"fast_decay": 1}, {"fast_decay": -0.1}])
+@case_by_case("bad", [{"fast_rate": -1}, {"fast_rate": np.inf}, {"fast_decay": 1}, {"fast_decay": -0.1}])
 def test_fast_weights_refuse_settings_that_are_none(bad):
     with pytest.raises(SettingError, match="must be a number"):
         FPCD(**bad)

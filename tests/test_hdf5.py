@@ -260,7 +260,7 @@ def test_a_newer_version_says_what_to_do(path, version):
     refused(path, f"version {version}, this release reads up to 1: upgrade")
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("content", "match"),
     [(b"", "empty"), (b"a,b\n1,2\n", "not HDF5"), (b"\x80\x04" * 900, "not HDF5"), (b"deepbel", "not HDF5")],
 )

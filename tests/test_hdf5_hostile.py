@@ -337,6 +337,7 @@ def test_the_memory_limit_is_checked_before_reading(path, monkeypatch):
     assert taken == []
 
 
+@pytest.mark.slow
 def test_a_small_file_cannot_take_much_memory(path):
     """Zeros that gzip makes a thousand times smaller; the limit follows the length of the file."""
 

@@ -52,7 +52,7 @@ def test_an_epoch_tells_the_shares_of_its_monitored_rows(bk, bias, never, always
     assert (record["never_on"], record["always_on"]) == (never, always)
 
 
-@pytest.mark.parametrize("hidden", ["gaussian", "rectified"])
+@case_by_case("hidden", ["gaussian", "rectified"])
 def test_units_without_limits_are_not_judged(bk, hidden):
     rows = bits(60)
     record = train(trainer_for(bk, rows, hidden=hidden, learning_rate=0.001), rows, (0, 1))[-1]
@@ -117,7 +117,8 @@ SHARES = (IRIS - IRIS.min(axis=0)) / np.ptp(IRIS, axis=0)
 
 @pytest.mark.filterwarnings("ignore:.*hardly vary")
 @pytest.mark.parametrize(
-    ("X", "n", "rate", "lower"), [(IRIS, 16, 0.1, True), (SHARES, 256, 0.01, False), (IRIS, 16, 0.01, False)]
+    ("X", "n", "rate", "lower"),
+    [(IRIS, 16, 0.1, True), pytest.param(SHARES, 256, 0.01, False, marks=pytest.mark.slow), (IRIS, 16, 0.01, False)],
 )
 def test_a_lower_rate_is_advised_where_it_helps_and_only_there(X, n, rate, lower):
     """Judged by the training error at a third of the rate."""

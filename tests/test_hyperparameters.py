@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, RecurrentRBM
 from deepbelief.bounds import Bounds
@@ -56,7 +57,7 @@ def parameters(cls):
     return found
 
 
-@pytest.mark.parametrize("cls", TABLES, ids=lambda cls: cls.__name__)
+@case_by_case("cls", TABLES)
 def test_constructors_and_docstrings_agree_with_the_tables(cls):
     signature, written = inspect.signature(cls).parameters, parameters(cls)
     assert list(written) == list(signature)
@@ -73,7 +74,7 @@ def test_constructors_and_docstrings_agree_with_the_tables(cls):
             assert kind == f"{row.kind.described()}, default={default}"
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("engine", "table"), [(RBMSettings, MACHINE), (FineTuneSettings, FINE_TUNING), (RecurrentSettings, RECURRENT)]
 )
 def test_the_engine_has_the_defaults_of_the_table(engine, table):
@@ -104,7 +105,7 @@ def outside(kind):
     return []
 
 
-@pytest.mark.parametrize(("name", "row"), ROWS, ids=[name for name, _ in ROWS])
+@case_by_case(("name", "row"), ROWS)
 def test_the_default_is_allowed_and_values_outside_are_refused_by_name(name, row):
     row.kind.checked(name, row.default)
     for value in outside(row.kind):
@@ -113,7 +114,7 @@ def test_the_default_is_allowed_and_values_outside_are_refused_by_name(name, row
         assert not isinstance(row.kind, (Bounds, Flag, Shares)) or caught.value.setting == name
 
 
-@pytest.mark.parametrize("cls", [cls for cls in TABLES if cls is not RBMClassifier], ids=lambda cls: cls.__name__)
+@case_by_case("cls", [cls for cls in TABLES if cls is not RBMClassifier])
 def test_every_number_of_an_estimator_is_checked_in_fit(cls, monkeypatch):
     def train(*_, **__):
         raise AssertionError("training began")
@@ -176,7 +177,7 @@ def test_a_parameter_of_ones_own_comes_before_that_of_a_table():
     assert text.endswith("Attributes\n----------\nx_ : int")
 
 
-@pytest.mark.parametrize("value", [np.zeros((50, 50)), "x" * 10**6, {"a": list(range(10**4))}, "two\nlines"])
+@case_by_case("value", [np.zeros((50, 50)), "x" * 10**6, {"a": list(range(10**4))}, "two\nlines"])
 def test_messages_are_one_line_of_bounded_length(value):
     for estimator in (RBM(n_iter=value), RBM(visible=value), DBNClassifier((3,), rbm=RBM(gradient=value))):
         with pytest.raises(SettingError) as caught:

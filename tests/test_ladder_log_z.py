@@ -6,6 +6,7 @@ import warnings
 import exact
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief import Weights
 from deepbelief.errors import DeepBeliefWarning, SettingError
@@ -14,7 +15,7 @@ from deepbelief.likelihood import check_agreement, exact_log_z, ladder_log_z, lo
 KINDS = [("bernoulli", "bernoulli", 1.3), ("softmax:2,3", "bernoulli", 1.3), ("gaussian", "bernoulli", 0.7)]
 
 
-@pytest.mark.parametrize(("visible", "hidden", "spread"), KINDS)
+@case_by_case(("visible", "hidden", "spread"), KINDS)
 def test_the_ladder_finds_log_z(bk, visible, hidden, spread):
     weights = exact.tiny(visible=visible, hidden=hidden, spread=spread)
     found = ladder_log_z(weights, n_runs=200, n_sweeps=100, backend=bk)
@@ -45,7 +46,7 @@ def test_a_mode_that_the_first_machine_never_visits_is_noticed():
     assert found.low < exact_log_z(weights) < found.high
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_log_z_of_modes_far_apart_is_right_or_comes_with_a_warning(monkeypatch, seed):
     """The state of all 1 has a chance of 4e-10 in independent columns of mean 0.26, and of 2e-5 in even odds."""
     monkeypatch.setattr(tempered, "MAX_SWEEPS", 100)

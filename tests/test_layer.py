@@ -9,7 +9,7 @@ import pytest
 from conftest import BACKENDS
 from fake_device import CROSSINGS, no_crossings
 from layer_runs import bits, host, train, trainer_for
-from pairwise import pairwise
+from pairwise import pairwise_cases
 from tables import case_by_case
 
 from deepbelief import DBN, RBM
@@ -61,9 +61,7 @@ def test_automatic_rates_follow_the_units(visible, hidden, gradient, n_visible, 
     assert settings.schedule is (linear if gradient == "pcd" else constant)
 
 
-@pytest.mark.parametrize(
-    ("gradient", "given", "momentum"), [("cd", "auto", "auto"), ("pcd", "auto", 0.0), ("pcd", 0.5, 0.5)]
-)
+@case_by_case(("gradient", "given", "momentum"), [("cd", "auto", "auto"), ("pcd", "auto", 0.0), ("pcd", 0.5, 0.5)])
 def test_persistent_chains_get_no_momentum_unless_asked_for(gradient, given, momentum):
     assert RBMSettings(visible="bernoulli", gradient=gradient, momentum=given).resolve(1000, 9, 9).momentum == momentum
 
@@ -85,7 +83,7 @@ def test_the_automatic_rate_falls_where_visible_units_swing():
     assert rate(0.01, n_visible=16) == pytest.approx(0.1 / 2)  # many more hidden than visible units
 
 
-@pytest.mark.parametrize(("excess", "visible"), [(0.0, "bernoulli"), (1e-9, "bernoulli"), (1e-3, "gaussian")])
+@case_by_case(("excess", "visible"), [(0.0, "bernoulli"), (1e-9, "bernoulli"), (1e-3, "gaussian")])
 def test_rounding_does_not_turn_bits_into_real_numbers(excess, visible):
     X = np.array([[0.0, 1 + excess], [1.0, 0.0], [0.5, 0.5]] * 5)
     assert choose_visible("auto", as_source(X))[0].spec == visible
@@ -163,7 +161,7 @@ def test_rows_that_do_not_fit_the_type_are_refused():
 # --- the update ---
 
 
-@pytest.mark.parametrize("gradient", ALL)
+@case_by_case("gradient", ALL)
 def test_an_update_steps_down_the_estimated_gradient(bk, gradient):
     """W, vbias and hbias all move, by rate times estimate; decay acts on W alone."""
     rows = bits(10, dtype=np.float64)
@@ -224,7 +222,7 @@ def test_there_are_as_many_chains_as_asked_for(bk, gradient):
     assert len(trainer.learner.chains) == (230 if gradient == "pt" else 23)
 
 
-@pytest.mark.parametrize("stop_after", [None, 8])
+@case_by_case("stop_after", [None, 8])
 def test_the_last_weights_are_averaged(bk, stop_after):
     """The mean over the last 40 % of the updates, or over those of them that were made before the run was stopped."""
     rows, seen = bits(dtype=np.float64), []
@@ -252,8 +250,8 @@ def test_the_last_weights_are_averaged(bk, stop_after):
     assert trainer.export_state().arrays["averaging"]["n"] == 0
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS)
-@pytest.mark.parametrize("shape", [{}, {"visible": "gaussian"}])
+@case_by_case("gradient", ESTIMATORS)
+@case_by_case("shape", [{}, {"visible": "gaussian"}])
 def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monkeypatch):
     rows = bits()
     trainer = trainer_for(
@@ -273,8 +271,8 @@ def test_no_copy_and_no_wait_inside_an_epoch(fake_device, gradient, shape, monke
     assert len(set(epochs)) == 3  # nothing crossed between the updates of an epoch either
 
 
-@pytest.mark.parametrize("gradient", ESTIMATORS[:-1])
-@pytest.mark.parametrize("nesterov", [False, True])
+@case_by_case("gradient", ESTIMATORS[:-1])
+@case_by_case("nesterov", [False, True])
 def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gradient, nesterov):
     n_visible, n_hidden, batch = 400, 300, 100
     rows = bits(250, n_visible)
@@ -306,7 +304,7 @@ def test_after_its_first_minibatch_a_step_allocates_only_the_generators_words(gr
 # --- what an epoch tells ---
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+@case_by_case("visible", ["bernoulli", "gaussian"])
 def test_reconstruction_error_and_free_energy_gap(bk, visible):
     rng = np.random.default_rng(0)
     rows = bits(80, dtype=np.float64) if visible == "bernoulli" else rng.normal(size=(80, 6))
@@ -336,7 +334,7 @@ def test_rectified_units_have_no_free_energy_gap(bk):
 # --- state ---
 
 
-@pytest.mark.parametrize("gradient", ALL)
+@case_by_case("gradient", ALL)
 def test_a_run_goes_on_bit_for_bit_from_its_exported_state(bk, gradient):
     rows = bits()
     settings = {"gradient": gradient, "sparsity_target": 0.1}
@@ -369,7 +367,7 @@ def test_nothing_but_numpy_leaves_the_device(fake_device, gradient):
     assert isinstance(state, LayerState)
 
 
-@pairwise(bk=BACKENDS, gradient=ALL, n_rows=[3, 10, 25], indirect=["bk"])
+@pairwise_cases(bk=BACKENDS, gradient=ALL, n_rows=[3, 10, 25])
 def test_negative_states_are_bits_however_few_the_rows(bk, gradient, n_rows):
     rows = bits(n_rows)
     trainer = trainer_for(bk, rows, gradient=gradient, batch_size=10)

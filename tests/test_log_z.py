@@ -60,7 +60,7 @@ def test_exact_samples_have_the_models_distribution(side, monkeypatch):
 
 
 @ALL
-@pytest.mark.parametrize("with_mean", [False, True])
+@case_by_case("with_mean", [False, True])
 def test_annealing_finds_log_z(visible, n_visible, n_hidden, with_mean, bk):
     """Unbiased in Z: 2,000 short runs, within five of their own standard errors and of 0.1 nat."""
     weights = tiny(n_visible, n_hidden, visible=visible, spread=0.9)
@@ -165,7 +165,7 @@ def test_different_rows_are_not_more_probable_than_1_together():
     assert not found.log_z.agrees
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("visible", "n_visible"),
     [("softmax:3,4,2", 9), ("softmax:1,5", 6), ("softmax", 7), ("labelled:bernoulli,3", 7), ("bernoulli", 8)],
 )

@@ -63,7 +63,7 @@ def test_there_is_one_value_per_row(bk, name):
     assert (got >= 0).all()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_softmax_and_its_negative_log_likelihood(bk, dtype):
     x, bias = inputs(dtype)
     total = x.astype(np.float64) + bias
@@ -76,7 +76,7 @@ def test_softmax_and_its_negative_log_likelihood(bk, dtype):
     np.testing.assert_allclose(values(bk, SoftmaxNLL(), x, bias, target), truth, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("weights", [None, (0.25, 3.0)])
+@case_by_case("weights", [None, (0.25, 3.0)])
 def test_tasks_are_softmaxes_beside_each_other_and_their_losses_add_up(bk, weights):
     """Against the loss of one task, on the rows that have a label for it."""
     x, bias = inputs()
@@ -120,7 +120,7 @@ def test_a_certain_mistake_costs_a_finite_amount(bk):
     assert (got > 80).all()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_cross_entropy_and_squared_error_by_their_definitions(bk, dtype):
     x, bias = inputs(dtype)
     total = x.astype(np.float64) + bias

@@ -53,7 +53,7 @@ def test_hidden_means_are_sums_over_hidden_states(bk, weights):
     np.testing.assert_allclose(got, exact.hidden_given(weights, v), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "softmax:2,3"])
+@case_by_case("visible", ["bernoulli", "softmax:2,3"])
 def test_visible_means_are_sums_over_visible_states(bk, visible):
     weights = exact.tiny(visible=visible)
     V, H = exact.visible_states(weights), exact.states(3)
@@ -151,7 +151,7 @@ def test_gibbs_sampling_reaches_the_models_distribution(bk):
     assert (np.abs(frequency - p) <= 6 * np.sqrt(p * (1 - p) / n)).all()  # wrong once in 3e7 runs
 
 
-@pytest.mark.parametrize("side", ["hidden", "visible"])
+@case_by_case("side", ["hidden", "visible"])
 def test_sampling_leaves_the_means_where_they_are_asked_for(bk, side):
     machine = Machine(exact.tiny(5, 3), bk)
     x = bk.asarray(exact.states(5 if side == "hidden" else 3))

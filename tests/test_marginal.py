@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact import free_energy, log_z, states, tiny, visible_states
+from tables import case_by_case
 
 from deepbelief import RBM
 from deepbelief.errors import DataError
@@ -45,7 +46,7 @@ def some_row(visible, rng):
     }[visible]()
 
 
-@pytest.mark.parametrize("visible", KINDS)
+@case_by_case("visible", KINDS)
 def test_every_pattern_of_holes(visible, bk):
     """Exact to 1e-10; the bound of the mean field lies below, and not far."""
     weights, rng = tiny(5, 3, visible=visible, spread=0.8, seed=2), np.random.default_rng(0)
@@ -64,7 +65,7 @@ def test_every_pattern_of_holes(visible, bk):
     assert below[0] == pytest.approx(0, abs=1e-10)  # nothing is missing
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "softmax:3,2", "labelled:bernoulli,3"])
+@case_by_case("visible", ["bernoulli", "softmax:3,2", "labelled:bernoulli,3"])
 def test_completed_rows_give_the_gradient_of_the_marginal_likelihood(visible, bk):
     """The engine's statistics of completed rows less those of the model, against central differences, below 1e-6."""
     weights, rng, step = tiny(5, 3, visible=visible, spread=0.8, seed=4), np.random.default_rng(1), 1e-5

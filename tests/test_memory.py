@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse
+from tables import case_by_case
 
 from deepbelief import DBN, RBM
 from deepbelief.sources import ArraySource, ScaledSource
@@ -39,8 +40,8 @@ def grey():
 SETTINGS = {"n_iter": 1, "batch_size": 200, "random_state": 0, "learning_rate": 0.001}
 
 
-@pytest.mark.parametrize("more", [{}, {"visible": "gaussian"}, {"validation_fraction": 0.1}, {"gradient": "pcd"}])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("more", [{}, {"visible": "gaussian"}, {"validation_fraction": 0.1}, {"gradient": "pcd"}])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_a_machine_needs_half_of_the_data_beside_them(grey, more, dtype):
     X = grey.astype(dtype) / 255
     assert peak(lambda: RBM(50, **SETTINGS, **more).fit(X)) <= 0.5 * X.nbytes

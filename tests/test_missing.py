@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from exact import energies, hidden_given, states, tiny, visible_states
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, load, save
 from deepbelief.components import Missing, Parts, TrainingStep
@@ -46,7 +47,7 @@ def observed_moments(weights, known):
     return p @ V, (V * p[:, None]).T @ hidden_given(weights, V)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("visible", "known"),
     [
         ("bernoulli", [1, np.nan, np.nan, 0, np.nan]),
@@ -82,7 +83,7 @@ def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk)
     assert parts.state["missing"] == {}
 
 
-@pytest.mark.parametrize("gradient", ["pcd", "exact"])
+@pytest.mark.parametrize("gradient", ["pcd", pytest.param("exact", marks=pytest.mark.slow)])
 def test_learning_gets_near_what_whole_rows_teach(gradient):
     """Half of the gap between independent groups and whole rows is closed by rows with 30 % holes."""
     whole, holes = one_hot()

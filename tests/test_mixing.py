@@ -5,6 +5,7 @@ import dataclasses
 import exact
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief import RBM, Weights
 from deepbelief.diagnostics import mixing_report
@@ -12,7 +13,7 @@ from deepbelief.diagnostics.mixing import autocorrelation_time, nearest_of_own_k
 from deepbelief.errors import DataError, SettingError
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
+@case_by_case("decay", [0.0, 0.5, 0.9])
 def test_the_autocorrelation_time_of_an_autoregressive_process(decay):
     """It is (1 + a) / (1 - a)."""
     rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import BACKENDS
 from layer_runs import host
-from pairwise import pairwise
+from pairwise import pairwise_cases
 from tables import case_by_case
 
 from deepbelief.activations import ACTIVATIONS, get_activation
@@ -51,7 +51,7 @@ def test_auto_computes_the_hidden_means_of_the_stack(hidden, scaled, X, bk):
     np.testing.assert_allclose(hidden_output(layers_from_stack(stack), rows, bk), means, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@case_by_case("scaled", [False, True])
 def test_tanh_takes_a_bernoulli_stack_over_exactly(scaled, X, bk):
     stack = random_stack(scaled=scaled)
     rows = (X - stack.layers[0].mean) / stack.layers[0].scale if scaled else X
@@ -59,12 +59,7 @@ def test_tanh_takes_a_bernoulli_stack_over_exactly(scaled, X, bk):
     np.testing.assert_allclose((1 + t) / 2, transform(stack, as_source(X), bk), rtol=0, atol=1e-12)
 
 
-@pairwise(
-    bk=BACKENDS,
-    activation=["auto", *ACTIVATIONS],
-    hidden=["bernoulli", "rectified", "gaussian"],
-    indirect=["bk"],
-)
+@pairwise_cases(bk=BACKENDS, activation=["auto", *ACTIVATIONS], hidden=["bernoulli", "rectified", "gaussian"])
 def test_to_a_network_and_back(activation, hidden, X, bk):
     stack = random_stack(hidden, scaled=hidden == "rectified")
     layers = layers_from_stack(stack, activation)
@@ -150,7 +145,7 @@ def numeric_gradient(loss, params, eps=1e-5):
     return grads
 
 
-@pairwise(bk=BACKENDS, activation=ACTIVATIONS, weighted=[False, True], indirect=["bk"])
+@pairwise_cases(bk=BACKENDS, activation=ACTIVATIONS, weighted=[False, True])
 def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activation, weighted, bk):
     rng = np.random.default_rng(3)
     n, alpha = 9, 0.3
@@ -315,12 +310,8 @@ def tall_stack(code="gaussian", visible="bernoulli", middle="bernoulli"):
     )
 
 
-@pairwise(
-    bk=BACKENDS,
-    code=["gaussian", "bernoulli"],
-    visible=["gaussian", "bernoulli"],
-    middle=["bernoulli", "rectified"],
-    indirect=["bk"],
+@pairwise_cases(
+    bk=BACKENDS, code=["gaussian", "bernoulli"], visible=["gaussian", "bernoulli"], middle=["bernoulli", "rectified"]
 )
 def test_an_unrolled_stack_computes_the_means_up_and_down(code, visible, middle, bk):
     stack = tall_stack(code, visible, middle)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief.backends import Product
 from deepbelief.errors import SettingError
@@ -30,7 +31,7 @@ def run(bk, optimizer, n_steps, *, rate=0.1, momentum=0.5, decay=0.0):
 
 
 @BOTH
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@case_by_case("name", OPTIMIZERS)
 def test_every_optimizer_reaches_the_minimum(bk, name, nesterov):
     path = run(bk, get_optimizer(name, nesterov=nesterov), 300, rate=RATES[name])
     np.testing.assert_allclose(path[-1], TARGET, atol=1e-3 if name == "sgd" else 0.02)
@@ -64,7 +65,7 @@ def test_nesterovs_momentum_looks_ahead(bk):
     np.testing.assert_allclose(run(bk, SGD(nesterov=True), 10, momentum=0.8), ahead, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.4])
+@case_by_case("decay", [0.0, 0.4])
 def test_adam(bk, decay):
     """Kingma and Ba 2015, algorithm 1, with the corrections where the paper has them."""
     w, m, s, truth = np.zeros(3), np.zeros(3), np.zeros(3), [np.zeros(3)]
@@ -77,7 +78,7 @@ def test_adam(bk, decay):
     np.testing.assert_allclose(found, truth, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.4])
+@case_by_case("decay", [0.0, 0.4])
 def test_adagrad(bk, decay):
     """Duchi, Hazan and Singer 2011, figure 1, the diagonal case."""
     w, total, truth = np.zeros(3), np.zeros(3), [np.zeros(3)]
@@ -89,7 +90,7 @@ def test_adagrad(bk, decay):
     np.testing.assert_allclose(run(bk, AdaGrad(epsilon=1e-3), 10, decay=decay), truth, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.4])
+@case_by_case("decay", [0.0, 0.4])
 def test_rmsprop(bk, decay):
     w, square, truth = np.zeros(3), np.zeros(3), [np.zeros(3)]
     for _ in range(10):
@@ -137,7 +138,7 @@ def test_optimizers_are_found_by_name_or_given():
         get_optimizer(3, nesterov=False)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_moments_of_adam_are_right_up_to_rounding(bk, dtype):
     """A factor 1 - 0.999 in single precision would be off by 5e-5, and every step by half of that."""
     rng = np.random.default_rng(0)

@@ -168,7 +168,7 @@ def test_shapes(dbn):
     np.testing.assert_array_equal(image(plot_receptive_fields(dbn, shape=None)), W)
 
 
-@pytest.mark.parametrize("n_features", [49, 63, 65, 80])
+@case_by_case("n_features", [49, 63, 65, 80])
 def test_small_squares_and_other_numbers_are_no_images(n_features):
     rows = np.random.default_rng(0).random((3, n_features))
     np.testing.assert_array_equal(image(plot_rows(rows)), rows)
@@ -233,7 +233,7 @@ def test_tables_are_drawn_as_they_enter_the_model(table):
     assert np.isnan(values[6]).all()
 
 
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, lambda a: a.tolist(), as_source, pd.DataFrame])
+@case_by_case("kind", [np.asarray, sparse.csr_matrix, lambda a: a.tolist(), as_source, pd.DataFrame])
 def test_rows_of_every_kind(dbn, X, kind):
     expected = image(plot_reconstructions(dbn, X))
     if kind is pd.DataFrame:

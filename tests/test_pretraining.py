@@ -49,7 +49,7 @@ def differ(a, b):
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_training_closes_half_of_the_gap_to_the_datas_entropy(bk, patterns, gradient, seed):
     settings = {"gradient": gradient, "gibbs_steps": 5, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
     result = run(bk, patterns, (4,), seed=seed, n_iter=100, batch_size=10, **settings)
@@ -68,15 +68,15 @@ def test_reconstruction_gets_better(bk):
 # --- the same and not the same ---
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_a_seed_gives_the_same_bits_and_another_seed_others(bk, gradient):
     first = run(bk, bits(), gradient=gradient)
     assert_same(first, run(bk, bits(), gradient=gradient))
     assert differ(first, run(bk, bits(), gradient=gradient, seed=1))
 
 
-@pytest.mark.parametrize("hidden", ["bernoulli", "gaussian", "rectified"])
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("hidden", ["bernoulli", "gaussian", "rectified"])
+@case_by_case("gradient", GRADIENTS)
 def test_the_fake_device_computes_what_numpy_does(fake_device, gradient, hidden):
     settings = {"gradient": gradient, "hidden": hidden, "n_passes": 2, "nesterov": True, "sparsity_target": None}
     held = ArraySource(bits(20, seed=3))
@@ -91,7 +91,7 @@ def test_the_fake_device_computes_what_numpy_does(fake_device, gradient, hidden)
     assert told(on_device) == told(on_host)
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_sparse_rows_train_as_dense_ones(bk, gradient):
     rows = bits()
     sparse = SparseSource(scipy.sparse.csr_matrix(rows))
@@ -105,7 +105,7 @@ def test_sparse_rows_may_be_standardised(bk):
     assert_same(run(bk, rows), run(bk, sparse))
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_nothing_but_numpy_comes_back(bk, gradient):
     result = run(bk, bits(), gradient=gradient, sparsity_target=0.1)
     states = [array for s in result.states for own in s.arrays.values() for array in own.values()]
@@ -119,8 +119,8 @@ def test_nothing_but_numpy_comes_back(bk, gradient):
 # --- passes ---
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
+@case_by_case("gradient", GRADIENTS)
+@case_by_case("visible", ["bernoulli", "gaussian"])
 def test_for_one_layer_passes_are_epochs(bk, gradient, visible):
     settings = {"gradient": gradient, "visible": visible, "schedule": "linear", "sparsity_target": 0.2}
     once = run(bk, bits(), (5,), n_iter=6, **settings)
@@ -184,7 +184,7 @@ def test_history_tells_every_epoch(bk):
     assert all(keys <= r.keys() and r["phase"] == "pretrain" for r in result.history)
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_a_second_run_goes_on_from_the_first(bk, gradient):
     first = run(bk, bits(), gradient=gradient, momentum=0.5, schedule="constant")
     settings = [RBMSettings(n_iter=2, batch_size=16, gradient=gradient, momentum=0.5, schedule="constant")] * 2
@@ -257,7 +257,7 @@ def test_softmax_rows_train_in_groups(bk):
     assert independent + 0.5 * (ceiling - independent) <= reached <= ceiling
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_the_datas_precision_is_kept_throughout(bk, dtype):
     for rows in (bits().astype(dtype), bits().astype(dtype) + np.linspace(0, 1, len(bits()), dtype=dtype)[:, None]):
         result = run(bk, rows)
@@ -268,14 +268,14 @@ def test_the_datas_precision_is_kept_throughout(bk, dtype):
 # --- what is refused, and divergence ---
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_a_run_that_diverges_in_a_higher_layer_names_it(bk, gradient):
     settings = [RBMSettings(n_iter=1, gradient=gradient), RBMSettings(n_iter=1, gradient=gradient, learning_rate=1e12)]
     with pytest.raises(DivergenceError, match="layer 2 diverged in epoch 1"):
         pretrain(ArraySource(bits()), (5, 3), settings, Run(bk, 0))
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@case_by_case("gradient", GRADIENTS)
 def test_a_run_that_diverges_later_gives_back_the_last_good_epoch(bk, gradient):
     def explode(position):
         return 1.0 if position < 0.5 else 1e30

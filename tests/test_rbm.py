@@ -136,7 +136,7 @@ def test_gibbs_of_gaussian_units_is_in_the_units_of_the_data():
     np.testing.assert_allclose(drawn.std(axis=0), [10, 0.1], rtol=0.2)
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient": "pcd"}, {"sparsity_target": 0.2}, {"validation_fraction": 0.2}])
+@case_by_case("settings", [{}, {"gradient": "pcd"}, {"sparsity_target": 0.2}, {"validation_fraction": 0.2}])
 def test_warm_start_for_k_fits_of_n_epochs_is_one_fit_of_kn(X, settings):
     """Bit for bit where neither learning rate nor momentum depend on the length of the run."""
     settings = {"schedule": "constant", "momentum": 0.7, "random_state": 0, "batch_size": 16, **settings}
@@ -236,8 +236,8 @@ class Littered(NumpyBackend):
         self.xp.empty = lambda shape, dtype=float: np.full(shape, litter, dtype)
 
 
-@pytest.mark.parametrize("batch_size", [7, 30, 100])
-@pytest.mark.parametrize("gradient", ["cd", "pcd"])
+@case_by_case("batch_size", [7, 30, 100])
+@case_by_case("gradient", ["cd", "pcd"])
 def test_nothing_depends_on_what_lay_in_memory_before(X, batch_size, gradient):
     settings = {"n_iter": 2, "batch_size": batch_size, "gradient": gradient, "random_state": 0}
     one, other = (RBM(4, backend=Littered(litter), **settings).fit(X[:30]) for litter in (0.0, 9.0))
@@ -297,7 +297,7 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize("units", PAIRS, ids=lambda units: "-".join(units.values()))
+@case_by_case("units", PAIRS)
 def test_every_machine_has_the_same_scores_before_and_after_fit(units):
     rows = np.tile(np.eye(4), (10, 2))
     rbm = RBM(3, n_iter=1, random_state=0, **units)
@@ -338,7 +338,7 @@ def test_a_search_over_real_values_finds_the_rate_that_learns():
     assert search.best_params_ == {"learning_rate": 0.02}
 
 
-@pytest.mark.parametrize("hidden", ["bernoulli", "rectified"])
+@case_by_case("hidden", ["bernoulli", "rectified"])
 def test_rows_are_reconstructed_in_the_units_of_the_data(hidden, bk):
     rows = np.random.default_rng(0).normal([100, -5, 0], [10, 0.1, 1], (30, 3))
     rbm = RBM(4, hidden=hidden, n_iter=3, random_state=0, backend=bk).fit(rows)
@@ -367,7 +367,7 @@ def test_n_bits_takes_the_same_columns_for_every_row(X):
     np.testing.assert_allclose(rbm.score_samples(X, n_bits=8), rbm.score_samples(X))
 
 
-@pytest.mark.parametrize("value", [0, 9, 2.5, "all"])
+@case_by_case("value", [0, 9, 2.5, "all"])
 def test_n_bits_out_of_range(X, value):
     with pytest.raises(SettingError, match="between 1 and 8"):
         RBM(3, n_iter=1).fit(X).score_samples(X, n_bits=value)
@@ -459,8 +459,8 @@ class Doubled(Bernoulli):
         return bk.sigmoid(x, bias)
 
 
-@pytest.mark.parametrize("side", ["visible", "hidden"])
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@case_by_case("side", ["visible", "hidden"])
+@case_by_case("method", ["fit", "partial_fit"])
 def test_a_unit_type_must_be_found_by_its_name(X, side, method, monkeypatch):
     """Without an entry it would be trained as another type, or could not be read back; with one it is used."""
     for own in (Doubled(), Doubled(spec="doubled")):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tables import case_by_case
 
 from deepbelief import (
     DBN,
@@ -74,7 +75,7 @@ class Notes(Reporter):
         self.lines.append(text)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("found", "value"),
     [
         (rows_in_minibatch(60_000), 100),
@@ -206,7 +207,7 @@ FITS = {
 
 
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
-@pytest.mark.parametrize("name", FITS)
+@case_by_case("name", FITS)
 def test_fitted_estimators_say_what_automatic_settings_became(name, tmp_path):
     make, data, more, expected = FITS[name]
     notes = Notes()

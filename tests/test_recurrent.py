@@ -5,6 +5,8 @@ from dataclasses import replace
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
+from pairwise import pairwise
 from tables import case_by_case
 
 from deepbelief.backends import get_backend
@@ -179,8 +181,7 @@ def gradients(w, X, lengths, bk=None, **settings):
     return dict(zip((*FRAME_NAMES, *NAMES), total, strict=True))
 
 
-@pytest.mark.parametrize("visible", ["bernoulli", "gaussian", "softmax:3,2"])
-@pytest.mark.parametrize("cell", CELLS)
+@pairwise(bk=BACKENDS, visible=["bernoulli", "gaussian", "softmax:3,2"], cell=CELLS, indirect=["bk"])
 def test_the_gradient_is_that_of_the_exact_log_likelihood_of_sequences(cell, visible, bk):
     w, X = random_weights(cell, visible=visible), random_rows(visible=visible)
     if visible == "softmax:3,2":
@@ -204,7 +205,7 @@ def test_the_gradient_of_the_largest_machine_that_is_promised():
         assert (gradient * direction).sum() == pytest.approx((up - down) / 2e-5, rel=1e-6), name
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@case_by_case("cell", CELLS)
 def test_the_gradient_of_next_frame_pretraining_is_that_of_the_cross_entropy(cell, bk):
     w, X = random_weights(cell), random_rows()
     found = gradients(w, X, LENGTHS, bk, gradient=NextFrame())
@@ -226,7 +227,7 @@ def test_long_chains_approach_the_exact_gradient():
         np.testing.assert_allclose(gradient, true[name], atol=0.04, err_msg=name)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@case_by_case("cell", CELLS)
 def test_truncation_as_long_as_the_sequences_is_none_bit_for_bit(cell, bk):
     w, X = random_weights(cell), random_rows()
     runs = [

@@ -109,7 +109,7 @@ def test_other_sequences_are_refused(tmp_path, when, rows, lengths, line):
     assert file.path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("change", "line"),
     [({"truncation": 4}, "truncation was 3, is 4"), ({"cell": "gru"}, "cell was tanh, is gru"),
      ({"pretrain_frames": 1}, "pretrain_frames was auto, is 1"), ({"solver": "sgd"}, "solver was adam, is sgd"),

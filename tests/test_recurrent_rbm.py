@@ -139,7 +139,7 @@ def test_going_on_is_the_same_as_not_stopping():
         parts.set_params(n_recurrent=7).fit(CYCLE, LENGTHS)
 
 
-@pytest.mark.parametrize("settings", [{}, {"cell": "gru", "solver": "sgd"}, {"visible": "gaussian"}, {"solver": SGD()}])
+@case_by_case("settings", [{}, {"cell": "gru", "solver": "sgd"}, {"visible": "gaussian"}, {"solver": SGD()}])
 def test_files_give_back_the_same_model_which_goes_on_alike(settings, tmp_path):
     rnn = short(**settings).fit(CYCLE.astype(np.float32), LENGTHS)
     save(rnn, tmp_path / "rnn.h5")
@@ -154,8 +154,8 @@ def test_files_give_back_the_same_model_which_goes_on_alike(settings, tmp_path):
     assert back.history_[:2] == rnn.history_[:2]
 
 
-@pytest.mark.parametrize("rows", [CYCLE, as_source(CYCLE)], ids=["array", "source"])
-@pytest.mark.parametrize(
+@case_by_case("rows", [CYCLE, as_source(CYCLE)])
+@case_by_case(
     ("lengths", "match"), [(None, "sequence 0, frame 23, column 1"), (LENGTHS, "sequence 1, frame 3, column 1")]
 )
 def test_a_missing_value_is_named_by_sequence_and_frame(rows, lengths, match):

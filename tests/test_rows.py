@@ -91,7 +91,7 @@ def test_blocks_are_whole_chunks_of_the_file(bk, stored):
     assert rows.windows.block == 9
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@case_by_case("dtype", [np.float32, np.uint8])
 def test_rows_come_from_the_file_by_minibatch(bk, stored, dtype):
     truth = table()
     rows = Rows(as_source(stored(truth.astype(dtype))), bk, np.float32, 4000)

@@ -7,6 +7,7 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, DeepAutoencoder, RBMClassifier
 from deepbelief.errors import DataError
@@ -38,7 +39,7 @@ def full(estimator, n_rows):
     return estimator.set_params(**dict.fromkeys(names, n_rows))
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "estimator",
     [
         RBM(3, **EXACT, weight_decay=1e-3),
@@ -48,7 +49,6 @@ def full(estimator, n_rows):
         RBM(3, **EXACT, visible="gaussian", scale="minmax"),
         DBN((3, 2), rbm=RBM(**EXACT), random_state=0),
     ],
-    ids=["plain", "centred", "sparse", "learned variances", "gaussian", "two layers"],
 )
 def test_weights_are_repetitions_in_the_exact_gradient(estimator, bits):
     X, weights, repeated = bits
@@ -76,7 +76,7 @@ def test_labels_count_by_the_weights_of_their_rows(bits):
         np.testing.assert_allclose(fitted[0].weights_.arrays()[name], array, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("paired", [True, False])
+@case_by_case("paired", [True, False])
 def test_the_gradient_of_a_minibatch_is_that_of_rows_which_are_repeated(paired, bk):
     rng = np.random.default_rng(1)
     host = Weights(rng.normal(size=(5, 3)), rng.normal(size=5), rng.normal(size=3), "bernoulli", "bernoulli")
@@ -109,7 +109,7 @@ ABSENT = [
 
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.SizingWarning")
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")
-@pytest.mark.parametrize("estimator", ABSENT, ids=lambda e: type(e).__name__)
+@case_by_case("estimator", ABSENT)
 def test_rows_of_weight_0_are_as_if_they_were_not_there(estimator, bits, monkeypatch):
     for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
         monkeypatch.setattr(anomaly, name, 20)
@@ -176,7 +176,7 @@ def test_scores_are_those_of_repeated_rows(visible, bits):
     assert autoencoder.score(X, sample_weight=weights) == pytest.approx(autoencoder.score(repeated), rel=1e-6)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("weights", "message"),
     [
         ([1, -1] * 20, "at least 0, got -1 in row 1"),

@@ -3,7 +3,10 @@
 import exact
 import numpy as np
 import pytest
+from conftest import BACKENDS
 from exact import states, tiny
+from pairwise import pairwise
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, RBMClassifier, load, save
 from deepbelief.errors import DeepBeliefWarning, SettingError
@@ -22,7 +25,7 @@ def with_means(weights, means):
     return Weights(weights.W, weights.vbias, weights.hbias, visible_mean=means)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@case_by_case("known", [True, False])
 def test_chains_start_given_independent_units_with_the_column_means(bk, known):
     weights = tiny(4, 3, spread=3)
     means = np.array([0.9, 0.2, 0.5, 0.05]) if known else sigmoid(weights.vbias)
@@ -99,8 +102,7 @@ def test_a_ladder_gives_modes_their_weights(bk):
     assert share_at_1(bk, modes(), "pt") == pytest.approx(0.75, abs=0.06)
 
 
-@pytest.mark.parametrize("temperature", [0.8, 1.0, 1.5])
-@pytest.mark.parametrize("method", ["pt", "ptt"])
+@pairwise(bk=BACKENDS, method=["pt", "ptt"], temperature=[0.8, 1.0, 1.5], indirect=["bk"])
 def test_samples_of_a_ladder_follow_the_conditional_distribution(bk, method, temperature):
     """Clamped and at a temperature, against enumeration; the checkpoints of ``"ptt"`` are of another machine."""
     weights, n = tiny(5, 4, spread=1.5, seed=3), 8000

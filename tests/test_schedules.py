@@ -51,13 +51,13 @@ def test_a_schedule_may_be_a_function():
         get_schedule("linaer")
 
 
-@pytest.mark.parametrize("given", [3, object(), ["linear"], None, Exponential, lambda: 1.0], ids=range(6))
+@case_by_case("given", [3, object(), ["linear"], None, Exponential, lambda: 1.0])
 def test_what_is_no_schedule_is_told_what_one_must_be(given):
     with pytest.raises(SettingError, match=r"linear.* or a function of the position in the run, from 0 to 1"):
         get_schedule(given)
 
 
-@pytest.mark.parametrize("factor", [-1.0, math.nan, math.inf, None, "1", [0.5]], ids=repr)
+@case_by_case("factor", [-1.0, math.nan, math.inf, None, "1", [0.5]])
 def test_a_schedule_must_return_a_factor(factor):
     rows = np.eye(4)
     for estimator in (RBM(2, n_iter=1), DBNClassifier((2,), max_iter=1), RecurrentRBM(2, n_iter=1)):
@@ -67,7 +67,7 @@ def test_a_schedule_must_return_a_factor(factor):
     assert factor_at(lambda position: np.float32(0.5), 0.0) == 0.5
 
 
-@pytest.mark.parametrize(("n_epochs", "switch"), [(5, 1), (10, 2), (25, 5), (100, 5), (1, 1)])
+@case_by_case(("n_epochs", "switch"), [(5, 1), (10, 2), (25, 5), (100, 5), (1, 1)])
 def test_momentum_rises_once_progress_has_settled(n_epochs, switch):
     values = [momentum_at("auto", epoch, n_epochs) for epoch in range(n_epochs)]
     assert values == [0.5] * switch + [0.9] * (n_epochs - switch)

@@ -111,7 +111,7 @@ def test_overrides_win():
         Schema.fit(table, {"colour": "text"})
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("change", "message"),
     [
         (lambda t: t.drop(columns="size"), "lacks the column 'size'"),

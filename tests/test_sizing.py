@@ -52,7 +52,7 @@ def test_without_classes_there_is_no_head():
     assert "784 -> 500 -> 250" in repr(advice)
 
 
-@pytest.mark.parametrize(("n_features", "hidden"), [(1, (100, 100)), (30, (100, 100)), (159, (100, 100))])
+@case_by_case(("n_features", "hidden"), [(1, (100, 100)), (30, (100, 100)), (159, (100, 100))])
 def test_few_features_keep_a_fixed_width(n_features, hidden):
     assert suggest_layer_sizes(n_features, 500, 3).hidden_layer_sizes == hidden
 
@@ -216,7 +216,7 @@ def test_the_warning_can_point_at_a_caller():
     assert inside == estimator.__code__.co_firstlineno + 1 < outside
 
 
-@pytest.mark.parametrize("sizes", [300, np.int64(300), [300], np.array([300, 200]), (np.int32(300),)])
+@case_by_case("sizes", [300, np.int64(300), [300], np.array([300, 200]), (np.int32(300),)])
 def test_sizes_may_be_an_integer_or_any_sequence(sizes):
     silent(784, sizes)
 
@@ -227,7 +227,7 @@ def test_bad_sizes_are_refused(sizes):
         check_layer_sizes(784, sizes)
 
 
-@pytest.mark.parametrize("bad", [0, -1, 2.0, "784", True])
+@case_by_case("bad", [0, -1, 2.0, "784", True])
 def test_bad_numbers_are_refused(bad):
     with pytest.raises(SettingError, match="n_features must be an integer"):
         suggest_layer_sizes(bad)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import ndtri
+from tables import case_by_case
 
 from deepbelief import RBM, load, save
 from deepbelief.components import Smooth
@@ -39,7 +40,7 @@ def test_the_projection_keeps_smooth_functions_and_takes_away_others():
     assert np.square(P @ zigzag).sum() < 0.3 * np.square(zigzag).sum()
 
 
-@pytest.mark.parametrize("settings", [{}, {"gradient": "pcd", "solver": "adam", "averaging": 0.5, "centered": True}])
+@case_by_case("settings", [{}, {"gradient": "pcd", "solver": "adam", "averaging": 0.5, "centered": True}])
 def test_weights_of_a_number_stay_smooth(settings, tmp_path, bk):
     rbm = RBM(6, visible=SPEC, components=[Smooth(GROUPS)], n_iter=3, backend=bk, random_state=0, **settings)
     rbm.fit(rows())
@@ -53,7 +54,7 @@ def test_weights_of_a_number_stay_smooth(settings, tmp_path, bk):
     assert list(load(tmp_path / "model.h5").components) == [Smooth(GROUPS)]
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("groups", "settings", "message"),
     [
         (((0, (0, 0, 1)),), {}, "ascending"),

@@ -237,7 +237,7 @@ def test_values_that_are_not_finite_are_named(value, check, convert):
         check(as_source(convert(data)), block_size=3)
 
 
-@pytest.mark.parametrize("value", [-0.001, 1.001, 300])
+@case_by_case("value", [-0.001, 1.001, 300])
 def test_values_outside_the_unit_interval_are_named(value):
     data = RNG.random((9, 4))
     data[0, 0], data[0, 1] = 0, 1
@@ -247,7 +247,7 @@ def test_values_outside_the_unit_interval_are_named(value):
         check_domain(as_source(data), Bernoulli(), block_size=4)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("dtype", "values", "kind"), [("u1", [[0, 255]], "255"), ("u1", [[0, 16]], "none"), ("i8", [[0, 255]], "none")]
 )
 def test_auto_divides_grey_levels_and_nothing_else(dtype, values, kind):
@@ -266,7 +266,7 @@ def test_minmax_ends_exactly_at_0_and_1():
     assert (varied.max(0) == 1).all()
 
 
-@pytest.mark.parametrize("kind", ["none", "255", "minmax"])
+@case_by_case("kind", ["none", "255", "minmax"])
 def test_a_scaling_survives_json_and_treats_other_rows_alike(kind):
     train, other = as_source(VALUES[:10]), as_source(VALUES[10:])
     scaling = Scaling.fit(train, kind)
@@ -296,8 +296,8 @@ def test_scalings_that_make_no_sense_are_refused():
         ScaledSource(as_source(VALUES), [1.0, 2.0], 1.0)
 
 
-@pytest.mark.parametrize("convert", [np.array, scipy.sparse.csr_array], ids=["dense", "sparse"])
-@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+@case_by_case("convert", [np.array, scipy.sparse.csr_array])
+@case_by_case("dtype", [np.int32, np.uint32, np.int64, np.uint64])
 def test_integers_that_float32_would_round_become_float64(dtype, convert):
     times = np.array([[1_700_000_001, 3], [1_700_000_002, 0]], dtype)
     source = as_source(convert(times))

@@ -208,8 +208,8 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_told_of(path):
             source.take(slice(0, 30))
 
 
-@pytest.mark.parametrize("layout", [{}, {"chunks": (10,), "compression": "gzip"}])
-@pytest.mark.parametrize("userblock", [0, 512])
+@case_by_case("layout", [{}, {"chunks": (10,), "compression": "gzip"}])
+@case_by_case("userblock", [0, 512])
 def test_strings_of_variable_length_are_read_unless_their_heap_is_damaged(path, layout, userblock):
     """libhdf5 never returns from a heap of which an object has no length."""
     names, classes = list("abcd"), [f"class {'é' * (i % 7)}" for i in range(30)]

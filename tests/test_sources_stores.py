@@ -8,6 +8,7 @@ import threading
 import h5py
 import numpy as np
 import pytest
+from tables import case_by_case
 
 import deepbelief.sources.parquet as parquet_module
 import deepbelief.sources.zarr as zarr_module
@@ -191,7 +192,7 @@ def test_values_that_are_missing_are_named_before_training(kind, nothing_fits):
         assert np.nansum(gaps) == 229
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("column", "told"),
     [
         (pa.array(["a"] * 230), "column 'bad' is of type string"),

@@ -37,7 +37,7 @@ word = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_what_is_written_is_read(opened, monkeypatch, draw):
     n, d = draw.draw(st.integers(1, 12)), draw.draw(st.integers(1, 5))
@@ -154,7 +154,7 @@ def test_errors_name_line_and_column(text, words, pack, chunk, opened, monkeypat
     assert len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "names"),
     [
         (",a,b\n0,1,2\n1,1,2\n", ["a", "b"]),
@@ -204,7 +204,7 @@ def test_labels_are_numbers_only_where_each_is_written_as_one(cells, expected, o
         np.testing.assert_array_equal(labels, expected)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("labels", "words"),
     [
         ("z", "no column and no file is called 'z'; the first line has: a, b"),
@@ -233,7 +233,7 @@ def test_a_table_of_labels_alone(opened):
         opened("a\n1\n", labels="a")
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "expected"),
     [
         ("3\n-1\n4\n", [3, -1, 4]),
@@ -252,7 +252,7 @@ def test_a_file_of_labels(text, expected, opened, tmp_path):
     np.testing.assert_array_equal(limited.labels, np.array(expected)[:2])
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("text", "words"),
     [
         ("1\n2\n", "has 3 rows but there are 2 labels in .*y.csv"),
@@ -274,7 +274,7 @@ def test_a_folder_of_the_same_name_hides_no_column(opened, tmp_path, monkeypatch
     np.testing.assert_array_equal(opened("data,x\n1,2\n", labels="data").labels, [1])
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     "text", ["1700000001,0.5\n1700000002,2\n", "20000000.25,1\n20000000.5,2\n", "100000.001,1\n100000.002,2\n"]
 )
 def test_large_values_that_hardly_differ_are_read_exactly(text, opened):

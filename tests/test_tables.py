@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError, TrainingWarning
@@ -210,7 +211,7 @@ def test_left_out_columns_are_told():
     assert drawn["name"].isna().all()
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("change", "message"),
     [
         (lambda t: t.drop(columns="size"), "(?s)feature names should match.*- size"),
@@ -263,7 +264,7 @@ def test_networks_take_tables():
     assert tuned.score(X, y) > 0.9
 
 
-@pytest.mark.parametrize("kind", [DBN, DBNClassifier, DBNRegressor, RBMClassifier])
+@case_by_case("kind", [DBN, DBNClassifier, DBNRegressor, RBMClassifier])
 def test_networks_of_tables_are_saved(kind, tmp_path):
     table, few = mixed(), RBM(n_iter=2)
     X, y = table.drop(columns="count"), table["count"]
@@ -367,7 +368,9 @@ TABLE_TARGETS = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "ti
 @pytest.mark.skipif(not TABLES.is_dir(), reason="no data sets at hand")
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.DataWarning")
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")
-@pytest.mark.parametrize("name", TABLE_TARGETS)
+@pytest.mark.parametrize(
+    "name", ["titanic", *(pytest.param(name, marks=pytest.mark.slow) for name in TABLE_TARGETS if name != "titanic")]
+)
 def test_real_tables_need_no_preparation(name, tmp_path):
     table = pd.read_csv(TABLES / f"{name}.csv")
     rbm = RBM(8, n_iter=3, random_state=0).fit(table)
@@ -383,6 +386,7 @@ def test_real_tables_need_no_preparation(name, tmp_path):
     assert len(model.predict(table)) == len(table)
 
 
+@pytest.mark.slow
 def test_missing_values_are_learned_from_and_drawn_where_asked_for():
     rng = np.random.default_rng(6)
     kind = rng.choice(["a", "b"], 400)

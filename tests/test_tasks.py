@@ -248,7 +248,7 @@ def test_rows_with_any_label_train_and_the_others_only_pretrain(data, stack, mon
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
+@case_by_case(
     ("columns", "unlabeled", "targets"),
     [
         ([[0, 1, -1, 2], [-1, 1, 1, -1]], "auto", [[0, 1, -1, 2], [0, 1, 1, 0]]),  # {-1, 1} is a binary task
@@ -390,7 +390,7 @@ def test_sparse_targets_are_refused_and_one_column_is_a_vector(data):
     np.testing.assert_array_equal(clf.predict(X), DBNClassifier((6,), **SHORT).fit(X, y[:, 0]).predict(X))
 
 
-@pytest.mark.parametrize("settings", [{}, {"loss": "cross_entropy"}], ids=["tasks", "labels"])
+@case_by_case("settings", [{}, {"loss": "cross_entropy"}])
 def test_backends_agree_and_leave_numpy_behind(data, settings, bk):
     X, y = data[0], labels_of(data[1])
     on_host = DBNClassifier((6,), early_stopping=True, **SHORT | settings).fit(X, y)

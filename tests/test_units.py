@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from conftest import BACKENDS
-from pairwise import pairwise
+from pairwise import pairwise_cases
 from scipy.special import log_ndtr
 from tables import case_by_case
 
@@ -70,7 +70,7 @@ def test_every_unit_type_is_tested():
     assert {get_unit(s).spec.partition(":")[0] for s in SPECS} == set(UNITS)
 
 
-@pairwise(bk=BACKENDS, spec=SPECS, dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=BACKENDS, spec=SPECS, dtype=DTYPES)
 def test_means(bk, spec, dtype):
     x, bias = inputs(dtype)
     got = mean(bk, get_unit(spec), x, bias)
@@ -91,7 +91,7 @@ def test_means_of_extreme_inputs_are_finite(bk, spec):
         np.testing.assert_allclose(got[0], [1, 0, 0.5, 0.5, 0, 1])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@case_by_case("dtype", DTYPES)
 def test_log_partition_sums_over_the_states(bk, dtype):
     x, _ = inputs(dtype)
     wide = x.astype(np.float64)
@@ -151,7 +151,7 @@ def drawn(bk, spec, dtype, n):
     return bk.to_numpy(x), bk.to_numpy(out), row.astype(np.float64) + bias
 
 
-@pairwise(bk=BACKENDS, spec=SPECS, dtype=DTYPES, indirect=["bk"])
+@pairwise_cases(bk=BACKENDS, spec=SPECS, dtype=DTYPES)
 def test_samples_have_the_distribution_of_the_unit(bk, spec, dtype):
     n = 60_000
     left, states, total = drawn(bk, spec, dtype, n)
@@ -331,12 +331,12 @@ def test_a_unit_type_that_lacks_something_is_refused_by_its_name():
     class Half:
         spec, log_partition = "half", None
 
-    with pytest.raises(SettingError, match=r"Half must define activation, next_visible, .*enumerable"):
+    with pytest.raises(SettingError, match=r"Half must define activation, .*next_visible, .*enumerable"):
         get_unit(Half())
 
 
-@pytest.mark.parametrize("sizes", [(4, 4, 4), (3, 20, 1, 9, 7)])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@case_by_case("sizes", [(4, 4, 4), (3, 20, 1, 9, 7)])
+@case_by_case("dtype", [np.float32, np.float64])
 def test_groups_are_softmax_and_drawn_by_their_probabilities(sizes, dtype, bk, loops):
     """Means by definition; 20,000 draws within five standard errors, one of each group."""
     rng, n = np.random.default_rng(0), sum(sizes)

@@ -4,6 +4,7 @@ import exact
 import numpy as np
 import pytest
 from layer_runs import bits, train, trainer_for
+from tables import case_by_case
 
 from deepbelief import DBN, RBM, load, save
 from deepbelief.components import LearnedVariance, TrainingStep
@@ -23,7 +24,7 @@ def noisy(n=400, seed=0):
     return np.array([[4.0, -1.0, 2.0], [0.0, 3.0, 2.0]])[which] + rng.normal(0, [0.5, 1.0, 2.0], (n, 3))
 
 
-@pytest.mark.parametrize("share", [1.0, 0.6])
+@case_by_case("share", [1.0, 0.6])
 def test_the_gradient_is_that_of_the_exact_likelihood(bk, share):
     """Finite differences of log p(v) = -F(v / sigma) - log Z - sum of log sigma, W / sigma and b / sigma held."""
     weights = exact.tiny(5, 3, visible="gaussian", spread=0.4)
