@@ -1,23 +1,26 @@
 """Families of aligned sequences: weights by identity in training, and samples as FASTA."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deepbelief.bounds import Bounds
 from deepbelief.errors import SettingError
-from deepbelief.typing import RowsLike
+from deepbelief.typing import Estimator, RowsLike
 
 from ._options import option
 from ._tables import FASTA_FORMATS, csv_file
 
 if TYPE_CHECKING:
     from deepbelief.datasets import DataSet
+    from deepbelief.sources.schema import Schema
 
 DEFAULT_IDENTITY = 0.8
+N_SAMPLES, N_STEPS = 500, 300  # of the report
+MAX_SEQUENCES = 5000  # of the data in the report
 
-__all__ = ["FASTA_FORMATS", "identity_option", "with_identity", "write_letters"]
+__all__ = ["FASTA_FORMATS", "family_figures", "identity_option", "with_identity", "write_letters"]
 
 
 class Identity(click.ParamType):  # type: ignore[type-arg]
@@ -64,6 +67,32 @@ def with_identity(data: "DataSet", identity: float | str | None) -> tuple["DataS
     weights = sequence_weights(data.rows, share)
     words = f"1 / number of sequences within {share:.0%} identity; {weights.sum():.1f} effective sequences"
     return replace(data, rows=with_weights(data.rows, weights)), words
+
+
+def family_figures(estimator: Estimator, schema: "Schema", data: "DataSet") -> tuple[list[str], list[Any]]:
+    """Compare sequences with samples of the model: logos, frequencies of letters, and correlations of two sites."""
+    from deepbelief.estimators.views import sample_rows
+    from deepbelief.evaluation.families import site_statistics
+    from deepbelief.plotting import plot_agreement, plot_logo
+
+    rows = data.rows.take(slice(0, min(data.rows.shape[0], MAX_SEQUENCES)))
+    drawn = schema.encode(sample_rows(estimator, N_SAMPLES, n_steps=N_STEPS, random_state=0))
+    ours, theirs = (site_statistics(each, schema.groups) for each in (rows, drawn))
+    of_letters, of_pairs = ours.agreement(theirs)
+    notes = [
+        f"{N_SAMPLES} samples after {N_STEPS} Gibbs steps, compared with {len(rows):,} unweighted sequences of "
+        f"{data.source_path}.",
+        f"Pearson's r of letter frequencies: {of_letters:.3f}; of the connected correlations of two sites: "
+        f"{of_pairs:.3f}. The second is low where chains have not come far enough from their start; two halves of the "
+        "data do not reach 1 either.",
+    ]
+    figures = []
+    for found, name in ((ours, "the data"), (theirs, "samples")):
+        figures.append(plot_logo(found.frequencies, schema.alphabet))
+        figures[-1].set_title(f"Logo of {name}")
+    figures.append(plot_agreement(ours.frequencies, theirs.frequencies, "Letter frequencies"))
+    figures.append(plot_agreement(ours.correlations, theirs.correlations, "Connected correlations of two sites"))
+    return notes, figures
 
 
 def write_letters(out: str, rows: RowsLike) -> None:

@@ -26,6 +26,7 @@ from deepbelief.plotting.axes import image_shape
 from deepbelief.sources import SubsetSource
 from deepbelief.typing import Array, StrMapping
 
+from ._families import family_figures
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
 from ._tables import column_lines
@@ -98,6 +99,7 @@ class Report:
             self.receptive_fields(),
             self.reconstructions(),
             self.samples(),
+            *self.family(),
             self.learning_curves(),
             self.weights(),
             self.hidden_probabilities(),
@@ -203,6 +205,14 @@ class Report:
             start=start,
         )  # fmt: skip
         return Section("Samples", [*notes, *self._stand_in()], [picture(ax)])
+
+    def family(self) -> list[Section]:
+        """Compare samples with aligned sequences, where the rows are some."""
+        schema = self.model.schema
+        if schema is None or not schema.alphabet or self.data is None or not self._generates():
+            return []
+        notes, figures = family_figures(self.estimator, schema, self.data)
+        return [Section("Sites", notes, [picture(ax) for ax in figures])]
 
     def _generates(self) -> bool:
         """Tell whether there are layers that are a model of the data."""

@@ -11,7 +11,8 @@ from tables import case_by_case
 
 from deepbelief import RBM, datasets, load, save
 from deepbelief.errors import DataError, DataWarning, SettingError
-from deepbelief.sources import SubsetSource
+from deepbelief.evaluation.families import site_statistics
+from deepbelief.sources import SubsetSource, as_source, with_weights
 from deepbelief.sources.fasta import ALPHABETS, family_schema, read_alignment, sequence_weights, write_fasta
 from deepbelief.sources.schema import Schema, table_schema
 
@@ -135,6 +136,25 @@ def test_thresholds_outside_their_range_are_refused(identity):
 # --- models ---
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_site_statistics_are_those_of_pairs_of_letters(weighted):
+    rng = np.random.default_rng(0)
+    codes, weights = rng.integers(0, 3, (20, 4)), rng.random(20)
+    rows = np.eye(3)[codes].reshape(20, -1)
+    found = site_statistics(with_weights(as_source(rows), weights) if weighted else rows, (3,) * 4)
+    w = weights / weights.sum() if weighted else np.full(20, 1 / 20)
+    pairs = []
+    for i in range(4):
+        for a in range(3):
+            np.testing.assert_allclose(found.frequencies[3 * i + a], w[codes[:, i] == a].sum())
+            pairs += [
+                w[(codes[:, i] == a) & (codes[:, j] == b)].sum() - w[codes[:, i] == a].sum() * w[codes[:, j] == b].sum()
+                for j in range(i + 1, 4) for b in range(3)
+            ]  # fmt: skip
+    np.testing.assert_allclose(found.correlations, pairs, atol=1e-15)
+    assert found.agreement(found) == pytest.approx((1, 1))
+
+
 def test_a_schema_of_a_file_has_the_letters_of_its_alphabet():
     values = family_schema("-ACGU", 2).to_dict()
     assert Schema.from_dict(values) == family_schema("-ACGU", 2)
@@ -182,6 +202,10 @@ def test_the_command_line_trains_samples_and_evaluates(family, tmp_path, monkeyp
     assert made.codes.shape == (7, 4)
     good("evaluate", "family.h5")
     good("evaluate", "family.h5", path)
+    good("report", "family.h5", "--out", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Logo of the data" in page
+    assert "connected correlations of two sites" in page
     assert "-ACGU" in good("info", "family.h5").stdout
     other = fasta(tmp_path, [s + "A" for s in sequences], "longer.fasta")
     assert "5 sites" in bad("evaluate", "family.h5", other)

@@ -7,6 +7,7 @@ import numpy as np
 from deepbelief.backends import Backend, Rng, get_backend
 from deepbelief.bounds import check_number
 from deepbelief.errors import DataError
+from deepbelief.evaluation.families import pearson
 from deepbelief.likelihood.exact import weights_of
 from deepbelief.machine import Machine
 from deepbelief.sampling import first_states
@@ -207,9 +208,7 @@ def pair_correlation(a: Array, b: Array) -> float:
     """
     upper = np.triu_indices(a.shape[1], 1)
     x, y = (np.cov(each, rowvar=False).reshape(each.shape[1], -1)[upper] for each in (a, b))
-    x, y = x - x.mean() if x.size else x, y - y.mean() if y.size else y
-    norm = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum()) / norm if norm > 0 else 0.0
+    return pearson(x, y)
 
 
 def autocorrelation_time(series: Array) -> float:

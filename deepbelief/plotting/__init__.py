@@ -27,6 +27,7 @@ from deepbelief.plotting.images import (
     plot_samples,
     plot_sequence,
 )
+from deepbelief.plotting.logos import plot_agreement, plot_logo
 from deepbelief.plotting.mixing_curve import plot_mixing
 from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histogram
 
@@ -38,8 +39,10 @@ __all__ = [
     "TrainingDisplay",
     "WeightsDisplay",
     "check_matplotlib",
+    "plot_agreement",
     "plot_hidden_probabilities",
     "plot_learning_curves",
+    "plot_logo",
     "plot_mixing",
     "plot_receptive_fields",
     "plot_reconstructions",

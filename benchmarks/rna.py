@@ -1,0 +1,129 @@
+"""An RNA family: likelihood of held-out sequences, and how close samples come to the family with sampling time.
+
+    python benchmarks/rna.py [--updates 8000] [--hidden 100] [--chains 1000] [--sweeps 5000]
+
+RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every
+fifth sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of
+sequences within 80 % identity, 500 for each update, and trained on by PCD-2 at a rate that falls from 0.05 to 0.
+Samples start from the model without connections. They are compared by Pearson's correlation of the two-site connected
+correlations, over all pairs of sites and letters, with those of the weighted training sequences and of the validation
+sequences, which are weighted among themselves. The ceiling is that of training against validation sequences. Nats are
+per site and sequence. Results are written to `rna.json`.
+"""
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from common import add
+
+from deepbelief import RBM
+from deepbelief.backends import get_backend
+from deepbelief.errors import DeepBeliefWarning
+from deepbelief.evaluation.families import site_statistics
+from deepbelief.likelihood import log_likelihood
+from deepbelief.machine import Machine
+from deepbelief.sampling import first_states
+from deepbelief.sources import ArraySource, SubsetSource, read_alignment, sequence_weights
+
+BATCH = 500
+PER_EPOCH = 100  # updates
+SWEEPS = (100, 400, 1500, 5000, 15_000)
+TEMPERED = (100, 400, 1500)
+
+
+def split():
+    """Return training and validation sequences as 0/1 columns, and the numbers of letters of the sites."""
+    found = read_alignment(Path(os.environ["DEEPBELIEF_DATA"]) / "rna-rf00379" / "RF00379.fasta")
+    rows = found.one_hot()[np.argsort(found.names, kind="stable")]
+    held = np.arange(len(rows)) % 5 == 0
+    return rows[~held], rows[held], (len(found.alphabet),) * found.codes.shape[1]
+
+
+def fitted(train, weights, groups, options):
+    """Return the trained RBM and its processor seconds."""
+    began = time.process_time()
+    rng = np.random.default_rng(options.seed)
+    drawn = rng.choice(len(train), BATCH * PER_EPOCH, p=weights / weights.sum())
+    rbm = RBM(
+        options.hidden, visible="softmax:" + ",".join(map(str, groups)), gradient="pcd", gibbs_steps=2, n_chains=BATCH,
+        batch_size=BATCH, n_iter=options.updates // PER_EPOCH, learning_rate=0.05, schedule="linear", momentum=0.0,
+        weight_decay=1e-3, random_state=options.seed,
+    ).fit(SubsetSource(ArraySource(train.astype(np.float32)), drawn))  # fmt: skip
+    return rbm, time.process_time() - began
+
+
+def letters(rbm, h, rng):
+    """Return visible states drawn given hidden ones."""
+    machine = Machine(rbm.weights_, get_backend("numpy"))
+    return machine.sample_visible(h, rng, np.empty((len(h), rbm.weights_.n_visible), machine.dtype))
+
+
+def plain(rbm, n, sweeps, seed):
+    """Yield numbers of Gibbs steps from the model without connections, and the samples after them."""
+    bk = get_backend("numpy")
+    machine, rng = Machine(rbm.weights_, bk), bk.rng(np.random.SeedSequence(seed))
+    h, v, done = first_states(rbm.weights_, n, bk, rng), np.empty((n, rbm.weights_.n_visible), np.float32), 0
+    for steps in sweeps:
+        for _ in range(steps - done):
+            machine.sample_visible(h, rng, v)
+            machine.sample_hidden(v, rng, h)
+        done = steps
+        yield steps, v
+
+
+def drawn_from(means, groups, seed):
+    """Return one-hot letters drawn by the means of softmax units."""
+    p = means.reshape(len(means), len(groups), -1).astype(float)
+    u = np.random.default_rng(seed).random((*p.shape[:2], 1)) * p.sum(axis=2, keepdims=True)
+    return np.eye(p.shape[2])[np.minimum((p.cumsum(axis=2) <= u).sum(axis=2), p.shape[2] - 1)].reshape(means.shape)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, default=8000)
+    parser.add_argument("--hidden", type=int, default=100)
+    parser.add_argument("--chains", type=int, default=1000)
+    parser.add_argument("--sweeps", type=int, default=SWEEPS[-1])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", DeepBeliefWarning)
+    train, valid, groups = split()
+    weights, among = sequence_weights(train), sequence_weights(valid)
+    family, held = site_statistics(train, groups, weights), site_statistics(valid, groups, among)
+    name = f"{options.hidden} hidden, {options.updates} updates, seed {options.seed}"
+    facts = {"train": len(train), "valid": len(valid), "effective": float(weights.sum())}
+    facts["ceiling"] = family.agreement(held)[1]
+    print(facts, flush=True)
+    rbm, facts["seconds"] = fitted(train, weights, groups, options)
+    print(f"trained: {facts['seconds']:.0f} s", flush=True)
+    add("rna", name, value=facts)
+
+    def compare(method, steps, states, began):
+        found = site_statistics(states, groups)
+        row = {"train": found.agreement(family)[1], "valid": found.agreement(held)[1]}
+        row |= {"sites": found.agreement(family)[0], "seconds": time.process_time() - began}
+        facts.setdefault(method, {})[str(steps)] = row
+        print(method, steps, {key: round(value, 3) for key, value in row.items()}, flush=True)
+        add("rna", name, value=facts)
+
+    began = time.process_time()
+    for steps, states in plain(rbm, options.chains, [n for n in SWEEPS if n <= options.sweeps], options.seed):
+        compare("gibbs", steps, states, began)
+    for steps in [n for n in TEMPERED if n <= options.sweeps]:
+        began = time.process_time()
+        means = rbm.sample(options.chains, n_steps=steps, method="pt", random_state=options.seed)
+        compare("pt", steps, drawn_from(means, groups, options.seed), began)
+    for method, settings in (("ais", {"betas": 2000}), ("ptt", {})):
+        found = log_likelihood(rbm, valid.astype(np.float32), method=method, **settings)
+        by_weight = float((found.rows * among).sum() / among.sum()) / len(groups)
+        facts[method] = {"nats": found.mean / len(groups), "low": found.low / len(groups), "by_weight": by_weight}
+        print(method, facts[method], flush=True)
+        add("rna", name, value=facts)
+
+
+if __name__ == "__main__":
+    main()
