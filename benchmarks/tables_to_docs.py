@@ -251,6 +251,18 @@ def speed() -> str:
     )
 
 
+def softmax_speed() -> str:
+    """Time of an epoch on softmax groups."""
+    found = read("softmax_speed")["results"]
+    rows = [
+        [name, f"{1000 * row['thread_s']:.0f} ms", f"{row['of_floor']['thread_s']:.2f}"] for name, row in found.items()
+    ]
+    return (
+        "60 groups of 21 states, 200 hidden units, 10,000 rows, CD-1. The floor is the time of the matrix products "
+        "alone; least processor time of the thread.\n\n" + table(["", "an epoch", "multiple of the floor"], rows)
+    )
+
+
 def peers() -> str:
     """An epoch beside other packages."""
     rows = [[name, f"{r['of_ours']['median_s']:.2f}"] for name, r in read("peers")["results"].items()]
@@ -302,6 +314,7 @@ SECTIONS = {
     "defaults": "Default settings",
     "targets": "Regression",
     "speed": "Speed",
+    "softmax_speed": "Speed on softmax groups",
     "peers": "Speed compared with other packages",
     "memory": "Memory",
 }

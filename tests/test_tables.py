@@ -14,7 +14,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
+from deepbelief import (
+    DBN,
+    RBM,
+    AnomalyDetector,
+    DBNClassifier,
+    DBNRegressor,
+    DeepAutoencoder,
+    RBMClassifier,
+    load,
+    save,
+)
 from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError, TrainingWarning
 from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.gradients import CD
@@ -451,3 +461,100 @@ def test_a_network_of_a_table_has_one_layer_and_imputes_as_a_machine_does(tmp_pa
     found = dbn.impute(holes, method="mean_field")["colour"].tolist()
     assert found == dbn.impute(holes)["colour"].tolist()
     assert DBN((8, 4), rbm=RBM(n_iter=1), random_state=0).fit(mixed()).stack_.sizes[1:] == (8, 4)
+
+
+N = 60
+HOSTILE = {
+    "two columns of one name": (lambda t: pd.concat([t, t[["a"]]], axis=1), "same name, 'a'"),
+    "names alike as texts": (lambda t: t.set_axis([0, "0", "c"], axis=1), "same name, '0'"),
+    "values of several types": (lambda t: t.assign(b=["x", 1, 2.5] * (N // 3)), "'b' has values of several types"),
+    "text and booleans": (lambda t: t.assign(b=["x", True] * (N // 2)), "'b' has values of several types .bool, str"),
+    "dates": (lambda t: t.assign(a=pd.date_range("2020", periods=N)), "'a' holds dates or times"),
+    "durations": (lambda t: t.assign(a=pd.to_timedelta(np.arange(N), unit="h")), "'a' holds dates or times"),
+    "periods": (lambda t: t.assign(a=pd.period_range("2020", periods=N, freq="D")), "'a' has values of type Period"),
+    "lists": (lambda t: t.assign(b=[[1, 2]] * N), "'b' has values of type list"),
+    "bytes": (lambda t: t.assign(b=[b"x", b"y"] * (N // 2)), "'b' has values of type bytes"),
+    "complex numbers": (lambda t: t.assign(a=t["a"] + 1j), "'a' has values of type complex"),
+    "no rows": (lambda t: t.iloc[:0], "no rows"),
+    "no columns": (lambda t: t[[]], "no columns"),
+    "one row": (lambda t: t.iloc[:1], "no column of the table varies|minimum of 2"),
+    "an infinite number": (lambda t: t.assign(a=np.r_[np.inf, t["a"][1:]]), "row 0, column 'a': inf is not finite"),
+    "columns of different lengths": (lambda t: {"a": [1, 2, 3], "b": ["x", "y"]}, "different lengths"),
+    "nullable types": (
+        lambda t: t.assign(
+            a=pd.array([1, None] * (N // 2), "Int64"),
+            c=pd.array([True, None] * (N // 2), "boolean"),
+            b=t["b"].astype("string"),
+        ),
+        None,
+    ),
+    "columns of pairs": (lambda t: t.set_axis(pd.MultiIndex.from_product([["u"], list("abc")]), axis=1), None),
+    "an index of pairs": (lambda t: t.set_index(pd.MultiIndex.from_arrays([np.arange(N)] * 2)), None),
+    "an index of one value": (lambda t: t.set_axis([0] * N), None),
+    "categories that are not there": (
+        lambda t: t.assign(b=pd.Categorical([None, "u", "v"] * (N // 3), categories=["w", "v", "u"])), None
+    ),
+    "numbers as categories": (lambda t: t.assign(b=pd.Categorical(np.arange(N) % 4)), None),
+    "1e300": (lambda t: t.assign(a=np.r_[1e300, t["a"][1:]]), None),
+    "booleans with gaps": (lambda t: t.assign(c=pd.Series([True, None, False] * (N // 3), dtype=object)), None),
+    "many categories": (lambda t: t.assign(b=[f"k{i // 2}" for i in range(N)]), None),
+    "names beyond ASCII": (lambda t: t.set_axis(["größe 你", "\u202e", "é"], axis=1), None),
+    "texts of 5,000 characters": (lambda t: t.assign(b=["x" * 5000, "y" * 5000] * (N // 2)), None),
+    "names that are numbers": (lambda t: t.set_axis([0, 1, 2], axis=1), None),
+    "texts of Arrow": (lambda t: t.assign(b=t["b"].astype("string[pyarrow]")), None),
+    "types of Arrow": (lambda t: t.convert_dtypes(dtype_backend="pyarrow"), None),
+    "sparse numbers": (lambda t: t.assign(a=pd.arrays.SparseArray(t["a"])), None),
+    "half precision": (lambda t: t.assign(a=t["a"].astype("float16")), None),
+    "numbers as objects": (lambda t: t.assign(a=t["a"].astype(object)), None),
+}  # fmt: skip
+
+
+def plain_table():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"a": rng.normal(size=N), "b": rng.choice(["x", "y", "z"], N), "c": rng.random(N) < 0.5})
+
+
+@pytest.mark.parametrize("kind", [RBM, DBNRegressor, AnomalyDetector])
+@case_by_case("name", HOSTILE)
+def test_tables_of_any_kind_are_taken_or_refused_in_a_line(kind, name):
+    change, message = HOSTILE[name]
+    table, few = change(plain_table()), RBM(2, n_iter=1, random_state=0)
+    y = np.arange(len(next(iter(table.values())) if isinstance(table, dict) else table))
+    model = {
+        RBM: few,
+        DBNRegressor: DBNRegressor((2,), rbm=few, max_iter=1, random_state=0),
+        AnomalyDetector: AnomalyDetector(few, random_state=0),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if message is not None:
+            with pytest.raises(ValueError, match=message) as error:
+                model.fit(table, y)
+            assert "\n" not in str(error.value)
+            return
+        model.fit(table, y)
+        if kind is RBM:
+            assert model.impute(table, random_state=0).shape == table.shape
+            assert model.sample(3, n_steps=2, random_state=0).columns.tolist() == [str(c) for c in table.columns]
+        else:
+            assert len(model.predict(table)) == N
+
+
+def test_a_table_with_gaps_through_every_door_as_it_stands():
+    table = mixed()
+    y = np.where(np.arange(len(table)) % 3, "yes", "no")
+    rbm = RBM(100, n_iter=3, random_state=0).fit(table)
+    assert not rbm.impute(table).isna().any(axis=None)
+    drawn = rbm.sample(50)
+    assert drawn.columns.tolist() == table.columns.tolist()
+    assert drawn.dtypes.tolist() == table.dtypes.tolist()
+    assert np.isfinite(rbm.score_samples(table)).all()
+    fast = RBM(n_iter=2)
+    few = DBNClassifier((4,), rbm=fast, max_iter=2, random_state=0)
+    assert few.fit(table.drop(columns="colour"), y).predict(table.drop(columns="colour")).shape == (len(table),)
+    pipe = make_pipeline(RBM(100, n_iter=2, random_state=0), LogisticRegression()).fit(table, y)
+    assert pipe.predict(table).shape == (len(table),)
+    detector = AnomalyDetector(RBM(100, n_iter=2), contamination=0.02).fit(table)
+    assert set(detector.predict(table)) <= {1, -1}
+    np.testing.assert_array_equal(detector.decision_function(table) < 0, detector.predict(table) == -1)
+    assert detector.score_samples(table).shape == (len(table),)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.bounds import check_number
-from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
@@ -200,7 +200,10 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     def _checked(self, X: RowsLike, *, reset: bool) -> RowsLike:
         """Return rows after scikit-learn's checks; tables with their names as they are."""
         if is_table(X):
-            check_names(self, X, as_frame(X).names, reset=reset)
+            frame = as_frame(X)
+            check_names(self, X, frame.names, reset=reset)
+            if reset and frame.n_rows < 2:
+                raise DataError(f"found {frame.n_rows} sample(s) while a minimum of 2 is required by AnomalyDetector")
             return X
         if is_source(X):
             X = X.take(slice(0, X.shape[0]))

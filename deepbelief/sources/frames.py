@@ -100,8 +100,10 @@ def _is_plain(X: RowsLike) -> bool:
     if not hasattr(X, "dtypes") or not hasattr(X, "columns") or not hasattr(X, "iloc"):
         return False
     kinds = list(X.dtypes)
-    if not X.columns.is_unique or any(str(k).startswith("Sparse") or getattr(k, "kind", "") == "c" for k in kinds):
+    if not X.columns.is_unique:
         return True
+    if any(str(kind).startswith("Sparse") or getattr(kind, "kind", "") == "c" for kind in kinds):
+        return all(getattr(kind, "kind", "O") in "iubfc" for kind in kinds)  # beside texts they are columns of a table
     one_kind = len({getattr(kind, "kind", "") == "b" for kind in kinds}) == 1
     if not one_kind or not all(isinstance(kind, np.dtype) and kind.kind in "iubf" for kind in kinds):
         return False
