@@ -18,6 +18,7 @@ from tables import case_by_case
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, save
 from deepbelief.checkpoints import locked, remove
 from deepbelief.checkpoints.checkpointer import differences, machine
+from deepbelief.components import MultiPrediction
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.gradients import PTT
 from deepbelief.hdf5 import last_checkpoint, previous_of, read_checkpoint, write_checkpoint
@@ -147,10 +148,8 @@ def test_pretraining_stopped_at_every_update(tmp_path, name):
 def test_missing_values_stopped_at_every_update(tmp_path, device):
     rows = np.where(np.random.default_rng(3).random(ROWS.shape) < 0.3, np.nan, ROWS)
     backend = FakeDevice() if device else "numpy"
-    stop_everywhere(
-        lambda **more: RBM(4, gradient="pcd", backend=backend, random_state=3, **QUICK, **more), tmp_path, rows,
-        n_updates=4,
-    )  # fmt: skip
+    settings = {"components": [MultiPrediction(n_hidden=3)], "backend": backend, "random_state": 3} | QUICK
+    stop_everywhere(lambda **more: RBM(4, gradient="pcd", **settings, **more), tmp_path, rows, n_updates=4)
 
 
 def test_on_a_device(tmp_path):
