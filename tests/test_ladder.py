@@ -15,10 +15,12 @@ from deepbelief.gradients import PTT, PhaseBuffers
 from deepbelief.gradients.trajectory import (
     MIN_TAIL,
     MIN_UPDATES,
+    N_TURNS,
     SINCE,
     acceptances,
     rungs,
     step_length,
+    turn,
 )
 from deepbelief.ladder import Ladder, bennett, difference, exchange_probability
 from deepbelief.machine import Machine
@@ -170,6 +172,31 @@ def test_a_model_far_away_returns_to_the_checkpoint_and_halves_the_rate(bk):
     learner.update(10, 0.5, bk.rng(stream(9)))
     assert learner.estimator.control(state, 0.0) == (0.5, False)
     assert len(rungs(learner.machine, state)) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+def test_every_chain_has_its_turn(n):
+    turns = [range(n)[turn(n, exchange)] for exchange in range(N_TURNS)]
+    assert set().union(*turns) == set(range(n))
+    assert {len(each) for each in turns} == {-(-n // N_TURNS)}
+
+
+def test_only_chains_whose_turn_it_is_take_samples(bk):
+    """With a model equal to its checkpoint every offer is accepted, so that half of the chains are replaced."""
+    rows = bits(dtype=np.float64)
+    trainer = trainer_for(bk, rows, gradient="ptt", n_chains=20, momentum=0.0, learning_rate=1e-12)
+    machine, estimator = trainer.learner.machine, trainer.learner.estimator
+    machine.W[...] = 0
+    state = trainer.learner.arrays["gradient"]
+    machine.vbias[...] = state["ladder_vbias"][-1]
+    buffers = trainer.learner.phases
+    for _ in range(2):
+        v, x = bk.asarray(np.full((20, rows.shape[1]), 0.25)), bk.asarray(np.zeros((20, 4)))
+        estimator._exchange(machine, buffers, state, v, x, bk.rng(stream(3)))
+        kept = (bk.to_numpy(v) == 0.25).all(axis=1)
+        assert kept.sum() == 10
+        now = turn(20, int(state["counts"][0]))
+        assert not kept[now].any()
 
 
 def test_acceptances_are_those_of_all_pairs():
