@@ -74,7 +74,7 @@ def worst_in_words(data: "DataSet", found: Evaluation) -> str:
     """Return the numbers of the worst rows, with true and predicted labels where there are some."""
     index, labels = worst_rows(data, found), data.labels
     if isinstance(found, Classification) and labels is not None:
-        parts = (f"row {i} is {_label(labels[i])}, taken for {_label(found.predicted[i])}" for i in index)
+        parts = (f"row {i} is {_label(labels[i])}, predicted as {_label(found.predicted[i])}" for i in index)
     elif isinstance(found, Regression) and labels is not None:
         parts = (f"row {i} is {_label(labels[i])}, off by {np.sqrt(found.row_errors[i]):.4g}" for i in index)
     else:

@@ -1,4 +1,4 @@
-"""Tables of mixed columns: options, what columns are taken for, and tables out as CSV or Parquet."""
+"""Tables of mixed columns: options, kinds of columns, and tables out as CSV or Parquet."""
 
 import csv
 import sys
@@ -73,7 +73,7 @@ def reading(options: StrMapping) -> StrDict:
 
 
 def column_lines(schema: "Schema") -> list[tuple[str, str]]:
-    """Return a line for each column: what it was taken for; one for the sites of sequences."""
+    """Return a line with the kind of each column; one for the sites of sequences."""
     if schema.alphabet:
         return [("sequences", str(schema))]
     lines = [str(column) for column in schema.columns[:MAX_LINES]]

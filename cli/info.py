@@ -54,7 +54,7 @@ def command(file: str, json_: bool) -> None:
 
 
 def _columns(attributes: StrMapping) -> None:
-    """Print what the columns of a table were taken for."""
+    """Print the kinds of the columns of a table."""
     if "schema" not in attributes:
         return
     from deepbelief.sources.schema import Schema

@@ -237,7 +237,7 @@ def extended(ladder: Ladder, target: Machine, rng: Rng) -> tuple[Ladder, list[fl
     """Add rungs to a ladder whose parameters lie on the line from those of its last rung to the target's.
 
     Each rung is added where the states of the one before predict an acceptance of 0.4, and starts from those states,
-    drawn anew by their odds, or from the states themselves where some are clamped.
+    resampled by their odds, or from the states themselves where some are clamped.
 
     Returns
     -------

@@ -237,7 +237,7 @@ class FirstRows:
     source: RowSource
     held_out: RowSource | None
     drawn: RowSource
-    """As bits that stay, where they are drawn anew in each epoch; else as `source`."""
+    """As bits that stay, if they are resampled in each epoch; else as `source`."""
     own: tuple[Array, Array] | None = None
     """Mean and scale of the map that has been applied already, to rows that are bits."""
     entered: bool = False

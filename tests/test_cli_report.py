@@ -292,7 +292,7 @@ def test_how_good_a_classifier_is_stands_on_the_page(tmp_path, digits):
         assert f"{name}{value}" in text
     assert "which it was trained on" in text
     wrong = [i for i in found.worst(200) if found.predicted[i] != y[i]][:10]
-    assert f"row {wrong[0]} is {y[wrong[0]]}, taken for {found.predicted[wrong[0]]}; row {wrong[1]} " in text
+    assert f"row {wrong[0]} is {y[wrong[0]]}, predicted as {found.predicted[wrong[0]]}; row {wrong[1]} " in text
     assert page.pictures["How good it is"][0][0]["alt"].endswith("Worst rows")
     cells = re.search(r'<table class="grid">(.*?)</table>', page.html, re.DOTALL)[1]
     numbers = [int(n or 0) for n in re.findall(r"<td[^>]*>(\d*)</td>", cells)]

@@ -1,4 +1,4 @@
-"""Bits drawn anew in each epoch with the probabilities that the rows hold."""
+"""Bits resampled in each epoch with the probabilities in the rows."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self

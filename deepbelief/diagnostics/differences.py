@@ -148,7 +148,7 @@ def _difference(
 
     Two steps, h and h / 2. Of a smooth function the central differences D agree but for a term in h**2, and the second
     differences S are as 4 to 1; a kink within h spoils one or the other wherever it lies. Only values of the objective
-    enter, so that a wrong gradient is never taken for a kink.
+    enter, so that a wrong gradient is never mistaken for a kink.
     """
     kept = float(bk.to_numpy(param[place]))
     h = step * max(1.0, abs(kept))

@@ -78,15 +78,15 @@ def overfit_check(
     max_iter: int = 500,
     random_state: RandomState = 0,
 ) -> OverfitCheck:
-    """Tell whether a model can learn a few rows by heart: what cannot do that will not learn many.
+    """Tell whether a model can memorise a few rows; a model that cannot will not learn many.
 
     A copy is pretrained and fine-tuned on the rows, with alpha, l1, dropout, max-norm, class weights and early
     stopping switched off; all else is as the model has it. The model is not changed.
 
     Almost zero means, for class labels, a mean loss of 0.05 nats for each label: the right class has a probability of
-    0.95. For targets that are values (rows to be given back, regression) it means a tenth of the way from
-    the least loss there is to that of predicting the column means of these rows. The least loss is that of outputs
-    equal to the targets: 0 for squared error, but the entropy of grey values for cross-entropy.
+    0.95. For real-valued targets (reconstruction, regression) it means a tenth of the way from the least loss there is
+    to that of predicting the column means of these rows. The least loss is that of outputs equal to the targets: 0 for
+    squared error, but the entropy of grey values for cross-entropy.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def overfit_check(
     y : array-like of shape (n_rows,), optional
         For models that need it.
     n_rows : int, default=20
-        Rows to learn by heart, drawn at random; where y are classes, of each as many, as far as there are.
+        Number of rows to memorise, drawn at random; if y are classes, equally many of each where possible.
     max_iter : int, default=500
         Epochs to try.
     random_state : int, Generator or RandomState, default=0

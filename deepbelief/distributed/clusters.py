@@ -148,7 +148,7 @@ def alive(client: Client) -> set[str]:
 def translated(client: Client) -> Iterator[None]:
     """Turn what Dask raises into a `ClusterError`.
 
-    Calls that may take for ever have a ``callback_timeout``; its `TimeoutError` is left to the caller.
+    Calls that may never return have a ``callback_timeout``; its `TimeoutError` is left to the caller.
     """
     try:
         yield

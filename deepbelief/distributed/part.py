@@ -167,7 +167,7 @@ class PartCommunicator(Communicator):
 
 
 class PartReporter(Reporter):
-    """Lets the coordinator's reporter hear of this run."""
+    """Passes the records of this run to the coordinator's reporter."""
 
     def __init__(self, part: Part) -> None:
         self._part = part

@@ -1,4 +1,4 @@
-"""The deep autoencoder: a pretrained stack, unrolled and fine-tuned to give back its input."""
+"""The deep autoencoder: a pretrained stack, unrolled and fine-tuned to reconstruct its input."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -83,14 +83,14 @@ class DeepAutoencoder(
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
     warm_start : bool, default=False
-        `fit` continues from the fine-tuned weights instead of pretraining anew.
+        `fit` continues from the fine-tuned weights instead of pretraining again.
 
     Attributes
     ----------
     stack_ : Stack
         The fine-tuned encoder; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers as pretraining left them.
+        The layers after pretraining.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, encoder first.
     input_mean_, input_scale_ : ndarray of shape (n_features,)

@@ -58,7 +58,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Rows without a label are used in pretraining only. If y has several columns, this applies to each: a missing
         label is ignored, the other labels of its row are used.
     warm_start : bool, default=False
-        `fit` continues from the fine-tuned weights instead of pretraining anew.
+        `fit` continues from the fine-tuned weights instead of pretraining again.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers as pretraining left them.
+        The layers after pretraining.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, with the head last: one output per class, with the outputs of all tasks side
         by side.

@@ -20,7 +20,7 @@ from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
 
 MARK = -1
 MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
-ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is taken for one-hot classes
+ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is treated as one-hot classes
 MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
 
 
@@ -194,7 +194,7 @@ def n_different(y: Array) -> int:
 
 
 def warn_doubts(y: Array, classes: Array | list[Array], unlabeled: object, targets: str = "classes") -> None:
-    """Warn of a -1 that was taken for a mark beside 0 and 1, and of one-hot classes that were taken for tasks.
+    """Warn of a -1 that was treated as a mark beside 0 and 1, and of one-hot classes that were treated as tasks.
 
     Parameters
     ----------

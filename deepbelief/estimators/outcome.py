@@ -17,7 +17,7 @@ from deepbelief.units import Unit, states_of
 
 MAX_SAMPLE = 1000  # rows that are looked at
 MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
-MIN_EPOCHS = 10  # of fine-tuning, below which a run is taken for a trial
+MIN_EPOCHS = 10  # of fine-tuning, below which a run is treated as a trial
 MIN_RANGE = 1e-3  # of outputs that depend on the row, as a share of the largest
 MAX_PCA_COLUMNS = 500  # an eigenvalue problem of this size takes a tenth of a second
 MAX_PCA_RATIO = 1.5  # of the squared error of an autoencoder to that of PCA

@@ -64,7 +64,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers as pretraining left them.
+        The layers after pretraining.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, with the head last.
     input_mean_, input_scale_ : ndarray of shape (n_features,)

@@ -22,7 +22,7 @@ from deepbelief.typing import Array, DeviceArray, Estimator, LengthsLike, Random
 
 
 def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> LengthsLike:
-    """Return the lengths: also where they were given in the place of ``y``, as ``fit(X, lengths)``.
+    """Return the lengths: also where they were passed as ``y``, as ``fit(X, lengths)``.
 
     Targets, which are ignored, have one entry for each row; lengths of at least 2 have fewer.
     """

@@ -171,7 +171,7 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
     if told:
         message = (
             f"left out of the model: {'; '.join(f'{c.name!r} ({c.reason})' for c in told)}; "
-            "`columns` says what a column is to be taken for"
+            "`columns` names the kinds of columns"
         )
         warnings.warn(DataWarning(message, symptom="dropped-columns"), stacklevel=user_level())
     return schema

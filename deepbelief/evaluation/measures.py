@@ -54,7 +54,7 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
     Returns
     -------
     ndarray of shape (n_layers, n_rows), float64
-        Gaussian inputs are in standard deviations of the training rows. Missing values count for nothing.
+        Gaussian inputs are in standard deviations of the training rows. Missing values are ignored.
     """
     layers, source = Layers(stack, bk), entering(whole_rows(rows, stack.layers[0], bk), stack.layers[0], OF_NETWORKS)
     gaps = has_missing(rows)
@@ -90,7 +90,7 @@ def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float,
 def code_errors(autoencoder: Estimator, rows: RowSource) -> tuple[Array, float | None]:
     """Return the squared error of each row and, where outputs are probabilities, the mean cross-entropy per row.
 
-    Missing values count for nothing in the squared error.
+    Missing values are ignored in the squared error.
     """
     squared, cross = np.zeros(rows.shape[0]), 0.0
     bk, entropy, start = get_backend(), CrossEntropy(), 0

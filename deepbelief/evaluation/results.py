@@ -125,7 +125,7 @@ class Classification(Evaluation):
             return "\n".join(
                 [
                     "Most frequent confusions",
-                    *(f"  {wrong[i, j]:>6}  {names[i]} taken for {names[j]}" for i, j in pairs),
+                    *(f"  {wrong[i, j]:>6}  {names[i]} predicted as {names[j]}" for i, j in pairs),
                 ]
             )
         rows = zip(names, self.confusion.tolist(), strict=True)

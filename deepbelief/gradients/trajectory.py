@@ -256,7 +256,7 @@ class PTT:
     def _freeze(self, machine: Machine, state: Arrays, v: DeviceArray, rng: Rng) -> bool:
         """Make the model the last rung, thermalise the ladder and refill the reservoir, unless its chains do not meet.
 
-        The chains of the new rung start from the reservoir, drawn anew by their odds.
+        The chains of the new rung start from the reservoir, resampled by their odds.
         """
         xp, n = machine.bk.xp, len(v)
         numbers, counts = state["numbers"], state["counts"]

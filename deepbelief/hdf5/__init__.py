@@ -161,7 +161,7 @@ of the nearest bin, of the upper one of two that are equally near. Its value is 
 5. A category's state is its place in ``categories``, its values are (o - shares) / sqrt(shares (1 - shares)) with o = 1
 at that place and 0 elsewhere. Missing values are 0, their state is the last one or ``fallback``. The free energy of a
 row v of states is -v vbias - sum over j of log(1 + exp(hbias_j + (v W)_j)); for Gaussian units, half of the sum of
-(v - vbias)^2 is in the place of -v vbias, and v is the row of values after the mean and scale of the layer.
+(v - vbias)^2 replaces -v vbias, and v is the row of values after the mean and scale of the layer.
 
 Checkpoints
 -----------

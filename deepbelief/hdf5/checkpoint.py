@@ -143,7 +143,7 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
 
 
 def _take_apart(value: object, where: str, arrays: dict[str, Array]) -> object:
-    """Return nested values with names in the place of arrays, which go into ``arrays``."""
+    """Return nested values with names instead of arrays, which go into ``arrays``."""
     if isinstance(value, np.ndarray):
         arrays[where] = value
         return {ARRAY: where}

@@ -89,9 +89,9 @@ def ais_log_z(
 
     All runs are one matrix that goes from a machine without connections, whose visible biases fit the training rows,
     to the model. The estimate of Z is unbiased; that of log Z is too low in expectation, so that likelihoods look too
-    good: judge them by ``high``. Runs may all miss a mode of the model without a sign in their weights. So half as many
-    take a quarter of the steps from another machine, for discrete units that of even odds; as annealing hardly ever
-    finds too much, their estimate is taken where it is clearly larger.
+    good: judge them by ``high``. All runs may silently miss a mode of the model. So half as many take a quarter of the
+    steps from another machine, for discrete units that of even odds; as annealing hardly ever finds too much, their
+    estimate is taken where it is clearly larger.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ def ladder_log_z(
     ladder is swept until nearly all states of the model's chains have come from the first rung, whose states are drawn
     independently; then differences of free energy between neighbours are recorded for as many sweeps, at least
     ``n_sweeps``, and give the ratios of their partition functions (Bennett 1976). Unlike in annealing, a state can
-    return to a higher temperature. A mode that the first machine never visits can still be missed without a sign; so a
+    return to a higher temperature. A mode that the first machine never visits can be missed silently; so a
     second ladder starts from another machine, for discrete units that of even odds.
 
     Parameters

@@ -16,7 +16,7 @@ from deepbelief.units import Foreign, Unit
 OF_NETWORKS = 1.0
 """Distance from [0, 1] up to which a network clips values: new rows reach further than those of training."""
 OF_DENSITIES = 0.1
-"""The same where a score says how typical rows are: a value far outside must not be taken for a typical one."""
+"""The same where a score says how typical rows are: a value far outside must not be mistaken for a typical one."""
 BLOCK_ROWS = 1024  # that are looked at together
 INFINITY = np.full(1, np.inf)
 

@@ -20,7 +20,7 @@ from deepbelief.sources.label_values import MISSING
 DELIMITERS = ",;\t"
 
 MIN_COUNTED = 5
-"""Columns from which on a first line 0, 1, 2 ... without any word is taken for a header."""
+"""Columns from which on a first line 0, 1, 2 ... without any word is treated as a header."""
 
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """Names that pandas gives to the column of an index without a name."""
@@ -165,7 +165,7 @@ def _is_header(path: Path, first: list[str], second: list[str] | None, label: in
     if len(first) < MIN_COUNTED:
         return False
     message = (
-        f"{path}: the first line counts from 0 to {len(first) - 1} and is taken for a header of column numbers; "
+        f"{path}: the first line counts from 0 to {len(first) - 1} and is treated as a header of column numbers; "
         "put another header above it if it is a row"
     )
     warnings.warn(DataWarning(message, symptom="columns-in-doubt"), stacklevel=2)
@@ -197,7 +197,7 @@ def _index_column(path: Path, header: list[str], second: list[str] | None, label
         return None
     name = f"column 1 ({header[0]!r})" if header[0] else "column 1 has no name: it"
     message = (
-        f"{path}: {name} is taken for the index that pandas writes, and left out; "
+        f"{path}: {name} is treated as the index that pandas writes, and left out; "
         "give the column a name to use it, or write the file with index=False"
     )
     warnings.warn(DataWarning(message, symptom="columns-in-doubt"), stacklevel=2)

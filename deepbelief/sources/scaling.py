@@ -13,7 +13,7 @@ from deepbelief.sources.rows import RowSource
 from deepbelief.typing import Dtype, FloatArray, StrDict, StrMapping
 
 SCALES = ("auto", "none", "255", "minmax")
-MIN_BYTE = 128  # bytes are taken for grey levels from this maximum on: smaller ones are counts or codes
+MIN_BYTE = 128  # bytes are treated as grey levels from this maximum on: smaller ones are counts or codes
 MIN_BRIGHT = 0.25  # share of the columns of a table in image shape that reach it
 MIN_SIDE = 8  # pixels of the smallest images
 

@@ -27,7 +27,7 @@ from deepbelief.sources.table_columns import (
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping, TableLike
 
-UNKNOWN = ("error", "missing")  # what a category that training rows did not have may be taken for
+UNKNOWN = ("error", "missing")  # treatments of a category that training rows did not have
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ def table_schema(source: RowSource) -> Schema | None:
 
 
 def check_columns(columns: object) -> dict[str, str] | None:
-    """Return what columns are to be taken for, after checking their kinds."""
+    """Return the kinds of columns that were given, checked."""
     if columns is None:
         return None
     if not isinstance(columns, Mapping):

@@ -49,9 +49,9 @@ def warn_of_suspects(path: str, content: Content) -> None:
         few = 1 < n_values <= min(MAX_CLASSES, n // 2)
         if few and (alone or (names and LABEL_NAME.fullmatch(names[j]))):
             option = names[j] if names else "-1"
-            _warn(f"{path}: {name} looks like labels and is taken for a feature: name it with --labels {option}")
+            _warn(f"{path}: {name} looks like labels and is treated as a feature: name it with --labels {option}")
         elif names and INDEX_NAME.fullmatch(names[j]) and (np.abs(np.diff(column)) == 1).all():
-            _warn(f"{path}: {name} numbers the rows and is taken for a feature: leave it out of the file")
+            _warn(f"{path}: {name} numbers the rows and is treated as a feature: leave it out of the file")
 
 
 def _only_whole(values: FloatArray) -> bool:

@@ -347,7 +347,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
         bad = int(np.argmax(found < 0))
         shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
         row = int(np.flatnonzero(~missing)[bad])
-        advice = "" if handle_unknown is None else "; {handle_unknown}='missing' takes it for a missing value"
+        advice = "" if handle_unknown is None else "; {handle_unknown}='missing' treats it as a missing value"
         raise DataError(
             f"row {row}, column {column.name!r}: {known[bad]!r} is a category that training rows did not have "
             f"({shown}){advice}",

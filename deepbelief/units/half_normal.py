@@ -76,5 +76,5 @@ def sample_half(bk: Backend, x: DeviceArray, rng: Rng, out: DeviceArray) -> Devi
 
 
 def no_data(spec: str) -> Any:
-    """Return the error message of hidden units that are taken for visible ones."""
+    """Return the error message of hidden units that are passed as visible units."""
     return f"{spec} units are hidden units: choose visible='bernoulli', 'spin', 'gaussian' or 'softmax:...'"
