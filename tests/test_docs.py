@@ -173,19 +173,35 @@ def test_the_search_check_asks_for_pages_that_exist_with_the_scores_of_the_site(
     )
 
 
+LANGUAGES = {
+    "R": (
+        ["Rscript", "-e"],
+        "library(hdf5r)",
+        'x <- as.matrix(read.csv("x.csv", header = FALSE))\n{lines}\nwrite(h, "h.txt", ncolumns = 1)\n',
+    ),
+    "Julia": (
+        ["julia", "-e"],
+        "using HDF5",
+        'x = parse.(Float64, split(read("x.csv", String), ","))\n{lines}\nwrite("h.txt", join(h, "\\n"))\n',
+    ),
+}
+
+
 @pytest.mark.slow
-def test_the_lines_for_r_compute_hidden_means(tmp_path):
-    r = shutil.which("Rscript")
-    if r is None or subprocess.run([r, "-e", "library(hdf5r)"], capture_output=True, check=False).returncode:
-        pytest.skip("needs R and its package hdf5r")
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_lines_for_a_language_compute_hidden_means(language, tmp_path):
+    command, library, program = LANGUAGES[language]
+    found = shutil.which(command[0]) is not None
+    if not found or subprocess.run([*command, library], capture_output=True, check=False).returncode:
+        pytest.skip(f"needs {command[0]}, and: {library}")
     X = load_digits().data[:50].astype(np.float32)
     dbn = DBN((6,), rbm=RBM(visible="gaussian", n_iter=1), random_state=0).fit(X)
     save(dbn, tmp_path / "digits.h5")
     np.savetxt(tmp_path / "x.csv", X[:1], delimiter=",")
     text = (DOCS / "howto" / "other_languages.md").read_text(encoding="utf-8")
-    lines = re.search(r"^## R\n\n```r\n(.*?)^```$", text, re.M | re.S)[1]
-    code = f'x <- as.matrix(read.csv("x.csv", header = FALSE))\n{lines}\nwrite(h, "h.txt", ncolumns = 1)\n'
-    subprocess.run([r, "-e", code], cwd=tmp_path, capture_output=True, check=True)
+    lines = re.search(rf"^## {language}\n\n```{language.lower()}\n(.*?)^```$", text, re.M | re.S)[1]
+    code = program.replace("{lines}", lines)
+    subprocess.run([*command, code], cwd=tmp_path, capture_output=True, check=True)
     np.testing.assert_allclose(np.loadtxt(tmp_path / "h.txt"), dbn.transform(X[:1])[0], atol=1e-5)
 
 
