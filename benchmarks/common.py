@@ -15,7 +15,12 @@ HERE = Path(__file__).resolve().parent
 
 def mnist(split="train"):
     """Return MNIST as float32 rows in [0, 1] and int labels (DEEPBELIEF_DATA or --data-dir names its folder)."""
-    data = open_data(f"mnist:{split}")
+    return images("mnist", split)
+
+
+def images(name, split="train"):
+    """Return a set of images by name as float32 rows in [0, 1] and int labels."""
+    data = open_data(f"{name}:{split}")
     return data.rows.take(slice(0, data.rows.shape[0])).astype(np.float32), data.labels.astype(np.int64)
 
 

@@ -1,12 +1,16 @@
 """MNIST with few labels: pretraining on all 60,000 rows, fine-tuning on class-balanced draws, mean of 10 draws.
 
     python benchmarks/few_labels.py [--recipe denoising|sparse] [--labels 100,600,1000,3000] [--draws 10]
+    python benchmarks/few_labels.py --defaults [--data fashion-mnist] [--labels ...] [--draws 10]
 
 Pretraining sees all training rows and no label, once for all draws. Settings are fixed once for all draws and sizes;
 they were chosen with --validate, which draws from the first 50,000 training rows and judges by the last 10,000. After
 denoising a run has as many updates whatever the number of labels. `sparse` also has, on the same draws, the same
 network from Glorot weights, and logistic regression on pixels and on the pretrained features. With --stack FILE the
 pretrained stack is kept there, and taken from there. Results are added to few_labels.json after each size.
+
+With --defaults no setting is given: `DBNClassifier(random_state=0)` is fitted on all rows, labels other than those of
+the first draw being -1, and its pretrained layers serve the other draws of all sizes: pretraining sees no label.
 """
 
 import argparse
@@ -15,9 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import HERE, environment, mnist
+from common import HERE, environment, images
 from mnist import errors_of, head_of, start_layers
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 
 from deepbelief import DBN, RBM, DBNClassifier, load, save
 from deepbelief.backends import get_backend
@@ -86,6 +91,34 @@ def one_draw(recipe, dbn, beside, X, y, judged, n_labels, seed):
     return errors
 
 
+def by_default(X, y, n_labels, path):
+    """Return the layers that `DBNClassifier` pretrains by default, and the seconds of its whole fit."""
+    if path is not None and path.exists():
+        return load(path).pretrained_stack_, None
+    labels = np.full(len(y), -1)
+    rows = balanced(y, n_labels, 0)
+    labels[rows] = y[rows]
+    began = time.perf_counter()
+    clf = DBNClassifier(random_state=0).fit(X, labels)
+    seconds = time.perf_counter() - began
+    print(f"DBNClassifier() on {n_labels} labels: {seconds:.0f} s, {clf.resolved_}", flush=True)
+    if path is not None:
+        save(clf, path)
+    return clf.pretrained_stack_, seconds
+
+
+def default_draw(stack, X, y, judged, n_labels, seed):
+    """Return the errors of default settings on one draw, beside two classifiers that see the labelled rows alone."""
+    rows = balanced(y, n_labels, seed)
+    X, y = X[rows], y[rows]
+    arms = {
+        "DBNClassifier()": DBNClassifier(pretrained=stack, random_state=seed),
+        "LogisticRegression()": LogisticRegression(max_iter=1000),
+        "MLPClassifier()": MLPClassifier(random_state=seed, max_iter=500),
+    }
+    return {arm: 1 - model.fit(X, y).score(*judged) for arm, model in arms.items()}
+
+
 def pretrained(recipe, X, path):
     """Return the stack and the seconds it took; one that is kept in a file took none."""
     if path is not None and path.exists():
@@ -116,26 +149,41 @@ def main():
     parser.add_argument("--labels", default="100,600,1000,3000")
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--stack", type=Path)
+    parser.add_argument("--defaults", action="store_true", help="give no setting")
+    parser.add_argument("--data", default="mnist", help="images, with --defaults")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--set", type=json.loads, default={}, help="settings to try, as JSON; with --validate")
     options = parser.parse_args()
+    X, y = images(options.data if options.defaults else "mnist")
+    judged = images(options.data if options.defaults else "mnist", "test")
+    sizes = [int(n_labels) for n_labels in options.labels.split(",")]
+    if options.defaults:
+        stack, seconds = by_default(X, y, sizes[0], options.stack)
+        for n_labels in sizes:
+            draws = [default_draw(stack, X, y, judged, n_labels, seed) for seed in range(options.draws)]
+            store(f"defaults, {options.data}", "no setting", n_labels, draws, seconds)
+            report(n_labels, draws)
+        return
     recipe = RECIPES[options.recipe]
-    X, y = mnist()
     dbn, seconds = pretrained(recipe, X, options.stack)
-    judged = mnist("test")
     if options.validate:
         judged, X, y = (X[N_FIT:], y[N_FIT:]), X[:N_FIT], y[:N_FIT]
         recipe = recipe | {k: v for k, v in options.set.items() if k in recipe}
         recipe["finetune"] = recipe["finetune"] | {k: v for k, v in options.set.items() if k not in recipe}
-    for n_labels in map(int, options.labels.split(",")):
+    for n_labels in sizes:
         beside = options.recipe == "sparse" and not options.validate
         draws = [one_draw(recipe, dbn, beside, X, y, judged, n_labels, seed) for seed in range(options.draws)]
         if not options.validate:
             store(options.recipe, recipe, n_labels, draws, seconds)
-        for arm in draws[0]:
-            errors = [100 * draw[arm] for draw in draws]
-            spread = np.std(errors, ddof=min(1, len(draws) - 1)) / np.sqrt(len(draws))
-            print(f"{n_labels:5} labels  {arm:32} {np.mean(errors):6.2f} % (s.e. {spread:.2f})", flush=True)
+        report(n_labels, draws)
+
+
+def report(n_labels, draws):
+    """Print the mean error of each arm, and its standard error over draws."""
+    for arm in draws[0]:
+        errors = [100 * draw[arm] for draw in draws]
+        spread = np.std(errors, ddof=min(1, len(draws) - 1)) / np.sqrt(len(draws))
+        print(f"{n_labels:5} labels  {arm:32} {np.mean(errors):6.2f} % (s.e. {spread:.2f})", flush=True)
 
 
 if __name__ == "__main__":

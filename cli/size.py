@@ -7,8 +7,9 @@ import click
 @click.argument("n_features", type=int)
 @click.option("--rows", type=int, default=None, help="Number of rows, labelled or not.")
 @click.option("--classes", type=int, default=None, help="Number of classes.")
+@click.option("--labeled", type=int, default=None, help="Number of rows that have a label; all if not given.")
 @click.option("--autoencoder", is_flag=True, help="For an autoencoder: the top layer is a code.")
-def command(n_features: int, rows: int | None, classes: int | None, autoencoder: bool) -> None:
+def command(n_features: int, rows: int | None, classes: int | None, labeled: int | None, autoencoder: bool) -> None:
     """Suggest layer sizes for N_FEATURES inputs, with the reason for each number.
 
     \b
@@ -17,4 +18,4 @@ def command(n_features: int, rows: int | None, classes: int | None, autoencoder:
     """  # noqa: D301
     from deepbelief.sizing import suggest_layer_sizes
 
-    click.echo(str(suggest_layer_sizes(n_features, rows, classes, autoencoder=autoencoder)))
+    click.echo(str(suggest_layer_sizes(n_features, rows, classes, n_labeled=labeled, autoencoder=autoencoder)))

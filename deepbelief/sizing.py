@@ -21,6 +21,9 @@ SMALL_INPUT_WIDTH = 100
 LEAST_SUPERVISED = 64
 """Fewest units of a suggested layer for classification."""
 LEAST_ROWS_FOR_TWO = 100
+FEW_LABELS = 5_000
+"""Fewer labelled rows than this are few beside `MANY_UNLABELED` rows."""
+MANY_UNLABELED = 10_000
 DEPTHS = ((100, 2), (1_000, 3), (10_000, 4), (100_000, 6))
 """(rows, layers): sets of fewer rows than this carry at most that number of hidden layers; larger sets any number."""
 
@@ -71,7 +74,12 @@ class SizeAdvice:
 
 
 def suggest_layer_sizes(
-    n_features: int, n_samples: int | None = None, n_classes: int | None = None, *, autoencoder: bool = False
+    n_features: int,
+    n_samples: int | None = None,
+    n_classes: int | None = None,
+    *,
+    n_labeled: int | None = None,
+    autoencoder: bool = False,
 ) -> SizeAdvice:
     """Suggest hidden layer sizes for data of this shape.
 
@@ -83,6 +91,9 @@ def suggest_layer_sizes(
         Number of rows, labelled or not; None: not known, taken as enough for two layers.
     n_classes : int or None
         Number of classes; None: pretraining only.
+    n_labeled : int or None
+        Number of rows that have a label; None: all. With few labels and many rows without one, classes are told
+        apart on three layers of equal width, which pretraining on all rows can fill.
     autoencoder : bool
         Whether the top layer is a code that the input is reconstructed from: then never as wide as the input.
 
@@ -102,6 +113,8 @@ def suggest_layer_sizes(
     >>> advice = suggest_layer_sizes(784, 60000, 10)
     >>> advice.hidden_layer_sizes
     (500, 250)
+    >>> suggest_layer_sizes(784, 60000, 10, n_labeled=1000).hidden_layer_sizes
+    (500, 500, 500)
     >>> print(advice)
     784 -> 500 -> 250 -> 10
       784  inputs, one for each feature
@@ -113,11 +126,16 @@ def suggest_layer_sizes(
     n_features = _positive("n_features", n_features)
     n_samples = None if n_samples is None else _positive("n_samples", n_samples)
     n_classes = None if n_classes is None else _positive("n_classes", n_classes)
+    n_labeled = None if n_labeled is None else _positive("n_labeled", n_labeled)
     layers = _hidden_layers(n_features, supervised=n_classes is not None)
     depth_reason = "two hidden layers: a good start; a third pays off only once these are tuned"
     if n_samples is not None and n_samples < LEAST_ROWS_FOR_TWO:
         layers = layers[:1]
         depth_reason = f"one hidden layer: {n_samples} rows are too few for a second (from {LEAST_ROWS_FOR_TWO} on)"
+    if n_classes is not None and few_of_many_labeled(n_labeled, n_samples) and n_features >= WIDE_INPUT:
+        equal = (layers[0][0], "as wide as the layer below")
+        layers = [layers[0], equal, equal]
+        depth_reason = f"three hidden layers of equal width: {n_labeled:,} of {n_samples:,} rows have a label"
     if autoencoder and n_features < WIDE_INPUT:
         width = _code_width(n_features)
         layers = [*layers[:-1], (width, f"the code: a third of {n_features}, too narrow to copy the input")]
@@ -125,6 +143,19 @@ def suggest_layer_sizes(
     if n_classes is not None:
         reasons.append("softmax outputs, one for each class")
     return SizeAdvice(n_features, tuple(size for size, _ in layers), n_classes, tuple(reasons), depth_reason)
+
+
+def few_of_many_labeled(n_labeled: int | None, n_samples: int | None) -> bool:
+    """Tell whether few of many rows have a label.
+
+    Examples
+    --------
+    >>> few_of_many_labeled(1_000, 60_000), few_of_many_labeled(1_000, 1_000)
+    (True, False)
+    """
+    if n_labeled is None or n_samples is None:
+        return False
+    return n_labeled < FEW_LABELS and n_samples - n_labeled >= MANY_UNLABELED
 
 
 def check_layer_sizes(

@@ -68,6 +68,26 @@ def test_few_rows_carry_one_layer():
     assert "99 rows" in str(suggest_layer_sizes(784, 99))
 
 
+@pytest.mark.parametrize(
+    ("shape", "n_labeled", "hidden"),
+    [
+        ((784, 60_000, 10), 1_000, (500, 500, 500)),
+        ((784, 60_000, 10), None, (500, 250)),
+        ((784, 60_000, 10), 5_000, (500, 250)),  # not few
+        ((784, 10_999, 10), 1_000, (500, 250)),  # not many without a label
+        ((784, 60_000, None), 1_000, (500, 250)),  # no classes
+        ((159, 60_000, 10), 1_000, (100, 100)),  # narrow rows
+    ],
+)
+def test_few_labels_among_many_rows_take_three_layers_of_equal_width(shape, n_labeled, hidden):
+    advice = suggest_layer_sizes(*shape, n_labeled=n_labeled)
+    assert advice.hidden_layer_sizes == hidden
+    assert len(advice.reasons) == len(advice.sizes)
+    silent(shape[0], hidden, n_samples=shape[1])
+    if len(hidden) == 3:
+        assert "1,000 of 60,000 rows have a label" in str(advice)
+
+
 @given(features, rows, classes)
 def test_a_suggestion_passes_its_own_check(n_features, n_samples, n_classes):
     advice = suggest_layer_sizes(n_features, n_samples, n_classes)

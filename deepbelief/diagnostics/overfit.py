@@ -211,10 +211,14 @@ def _switch_off(own: Estimator) -> None:
 def _fix_sizes(own: Estimator, X: RowsLike, y: TargetsLike) -> None:
     """Give the copy the sizes that the model would have: they depend on the number of rows."""
     if own.pretrained is None and isinstance(own.hidden_layer_sizes, str) and own.hidden_layer_sizes == "auto":
-        n_classes = len(np.unique(np.asarray(y))) if is_classifier(own) else None
+        n_classes = labelled = None
+        if is_classifier(own):
+            labels = np.asarray(as_labels(y))
+            known = labelled_rows(labels, own.unlabeled) if labels.ndim == 1 else np.ones(len(labels), bool)
+            n_classes, labelled = len(np.unique(labels[known])), int(known.sum())
         shape = X.shape if hasattr(X, "shape") else np.shape(X)
         own.hidden_layer_sizes = suggest_layer_sizes(
-            int(shape[1]), int(shape[0]), n_classes, autoencoder=isinstance(own, DeepAutoencoder)
+            int(shape[1]), int(shape[0]), n_classes, n_labeled=labelled, autoencoder=isinstance(own, DeepAutoencoder)
         ).hidden_layer_sizes
 
 

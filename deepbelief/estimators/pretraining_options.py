@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sklearn.base import is_classifier
+
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import SettingError, unknown, user_level
@@ -34,6 +36,7 @@ def layer_sizes(
     source: RowSource,
     n_classes: int | None = None,
     *,
+    n_labeled: int | None = None,
     autoencoder: bool = False,
     table: bool = False,
 ) -> tuple[int, ...]:
@@ -47,10 +50,17 @@ def layer_sizes(
             raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
         if table:
             return tuple(table_layers().value)
-        return suggest_layer_sizes(n_features, n_rows, n_classes, autoencoder=autoencoder).hidden_layer_sizes
+        return suggest_layer_sizes(
+            n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder
+        ).hidden_layer_sizes
     chosen = check_sizes(sizes)
     warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
     return chosen
+
+
+def n_labeled(estimator: Estimator, source: RowSource) -> int | None:
+    """Return the number of rows that have a class; None where targets are not classes."""
+    return source.shape[0] - int(estimator.n_unlabeled_) if is_classifier(estimator) else None
 
 
 def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
@@ -178,6 +188,9 @@ def pretraining_choices(
     table: bool = False,
 ) -> Choices:
     """Return the automatic settings of a stack's pretraining."""
-    choices = size_choice(estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, table=table)
+    choices = size_choice(
+        estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, n_labeled=n_labeled(estimator, source),
+        table=table,
+    )  # fmt: skip
     choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
     return choices

@@ -26,14 +26,17 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
     return choices
 
 
-def size_choice(given: object, n_rows: int, sizes: Sequence[int], *, table: bool = False) -> Choices:
-    """Return the hidden layer sizes, where they were left to the guidance."""
+def size_choice(
+    given: object, n_rows: int, sizes: Sequence[int], *, n_labeled: int | None = None, table: bool = False
+) -> Choices:
+    """Return the hidden layer sizes, where they were left to the guidance; ``n_labeled``: of a classifier."""
     choices = Choices()
     if is_auto(given):
         if table:
             choices["hidden_layer_sizes"] = table_layers()
             return choices
-        advice = suggest_layer_sizes(sizes[0], n_rows)
+        n_classes = None if n_labeled is None else 2  # the depth depends on whether there are any
+        advice = suggest_layer_sizes(sizes[0], n_rows, n_classes, n_labeled=n_labeled)
         choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), advice.depth_reason)
     return choices
 

@@ -26,7 +26,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_outcome, sample_index, sample_rows
-from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
+from deepbelief.estimators.pretraining_options import layer_sizes, n_labeled, templates_of
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.supervised_recipes import SupervisedRecipes
 from deepbelief.estimators.templates import TemplatedEstimator
@@ -141,7 +141,10 @@ class SupervisedEstimator(
         if again:
             history, choices = self.history_, Choices(getattr(self, "resolved_", {}))
         else:
-            sizes = partial(layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs)
+            labelled = n_labeled(self, source)
+            sizes = partial(
+                layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs, n_labeled=labelled
+            )  # fmt: skip
             start = start_of_tuning(self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer)
             if start.pretraining is None:
                 self.pretrained_stack_, history, choices = start.given()

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from deepbelief.recipes.resolved import Resolved
+from deepbelief.sizing import FEW_LABELS
 
 FEW_ROWS = 1_000  # with fewer, most of them labelled, pretraining gains nothing
-FEW_LABELS = 5_000
 WIDE = 100  # units of a layer, or inputs, from which on some can be dropped
 DROPPED = {"few": (0.5, 0.2), "many": (0.2, 0.1)}  # of hidden units and of inputs, by the number of labels
 PRETRAINED_DECAY = 3e-5
