@@ -92,8 +92,8 @@ def suggest_layer_sizes(
     n_classes : int or None
         Number of classes; None: pretraining only.
     n_labeled : int or None
-        Number of rows that have a label; None: all. With few labels and many rows without one, classes are told
-        apart on three layers of equal width, which pretraining on all rows can fill.
+        Number of rows that have a label; None: all. With few labels and many rows without one, a classifier has
+        three layers of equal width: pretraining on all rows has enough data for them.
     autoencoder : bool
         Whether the top layer is a code that the input is reconstructed from: then never as wide as the input.
 
