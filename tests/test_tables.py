@@ -505,6 +505,14 @@ HOSTILE = {
     "types of Arrow": (lambda t: t.convert_dtypes(dtype_backend="pyarrow"), None),
     "sparse numbers": (lambda t: t.assign(a=pd.arrays.SparseArray(t["a"])), None),
     "half precision": (lambda t: t.assign(a=t["a"].astype("float16")), None),
+    "scalars of NumPy as objects": (
+        lambda t: t.assign(
+            a=pd.Series([np.float32("nan"), *t["a"].to_numpy("float32")[1:]], dtype=object),
+            b=pd.Series([np.str_("x"), np.str_("y")] * (N // 2), dtype=object),
+            c=pd.Series([np.int64(1), np.int64(5)] * (N // 2), dtype=object),
+        ),
+        None,
+    ),
     "numbers as objects": (lambda t: t.assign(a=t["a"].astype(object)), None),
 }  # fmt: skip
 

@@ -210,12 +210,17 @@ def _cleaned(name: str, column: Array) -> tuple[Array, Array]:
         return numbers, np.isnan(numbers)
     if column.dtype.kind in "mM":
         raise DataError(f"column {name!r} holds dates or times: turn them into numbers or leave it out")
-    listed = [None if _is_missing(value) else value for value in column.tolist()]
+    listed = [None if _is_missing(value) else value for value in map(_plain, column.tolist())]
     gone = np.array([value is None for value in listed])
     known = [value for value in listed if value is not None]
     if known and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
         return np.array([np.nan if value is None else value for value in listed], np.float64), gone
     return np.array([*listed, None], dtype=object)[:-1], gone
+
+
+def _plain(value: object) -> object:
+    """Return a scalar of NumPy as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_missing(value: object) -> bool:
