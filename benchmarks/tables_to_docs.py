@@ -157,7 +157,9 @@ def outlier_tables() -> str:
             if len(each) == len(sets)
         ]
         if rows:
-            parts.append(table([f"{len(sets)} sets, {words}", "mean ROC-AUC", "mean average precision"], rows))
+            seeds = min(map(len, sets.values()))
+            title = f"{len(sets)} sets, {words}, {seeds} seed{'s' * (seeds > 1)} where there is one"
+            parts.append(table([title, "mean ROC-AUC", "mean average precision"], rows))
     return "\n\n".join(parts)
 
 
