@@ -260,12 +260,13 @@ def _plan_layer(item: safety.Item, where: str, plan: _Plan) -> Callable[[], Weig
     _expect(items, where, required=("W", "vbias", "hbias"), optional=LAYER_ARRAYS)
     n_visible, n_hidden = (safety.integer(group, name, where) for name in ("n_visible", "n_hidden"))
     units: StrDict = {name: safety.text(group, name, where) for name in ("visible", "hidden")}
+    with restoring(f"{where}, attribute hidden,"):
+        n_parameters = len(get_unit(units["hidden"]).parameters)
+    shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,), "hidden_parameters": (n_parameters, n_hidden)}
+    arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
     for name, count in (("visible", n_visible), ("hidden", n_hidden)):
         with restoring(f"{where}, attribute {name},"):
             check_units(units[name], count, visible=name == "visible")
-    n_parameters = len(get_unit(units["hidden"]).parameters)
-    shapes = {"W": (n_visible, n_hidden), "hbias": (n_hidden,), "hidden_parameters": (n_parameters, n_hidden)}
-    arrays = {name: plan.array(items[name], f"{where}/{name}", shapes.get(name, (n_visible,))) for name in items}
 
     def finish() -> Weights:
         values: StrDict = units | {name: read_array() for name, read_array in arrays.items()}
