@@ -65,8 +65,10 @@ def same_file(path: str, given: str) -> bool:
     return False
 
 
-def save_model(estimator: Estimator, out: str, metadata: StrMapping, checkpoint: str) -> None:
+def save_model(estimator: Estimator, out: str, metadata: StrMapping, checkpoint: str, *, force: bool) -> None:
     """Save a trained model and remove the run's checkpoint; a model that cannot be written to its place is kept.
+
+    Without ``force`` a file that has come to this place since the run began, such as another run's model, stays.
 
     Raises
     ------
@@ -78,6 +80,8 @@ def save_model(estimator: Estimator, out: str, metadata: StrMapping, checkpoint:
     from deepbelief.checkpoints import remove
 
     try:
+        if not force and os.path.lexists(out):
+            raise DataError(f"{out} was written by another program meanwhile and is left as it is")
         save(estimator, out, metadata=metadata)
     except DataError as error:
         raise DataError(f"{error}; {_kept(estimator, out, metadata, checkpoint)}") from error

@@ -100,7 +100,9 @@ def command(**options: Any) -> None:
     estimator.set_params(checkpoint=file)
     train(estimator, data, labelled, options)
     estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
-    save_model(estimator, out, describe_run(model, data, origin, estimator.seed_), str(file.path))
+    save_model(
+        estimator, out, describe_run(model, data, origin, estimator.seed_), str(file.path), force=options["force"]
+    )
     report(estimator, estimator.history_[epochs_before:], data, origin, out, time.perf_counter() - began)
 
 
@@ -162,7 +164,7 @@ def train(estimator: Estimator, data: "DataSet", labelled: bool, options: StrDic
 
     if not options["quiet"]:
         click.echo(f"{clean(data.name)}: {data.rows.shape[0]} rows, {data.columns_text}", err=True)
-    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    words = {name: options[name] for name in ("quiet", "log", "force")} | {"resumed": options["resume"] is not None}
     with reporting(**words) as reporter:
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 

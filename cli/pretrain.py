@@ -117,7 +117,7 @@ def command(**options: Any) -> None:
     with on_cluster(plan.data, options, where) if clustered else contextlib.nullcontext(plan.data) as placed:
         train(plan, placed.rows, file, options)
     metadata = describe_run(plan.data, seed, where, scale, plan.of_data) | plan.marks
-    save_model(plan.estimator, out, metadata, str(file.path))
+    save_model(plan.estimator, out, metadata, str(file.path), force=options["force"])
     report(plan, out, seed, time.perf_counter() - began)
 
 
@@ -137,7 +137,7 @@ def train(plan: Plan, rows: RowsLike, file: "CheckpointFile", options: StrDict) 
         click.echo(f"{clean(plan.data.name)}: {plan.summary}", err=True)
     if plan.warning:
         click.echo(f"Warning: {plan.warning}", err=True)
-    words = {name: options[name] for name in ("quiet", "log")} | {"resumed": options["resume"] is not None}
+    words = {name: options[name] for name in ("quiet", "log", "force")} | {"resumed": options["resume"] is not None}
     with reporting(**words, sizes=plan.sizes) as reporter:
         plan.estimator.set_params(verbose=reporter, checkpoint=file)
         plan.fit(rows)

@@ -1,5 +1,6 @@
 """Bad input from the shell: one line on stderr, exit code 1, and no file changed."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -23,7 +24,7 @@ from deepbelief.cli import cli
 from deepbelief.cli._errors import as_typed
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
-from deepbelief.errors import MAX_MESSAGE, DataError, SettingError
+from deepbelief.errors import MAX_MESSAGE, DataError, LogWarning, SettingError
 from deepbelief.hdf5.replacement import PROBE
 
 
@@ -451,6 +452,36 @@ def test_a_log_that_cannot_be_written_is_told_once(tmp_path, command, monkeypatc
     ]
     written = [json.loads(line) for line in Path("m.log").read_text().splitlines()]
     assert [line["epoch"] for line in written] == ([1, 2] if command == "pretrain" else [3, 4])
+
+
+def test_a_log_of_another_run_is_left_as_it_is(tmp_path):
+    path = str(tmp_path / "m.log")
+    first, second = LogReporter(path, replace=False), LogReporter(path, replace=False)
+    first.record({"epoch": 1})
+    with pytest.warns(LogWarning, match="another run is writing it; training continues"):
+        second.record({"epoch": 1})
+    first.record({"epoch": 2})
+    first.close()
+    second.record({"epoch": 2})  # told once, and not begun in the middle
+    with pytest.warns(LogWarning, match="another run has written it meanwhile"):
+        LogReporter(path, replace=False).record({"epoch": 1})
+    assert [json.loads(line)["epoch"] for line in Path(path).read_text().splitlines()] == [1, 2]
+    for append, epochs in ((True, [1, 2, 3]), (False, [3])):
+        with contextlib.closing(LogReporter(path, append=append)) as log:
+            log.record({"epoch": 3})
+        assert [json.loads(line)["epoch"] for line in Path(path).read_text().splitlines()] == epochs
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_file_that_came_to_the_place_of_the_model_meanwhile_stays(tmp_path, command, monkeypatch):
+    words, real = using(command, tmp_path), LogReporter.record
+    monkeypatch.setattr(LogReporter, "record", lambda *a: (Path("m.h5").write_bytes(b"theirs"), real(*a))[1])
+    line = bad(*words, "--out", "m.h5", "--log", "m.log", "--quiet", "--seed", "1")
+    assert "m.h5 was written by another program meanwhile and is left as it is; the trained model is in " in line
+    assert Path("m.h5").read_bytes() == b"theirs"
+    assert load(line.rpartition(" ")[2]).n_features_in_ == 64
+    good(*words, "--out", "m.h5", "--log", "m.log", "--quiet", "--force", "--seed", "1")
+    assert load("m.h5").n_features_in_ == 64
 
 
 def test_a_resumed_run_appends_to_its_own_log_only(tmp_path):

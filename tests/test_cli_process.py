@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import select
@@ -16,6 +17,8 @@ import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, process, put_model, snapshot
 from rich.console import Console
 from tables import case_by_case
+
+from deepbelief import load
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals"),
@@ -234,3 +237,40 @@ def test_the_log_of_an_interrupted_run_is_whole_lines(tmp_path):
         child.communicate(timeout=30)
     assert child.returncode == 130
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()][:3] == [1, 2, 3]
+
+
+def test_two_runs_at_once_on_the_same_files_lose_nothing(tmp_path):
+    """Both checked that there was no such file; the second to end finds the other's and keeps it."""
+    words = (
+        "pretrain",
+        "digits",
+        "--limit",
+        "60",
+        "--layers",
+        "4",
+        "--epochs",
+        "1",
+        "--out",
+        "m.h5",
+        "--log",
+        "l.jsonl",
+    )
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, *words, "--seed", str(seed), "--checkpoint", f"{seed}.h5"], cwd=tmp_path, env=ENVIRONMENT,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for seed in (1, 2)
+    ]  # fmt: skip
+    ends = [(run, *run.communicate(timeout=120)) for run in runs]
+    done = [told for run, told, _ in ends if run.returncode == 0]
+    refused = [error.splitlines()[-1] for run, _, error in ends if run.returncode == 1]
+    assert len(done) >= 1
+    assert len(done) + len(refused) == 2
+    models = {load(path).stack_.layers[0].W.tobytes() for path in tmp_path.glob("m*.h5")}
+    for line in refused:  # before training, or after it
+        assert "m.h5 exists" in line or "m.h5 was written by another program" in line, line
+        assert "m.h5 exists" in line or len(models) == 2
+    assert not [p.name for p in tmp_path.iterdir() if p.suffix in (".tmp", ".lock")]
+    records = [json.loads(line) for line in (tmp_path / "l.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1]
