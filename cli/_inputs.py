@@ -144,7 +144,9 @@ def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -
     from deepbelief.estimators.persistence import from_model_file
 
     if file.kind == "RecurrentRBM" and not sequences:
-        raise SettingError(f"{path} holds a model of sequences, which evaluate, sample and info take, and Python")
+        raise SettingError(
+            f"{path} holds a model of sequences, which evaluate, sample, report and info take, and Python"
+        )
     try:
         file = with_own_scaling(file)
         estimator = from_model_file(file)

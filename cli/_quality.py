@@ -41,7 +41,7 @@ def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: 
     """Return the section on what was found; ``pictures`` show the worst rows."""
     if isinstance(found, str):
         return Section(TITLE, [f"Not measured: {found}"])
-    notes = [f"Measured on {data.rows.shape[0]:,} rows of {data.source_path}{_which(model, data)}."]
+    notes = [f"Measured on {data.rows.shape[0]:,} rows of {data.source_path}{which_part(model, data)}."]
     grid: Sequence[Sequence[str]] = ()
     if isinstance(found, Classification) and len(found.classes) <= MAX_CLASSES:
         notes.append("In the matrix, rows are true classes and columns predicted ones.")
@@ -53,7 +53,7 @@ def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: 
     return Section(TITLE, notes, pictures, found.facts(), grid)
 
 
-def _which(model: "Model", data: "DataSet") -> str:
+def which_part(model: "Model", data: "DataSet") -> str:
     """Return which part of the recorded data the rows are."""
     record = model.recorded("holdout", dict)
     if is_recorded(model, data):
@@ -102,6 +102,11 @@ def automatic(model: "Model", history: Sequence[StrMapping]) -> dict[str, str]:
         found[epochs] = ", ".join(str(r["n_epochs"]) for r in firsts if r.get("n_epochs") is not None)
         if phase == "pretrain":
             found["momentum"] = ", ".join(f"{r['momentum']:.3g}" for r in firsts if r.get("momentum") is not None)
+    for name, resolved in getattr(model.estimator, "resolved_", {}).items():
+        value = resolved.value
+        found.setdefault(
+            name.rpartition(".")[2], f"{value:.4g}" if isinstance(value, float) else clean(value)[:MAX_LABEL]
+        )
     return {name: value for name, value in found.items() if value}
 
 

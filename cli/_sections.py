@@ -41,7 +41,13 @@ RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 100, 64
 INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
 MOST_FACTS = 150
 LONGEST = 300
-CURVES = (("reconstruction_error",), ("free_energy_gap",), ("loss", "validation_loss"), ("validation_score",))
+CURVES = (
+    ("reconstruction_error",),
+    ("free_energy_gap",),
+    ("loss", "validation_loss"),
+    ("validation_score",),
+    ("validation_log_likelihood",),
+)
 TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these do not lead back to the inputs."
 KINDS = {
     "RBM": "restricted Boltzmann machine",
@@ -50,6 +56,7 @@ KINDS = {
     "DBNClassifier": "deep belief network classifier",
     "DBNRegressor": "deep belief network regressor",
     "DeepAutoencoder": "deep autoencoder",
+    "RecurrentRBM": "recurrent restricted Boltzmann machine of sequences",
     "Stack": "stack of layers",
 }
 
@@ -89,7 +96,7 @@ class Report:
         """Return what the model is in a sentence."""
         kind = KINDS.get(self.model.kind, self.model.kind)
         tuned = ", fine-tuned" if self.stack.tuned else ""
-        return f"A {kind}{tuned}: {arrows(self._sizes())}, {self._n_parameters():,} parameters."
+        return f"A {kind}{tuned}: {arrows(self._sizes())}, {self.n_parameters():,} parameters."
 
     def sections(self) -> list[Section]:
         """Return all of it."""
@@ -116,7 +123,8 @@ class Report:
         with_head = hasattr(self.estimator, "predict") and hasattr(self.estimator, "intercepts_")
         return [*self.stack.sizes, *([len(self.estimator.intercepts_[-1])] if with_head else [])]
 
-    def _n_parameters(self) -> int:
+    def n_parameters(self) -> int:
+        """Return the number of parameters."""
         if hasattr(self.estimator, "coefs_"):
             return sum(a.size for a in (*self.estimator.coefs_, *self.estimator.intercepts_))
         return sum(a.size for weights in self.stack for a in (weights.W, weights.vbias, weights.hbias))
@@ -129,7 +137,7 @@ class Report:
             ("kind", self.model.kind + (", fine-tuned" if self.stack.tuned else "")),
             ("layers", arrows(self._sizes())),
             ("units", f"{_short(first.visible)} visible; {', '.join(_short(w.hidden) for w in self.stack)} hidden"),
-            ("parameters", f"{self._n_parameters():,} ({first.W.dtype.name})"),
+            ("parameters", f"{self.n_parameters():,} ({first.W.dtype.name})"),
             ("epochs", self.content["epochs"]),
         ]
         if self.model.schema is not None:

@@ -174,6 +174,12 @@ def _range(sequences: str, n: int) -> tuple[int, int]:
     return first, last
 
 
+def check_sequences_wanted(model: "Model", lengths: str | None, sequences: str | None) -> None:
+    """Refuse the options of sequences for a model of another kind."""
+    if not model.is_sequences and (lengths or sequences):
+        raise SettingError(f"--lengths and --sequences are for models of sequences; {model.path} is a {model.kind}")
+
+
 def select_recorded(
     model: "Model", data: "DataSet", own: bool, chosen: tuple[str | None, str | None]
 ) -> tuple[Any, Any]:

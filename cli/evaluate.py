@@ -6,7 +6,7 @@ import click
 
 from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
-from ._sequences import select_recorded, sequence_options
+from ._sequences import check_sequences_wanted, select_recorded, sequence_options
 from ._tables import unknown_option
 from ._text import as_json, facts
 from ._types import check_given
@@ -66,8 +66,7 @@ def command(
     if labelled and loaded.n_targets > 1:
         raise SettingError(f"{model} predicts {loaded.n_targets} columns, but DATA has one: evaluate it in Python")
     opened, _ = data_for(loaded, data, **others, need_labels=labelled, numbers=loaded.is_regressor, held_out=True)
-    if not loaded.is_sequences and (lengths or sequences):
-        raise SettingError(f"--lengths and --sequences are for models of sequences; {model} is a {loaded.kind}")
+    check_sequences_wanted(loaded, lengths, sequences)
     if bits is not None and not loaded.is_autoencoder:
         raise SettingError(f"--bits rounds the codes of an autoencoder; {model} is a {loaded.kind}: leave it out")
     if likelihood:

@@ -8,6 +8,7 @@ import click
 from deepbelief.typing import StrDict
 
 from ._options import backend_option, data_options, force_option, option, shape_option
+from ._sequences import check_sequences_wanted, select_recorded, sequence_options
 from ._tables import unknown_option
 from ._text import clean, facts, size_of
 from ._types import check_given
@@ -24,16 +25,18 @@ FORMATS = (".html", ".htm")
 @option("--out", metavar="FILE", help="The page.  [default: MODEL-report.html in this folder]")
 @shape_option
 @data_options
+@sequence_options
 @unknown_option
 @backend_option
 @force_option
 def command(
-    model: str, data: str | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool, **where: Any
-) -> None:
+    model: str, data: str | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
+    lengths: str | None, sequences: str | None, **where: Any,
+) -> None:  # fmt: skip
     """Write an HTML page about MODEL: receptive fields, reconstructions, samples, learning curves and settings.
 
-    The page shows rows of DATA, by default the test split of the training data of MODEL, if there is one. It needs no
-    network connection and runs no scripts.
+    The page shows rows of DATA, by default the test split of the training data of MODEL, if there is one; of a model
+    of sequences likelihood, accuracy and rolls. It needs no network connection and runs no scripts.
 
     \b
     Examples:
@@ -53,7 +56,8 @@ def command(
     check_matplotlib()
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
     check_format(out, FORMATS)
-    loaded = read_model(model)
+    loaded = read_model(model, sequences=True)
+    check_sequences_wanted(loaded, lengths, sequences)
     if loaded.schema is not None and shape not in ("auto", "none"):
         raise SettingError(f"rows of the table that {model} was trained on are not images: leave --shape out")
     shown = None if shape == "none" or loaded.schema is not None else shape
@@ -65,7 +69,10 @@ def command(
     if hasattr(loaded.estimator, "set_params"):
         loaded.estimator.set_params(backend=backend)
     content = {**hdf5.describe(model), "history": hdf5.read(model).history}
-    write(out, loaded, content, opened, missing, shown)
+    frames = None
+    if opened is not None and loaded.is_sequences:
+        opened, frames = select_recorded(loaded, opened, data is None, (lengths, sequences))
+    write(out, loaded, content, opened, missing, shown, frames)
     facts(
         [
             ("page", f"{out} ({size_of(Path(out).stat().st_size)})"),
@@ -91,15 +98,19 @@ def open_rows(model: "Model", data: str | None, where: StrDict) -> tuple[Any, st
 
 
 def write(
-    out: str, model: "Model", content: Any, opened: Any, missing: str, shape: tuple[int, int] | str | None
-) -> None:
-    """Draw the page and write it."""
+    out: str, model: "Model", content: Any, opened: Any, missing: str, shape: tuple[int, int] | str | None,
+    lengths: Any,
+) -> None:  # fmt: skip
+    """Draw the page and write it; ``lengths``: of the sequences of a model of such."""
     from deepbelief.hdf5 import replacing
 
     from ._page import page
     from ._sections import Report
+    from ._sequence_sections import SequenceReport
 
     report = Report(model, content, opened, missing, shape)
+    if model.is_sequences:
+        report = SequenceReport(model, content, opened, missing, shape, lengths)
     text = page(Path(model.path).name, report.lead(), report.sections())
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,6 +1,7 @@
 """Models of sequences in the shell: lengths from keys and files, training, evaluation, samples and their picture."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ from cli_runs import bad, good, put_model
 from matplotlib.image import imread
 from tables import case_by_case
 
-from deepbelief import RecurrentRBM, load
+from deepbelief import RecurrentRBM, evaluate, load
 from deepbelief.plotting import plot_sequence
 
 LENGTHS = [9, 4, 12, 5]
@@ -108,8 +109,38 @@ def test_options_and_commands_of_other_models(tmp_path):
     assert "--identity is not for models of sequences" in bad("pretrain", "digits", "--recurrent", "--identity", "0.8")
     assert "--recurrent-units is for" in bad("pretrain", "digits", "--recurrent-units", 3)
     train()
-    for command in ("encode", "report", "finetune", "predict"):
+    for command in ("encode", "finetune", "predict"):
         assert "m.h5 holds a model of sequences" in bad(command, "m.h5", "songs.npz:roll")
     assert "RecurrentRBM" in good("info", "m.h5").stdout
     other = put_model(tmp_path, "dbn")
     assert "for models of sequences" in bad("evaluate", other, "--lengths", "offsets")
+
+
+def test_the_report_of_a_model_of_sequences_has_its_likelihood_curves_rolls_and_weights():
+    train("--lengths", "offsets", "--early-stopping")
+    good("report", "m.h5")
+    page = Path("m-report.html").read_text()
+    for title in ("How good it is", "Receptive fields", "Samples", "Learning curves", "Weights", "Settings"):
+        assert f">{title}</h2>" in page
+    assert "Not drawn" not in page
+    assert "Not measured" not in page
+    rnn = load("m.h5")
+    for name, value in evaluate(rnn, ROWS, lengths=LENGTHS).facts():
+        assert f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' in page
+    n = 4 * 5 + 4 + 5 + sum(a.size for a in rnn.machine_.arrays().values())
+    assert f"4 -&gt; 5, {n} parameters" in page
+    assert re.findall(r"Drawn from the model, seed (\d)", page)[::2] == ["0", "1"]  # caption and text
+    assert f"auto: {rnn.resolved_['batch_size'].value}" in page
+    for name in ("Wuv: from states", "Wuu: from states to the next", "Sequence 2 of the data", "4 tanh units"):
+        assert name in page
+    if rnn.history_[-1].get("validation_log_likelihood") is not None:
+        assert "held-out data" in page.lower()
+    good("report", "m.h5", "songs.npz:roll", "--sequences", "3:", "--lengths", "offsets", "--out", "p.html")
+    assert "Measured on 1 sequences" in Path("p.html").read_text()
+    Path("songs.npz").unlink()
+    good("report", "m.h5", "--force")
+    page = Path("m-report.html").read_text()
+    assert "Not measured: no such file" in page
+    assert "seed 3" in page
+    other = put_model(Path.cwd(), "dbn")
+    assert "for models of sequences" in bad("report", other, "--lengths", "offsets")

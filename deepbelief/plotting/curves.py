@@ -31,6 +31,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "loss": Quantity("loss per row"),
     "validation_loss": Quantity("loss per row", held_out=True),
     "validation_score": Quantity("score on held-out rows", held_out=True),
+    "validation_log_likelihood": Quantity("log-likelihood of held-out data", held_out=True),
 }
 """Quantities that can be drawn, by their name in ``history_``."""
 
