@@ -118,7 +118,7 @@ class LogReporter(Reporter):
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed; False if another process has locked it. Where there are no locks, go on."""
+    """Lock a file until it is closed; False if another process has locked it. Where there are no locks, True."""
     try:
         fcntl = importlib.import_module("fcntl")
     except ImportError:  # not a POSIX system

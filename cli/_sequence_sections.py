@@ -1,4 +1,4 @@
-"""Sections of a report on a model of sequences: rolls of time in the place of rows."""
+"""Sections of a report on a model of sequences: rolls of frames over time."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -586,7 +586,7 @@ def test_an_instance_must_define_the_whole_protocol():
             return np.asarray(x, dtype)
 
     for estimator in (RBM(2), DBNClassifier((2,)), AnomalyDetector()):
-        with pytest.raises(BackendError, match=r"backend=Half must define to_numpy, owns, .* synchronize as well"):
+        with pytest.raises(BackendError, match=r"backend=Half must define to_numpy, owns, .* as well"):
             estimator.set_params(backend=Half()).fit(np.eye(4), [0, 1, 0, 1])
     with pytest.raises(BackendError, match="got the class Half"):
         get_backend(Half)

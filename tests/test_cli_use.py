@@ -348,7 +348,7 @@ DONE = {  # every other pair is refused in one line
     "encode": {*KINDS} - {"RBMClassifier", "RecurrentRBM"},
     "decode": {"RBM", "DBN", "DeepAutoencoder", "Stack", "RBMClassifier"},
     "sample": {*KINDS} - {"fine-tuned stack"},
-    "report": {*KINDS} - {"RecurrentRBM"},
+    "report": {*KINDS},
     "export": {*KINDS} - {"RBMClassifier", "RecurrentRBM"},
     "info": {*KINDS},
 }

@@ -129,25 +129,25 @@ class Reader:
         return own - np.log1p(np.exp(v @ layer["W"] + layer["hbias"])).sum(axis=1)
 
     def scores(self, columns):
-        states, values = [], []
-        for column in (c for c in self.attributes["columns"] if c["kind"] != "constant"):
+        states, values, start = [], [], 0
+        for column in self.attributes["columns"]["columns"]:
+            if column["kind"] not in ("number", "category"):
+                continue
             x = columns[column["name"]]
             gone = np.array([value is None or value != value for value in x])
             if column["kind"] == "number":
-                bins = (np.array(column["edges"])[:, None] < x).sum(axis=0)
-                place = [min(range(len(column["used"])), key=lambda u: (abs(column["used"][u] - b), -u)) for b in bins]
-                n = len(column["used"])
-                own = np.clip((x - column["centre"]) / column["scale"], -5, 5)[:, None]
+                place, n = (np.array(column["edges"])[:, None] < x).sum(axis=0), len(column["cells"])
+                own = np.array(x, float)[:, None]
             else:
-                place, n = (
-                    [0 if g else column["categories"].index(v) for v, g in zip(x, gone, strict=True)],
-                    len(column["shares"]),
-                )
-                p = np.array(column["shares"])
-                own = (np.eye(n)[place] - p) / np.sqrt(p * (1 - p))
+                place = [0 if g else column["values"].index(v) for v, g in zip(x, gone, strict=True)]
+                n = len(column["values"])
+                own = np.eye(n)[place]
+            part = slice(start, start := start + own.shape[1])
+            own = (own - self.arrays["column_centres"][part]) / self.arrays["column_scales"][part]
+            own = np.clip(own, -5, 5) if column["kind"] == "number" else own
             values.append(np.where(gone[:, None], 0, own))
-            place = np.where(gone, n if column["has_missing"] else column["fallback"], place)
-            states.append(np.eye(n + column["has_missing"])[place])
+            place = np.where(gone, column["missing_unit"], place)
+            states.append(np.eye(n + (column["missing_unit"] == n))[place])
         states, values = np.hstack(states), np.hstack(values)
         networks = [self.parts[f"network_{n}"] for n in range(len(self.arrays["errors"]))]
         off = [

@@ -62,7 +62,8 @@ STRINGS = hnp.arrays(st.integers(5, 7).map("U{}".format), SHAPES, elements=CLEAN
 )
 NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,12}\Z")
 POSITIVE = st.floats(2.0**-20, 2.0**20, width=32)
-UNITS = st.sampled_from(["bernoulli", "gaussian", "rectified"])
+VISIBLE = st.sampled_from(["bernoulli", "gaussian", "spin"])
+HIDDEN = st.sampled_from(["bernoulli", "gaussian", "rectified"])
 
 
 @st.composite
@@ -77,7 +78,7 @@ def stacks(draw):
     for n, m in itertools.pairwise(sizes):
         extra = {"mean": array(n), "scale": array(n, elements=POSITIVE)} if draw(st.booleans()) else {}
         extra |= {"visible_mean": array(n)} if draw(st.booleans()) else {}
-        extra |= {"visible": draw(UNITS), "hidden": draw(UNITS)}
+        extra |= {"visible": draw(VISIBLE), "hidden": draw(HIDDEN)}
         layers.append(Weights(array(n, m), array(n), array(m), **extra))
     return Stack(tuple(layers), tuned=draw(st.booleans()), metadata=draw(OBJECTS))
 

@@ -194,10 +194,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         shares = class_shares(numbers, len(classes), weights_of(joined))
         weights = labelled_weights(source, int(self.n_components), shares, settings, seed, of_source)
-        result = pretrain(
-            joined, [int(self.n_components)], [settings], Run(bk, seed, reporter), held_out=held_out,
-            start=Stack((weights,)),
-        )  # fmt: skip
+        run, start = Run(bk, seed, reporter), Stack((weights,))
+        result = pretrain(joined, [int(self.n_components)], [settings], run, held_out=held_out, start=start)
         self.classes_ = classes
         self.weights_ = result.stack.layers[0]
         self._state = result.states[0]
@@ -286,7 +284,8 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         -------
         ndarray of shape (n_rows,)
         """
-        return self.classes_[self._joint(X)[0].argmax(axis=1)]  # type: ignore[no-any-return]
+        best = self._joint(X)[0].argmax(axis=1)
+        return self.classes_[best]  # type: ignore[no-any-return]
 
     def score(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> float:
         """Return the accuracy on the rows with a label.

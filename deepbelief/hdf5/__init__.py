@@ -109,9 +109,12 @@ Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers
     the part ``model``. Without, the parts are ``binned`` and ``gaussian`` (RBM) and ``network_0``, ``network_1``
     ... (DBN). ``errors`` (n_networks, n_values): mean squared errors of the networks in training. ``centres``,
     ``spreads`` (3,): mean and standard deviation of the three scores. Attribute ``columns``: a schema as
-    tables have it, with cells of equal width; ``missing_unit`` is the unit of a missing value. ``column_centres``,
-    ``column_scales`` (n_values,): median and robust standard deviation of each number, and for each category mean
-    and standard deviation of its column of 0 and 1.
+    tables have it. Its ``columns`` are objects with a ``name`` and a ``kind``: ``"number"`` with as many ``cells`` (the
+    mean value in each) as units and the ``edges`` between them, ``"category"`` with a unit for each of its ``values``;
+    columns of other kinds take no part. ``missing_unit`` is the number of the unit of a missing value, which is one
+    more unit where it equals the number of the others. ``column_centres``, ``column_scales`` (n_values,): median and
+    robust standard deviation of each number, and for each category mean and standard deviation of its column of 0
+    and 1.
 
 Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``,
 ``offset`` and ``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which
@@ -155,13 +158,13 @@ u_t = (1 - z) c + z u_(t-1).
 *AnomalyDetector*. The score of a row is minus the sum of (s_i - centres_i) / spreads_i over three values s, and below
 ``offset`` for outliers. s_0 is the free energy of ``binned`` on the states of the columns side by side, s_1 that of
 ``gaussian`` on their values, s_2 the mean over the networks n of the square root of the sum over values i of
-(reconstruction_i - value_i)^2 / errors_ni, where the reconstruction goes up and down the stack. Constant columns take
-no part. A number x falls into the bin whose number is the count of edges below x; its state is the place in ``used``
-of the nearest bin, of the upper one of two that are equally near. Its value is (x - centre) / scale, cut off at -5 and
-5. A category's state is its place in ``categories``, its values are (o - shares) / sqrt(shares (1 - shares)) with o = 1
-at that place and 0 elsewhere. Missing values are 0, their state is the last one or ``fallback``. The free energy of a
-row v of states is -v vbias - sum over j of log(1 + exp(hbias_j + (v W)_j)); for Gaussian units, half of the sum of
-(v - vbias)^2 replaces -v vbias, and v is the row of values after the mean and scale of the layer.
+(reconstruction_i - value_i)^2 / errors_ni, where the reconstruction goes up and down the stack. The states of a
+column are a 1 at one of its units and 0 elsewhere: for a number x the unit whose number is the count of edges below
+x, for a category that of its place in ``values``, for a missing value ``missing_unit``. The value of a number is x
+and those of a category are a 1 at its place and 0 elsewhere, all minus ``column_centres`` and divided by
+``column_scales``, for numbers cut off at -5 and 5; those of a missing value are 0. The free energy of a row v of
+states is -v vbias - sum over j of log(1 + exp(hbias_j + (v W)_j)); for Gaussian units, half of the sum of (v -
+vbias)^2 replaces -v vbias, and v is the row of values after the mean and scale of the layer.
 
 Checkpoints
 -----------
