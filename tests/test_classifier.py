@@ -618,3 +618,13 @@ def test_activations_and_losses_are_made_in_fit_and_not_at_prediction(loss, data
             monkeypatch.setattr(module, name, refuse, raising=False)
     for result, method in zip(before, methods, strict=True):
         np.testing.assert_array_equal(method(X), result)
+
+
+@pytest.mark.slow
+def test_three_pretrained_layers_made_linear_train_at_the_default_rate():
+    rows, y = load_digits(return_X_y=True)
+    images = np.repeat(np.repeat(rows.reshape(-1, 8, 8), 3, axis=1), 3, axis=2)
+    X = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, 784).astype(np.float32) / 16
+    clf = DBNClassifier((512, 256, 128), rbm=RBM(n_iter=10), activation="identity", max_iter=3, random_state=0)
+    assert clf.fit(X[300:], y[300:]).score(X[:300], y[:300]) > 0.85  # at a rate of 0.03 it diverges
+    assert clf.resolved_["learning_rate_init"].value == 0.01

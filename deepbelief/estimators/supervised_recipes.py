@@ -13,6 +13,7 @@ from deepbelief.estimators.tables import schema_of
 from deepbelief.finetuning import FineTuneSettings, Labelled
 from deepbelief.recipes import (
     RATE_OF_FEW,
+    RATE_OF_LINEAR,
     ROWS_OF_FEW,
     Choices,
     Resolved,
@@ -88,9 +89,12 @@ class SupervisedRecipes:
         batch_size = settings.batch_size
         if few:
             batch_size = choices.take("batch_size", batch_size, Resolved(ROWS_OF_FEW, "few labels"))
-        slow = few and self._activation_of_layers == "sigmoid"
+        rate = settings.rate
+        if few and self._activation_of_layers == "sigmoid":
+            rate = RATE_OF_FEW
+        elif logistic and not drawn and len(stack) > 1 and self._activation_of_layers == "identity":
+            rate = RATE_OF_LINEAR
         return replace(
             settings, alpha=decay, dropout=dropout, input_dropout=inputs, extent=tuning_extent(facts, own),
-            batch_size=batch_size,
-            rate=RATE_OF_FEW if slow else settings.rate,
+            batch_size=batch_size, rate=rate,
         )  # fmt: skip

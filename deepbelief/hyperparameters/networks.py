@@ -82,9 +82,9 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         RATE,
         doc=(
-            'Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.03 '
-            "else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for Adam. A momentum above 0.9 lowers it, because the "
-            "velocity sums 1 / (1 - momentum) gradients."
+            'Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.01 '
+            "for pretrained logistic layers made linear, 0.03 else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for "
+            "Adam. A momentum above 0.9 lowers it, because the velocity sums 1 / (1 - momentum) gradients."
         ),
         help="auto: 0.3 (sigmoid), 0.003 (adam).",
         flag="--learning-rate",

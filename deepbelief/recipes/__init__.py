@@ -35,6 +35,7 @@ from deepbelief.recipes.sequence_rules import (
 )
 from deepbelief.recipes.tuning_rules import (
     RATE_OF_FEW,
+    RATE_OF_LINEAR,
     ROWS_OF_FEW,
     USUAL_EXTENT,
     Extent,
@@ -52,6 +53,7 @@ from deepbelief.recipes.tuning_rules import (
 __all__ = [
     "DENOISING_UPDATES",
     "RATE_OF_FEW",
+    "RATE_OF_LINEAR",
     "ROWS_OF_FEW",
     "UPDATES",
     "USUAL",

@@ -13,6 +13,7 @@ DROPPED_DECAY = {"few": 0.0, "many": 5e-6}  # where units are dropped
 ROWS_OF_FEW = 20  # in a minibatch
 DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
 RATE_OF_FEW = 0.1
+RATE_OF_LINEAR = 0.01  # of pretrained layers made linear, whose gains multiply: 0.03 diverges on three of 784 columns
 
 
 class Extent(NamedTuple):
