@@ -173,7 +173,7 @@ def super_calls(root: Path) -> list[str]:
 
 
 UNIT_NAMES = {"bernoulli", "gaussian", "rectified", "softmax", "labelled"}
-UNIT_TYPES = {"Bernoulli", "Gaussian", "Rectified", "Softmax", "Labelled"}
+UNIT_TYPES = {"Bernoulli", "Gaussian", "Rectified", "Softmax", "WithLabels"}
 
 
 def unit_comparisons(root: Path) -> list[str]:

@@ -23,7 +23,7 @@ from deepbelief.sources import (
 from deepbelief.stack import Weights
 from deepbelief.training import BLOCK_ROWS, Reporter, Rows
 from deepbelief.typing import Array
-from deepbelief.units import Labelled, Unit, named_unit
+from deepbelief.units import Unit, WithLabels, named_unit
 
 
 def labelled_part(
@@ -72,7 +72,7 @@ def labelled_weights(
         scale = np.where(unit.standardised(len(scale)), scale * shares_within, scale)
         scale = np.concatenate([scale, np.ones(n_classes, scale.dtype)])
     return initial_weights(
-        n_hidden, Labelled(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
+        n_hidden, WithLabels(unit, n_classes), named_unit(settings.hidden), mean, scale, means,
         seed=seed, layer=0, sparsity_target=settings.sparsity_target,
     )  # fmt: skip
 

@@ -146,7 +146,7 @@ class RecurrentMachine:
         Parameters
         ----------
         v : array of shape (n_frames, n_visible)
-            Packed by step, as `Plan` says.
+            Packed by step, as `WindowPlan` says.
         entering : array of shape (n_windows, n_recurrent)
             States before the windows.
         steps : sequence of int

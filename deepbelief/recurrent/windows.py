@@ -42,7 +42,7 @@ def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) 
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class WindowPlan:
     """An epoch: minibatches of windows, which follow each other within each sequence.
 
     The frames of a minibatch are packed by step: first those of all its windows' first steps, then of their second
@@ -77,7 +77,7 @@ def count_updates(lengths: Array, truncation: int, batch_size: int) -> int:
     return int(max(-(-windows.sum() // batch_size), windows.max()))
 
 
-def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[int] | Array) -> Plan:
+def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[int] | Array) -> WindowPlan:
     """Lay the windows of the sequences, in this order, into minibatches of at most ``batch_size`` windows.
 
     All windows are laid end to end over the lanes of a minibatch, each as long as the epoch; a sequence that falls
@@ -110,4 +110,4 @@ def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[
         frames.append((start[low:high] + step)[runs])
         steps.append(runs.sum(axis=1).tolist())
     frame_bounds = np.concatenate([[0], np.cumsum([len(f) for f in frames])])
-    return Plan(np.concatenate(frames), frame_bounds, sequence, lane_bounds, number == 0, steps)
+    return WindowPlan(np.concatenate(frames), frame_bounds, sequence, lane_bounds, number == 0, steps)

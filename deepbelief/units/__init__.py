@@ -10,7 +10,7 @@ from deepbelief.typing import Array
 from deepbelief.units.bernoulli import Bernoulli
 from deepbelief.units.drelu import DReLU
 from deepbelief.units.gaussian import Gaussian
-from deepbelief.units.labelled import Labelled
+from deepbelief.units.labelled import WithLabels
 from deepbelief.units.mixed import Parts, joined
 from deepbelief.units.rectified import Rectified
 from deepbelief.units.relu import ReLU
@@ -25,7 +25,6 @@ __all__ = [
     "DReLU",
     "Foreign",
     "Gaussian",
-    "Labelled",
     "Parts",
     "ReLU",
     "Rectified",
@@ -33,6 +32,7 @@ __all__ = [
     "Spin",
     "Unit",
     "UnitType",
+    "WithLabels",
     "get_unit",
     "joined",
     "named_unit",
@@ -50,7 +50,7 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "relu": ReLU,
     "drelu": DReLU,
     "softmax": Softmax,
-    "labelled": Labelled,
+    "labelled": WithLabels,
     "parts": Parts,
 }
 """Unit types by name: a new one is one class and one entry."""

@@ -20,13 +20,13 @@ class OfTheData:
         """Take the name of the property."""
         self._name = name
 
-    def __get__(self, unit: "Labelled | None", owner: type | None = None) -> Any:
+    def __get__(self, unit: "WithLabels | None", owner: type | None = None) -> Any:
         """Return the property of the data's units."""
         return self if unit is None else getattr(unit.data, self._name)
 
 
 @dataclass(frozen=True)
-class Labelled(UnitType):
+class WithLabels(UnitType):
     """Visible units of one type, and after them a softmax group of which one is on: the row's label.
 
     With it a machine models data and labels together (Hinton, Osindero and Teh 2006; Larochelle and Bengio 2008).
@@ -59,7 +59,7 @@ class Labelled(UnitType):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not self.data.tractable or isinstance(self.data, Labelled) or self.n_labels < 2:
+        if not self.data.tractable or isinstance(self.data, WithLabels) or self.n_labels < 2:
             raise SettingError(
                 "labels go beside visible units with an energy, such as Bernoulli, and there are at least 2; got "
                 f"{self.data.spec!r} and {self.n_labels}"
