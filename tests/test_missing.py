@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from exact import energies, hidden_given, states, tiny, visible_states
+from sklearn.base import clone
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, load, save
@@ -207,3 +208,17 @@ def test_missing_values_need_a_model_of_the_rows():
     y = np.arange(60) % 2
     with pytest.raises(ValueError, match="NaN"):
         DBNClassifier((4,), pretraining="denoising", rbm=RBM(visible=SPEC)).fit(holes, y)
+
+
+@case_by_case("dtype", [np.float32, np.uint8, bool])
+def test_masked_values_are_missing(dtype):
+    whole, holes = one_hot(60)
+    X = np.ma.masked_array(whole.astype(dtype), mask=np.isnan(holes))
+    rbm = RBM(3, visible=SPEC, n_iter=2, random_state=0)
+    own, same = clone(rbm).fit(X), clone(rbm).fit(holes.astype(np.float32))
+    np.testing.assert_array_equal(own.components_, same.components_)
+    np.testing.assert_array_equal(own.transform(X), same.transform(holes.astype(np.float32)))
+    full = np.ma.masked_array(whole, mask=False)
+    np.testing.assert_array_equal(clone(rbm).fit(full).components_, clone(rbm).fit(whole).components_)
+    with pytest.raises(ValueError, match="NaN"):
+        DBNClassifier((4,), pretraining="denoising").fit(X, np.arange(60) % 2)

@@ -56,7 +56,16 @@ LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked
 
 
 def streamed(X: RowsLike) -> RowsLike:
-    """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array."""
+    """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array.
+
+    Masked values of NumPy's masked arrays become NaN.
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        if not np.ma.is_masked(X):
+            return X.data
+        numbers = X.data.astype(np.result_type(X.dtype, np.float32))
+        numbers[np.ma.getmaskarray(X)] = np.nan
+        return numbers
     if sparse.issparse(X):
         check_sparse(X)  # before scikit-learn converts it
     if is_dask(X):
