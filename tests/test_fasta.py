@@ -191,6 +191,7 @@ def test_a_model_of_sequences_samples_sequences(family, tmp_path):
     assert table_schema(SubsetSource(data.rows, np.arange(5))).alphabet == "-ACGU"
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_samples_and_evaluates(family, tmp_path, monkeypatch):
     path, sequences = family
     monkeypatch.chdir(tmp_path)

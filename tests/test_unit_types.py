@@ -88,6 +88,7 @@ def test_statistics_are_the_gradient_of_the_likelihood(visible, hidden):
             assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("visible", "hidden", "gradient"),
     [
