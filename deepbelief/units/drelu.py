@@ -6,14 +6,13 @@ from typing import Any, Self
 import numpy as np
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
-from deepbelief.units.half_normal import log_half, mean_half, no_data, sample_half
-from deepbelief.units.unit import Foreign, UnitType
+from deepbelief.units.half_normal import log_half, mean_half, sample_half
+from deepbelief.units.hidden_unit import HiddenUnit
 
 
 @dataclass(frozen=True)
-class DReLU(UnitType):
+class DReLU(HiddenUnit):
     """Hidden units of any real state h with the energy g(h) h**2 / 2 + d abs(h) - x h (Tubiana et al. 2019).
 
     g is g+ above 0 and g- below. With the bias b, the four parameters of a unit are learned: in the notation of the
@@ -41,18 +40,6 @@ class DReLU(UnitType):
     def bound(self, values: DeviceArray) -> Self:
         """Return units with these parameters."""
         return replace(self, values=values)
-
-    def check_visible(self, n_columns: int) -> None:
-        """Refuse: these are hidden units."""
-        raise SettingError(no_data(self.spec))
-
-    def admits(self, low: Any, high: Any) -> bool:
-        """Return False: these are hidden units."""
-        return False
-
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
-        """Return the first place: these are hidden units."""
-        return Foreign(0, 0)
 
     def _halves(self, bk: Backend, x: DeviceArray) -> tuple["Half", "Half"]:
         """Return the half-lines above and below 0."""
@@ -119,10 +106,6 @@ class DReLU(UnitType):
         scales = [0.5 * share * (1 + half.y * m * half.root) for (share, half), m in zip(halves, means, strict=True)]
         size = p * means[0] + (1 - p) * means[1]
         return xp.stack([weight @ each for each in (*scales, size)])
-
-    def initial_bias(self, mean: Any) -> Any:
-        """Refuse: these are hidden units."""
-        raise SettingError(no_data(self.spec))
 
     def initial_parameters(self, n_units: int) -> Any:
         """Return the parameters of Gaussian units."""

@@ -4,7 +4,6 @@ The density is proportional to exp(x h - h**2 / 2) for h >= 0: a normal one arou
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -73,8 +72,3 @@ def sample_half(bk: Backend, x: DeviceArray, rng: Rng, out: DeviceArray) -> Devi
         h = h - error * tail * math.sqrt(math.pi / 2)
     out[...] = xp.maximum(xp.where(wide < -TAIL, h, inside), 0)
     return out
-
-
-def no_data(spec: str) -> Any:
-    """Return the error message of hidden units that are passed as visible units."""
-    return f"{spec} units are hidden units: choose visible='bernoulli', 'spin', 'gaussian' or 'softmax:...'"

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
-from deepbelief.typing import Array, DeviceArray
-from deepbelief.units.unit import Foreign, UnitType
+from deepbelief.typing import DeviceArray
+from deepbelief.units.hidden_unit import HiddenUnit
 
 
 @dataclass(frozen=True)
-class Rectified(UnitType):
+class Rectified(HiddenUnit):
     """Noisy rectified linear hidden units (Nair & Hinton 2010): max(0, x + N(0, sigmoid(x))).
 
     They are the conditional of no tractable energy: no free energy, no likelihood.
@@ -22,18 +22,6 @@ class Rectified(UnitType):
     tractable = False
     rate = 0.001
     domain = "rectified units take no data"
-
-    def check_visible(self, n_columns: int) -> None:
-        """Refuse: rectified units are hidden units."""
-        raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")
-
-    def admits(self, low: Array, high: Array) -> bool:
-        """Return False: rectified units are hidden units."""
-        return False
-
-    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the first place: rectified units are hidden units."""
-        return Foreign(0, 0)
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias), what the unit passes on."""
@@ -62,7 +50,3 @@ class Rectified(UnitType):
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
         raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
-
-    def initial_bias(self, mean: Array) -> Array:
-        """Refuse: rectified units are hidden units."""
-        raise SettingError("rectified units are hidden units: choose visible='bernoulli', 'gaussian' or 'softmax:...'")

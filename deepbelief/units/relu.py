@@ -1,17 +1,15 @@
 """Rectified linear hidden units with a free energy."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from deepbelief.backends import Backend, Rng
-from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
-from deepbelief.units.half_normal import log_half, mean_half, no_data, sample_half
-from deepbelief.units.unit import Foreign, UnitType
+from deepbelief.units.half_normal import log_half, mean_half, sample_half
+from deepbelief.units.hidden_unit import HiddenUnit
 
 
 @dataclass(frozen=True)
-class ReLU(UnitType):
+class ReLU(HiddenUnit):
     """Hidden units h >= 0 with the energy h**2 / 2 - x h (Tubiana and Monasson 2017).
 
     Given the input x the state is normal around x, truncated at 0. Unlike the noisy units of `Rectified`, a machine of
@@ -26,18 +24,6 @@ class ReLU(UnitType):
     quadratic = True
     rate = 0.01
     domain = "relu units take no data"
-
-    def check_visible(self, n_columns: int) -> None:
-        """Refuse: these are hidden units."""
-        raise SettingError(no_data(self.spec))
-
-    def admits(self, low: Any, high: Any) -> bool:
-        """Return False: these are hidden units."""
-        return False
-
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
-        """Return the first place: these are hidden units."""
-        return Foreign(0, 0)
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the mean of the truncated normal distribution."""
@@ -63,7 +49,3 @@ class ReLU(UnitType):
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the log partition of the total input: the state 0 has the energy 0."""
         return self.log_partition(bk, field + bias)
-
-    def initial_bias(self, mean: Any) -> Any:
-        """Refuse: these are hidden units."""
-        raise SettingError(no_data(self.spec))

@@ -1,0 +1,31 @@
+"""Base of unit types that are hidden units only."""
+
+from typing import Any, ClassVar
+
+from deepbelief.errors import SettingError
+from deepbelief.typing import Array
+from deepbelief.units.unit import Foreign, UnitType
+
+
+class HiddenUnit(UnitType):
+    """A unit type that no data enter: it refuses to be visible, and admits no value."""
+
+    spec: ClassVar[str]
+
+    def check_visible(self, n_columns: int) -> None:
+        """Refuse: these are hidden units."""
+        raise SettingError(
+            f"{self.spec} units are hidden units: choose visible='bernoulli', 'gaussian', 'spin' or 'softmax:...'"
+        )
+
+    def admits(self, low: Array, high: Array) -> bool:
+        """Return False: these are hidden units."""
+        return False
+
+    def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
+        """Return the first place: these are hidden units."""
+        return Foreign(0, 0)
+
+    def initial_bias(self, mean: Array) -> Any:
+        """Refuse: these are hidden units."""
+        self.check_visible(len(mean))
