@@ -137,6 +137,8 @@ def test_size_gives_the_standard_shape_with_reasons():
     out = good("size", 784, "--rows", 60000, "--classes", 10).stdout
     assert out.startswith("784 -> 500 -> 250 -> 10\n")
     assert len(out.splitlines()) > 4
+    few = good("size", 784, "--rows", 60000, "--classes", 10, "--labeled", 1000).stdout
+    assert few.startswith("784 -> 500 -> 500 -> 500 -> 10\n")
 
 
 def test_info_as_json_tells_everything(tmp_path):

@@ -625,6 +625,9 @@ def test_sizes_are_those_of_all_rows(noise, monkeypatch):
     overfit_check(model, X, y, max_iter=1)
     whole = DBNClassifier(**ABLE, max_iter=1).fit(X, y)
     assert seen[0].pretrained_stack_.sizes == whole.stack_.sizes
+    X = np.random.default_rng(0).random((10_100, 160), np.float32)  # few labels among many rows: three layers
+    overfit_check(model, X, np.where(np.arange(10_100) < 40, np.arange(10_100) % 3, -1), max_iter=1)
+    assert seen[-1].pretrained_stack_.sizes == (160, 100, 100, 100)
 
 
 def test_overfit_check_refuses_what_it_cannot_do(noise):

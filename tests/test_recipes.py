@@ -65,6 +65,16 @@ BITS_ONLY = {"unit_interval": True, "modelled": False, "templates": False}
 IMAGES = Supervision(60_000, True, 784, 250, classes=True, logistic=True, unit_interval=True)
 
 
+def test_few_labels_among_many_rows_take_three_layers_by_default():
+    X = np.random.default_rng(0).random((10_100, 160), np.float32)
+    y = np.where(np.arange(len(X)) < 60, np.arange(len(X)) % 3, -1)
+    clf = DBNClassifier(rbm=QUICK, max_iter=1).fit(X, y)
+    assert clf.stack_.sizes == (160, 100, 100, 100)
+    found = clf.resolved_["hidden_layer_sizes"]
+    assert found.value == (100, 100, 100)
+    assert "60 of 10,100 rows have a label" in found.reason
+
+
 class Notes(Reporter):
     """Keeps the lines about data and settings."""
 
