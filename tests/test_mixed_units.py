@@ -250,6 +250,12 @@ def test_groups_are_those_that_no_row_breaks(sizes, broken):
     assert one_hot_groups(as_source(X)) == [s for s in right if s.start > 0]
 
 
+def test_columns_of_other_values_make_no_group():
+    X = np.zeros((8, 2))
+    X[0, 0] = X[1, 1] = 2  # the sum of squares is the number of rows, as for one 1 in each
+    assert one_hot_groups(as_source(X)) == []
+
+
 def test_groups_that_are_not_there_are_told():
     X = (np.random.default_rng(0).random((40, 4)) < 0.5).astype(float)
     with pytest.warns(DataWarning, match="no group of columns"):
