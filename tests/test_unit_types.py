@@ -212,7 +212,7 @@ def test_what_needs_more_than_weights_and_biases_refuses_drelu_units():
     with pytest.raises(SettingError, match="'ptt' keeps W and biases"):
         RBM(3, hidden="drelu", gradient="ptt", n_iter=1).fit(PATTERNS)
     for hidden in ("relu", "drelu"):
-        with pytest.raises(SettingError, match="feed-forward network"):
+        with pytest.raises(SettingError, match="no equivalent in a feed-forward network"):
             feedforward(RBM(3, hidden=hidden, n_iter=1, random_state=0).fit(PATTERNS))
     with pytest.raises(DataError, match=r"hidden_parameters must have shape \(3, 3\)"):
         replace(random_weights("bernoulli", "drelu"), hidden_parameters=np.zeros((2, 3)))

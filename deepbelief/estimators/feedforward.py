@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from deepbelief.activations import ACTIVATIONS, Activation, get_activation
+from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.backends import get_backend
 from deepbelief.errors import SettingError
 from deepbelief.estimators.autoencoder import DeepAutoencoder
@@ -19,7 +19,7 @@ from deepbelief.estimators.regressor import DBNRegressor
 from deepbelief.network import Layer, layers_from_stack
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Dtype, Estimator
-from deepbelief.units import Unit, get_unit
+from deepbelief.units import Unit
 
 Part = Literal["auto", "encoder", "decoder"]
 PARTS = ("auto", "encoder", "decoder")
@@ -117,9 +117,9 @@ def feedforward(model: Estimator, part: Part = "auto") -> FeedForward:
         stack = _stack_of(model, kind)
         if part == "decoder":
             return _decoder_of(stack)
-        for weights in stack.layers:
-            _check_mean(get_unit(weights.hidden), weights.n_hidden, "hidden")
-        return FeedForward(_encoder_layers(stack, "auto"))
+        for weights in stack:
+            _check_mean(weights.hidden_unit, weights.n_hidden, "hidden")
+        return FeedForward(_entering(layers_from_stack(stack, "auto"), stack.layers[0]))
     if not isinstance(model, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
         reason = REASONS.get(kind, "it has no dense layers from the rows to an output")
         raise SettingError(f"`model` must be a feed-forward network to be exported as one, got {kind}: {reason}")
@@ -158,16 +158,6 @@ def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
     return (_fold(layers[0], first), *layers[1:])
 
 
-def _encoder_layers(stack: Stack, activation: str | Activation) -> tuple[Layer, ...]:
-    for weights in stack:
-        if not weights.hidden_unit.feeds_forward:
-            raise SettingError(
-                f"the means of {weights.hidden} hidden units do not form a layer of a feed-forward network: "
-                "fine-tune the model first, or train bernoulli, rectified or gaussian units"
-            )
-    return _entering(layers_from_stack(stack, activation), stack.layers[0])
-
-
 def _decoder_of(stack: Stack) -> FeedForward:
     """Return the way down a stack by the means of its visible units."""
     if stack.tuned:
@@ -193,7 +183,7 @@ def _decoder_of(stack: Stack) -> FeedForward:
 
 def _check_mean(unit: Unit, n_units: int, side: str) -> None:
     """Refuse units whose mean is not the activation that stands for them in a network, by trying some inputs."""
-    if unit.activation in ACTIVATIONS:
+    if unit.activation in ACTIVATIONS and not unit.parameters:  # learned ones make each unit's mean another function
         bk, x, bias = get_backend("numpy"), np.linspace(-4, 4, 9)[:, None].repeat(n_units, axis=1), np.zeros(n_units)
         mean = unit.mean(bk, x.copy(), bias)
         if np.allclose(mean, get_activation(unit.activation).forward(bk, x, bias), rtol=0, atol=1e-6):

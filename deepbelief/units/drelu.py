@@ -35,8 +35,6 @@ class DReLU(HiddenUnit):
     domain = "drelu units take no data"
     parameters = ("log_gamma_positive", "log_gamma_negative", "offset")
 
-    feeds_forward = False
-
     def bound(self, values: DeviceArray) -> Self:
         """Return units with these parameters."""
         return replace(self, values=values)

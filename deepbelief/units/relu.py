@@ -18,7 +18,6 @@ class ReLU(HiddenUnit):
 
     spec = "relu"
     activation = "relu"
-    feeds_forward = False
     next_visible = "gaussian"
     scaled_above = True
     quadratic = True

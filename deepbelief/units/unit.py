@@ -44,10 +44,6 @@ class UnitCapabilities(Protocol):
         """The activation that computes its mean in a feed-forward network."""
 
     @property
-    def feeds_forward(self) -> bool:
-        """Whether that activation computes its mean exactly."""
-
-    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters that each hidden unit learns beside its bias."""
 
@@ -188,7 +184,6 @@ class UnitType:
     ((1, 1, 1), False)
     """
 
-    feeds_forward: bool = True
     parameters: tuple[str, ...] = ()
     scaled_above: bool = False
     tractable: bool = True
