@@ -1,6 +1,6 @@
 """An RNA family: likelihood of held-out sequences, and how close samples come to the family with sampling time.
 
-    python benchmarks/rna.py [--updates 8000] [--hidden 100] [--chains 4000] [--sweeps 5000]
+    python benchmarks/rna.py [--updates 8000] [--hidden 100] [--chains 4000] [--sweeps 15000]
 
 RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every
 fifth sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of
