@@ -17,11 +17,11 @@ from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, DeviceArray
 
 METHODS = ("auto", "gibbs", "pt", "ptt")
-MIN_SWEEPS = 20  # of a ladder
+MIN_SWEEPS = 20  # rungs of a ladder
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
-    """Return the rows, in the units of the data, that top-layer states stand for: the means, layer by layer.
+    """Return the rows of top-layer states, in the units of the data: the means are computed layer by layer.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
 
 
 def first_states(weights: Weights, n_chains: int, bk: Backend, rng: Rng) -> Array:
-    """Draw hidden states where chains without a past can start.
+    """Draw initial hidden states of new chains.
 
-    They are drawn given visible units that are independent of each other and have the column means of the training
-    rows, or where these are not known those that the visible biases give.
+    They are drawn given independent visible units with the column means of the training rows or, if these are unknown,
+    the means that follow from the visible biases.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def sample(
     stack: Stack, states: Array, n_steps: int, bk: Backend, rng: Rng, *, temperature: float = 1.0,
     clamp: Array | None = None, method: str = "auto", ladder: Mapping[str, Array] | None = None,
 ) -> Array:  # fmt: skip
-    """Run Gibbs chains, or chains of a ladder of machines, in the top machine and return the rows that they end in.
+    """Run Gibbs chains, or chains of a ladder of machines, in the top machine, and return their final rows.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def sample(
     bk : Backend
     rng : Rng
     temperature : float, default=1.0
-        The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
+        Divisor of the top machine's energy: rows are more typical below 1 and more varied above 1.
     clamp : ndarray of shape (n_samples, n_visible), optional
-        Visible states of a single machine, to clamp; NaN: free.
+        Visible states to clamp, for a single machine; NaN means free.
     method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
-        ``"gibbs"`` runs plain chains. ``"pt"`` anneals a ladder from the machine without connections, ``"ptt"`` takes
-        the checkpoints of training with ``gradient="ptt"``, or anneals where there are none. ``"auto"`` is ``"ptt"``
-        where there are checkpoints, else ``"gibbs"``.
+        ``"gibbs"`` runs plain chains. ``"pt"`` anneals a ladder from the machine without connections. ``"ptt"`` uses
+        the checkpoints of training with ``gradient="ptt"``, or anneals if there are none. ``"auto"`` is ``"ptt"`` if
+        there are checkpoints, otherwise ``"gibbs"``.
     ladder : dict of ndarray, optional
         State of the gradient of a machine that was trained with ``gradient="ptt"``.
 
@@ -145,7 +145,7 @@ def _tempered(
     _, met = ladder.thermalise(rng, min(MIN_SWEEPS, n_sweeps), n_sweeps)
     if not met:
         message = (
-            f"{1 - ladder.share():.0%} of the samples had not come from the first of {len(ladder.machines)} machines "
+            f"{1 - ladder.share():.0%} of the samples did not come from the first of {len(ladder.machines)} machines "
             f"after {n_sweeps} sweeps: modes may have wrong weights. Raise `n_steps`."
         )
         warnings.warn(DeepBeliefWarning(message, symptom="unmet-ladder"), stacklevel=user_level())
@@ -153,12 +153,12 @@ def _tempered(
 
 
 def at_temperature(weights: Weights, temperature: float) -> Weights:
-    """Return the machine whose energy is that of the given one, divided by the temperature.
+    """Return a machine with the energy of the given one, divided by the temperature.
 
     Raises
     ------
     SettingError
-        If its units have no energy, or one whose division changes their variance.
+        If its units have no energy, or if the division would change their variance.
     """
     if temperature == 1:
         return weights

@@ -39,7 +39,7 @@ def test_one_machine_exactly(bits):
     text = good("evaluate", "machine.h5", "bits.npy", "--likelihood").stdout
     assert f"{found['log_likelihood']:.3f} nats per row\n" in text
     assert "by enumeration" in text
-    assert "binarised       no: they are 0 and 1" in text
+    assert "binarised       no: values are 0 and 1" in text
 
 
 def test_a_network_by_annealing(bits):

@@ -637,7 +637,7 @@ def test_overfit_check_refuses_what_it_cannot_do(noise):
         (lambda: overfit_check(DBN((3,)), X), "DBN has no loss"),
         (lambda: overfit_check(DBNClassifier(), X), "needs y"),
         (lambda: overfit_check(DBNClassifier(), X, y[:5]), "X has 60 rows but y has 5"),
-        (lambda: overfit_check(DBNClassifier(), X, y, n_rows=61), "60 rows to learn from, n_rows=61"),
+        (lambda: overfit_check(DBNClassifier(), X, y, n_rows=61), r"n_rows=61 exceeds the number of rows \(60\)"),
         (lambda: overfit_check(DBNClassifier(), X, y, n_rows=3), "n_rows=3 is too few for 4 classes: use n_rows=4"),
         (lambda: overfit_check(DBNClassifier(), X, y, n_rows=1), "n_rows must be an integer >= 2"),
         (lambda: overfit_check(DBNClassifier(), X, y, max_iter=0), "max_iter must be an integer >= 1"),

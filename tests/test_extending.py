@@ -625,8 +625,8 @@ def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):
     [
         (["slow-mean"], "unknown component 'slow-mean': .* did you mean 'slow_mean'"),
         ("slow_mean", "components must be a list"),
-        ([Nameless()], "need a name each"),
-        ([SlowMean(), SlowMean()], "need a name each"),
+        ([Nameless()], "needs a unique name"),
+        ([SlowMean(), SlowMean()], "needs a unique name"),
         ([3], "unknown component"),
         (["l1"], "give an instance"),
     ],

@@ -124,7 +124,7 @@ def test_samples_of_a_ladder_follow_the_conditional_distribution(bk, method, tem
 
 
 def test_a_ladder_whose_states_are_not_renewed_is_told(bk):
-    with pytest.warns(DeepBeliefWarning, match="had not come from the first of"):
+    with pytest.warns(DeepBeliefWarning, match="did not come from the first of"):
         sample(Stack((modes(),)), np.zeros((50, 1)), 2, bk, bk.rng(stream(1)), method="pt")
 
 

@@ -35,7 +35,7 @@ COMPONENTS: dict[str, type[Component]] = {
 
 
 def get_component(component: str | Component) -> Component:
-    """Return the component of this name with its default settings; an instance as it is.
+    """Return the component of this name with its default settings; an instance is returned as it is.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ def get_component(component: str | Component) -> Component:
 
 
 def further_components() -> list[str]:
-    """Return the names of the components that no setting of their own asks for."""
+    """Return the names of the components that have no setting."""
     asked = Component.of.__func__  # type: ignore[attr-defined]
     return [name for name, kind in COMPONENTS.items() if kind.of.__func__ is asked]  # type: ignore[attr-defined]
 
 
 def chosen_components(settings: LayerSettings) -> tuple[Component, ...]:
-    """Return the components that a layer's settings ask for, and those given as ``components``.
+    """Return the components that a layer's settings require, and those given as ``components``.
 
     Raises
     ------
@@ -85,12 +85,12 @@ def chosen_components(settings: LayerSettings) -> tuple[Component, ...]:
     names = [each.name for each in found]
     for name in names:
         if not name.isidentifier() or names.count(name) > 1 or name in {"optimizer", "gradient"}:
-            raise SettingError(f"components need a name each, such as 'my_part', unlike the others': got {names}")
+            raise SettingError(f"each component needs a unique name, such as 'my_part': got {names}")
     return found
 
 
 def check_components(components: Sequence[str | Component] | None) -> tuple[Component, ...]:
-    """Return what the setting ``components`` lists.
+    """Return the components that the setting ``components`` lists.
 
     Raises
     ------

@@ -13,10 +13,10 @@ OFFSET_RATE = 0.01  # of the running mean of the hidden units, per update (Melch
 
 @dataclass(frozen=True)
 class Centring(Component):
-    """Subtract from each unit its mean: that of the data for visible units, a running mean for hidden units.
+    """Subtract its mean from each unit: the mean of the data for visible units, a running mean for hidden units.
 
-    The model stays the same, its updates do not depend on whether 0 or 1 is the common state: Melchior, Fischer and
-    Wiskott, "How to center deep Boltzmann machines", JMLR 17, 2016.
+    The model stays the same, but its updates no longer depend on whether 0 or 1 is the common state: Melchior, Fischer
+    and Wiskott, "How to center deep Boltzmann machines", JMLR 17, 2016.
     """
 
     name: ClassVar[str] = "centring"

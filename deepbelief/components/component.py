@@ -23,11 +23,11 @@ class TrainingStep:
     n_rows, batch_size : int
         Rows in this minibatch and in a full one.
     rate, momentum : float
-        Learning rate and momentum of this update.
+        Learning rate and momentum in this update.
     position : float
         Share of the whole run that is done, from 0 to 1.
     rows : device array of int
-        Numbers of the rows in this minibatch; set where a component is called ``"missing"``.
+        Indices of the rows in this minibatch; set if a component is named ``"missing"``.
     total : int
         Number of training rows.
     rng : Rng
@@ -52,22 +52,22 @@ class Component:
     """Base of components; a new component is one class and one entry in `COMPONENTS`.
 
     A component is a frozen value: its fields are settings. The arrays that it keeps between updates are its state, a
-    dict which `start` makes and which every other hook may change in place. Checkpoints, model files and clusters
-    handle that state by its names, so that nothing else needs to be written. Each hook does nothing unless a component
+    dict that `start` creates and that every other hook may change in place. Checkpoints, model files and clusters
+    handle that state by its names, so that a component needs no further code. Each hook does nothing unless a component
     defines it, and only defined hooks cost time.
 
-    Components act in ascending `order`, and in the order in which they were given where that is equal.
+    Components act in ascending `order`; components of equal order act in the order in which they were given.
 
     Attributes
     ----------
     name : str
         Key of the state; unique among the components of a layer.
     order : int
-        0; above 0 for components that must act after all changes of the gradient and the weights.
+        0, or above 0 for components that must act after all changes of the gradient and the weights.
     needs_model : bool
-        True if it makes sense only for gradients of a model of the data, not for denoising autoencoders.
+        True if the component applies only to gradients of a model of the data, not to denoising autoencoders.
     weight_gradient : bool
-        True if `adjust` reads or changes the gradient of W, which then is an array; that costs a pass over W.
+        True if `adjust` reads or changes the gradient of W, which is then an array; this costs a pass over W.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class Component:
         return {}
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Begin training on rows that enter by the scale of the machine's weights."""
+        """Begin training on rows that the scale of the machine's weights maps to units."""
 
     def draw(self, step: TrainingStep, state: Arrays, rows: DeviceArray, rng: Rng) -> None:
         """Replace the rows of a minibatch by random ones, in place; monitored rows are replaced once."""
@@ -118,10 +118,10 @@ class Component:
         """Map differences of entered rows back to the scale of the rows, in place."""
 
     def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
-        """See the hidden means of the minibatch, which must not be changed."""
+        """Read the hidden means of the minibatch, which must not be changed."""
 
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
-        """See the minibatch before the gradient is computed, which uses its buffer up."""
+        """Read the minibatch before the gradient is computed, which overwrites its buffer."""
 
     def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
         """Change the gradients of W, vbias and hbias in place, before the optimizer uses them.
@@ -142,7 +142,7 @@ class Component:
         """End training on these rows."""
 
     def reset(self, step: TrainingStep, state: Arrays) -> None:
-        """Recover from a divergence: the machine has the weights of the last good epoch again."""
+        """Recover from a divergence, after the machine's weights have been reset to the last good epoch."""
 
     def shared(self, state: Arrays) -> Sequence[str]:
         """Return the names of the arrays that workers of a cluster average."""

@@ -12,17 +12,18 @@ from deepbelief.machine import Machine
 from deepbelief.typing import Array
 from deepbelief.units import Unit, units_of
 
-MAX_RUNS = 4  # of groups of one size, up to which they are taken one after the other
+MAX_RUNS = 4  # groups of one size, up to which they are handled one after the other
 
 
 @dataclass(frozen=True)
 class Gauge(Component):
     """Keep the weights and biases of each softmax group at sum 0.
 
-    Exactly one unit of a group is on, so that a constant added to the weights of all its units is the same as one added
-    to the hidden biases: many parameters stand for one model. After each update the means over a group are taken from
-    its weights and biases, and those of the weights go into the hidden biases. Probabilities stay as they are, weights
-    become as small as they can be, and columns of W compare the categories of a column with their mean.
+    Exactly one unit of a group is on, so that adding a constant to the weights of all its units is the same as adding
+    it to the hidden biases: many parameter values describe one model. After each update the means over a group are
+    subtracted from its weights and biases, and the means of the weights are added to the hidden biases. Probabilities
+    do not change, the weights become as small as possible, and columns of W compare the categories of a column with
+    their mean.
 
     Examples
     --------
@@ -35,7 +36,7 @@ class Gauge(Component):
     """
 
     name: ClassVar[str] = "gauge"
-    order: ClassVar[int] = 15  # after centring, which changes biases for the time of a step
+    order: ClassVar[int] = 15  # after centring, which changes the biases during a step
 
     def check(self, visible: Unit, hidden: Unit, gradient: GradientEstimator) -> None:
         """Refuse units of one column each."""
@@ -44,11 +45,11 @@ class Gauge(Component):
             raise SettingError(f"the zero-sum gauge is for softmax groups, got visible={visible.spec!r}")
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Bring the weights that training starts from into the gauge."""
+        """Bring the initial weights into the gauge."""
         self.after_step(step, state)
 
     def after_step(self, step: TrainingStep, state: Arrays) -> None:
-        """Take the means over groups out."""
+        """Subtract the means over groups."""
         machine, xp, space = step.machine, step.machine.bk.xp, step.phases.space
         visible, n_visible, dtype = machine.visible, len(machine.vbias), machine.dtype
         runs = step.phases.constant("gauge runs", lambda: _neighbours(visible, n_visible))
@@ -75,7 +76,7 @@ class Gauge(Component):
 
 
 def _memberships(runs: list[tuple[int, int, int]], n_columns: int) -> tuple[Array, Array]:
-    """Return the matrix that takes means over groups, and the one that gives each unit its group's."""
+    """Return the matrix that computes means over groups, and the matrix that assigns each unit its group's mean."""
     spans = [(start + i * size, size) for start, n, size in runs for i in range(n)]
     member = np.zeros((n_columns, len(spans)))
     for group, (first, size) in enumerate(spans):

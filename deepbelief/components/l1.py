@@ -10,7 +10,7 @@ from deepbelief.typing import LayerSettings
 
 @dataclass(frozen=True)
 class L1(Component):
-    """Move each weight towards 0 after each update by the learning rate times a factor, and not beyond 0.
+    """Move each weight towards 0 after each update by the learning rate times a factor, but not beyond 0.
 
     Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009, eq. 1.5.
 

@@ -12,15 +12,15 @@ from deepbelief.typing import DeviceArray, LayerSettings
 
 @dataclass(frozen=True)
 class Missing(Component):
-    """Complete rows with missing values (NaN) by the model itself, which then learns the likelihood of what is there.
+    """Complete rows with missing values (NaN) by the model, which thus learns the likelihood of the observed values.
 
     The gradient of log p(observed values) is that of the whole row, averaged over the missing values given the observed
-    ones. The missing values of each row are the state of a Markov chain of its own, which starts at the base rates of
-    the columns and takes one Gibbs step from one update with that row to the next (stochastic EM; Celeux and Diebolt
-    1985; for Boltzmann machines Younes 1989). Values are assumed to be missing at random.
+    ones. The missing values of each row are the state of a separate Markov chain, which starts at the base rates of the
+    columns and takes one Gibbs step at each update that uses the row (stochastic EM; Celeux and Diebolt 1985; for
+    Boltzmann machines Younes 1989). Values are assumed to be missing at random.
 
-    Bernoulli hidden units are drawn from the means that the gradient computes, and are the state that is kept; of other
-    hidden units the completed rows are. The state lives as long as the training on the rows.
+    The state that is kept is the hidden units, drawn from the means that the gradient computes, if they are Bernoulli
+    units; otherwise it is the completed rows. The state is dropped when training on these rows ends.
     """
 
     name: ClassVar[str] = "missing"
@@ -33,7 +33,7 @@ class Missing(Component):
         return cls() if settings.missing else None
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Allocate the states of the chains, unless a run that is resumed has left them."""
+        """Allocate the states of the chains, unless a resumed run has restored them."""
         machine = step.machine
         name, width = ("hidden", 1) if machine.hidden.enumerable else ("values", 0)
         shape, kept = (step.total, machine.W.shape[width]), state.get(name)
@@ -49,7 +49,7 @@ class Missing(Component):
         v = step.phases.visible(n)
         missing = xp.isnan(v)
         drawn, mean = space("missing drawn", *v.shape), space("missing mean", *v.shape)
-        if int(state["seen"][0]) < step.total:  # no row has come up twice yet
+        if int(state["seen"][0]) < step.total:  # no row has been used twice yet
             mean[...] = 0
             machine.visible.sample(bk, mean, machine.base_vbias, step.rng, drawn)
             state["seen"][0] += n
@@ -64,7 +64,7 @@ class Missing(Component):
             machine.sample_visible(h, step.rng, drawn, mean=mean)
         xp.copyto(v, drawn, where=missing)
         if values is not None:
-            values[step.rows] = drawn  # of which only missing values are ever read
+            values[step.rows] = drawn  # only their missing values are ever read
 
     def observe(self, step: TrainingStep, state: Arrays, h: DeviceArray) -> None:
         """Draw the hidden units of the completed rows."""
@@ -73,5 +73,5 @@ class Missing(Component):
             state["hidden"][step.rows] = step.rng.bernoulli(h, states)
 
     def end(self, step: TrainingStep, state: Arrays) -> None:
-        """Drop the states: they belong to these rows, and are not part of the model."""
+        """Drop the states, which belong to these rows and not to the model."""
         state.clear()

@@ -1,4 +1,4 @@
-"""Multi-prediction training: weights of their own that predict hidden values of each row by the mean field."""
+"""Multi-prediction training: separate weights that predict hidden values of each row by the mean field."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from deepbelief.typing import DeviceArray
 from deepbelief.units import Unit, get_unit
 
 PARTS = ("W", "vbias", "hbias")
-SPREAD = 0.01  # standard deviation of the weights that training starts from
+SPREAD = 0.01  # standard deviation of the initial weights
 MOMENTUM = 0.9
 
 
@@ -29,20 +29,20 @@ class MultiPrediction(Component):
     In each update a random share of the observed units of each row is hidden, and the mean field fills them in. The
     weights follow the gradient of the negative log-probability of the hidden values, through all steps of the mean
     field, by Adam: Goodfellow, Mirza, Courville and Bengio, "Multi-prediction deep Boltzmann machines", NIPS 2013. The
-    machine itself learns the likelihood as without this component, and is what samples and scores come from: weights
-    that serve the mean field best do not sample best. `RBM.impute` uses the weights of this component for
-    ``method="mean_field"``.
+    machine itself learns the likelihood as it does without this component, and samples and scores come from it: the
+    weights that are best for the mean field are not best for sampling. `RBM.impute` uses the weights of this component
+    for ``method="mean_field"``.
 
     Parameters
     ----------
     n_hidden : int, default=64
         Hidden units of these weights.
     shares : tuple of two float, default=(0.1, 0.6)
-        The share of a row that is hidden is drawn between these.
+        Range from which the hidden share of a row is drawn.
     n_steps : int, default=4
         Steps of the mean field.
     rate : float, default=0.01
-        Learning rate of Adam; it rises in the first 5 % of the run, and falls from its middle on.
+        Learning rate of Adam; it rises in the first 5 % of the run and falls in its second half.
     weight_decay : float, default=1e-4
         L2 factor of these weights.
     groups : sequence of (int, sequence of float), default=()
@@ -120,7 +120,7 @@ class MultiPrediction(Component):
         Smooth(self.groups).tie(step, machine.W)
 
     def reset(self, step: TrainingStep, state: Arrays) -> None:
-        """Start again."""
+        """Start again from the state of `start`."""
         for name, array in self.start(step).items():
             state[name][...] = array
 
@@ -152,7 +152,7 @@ class MultiPrediction(Component):
 
 
 def predictor(machine: Machine, state: Arrays) -> Machine:
-    """Return the machine whose parameters are those that predict; they are not copied."""
+    """Return the machine with the predicting parameters, which are not copied."""
     found = machine.with_biases(state["vbias"], state["hbias"])
     found.W, found.hidden = state["W"], get_unit("bernoulli")
     return found
@@ -169,9 +169,9 @@ def gradient_of_prediction(
     target : device array of shape (n_rows, n_visible)
         The rows; 0 where a value is missing.
     given : device array of shape (n_rows, n_visible)
-        1 for units that the mean field is given, 0 for those that it fills in.
+        1 for units whose values are given to the mean field, 0 for units that it fills in.
     weight : device array of shape (n_rows, n_visible)
-        Weights of the values that are predicted; 0 for others.
+        Weights of the predicted values; 0 for all others.
     groups : device array of shape (n_visible, n_groups)
         1 where a unit belongs to a group.
     n_steps : int

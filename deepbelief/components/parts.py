@@ -30,7 +30,7 @@ class Parts:
             step.phases.observers.append(lambda h: self.call("observe", h))
 
     def _defined(self, hook: str) -> list[tuple[Hook, Arrays]]:
-        """Return the components' own versions of a hook, each with its state."""
+        """Return each component's implementation of a hook, with its state."""
         if hook not in self._hooks:
             own = (c for c in self.components if getattr(type(c), hook) is not getattr(Component, hook))
             self._hooks[hook] = [(getattr(c, hook), self.state[c.name]) for c in own]
@@ -46,7 +46,7 @@ class Parts:
             function(self._step, state, *arguments)
 
     def adjusted(self, grads: Gradient) -> Gradient:
-        """Return the gradients as components change them; that of W multiplied out where one of them asks for it."""
+        """Return the gradients after all components have changed them; that of W is multiplied out where needed."""
         W = grads[0]
         if isinstance(W, Product) and any(component.weight_gradient for component in self.components):
             grads = (W.array(self._step.machine.bk), *grads[1:])
@@ -54,7 +54,7 @@ class Parts:
         return grads
 
     def entered(self, rows: DeviceArray) -> DeviceArray:
-        """Return rows as they enter the machine; those given stay."""
+        """Return rows as they enter the machine, without changing the given ones."""
         if not self.has("enter"):
             return rows
         rows = rows.copy()

@@ -1,4 +1,4 @@
-"""Smoothly tied weights of softmax groups that are cells of a number's range."""
+"""Smoothly tied weights of softmax groups that represent the bins of a number."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ N_HATS = 6  # hat functions; with the line and the parabola they span at most 8 
 
 @dataclass(frozen=True)
 class Smooth(Component):
-    """Keep the weights of neighbouring cells of a number alike.
+    """Keep the weights of neighbouring bins of a number similar.
 
-    A number is one softmax group over cells of its range. Its rows of W stay, as functions of the cells' normal scores
-    t, in the span of t, (t**2 - 1) / 2 and six hat functions: they are projected onto that span after each update.
-    Groups of at most as many cells as the span has dimensions stay free. Biases are free.
+    A number is one softmax group over the bins of its range. Its rows of W, as functions of the bins' normal scores t,
+    stay in the span of t, (t**2 - 1) / 2 and six hat functions: they are projected onto that span after each update.
+    Groups with no more bins than the span has dimensions are not constrained, nor are biases.
 
     Parameters
     ----------
     groups : sequence of (int, sequence of float)
-        First unit of each group, and the normal scores of its cells, ascending.
+        First unit of each group, and the normal scores of its bins, ascending.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class Smooth(Component):
         raise SettingError(f"smoothly tied weights are for softmax groups, got visible={visible.spec!r}")
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Project the weights that training starts from."""
+        """Project the initial weights."""
         n = step.machine.W.shape[0]
         for start, scores in self.groups:
             if start + len(scores) > n:
@@ -81,7 +81,7 @@ class Smooth(Component):
             W[start : start + n * size] = xp.matmul(projections, rows).reshape(n * size, -1)
 
     def _runs(self, step: TrainingStep) -> Iterator[tuple[int, int, int, DeviceArray]]:
-        """Yield first unit, number of groups, cells of each, and projections, of groups alike that are neighbours."""
+        """Yield first unit, number of groups, number of bins and projections of each run of equal adjacent groups."""
         bk, dtype = step.machine.bk, step.machine.dtype
         return iter(
             step.phases.constant(

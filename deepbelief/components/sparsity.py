@@ -9,12 +9,12 @@ from deepbelief.gradients import Arrays, Gradient, GradientEstimator
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
-ACTIVITY_DECAY = 0.95  # of the running mean of the hidden units, per update
+ACTIVITY_DECAY = 0.95  # share of the running mean of the hidden units that is kept per update
 
 
 @dataclass(frozen=True)
 class Sparsity(Component):
-    """Push each hidden bias so that the running mean of its unit nears a target.
+    """Move each hidden bias so that the running mean of its unit approaches a target.
 
     Hinton, "A practical guide to training restricted Boltzmann machines", 2010, section 11.
 

@@ -14,9 +14,9 @@ MAX_STEP = 0.05  # change of a parameter by one update
 
 @dataclass(frozen=True)
 class UnitParameters(Component):
-    """Learn the parameters that hidden units have of their own, at the learning rate of the weights.
+    """Learn the parameters of the hidden unit type, at the learning rate of the weights.
 
-    The state is the machine's own array, which steps change in place.
+    The state is the array of the machine itself, which steps change in place.
     """
 
     name: ClassVar[str] = "unit_parameters"

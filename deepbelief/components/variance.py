@@ -17,7 +17,7 @@ MIN_LOG_VARIANCE = math.log(1e-4)  # relative to the variance of the rows: that 
 
 @dataclass(frozen=True)
 class LearnedVariance(Component):
-    """Learn the logarithm of the variances, in the scale in which rows enter the machine.
+    """Learn the logarithms of the variances, in the scale of the rows as they enter the machine.
 
     A machine with ``E = |v - b|^2 / 2 sigma^2 - (v / sigma^2) W h - c h`` is a machine of unit variance that rows
     enter as v / sigma, with W / sigma and b / sigma; log p(v) is then smaller by the sum of log sigma. With these
@@ -49,7 +49,7 @@ class LearnedVariance(Component):
         return {"log_variance": zeros(vbias), "last_good": zeros(vbias), "merged": np.zeros(1, np.int64)}
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
-        """Start from 1 where the rows enter by a scale that includes what was learned before."""
+        """Start from 1 where the scale of the rows already includes what was learned before."""
         if state["merged"][0]:
             state["log_variance"][...] = 0
             state["last_good"][...] = 0
@@ -89,7 +89,7 @@ class LearnedVariance(Component):
         grad *= self._learned(step)
 
     def _learned(self, step: TrainingStep) -> DeviceArray:
-        """Return 1 for the units whose variances are learned, and 0 for those of other types beside them."""
+        """Return 1 for units whose variances are learned, and 0 for units of other types."""
         machine, n = step.machine, len(step.machine.vbias)
         return step.phases.constant(
             "learned variances", lambda: machine.bk.asarray(machine.visible.standardised(n), dtype=machine.dtype)

@@ -1,4 +1,4 @@
-"""Checks before and beside training: is the gradient right, can the model learn at all, at which learning rate."""
+"""Checks of a model before training: gradients, capacity to learn, learning rate and mixing."""
 
 from deepbelief.diagnostics.differences import GradientCheck, ParameterCheck
 from deepbelief.diagnostics.gradient_checking import gradient_check

@@ -1,4 +1,4 @@
-"""Finite differences of an objective, one element at a time, and where they cannot be trusted."""
+"""Finite differences of an objective, one element at a time, with detection of kinks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from deepbelief.backends import Backend
 from deepbelief.typing import Array, DeviceArray
 
 TOLERANCE = 1e-6
-NOTHING = 1e-10  # two gradients that are both shorter than this agree
-STEPS = (1e-4, 1e-5)  # the second one where the first may straddle a kink
-SHARE = 1e-7  # of the gradient's norm: what a kink may hide
-ROUNDING = np.finfo(np.float64).eps  # of the objective's level: usual rounding error of a sum of its values
+NOTHING = 1e-10  # gradients whose norms are both below this agree
+STEPS = (1e-4, 1e-5)  # steps; the second is used where the first may straddle a kink
+SHARE = 1e-7  # share of the gradient's norm that a kink may hide
+ROUNDING = np.finfo(np.float64).eps  # typical rounding error of a sum of values, relative to the objective
 NOISE = 64  # largest multiple of that error
 
 
 class Objective(Protocol):
-    """A function of parameters on a device, with a gradient of its own."""
+    """A function of parameters on a device, with a gradient to be checked."""
 
     names: list[str]
     params: Sequence[DeviceArray]
 
     def terms(self) -> Array:
-        """Return the numbers whose sum is the objective, on the host: differences of each lose fewer digits."""
+        """Return the numbers whose sum is the objective, on the host; differences of each lose fewer digits."""
 
     def gradient(self) -> list[Array]:
-        """Return the gradient that is to be checked, on the host, one array for each parameter."""
+        """Return the gradient to be checked, on the host, as one array for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ParameterCheck:
     n_checked : int
         Elements that were compared.
     n_skipped : int
-        Elements that were not, because the objective has a kink beside them.
+        Elements that were skipped because of a nearby kink of the objective.
     relative_error : float
         ||a - n|| / (||a|| + ||n||) of the compared elements; 0 where both norms are below 1e-10.
     """
@@ -64,7 +64,7 @@ class GradientCheck:
     rows : tuple of ParameterCheck
         One for each array of parameters.
     tolerance : float
-        The largest relative error that counts as agreement.
+        Largest relative error that counts as agreement.
     """
 
     rows: tuple[ParameterCheck, ...]
@@ -77,7 +77,7 @@ class GradientCheck:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """Names of the parameter arrays that do not agree, or of which every element lies at a kink."""
+        """Names of the parameter arrays that disagree, or whose elements all lie at kinks."""
         return tuple(row.name for row in self.rows if not (row.n_checked and row.relative_error <= self.tolerance))
 
     @property
@@ -114,7 +114,7 @@ def compare(objective: Objective, bk: Backend, n_elements: int, rng: np.random.G
 
 
 def relative_error(a: Array, b: Array, rounding: float = 0.0) -> float:
-    """Return ||a - b|| / (||a|| + ||b||), 0 where both are next to nothing, infinity where one is not finite.
+    """Return ||a - b|| / (||a|| + ||b||); 0 if both are almost 0, infinity if one is not finite.
 
     ``rounding`` is the part of ||a - b|| that may be due to rounding.
     """
@@ -129,7 +129,7 @@ def relative_error(a: Array, b: Array, rounding: float = 0.0) -> float:
 def _differences(
     objective: Objective, param: DeviceArray, index: tuple[Array, ...], bk: Backend
 ) -> tuple[Array, Array, Array]:
-    """Return the central differences by these elements, a mask of those to be trusted, and their rounding errors."""
+    """Return the central differences for these elements, a mask of the reliable ones, and their rounding errors."""
     places = list(zip(*(i.tolist() for i in index), strict=True))
     base = objective.terms()
     estimate, doubt, rounding = (np.empty(len(places)) for _ in range(3))
@@ -144,11 +144,11 @@ def _differences(
 def _difference(
     objective: Objective, param: DeviceArray, place: tuple[int, ...], base: Array, step: float, bk: Backend
 ) -> tuple[float, float, float]:
-    """Return the central difference by one element, how far from smooth the objective is there, and a rounding error.
+    """Return the central difference for one element, a measure of non-smoothness there, and a rounding error.
 
-    Two steps, h and h / 2. Of a smooth function the central differences D agree but for a term in h**2, and the second
-    differences S are as 4 to 1; a kink within h spoils one or the other wherever it lies. Only values of the objective
-    enter, so that a wrong gradient is never mistaken for a kink.
+    The steps are h and h / 2. For a smooth function the central differences D agree up to a term in h**2, and the
+    second differences S have the ratio 4 to 1; a kink within h changes one of the two wherever it lies. Only values of
+    the objective are used, so that a wrong gradient is never mistaken for a kink.
     """
     kept = float(bk.to_numpy(param[place]))
     h = step * max(1.0, abs(kept))
@@ -167,9 +167,9 @@ def _difference(
 
 
 def _trusted(estimate: Array, doubt: Array) -> Array:
-    """Return a mask of the elements whose doubt is small beside the norm of all that are trusted."""
+    """Return a mask of the elements whose doubt is small relative to the norm of all reliable ones."""
     good = np.isfinite(estimate) & np.isfinite(doubt)
-    while True:  # a jump makes differences huge: those that go leave a smaller norm
+    while True:  # a jump makes differences huge, so that the norm falls when they are removed
         better = good & (doubt <= SHARE * np.linalg.norm(estimate[good]))
         if np.array_equal(better, good):
             return good

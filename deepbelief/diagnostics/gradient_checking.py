@@ -32,28 +32,28 @@ def gradient_check(
 ) -> GradientCheck:
     """Compare the gradient that training follows with central finite differences, in float64.
 
-    Of a network it is the gradient of the mean loss and the penalties, ``alpha / 2 * sum(W**2) + l1 * sum(abs(W))``,
-    taken from an update of the engine; dropout drops the same units in every evaluation. Of an `RBM`, and of each layer
-    of a `DBN`, it is that of the mean free energy of the rows minus that of rows sampled from the machine, computed by
-    `Machine.statistics`: it checks a unit type's mean and energy against its log-partition.
+    For a network it is the gradient of the mean loss plus the penalties, ``alpha / 2 * sum(W**2) + l1 * sum(abs(W))``,
+    taken from an update of the engine; dropout drops the same units in every evaluation. For an `RBM`, and each layer
+    of a `DBN`, it is the gradient of the mean free energy of the rows minus that of rows sampled from the machine,
+    computed by `Machine.statistics`. This checks a unit type's mean and energy against its log-partition.
 
-    The model is not changed. One that is fitted is checked at its weights, another where `fit` would start
-    fine-tuning (so it is pretrained, in a copy) or, for machines, pretraining. A head whose weights are all 0, as
-    classifiers start, passes nothing back: the copy gets small random ones.
+    The model is not changed. A fitted model is checked at its weights. A copy of an unfitted model is checked where
+    `fit` would start fine-tuning (after pretraining) or, for machines, pretraining. A head whose weights are all 0, as
+    at the start of a classifier, propagates no gradient: the copy gets small random weights.
 
-    At most 30 of the rows, drawn at random, are used. Elements with a kink of the objective beside them (of ReLU, hard
-    tanh, L1 at 0, or of your own activation) are skipped and counted: there central differences at h and h / 2 do
-    not agree, or second differences are not as 4 to 1, whatever the gradient says.
+    At most 30 of the rows, drawn at random, are used. Elements near a kink of the objective (of ReLU, hard tanh, L1 at
+    0, or your own activation) are skipped and counted: there the central differences at h and h / 2 disagree, or the
+    second differences do not have the ratio 4 to 1. This does not depend on the gradient under test.
 
     Parameters
     ----------
     model : DBNClassifier, DeepAutoencoder, DBN or RBM
-        Also with units, activations and losses of your own, given as instances.
+        Your own units, activations and losses can be given as instances.
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
     y : array-like of shape (n_rows,), optional
-        For models that need it; a fitted classifier wants rows of every class.
+        For models that need it; a fitted classifier needs rows of every class.
     n_elements : int, default=100
-        Elements of each parameter array that are checked; of a larger array as many are drawn at random.
+        Number of elements of each parameter array to check; they are drawn at random from a larger array.
     backend : {"numpy", "cupy"}, Backend or None, default=None
         None: the model's own.
     random_state : int, Generator or RandomState, default=0
@@ -87,7 +87,7 @@ def gradient_check(
     own = private_copy(model, backend)
     bk = check_backend(own.backend, X)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SizingWarning)  # nothing is said of sizes here
+        warnings.simplefilter("ignore", SizingWarning)  # no warnings about sizes here
         if isinstance(own, (RBM, DBN)):
             objectives: list[Any] = list(machine_objectives(own, _exact(X), bk, seed, rng))
         else:
@@ -113,7 +113,7 @@ def _network_objective(
 
 
 def check_model(model: Estimator, y: TargetsLike, what: str, *, machines: bool) -> None:
-    """Refuse what a diagnostic cannot look at, and a model without the targets that it needs."""
+    """Refuse models that a diagnostic cannot check, and missing targets."""
     name = type(model).__name__ if not isinstance(model, type) else f"the class {model.__name__}"
     is_machine = isinstance(model, (RBM, DBN))
     if isinstance(model, type) or not (is_machine or is_fine_tuned(model)):
@@ -131,9 +131,9 @@ def check_model(model: Estimator, y: TargetsLike, what: str, *, machines: bool) 
 
 
 def private_copy(model: Estimator, backend: str | Backend | None = None) -> Estimator:
-    """Return an estimator that shares arrays with the model, and can be prepared and set without it noticing."""
+    """Return an estimator that shares arrays with the model and can be changed without changing the model."""
     own = copy.copy(model)
-    own.random_state = copy.deepcopy(model.random_state)  # a generator moves when it is drawn from
+    own.random_state = copy.deepcopy(model.random_state)  # drawing from a generator changes its state
     own.verbose = 0
     if backend is not None:
         own.backend = backend
@@ -141,7 +141,7 @@ def private_copy(model: Estimator, backend: str | Backend | None = None) -> Esti
 
 
 def _exact(X: RowsLike) -> RowsLike:
-    """Return rows in float64, so that what is made from them is too; others are left to the checks of rows."""
+    """Return rows in float64, so that derived arrays are too; other inputs are left to the checks of rows."""
     if is_source(X):
         return X
     try:

@@ -17,13 +17,13 @@ from deepbelief.stack import Weights
 from deepbelief.typing import Array, Estimator, RandomState, RowsLike
 
 MAX_ROWS = 2000  # of the data
-MAX_COLUMNS = 200  # columns of the largest variance, of which all pairs are looked at
-MAX_NEIGHBOURS = 1000  # rows and samples whose nearest neighbours are found
+MAX_COLUMNS = 200  # columns of the largest variance, all pairs of which are compared
+MAX_NEIGHBOURS = 1000  # maximum number of rows and samples for nearest neighbours
 N_COMPONENTS = 3  # principal components of the rows to which chains are projected
-FALL = 0.05  # of the correlation below its best, from which a model counts as trained out of equilibrium
+FALL = 0.05  # drop of the correlation from its maximum above which a model counts as trained out of equilibrium
 AVERAGED = 3  # neighbouring sampling times, whose correlations are averaged before they are compared
 MIN_ROWS = 10
-SHORT_SHARE = 0.1  # of the recorded sweeps; a longer autocorrelation time is not measured well
+SHORT_SHARE = 0.1  # share of the recorded sweeps above which an autocorrelation time is unreliable
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +37,15 @@ class MixingReport:
     pair_correlation : ndarray
         Correlation, over all pairs of columns, of the covariances of the samples with those of the data.
     ceiling : float
-        The same of one half of the rows with the other.
+        The same correlation between two halves of the rows.
     autocorrelation_time : ndarray
         Integrated, in sweeps: of the free energy, and of projections to the first principal components of the rows.
     mode_changes : float
         Changes of side along the first principal component, for each chain and 1,000 sweeps.
     aats : tuple of float
         Share of rows whose nearest neighbour is another row, and of samples whose nearest neighbour is another sample.
-        Both are 0.5 for perfect samples; a low share of rows tells of copied rows, a high share of samples of modes
-        that rows hardly visit (Yale et al. 2020).
+        Both are 0.5 for perfect samples. A low share of rows indicates copied rows; a high share of samples indicates
+        modes with few rows (Yale et al. 2020).
     n_chains, n_sweeps : int
         Gibbs steps of each.
         Number of chains that were followed.
@@ -62,16 +62,16 @@ class MixingReport:
 
     @property
     def out_of_equilibrium(self) -> bool:
-        """Whether samples are closest to the data after some sampling time and leave them later.
+        """Whether samples are closest to the data after some sampling time and move away later.
 
-        The fall counts if it is larger than what halves of the rows lack in agreement.
+        The fall counts if it exceeds the disagreement between two halves of the rows.
         """
         smooth = np.convolve(self.pair_correlation, np.full(AVERAGED, 1 / AVERAGED), mode="valid")
         return bool(smooth.size and smooth.max() - smooth[-1] > max(FALL, 1 - self.ceiling))
 
     @property
     def mixes(self) -> bool:
-        """Whether all autocorrelation times are short beside the recorded sweeps."""
+        """Whether all autocorrelation times are short compared with the recorded sweeps."""
         return bool(self.autocorrelation_time.max() < SHORT_SHARE * self.n_sweeps)
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class MixingReport:
             f"autocorrelation time in sweeps: {self.autocorrelation_time[0]:.3g} of the free energy, {times} of the "
             f"principal components{slow}",
             f"mode changes: {self.mode_changes:.3g} per chain and 1,000 sweeps",
-            f"nearest neighbours of their own kind: rows {self.aats[0]:.2f}, samples {self.aats[1]:.2f} (best: 0.50)",
+            f"nearest neighbours of the same kind: rows {self.aats[0]:.2f}, samples {self.aats[1]:.2f} (best: 0.50)",
         ]
         if self.out_of_equilibrium:
             best = self.sweeps[int(self.pair_correlation.argmax())]
@@ -104,8 +104,8 @@ def mixing_report(
 ) -> MixingReport:  # fmt: skip
     """Report how the Gibbs chains of a model mix, and how close its samples come to the data over sampling time.
 
-    Chains start from independent columns with the means of the training rows. For ``n_sweeps`` sweeps their samples are
-    compared with the rows, for as many again their autocorrelation is recorded.
+    Chains start from independent columns with the means of the training rows. Their samples are compared with the rows
+    during ``n_sweeps`` sweeps, and their autocorrelation is recorded during another ``n_sweeps``.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class _Chains:
         return np.array(self._bk.to_numpy(self._v), np.float64)
 
     def after(self, n: int) -> Array:
-        """Return the visible states after this number of steps in all."""
+        """Return the visible states after this total number of steps."""
         while self._n < n:
             self._step()
         return self.visible()
@@ -239,7 +239,7 @@ def autocorrelation_time(series: Array) -> float:
 
 
 def nearest_of_own_kind(rows: Array, samples: Array) -> tuple[float, float]:
-    """Return the shares of rows, and of samples, whose nearest neighbour is of their own kind; ties count half."""
+    """Return the shares of rows, and of samples, whose nearest neighbour is of the same kind; ties count half."""
     n = min(len(rows), len(samples))
     rows, samples = rows[:n], samples[:n]
     across = _distances(rows, samples)

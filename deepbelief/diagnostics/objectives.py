@@ -26,12 +26,12 @@ MOST_ROWS = 30
 
 
 def on_host(bk: Backend, grad: DeviceArray | Product) -> Array:
-    """Return a gradient as a NumPy array of its own."""
+    """Return a gradient as a new NumPy array."""
     return np.array(bk.to_numpy(grad.array(bk.xp) if isinstance(grad, Product) else grad))
 
 
 class _Recorder:
-    """An optimizer that moves nothing and keeps the gradient that it is given, decay included."""
+    """An optimizer that changes no parameters and keeps the gradient, decay included."""
 
     rate: float | None = None
 
@@ -43,7 +43,7 @@ class _Recorder:
         self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
         state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
     ) -> None:  # fmt: skip
-        """Keep what any optimizer would follow."""
+        """Keep the gradient that an optimizer would follow."""
         self.seen = [
             on_host(bk, grad) + decay * bk.to_numpy(param)
             for param, grad, decay in zip(params, grads, decays, strict=True)
@@ -51,17 +51,17 @@ class _Recorder:
 
 
 class NetworkObjective:
-    """Mean loss of some rows and the penalties of the weights, in float64; the gradient is that of one update."""
+    """Mean loss of some rows plus the penalties of the weights, in float64; the gradient is that of one update."""
 
     def __init__(self, problem: Problem, bk: Backend, seed: int, rng: np.random.Generator) -> None:
         hidden = [Layer(_exact(layer.W), _exact(layer.bias), layer.activation) for layer in problem.hidden]
         head_W, head_bias = map(_exact, problem.head)
-        if not head_W.any():  # passes nothing back: the layers below would go unchecked
+        if not head_W.any():  # propagates no gradient: the layers below would not be checked
             head_W = rng.normal(0, 1 / np.sqrt(len(head_W)), head_W.shape)
         train = _few(problem.train, rng)
         self._n = n = train.rows.shape[0]
         self._recorder = _Recorder()
-        # Nothing here depends on the run: neither schedule nor limits of norms are part of the gradient.
+        # Schedules and limits of norms are not part of the gradient.
         self._settings = replace(
             problem.settings, solver=self._recorder, batch_size=n, max_iter=1, schedule="constant", max_norm=None
         ).resolve(n, 1.0)
@@ -77,7 +77,7 @@ class NetworkObjective:
         self.names = _names(self.params, len(hidden) + 1)
 
     def _masks(self) -> Rng:
-        """Return the stream that dropout draws from, anew: every evaluation drops the same units."""
+        """Return a new copy of dropout's random stream, so that every evaluation drops the same units."""
         return self._bk.rng(stream(self._seed, "gradient check", "dropout"))
 
     def terms(self) -> Array:
@@ -96,7 +96,7 @@ class NetworkObjective:
         return np.concatenate([losses, penalties])
 
     def gradient(self) -> list[Array]:
-        """Return what an update hands to the optimizer."""
+        """Return the gradients that an update passes to the optimizer."""
         self._tuner.begin_epoch(0, np.arange(self._n))
         self._tuner.update(0, self._n, 0.0, self._masks())
         return self._recorder.seen
@@ -107,7 +107,7 @@ def _exact(array: Array) -> Array:
 
 
 def _few(train: Labelled, rng: np.random.Generator) -> Labelled:
-    """Return some of the rows that count."""
+    """Return some of the rows that have a positive weight."""
     counting = np.arange(train.rows.shape[0]) if train.weights is None else np.flatnonzero(train.weights)
     index = np.sort(rng.permutation(counting)[:MOST_ROWS])
     parts = (None if a is None else a[index] for a in (train.targets, train.weights))
@@ -126,11 +126,11 @@ def _names(params: Sequence[DeviceArray], n_layers: int) -> list[str]:
 
 
 class MachineObjective:
-    """Mean free energy of rows minus that of samples of the machine; its gradient is made of `Machine.statistics`.
+    """Mean free energy of rows minus that of samples of the machine; `Machine.statistics` gives its gradient.
 
-    The difference is what training follows. Terms that depend on no row, which an energy may be short of, cancel in it.
-    Where the visible units have a free energy too, that of hidden states is added, so that their means are checked
-    against their log-partition as the hidden ones are.
+    Training follows this difference. Terms that do not depend on the rows, and that an energy may omit, cancel. If the
+    visible units have a free energy too, that of hidden states is added, so that their means are checked against their
+    log-partition in the same way.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class MachineObjective:
                 f"layer {layer} has {hidden.spec} hidden units, which have no free energy: there is no gradient to "
                 "compare with; check a network that is fine-tuned from it instead"
             )
-        # The types are strategies that may have no name to be found by.
+        # Unit types given as instances may not be in the registry.
         machine = Machine(replace(weights, visible="bernoulli", hidden="bernoulli"), bk, np.float64)
         machine.visible, machine.hidden = visible, hidden
         rng = bk.rng(stream(seed, "gradient check", layer))
@@ -221,7 +221,7 @@ def machine_objectives(
 
 
 def _fitted_stack(model: Estimator) -> Stack | None:
-    """Return the layers of a fitted model; None of one that is not."""
+    """Return the layers of a model; None if it is not fitted."""
     stack = Stack((model.weights_,)) if hasattr(model, "weights_") else getattr(model, "stack_", None)
     if stack is not None and stack.tuned:
         raise SettingError("these layers are fine-tuned and no longer machines: check the estimator that tuned them")
@@ -238,6 +238,6 @@ def _refuse_other_layers(model: Estimator, templates: Sequence[RBM]) -> None:
 
 
 def _means(weights: Weights, hidden: Unit, rows: RowSource, bk: Backend) -> RowSource:
-    """Return the hidden means of rows, what the layer above is trained on."""
+    """Return the hidden means of rows, the training data of the layer above."""
     x = bk.asarray(rows.take(slice(0, rows.shape[0])), dtype=np.float64) @ bk.asarray(weights.W, dtype=np.float64)
     return ArraySource(np.array(bk.to_numpy(hidden.mean(bk, x, bk.asarray(weights.hbias, dtype=np.float64)))))

@@ -25,8 +25,8 @@ from deepbelief.sources import SubsetSource, is_source
 from deepbelief.training import Record, Reporter, Run
 from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike
 
-NATS = 0.05  # of each class label: the right class has a probability of 0.95
-SHARE = 0.1  # of what the column means lose beyond the least loss there is
+NATS = 0.05  # loss of each class label: the right class has a probability of 0.95
+SHARE = 0.1  # share of the excess loss of the column means over the minimum loss
 
 UNREGULARISED = {name: row.off for name, row in {**FINE_TUNING, **EXECUTION}.items() if row.off is not NEVER}
 """Settings of fine-tuning without regularisation."""
@@ -39,17 +39,17 @@ class OverfitCheck:
     Attributes
     ----------
     ok : bool
-        Whether the loss came down to ``threshold``.
+        Whether the loss reached ``threshold``.
     loss : float
         Mean loss of the last epoch.
     threshold : float
-        What counts as almost zero.
+        Loss that counts as almost zero.
     loss_curve : tuple of float
-        Mean loss of each epoch; it ends where the threshold is reached.
+        Mean loss of each epoch, up to the epoch that reaches the threshold.
     n_rows : int
-        Rows that it was trained on.
+        Number of training rows.
     advice : str
-        What to do next.
+        Recommended next step.
     """
 
     ok: bool
@@ -78,14 +78,14 @@ def overfit_check(
     max_iter: int = 500,
     random_state: RandomState = 0,
 ) -> OverfitCheck:
-    """Tell whether a model can memorise a few rows; a model that cannot will not learn many.
+    """Check whether a model can memorise a few rows; a model that cannot will not learn many.
 
-    A copy is pretrained and fine-tuned on the rows, with alpha, l1, dropout, max-norm, class weights and early
-    stopping switched off; all else is as the model has it. The model is not changed.
+    A copy is pretrained and fine-tuned on the rows, with alpha, l1, dropout, max-norm, class weights and early stopping
+    switched off; all other settings are those of the model. The model is not changed.
 
     Almost zero means, for class labels, a mean loss of 0.05 nats for each label: the right class has a probability of
-    0.95. For real-valued targets (reconstruction, regression) it means a tenth of the way from the least loss there is
-    to that of predicting the column means of these rows. The least loss is that of outputs equal to the targets: 0 for
+    0.95. For real-valued targets (reconstruction, regression) it means a tenth of the way from the minimum loss to the
+    loss of predicting the column means of these rows. The minimum is the loss of outputs equal to the targets: 0 for
     squared error, but the entropy of grey values for cross-entropy.
 
     Parameters
@@ -96,11 +96,11 @@ def overfit_check(
     y : array-like of shape (n_rows,), optional
         For models that need it.
     n_rows : int, default=20
-        Number of rows to memorise, drawn at random; if y are classes, equally many of each where possible.
+        Number of rows to memorise, drawn at random; from each class equally many where possible.
     max_iter : int, default=500
         Epochs to try.
     random_state : int, Generator or RandomState, default=0
-        Draws the rows and all else.
+        Seed of the drawn rows and of training.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def overfit_check(
     _switch_off(own)
     _fix_sizes(own, X, y)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SizingWarning)  # the rows are few because that was asked for
+        warnings.simplefilter("ignore", SizingWarning)  # the number of rows is small on purpose
         y_chosen = None if y is None else _safe_indexing(y, chosen)
         problem = prepare(own, rows_at(X, chosen, bk), y_chosen, bk, Reporter())
     threshold = _threshold(problem, bk)
@@ -146,7 +146,7 @@ def overfit_check(
 
 
 class _Enough(Exception):
-    """The loss is as low as it has to be."""
+    """The loss has reached the threshold."""
 
 
 class _Losses(Reporter):
@@ -164,7 +164,7 @@ class _Losses(Reporter):
 
 
 def _subset(own: Estimator, X: RowsLike, y: TargetsLike, n_rows: int, seed: int) -> Array:
-    """Return the numbers of the rows to learn, of each class as many as there are."""
+    """Return the indices of the rows to learn, balanced over the classes."""
     n = _num_samples(X)
     if y is not None and _num_samples(y) != n:
         raise DataError(f"X has {n} rows but y has {_num_samples(y)}")
@@ -185,14 +185,12 @@ def _subset(own: Estimator, X: RowsLike, y: TargetsLike, n_rows: int, seed: int)
             rank[classes == c] = np.arange((classes == c).sum())
         places = np.argsort(rank, kind="stable")
     if len(order) < n_rows:
-        raise DataError(
-            f"there are {len(order)} rows to learn from, n_rows={n_rows} asks for more: lower n_rows or add rows"
-        )
+        raise DataError(f"n_rows={n_rows} exceeds the number of rows ({len(order)}): lower n_rows or add rows")
     return np.sort(order[places[:n_rows]])
 
 
 def rows_at(X: RowsLike, index: Array, bk: Backend) -> DeviceArray:
-    """Return some of the rows, as the kind of thing that X is."""
+    """Return some of the rows, in a container of the same kind as X."""
     if is_source(X):
         return SubsetSource(X, index)
     if bk.owns(X) and not isinstance(X, np.ndarray):
@@ -209,7 +207,7 @@ def _switch_off(own: Estimator) -> None:
 
 
 def _fix_sizes(own: Estimator, X: RowsLike, y: TargetsLike) -> None:
-    """Give the copy the sizes that the model would have: they depend on the number of rows."""
+    """Give the copy the layer sizes that the model would have, which depend on the number of rows."""
     if own.pretrained is None and isinstance(own.hidden_layer_sizes, str) and own.hidden_layer_sizes == "auto":
         n_classes = labelled = None
         if is_classifier(own):
@@ -223,7 +221,7 @@ def _fix_sizes(own: Estimator, X: RowsLike, y: TargetsLike) -> None:
 
 
 def _train(problem: Problem, max_iter: int, losses: _Losses, bk: Backend, seed: int) -> DivergenceError | None:
-    """Fine-tune until the loss is low enough; return why that diverged, or None."""
+    """Fine-tune until the loss is low enough; return the reason for a divergence, or None."""
     try:
         return finetune(
             problem.hidden, problem.head, problem.loss, problem.train, replace(problem.settings, max_iter=max_iter),
@@ -242,7 +240,7 @@ def _threshold(problem: Problem, bk: Backend) -> float:
     targets = train.rows.take(slice(0, n)) if train.targets is None else train.targets
     values = targets.reshape(n, -1)
     if values.shape[1] != n_outputs or (targets.ndim == 1 and targets.dtype.kind != "f"):
-        return NATS * values.shape[1]  # numbers of classes
+        return NATS * values.shape[1]  # class indices
     values = values.astype(problem.head[0].dtype)
     least = _mean_loss(problem.loss, values, values, bk)
     means = np.broadcast_to(values.mean(axis=0), values.shape)
@@ -255,7 +253,7 @@ def _mean_loss(loss: Loss, output: Array, target: Array, bk: Backend) -> float:
 
 
 def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...], train: Labelled) -> str:
-    """Return what to do next."""
+    """Return the recommended next step."""
     if ok:
         return (
             "It can learn: train on all rows, and if held-out rows then do worse than these, regularise "
@@ -263,9 +261,7 @@ def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...]
         )
     pair = _contradiction(train)
     if pair is not None:
-        return "Rows {} and {} of those drawn are equal and have different targets: look at the data first.".format(
-            *pair
-        )
+        return "Rows {} and {} of those drawn are equal but have different targets: check the data first.".format(*pair)
     if diverged:
         return f"It diverged ({diverged}): use a lower learning_rate_init."
     half = curve[len(curve) // 2]

@@ -1,4 +1,4 @@
-"""`learning_rate_sweep`: which learning rates diverge, which are too slow, which one to use."""
+"""`learning_rate_sweep`: comparison of learning rates on held-out rows."""
 
 import contextlib
 import math
@@ -45,29 +45,29 @@ def learning_rate_sweep(
     random_state: RandomState = 0,
     callback: Callable[[tuple[SweepRow, ...]], None] | None = None,
 ) -> LearningRateSweep:
-    """Train at several learning rates side by side, and report which diverge, which are too slow and which is best.
+    """Train at several learning rates in parallel, and report which diverge, which are too slow and which is best.
 
-    All runs start from the same weights and see the same minibatches. They are judged by rows that are held out
-    (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood, where it exists, else by the
-    squared error of the reconstruction; networks by accuracy, for classifiers, else by the loss.
+    All runs start from the same weights and see the same minibatches. They are compared on held-out rows
+    (``validation_fraction`` of the model, or a tenth): machines by pseudo-log-likelihood if it exists, otherwise by the
+    squared error of the reconstruction; classifiers by accuracy, other networks by the loss.
 
-    After a tenth of the epochs, rates of at most a hundredth of the leading one that have gained less than a tenth as
-    much are stopped, with the verdict ``"too slow"``: at the end they would not have come as far as that one is by
-    then. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of what the best one does,
-    in pseudo-log-likelihood, squared error or loss; else it is ``"too slow"`` or, above the best, ``"too high"``.
-    ``"diverged"`` is what training says to have diverged, or what ends clearly worse than it starts.
-    The rate with the best score is recommended. Of machines that the held-out rows cannot tell from the best one (the
-    mean difference, row by row, is within its standard error: Breiman et al. 1984) it is the one at the largest rate,
-    which has learned the same sooner.
+    After a tenth of the epochs, rates of at most a hundredth of the leading rate that have gained less than a tenth as
+    much are stopped, with the verdict ``"too slow"``: by the end they would not reach the current score of the leading
+    rate. The others run to the end. A rate is ``"good"`` if it gains at least nine tenths of the gain of the best rate,
+    in pseudo-log-likelihood, squared error or loss; otherwise it is ``"too slow"`` or, above the best rate, ``"too
+    high"``. The verdict is ``"diverged"`` if training diverged or ended clearly worse than it started. The rate with
+    the best score is recommended. If the scores of several machines do not differ significantly on the held-out rows
+    (the mean difference, row by row, is within its standard error: Breiman et al. 1984), the largest of their rates is
+    recommended, because it learns faster.
 
-    Of a `DBN` the first layer is trained: the layers above see other rows at every rate, so that their scores cannot be
-    compared. Estimators that are fine-tuned are pretrained once, and the rate is that of fine-tuning. The model is not
-    changed.
+    For a `DBN` only the first layer is trained: the inputs of the layers above depend on the rate, so that their scores
+    cannot be compared. Estimators that are fine-tuned are pretrained once, and the rate is that of fine-tuning. The
+    model is not changed.
 
     Parameters
     ----------
     model : RBM, DBN, DBNClassifier or DeepAutoencoder
-        Unfitted; its other settings are those of every run.
+        Unfitted; its other settings are used in every run.
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         At least 10 rows.
     y : array-like of shape (n_rows,), optional
@@ -75,16 +75,16 @@ def learning_rate_sweep(
     rates : sequence of float, default=(1e-1, 1e-3, 1e-6)
         Different numbers above 0.
     refine : int, default=0
-        So many further rates are tried afterwards, between the best one and its neighbours, evenly in log space.
+        Number of further rates to try afterwards, between the best one and its neighbours, evenly spaced in log space.
     n_jobs : int or None, default=None
-        Runs at a time. None: as many as scikit-learn's `parallel_config` says, where that is more than one, else one
-        for each core. They are threads, unless `parallel_config` names another backend; each has its share of the
-        cores for BLAS. On a GPU runs go one after another.
+        Number of concurrent runs. None means the number in scikit-learn's `parallel_config` if it is above one,
+        otherwise one for each core. They are threads, unless `parallel_config` names another backend; each has its
+        share of the cores for BLAS. On a GPU runs go one after another.
     random_state : int, Generator or RandomState, default=0
-        Of all runs.
+        Seed of all runs.
     callback : callable, optional
-        Called with the rows so far whenever they change: after each epoch where runs are threads, else after the trial
-        and at the end.
+        Called with the current rows of the table whenever they change: after each epoch if runs are threads, otherwise
+        after the trial and at the end.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def learning_rate_sweep(
     Raises
     ------
     SettingError, DataError
-        If rates or rows cannot be used; nothing is trained then.
+        If rates or rows are invalid; nothing is trained then.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def _jobs(n_jobs: int | None) -> int:
 
 @contextlib.contextmanager
 def _blas_threads(n_jobs: int) -> Iterator[None]:
-    """Give each of the runs its share of the cores, never more threads than there were."""
+    """Divide the BLAS threads among the runs; the total does not grow."""
     now = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     share = max(1, joblib.cpu_count() // n_jobs)
     if n_jobs == 1 or not now or max(now) <= share:
@@ -183,22 +183,22 @@ def _blas_threads(n_jobs: int) -> Iterator[None]:
 
 
 class _Stopped(Exception):
-    """The sweep has ended: a run on another thread must stop."""
+    """Raised to stop a run on another thread after the sweep has ended."""
 
 
 class _Watch(Reporter):
-    """Tells the sweep of each epoch of a run."""
+    """Reporter that passes each epoch of a run to the sweep."""
 
     def __init__(self, sweep: "_Sweep", rate: float) -> None:
         self._sweep, self._rate = sweep, rate
 
     def update(self, epoch: int, done: int, total: int) -> None:
-        """Give up where nobody waits."""
+        """Stop the run if the sweep has ended."""
         if self._sweep.over:
             raise _Stopped
 
     def record(self, record: Record) -> None:
-        """Tell of an epoch."""
+        """Pass on an epoch."""
         self._sweep.tell(self._rate, record)
 
 
@@ -208,14 +208,14 @@ def _advance(run: Trial, stop: int) -> Trial:
 
 
 class _Sweep:
-    """Runs at several rates, and what is known of them."""
+    """Runs at several rates, and their results so far."""
 
     def __init__(self, plan: Plan, n_jobs: int, callback: Callable[[tuple[SweepRow, ...]], None] | None) -> None:
         self._plan, self._n_jobs, self._callback = plan, n_jobs, callback
         self._runs: dict[float, Trial] = {}
         self._shown: dict[float, SweepRow] = {}
         self._stopped: set[float] = set()
-        self._leader = (0.0, 0.0)  # gain in its trial, and rate, of the run that gained most there
+        self._leader = (0.0, 0.0)  # largest gain in the trial, and the rate of that run
         self._lock = threading.Lock()
         self.over = False
 
@@ -234,14 +234,14 @@ class _Sweep:
         self._advance([rate for rate in rates if rate not in self._stopped], n_epochs)
 
     def _stop_hopeless(self, alive: Sequence[Trial]) -> None:
-        """Stop the runs that would not come as far as the leader has now, after a tenth of the epochs.
+        """Stop the runs that would not reach the leader's current score, after a tenth of the epochs.
 
-        Being behind is not enough: learning starts slowly, then grows, and half the rate is at first far behind.
+        A lower score alone is not enough: learning starts slowly, and a run at half the rate is at first far behind.
         """
         self._leader = max([self._leader, *((run.gain, run.rate) for run in alive)])
         gain, rate = self._leader
         for run in alive:
-            moved = gain > STARTED * abs(run.start)  # else nothing is known yet
+            moved = gain > STARTED * abs(run.start)  # otherwise there is no evidence yet
             if moved and run.gain < HOPELESS * gain and run.rate <= FAR * rate:
                 self._stopped.add(run.rate)
 
@@ -286,7 +286,7 @@ class _Sweep:
         return SweepRow(run.rate, verdict, score, run.epochs, run.n_epochs, run.seconds, run.rate in self._stopped)
 
     def best(self) -> Trial | None:
-        """Return the best run, if any has moved; of those that are no worse, the one at the largest rate."""
+        """Return the best run, if any has improved; among runs that are not worse, the one at the largest rate."""
         whole = [run for rate, run in self._runs.items() if rate not in self._stopped and not run.diverged]
         top = max(whole, key=lambda run: run.quality, default=None)
         if top is None or top.gain <= MOVED * abs(top.start):
@@ -305,7 +305,7 @@ class _Sweep:
         return "too slow" if run.rate < best.rate else "too high"
 
     def result(self) -> LearningRateSweep:
-        """Return what was found."""
+        """Return the results."""
         best = self.best()
         ordered = sorted(self._runs.values(), key=lambda run: -run.rate)
         rows = tuple(self._row(run, self._verdict(run, best)) for run in ordered)
@@ -318,13 +318,13 @@ class _Sweep:
 
 
 def _advice(rows: Sequence[SweepRow], best: float | None, plan: Plan) -> str:
-    """Return what to do next."""
+    """Return the recommended next step."""
     top, bottom = rows[0], rows[-1]
     if best is None:
         if bottom.verdict == "diverged":
             return f"No rate is good: try smaller ones, such as {bottom.rate / 10:.3g}."
         if top.verdict == "too slow":
-            return f"No rate is good: try larger ones, such as {top.rate * 10:.3g}; or these rows hold little to learn."
+            return f"No rate is good: try larger ones, such as {top.rate * 10:.3g}; or the rows have little structure."
         slow = next(row for row in rows if row.verdict != "diverged")
         return f"No rate is good: try some between those that diverged and {slow.rate:.3g}."
     where = f" for {plan.where}" if plan.where else ""

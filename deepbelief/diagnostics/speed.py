@@ -1,7 +1,7 @@
-"""Speed of a backend: standard pieces of work, timed as multiples of their matrix products alone.
+"""Speed of a backend: standard workloads, timed as multiples of their matrix products alone.
 
-The products are the floor: what no implementation can do without, on arrays of the same shapes and on the same
-backend. What a piece of work takes beyond them is element-wise work, random draws and overhead.
+The products are a lower bound for any implementation, on arrays of the same shapes and on the same backend. The rest of
+a workload's time is element-wise work, random draws and overhead.
 """
 
 import os
@@ -32,7 +32,7 @@ N_CLASSES = 10
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work: one epoch of training, or one pass of encoding.
+    """A workload: one epoch of training, or one pass of encoding.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ STANDARD: Mapping[str, Work] = {
     "fine-tuning 784-500-250-10, batch 100": Work("finetune", (784, 500, 250, N_CLASSES), 100, 5000),
     "encoding 784-500-250": Work("encode", (784, 500, 250), BLOCK_ROWS, 4 * BLOCK_ROWS),
 }
-"""Timed pieces of work, by name."""
+"""Timed workloads, by name."""
 
 
 def rows_for(work: Work) -> tuple[Array, Array]:
@@ -69,7 +69,7 @@ def rows_for(work: Work) -> tuple[Array, Array]:
 
 
 def products(work: Work, bk: Backend) -> list[tuple[DeviceArray, DeviceArray, DeviceArray]]:
-    """Return the matrix products of one minibatch: left and right factors, and room for the result."""
+    """Return the matrix products of one minibatch: left and right factors, and a buffer for the result."""
     xp, rng, n = bk.xp, np.random.default_rng(0), work.batch_size
 
     def array(*shape: int) -> DeviceArray:
@@ -111,13 +111,13 @@ def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Esti
     if work.kind == "encode":
         dbn = DBN(work.sizes[1:], pretraining="none", random_state=0, backend=backend).fit(X[:100])
         return lambda: [dbn.transform(X) for _ in range(n_epochs)]
-    # So small that nothing diverges, whatever the shape: a run that stops early would be timed as a fast one.
+    # Small enough that no shape diverges: a run that stops early would appear fast.
     rbm = RBM(work.sizes[1], gradient=work.kind, learning_rate=0.001, n_iter=n_epochs, **common)
     return lambda: rbm.fit(X)
 
 
 def timed(function: Callable[[], object], turns: int = 1) -> Callable[[], list[float]]:
-    """Return a function that gives the seconds of one turn of another one."""
+    """Return a function that measures the seconds of one call of another function."""
 
     def call() -> list[float]:
         began = time.perf_counter()
@@ -128,12 +128,12 @@ def timed(function: Callable[[], object], turns: int = 1) -> Callable[[], list[f
 
 
 def interleaved(things: Mapping[str, Callable[[], Sequence[float]]], repeats: int) -> dict[str, list[float]]:
-    """Run things in turn, so that what else the machine does slows all of them alike.
+    """Run functions in turn, so that other load on the machine slows all of them equally.
 
     Parameters
     ----------
     things : mapping of str to function
-        Each returns the times that it took.
+        Each returns the times that it measured.
     repeats : int
         Rounds that count; one before them warms up.
 

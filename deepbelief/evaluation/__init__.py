@@ -1,4 +1,4 @@
-"""Evaluation of fitted models of every kind: how good a model is on rows."""
+"""Evaluation of fitted models of every kind on rows."""
 
 import dataclasses
 import math
@@ -38,27 +38,27 @@ def evaluate(
     model: Estimator, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None, bits: int | None = None,
     backend: str | Backend = "numpy",
 ) -> Evaluation:  # fmt: skip
-    """Measure how good a fitted model is on rows.
+    """Evaluate a fitted model on rows.
 
     Parameters
     ----------
     model : fitted estimator or Stack
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-        As the model was given in `fit`.
+        In the form that `fit` received.
     y : array-like of shape (n_rows,) or (n_rows, n_columns), optional
-        Classes of a classifier, targets of a regressor; other models take no notice of them. Rows without a label are
-        left out as in the model's ``score``.
+        Classes for a classifier, targets for a regressor; other models ignore them. Rows without a label are left out,
+        as in the model's ``score``.
     lengths : array-like of int, optional
-        Of the sequences, for a model of sequences; None: one sequence.
+        Lengths of the sequences, for a model of sequences. None means one sequence.
     bits : int, optional
-        Also measure an autoencoder's error when its codes are rounded to this many bits.
+        Also measure an autoencoder's error with codes rounded to this number of bits.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
         For a `Stack`; an estimator uses its own.
 
     Returns
     -------
     Classification, Regression, Columns, Reconstruction, Codes or Sequences
-        By the kind of model; each prints well and has ``to_dict()``, ``row_errors`` and ``worst(n)``.
+        Depending on the kind of model; each prints as a summary and has ``to_dict()``, ``row_errors`` and ``worst(n)``.
 
     Raises
     ------
@@ -101,9 +101,9 @@ def evaluate_likelihood(
     model : fitted RBM or DBN, Weights or Stack
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
     binarize : {"threshold", "sample"}, optional
-        Make grey levels 0 and 1: from a half on, or drawn once with the level as probability.
+        How to turn grey levels into 0 and 1: 1 from 0.5 on, or drawn once with the level as probability.
     method : {"auto", "exact", "ais", "ptt"}, default="auto"
-        How log Z is found.
+        Method by which log Z is computed.
     random_state : int, default=0
         Seed of the draws and of annealing.
     backend : {"numpy", "cupy"} or Backend, default="numpy"
@@ -163,7 +163,7 @@ def _classification(classes: Array, log_p: Array, labels: Array, unlabeled: obje
     """Compare log-probabilities with the labels that are not missing."""
     known = rows_to_compare(labels, classes, unlabeled)
     if not known.any():
-        raise DataError("no row has a label: there is nothing to compare with")
+        raise DataError("no row has a label, so the predictions cannot be compared: pass labels")
     present = known_labels(labels[known])
     if is_text(classes) and not is_text(present):
         present = present.astype(str)
@@ -192,7 +192,7 @@ def _regressor(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLi
 def _regression(predicted: Array, y: Array) -> Regression:
     present = ~np.isnan(y)
     if not present.any():
-        raise DataError("no row has a target: there is nothing to compare with")
+        raise DataError("no row has a target, so the predictions cannot be compared: pass targets")
     squared = np.square(predicted - y)
     mean, variance = float(squared[present].mean()), float(y[present].var())
     return Regression(squared, math.sqrt(mean), 1 - mean / variance if variance else None, int((~present).sum()))
@@ -213,7 +213,7 @@ def _targets(model: Estimator, y: TargetsLike) -> Array:
 
 def _check_columns(y: Array, expected: int) -> None:
     if y.ndim != 2 or y.shape[1] != expected:
-        raise DataError(f"`y` must have {expected} columns as the model predicts, got {y.shape[-1]}")
+        raise DataError(f"`y` must have {expected} columns, as the model's predictions have, got {y.shape[-1]}")
 
 
 def _autoencoder(model: Estimator, X: RowsLike, y: TargetsLike, lengths: LengthsLike, bits: int | None) -> Codes:
@@ -262,7 +262,7 @@ BY_CAPABILITY: Mapping[str, Callable[..., Evaluation]] = {
     "predict": _regressor,
     "coefs_": _autoencoder,
 }
-"""Evaluations by the attribute that a fitted model must have for them; the first that it has decides."""
+"""Evaluations by the attribute of a fitted model that they need; the first attribute that the model has decides."""
 
 __all__ = [
     "Classification", "Codes", "Columns", "Density", "Evaluation", "Outliers", "Reconstruction", "Regression",

@@ -1,4 +1,4 @@
-"""Results of models of a density: log-likelihoods of rows and of the frames of sequences."""
+"""Results for density models: log-likelihoods of rows and of the frames of sequences."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Sequences(Evaluation):
     likelihood : FrameLogLikelihood
         Log-likelihoods of the frames.
     accuracy : float or None
-        TP / (TP + FP + FN), each in expectation; None where frames are not binary or no frame follows another.
+        TP / (TP + FP + FN), each in expectation; None if frames are not binary or no sequence has two frames.
     """
 
     n_sequences: int
@@ -32,14 +32,14 @@ class Sequences(Evaluation):
         return f"{self.n_sequences} sequences, {len(self.row_errors)} frames"
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         found = self.likelihood
         rows = [
             ("log-likelihood", f"{found.mean:.4f} nats per frame ({found.low:.4f} to {found.high:.4f})"),
             ("log Z", found.method),
         ]
         if self.accuracy is not None:
-            rows.append(("accuracy", f"{100 * self.accuracy:.2f} % expected of the next frame, TP / (TP + FP + FN)"))
+            rows.append(("accuracy", f"{100 * self.accuracy:.2f} % expected for the next frame, TP / (TP + FP + FN)"))
         return rows
 
     def to_dict(self) -> StrDict:
@@ -58,7 +58,7 @@ class Sequences(Evaluation):
 
 @dataclass(frozen=True, eq=False)
 class Density(Evaluation):
-    """Log-likelihood of rows under a machine, or a lower bound on it under a stack, and how log Z was found.
+    """Log-likelihood of rows under a machine, or a lower bound on it under a stack, with the method for log Z.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Density(Evaluation):
     likelihood : LogLikelihood
         Log-likelihoods of the rows.
     binarize : {"threshold", "sample"} or None
-        How grey levels became 0 and 1.
+        How grey levels were turned into 0 and 1.
     seed : int
         Seed of the draws.
     """
@@ -78,7 +78,7 @@ class Density(Evaluation):
     seed: int
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         found, log_z = self.likelihood, self.likelihood.log_z
         bound = "at least " if found.is_bound else ""
         interval = f", {found.low:.3f} to {found.high:.3f} at 3 s.d.: quote {found.low:.2f}"
@@ -98,7 +98,7 @@ class Density(Evaluation):
         else:
             rows.append(("log Z", f"{log_z:.4f}, by enumeration"))
         names = {
-            None: "no: they are 0 and 1, or real values as they are",
+            None: "no: values are 0 and 1, or real",
             "threshold": "1 from a half on",
             "sample": f"drawn once, seed {self.seed}",
         }

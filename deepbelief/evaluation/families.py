@@ -1,4 +1,4 @@
-"""Statistics of sites, by which samples of a family of sequences are compared with its sequences."""
+"""Site statistics that compare samples of a family of sequences with the sequences themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from deepbelief.typing import Array, Float64Array, RowsLike
 
 @dataclass(frozen=True, eq=False)
 class SiteStatistics:
-    """Frequencies of the letters of each site, and correlations of those of two sites.
+    """Frequencies of the letters at each site, and correlations of the letters at pairs of sites.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def site_statistics(rows: RowsLike, groups: Sequence[int], weights: Array | None
     groups : sequence of int
         Sizes of the groups, as ``schema.groups``.
     weights : ndarray of shape (n_sequences,), optional
-        By default those of the source, if it has some.
+        By default the weights of the source, if it has any.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def site_statistics(rows: RowsLike, groups: Sequence[int], weights: Array | None
 
 
 def pearson(x: Float64Array, y: Float64Array) -> float:
-    """Return the correlation of two vectors; 0 where one is constant."""
+    """Return the correlation of two vectors; 0 if one is constant."""
     x, y = x - x.mean() if x.size else x, y - y.mean() if y.size else y
     norm = float(np.sqrt((x**2).sum() * (y**2).sum()))
     return float(x @ y) / norm if norm > 0 else 0.0

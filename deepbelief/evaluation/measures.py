@@ -18,8 +18,8 @@ from deepbelief.streaming import BLOCK_ROWS
 from deepbelief.typing import Array, DtypeLike, Estimator
 
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
-MAX_PSEUDO_ROWS = 500  # a row's pseudo-likelihood costs a Gibbs step for each visible unit
-MAX_PCA_COLUMNS = 4096  # PCA needs a matrix of this width squared
+MAX_PSEUDO_ROWS = 500  # rows; the pseudo-likelihood of a row costs a Gibbs step for each visible unit
+MAX_PCA_COLUMNS = 4096  # columns; PCA needs a matrix of this size squared
 
 
 def wilson_interval(wrong: int, n: int) -> tuple[float, float]:
@@ -42,7 +42,7 @@ def wilson_interval(wrong: int, n: int) -> tuple[float, float]:
 
 
 def confusion_table(truth: Array, predicted: Array, n_classes: int) -> NDArray[np.int64]:
-    """Return how many rows of class i were predicted as class j, both given by number."""
+    """Return the number of rows of class i that were predicted as class j, for class indices i and j."""
     table = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(table, (truth, predicted), 1)
     return table
@@ -70,14 +70,14 @@ def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:
 
 
 def _known(rows: RowSource, start: int, dtype: DtypeLike) -> Array:
-    """Return 1 for each value of a block that is there, else 0."""
+    """Return 1 for each observed value of a block, and 0 for each missing one."""
     return (~np.isnan(rows.take(slice(start, start + BLOCK_ROWS)))).astype(dtype)
 
 
 def first_layer_pseudo_likelihood(stack: Stack, rows: RowSource) -> tuple[float, int] | None:
     """Return the mean pseudo-log-likelihood of the first layer and the number of rows that it was taken over.
 
-    None where the units have none.
+    None if the units have no pseudo-likelihood.
     """
     weights = stack.layers[0]
     if not weights.has_pseudo_likelihood:
@@ -110,9 +110,9 @@ def code_errors(autoencoder: Estimator, rows: RowSource) -> tuple[Array, float |
 
 
 def pca_error(rows: RowSource, n_components: int) -> float | None:
-    """Return the mean squared error per row of PCA fitted to these very rows: the least of any linear code.
+    """Return the mean squared error per row of PCA fitted to the same rows, the minimum over all linear codes.
 
-    It is the sum of the eigenvalues of the covariance that are left out. None where there are too many columns.
+    It is the sum of the omitted eigenvalues of the covariance. None if there are too many columns.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def pca_error(rows: RowSource, n_components: int) -> float | None:
     first = np.asarray(rows.take(slice(0, 1)), np.float64)
     total, products = np.zeros(width), np.zeros((width, width))
     for block in blocks(rows, BLOCK_ROWS):
-        moved = np.asarray(block, np.float64) - first  # a common offset would swamp the products
+        moved = np.asarray(block, np.float64) - first  # a common offset would dominate the products
         total += moved.sum(axis=0)
         products += moved.T @ moved
     covariance = products / n - np.outer(total, total) / n**2
@@ -136,7 +136,7 @@ def pca_error(rows: RowSource, n_components: int) -> float | None:
 
 
 def rounded_error(autoencoder: Estimator, rows: RowSource, bits: int) -> float:
-    """Return the mean squared error per row when each unit's codes are rounded to ``2**bits`` even steps."""
+    """Return the mean squared error per row with the codes of each unit rounded to ``2**bits`` equal steps."""
     low, high = np.inf, -np.inf
     rows = whole_rows(rows, autoencoder.pretrained_stack_.layers[0], get_backend())
     for block in blocks(rows, BLOCK_ROWS):

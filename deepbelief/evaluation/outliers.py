@@ -1,4 +1,4 @@
-"""Outliers among rows: scores of density models, reconstructions and outlier detectors, and what makes a row odd."""
+"""Outliers among rows: scores of density models, reconstructions and outlier detectors, and explanations."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Outliers:
     Attributes
     ----------
     scores : ndarray of shape (n_rows,)
-        The higher, the more usual.
+        Higher values are more typical.
     threshold : float
         Score below which a row is an outlier.
     names : tuple of str

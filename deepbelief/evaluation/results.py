@@ -38,7 +38,7 @@ class Evaluation:
         return f"{len(self.row_errors)} rows"
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         raise NotImplementedError
 
     def table(self) -> str:
@@ -106,7 +106,7 @@ class Classification(Evaluation):
         return f"{self.n_rows} rows"
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         low, high = self.interval
         unlabeled = f"; {self.n_unlabeled} unlabelled rows left out" if self.n_unlabeled else ""
         of = f"{self.n_wrong} of {self.n_rows}{unlabeled}"
@@ -173,7 +173,7 @@ class Regression(Evaluation):
         return f"{len(self.row_errors) - self.n_unlabeled} rows{left_out}"
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         r2 = "none: all labels are the same" if self.r2 is None else f"{self.r2:.4f}"
         return [("rmse", f"{self.rmse:.5g}"), ("R2", r2)]
 
@@ -196,7 +196,7 @@ class Columns(Evaluation):
     columns: tuple[Evaluation, ...]
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         return [(f"{name} {k}", value) for k, each in enumerate(self.columns) for name, value in each.facts()]
 
     def table(self) -> str:
@@ -231,7 +231,7 @@ class Reconstruction(Evaluation):
     pseudo_rows: int | None
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         rows = []
         for depth, error in enumerate(self.errors, 1):
             way = arrows(self.sizes[: depth + 1])
@@ -287,7 +287,7 @@ class Codes(Evaluation):
         return self.row_bytes / self.code_bytes
 
     def facts(self) -> list[Fact]:
-        """Return names and values as people read them."""
+        """Return names and values formatted for reading."""
         rows = [
             ("layers", arrows((*self.sizes, *self.sizes[-2::-1]))),
             ("squared error", f"{self.squared_error:.5g} per row"),

@@ -13,8 +13,8 @@ def to_npz(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
     """Write a fitted model's weights as plain arrays, with all scaling folded in.
 
     The archive holds ``W0``, ``b0``, ``W1`` ... from the rows upwards, ``activations`` (one name for each layer),
-    ``output`` (``"none"``, ``"softmax"`` or ``"sigmoid"``), ``classes0`` ... (one for each softmax), and, where the
-    output is in other units than the data, ``output_mean`` and ``output_scale``. Layer i computes
+    ``output`` (``"none"``, ``"softmax"`` or ``"sigmoid"``), ``classes0`` ... (one for each softmax), and
+    ``output_mean`` and ``output_scale`` if the output has to be scaled to the units of the data. Layer i computes
     ``activation(x @ W + b)``.
 
     Parameters
@@ -48,5 +48,5 @@ def to_npz(model: Estimator, path: str | Path, *, part: Part = "auto") -> None:
         arrays[f"classes{i}"] = classes.astype(str) if classes.dtype.kind == "O" else classes
     if network.mean is not None and network.scale is not None:
         arrays |= {"output_mean": network.mean, "output_scale": network.scale}
-    with replacing(path) as temporary, temporary.open("wb") as file:  # a path would be given a suffix
+    with replacing(path) as temporary, temporary.open("wb") as file:  # NumPy would add a suffix to a path
         np.savez(file, **arrays)

@@ -13,7 +13,7 @@ from deepbelief.hdf5 import replacing, versions
 from deepbelief.typing import Array, Estimator
 
 OPSET = 17
-IR_VERSION = 8  # the one that came with opset 17: what reads the opset reads the file
+IR_VERSION = 8  # the version released with opset 17, so that readers of the opset can read the file
 OPERATORS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "softsign": "Softsign", "relu": "Relu", "hard_tanh": "Clip"}
 
 

@@ -17,7 +17,7 @@ ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu", "identity"
 
 
 def to_mlp(model: Estimator) -> MLPClassifier | MLPRegressor:
-    """Return a fitted classifier or regressor as scikit-learn's, with equal predictions.
+    """Return a fitted classifier or regressor as a scikit-learn estimator with equal predictions.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def to_mlp(model: Estimator) -> MLPClassifier | MLPRegressor:
     Raises
     ------
     SettingError
-        If it has several tasks, hidden layers of different activations or of one that scikit-learn lacks, or was
-        fitted on a table with a schema.
+        If the model has several tasks, different activations in its hidden layers, an activation that scikit-learn
+        lacks, or a schema of a table.
     """
     network = feedforward(model)
     if isinstance(model, (RBM, DBN, Stack)):
@@ -42,7 +42,7 @@ def to_mlp(model: Estimator) -> MLPClassifier | MLPRegressor:
         )
     if network.n_inputs != model.n_features_in_:
         raise SettingError(
-            f"the network takes {network.n_inputs} units, which model.schema_.encode makes of a table of "
+            f"the network takes {network.n_inputs} units, which model.schema_.encode computes from a table of "
             f"{model.n_features_in_} columns, and scikit-learn's networks take numbers: use to_npz, to_torch or to_onnx"
         )
     activation = _activation(network)
@@ -54,14 +54,14 @@ def to_mlp(model: Estimator) -> MLPClassifier | MLPRegressor:
             coefs[-1], intercepts[-1] = coefs[-1] * network.scale, intercepts[-1] * network.scale + network.mean
         return _filled(regressor, model, coefs, intercepts, "identity")
     if not hasattr(model, "classes_"):
-        raise SettingError("scikit-learn's regressor has linear outputs only, this autoencoder has logistic ones")
+        raise SettingError("scikit-learn's regressor has linear outputs only, but this autoencoder has logistic ones")
     if len(network.groups) > 1:
         raise SettingError("scikit-learn's classifier supports one task: export a model with one column of labels")
     classifier = MLPClassifier(hidden_layer_sizes=sizes, activation=activation)
     classes, kind = model.classes_, "softmax"
     if network.logistic:
         kind = "logistic"
-    elif len(classes) == 2:  # one logistic output, of the difference
+    elif len(classes) == 2:  # one logistic output, of the difference of the two inputs
         kind = "logistic"
         coefs[-1], intercepts[-1] = np.diff(coefs[-1], axis=1), np.diff(intercepts[-1])
     several_labels = network.logistic and len(classes) > 1
@@ -94,7 +94,7 @@ def _filled(mlp: Estimator, model: Estimator, coefs: list[Array], intercepts: li
 
 
 def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Estimator:
-    """Return scikit-learn's fitted perceptron as a `DBNClassifier` or a `DBNRegressor`, with equal predictions.
+    """Return a fitted perceptron of scikit-learn as a `DBNClassifier` or `DBNRegressor` with equal predictions.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def from_mlp(mlp: MLPClassifier | MLPRegressor) -> Estimator:
     Raises
     ------
     SettingError
-        If it is not fitted, or has no hidden layer.
+        If the perceptron is not fitted or has no hidden layer.
     """
     if not isinstance(mlp, (MLPClassifier, MLPRegressor)) or not hasattr(mlp, "coefs_"):
         raise SettingError(f"from_mlp takes a fitted MLPClassifier or MLPRegressor, got {type(mlp).__name__}")
@@ -152,12 +152,12 @@ def _weights(W: Array, bias: Array, i: int) -> Weights:
 
 
 def to_bernoulli_rbm(rbm: RBM) -> BernoulliRBM:
-    """Return a fitted `RBM` of Bernoulli units as scikit-learn's.
+    """Return a fitted `RBM` of Bernoulli units as a `BernoulliRBM` of scikit-learn.
 
     Parameters
     ----------
     rbm : fitted RBM
-        With Bernoulli visible and hidden units and rows that enter as they are.
+        With Bernoulli visible and hidden units, and no scaling of rows.
 
     Returns
     -------
@@ -167,14 +167,14 @@ def to_bernoulli_rbm(rbm: RBM) -> BernoulliRBM:
     Raises
     ------
     SettingError
-        If it has other units, or scales its rows.
+        If the RBM has other units or scales its rows.
     """
     if not isinstance(rbm, RBM) or not hasattr(rbm, "weights_"):
         raise SettingError(f"to_bernoulli_rbm takes a fitted RBM, got {type(rbm).__name__}")
     weights = rbm.weights_
     if not (weights.visible_unit.enumerable and weights.hidden_unit.enumerable) or weights.mean is not None:
         raise SettingError(
-            f"BernoulliRBM has Bernoulli units and takes rows as they are, this RBM has {weights.visible} visible and "
+            f"BernoulliRBM has Bernoulli units and does not scale rows, but this RBM has {weights.visible} visible and "
             f"{weights.hidden} hidden units{' and scales its rows' if weights.mean is not None else ''}"
         )
     theirs = BernoulliRBM(n_components=weights.n_hidden)
@@ -189,7 +189,7 @@ def to_bernoulli_rbm(rbm: RBM) -> BernoulliRBM:
 
 
 def from_bernoulli_rbm(theirs: BernoulliRBM) -> Stack:
-    """Return scikit-learn's fitted machine as a `Stack` of one layer.
+    """Return a fitted `BernoulliRBM` of scikit-learn as a `Stack` of one layer.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
 
     All scaling is folded into the first layer's weights, so that the module takes rows in the units of the data. Its
     parameters are named ``linear0.weight``, ``linear0.bias``, ``linear1.weight`` ...; weights are transposed, as in
-    `torch.nn.Linear`. A tied decoder has weights of its own.
+    `torch.nn.Linear`. The weights of a tied decoder are stored separately.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
     part : {"auto", "encoder", "decoder"}, default="auto"
         As in `deepbelief.export.feedforward`.
     output : {"auto", "logits"}, default="auto"
-        ``"auto"`` returns what the model returns. ``"logits"`` leaves the last softmax or logistic function out, as
-        `torch.nn.CrossEntropyLoss` wants it for further training.
+        ``"auto"`` gives the same output as the model. ``"logits"`` omits the last softmax or logistic function, as
+        `torch.nn.CrossEntropyLoss` requires for further training.
 
     Returns
     -------
@@ -74,11 +74,11 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
 
 
 def _add_output(torch: ModuleType, network: FeedForward, modules: OrderedDict[str, TorchModule]) -> None:
-    """Append the modules that turn the last layer's values into the model's output."""
+    """Append the modules that compute the model's output from the values of the last layer."""
     if network.groups:
         if len(network.groups) > 1:
             raise SettingError(
-                f"a torch.nn.Sequential has one softmax, the model has {len(network.groups)}: pass output='logits' "
+                f"a torch.nn.Sequential has one softmax, but the model has {len(network.groups)}: pass output='logits' "
                 f"and apply a softmax to each of the groups of {', '.join(map(str, network.groups))} columns"
             )
         modules["softmax"] = torch.nn.Softmax(dim=1)

@@ -1,8 +1,8 @@
 """Estimates of the gradient of -log p(v), and the gradient of a denoising autoencoder.
 
-For a restricted Boltzmann machine the gradient is the mean of dE/dparams over the data (positive phase) less its
-mean over the model (negative phase). The positive phase is exact; the estimators differ in where the negative phase
-comes from. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
+For a restricted Boltzmann machine the gradient is the mean of dE/dparams over the data (positive phase) minus its mean
+over the model (negative phase). The positive phase is exact; the estimators differ in how they sample the negative
+phase. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
 """
 
 from deepbelief.errors import SettingError, check_members, unknown
@@ -61,7 +61,7 @@ def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int
     gradient : str or GradientEstimator
         Name in the registry, or an instance, which is returned as it is.
     gibbs_steps : int
-        Steps of an estimator that is given by its name.
+        Number of steps, for an estimator given by name.
 
     Returns
     -------

@@ -19,8 +19,8 @@ class CD:
     gibbs_steps : int or tuple of two int
         Number k of Gibbs steps.
     sample_visible : bool
-        Draw the last visible states; False takes their means, which is less noisy (Hinton 2010,
-        section 3.2) but does not approach the exact gradient as k grows.
+        Whether to draw the last visible states. False uses their means, which is less noisy (Hinton 2010, section 3.2)
+        but does not approach the exact gradient as k grows.
     """
 
     gibbs_steps: int | tuple[int, int] = 1
@@ -55,7 +55,7 @@ class CD:
 
 @dataclass(frozen=True)
 class MFCD:
-    """Mean-field contrastive divergence: means follow each other from the data on, and nothing is drawn.
+    """Mean-field contrastive divergence: means are propagated from the data, and no states are sampled.
 
     Welling and Hinton, "A new learning algorithm for mean field Boltzmann machines", ICANN 2002. It has no noise, but
     does not approach the exact gradient as k grows.

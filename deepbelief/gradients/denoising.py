@@ -28,7 +28,7 @@ def _add_noise(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Works
 
 
 def _salt_and_pepper(bk: Backend, v: DeviceArray, level: float, rng: Rng, space: Workspace, out: DeviceArray) -> None:
-    """Set a share of the values to 0 or 1, each as often."""
+    """Set a share of the values to 0 or 1 with equal probability."""
     u = rng.uniform(space("uniform", *v.shape))
     out[...] = bk.xp.where(u < level, u < level / 2, v)
 
@@ -48,7 +48,7 @@ class Denoising:
     corruption : {"masking", "gaussian", "salt_and_pepper"}
         Kind of noise.
     level : float
-        The share of values that are masked, or set to 0 or 1; for Gaussian noise its standard deviation.
+        Share of the values that are masked, or set to 0 or 1. For Gaussian noise, its standard deviation.
     loss : {"auto", "cross_entropy", "squared_error"} or Loss
         ``"auto"``: cross-entropy for Bernoulli visible units, squared error for Gaussian ones.
     """
@@ -56,7 +56,7 @@ class Denoising:
     corruption: str = "masking"
     level: float = 0.25
     loss: str | Loss = "auto"
-    gibbs_steps: int = 1  # there are none; estimators are made with a number
+    gibbs_steps: int = 1  # unused; every estimator is constructed with a number of Gibbs steps
     schedule: str = "constant"
     momentum: float | str = "auto"
     is_model: bool = False
@@ -90,7 +90,7 @@ class Denoising:
         self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
     ) -> Gradient:  # fmt: skip
-        """Return the gradient of the reconstruction loss; both uses of W go into one product."""
+        """Return the gradient of the reconstruction loss; one product covers both uses of W."""
         bk, space = machine.bk, buffers.space
         v, h = buffers.visible(2 * n_rows), buffers.hidden(2 * n_rows)
         (clean, corrupted), (code, code_delta) = (v[:n_rows], v[n_rows:]), (h[:n_rows], h[n_rows:])
@@ -101,7 +101,7 @@ class Denoising:
         delta /= batch_size
         if buffers.weights is not None:
             delta *= buffers.weights.reshape(-1, 1)
-        clean[...] = delta  # W meets the codes on its way down and the corrupted rows on its way up
+        clean[...] = delta  # W multiplies the corrupted rows on the way up and the codes on the way down
         above = bk.matmul(delta, machine.W, space("above", *code.shape))
         code_delta[...] = get_activation(machine.hidden.activation).backward(
             bk, above, code, space("slope", *code.shape)

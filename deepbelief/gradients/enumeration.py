@@ -1,4 +1,4 @@
-"""The exact gradient of machines small enough to go through all states of one side."""
+"""Exact gradient of machines that are small enough to enumerate the states of one side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ LARGEST_SIDE = 16
 
 @dataclass(frozen=True)
 class Exact:
-    """The gradient itself: the negative phase goes through every state of the smaller side.
+    """Exact gradient: the negative phase enumerates every state of the smaller side.
 
-    For machines with at most 16 Bernoulli units on one side, to compare estimates with.
+    For machines with at most 16 Bernoulli units on one side, as a reference for the estimators.
 
     Parameters
     ----------
     gibbs_steps : int or tuple of two int
-        Gibbs steps of the chains, which the gradient does not use: they are the model's samples that are kept.
+        Gibbs steps of the chains. The gradient does not use the chains; they are kept as samples of the model.
     """
 
     gibbs_steps: int | tuple[int, int] = 1
@@ -81,7 +81,7 @@ def _side(machine: Machine) -> tuple[str, int]:
 
 
 def _states(machine: Machine, n_units: int) -> DeviceArray:
-    """Return every vector of a number of bits, made on the device."""
+    """Return all bit vectors of a length, created on the device."""
     xp = machine.bk.xp
     numbers = xp.arange(2**n_units)
     states = xp.empty((2**n_units, n_units), machine.dtype)

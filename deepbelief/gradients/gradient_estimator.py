@@ -12,7 +12,7 @@ Gradient = tuple[DeviceArray | Product, DeviceArray, DeviceArray]
 
 
 class PhaseBuffers:
-    """Buffers of a minibatch and its negative phase, side by side so that one product gives the gradient.
+    """Buffers of a minibatch and its negative phase, stored contiguously so that one product gives the gradient.
 
     The first ``n_positive`` rows of ``v`` and ``h`` are the positive phase, the rows after them the negative phase.
 
@@ -56,7 +56,7 @@ class PhaseBuffers:
         return self.space("v", rows, self._machine.W.shape[0])
 
     def positive(self, n_rows: int) -> DeviceArray | SparseRows:
-        """Return the minibatch, as a product with ``W`` takes it."""
+        """Return the minibatch in the form that a product with ``W`` takes."""
         return self.visible(n_rows) if self.sparse is None else self.sparse
 
     def hidden(self, rows: int) -> DeviceArray:
@@ -64,7 +64,7 @@ class PhaseBuffers:
         return self.space("h", rows, self._machine.W.shape[1])
 
     def constant(self, key: Hashable, make: Callable[[], DeviceArray]) -> DeviceArray:
-        """Return the array that ``make`` made when it was first asked for under this key."""
+        """Return the array of this key, which ``make`` creates at the first request."""
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
@@ -72,7 +72,7 @@ class PhaseBuffers:
     def gradient(
         self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None, *, paired: bool = False
     ) -> Gradient:  # fmt: skip
-        """Return positive less negative statistics.
+        """Return positive minus negative statistics.
 
         A minibatch divides by ``batch_size``, a short last one too, so that every row weighs the same in an
         epoch; each phase is averaged over its own number of rows, so that the number of chains is free.
@@ -81,9 +81,9 @@ class PhaseBuffers:
         ----------
         n_positive, n_negative, batch_size : int
         p : array of shape (n_negative,), optional
-            Probabilities of the negative rows; without them all count alike.
+            Probabilities of the negative rows; without them all rows have equal weight.
         paired : bool
-            Whether each negative row comes from the positive row at its place, and has its weight.
+            Whether each negative row comes from the positive row at the same position, and has the same weight.
         """
         n, xp = n_positive + n_negative, self._bk.xp
         v, h = self.visible(n), self.hidden(n)
@@ -133,13 +133,13 @@ class PhaseBuffers:
         return found
 
     def mean(self, h: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write the mean over the rows of the minibatch, by their weights, into ``out``."""
+        """Write the weighted mean over the rows of the minibatch into ``out``."""
         if self.weights is None:
             return self._bk.xp.mean(h, axis=0, out=out)
         return self._bk.xp.matmul(self.weights / self.weights.sum(), h, out=out)
 
     def negative(self, n: int) -> DeviceArray:
-        """Return the visible states of a negative phase as large as the positive one, after its gradient."""
+        """Return the visible states of the last negative phase, if it was as large as the positive one."""
         v = self.visible(2 * n)[n:]
         return v if self.offsets is None else v + self.offsets[0]
 
@@ -182,7 +182,7 @@ class GradientEstimator(Protocol):
 
 
 class Persistent(Protocol):
-    """Interface of estimators with persistent chains, beside that of all estimators."""
+    """Additional interface of estimators with persistent chains."""
 
     def equilibrate(
         self, machine: Machine, buffers: PhaseBuffers, state: Mapping[str, DeviceArray], steps: int, rng: Rng
@@ -191,7 +191,7 @@ class Persistent(Protocol):
 
 
 class Controlled(Protocol):
-    """Interface of estimators that judge each update, beside that of all estimators."""
+    """Additional interface of estimators that check each update."""
 
     growing: tuple[str, ...]  # arrays of the state whose number of rows the run decides
 

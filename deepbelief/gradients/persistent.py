@@ -55,7 +55,7 @@ class PCD(_GibbsChains):
 
     gibbs_steps: int | tuple[int, int] = 1
     schedule: str = "linear"
-    momentum: float | str = 0.0  # the chains must keep up with the weights: at 0.9 hidden units die
+    momentum: float | str = 0.0  # the chains must keep up with the weights: with a momentum of 0.9 hidden units die
     is_model: bool = True
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
@@ -77,9 +77,9 @@ class PCD(_GibbsChains):
 
 @dataclass(frozen=True)
 class FPCD(_GibbsChains):
-    """Persistent contrastive divergence with fast weights, which drive the chains away from where they are.
+    """Persistent contrastive divergence with fast weights, which drive the chains away from their current states.
 
-    The chains move by the parameters plus fast ones, which learn at a rate of their own and decay:
+    The chains move with the sum of the parameters and fast ones, which learn at a separate rate and decay:
     Tieleman and Hinton, "Using fast weights to improve persistent contrastive divergence", ICML 2009.
 
     Parameters
@@ -89,7 +89,7 @@ class FPCD(_GibbsChains):
     fast_rate : float
         Learning rate of the fast parameters.
     fast_decay : float
-        What is left of them after each update.
+        Factor by which the fast parameters shrink after each update.
     """
 
     gibbs_steps: int | tuple[int, int] = 1
@@ -129,13 +129,13 @@ class FPCD(_GibbsChains):
         kept = buffers.constant("kept", lambda: [xp.empty_like(machine.vbias), xp.empty_like(machine.hbias)])
         for room, grad in zip(kept, grads[1:], strict=True):
             room[...] = grad  # a step uses its gradient up
-        # The driven parameters are scratch space here: they are made anew in the next call.
+        # The summed parameters are scratch space here: the next call computes them again.
         for p, velocity, grad in zip(driven.params, fast, (grads[0], *kept), strict=True):
             machine.bk.momentum_step(p, velocity, grad, self.fast_rate, self.fast_decay, 0.0, False)
         return grads
 
     def _drive(self, driven: Machine, machine: Machine, buffers: PhaseBuffers, fast: Sequence[DeviceArray]) -> None:
-        """Write the parameters plus the fast ones; biases of centred units become plain ones."""
+        """Write the sum of the parameters and the fast ones; biases of centred units become plain ones."""
         xp = machine.bk.xp
         for p, slow, added in zip(driven.params, machine.params, fast, strict=True):
             xp.add(slow, added, out=p)

@@ -16,20 +16,20 @@ from deepbelief.typing import DeviceArray
 
 @dataclass(frozen=True)
 class PT:
-    """Persistent chains at several inverse temperatures, of which neighbours exchange states.
+    """Persistent chains at several inverse temperatures; neighbouring temperatures exchange states.
 
-    At the inverse temperature beta the machine has the weights beta W, the hidden biases beta c and visible biases
-    between those of the model and those that fit the data's column means alone: at 0 its states are independent, at 1
-    it is the model. Chains at low beta go everywhere, and what they find is handed on.
-    Desjardins, Courville, Bengio, Vincent and Delalleau, "Tempered Markov chain Monte Carlo for training of
-    restricted Boltzmann machines", AISTATS 2010; Cho, Raiko and Ilin, IJCNN 2010.
+    At inverse temperature beta the machine has weights beta W, hidden biases beta c, and visible biases between those
+    of the model and those that fit only the column means of the data: at 0 its states are independent, at 1 it is the
+    model. Chains at low beta move freely between modes, and exchanges pass their states on to the model. Desjardins,
+    Courville, Bengio, Vincent and Delalleau, "Tempered Markov chain Monte Carlo for training of restricted Boltzmann
+    machines", AISTATS 2010; Cho, Raiko and Ilin, IJCNN 2010.
 
     Parameters
     ----------
     gibbs_steps : int or tuple of two int
         Number k of Gibbs steps for each update, each followed by exchanges between all neighbours.
     n_temperatures : int
-        Inverse temperatures, evenly from 1 to 0; each has as many chains as the model.
+        Number of inverse temperatures, evenly spaced from 1 to 0; each has as many chains as the model.
     """
 
     gibbs_steps: int | tuple[int, int] = 1
@@ -83,7 +83,7 @@ class PT:
     def _step(
         self, machine: Machine, buffers: PhaseBuffers, chains: DeviceArray, v: DeviceArray, rng: Rng
     ) -> DeviceArray:
-        """Take one Gibbs step at each temperature, and return what the model's energy has over that of beta = 0."""
+        """Take one Gibbs step at each temperature, and return the model's energy minus that at beta = 0."""
         bk, xp, space = machine.bk, machine.bk.xp, buffers.space
         n = len(chains) // self.n_temperatures
         x = bk.matmul(chains, machine.W.T, space("v_mean", *v.shape))
@@ -130,8 +130,8 @@ class PT:
 
 
 def log_odds(beta_a: float, beta_b: float, difference_a: DeviceArray, difference_b: DeviceArray) -> DeviceArray:
-    """Return the log of p_a(b) p_b(a) / (p_a(a) p_b(b)), the odds of states that have changed places.
+    """Return the log of p_a(b) p_b(a) / (p_a(a) p_b(b)), the odds of an exchange.
 
-    ``difference`` is a state's energy in the model less that at beta = 0: log p_beta is -E_0 - beta times that.
+    ``difference`` is a state's energy in the model minus that at beta = 0: log p_beta is -E_0 - beta * difference.
     """
     return (beta_a - beta_b) * (difference_a - difference_b)

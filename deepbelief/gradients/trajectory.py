@@ -22,16 +22,16 @@ MIN_BLOCKS = 10  # samples of the last checkpoint in the reservoir for each chai
 MIN_RESERVOIR = 4000  # samples in the reservoir
 MIN_SWEEPS = 20  # of a thermalisation
 LENGTHENING = 3  # sweeps in which the reservoir is filled, divided by those of the thermalisation
-N_TURNS = 2  # updates in which every chain has a turn to be offered samples
+N_TURNS = 2  # updates within which every chain is offered samples once
 N_OFFERS = 4  # samples of the last checkpoint that each chain is offered in an exchange
-TAIL = 0.05  # share of the chains, those that exchange least, of which the best must reach MIN_TAIL
+TAIL = 0.05  # share of the chains that exchange least; the best of these must reach MIN_TAIL
 MIN_TAIL = 0.03  # probability of an exchange; below it a mode is forming that the last checkpoint lacks
 MIN_UPDATES = 50  # between two checkpoints; the chains cannot follow a model that moves faster
 RECOVERY = 100  # updates since a checkpoint after which the learning rate is doubled
 INITIAL_STD = 0.01  # of connections
-MAX_ATTEMPTS = 3  # times that a checkpoint is given up because its chains have not met
-MAX_MEASURED = 32  # chains by which the length of a step is measured
-MAX_RANGE = 600.0  # nats between differences of free energy that are told apart
+MAX_ATTEMPTS = 3  # attempts at a checkpoint that are abandoned because its chains have not met
+MAX_MEASURED = 32  # chains on which the length of a step is measured
+MAX_RANGE = 600.0  # largest difference of free energies that is resolved, in nats
 # Places in the state's array of numbers.
 ACCEPTANCE, FACTOR, CLEARED, ERROR, LENGTH = range(5)
 # Places in its array of counts.
@@ -43,20 +43,19 @@ N_NUMBERS, N_COUNTS = 5, 6  # places in each of them
 class PTT:
     """Persistent chains that exchange states with a ladder of frozen checkpoints of the same run.
 
-    The first rung is the machine without connections, whose states are drawn independently and whose log Z is known.
-    At every update one half of the model's chains, in turn, is offered samples of the last checkpoint from a
-    reservoir, as Metropolis proposals that leave the model's distribution unchanged. When the mean probability of
-    an exchange falls below ``freeze``, or that of one chain in twenty is nearly 0 because a new mode is forming,
-    the model becomes the next checkpoint: the chains of all rungs exchange states until those of the last one have
-    come from the first one, and refill the reservoir. Rungs whose neighbours exchange enough states without them
-    are left out.
+    The first rung is the machine without connections, whose states are drawn independently and whose log Z is known. At
+    every update one half of the model's chains, alternately, is offered samples of the last checkpoint from a
+    reservoir, as Metropolis proposals that leave the model's distribution unchanged. When the mean probability of an
+    exchange falls below ``freeze``, or that of one chain in twenty is nearly 0 because a new mode is forming, the model
+    becomes the next checkpoint. The chains of all rungs then exchange states until those of the last rung have come
+    from the first rung, and refill the reservoir. Rungs whose neighbours exchange enough states without them are
+    removed.
 
     The learning rate is lowered where a step would change the energies of the chains by more than ``max_step``. Updates
     are undone back to the last checkpoint, the optimizer's memory is cleared and the rate halved if fewer than
-    ``reject`` of the exchanges are accepted, if the next checkpoint is due within 50 updates, or if its chains do
-    not meet within ``max_sweeps``; the rate doubles back after every 100 updates. A run that continues from a trained
-    model starts with a checkpoint of it.
-    Bereux, Decelle, Furtlehner and Seoane, arXiv:2607.27077, 2026.
+    ``reject`` of the exchanges are accepted, if the next checkpoint is due within 50 updates, or if its chains do not
+    meet within ``max_sweeps``; the rate doubles back after every 100 updates. A run that continues from a trained model
+    starts with a checkpoint of that model. Bereux, Decelle, Furtlehner and Seoane, arXiv:2607.27077, 2026.
 
     ``history_`` reports ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all
     thermalisations), ``unmet`` (checkpoints whose chains had not met after three attempts) and ``log_z``. Do not trust
@@ -225,7 +224,7 @@ class PTT:
             for rows, offered in ((v_now, y), (x_now, x_y)):
                 rows[...] = xp.where(accepted, xp.take(offered, places, axis=0), rows)
             return
-        given = counts[UPDATES] == 1  # no update was made yet that could be undone: the model is kept at any rate
+        given = counts[UPDATES] == 1  # no update has been made that could be undone: the model is kept
         if given:
             counts[ATTEMPTS] = MAX_ATTEMPTS
         hasty = numbers[ACCEPTANCE] < self.reject or counts[SINCE] < MIN_UPDATES
@@ -235,7 +234,7 @@ class PTT:
         bk.matmul(v, machine.W, x)
 
     def _block(self, state: Arrays, n: int) -> slice:
-        """Return the next rows of the reservoir; a chain meets others than before when the turn comes round."""
+        """Return the next rows of the reservoir; a chain is offered different ones in the next round."""
         places = max(1, len(state["reservoir"]) - n + 1)
         start = int(state["counts"][UPDATES]) * (n + 1) % places
         return slice(start, start + n)
@@ -292,7 +291,7 @@ class PTT:
         return True
 
     def _meets(self, a: Machine, b: Machine, v_a: DeviceArray, v_b: DeviceArray) -> bool:
-        """Return whether machines exchange enough states for the rungs between them to be left out."""
+        """Return whether two machines exchange enough states to remove the rungs between them."""
         mean, tail = acceptances(*(a.bk.to_numpy(difference(a, b, v)) for v in (v_a, v_b)))
         return mean >= self.freeze and tail >= MIN_TAIL
 
@@ -336,7 +335,7 @@ def acceptances(low: Array, high: Array) -> tuple[float, float]:
 def _offer(
     xp: ModuleType, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Offer each chain some samples one after another, and return which chains accept any, and the places of the last.
+    """Offer each chain some samples one after another; return which chains accept any, and the index of the last one.
 
     ``low`` and ``high`` are F_model - F_checkpoint at the samples and at the chains.
     """
@@ -368,7 +367,7 @@ def turn(n_chains: int, exchange: int) -> slice:
 
 
 def _check_state(state: Arrays) -> None:
-    """Refuse arrays whose numbers of rows disagree, as those of an altered file may."""
+    """Refuse arrays whose numbers of rows disagree, for example of an altered file."""
     n_rungs, n_chains = len(state["ladder_log_z"]), len(state["chains"])
     agree = all(len(state[f"ladder_{name}"]) == n_rungs for name in PARAMETERS)
     agree = agree and len(state["ladder_v"]) == n_rungs * n_chains

@@ -22,9 +22,9 @@ from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState,
 PUBLISHED = ((0.5, 500), (0.9, 4000), (1.0, 10_000))
 """(up to, steps): the 14,500 inverse temperatures of Salakhutdinov and Murray."""
 Progress = Callable[[int, int], None]
-"""Told after each step of the number of steps done and of all."""
+"""Called after each step with the number of steps done and the total."""
 MIN_CHECK_RUNS = 10  # from another base
-CHECK_STRIDE = 4  # inverse temperatures of which these runs take one
+CHECK_STRIDE = 4  # these runs use every fourth inverse temperature
 LEAST_EFFECTIVE = 0.1  # of the runs; with fewer, a handful of runs carries the estimate
 
 
@@ -37,15 +37,15 @@ class AISEstimate(LogZEstimate):
     log_z : float
         In nats.
     low, high : float
-        log of Z less, and plus, 3 standard errors; ``low`` is -inf where those reach Z.
+        Logarithm of Z minus and plus 3 standard errors; ``low`` is -inf if 3 standard errors exceed Z.
     effective_sample_size : float
-        How many equal runs the weights are worth.
+        Number of equally weighted runs that would be as precise.
     log_weights : ndarray of shape (n_runs,)
     agrees : bool
-        Of `ais_log_z`: whether runs from another start found no more than these. If not, both intervals are covered.
+        For `ais_log_z`: False if runs from another start found a larger value; the interval then covers both.
     exact_start : bool
-        Of `reverse_ais_log_z`: whether runs started from exact samples of the model, so that ``log_z`` is a
-        stochastic upper bound. Else it is an indication only. Forward runs always start exactly.
+        For `reverse_ais_log_z`: whether the runs started from exact samples of the model, so that ``log_z`` is a
+        stochastic upper bound. If not, it is only an indication. Forward runs always start from exact samples.
     """
 
     method: ClassVar[str] = "ais"
@@ -57,11 +57,11 @@ class AISEstimate(LogZEstimate):
         """Return the estimate with its interval."""
         kind = "" if self.exact_start else ", an indication: runs did not start from samples of the model"
         kind += "" if self.agrees else "; runs from another start disagree"
-        return f"{self.interval}; {len(self.log_weights)} runs worth {self.effective_sample_size:.1f}{kind})"
+        return f"{self.interval}; {len(self.log_weights)} runs, {self.effective_sample_size:.1f} effective{kind})"
 
 
 def default_betas() -> Float64Array:
-    """Return 14,500 inverse temperatures from 0 to 1, dense where the model is nearly cold.
+    """Return 14,500 inverse temperatures from 0 to 1, densest near 1.
 
     Examples
     --------
@@ -87,11 +87,11 @@ def ais_log_z(
 ) -> AISEstimate:
     """Estimate log Z by annealed importance sampling.
 
-    All runs are one matrix that goes from a machine without connections, whose visible biases fit the training rows,
-    to the model. The estimate of Z is unbiased; that of log Z is too low in expectation, so that likelihoods look too
-    good: judge them by ``high``. All runs may silently miss a mode of the model. So half as many take a quarter of the
-    steps from another machine, for discrete units that of even odds; as annealing hardly ever finds too much, their
-    estimate is taken where it is clearly larger.
+    The runs are the rows of one matrix, which is annealed from a machine without connections, whose visible biases fit
+    the training rows, to the model. The estimate of Z is unbiased. That of log Z is too low in expectation, so that
+    likelihoods look too good: judge them by ``high``. All runs may silently miss a mode of the model. Therefore half as
+    many runs start from another machine and take a quarter of the steps; for discrete units that machine is the uniform
+    distribution. Annealing hardly ever overestimates, so their estimate is used if it is clearly larger.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ def ais_log_z(
     n_runs : int
         Number of annealing runs.
     betas : int, sequence of float or None
-        Inverse temperatures from 0 to 1, or how many equal steps between them; None: the 14,500 steps that the
-        literature reports with.
+        Inverse temperatures from 0 to 1, or the number of equal steps between them. None means the 14,500 steps used in
+        the literature.
     backend : {"numpy", "cupy"} or Backend
     random_state : int, Generator, RandomState or None
     progress : callable, optional
-        Called with the number of steps done and that of all.
+        Called with the number of steps done and the total.
 
     Returns
     -------
@@ -119,7 +119,8 @@ def ais_log_z(
     Warns
     -----
     DeepBeliefWarning
-        If the effective sample size is under a tenth of the runs, or runs from another start find clearly more.
+        If the effective sample size is below a tenth of the runs, or runs from another start find a clearly larger
+        value.
 
     References
     ----------
@@ -156,8 +157,8 @@ def reverse_ais_log_z(
 ) -> AISEstimate:  # fmt: skip
     """Estimate log Z from the other side: from samples of the model to the machine without connections.
 
-    With exact samples (at most 25 Bernoulli units on one side) the estimate is too high in expectation, and with
-    `ais_log_z` it brackets log Z. From rows it is an indication only, and says so.
+    With exact samples (at most 25 Bernoulli units on one side) the estimate is too high in expectation and, together
+    with `ais_log_z`, brackets log Z. From rows it is only an indication, and its text says so.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ def reverse_ais_log_z(
     Raises
     ------
     SettingError
-        If the model cannot be enumerated and no rows are given; and as `ais_log_z`.
+        If the model cannot be enumerated and no rows are given, or for the reasons of `ais_log_z`.
 
     Examples
     --------
@@ -225,9 +226,10 @@ def positive(name: str, value: object) -> int:
 
 
 class Runs:
-    """Runs of annealing, one per row, between the base machine (beta 0) and the model (beta 1).
+    """Annealing runs, one per row, between the base machine (beta 0) and the model (beta 1).
 
-    At beta the machine has the weights beta W, the hidden biases beta c and visible biases between those of both.
+    At beta, the machine has weights beta W, hidden biases beta c, and visible biases interpolated between the two
+    machines.
 
     Parameters
     ----------
@@ -245,7 +247,7 @@ class Runs:
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
         self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
-        # Log weights are sums of many small differences of large numbers: these are taken in float64.
+        # Log weights are sums of many small differences of large numbers: they are computed in float64.
         self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
         self._base_vbias = base_vbias.astype(np.float64)
         self._away = machine.vbias.astype(np.float64) - self._base_vbias
@@ -260,7 +262,7 @@ class Runs:
         self.machine.visible.sample(self.bk, self._v_mean, vbias, self.rng, self.v)
 
     def anneal(self, betas: Float64Array, progress: Progress | None = None) -> DeviceArray:
-        """Go from the first beta to the last, and return the log weights of the runs, in float64."""
+        """Anneal from the first beta to the last, and return the log weights of the runs, in float64."""
         xp, steps = self.bk.xp, betas.tolist()
         total = xp.zeros(len(self.v), np.float64)
         vbias = self._vbias_at(steps[0])
@@ -320,7 +322,7 @@ def other_base(weights: Weights) -> Float64Array | None:
 def _runs(
     weights: Weights, n_runs: int, bk: Backend, seed: int, base: Float64Array | None = None
 ) -> tuple[Runs, float]:
-    """Return the runs for one machine from the usual base machine or a given one, and log Z of that."""
+    """Return the runs for one machine, from the usual base machine or a given one, and the base machine's log Z."""
     machine = Machine(weights, bk)
     vbias = bk.asarray(base_vbias(weights) if base is None else base)
     log_z = base_partition(machine, vbias.reshape(1, -1))
@@ -329,29 +331,30 @@ def _runs(
 
 
 def _relative_error(log_weights: Float64Array) -> float:
-    """Return the standard error of the mean weight over that mean."""
+    """Return the standard error of the mean weight, divided by that mean."""
     w = np.exp(log_weights - log_weights.max())
     return float(w.std(ddof=1) / (w.mean() * math.sqrt(len(w))))
 
 
 def _checked(found: AISEstimate, log_weights: Float64Array) -> AISEstimate:
-    """Return the estimate, or what runs from another base found where that is more by 3 standard errors."""
+    """Return the estimate, or that of runs from another base where it is larger by 3 standard errors."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeepBeliefWarning)  # few effective runs say here that the base is a poor one
+        warnings.simplefilter("ignore", DeepBeliefWarning)  # few effective runs: this base is poor
         other = _estimate(log_weights, sign=1)
     error = math.hypot(_relative_error(found.log_weights), _relative_error(log_weights))
     if other.log_z <= found.log_z + 3 * error:
         return found
     message = (
-        f"annealing missed a mode of the model: from one start it finds log Z = {found.log_z:.2f}, from another "
-        f"{other.log_z:.2f}, which is taken. Use more betas, or exact_log_z where one side has few units."
+        f"annealing missed a mode of the model: log Z is {found.log_z:.2f} from one start and "
+        f"{other.log_z:.2f} from another; the larger value is used. Use more betas, or exact_log_z if one side has "
+        "few units."
     )
     warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(other, low=min(found.low, other.low), high=max(found.high, other.high), agrees=False)
 
 
 def _estimate(log_weights: Float64Array, *, sign: int, exact_start: bool = True) -> AISEstimate:
-    """Return the estimate of ``sign`` log Z's mean weight, with its interval and effective sample size."""
+    """Return the estimate from the mean weight, with its interval; ``sign`` is -1 for reverse runs."""
     n = len(log_weights)
     top = float(log_weights.max())
     w = np.exp(log_weights - top)
@@ -364,6 +367,9 @@ def _estimate(log_weights: Float64Array, *, sign: int, exact_start: bool = True)
     low, high = sorted(sign * (top + end) for end in ends)
     effective = float(w.sum() ** 2 / np.square(w).sum())
     if effective < LEAST_EFFECTIVE * n:
-        message = f"{n} runs of annealing are worth {effective:.1f}: a few of them carry the estimate; use more betas"
+        message = (
+            f"the effective sample size of {n} annealing runs is {effective:.1f}: a few runs dominate the estimate; "
+            "use more betas"
+        )
         warnings.warn(DeepBeliefWarning(message, symptom="few-effective-runs"), stacklevel=3)
     return AISEstimate(sign * (top + math.log(mean)), low, high, effective, log_weights, exact_start)

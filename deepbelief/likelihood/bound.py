@@ -37,7 +37,7 @@ def check_bound(stack: Stack) -> None:
     if not has_bound(stack):
         units = " -> ".join((stack.layers[0].visible, *(weights.hidden for weights in stack)))
         raise SettingError(
-            f"the likelihood of a stack needs Bernoulli hidden units, and on top those of a machine that has one; got "
+            f"the likelihood of a stack needs Bernoulli hidden units, and a top layer that has a likelihood; got "
             f"{units}"
         )
 
@@ -45,12 +45,13 @@ def check_bound(stack: Stack) -> None:
 def bound_samples(
     stack: Stack, v: Float64Array, *, n_vectors: int = N_VECTORS, backend: str | Backend = "numpy"
 ) -> Float64Array:  # fmt: skip
-    """Return draws whose mean bounds log p(v) + log Z from below, Z that of the top machine.
+    """Return draws whose mean is a lower bound on log p(v) + log Z, where Z belongs to the top machine.
 
-    With q the way up, log p(v) is at least E_q[log p(v | h) - F(h) - log q(h | v)] - log Z; within one machine
-    log p(v | h) - log q(h | v) = -F(v) - log p*(h), so that each layer replaces what it thinks of its hidden states by
-    what the layer above thinks of them. Hidden states are drawn by the same uniform numbers for all rows: the result
-    is deterministic, and where q is exact each draw is. Missing values (NaN) are summed out as `marginal_log_p` does.
+    Let q be the upward conditionals. Then log p(v) is at least E_q[log p(v | h) - F(h) - log q(h | v)] - log Z. Within
+    one machine log p(v | h) - log q(h | v) = -F(v) - log p*(h), so that each layer replaces its own distribution of its
+    hidden states by that of the layer above. Hidden states are drawn with the same uniform numbers for all rows: the
+    result is deterministic, and where q is exact each draw is exact. Missing values (NaN) are summed out as in
+    `marginal_log_p`.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def bound_samples(
 
 
 def _above(machines: list[Machine], means: DeviceArray, number: int) -> DeviceArray:
-    """Return what the layers above the first add for the draw of this number."""
+    """Return the terms that the layers above the first add to one draw."""
     bk, total, h = machines[0].bk, 0.0, None
     for layer, (below, above) in enumerate(itertools.pairwise(machines)):
         means = means if h is None else below.mean_hidden(h)

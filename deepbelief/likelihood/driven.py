@@ -12,7 +12,7 @@ from deepbelief.machine import Machine
 from deepbelief.typing import DeviceArray, Float64Array
 
 EXACT_UNITS = 12  # hidden units up to which enumeration is cheaper than annealing
-BLOCK_ROWS = 1024  # runs handled at a time: what a step touches stays in cache
+BLOCK_ROWS = 1024  # runs handled at a time, so that the arrays of a step stay in cache
 WARM_UP = 30  # Gibbs steps, whose later half estimates the marginals
 SMOOTHING = 1e-3  # of these marginals
 
@@ -25,8 +25,8 @@ class DrivenLogZ:
     ----------
     log_z : ndarray of shape (n_machines,)
     variance : ndarray of shape (n_machines,)
-        Of each estimate, from the spread of its runs; 0 where exact. Half of it is about what an estimate is too low
-        by in expectation.
+        Of each estimate, from the spread of its runs; 0 where exact. In expectation, an estimate is too low by about
+        half of it.
     method : str
     """
 
@@ -60,10 +60,10 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
 
 
 def ais_driven_log_z(machine: Machine, rng: Rng, *, n_runs: int = 10, betas: int | Sequence[float] = 300) -> DrivenLogZ:
-    """Estimate log Z of each machine by annealed importance sampling, the runs of many machines as one matrix.
+    """Estimate log Z of each machine by annealed importance sampling, with the runs of many machines in one matrix.
 
-    Each machine has a base of its own: independent visible units with the marginals that short Gibbs chains of the
-    machine see. That is near the machine, so that hundreds of steps do where a common base needs thousands.
+    Each machine has its own base: independent visible units with the marginals of short Gibbs chains of the machine.
+    Such a base is near the machine, so that hundreds of steps suffice where a common base needs thousands.
 
     Parameters
     ----------
@@ -90,9 +90,8 @@ def ais_driven_means(
 ) -> DeviceArray:
     """Return E[v] of each machine, estimated from annealing runs that continue at the end.
 
-    Chains that start afresh stay in the mode that they find first. Runs of annealing are spread over the modes, and
-    their weights say how much each stands for (Neal 2001, eq. 9): the mean of E[v | h] over the steps that follow is
-    weighted by them.
+    New chains stay in the mode that they find first. Annealing runs are spread over the modes, and their weights are
+    the importance of each run (Neal 2001, eq. 9): they weight the mean of E[v | h] over the Gibbs steps that follow.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def ais_driven_means(
 def _annealed(
     machine: Machine, rng: Rng, n_runs: int, steps: Float64Array
 ) -> Iterator[tuple[slice, Runs, Float64Array, Float64Array]]:
-    """Yield (which machines, their runs at the end, log weights of shape (n_runs, n), log Z of the bases) in blocks."""
+    """Yield blocks of (slice of machines, their final runs, log weights of shape (n_runs, n), log Z of the bases)."""
     bk, size = machine.bk, max(1, BLOCK_ROWS // n_runs)
     for start in range(0, len(machine.vbias), size):
         part = slice(start, start + size)
@@ -148,7 +147,7 @@ def _annealed(
 
 
 def _base(machine: Machine, n: int, rng: Rng) -> DeviceArray:
-    """Return visible biases whose marginals are those that Gibbs chains of n machines see, several for each."""
+    """Return visible biases whose marginals are those of Gibbs chains of n machines, several chains for each."""
     bk, xp = machine.bk, machine.bk.xp
     v, mean, total = (xp.zeros(machine.vbias.shape, machine.dtype) for _ in range(3))
     h = xp.empty(machine.hbias.shape, machine.dtype)

@@ -15,7 +15,7 @@ class LogZEstimate:
     low, high : float
         Ends of an interval of 3 standard errors on either side.
     agrees : bool
-        Whether sampling from another start found no more. If not, the interval covers both.
+        False if sampling from another start found a larger value; the interval then covers both.
     """
 
     method: ClassVar[str] = ""

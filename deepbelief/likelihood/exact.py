@@ -14,12 +14,12 @@ from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState
 from deepbelief.units import Unit, get_unit, states_of
 
-LARGEST_SIDE = 25  # Bernoulli units; of other discrete units as many states as these have
-BLOCK_BYTES = 2**20  # of the inputs of the other side, for the states handled at a time: they stay in the cache
+LARGEST_SIDE = 25  # Bernoulli units; other discrete units may have as many states as these
+BLOCK_BYTES = 2**20  # inputs of the other side for the states handled at a time, so that they stay in cache
 
 
 def weights_of(model: Estimator) -> Weights:
-    """Return the weights of a fitted RBM, or those given, after refusing what has no likelihood.
+    """Return the weights of a fitted RBM, or the given weights; refuse those without a likelihood.
 
     Raises
     ------
@@ -31,10 +31,10 @@ def weights_of(model: Estimator) -> Weights:
         raise SettingError(f"a likelihood needs a fitted RBM or its weights, got {type(model).__name__}")
     for unit in (weights.visible, weights.hidden):
         if not get_unit(unit).tractable:
-            raise SettingError(f"{unit} units have no energy, and so no likelihood: watch reconstruction instead")
+            raise SettingError(f"{unit} units have no energy and no likelihood: use the reconstruction error instead")
     if weights.is_quadratic:
         raise SettingError(
-            "a machine of Gaussian units on both sides has no likelihood here: use Bernoulli hidden units"
+            "the likelihood of a machine with Gaussian units on both sides is not supported: use Bernoulli hidden units"
         )
     for name in ("W", "vbias", "hbias"):
         if not np.isfinite(getattr(weights, name)).all():
@@ -55,13 +55,13 @@ def exact_log_z(model: Estimator, *, backend: str | Backend = "numpy") -> float:
     Parameters
     ----------
     model : fitted RBM or Weights
-        At most 25 Bernoulli units on one side, or discrete visible units with no more states (2**25).
+        At most 25 Bernoulli units on one side, or discrete visible units with at most 2**25 states.
     backend : {"numpy", "cupy"} or Backend
 
     Returns
     -------
     float
-        In nats. For Gaussian visible units, of rows as they enter the machine (standardised).
+        In nats. With Gaussian visible units it refers to the rows as they enter the machine (standardised).
 
     Raises
     ------
@@ -100,7 +100,7 @@ def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 
     Returns
     -------
     ndarray of shape (n_samples, n_visible), float64
-        As they are in the machine (Gaussian units: standardised).
+        As they enter the machine (Gaussian units: standardised).
 
     Raises
     ------
@@ -119,7 +119,7 @@ def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 
     rng = host_rng(seed, "exact samples")
     side, choices = _smaller(weights)
     found, total = np.empty((n_samples, sum(c.shape[1] for c in choices))), -np.inf
-    for states, log_p in _blocks(weights, machine.bk):  # one pass: a later block takes over with its share so far
+    for states, log_p in _blocks(weights, machine.bk):  # one pass: blocks replace samples by their share
         block = np.logaddexp.reduce(log_p)
         total = np.logaddexp(total, block)
         places = np.flatnonzero(rng.random(n_samples) < np.exp(block - total))
@@ -132,7 +132,7 @@ def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 
 
 
 def _choices(unit: Unit, n_columns: int) -> list[Float64Array] | None:
-    """Return the states of each unit that occupies these columns; None where they are too many."""
+    """Return the states of each unit that occupies these columns; None where there are too many."""
     sizes = unit.group_sizes(n_columns)
     if not unit.discrete or len(sizes) > LARGEST_SIDE:
         return None
@@ -171,7 +171,7 @@ def _smaller(weights: Weights) -> tuple[str, list[Float64Array]]:
 
 
 def _table(choices: list[Float64Array]) -> Float64Array:
-    """Return every combination of the states of these units, that of the first unit changing fastest."""
+    """Return every combination of the states of these units; the state of the first unit changes fastest."""
     table = np.zeros((1, 0))
     for states in choices:
         table = np.hstack([np.tile(table, (len(states), 1)), np.repeat(states, len(table), axis=0)])

@@ -20,8 +20,9 @@ def is_exact(machine: Machine) -> bool:
 def marginal_log_p(machine: Machine, v: DeviceArray, *, exact: bool | None = None) -> DeviceArray:
     """Return the log of the sum, or integral, of exp(-E) over hidden states and missing visible values (NaN).
 
-    It is -F(v) for whole rows. For others all states of the hidden units are summed where there are few; else it is the
-    lower bound -F(m) + H(m) of the mean field m of the missing values, with H their entropy.
+    For complete rows the result is -F(v). For other rows it is the sum over all states of the hidden units where these
+    are few. Otherwise it is the lower bound -F(m) + H(m), where m is the mean field of the missing values and H its
+    entropy.
 
     Parameters
     ----------
@@ -67,11 +68,11 @@ def _summed(machine: Machine, v: DeviceArray) -> DeviceArray:
 
 
 def _bound(machine: Machine, v: DeviceArray) -> DeviceArray:
-    """Return the bound of the mean field: -F is convex, so that its mean is no less than its value at the mean."""
+    """Return the bound of the mean field: -F is convex, so its mean is at least its value at the mean."""
     bk, xp, vbias = machine.bk, machine.bk.xp, machine.vbias
     mean = completed(machine, v)
     field = machine.mean_hidden(mean) @ machine.W.T
-    held = machine.visible.mean(bk, field.copy(), vbias)  # of one more step: a mean that its field gives
+    held = machine.visible.mean(bk, field.copy(), vbias)  # one more step, so that the means follow from the field
     missing = xp.isnan(v)
     mean = xp.where(missing, held, mean)
     total = -machine.free_energy(mean)

@@ -1,4 +1,4 @@
-"""Scores of a restricted Boltzmann machine that have the scale of a likelihood."""
+"""Pseudo-log-likelihood of rows under a restricted Boltzmann machine."""
 
 from numbers import Integral
 
@@ -28,9 +28,9 @@ def pseudo_log_likelihood(
 ) -> Float64Array:
     """Return the pseudo-log-likelihood of each row, in nats: the sum over units of log p(v_i | all others).
 
-    Grey levels count as ``v log p + (1 - v) log(1 - p)``; a softmax group is one unit. The result is exact
-    and deterministic, and comparable between models of the same rows. Missing values (NaN) do not count; the others
-    see the mean field of them.
+    A grey level contributes ``v log p + (1 - v) log(1 - p)``; a softmax group is one unit. The result is exact and
+    deterministic, and comparable between models of the same rows. Missing values (NaN) are left out; for the other
+    units they are replaced by their mean field.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def pseudo_log_likelihood(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         In the units of the training rows. Values slightly outside their range are clipped, with a warning.
     n_bits : int, optional
-        Number of visible units to score, drawn once for all rows, and scale up; None: all.
+        Number of visible units to score; they are drawn once for all rows, and the sum is scaled up. None means all
+        units.
     random_state : int
         Seed of that draw.
     backend : {"numpy", "cupy"} or Backend
@@ -98,7 +99,7 @@ def _groups(weights: Weights) -> list[slice]:
 
 
 def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
-    """Return the scores of rows of Bernoulli units, of which these columns count, and where ``counted`` is 1."""
+    """Return the scores of rows of Bernoulli units, over these columns and where ``counted`` is 1."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
     if len(groups) < len(W):
@@ -112,7 +113,7 @@ def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: 
 
 
 def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
-    """Return the scores of rows of softmax groups, of which these count, and where ``counted`` is 1."""
+    """Return the scores of rows of softmax groups, over these groups and where ``counted`` is 1."""
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     score = xp.zeros(len(v), np.float64)

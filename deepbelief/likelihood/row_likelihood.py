@@ -1,4 +1,4 @@
-"""The log-likelihood of rows under a machine or a stack of them, with the error bar that log Z brings."""
+"""Log-likelihood of rows under a machine or a stack, with the error bar of log Z."""
 
 import warnings
 from collections.abc import Iterator
@@ -33,16 +33,16 @@ class LogLikelihood:
     rows : ndarray of shape (n_rows,)
         By the estimate of log Z.
     low, high : float
-        The mean by log Z's ``high`` and ``low``, and 3 standard errors of a bound's draws; equal to the mean where
-        there is nothing to estimate. Quote ``low``.
+        Interval of the mean, from ``high`` and ``low`` of log Z and 3 standard errors of a bound's draws. Both equal
+        the mean where nothing is estimated. Quote ``low``.
     log_z : AISEstimate, LadderEstimate or float
         Of the top machine.
     method : {"exact", "ais", "ptt"}
-        How log Z was found.
+        Method by which log Z was computed.
     n_layers : int
-        With more than one the values are lower bounds.
+        With more than one layer, the values are lower bounds.
     sampling_error : float
-        Standard error of the mean that the draws of a lower bound bring; 0 for one layer.
+        Standard error of the mean due to the draws of a lower bound; 0 for one layer.
     filled : bool
         Whether missing values were filled in, so that the values are lower bounds.
     """
@@ -55,7 +55,7 @@ class LogLikelihood:
     n_layers: int = 1
     sampling_error: float = 0.0
     filled: bool = False
-    """Whether missing values enter by a lower bound, rather than by the sum over all that they can be."""
+    """Whether missing values enter by a lower bound, not by the exact sum over their states."""
 
     @property
     def is_bound(self) -> bool:
@@ -69,7 +69,7 @@ class LogLikelihood:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean over rows, as draws of a larger set."""
+        """Standard error of the mean over rows, if they are a sample of a larger set."""
         return float(self.rows.std(ddof=1) / np.sqrt(len(self.rows))) if len(self.rows) > 1 else float("nan")
 
     def __str__(self) -> str:
@@ -93,13 +93,13 @@ def log_likelihood(
         In the units of the training rows. Bernoulli units need rows of 0 and 1: grey values have no likelihood. NaN
         is a missing value, which is summed out: exactly with at most 12 Bernoulli hidden units, else by a lower bound.
     method : {"auto", "exact", "ais", "ptt"}, default="auto"
-        How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units, or no more
-        discrete states than these have, and else anneals. ``"ptt"`` goes along a ladder of machines: `ladder_log_z`.
+        Method for log Z. ``"auto"`` enumerates if one side has at most 25 Bernoulli units, or as many discrete states
+        as 25 Bernoulli units at most; otherwise it anneals. ``"ptt"`` uses a ladder of machines: `ladder_log_z`.
     log_z : AISEstimate, LadderEstimate or float, optional
-        What an earlier call found.
+        Result of an earlier call.
     backend : {"numpy", "cupy"} or Backend
     n_vectors : int, default=20
-        Draws of the hidden states behind a lower bound; the same for all rows and calls.
+        Number of draws of the hidden states for a lower bound; the draws are the same for all rows and calls.
     **ais
         Passed on to `ais_log_z`: ``n_runs``, ``betas``, ``random_state``, ``progress``; or to `ladder_log_z`:
         ``n_runs``, ``n_sweeps``, ``random_state``.
@@ -112,7 +112,7 @@ def log_likelihood(
     Raises
     ------
     DataError
-        If rows of Bernoulli units are not 0 or 1: binarise them first, and say how.
+        If rows of Bernoulli units are not 0 or 1: binarise them first, and report how.
     SettingError
         If the units have no likelihood, the layers are fine-tuned, or the method cannot be used.
 
@@ -167,7 +167,7 @@ def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: 
 
 
 def labelled_log_likelihood(weights: Weights, source: RowSource, **options: Any) -> LogLikelihood:
-    """Return the log-likelihood of rows under a machine with labels beside them: the sum over all labels.
+    """Return the log-likelihood of rows under a machine that also has label units: the sum over all labels.
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ def labelled_log_likelihood(weights: Weights, source: RowSource, **options: Any)
 
 
 def _filled(stack: Stack, source: RowSource) -> bool:
-    """Tell whether rows have missing values that are not summed out."""
+    """Return whether rows have missing values that are not summed out."""
     machine = double_machine(stack.layers[0])
     return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
 def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> LogZEstimate:
-    """Return the estimate of log Z, or what different rows alone add to Z where that lies beyond it."""
+    """Return the estimate of log Z, or the contribution of the distinct rows to it where that is larger."""
     if np.logaddexp.reduce(log_p) <= log_z.high:
         return log_z
     different: dict[bytes, float] = {}
@@ -213,15 +213,15 @@ def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> Lo
     if known <= log_z.high:
         return log_z
     message = (
-        f"the estimate missed a mode of the model: by its log Z = {log_z.log_z:.2f} these {len(different)} different "
-        f"rows have a probability above 1; log Z is at least {known:.2f}, which is taken"
+        f"the estimate missed a mode of the model: with log Z = {log_z.log_z:.2f}, these {len(different)} distinct "
+        f"rows have a total probability above 1; log Z is at least {known:.2f}, and that value is used"
     )
     warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(log_z, log_z=known, high=known, agrees=False)
 
 
 def _stack_of(model: Estimator) -> Stack:
-    """Return the layers of a machine or a stack, fitted or bare, after refusing what has no likelihood."""
+    """Return the layers of a machine or a stack, fitted or bare; refuse layers without a likelihood."""
     stack = getattr(model, "stack_", model)
     if not isinstance(stack, Stack):
         stack = Stack((weights_of(model),))
@@ -252,7 +252,7 @@ def check_rows(stack: Stack, source: RowSource) -> None:
             raise GreyLevelError(
                 f"row {start + row}, column {column} is {block[row, column]:g}: a likelihood needs rows of "
                 f"{low[column]:g} and {high[column]:g}; "
-                "make them so with deepbelief.sources.binarize_rows, thresholded or sampled once, and say which",
+                "binarise them with deepbelief.sources.binarize_rows (thresholded or sampled once), and report which",
                 row=int(start + row), column=int(column), value=float(block[row, column]),
             )  # fmt: skip
         start += len(block)

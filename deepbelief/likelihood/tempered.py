@@ -37,7 +37,7 @@ class LadderEstimate(LogZEstimate):
     n_runs, n_sweeps : int
         Chains of each rung, and sweeps of the ladder in all.
     met : bool
-        Whether the states of the model's chains had come from the first rung before anything was recorded.
+        Whether the states of the model's chains had come from the first rung before recording began.
     agrees : bool
         False if a ladder from another start, or the rows of a likelihood, show that a mode was missed; the interval
         then covers both.
@@ -67,10 +67,10 @@ def ladder_log_z(
 
     The weights are scaled by inverse temperatures, chosen so that neighbours accept about 40 % of their exchanges. The
     ladder is swept until nearly all states of the model's chains have come from the first rung, whose states are drawn
-    independently; then differences of free energy between neighbours are recorded for as many sweeps, at least
-    ``n_sweeps``, and give the ratios of their partition functions (Bennett 1976). Unlike in annealing, a state can
-    return to a higher temperature. A mode that the first machine never visits can be missed silently; so a
-    second ladder starts from another machine, for discrete units that of even odds.
+    independently. Then differences of free energy between neighbours are recorded for the same number of sweeps, at
+    least ``n_sweeps``; they give the ratios of the partition functions (Bennett 1976). Unlike in annealing, a state can
+    return to a higher temperature. A mode that the first machine never visits can be missed silently. Therefore a
+    second ladder starts from another machine, which for discrete units is the uniform distribution.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def ladder_log_z(
     n_runs : int, default=200
         Chains of each machine.
     n_sweeps : int, default=200
-        Least number of sweeps that are recorded.
+        Minimum number of sweeps that are recorded.
     backend : {"numpy", "cupy"} or Backend
     random_state : int, Generator, RandomState or None
 
@@ -118,7 +118,7 @@ def ladder_log_z(
         found = _checked(found, _along(machine, other, n, least, bk.rng(stream(seed, "ladder from another base"))))
     if not found.met:
         message = (
-            f"the chains of a ladder of {len(found.betas)} machines have not met within {MAX_SWEEPS} sweeps: log Z "
+            f"the chains of a ladder of {len(found.betas)} machines did not meet within {MAX_SWEEPS} sweeps: log Z "
             "may miss a mode of the model; compare with ais_log_z"
         )
         warnings.warn(DeepBeliefWarning(message, symptom="ladder-not-met"), stacklevel=2)
@@ -140,9 +140,9 @@ def _along(machine: Machine, base: Float64Array, n_runs: int, least: int, rng: R
 
 
 def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
-    """Return the first of two estimates whose chains have met; if they disagree, the larger with an interval over both.
+    """Return the first estimate whose chains have met or, if the two disagree, the larger with an interval over both.
 
-    They disagree if their intervals are apart.
+    They disagree if their intervals do not overlap.
     """
     if second.met and not first.met:
         first, second = second, first
@@ -150,8 +150,8 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
         return first
     larger = max(first, second, key=lambda each: each.log_z)
     message = (
-        f"a ladder missed a mode of the model: from one start it finds log Z = {first.log_z:.2f}, from another "
-        f"{second.log_z:.2f}; the larger is taken. Use exact_log_z where one side has few units."
+        f"a ladder missed a mode of the model: log Z is {first.log_z:.2f} from one start and "
+        f"{second.log_z:.2f} from another; the larger value is used. Use exact_log_z if one side has few units."
     )
     warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
     return replace(larger, low=min(first.low, second.low), high=max(first.high, second.high), agrees=False)
@@ -173,7 +173,7 @@ def check_agreement(first: LogZEstimate, second: LogZEstimate) -> bool:
     if not agree:
         message = (
             f"two estimates disagree by {math.fabs(first.log_z - second.log_z):.2f} nats: {first}; {second}. Quote "
-            "neither before more betas, or more runs and sweeps, bring them together."
+            "neither until they agree with more betas, or more runs and sweeps."
         )
         warnings.warn(DeepBeliefWarning(message, symptom="estimates-disagree"), stacklevel=2)
     return agree

@@ -1,11 +1,11 @@
-"""Pictures of what a model has learned: ``pip install 'deepbelief[plot]'``.
+"""Figures of models and of training: ``pip install 'deepbelief[plot]'``.
 
-Every function draws on the matplotlib axes that it is given, or on new ones in a figure of their own, and returns them.
-None of them uses pyplot: nothing is shown, nothing global changes, no display is needed. ``ax.figure.savefig(path)``
-writes a picture.
+Every function draws on the given matplotlib axes, or on new ones in a new figure, and returns them. No function uses
+pyplot: nothing is shown, no global state changes, and no display is needed. ``ax.figure.savefig(path)`` writes a
+picture.
 
-`TrainingDisplay`, `WeightsDisplay`, `ReconstructionDisplay` and `RateSweepDisplay` draw the same in scikit-learn's
-manner: ``from_estimator`` computes and draws, the result keeps the numbers.
+`TrainingDisplay`, `WeightsDisplay`, `ReconstructionDisplay` and `RateSweepDisplay` are display classes like those of
+scikit-learn: ``from_estimator`` computes and draws, and the display keeps the numbers.
 
 Models are fitted estimators or a `Stack`. Where a model must be decoded (reconstructions, samples), a
 fine-tuned classifier is represented by the layers it had before, ``pretrained_stack_``.

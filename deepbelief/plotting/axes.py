@@ -1,4 +1,4 @@
-"""Shared parts of figures: axes without pyplot, rows as images, and PNG bytes that fit a light and a dark page."""
+"""Shared parts of figures: axes without pyplot, rows as images, and PNG bytes for light and dark pages."""
 
 import io
 import math
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, int] | str | None
 
 SMALLEST_IMAGE = 8  # a table of 25 or 49 columns is more often a table than an image
-GAP = "#85858c"  # between images: neither black nor white on any page
-WIDTH = 4.6  # inches: its letters can be read where a phone shows it 9 cm wide
+GAP = "#85858c"  # between images: a grey that differs from the ground of light and dark pages
+WIDTH = 4.6  # inches: text stays legible on a phone, where the figure is 9 cm wide
 COLORS = ("#3987cd", "#dd7a2c", "#36a06a", "#b566c4", "#d4534f", "#8f8a33")
 MOST_NAMES = 40
 
@@ -56,14 +56,14 @@ def check_count(name: str, value: object) -> int:
 
 
 def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
-    """Return (height, width) of the image that a row is; None where it is not an image.
+    """Return (height, width) of the image in a row; None if a row is not an image.
 
-    ``"auto"`` takes square numbers from 8 x 8 on for images.
+    ``"auto"`` treats rows of a square number of features, from 8 x 8, as images.
 
     Raises
     ------
     SettingError
-        If the shape is not one, or has another number of pixels.
+        If the shape is invalid or has another number of pixels.
     """
     if shape is None:
         return None
@@ -77,23 +77,23 @@ def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
     except (TypeError, ValueError) as error:
         raise SettingError(f"shape must be (height, width), 'auto' or None, got {shape!r}") from error
     if min(height, width) < 1 or height * width != n_features:
-        raise SettingError(f"shape {height} x {width} has {height * width} pixels, a row has {n_features} features")
+        raise SettingError(f"shape {height} x {width} has {height * width} pixels, but a row has {n_features} features")
     return height, width
 
 
 def tile_of(model: Estimator, shape: Shape, n_features: int) -> tuple[int, int] | None:
-    """Return the image that a row of a model is, see `image_shape`; those of a table are none by themselves."""
+    """Return the shape of a row's image, as `image_shape` does; rows of a table have none by default."""
     is_table = getattr(model, "schema_", None) is not None
     return None if is_table and shape == "auto" else image_shape(shape, n_features)
 
 
 def columns_for(n: int) -> int:
-    """Return the number of columns that puts n images into a square."""
+    """Return the number of columns that arranges n images in a square."""
     return math.ceil(math.sqrt(n))
 
 
 def mosaic(rows: Array, shape: tuple[int, int], n_columns: int) -> Array:
-    """Return images side by side, one pixel apart, in reading order; NaN where there is none.
+    """Return images in a grid, one pixel apart, in reading order; NaN where there is no image.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def mosaic(rows: Array, shape: tuple[int, int], n_columns: int) -> Array:
 
 
 def show(ax: "Axes", image: Array, *, low: float, high: float, colors: str, frame: bool) -> None:
-    """Draw an array, row 0 on top; without a frame its pixels are square."""
+    """Draw an array with row 0 at the top; without a frame its pixels are square."""
     if not high > low:
         high = low + 1
     import matplotlib
@@ -129,9 +129,9 @@ def show(ax: "Axes", image: Array, *, low: float, high: float, colors: str, fram
 
 
 def set_names(ax: "Axes", which: str, model: Estimator, names: Sequence[str] | None) -> None:
-    """Write the names of the features at an axis, if they are known and not too many; ``$`` starts no formula.
+    """Label an axis with the names of the features, if they are known and not too many; ``$`` is escaped.
 
-    The name of a table's column stands at the middle of its units.
+    The name of a table's column is placed at the middle of its units.
     """
     schema = getattr(model, "schema_", None)
     if schema is not None:
@@ -169,7 +169,7 @@ def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
     ----------
     ax : matplotlib Axes
     ink : color, default="black"
-        Of letters and frames, which are recoloured: ``"white"`` for a dark page.
+        Colour of text and frames: ``"white"`` for a dark page.
     dpi : int, default=150
         Pixels per inch.
 
@@ -180,7 +180,7 @@ def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
     Raises
     ------
     DataError
-        If the figure has nothing that could be drawn.
+        If the figure has nothing to draw.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def to_png(ax: "Axes", *, ink: str = "black", dpi: int = 150) -> bytes:
     """
     figure = ax.get_figure(root=True)
     if figure is None:
-        raise DataError("these axes do not belong to a figure")
+        raise DataError("these axes do not belong to a figure: pass axes that a plotting function returned")
     for axes in figure.axes:
         _recolor(axes, ink)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Pictures of training: how errors fell from epoch to epoch."""
+"""Learning curves: errors by epoch."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,9 +53,10 @@ class Line:
 def plot_learning_curves(
     model_or_history: object, ax: "Axes | None" = None, *, quantities: str | Sequence[str] = "auto"
 ) -> "Axes":
-    """Draw what ``history_`` records of training, a line for each layer and for fine-tuning.
+    """Draw the learning curves in ``history_``, a line for each layer and for fine-tuning.
 
-    Lines of held-out rows are dashed. A layer's line goes through all passes, with a dot where a later one begins.
+    Lines of held-out rows are dashed. A layer's line runs through all passes, with a dot at the start of each later
+    pass.
 
     Parameters
     ----------
@@ -63,17 +64,17 @@ def plot_learning_curves(
         An estimator's ``history_`` or the estimator.
     ax : matplotlib Axes, optional
     quantities : str or sequence of str, default="auto"
-        Names of `QUANTITIES`; ``"auto"``: reconstruction error, loss, and loss on held-out rows, as far as recorded.
+        Names of `QUANTITIES`. ``"auto"`` draws reconstruction error, loss, and loss on held-out rows, where recorded.
 
     Returns
     -------
     matplotlib Axes
-        Its lines have a label each; their scale is logarithmic where values fall far.
+        Each line has a label. The scale is logarithmic if values fall by a large factor.
 
     Raises
     ------
     SettingError
-        If there is no history, or nothing of that kind in it.
+        If there is no history, or it has no such quantity.
     MissingExtraError
         If matplotlib is not installed.
 
@@ -121,7 +122,7 @@ def learning_curves(history: Iterable[StrMapping], quantities: str | Sequence[st
     Raises
     ------
     SettingError
-        If nothing of the kind was recorded.
+        If no such quantity was recorded.
     """
     names = AUTO if quantities == "auto" else (quantities,) if isinstance(quantities, str) else tuple(quantities)
     for name in names:
@@ -134,7 +135,7 @@ def learning_curves(history: Iterable[StrMapping], quantities: str | Sequence[st
             if value is not None:
                 _add(lines, _stage(record), name, record, number, value)
     if not lines:
-        raise SettingError(f"nothing was recorded of {', '.join(names)}: train first, or hold rows out to watch them")
+        raise SettingError(f"history_ lacks {', '.join(names)}: train first, or hold out rows to record them")
     return list(lines.values())
 
 
@@ -159,7 +160,7 @@ def _stage(record: StrMapping) -> str:
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number that can be drawn; None for all else."""
+    """Return a finite number that can be drawn; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > LARGEST:
         return None
     return None if math.isnan(value) else float(value)

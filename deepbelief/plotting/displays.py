@@ -1,6 +1,6 @@
-"""Display classes in the manner of scikit-learn: computed once by ``from_estimator``, drawn by ``plot``.
+"""Display classes like those of scikit-learn: computed once by ``from_estimator``, drawn by ``plot``.
 
-Each keeps what it draws as attributes, so that a picture can be drawn again, elsewhere or in another size, without the
+Each display keeps its data as attributes, so that it can be drawn again, on other axes or in another size, without the
 model. ``ax_`` and ``figure_`` are those of the last drawing.
 """
 
@@ -33,7 +33,7 @@ class Display:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What `plot` has drawn on.
+        Axes of the last drawing.
     figure_ : matplotlib Figure
         The figure of `ax_`.
     """
@@ -47,7 +47,7 @@ class Display:
 
 
 class TrainingDisplay(Display):
-    """Learning curves: what ``history_`` records of each epoch.
+    """Learning curves from the records of ``history_``.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class ReconstructionDisplay(Display):
     def from_estimator(
         cls, estimator: Estimator, X: RowsLike, *, ax: "Axes | None" = None, n: int = 10, shape: Shape = "auto"
     ) -> "ReconstructionDisplay":
-        """Draw the first rows and what a fitted estimator reconstructs of them.
+        """Draw the first rows and their reconstructions by a fitted estimator.
 
         Parameters
         ----------
@@ -224,12 +224,12 @@ class ReconstructionDisplay(Display):
 
 
 class RateSweepDisplay(Display):
-    """Scores of a learning-rate sweep, by rate, with the verdict on each.
+    """Scores of a learning-rate sweep, by rate, each with its verdict.
 
     Parameters
     ----------
     sweep : LearningRateSweep
-        What `deepbelief.learning_rate_sweep` returns.
+        Result of `deepbelief.learning_rate_sweep`.
 
     Examples
     --------
@@ -254,7 +254,7 @@ class RateSweepDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            Its settings; it is not changed.
+            Estimator with the settings to use; it is not changed.
         X : array-like of shape (n_rows, n_features)
         y : array-like, optional
             Targets of estimators that are fine-tuned.

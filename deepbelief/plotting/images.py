@@ -1,4 +1,4 @@
-"""Pictures of rows: reconstructions, samples, and hidden units on a minibatch."""
+"""Images of rows: reconstructions, samples, and hidden units on a minibatch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 def _range(rows: Array) -> tuple[float, float]:
-    """Return what is black and what is white: 0 and 1 where all values lie between, else the extremes."""
+    """Return the values of black and white: 0 and 1 if all values lie in between, otherwise the extremes."""
     finite = rows[np.isfinite(rows)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
 def _take(model: Estimator, X: RowsLike, n: int) -> tuple[RowsLike, Array]:
-    """Return the first rows as they came and as an array; those of a table as visible units, missing values NaN."""
+    """Return the first rows as given and as an array; rows of a table as visible units, with NaN where missing."""
     is_table = schema_of(model) is not None
     given = first_rows(rows_of(model, X) if is_table else X, n)
     rows = as_array(given)
@@ -55,7 +55,7 @@ def _take(model: Estimator, X: RowsLike, n: int) -> tuple[RowsLike, Array]:
 
 
 def _units(model: Estimator, rows: Array) -> Array:
-    """Return rows of a table as they enter the first layer, where columns of different kinds are alike."""
+    """Return rows of a table as they enter the first layer, where columns of different kinds have similar scales."""
     stack = layers_of(model)
     labels = np.zeros((len(rows), stack.sizes[0] - n_inputs(stack)), rows.dtype)
     return np.asarray(stack.layers[0].enter(np.hstack([rows, labels])))[:, : n_inputs(stack)]
@@ -64,7 +64,7 @@ def _units(model: Estimator, rows: Array) -> Array:
 def plot_rows(
     rows: RowsLike, ax: "Axes | None" = None, *, n_columns: int | None = None, shape: Shape = "auto"
 ) -> "Axes":
-    """Draw rows in grey, as images or else one below the other.
+    """Draw rows in grey, as images if they have a shape, otherwise one below the other.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def plot_rows(
     Returns
     -------
     matplotlib Axes
-        Its only image holds the rows; 0 is black and 1 white where all values lie between, else the extremes are.
+        Its only image holds the rows. 0 is black and 1 is white if all values lie in between, otherwise the extremes
+        are.
 
     Raises
     ------
@@ -158,12 +159,12 @@ def plot_reconstructions(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
     ax : matplotlib Axes, optional
     n : int, default=10
-        Rows at most, the first ones.
+        Maximum number of rows; the first ones are drawn.
     shape : (height, width), "auto" or None, default="auto"
         As in `plot_receptive_fields`. Rows that are not images are drawn below each other, standardised where the
         model does so.
     feature_names : sequence of str, optional
-        Written below rows that are not images; by default the names that `fit` saw.
+        Labels below rows that are not images; by default the feature names of `fit`.
 
     Returns
     -------
@@ -213,7 +214,7 @@ def plot_samples(
     model: Estimator, ax: "Axes | None" = None, *, n: int = 16, n_steps: int = 1000, random_state: RandomState = None,
     shape: Shape = "auto", feature_names: Sequence[str] | None = None, start: RowsLike = None,
 ) -> "Axes":  # fmt: skip
-    """Draw samples from the model: Gibbs sampling in its top machine, then down through the means.
+    """Draw samples from the model: Gibbs sampling in its top machine, then means down through the layers.
 
     Parameters
     ----------
@@ -229,7 +230,7 @@ def plot_samples(
     feature_names : sequence of str, optional
         As in `plot_reconstructions`.
     start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
-        Rows that the chains start from; by default the states that the model keeps of training.
+        Rows from which the chains start; by default the states that the model kept from training.
 
     Returns
     -------
@@ -267,9 +268,9 @@ def plot_samples(
 def plot_hidden_probabilities(
     model: Estimator, X: RowsLike, ax: "Axes | None" = None, layer: int = 0, *, n: int = 100
 ) -> "Axes":
-    """Draw what the units of a layer say of each case of a minibatch (Hinton 2010, section 15).
+    """Draw the values of the units of a layer for each row of a minibatch (Hinton 2010, section 15).
 
-    Units that are black, white or alike for every case show as columns, cases that turn on nothing as rows.
+    Units with the same value for every row appear as columns, and rows that activate no unit as black rows.
 
     Parameters
     ----------
@@ -279,13 +280,13 @@ def plot_hidden_probabilities(
     layer : int, default=0
         0 for the first.
     n : int, default=100
-        Cases at most, the first ones.
+        Maximum number of rows; the first ones are drawn.
 
     Returns
     -------
     matplotlib Axes
-        Its only image has a row for each case and a column for each unit: probabilities, black for 0 and white for
-        1; values of units that have none (tanh, rectified ...) from the least to the greatest.
+        Its only image has a row for each row of X and a column for each unit. Probabilities are drawn from black (0) to
+        white (1), values of other units (tanh, rectified ...) from the smallest to the largest.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pictures of families of sequences: sequence logos, and statistics of samples against those of sequences."""
+"""Figures for families of sequences: sequence logos, and statistics of samples against those of the sequences."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ from deepbelief.typing import Array, Float64Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SITE = 0.09  # inches that a site of a logo is wide
+SITE = 0.09  # width of a site of a logo, in inches
 MAX_LOGO = 12.0  # inches
-LEAST_LETTER = 0.02  # bits from which on a letter is drawn
+LEAST_LETTER = 0.02  # minimum height of a letter, in bits
 LETTERS = {letter: COLORS[i % len(COLORS)] for i, letter in enumerate("AGCUTDEKRHNQSYWFPVILM")}
 
 
 def plot_agreement(data: Float64Array, samples: Float64Array, name: str, ax: "Axes | None" = None) -> "Axes":
-    """Draw statistics of samples against the same of the data; on the dashed line both are equal.
+    """Draw statistics of samples against those of the data; both are equal on the dashed line.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def plot_agreement(data: Float64Array, samples: Float64Array, name: str, ax: "Ax
 
 
 def plot_logo(frequencies: Array, alphabet: str, ax: "Axes | None" = None) -> "Axes":
-    """Draw a sequence logo: letters at each site, together as high as the site's information in bits.
+    """Draw a sequence logo: the letters of each site, with the site's information in bits as total height.
 
     The gap counts as a letter, and its share of the height is left empty.
 
@@ -55,7 +55,7 @@ def plot_logo(frequencies: Array, alphabet: str, ax: "Axes | None" = None) -> "A
     ----------
     frequencies : ndarray of shape (n_sites * n_letters,)
     alphabet : str
-        The gap first.
+        Letters of the alphabet, the gap first.
     ax : matplotlib Axes, optional
 
     Returns

@@ -1,4 +1,4 @@
-"""Pictures of mixing: how close samples come to the data over sampling time."""
+"""Mixing curve: agreement of samples with the data by sampling time."""
 
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def plot_mixing(report: MixingReport, ax: "Axes | None" = None) -> "Axes":
     """Draw the correlation of pair covariances of samples with those of the data against the sampling time.
 
-    The dashed line is that of two halves of the rows. A curve that rises and then falls is that of a model trained out
-    of equilibrium.
+    The dashed line is the correlation between two halves of the rows. A curve that rises and then falls means that the
+    model was trained out of equilibrium.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of weights: receptive fields, and the sizes of weights and their updates."""
+"""Figures of weights: receptive fields, and histograms of weights and their updates."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ OF = ("weights", "updates")
 
 
 def check_layer(stack: Stack, layer: object) -> int:
-    """Return the number of a layer of the stack, or refuse it."""
+    """Return the index of a layer of the stack, or refuse it."""
     if isinstance(layer, (int, np.integer)) and not isinstance(layer, bool) and 0 <= layer < len(stack):
         return int(layer)
     raise SettingError(f"layer must be an integer from 0 to {len(stack) - 1}, got {layer!r}")
@@ -45,7 +45,7 @@ def receptive_fields(stack: Stack, layer: int) -> Array:
     Returns
     -------
     ndarray of shape (n_features, n_hidden)
-        Of the first layer its weights as they are, without those of units of a label.
+        For the first layer, its weights without those of label units.
     """
     fields: Array = stack.layers[0].W[: n_inputs(stack)]
     for weights in stack.layers[1 : layer + 1]:
@@ -58,7 +58,7 @@ def plot_receptive_fields(
     model: Estimator, ax: "Axes | None" = None, *, layer: int = 0, n: int = 64, shape: Shape = "auto",
     feature_names: Sequence[str] | None = None,
 ) -> "Axes":  # fmt: skip
-    """Draw what the first units of a layer look at: their weights to the inputs, blue below 0 and red above.
+    """Draw the receptive fields of a layer: the weights of its first units to the inputs, blue below 0 and red above.
 
     Units above the first layer are projected down linearly, through the product of the weights.
 
@@ -69,12 +69,12 @@ def plot_receptive_fields(
     layer : int, default=0
         0 for the first.
     n : int, default=64
-        Units at most.
+        Maximum number of units.
     shape : (height, width), "auto" or None, default="auto"
-        How a row becomes an image; ``"auto"``: square where there are 64, 81, 100 ... features. Rows that
-        are not images (None) are drawn as a heat map, inputs downwards and units across.
+        Shape of a row as an image. ``"auto"`` is square if there are 64, 81, 100 ... features. Rows that are not images
+        (None) are drawn as a heat map with inputs as rows and units as columns.
     feature_names : sequence of str, optional
-        Written beside the inputs of a heat map; by default the names that `fit` saw.
+        Labels of the inputs of a heat map; by default the feature names of `fit`.
 
     Returns
     -------
@@ -120,12 +120,12 @@ def plot_receptive_fields(
 
 
 def _typical_limit(fields: Array) -> float:
-    """Return the size that all but a thousandth of the weights stay below: single ones must not pale the others."""
+    """Return the 99.9 % quantile of the absolute weights, so that single large weights do not fade the others."""
     return float(np.quantile(np.abs(_tamed(fields)), 0.999))
 
 
 def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int = 0, *, of: str = "weights") -> "Axes":
-    """Draw how many weights of a layer are how large, or how large their updates are (Hinton 2010, section 7).
+    """Draw a histogram of the weights of a layer, or of their updates (Hinton 2010, section 7).
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int
     layer : int, default=0
         0 for the first.
     of : {"weights", "updates"}, default="weights"
-        ``"updates"``: of an `RBM` the last update, momentum included, which is well when about a thousandth of
-        the weights; of a fine-tuned model the way from the pretrained weights to its own. Other models keep none.
+        ``"updates"``: for an `RBM` the last update including momentum, which should be about a thousandth of the
+        weights; for a fine-tuned model the difference from the pretrained weights. Other models keep no updates.
 
     Returns
     -------
@@ -179,12 +179,12 @@ def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int
 
 
 def _tamed(values: Array) -> Array:
-    """Return values whose squares are finite: a file may hold others."""
+    """Return values whose squares are finite; a file may contain others."""
     return np.clip(np.nan_to_num(values.astype(np.float64)), -LARGEST, LARGEST)
 
 
 def _bounds(values: Array) -> tuple[float, float]:
-    """Return the ends of a histogram, apart even where all values are alike."""
+    """Return the ends of a histogram, which differ even if all values are equal."""
     low, high = float(values.min()), float(values.max())
     room = max(0.0, 1e-6 * max(abs(low), abs(high)) - (high - low)) or (0.5 if low == high else 0.0)
     return low - room, high + room

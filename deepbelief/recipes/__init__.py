@@ -1,7 +1,7 @@
 """Rules behind ``"auto"``: one for each automatic setting, which returns a value and the reason for it.
 
-A rule is a function of facts about the data: numbers of rows, columns and labels, and types of units. It never sees a
-setting that somebody gave, which always wins.
+A rule is a function of facts about the data: numbers of rows, columns and labels, and types of units. It does not
+depend on settings that were given explicitly, which always take precedence.
 """
 
 from deepbelief.recipes.pretraining_rules import (

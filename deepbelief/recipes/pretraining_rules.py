@@ -14,24 +14,25 @@ USUAL: Mapping[str, Resolved] = {
 }
 """Settings of a machine that are the same for all arrays; tables of mixed columns have others."""
 
-ROWS = (10, 100)  # fewest and most in a minibatch
+ROWS = (10, 100)  # minimum and maximum number of rows in a minibatch
 MINIBATCHES = 50  # in an epoch of few rows
 UPDATES = 6_000
 EPOCHS = (5, 100)
-TABLE_UNITS = 64  # hidden units of a machine on a table of mixed columns; 256 sample a little better, at twice the time
+TABLE_UNITS = 64  # hidden units of a machine for a table of mixed columns; 256 sample slightly better in twice the time
 DENOISING_UPDATES = 18_000  # on values in [0, 1]
 DENOISING_RATE = 0.15
-# The first updates move all hidden units that are on alike: a visible unit's input moves by rate x active units x
-# error, its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, more than this swings up.
-# Many more hidden than visible units of whatever type do so too, by the root of their ratio: at 256 on the 4 columns of
-# iris, scaled to [0, 1], the error is least at a rate of 0.01 (0.004 standardised), and swings up at 0.03.
+# The first updates move all active hidden units in the same way: a visible unit's input moves by rate x active units x
+# error, and its mean by that times its slope p (1 - p). At a rate of 0.1 and momentum 0.9, training oscillates above
+# this. Many more hidden than visible units, of any type, have the same effect, by the root of their ratio: with 256
+# units on the 4 columns of iris, scaled to [0, 1], the error is smallest at a rate of 0.01 (0.004 standardised), and
+# training oscillates at 0.03.
 LARGEST_GAIN = 16.0
-NARROWEST = 2.0  # root of the hidden units for each visible one beyond which the rate is lowered
-USUAL_SLOPE = LARGEST_GAIN / 250  # where the slope is not known: 250 active units are then the limit
+NARROWEST = 2.0  # root of the ratio of hidden to visible units above which the rate is lowered
+USUAL_SLOPE = LARGEST_GAIN / 250  # if the slope is unknown: 250 active units are then the limit
 
 
 def rows_in_minibatch(n_rows: int) -> Resolved:
-    """Return the rows in a minibatch.
+    """Return the number of rows in a minibatch.
 
     Examples
     --------
@@ -45,7 +46,7 @@ def rows_in_minibatch(n_rows: int) -> Resolved:
 
 
 def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES) -> Resolved:
-    """Return the epochs of a layer.
+    """Return the number of epochs of a layer.
 
     Examples
     --------
@@ -61,7 +62,7 @@ def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES) -> R
 
 
 def machine_rate(usual: float, n_visible: int, n_hidden: int, n_active: float, slope: float | None) -> Resolved:
-    """Return the learning rate of a layer: that of its types of units, lower for wide layers.
+    """Return the learning rate of a layer: that of its unit types, lower for wide layers.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def machine_rate(usual: float, n_visible: int, n_hidden: int, n_active: float, s
     rate = usual * min(1.0, steepness) * min(1.0, width)
     if rate == usual:
         return Resolved(rate, "the rate of these types of units")
-    return Resolved(rate, f"{usual:.4g}, that of these types of units, less for {n_hidden} hidden units")
+    return Resolved(rate, f"{usual:.4g}, the rate of these unit types, lowered for {n_hidden} hidden units")
 
 
 def table_layers() -> Resolved:
@@ -103,8 +104,8 @@ def denoising_rate() -> Resolved:
 
 
 def persistent_chains(batch_size: int) -> Resolved:
-    """Return the number of Markov chains that persist."""
-    return Resolved(batch_size, "as many as rows in a minibatch")
+    """Return the number of persistent Markov chains."""
+    return Resolved(batch_size, "the number of rows in a minibatch")
 
 
 def autoencoder_pretraining(*, missing: bool, real: bool, templates: bool) -> Resolved:

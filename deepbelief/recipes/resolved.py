@@ -1,4 +1,4 @@
-"""Values that automatic settings take, each with its reason."""
+"""Values chosen for automatic settings, each with its reason."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class Choices(dict[str, Resolved]):
     """
 
     def take(self, name: str, given: object, rule: Resolved) -> Any:
-        """Return the value that was given, or for ``"auto"`` that of the rule, which is then remembered."""
+        """Return the given value or, for ``"auto"``, the value of the rule, which is then recorded."""
         if not is_auto(given):
             return given
         self[name] = rule
@@ -43,12 +43,12 @@ class Choices(dict[str, Resolved]):
 
 
 def is_auto(value: object) -> bool:
-    """Tell whether a setting is left to the rules."""
+    """Return whether a setting is chosen by a rule."""
     return isinstance(value, str) and value == "auto"
 
 
 def resolution_lines(choices: Mapping[str, Resolved]) -> Iterator[str]:
-    """Iterate over the lines by which choices are reported.
+    """Iterate over the lines that report the choices.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def resolution_lines(choices: Mapping[str, Resolved]) -> Iterator[str]:
 
 
 def in_effect(estimator: Estimator, name: str) -> Any:
-    """Return the value of a setting in a fitted estimator: given, or chosen by a rule; None: neither."""
+    """Return the value of a setting in a fitted estimator, given or chosen by a rule; None if there is neither."""
     value = getattr(estimator, name, None)
     found = getattr(estimator, "resolved_", {}).get(name)
     return value if found is None or not is_auto(value) else found.value

@@ -3,13 +3,13 @@
 from deepbelief.recipes.pretraining_rules import epochs_of_layer
 from deepbelief.recipes.resolved import Resolved
 
-FRAMES = (10, 400)  # fewest and most in a minibatch, about
+FRAMES = (10, 400)  # approximate minimum and maximum number of frames in a minibatch
 UPDATES = 6_000
 EPOCHS = (5, 200)
 
 
 def sequences_in_minibatch(n_frames: int, n_sequences: int, per_window: float) -> Resolved:
-    """Return the sequences that are learned side by side.
+    """Return the number of sequences that are processed in parallel.
 
     Examples
     --------
@@ -41,14 +41,14 @@ def sequence_epochs(n_updates: int) -> Resolved:
 FEW_FRAMES = 1_000
 FEW_SEQUENCES = 10
 FRAME_UPDATES = 8_000
-STOPPED_UPDATES = 20_000  # at most, where held-out sequences decide when to stop
+STOPPED_UPDATES = 20_000  # maximum, if held-out sequences decide when to stop
 STOPPED_EPOCHS = (10, 100)
-DECAY = (1e-4, 1e-3)  # least and most weight decay
+DECAY = (1e-4, 1e-3)  # minimum and maximum weight decay
 DECAY_FRAMES = 15.0  # weight decay times the number of frames
 
 
 def frame_epochs(n_frames: int, batch_size: int) -> Resolved:
-    """Return the epochs in which frames are learned without time, first.
+    """Return the number of epochs in which single frames are learned first.
 
     Examples
     --------
@@ -110,5 +110,5 @@ def stopped_epochs(n_updates: int) -> Resolved:
     """
     low, high = STOPPED_EPOCHS
     return Resolved(
-        min(max(round(STOPPED_UPDATES / n_updates), low), high), "at most: held-out sequences decide when to stop"
+        min(max(round(STOPPED_UPDATES / n_updates), low), high), "the maximum: held-out sequences decide when to stop"
     )

@@ -6,18 +6,18 @@ from deepbelief.recipes.resolved import Resolved
 from deepbelief.sizing import FEW_LABELS
 
 FEW_ROWS = 1_000  # with fewer, most of them labelled, pretraining gains nothing
-WIDE = 100  # units of a layer, or inputs, from which on some can be dropped
+WIDE = 100  # minimum number of units of a layer, or of inputs, for dropout
 DROPPED = {"few": (0.5, 0.2), "many": (0.2, 0.1)}  # of hidden units and of inputs, by the number of labels
 PRETRAINED_DECAY = 3e-5
 DROPPED_DECAY = {"few": 0.0, "many": 5e-6}  # where units are dropped
-ROWS_OF_FEW = 20  # in a minibatch
+ROWS_OF_FEW = 20  # rows in a minibatch
 DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
 RATE_OF_FEW = 0.1
-RATE_OF_LINEAR = 0.01  # of pretrained layers made linear, whose gains multiply: 0.03 diverges on three of 784 columns
+RATE_OF_LINEAR = 0.01  # of pretrained layers made linear; gains multiply: 0.03 diverges with 3 layers on 784 columns
 
 
 class Extent(NamedTuple):
-    """Length of fine-tuning: updates, and fewest and most epochs."""
+    """Length of fine-tuning: number of updates, and minimum and maximum number of epochs."""
 
     updates: int
     low: int
@@ -36,7 +36,7 @@ class Supervision(NamedTuple):
     ----------
     n_labelled : int
     pretrained : bool
-        Whether layers have been pretrained, here or before.
+        Whether layers have been pretrained, in this run or before.
     n_inputs : int
     n_narrowest : int
         Units of the narrowest hidden layer.
@@ -63,7 +63,7 @@ class Supervision(NamedTuple):
 
     @property
     def images(self) -> bool:
-        """Whether these are pretrained classifiers of rows such as images, whose units and inputs can be dropped."""
+        """Whether this is a pretrained classifier of rows such as images, for which dropout helps."""
         return self.pretrained and self.classes and self.logistic and self.unit_interval
 
 
@@ -115,7 +115,7 @@ def layer_activation(hidden: str, *, pretrained: bool) -> Resolved:
 
 
 def tuning_decay(n_labelled: int, *, pretrained: bool, dropout: float = 0.0) -> Resolved:
-    """Return the weight decay of fine-tuning, with this automatic share of dropped units.
+    """Return the weight decay of fine-tuning, given the automatic dropout rate.
 
     Examples
     --------
@@ -154,14 +154,14 @@ def _dropped(which: int, facts: Supervision) -> Resolved:
 
 
 def tuning_extent(facts: Supervision, dropout: float) -> Extent:
-    """Return how long to fine-tune with this automatic share of dropped units."""
+    """Return the length of fine-tuning, given the automatic dropout rate."""
     if not dropout:
         return USUAL_EXTENT
     return DROPPING_OF_FEW if facts.few else DROPPING
 
 
 def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT) -> Resolved:
-    """Return the epochs of fine-tuning.
+    """Return the number of epochs of fine-tuning.
 
     Examples
     --------
@@ -177,17 +177,17 @@ def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT) -
 
 
 def tuning_rate(of_layers: float, of_solver: float | None, velocity: float) -> Resolved:
-    """Return the learning rate that fine-tuning starts from.
+    """Return the initial learning rate of fine-tuning.
 
     Parameters
     ----------
     of_layers : float
         Rate of the slowest activation or of the loss.
     of_solver : float or None
-        The solver's own rate, which comes first.
+        Rate of the solver, which takes precedence.
     velocity : float
-        Momentum: a velocity at momentum m adds up 1 / (1 - m) gradients. Beyond 0.9 the rate falls as that number
-        grows, so that the same gradients move the weights as far.
+        Momentum. A velocity at momentum m sums about 1 / (1 - m) gradients. Above 0.9 the rate falls in inverse
+        proportion, so that the same gradients move the weights by the same distance.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Unit types: what a unit's state is, given its total input."""
+"""Unit types: the distribution of a unit's state, given its total input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -70,9 +70,8 @@ def get_unit(spec: str | Unit) -> Unit:
     ----------
     spec : str or Unit
         ``"bernoulli"``, ``"gaussian"``, ``"spin"``, ``"rectified"``, ``"relu"``, ``"drelu"``, ``"softmax:3,3,2"`` with
-        the sizes of the groups,
-        ``"labelled:bernoulli,10"`` with the type of the data and the number of labels beside them, or
-        ``"parts:gaussian*3;softmax:4,3"`` with types side by side and their numbers of columns.
+        the sizes of the groups, ``"labelled:bernoulli,10"`` with the type of the data units and the number of labels,
+        or ``"parts:gaussian*3;softmax:4,3"`` with several types and their numbers of columns.
 
     Returns
     -------
@@ -129,7 +128,7 @@ def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int
 
 
 def units_of(unit: Unit, n_columns: int) -> list[tuple[slice, Unit]]:
-    """Return the columns of each unit, left to right, and its type on its own.
+    """Return the columns of each unit, left to right, and the type of that unit alone.
 
     Examples
     --------
@@ -169,9 +168,9 @@ def smoothed_means(unit: Unit, mean: Array, n: Any) -> Array:
 
 
 def named_unit(spec: str | Unit) -> Unit:
-    """Return the unit type of this name; refuse an instance that its name does not lead back to.
+    """Return the unit type of this name; refuse an instance whose name stands for another type.
 
-    Weights and files say which units they are for by name, so that a type of your own must have one.
+    Weights and files refer to unit types by name, so that your own type must have one.
 
     Raises
     ------
@@ -186,7 +185,7 @@ def named_unit(spec: str | Unit) -> Unit:
     unit = get_unit(spec)
     if not isinstance(spec, str) and (unit.spec.partition(":")[0] not in UNITS or get_unit(unit.spec) != unit):
         raise SettingError(
-            f"{unit!r} is not what the name {unit.spec!r} stands for: give your own unit type a spec of its own, and "
-            "enter it in deepbelief.units.UNITS under that name"
+            f"the name {unit.spec!r} stands for another unit type than {unit!r}: give your own unit type a different "
+            "spec, and enter it in deepbelief.units.UNITS under that name"
         )
     return unit

@@ -8,7 +8,7 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import ROUNDING, Foreign, UnitType, dot, outside
 
-MAX_FACTORS = 32  # columns in a product, so that it stays far within the range of single precision
+MAX_FACTORS = 32  # columns in one product, so that it stays well within the range of single precision
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Bernoulli(UnitType):
         return bool(low.min() >= -ROUNDING and high.max() <= 1 + ROUNDING)
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first value outside [0, 1]."""
+        """Return the position of the first value outside [0, 1]."""
         return outside(block, beyond)
 
     def clip(self, block: Array) -> None:
@@ -56,8 +56,8 @@ class Bernoulli(UnitType):
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of softplus(x).
 
-        The logarithm is taken of products of columns, which lie in [1, 2**32]: NumPy's logarithms take longer than all
-        the rest.
+        The logarithm is taken of products of columns, which lie in [1, 2**32], because NumPy's logarithm is the slowest
+        step.
         """
         xp = bk.xp
         small = xp.abs(x)

@@ -1,4 +1,4 @@
-"""Double rectified linear hidden units, whose potential is learned."""
+"""Double rectified linear hidden units with a learned potential."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -32,7 +32,7 @@ class DReLU(HiddenUnit):
     scaled_above = True
     quadratic = True
     rate = 0.01
-    domain = "drelu units take no data"
+    domain = "drelu units cannot represent data"
     parameters = ("log_gamma_positive", "log_gamma_negative", "offset")
 
     def bound(self, values: DeviceArray) -> Self:

@@ -31,7 +31,7 @@ class Gaussian(UnitType):
         return True
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return None: all values belong."""
+        """Return None: all values are valid."""
         return None
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
@@ -55,7 +55,7 @@ class Gaussian(UnitType):
         return 0.5 * bk.xp.square(x).sum(axis=1) + 0.5 * math.log(2 * math.pi) * x.shape[1]
 
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the sum of b x + x**2 / 2 + log(2 pi) / 2; squares of large biases do not have to cancel."""
+        """Return the sum of b x + x**2 / 2 + log(2 pi) / 2; no squares of large biases need to cancel."""
         total = (field * bias).sum(axis=-1) if bias.ndim > 1 else field @ bias
         total = total + 0.5 * bk.xp.square(field).sum(axis=-1)
         total += 0.5 * math.log(2 * math.pi) * field.shape[-1]

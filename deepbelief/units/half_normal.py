@@ -1,6 +1,6 @@
 """Normal distributions on the half-line above 0: log partition, mean and draws, accurate in both tails.
 
-The density is proportional to exp(x h - h**2 / 2) for h >= 0: a normal one around the input x, truncated.
+The density is proportional to exp(x h - h**2 / 2) for h >= 0: a normal density with mean x, truncated at 0.
 """
 
 import math
@@ -14,8 +14,8 @@ LOG_ROOT_HALF_PI = 0.5 * math.log(math.pi / 2)
 LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 SERIES = (1.0, -2.0, 10.0, -74.0, 706.0, -8162.0)  # of the mean in odd powers of -1 / x, for inputs far below 0
 FAR = {4: 12.0, 8: 50.0}  # distance below 0, by bytes of a number, from which that series is more accurate
-TAIL = 5.0  # distance below 0 from which draws are made by Newton's method, not by the inverse distribution function
-N_NEWTON = 3  # steps, which converge to double precision
+TAIL = 5.0  # distance below 0 from which draws use Newton's method, not the inverse distribution function
+N_NEWTON = 3  # number of steps, enough to converge to double precision
 
 
 def _scaled(bk: Backend, t: DeviceArray) -> DeviceArray:

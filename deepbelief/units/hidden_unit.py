@@ -8,7 +8,7 @@ from deepbelief.units.unit import Foreign, UnitType
 
 
 class HiddenUnit(UnitType):
-    """A unit type that no data enter: it refuses to be visible, and admits no value."""
+    """A unit type for hidden units only: it refuses to be visible and accepts no value."""
 
     spec: ClassVar[str]
 
@@ -23,7 +23,7 @@ class HiddenUnit(UnitType):
         return False
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the first place: these are hidden units."""
+        """Return the first position: these are hidden units."""
         return Foreign(0, 0)
 
     def initial_bias(self, mean: Array) -> Any:

@@ -1,4 +1,4 @@
-"""Visible units that are data with a label beside them."""
+"""Visible units for data and a label."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from deepbelief.units.unit import Foreign, Unit, UnitType, dot
 
 
 class OfTheData:
-    """A property that is that of the units of the data."""
+    """A property taken from the units of the data."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the name of the property."""
+        """Store the name of the property."""
         self._name = name
 
     def __get__(self, unit: "WithLabels | None", owner: type | None = None) -> Any:
@@ -27,7 +27,7 @@ class OfTheData:
 
 @dataclass(frozen=True)
 class WithLabels(UnitType):
-    """Visible units of one type, and after them a softmax group of which one is on: the row's label.
+    """Visible units of one type, followed by a softmax group for the row's label.
 
     With it a machine models data and labels together (Hinton, Osindero and Teh 2006; Larochelle and Bengio 2008).
 
@@ -41,7 +41,7 @@ class WithLabels(UnitType):
 
     data: Unit
     n_labels: int
-    activation = "identity"  # nothing feeds forward through them: they are visible units
+    activation = "identity"  # visible units have no activation in a feed-forward network
     can_be_hidden = False
     next_visible = OfTheData()
     discrete = OfTheData()
@@ -61,7 +61,7 @@ class WithLabels(UnitType):
         """Check the settings."""
         if not self.data.tractable or isinstance(self.data, WithLabels) or self.n_labels < 2:
             raise SettingError(
-                "labels go beside visible units with an energy, such as Bernoulli, and there are at least 2; got "
+                "labels need visible units with an energy, such as Bernoulli, and at least 2 classes; got "
                 f"{self.data.spec!r} and {self.n_labels}"
             )
 
@@ -75,7 +75,7 @@ class WithLabels(UnitType):
         return Softmax((self.n_labels,))
 
     def visible_rate(self, n_units: int) -> float:
-        """Return the smaller one of both types' rates."""
+        """Return the smaller rate of both types."""
         return min(float(self.rate), self.data.visible_rate(n_units - self.n_labels))
 
     def mean_slope(self, mean: Array) -> float | None:
@@ -93,21 +93,21 @@ class WithLabels(UnitType):
 
     @property
     def domain(self) -> str:
-        """That of the data, and that of the labels."""
+        """Domain of the data and of the labels, in words."""
         return f"{self.data.domain}; labels take values in [0, 1] that sum to 1"
 
     def check_visible(self, n_columns: int) -> None:
         """Refuse a number that leaves no column for the data."""
         if n_columns <= self.n_labels:
-            raise SettingError(f"{self.n_labels} labels need columns of data beside them, got {n_columns} columns")
+            raise SettingError(f"{self.n_labels} labels need further columns for the data, got {n_columns} columns")
         self.data.check_visible(n_columns - self.n_labels)
 
     def admits(self, low: Array, high: Array) -> bool:
-        """Return False: the labels' sums have to be looked at."""
+        """Return False: the sums of the labels must be checked."""
         return False
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first value that either type refuses."""
+        """Return the position of the first value that either type refuses."""
         n = block.shape[1] - self.n_labels
         found, label = self.data.foreign(block[:, :n], beyond), self._label.foreign(block[:, n:])
         if label is not None and (found is None or label.row < found.row):
@@ -122,7 +122,7 @@ class WithLabels(UnitType):
         """Replace ``x`` by the means of the data units and the probabilities of the labels."""
         n = -self.n_labels
         labels = x[:, n:].copy()
-        if self._columnwise:  # the labels too, which are then put right: they are few
+        if self._columnwise:  # including the few labels, which are corrected below
             self.data.mean(bk, x, bias)
         else:
             x[:, :n] = self.data.mean(bk, x[:, :n].copy(), bias[..., :n])

@@ -1,4 +1,4 @@
-"""Visible units of several types side by side."""
+"""Visible units of several types."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ EXAMPLE = "'parts:gaussian*3;bernoulli*2;softmax:4,3'"
 
 
 class OfAll:
-    """A property that holds where it holds for all parts, or for any of them."""
+    """A property that holds if it holds for all parts, or for any part."""
 
     def __init__(self, test: Callable[[Iterator[Any]], bool]) -> None:
         self._test = test
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the name of the property."""
+        """Store the name of the property."""
         self._name = name
 
     def __get__(self, unit: Any, owner: type | None = None) -> Any:
@@ -35,10 +35,10 @@ class OfAll:
 
 @dataclass(frozen=True)
 class Parts(UnitType):
-    """Visible units of several types, each on columns of its own, left to right.
+    """Visible units of several types, each with its own columns, left to right.
 
     Energies and log partitions add up over the parts. Columns of Gaussian parts are standardised, the others enter as
-    they are. One learning rate serves all parts, the smallest of theirs; ``solver="adam"`` scales the steps of each
+    they are. All parts share one learning rate, the smallest of theirs; ``solver="adam"`` scales the steps of each
     weight.
 
     Parameters
@@ -57,7 +57,7 @@ class Parts(UnitType):
     """
 
     parts: tuple[tuple[Unit, int], ...]
-    activation = "identity"  # nothing feeds forward through them: they are visible units
+    activation = "identity"  # visible units have no activation in a feed-forward network
     can_be_hidden = False
     tractable = OfAll(all)
     enumerable = OfAll(all)
@@ -77,7 +77,7 @@ class Parts(UnitType):
         """Check the parts."""
         for part, n in self.parts:
             if isinstance(part, Parts):
-                raise SettingError(f"a part must be of one type, got {part.spec!r}: list its parts instead")
+                raise SettingError(f"a part must have a single type, got {part.spec!r}: list its parts instead")
             if n < 1:
                 raise SettingError(f"a part must have at least one column, got {n} of {part.spec!r}")
             part.check_visible(n)
@@ -118,7 +118,7 @@ class Parts(UnitType):
         return tuple(size for part, n in self.parts for size in part.group_sizes(n))
 
     def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
-        """Return the columns of each unit, and its type on its own."""
+        """Return the columns of each unit, and the type of that unit alone."""
         found = []
         for part, columns in _columns(self):
             split = getattr(part, "split", None)
@@ -128,17 +128,17 @@ class Parts(UnitType):
         return found
 
     def check_visible(self, n_columns: int) -> None:
-        """Refuse another number of columns than the parts have."""
+        """Refuse a number of columns that differs from that of the parts."""
         if n_columns != self.width:
             raise SettingError(f"the parts of {self.spec!r} have {self.width} columns, the rows have {n_columns}")
 
     def admits(self, low: Any, high: Any) -> bool:
-        """Tell whether the columns of every part show that all values belong to it."""
+        """Return whether the columns show that all values of every part are valid."""
         low, high = (np.broadcast_to(each, self.width) for each in (low, high))
         return all(part.admits(low[columns], high[columns]) for part, columns in _columns(self))
 
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first value that its part refuses."""
+        """Return the position of the first value that its part refuses."""
         found = []
         for part, columns in _columns(self):
             place = part.foreign(block[:, columns], beyond)
@@ -191,7 +191,7 @@ def _columns(unit: Parts) -> Iterator[tuple[Unit, slice]]:
 
 
 def _own_width(unit: Unit) -> int:
-    """Return the number of columns that a type's own name says; 0 where it says none."""
+    """Return the number of columns in a type's name; 0 if the name has none."""
     return sum(getattr(unit, "groups", ()))
 
 
@@ -206,7 +206,7 @@ def _part(text: str, get_unit: Callable[[str], Unit]) -> tuple[Unit, int]:
 
 
 def joined(parts: Iterator[tuple[Unit, int]]) -> Unit:
-    """Return the type of parts side by side, of which neighbours of one type are one; one part alone is its type.
+    """Return the type of these parts, with neighbours of the same type merged; a single part is its own type.
 
     Examples
     --------

@@ -12,7 +12,7 @@ from deepbelief.units.hidden_unit import HiddenUnit
 class Rectified(HiddenUnit):
     """Noisy rectified linear hidden units (Nair & Hinton 2010): max(0, x + N(0, sigmoid(x))).
 
-    They are the conditional of no tractable energy: no free energy, no likelihood.
+    No tractable energy has this conditional distribution, so that there is no free energy and no likelihood.
     """
 
     spec = "rectified"
@@ -21,10 +21,10 @@ class Rectified(HiddenUnit):
     scaled_above = True
     tractable = False
     rate = 0.001
-    domain = "rectified units take no data"
+    domain = "rectified units cannot represent data"
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by max(0, x + bias), what the unit passes on."""
+        """Replace ``x`` by max(0, x + bias), the unit's output."""
         x += bias
         return bk.xp.maximum(x, 0, out=x)
 
@@ -41,12 +41,18 @@ class Rectified(HiddenUnit):
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
-        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+        raise SettingError(
+            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
+        )
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
-        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+        raise SettingError(
+            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
+        )
 
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
-        raise SettingError("rectified hidden units have no free energy or likelihood: watch reconstruction instead")
+        raise SettingError(
+            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
+        )

@@ -12,8 +12,8 @@ from deepbelief.units.hidden_unit import HiddenUnit
 class ReLU(HiddenUnit):
     """Hidden units h >= 0 with the energy h**2 / 2 - x h (Tubiana and Monasson 2017).
 
-    Given the input x the state is normal around x, truncated at 0. Unlike the noisy units of `Rectified`, a machine of
-    such units has a free energy, and so a likelihood.
+    Given the input x the state is normal around x, truncated at 0. Unlike with the noisy units of `Rectified`, a
+    machine of such units has a free energy and thus a likelihood.
     """
 
     spec = "relu"
@@ -22,7 +22,7 @@ class ReLU(HiddenUnit):
     scaled_above = True
     quadratic = True
     rate = 0.01
-    domain = "relu units take no data"
+    domain = "relu units cannot represent data"
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the mean of the truncated normal distribution."""

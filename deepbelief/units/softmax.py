@@ -14,12 +14,12 @@ from deepbelief.units.unit import SUM_TOLERANCE, Foreign, Unit, UnitType, dot, o
 
 @dataclass(frozen=True)
 class Softmax(UnitType):
-    """Visible units in groups, in each of which exactly one is on.
+    """Visible units in groups; exactly one unit of each group is on.
 
     Parameters
     ----------
     groups : tuple of int
-        Sizes of the groups, left to right; together all visible units. Empty: one group of all.
+        Sizes of the groups, left to right, which sum to the number of visible units. Empty means a single group.
     """
 
     groups: tuple[int, ...] = ()
@@ -72,13 +72,13 @@ class Softmax(UnitType):
         self.group_sizes(n_columns)
 
     def admits(self, low: Array, high: Array) -> bool:
-        """Return False: the sums have to be looked at."""
+        """Return False: the sums must be checked."""
         return False
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first value outside [0, 1], or the first column of a group with another sum than 1.
+        """Return the position of the first value outside [0, 1], or the first column of a group whose sum is not 1.
 
-        Groups that are missing (NaN) belong.
+        Missing groups (NaN) are valid.
         """
         found = outside(block)
         for s in self._slices(block.shape[1]) if found is None else ():

@@ -28,7 +28,7 @@ class Spin(UnitType):
         return bool(low.min() >= -1 - ROUNDING and high.max() <= 1 + ROUNDING)
 
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first value outside [-1, 1]."""
+        """Return the position of the first value outside [-1, 1]."""
         return outside((block + 1) / 2, beyond / 2)
 
     def clip(self, block: Any) -> None:

@@ -1,7 +1,7 @@
-"""The interface of a unit type, and what several of them share.
+"""Interface of unit types, and their common base class.
 
 A unit type is a stateless strategy. ``x`` is always the total input with the bias added, an array of
-shape (n_rows, n_units) on the device, and is overwritten where a method says so.
+shape (n_rows, n_units) on the device, and is overwritten by the methods that say so.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import Array, DeviceArray
 
-ROUNDING = 1e-6  # by which values scaled to [0, 1] elsewhere may lie outside it
-SUM_TOLERANCE = 1e-3  # by which the values of a softmax group may miss the sum 1
+ROUNDING = 1e-6  # tolerance for values that were scaled to [0, 1] elsewhere
+SUM_TOLERANCE = 1e-3  # tolerance for the sum of a softmax group, which is 1
 
 
 class Foreign(NamedTuple):
-    """The place of a value that does not belong to a unit type, and what is wrong beside the value.
+    """Position of a value outside the domain of a unit type, and a description.
 
     Parameters
     ----------
     row, column : int
-        Place of the value.
+        Position of the value.
     detail : str
-        What is wrong, in words.
+        Description of further problems than the value itself.
     """
 
     row: int
@@ -33,11 +33,11 @@ class Foreign(NamedTuple):
 
 
 class UnitCapabilities(Protocol):
-    """Properties of a unit type, which other modules ask in place of its name."""
+    """Properties of a unit type, which other modules use instead of its name."""
 
     @property
     def spec(self) -> str:
-        """Spelling in settings and files; `get_unit` reads it back."""
+        """Name in settings and files, from which `get_unit` makes the unit type."""
 
     @property
     def activation(self) -> str:
@@ -45,7 +45,7 @@ class UnitCapabilities(Protocol):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters that each hidden unit learns beside its bias."""
+        """Names of the parameters that each hidden unit learns in addition to its bias."""
 
     @property
     def next_visible(self) -> str:
@@ -61,7 +61,7 @@ class UnitCapabilities(Protocol):
 
     @property
     def can_be_hidden(self) -> bool:
-        """Whether it may stand on the hidden side."""
+        """Whether it can be a type of hidden units."""
 
     @property
     def enumerable(self) -> bool:
@@ -109,10 +109,10 @@ class UnitCapabilities(Protocol):
 
 
 class Unit(UnitCapabilities, Protocol):
-    """Interface of a unit type; a new one is one subclass of `UnitType` and one entry in `UNITS`.
+    """Interface of unit types; a new unit type is one subclass of `UnitType` and one entry in `UNITS`.
 
-    A type with parameters has a class method ``parsed(text, get_unit)`` that makes it from what stands behind the colon
-    of its `spec`.
+    A type with parameters has a class method ``parsed(text, get_unit)`` that creates it from the part of `spec` after
+    the colon.
     """
 
     def visible_rate(self, n_units: int) -> float:
@@ -128,19 +128,19 @@ class Unit(UnitCapabilities, Protocol):
         """Return the number of columns of each unit, left to right."""
 
     def check_visible(self, n_columns: int) -> None:
-        """Raise where it cannot be the type of that many visible units."""
+        """Raise if it cannot be the type of this number of visible units."""
 
     def admits(self, low: Array, high: Array) -> bool:
-        """Tell whether column minima and maxima show that all values belong to this type."""
+        """Return whether column minima and maxima show that all values are valid for this type."""
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
-        """Return the place of the first finite value that lies outside this type's domain; None: all belong.
+        """Return the position of the first finite value outside this type's domain; None if all are valid.
 
-        ``beyond`` is the distance from the domain up to which values are let pass, to be clipped.
+        Values up to a distance of ``beyond`` from the domain are accepted and clipped later.
         """
 
     def clip(self, block: Array) -> None:
-        """Move values into the domain, in place, that lie outside it by less than `foreign` let pass."""
+        """Clip values that `foreign` accepted outside the domain, in place."""
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` (without bias) by the mean of the unit's state."""
@@ -162,20 +162,20 @@ class Unit(UnitCapabilities, Protocol):
 
 
 class Parametrised(Unit, Protocol):
-    """Interface of hidden units with parameters of their own, as `UnitCapabilities.parameters` names them."""
+    """Interface of hidden units with learned parameters, which `UnitCapabilities.parameters` names."""
 
     def bound(self, values: DeviceArray) -> Unit:
         """Return this type with the parameters of its units, of shape (n_parameters, n_units)."""
 
     def initial_parameters(self, n_units: int) -> Array:
-        """Return the parameters to start from."""
+        """Return the initial parameters."""
 
     def parameter_gradient(self, bk: Backend, x: DeviceArray, weight: DeviceArray) -> DeviceArray:
         """Return the weighted sum over rows of the mean dE / d(parameters), given the total input."""
 
 
 class UnitType:
-    """Base of unit types: the capabilities and answers of most of them. A subclass defines the rest of `Unit`.
+    """Base of unit types, with the properties that most of them share. A subclass defines the rest of `Unit`.
 
     Examples
     --------
@@ -208,7 +208,7 @@ class UnitType:
         return None
 
     def standardised(self, n_columns: int) -> NDArray[np.bool_]:
-        """Return all columns where the type standardises, else none."""
+        """Return all columns if the type standardises, otherwise none."""
         return np.full(n_columns, bool(self.standardises))
 
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
@@ -223,7 +223,7 @@ class UnitType:
 
 
 def outside(block: Array, beyond: float = 0.0) -> Foreign | None:
-    """Return the place of the first value that lies outside [0, 1] by more than that, and than rounding."""
+    """Return the position of the first value outside [0, 1] by more than ``beyond`` and a rounding error."""
     beyond = max(beyond, ROUNDING)
     if not block.size or (block.min() >= -beyond and block.max() <= 1 + beyond):
         return None
