@@ -12,7 +12,7 @@ from deepbelief import DBN, RBM, DBNClassifier, RBMClassifier, load, save
 from deepbelief.errors import DataError, DataWarning, SettingError
 from deepbelief.likelihood import exact_log_z, log_likelihood, pseudo_log_likelihood
 from deepbelief.likelihood.exact import double_machine
-from deepbelief.sources import as_source
+from deepbelief.sources import as_source, exclusive_groups
 from deepbelief.sources.one_hot import one_hot_groups
 from deepbelief.stack import Weights
 from deepbelief.units import Bernoulli, Gaussian, Parts, Softmax, get_unit, joined
@@ -263,3 +263,54 @@ def test_groups_that_are_not_there_are_told():
     for more in ({"scale": "minmax"}, {"binarize": "sample"}):
         with pytest.raises(SettingError):
             RBM(2, visible="groups", n_iter=1, **more).fit(X)
+
+
+def interleaved(n=240, seed=0):
+    """Return rows of two groups whose columns alternate, the last of one left out, and two independent bits."""
+    rng = np.random.default_rng(seed)
+    colour, size = rng.integers(3, size=n), rng.integers(4, size=n)
+    rows = np.hstack([np.eye(3)[colour], np.eye(4)[size], rng.random((n, 2)) < 0.5])
+    return rows[:, [0, 3, 7, 1, 4, 2, 5, 8]].astype(np.float32)
+
+
+def test_columns_that_exclude_each_other_form_groups():
+    X = interleaved()
+    found = exclusive_groups(X)
+    assert found.groups == ((1, 4, 6), (0, 3, 5))
+    assert found.optional == (True, False)
+    assert (found.single, found.sizes, found.visible) == ((2, 7), (4, 3), "parts:softmax:4,3;bernoulli*2")
+    encoded = found.encode(X)
+    np.testing.assert_array_equal(encoded[:, :4].sum(axis=1), 1)
+    np.testing.assert_array_equal(encoded[:, 4:7].sum(axis=1), 1)
+    np.testing.assert_array_equal(encoded[:, 7:], X[:, [2, 7]])
+    np.testing.assert_array_equal(found.decode(encoded), X)
+    assert exclusive_groups(sparse.csr_array(X)) == found
+    rbm = RBM(4, visible=found.visible, n_iter=2, random_state=0).fit(encoded)
+    assert rbm.weights_.n_visible == 9
+
+
+def test_columns_exclude_each_other_by_chance_too():
+    rng = np.random.default_rng(0)
+    X = (rng.random((400, 100)) < 0.03).astype(float)
+    together = X.T @ X
+    assert (together[np.triu_indices(100, 1)] == 0).sum() > 1000
+    assert exclusive_groups(X).groups == ()
+
+
+def test_groups_hold_in_further_rows():
+    found, X = exclusive_groups(interleaved()), interleaved(seed=1)
+    assert found.holding(X) == found
+    none, two = X.copy(), X.copy()
+    none[3, [0, 3, 5]] = 0
+    assert found.holding(none).optional == (True, True)
+    two[5, [1, 4, 6]] = [1, 1, 0]
+    assert found.holding(two).groups == ((0, 3, 5),)
+    assert found.holding(two).visible == "parts:softmax:3;bernoulli*5"
+    np.testing.assert_array_equal(found.holding(two).decode(found.holding(two).encode(two)), two)
+    for rows, message in ((none, "row 3 has 0 ones"), (two, "row 5 has 2 ones")):
+        with pytest.raises(DataError, match=message):
+            found.encode(rows)
+    with pytest.raises(DataError, match="X has 3 columns"):
+        found.encode(X[:, :3])
+    with pytest.raises(DataError, match=r"row 0, column 1 is 0\.5"):
+        exclusive_groups(np.array([[1.0, 0.5]]))

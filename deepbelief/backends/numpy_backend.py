@@ -1,6 +1,7 @@
 """The CPU backend, and the definition of every backend operation."""
 
 import ctypes
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -253,7 +254,16 @@ class NumpyBackend:
 
     def log_partition(self, x: Array, sizes: tuple[int, ...]) -> Array:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""
-        return GROUPS.log_partition(x, sizes)  # type: ignore[no-any-return]
+        columns, total, start = np.array(x.T, order="C"), np.zeros(len(x), x.dtype), 0  # groups of one size at a time
+        for size, run in itertools.groupby(sizes):
+            n = len(list(run))
+            some = columns[start : start + n * size].reshape(n, size, len(x))
+            top = some.max(axis=1)
+            some -= top[:, None]
+            np.exp(some, out=some)
+            total += (np.log(some.sum(axis=1)) + top).sum(axis=0)
+            start += n * size
+        return total
 
     def one_hot_sample(self, p: Array, rng: Any, sizes: tuple[int, ...], out: Array) -> Array:
         """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""

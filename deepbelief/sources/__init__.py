@@ -25,6 +25,7 @@ from deepbelief.sources.entering import (
     entering_as,
     scaled,
 )
+from deepbelief.sources.exclusive import ExclusiveGroups, exclusive_groups
 from deepbelief.sources.fasta import ALPHABETS, read_alignment, sequence_weights, write_fasta
 from deepbelief.sources.files import read
 from deepbelief.sources.fingerprint import digest, fingerprint
@@ -51,6 +52,7 @@ __all__ = [
     "ComputedSource",
     "Content",
     "EnteringSource",
+    "ExclusiveGroups",
     "FiniteSource",
     "Format",
     "HDF5Source",
@@ -82,6 +84,7 @@ __all__ = [
     "entered",
     "entering",
     "entering_as",
+    "exclusive_groups",
     "fingerprint",
     "fits_on_disk",
     "format_of",
