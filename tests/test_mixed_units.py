@@ -210,7 +210,7 @@ def test_names_lead_back_to_parts():
     assert unit.group_sizes(11) == (1, 1, 3, 2, 4)
     assert joined(iter([(Bernoulli(), 1), (Bernoulli(), 2)])) == Bernoulli()
     assert get_unit(f"labelled:{unit.spec},3").data == unit
-    with pytest.raises(SettingError, match="one type"):
+    with pytest.raises(SettingError, match="single type"):
         Parts(((unit, 11),))
 
 
