@@ -159,7 +159,7 @@ def test_labels_that_are_not_there(tmp_path):
     assert "has no labels" in bad("finetune", path, "rows.npz")
     assert "'y'" in bad("finetune", path, "rows.npz", "--labels", "y").replace(" y;", " 'y';")
     assert "leave --labels" in bad("finetune", path, "digits", "--labels", "y")
-    assert "nothing to compare" in bad(*evaluate_with(tmp_path, np.full(60, -1)))
+    assert "cannot be compared" in bad(*evaluate_with(tmp_path, np.full(60, -1)))
     assert "label 77 is not one" in bad(*evaluate_with(tmp_path, np.full(60, 77)))
 
 

@@ -151,7 +151,7 @@ def test_what_columns_were_taken_for_is_printed_and_kept(folder, tmp_path, monke
     )
     assert "colour: category of 3" in told.stdout
     assert "count: category of 4" in told.stdout
-    assert "left out of the model: 'name' (150 values in 150 rows: they name rows)" in told.stderr
+    assert "left out of the model: 'name' (150 values in 150 rows: they identify rows)" in told.stderr
     shown = good("info", "t.h5").stdout
     assert "count: category of 4: 0.0, 1.0, 2.0, 3.0" in shown
     model = load("t.h5")
@@ -334,10 +334,10 @@ BAD = [
     ),
     (HEADER + "tall,1,green,True\n", "line 2, column 1 ('size'): 'tall' is not a number"),
     (HEADER + "\n1,1,green,True\ninf,1,green,True\n", "line 4, column 1 ('size'): the value is inf"),
-    (HEADER + "1,1,green,5\n", "column 'good': '5' is a category that training rows did not have"),
+    (HEADER + "1,1,green,5\n", "column 'good': '5' is a category that the training rows lack"),
     ("size,count,colour\n1,1,green\n", "the table lacks the column 'good'"),
     ("size,count,color,good\n1,1,green,True\n", "the table lacks the column 'colour'"),
-    ("size,count,colour,good,more\n1,1,green,True,3\n", "the table has the column 'more', which training rows"),
+    ("size,count,colour,good,more\n1,1,green,True,3\n", "the table has the column 'more', which the training rows"),
     (HEADER + "1,1,green\n", "line 2 has 3 cells where the first line has 4"),
     (HEADER + '1,1,"green,True\n', "line 2 leaves a quote open"),
     (HEADER, "there are no rows below the header"),
@@ -402,7 +402,7 @@ def test_a_sweep_of_fine_tuning_takes_tables(folder):
 TRAINING = [
     ("a,b\n1,\n2,\n3,\n", (), "column 'b' has no value at all: leave it out"),
     ("a,b\n" + "".join(f"{i},{i}\n" for i in range(30)) + "x,1\n", (), "line 32, column 1 ('a'): 'x' is not a number"),
-    ("a,b\n1,x\n1,x\n1,x\n", (), "no column of the table varies"),
+    ("a,b\n1,x\n1,x\n1,x\n", (), "all columns of the table are constant"),
     ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "c=category"), "unknown column 'c'"),
     ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "b=number"), "line 2, column 2 ('b'): 'x' is not a number"),
     ("a,b\n1,x\n2,y\n1,x\n", ("--columns", "b=text"), "unknown kind 'text'"),

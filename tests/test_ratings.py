@@ -74,7 +74,7 @@ def test_known_ratings_are_not_judged_by():
     np.testing.assert_array_equal(np.fmax(known.array(), held_out.array()), ratings.array())
     rbm = RBM(4, n_iter=5, random_state=0).fit(known)
     assert held_out.error(rbm.impute(known, random_state=0)) > 0.1
-    with pytest.raises(DataError, match="were given to `impute`"):
+    with pytest.raises(DataError, match="were passed to `impute`"):
         held_out.error(rbm.impute(ratings, random_state=0))
 
 
@@ -110,8 +110,8 @@ def test_a_deep_network_takes_ratings():
         (lambda: Ratings(np.zeros((0, 3))), "at least one user"),
         (lambda: Ratings(sparse.coo_array(([1.0, 2.0], ([0, 0], [1, 1])), shape=(1, 2))), "rated item 1 2 times"),
         (lambda: Ratings(np.ones((2, 2)), items=["a"]), "2 names, got 1"),
-        (lambda: RBM(2).fit(Ratings(np.full((3, 2), np.nan))), "must differ, got 0 alike"),
-        (lambda: RBM(2).fit(Ratings(np.ones((3, 2)))), "must differ, got 6 alike"),
+        (lambda: RBM(2).fit(Ratings(np.full((3, 2), np.nan))), "must differ, got 0 equal"),
+        (lambda: RBM(2).fit(Ratings(np.ones((3, 2)))), "must differ, got 6 equal"),
         (lambda: Ratings(np.ones((2, 2))).error(np.ones((3, 2))), "shape"),
     ],
 )  # fmt: skip

@@ -245,7 +245,7 @@ def test_later_rows_far_outside_the_scaled_range_are_not_told_to_be_scaled(scale
     rbm = RBM(3, scale=scale, n_iter=1, random_state=0).partial_fit(GREY)
     for door in (rbm.partial_fit, rbm.transform, lambda X: rbm.impute(np.where(np.eye(90, 16) > 0, np.nan, X))):
         with pytest.raises(
-            DataError, match=r"row 5, column 3 .*begin the training with rows of the whole range"
+            DataError, match=r"row 5, column 3 .*start the training with rows of the whole range"
         ) as told:
             door(np.where(FAR > 1, 900, GREY))
         assert "minmax" not in str(told.value)

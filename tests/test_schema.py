@@ -44,7 +44,7 @@ def test_columns_are_taken_for_what_they_are(library):
     }  # fmt: skip
     assert schema.groups == (20, 4, 3, 2)
     assert get_unit(schema.visible).group_sizes(schema.n_units) == schema.groups
-    assert "they name rows" in str(schema)
+    assert "they identify rows" in str(schema)
 
 
 def test_units_are_one_of_each_group_or_missing():
@@ -150,7 +150,7 @@ def test_order_of_columns_and_dropped_columns_do_not_matter():
         ({"a": [1, 2], "b": [1]}, "different lengths"),
         ({"a": []}, "no rows"),
         ({}, "no columns"),
-        ({"a": [1, 1]}, "nothing to learn"),
+        ({"a": [1, 1]}, "all columns of the table are constant"),
         (pd.DataFrame({"a": pd.to_datetime(["2020-01-01", "2020-01-02"])}), "dates"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name, 'a'"),
         (pd.DataFrame([[1, "x"]], columns=["1", 1]), "same name, '1'"),

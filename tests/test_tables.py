@@ -477,7 +477,7 @@ HOSTILE = {
     "complex numbers": (lambda t: t.assign(a=t["a"] + 1j), "'a' has values of type complex"),
     "no rows": (lambda t: t.iloc[:0], "no rows"),
     "no columns": (lambda t: t[[]], "no columns"),
-    "one row": (lambda t: t.iloc[:1], "no column of the table varies|minimum of 2"),
+    "one row": (lambda t: t.iloc[:1], "all columns of the table are constant|minimum of 2"),
     "an infinite number": (lambda t: t.assign(a=np.r_[np.inf, t["a"][1:]]), "row 0, column 'a': inf is not finite"),
     "columns of different lengths": (lambda t: {"a": [1, 2, 3], "b": ["x", "y"]}, "different lengths"),
     "nullable types": (

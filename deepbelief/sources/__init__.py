@@ -1,4 +1,4 @@
-"""Rows in: arrays, sparse matrices and files of many kinds behind one interface."""
+"""Sources of rows: arrays, sparse matrices and files of many kinds behind one interface."""
 
 from deepbelief.sources.binary import BINARIZATIONS, binarize_rows, binarized, check_binarization
 from deepbelief.sources.checks import (

@@ -15,7 +15,7 @@ AnyArray = NDArray[np.generic]
 
 
 class Bands:
-    """Reads rows by band and keeps the last band: neighbours mostly ask for it again.
+    """Reads rows by band and caches the last band, which the next call often needs again.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Bands:
     read : callable
         Returns the rows of a band, by its number.
     name : str
-        What messages call the file.
+        Name of the file in messages.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class Bands:
     def __init__(self, bounds: Sequence[int], read: Callable[[int], AnyArray], name: str) -> None:
         self.bounds: NDArray[np.intp] = np.asarray(bounds, np.intp)
         self._read, self._name = read, name
-        self._lock = threading.Lock()  # one thread reads ahead while another draws rows to be watched
+        self._lock = threading.Lock()  # one thread reads ahead while another takes the monitored rows
         self._last: tuple[int, AnyArray] | None = None
 
     def fill(self, rows: Rows, out: FloatArray) -> FloatArray:
@@ -71,10 +71,10 @@ class Bands:
             values = self._read(band)
         except DataError:
             raise
-        except Exception as error:  # what the libraries underneath raise on damaged files has no end
+        except Exception as error:  # on damaged files, the underlying libraries raise errors of any kind
             raise FileError(f"{self._name}: rows {first} to {end - 1} cannot be read: {reason_text(error)}") from error
         if len(values) != end - first:
-            raise FileError(f"{self._name}: rows {first} to {end - 1} are declared, {len(values)} are there")
+            raise FileError(f"{self._name}: rows {first} to {end - 1} are declared, but only {len(values)} are present")
         return values
 
 

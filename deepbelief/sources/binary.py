@@ -20,7 +20,7 @@ FIXED_BINARIZATIONS = ("threshold", "sample")
 
 
 def check_binarization(binarize: object) -> None:
-    """Refuse what is neither a way to binarise nor None."""
+    """Validate `binarize`: a known method or None."""
     if binarize is not None and binarize not in BINARIZATIONS:
         raise SettingError(unknown("binarize", binarize, BINARIZATIONS) + ", or None")
 
@@ -28,7 +28,7 @@ def check_binarization(binarize: object) -> None:
 def _uniforms(key: np.uint64, index: NDArray[np.uint64]) -> NDArray[np.float32]:
     """Return a number in [0, 1), a multiple of 2**-24, for each index: the output function of SplitMix64.
 
-    Each value has a number of its own, whatever rows are read, and in whatever order.
+    Each value has its own number, independent of which rows are read and in which order.
     """
     x = index
     x *= np.uint64(0x9E3779B97F4A7C15)
@@ -48,7 +48,8 @@ class BinarySource:
     source : RowSource
         Values in [0, 1].
     binarize : {"threshold", "sample"}
-        1 where a value is at least 1/2, or with the value's probability. A row is the same each time it is taken.
+        ``"threshold"``: 1 if a value is at least 1/2. ``"sample"``: 1 with the value as probability. A row is the same
+        each time it is taken.
     seed : int
         Of the draws.
     *key : int or str
@@ -85,23 +86,23 @@ class BinarySource:
 
 
 def binarized(source: RowSource, binarize: str | None, seed: int, *key: int | str) -> RowSource:
-    """Return the rows as bits that stay what they are; ``"resample"`` is drawn here like ``"sample"``."""
+    """Return the rows as fixed bits; ``"resample"`` is treated like ``"sample"``."""
     return source if binarize is None else BinarySource(source, binarize, seed, *key)
 
 
 def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomState = 0) -> FloatArray:
-    """Return rows of 0 and 1 from values in [0, 1], for instance test rows whose likelihood is asked for.
+    """Return rows of 0 and 1 from values in [0, 1], for example to compute the likelihood of test rows.
 
-    Likelihoods of rows that were binarised in different ways differ by several nats: name the way beside them.
+    Likelihoods of rows that were binarised in different ways differ by several nats: report the method with them.
 
     Parameters
     ----------
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         Values in [0, 1].
     binarize : {"sample", "threshold"}, default="sample"
-        Each value is the probability of a 1, or 1 from a half on.
+        ``"sample"`` uses each value as the probability of a 1; ``"threshold"`` sets values of at least 1/2 to 1.
     random_state : int, Generator, RandomState or None, default=0
-        Seed of the draws; rows are drawn alike wherever and in whatever blocks they are read.
+        Seed of the draws. The result does not depend on the blocks in which rows are read.
 
     Returns
     -------
@@ -111,7 +112,7 @@ def binarize_rows(X: ArrayLike, binarize: str = "sample", random_state: RandomSt
     Raises
     ------
     SettingError
-        If there is no such way.
+        If `binarize` is unknown.
     DataError
         If a value lies outside [0, 1].
 

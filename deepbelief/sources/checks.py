@@ -14,7 +14,7 @@ from deepbelief.sources.weighted import counted, weights_of
 from deepbelief.typing import Array, Dtype, DtypeLike, FloatArray
 from deepbelief.units import Foreign, Unit
 
-N_ROUNDINGS = 8  # relative roundings by which the values of a constant column may differ
+N_ROUNDINGS = 8  # rounding errors by which the values of a constant column may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class ColumnStatistics:
     mean, var, min, max : ndarray of float64 of shape (n_features,)
         `var` is the population variance (divided by `n`). Missing values do not count.
     present : ndarray of shape (n_features,), optional
-        Number of values of each column that are not missing; None: all.
+        Number of values of each column that are not missing. None means all.
     """
 
     n: int
@@ -49,12 +49,12 @@ class ColumnStatistics:
         return ColumnStatistics(self.n, center, self.var / np.square(scale), low, high, self.present)
 
     def constant(self, dtype: DtypeLike) -> NDArray[np.bool_]:
-        """Tell which columns are constant, up to the rounding of values of this dtype."""
+        """Return a mask of the constant columns, up to the rounding of values of this dtype."""
         largest = np.maximum(np.abs(self.min), np.abs(self.max))
         return np.asarray(np.sqrt(self.var) <= N_ROUNDINGS * np.finfo(dtype).eps * largest)
 
     def two_valued(self, dtype: DtypeLike) -> NDArray[np.bool_]:
-        """Tell which columns hold two values only: no others have that variance between these ends."""
+        """Return a mask of the columns with two values only: no others have that variance between these ends."""
         bound = (self.max - self.mean) * (self.mean - self.min)
         return np.asarray(~self.constant(dtype) & (self.var >= bound * (1 - 1e-9)))
 
@@ -97,7 +97,7 @@ class FiniteSource:
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that `take` gives."""
+        """Dtype of the rows that `take` returns."""
         return self.source.dtype
 
     def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
@@ -110,10 +110,10 @@ class FiniteSource:
 
 
 def _of_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return what the columns have over the first row in the mean, squares around that, minimum and maximum.
+    """Return the mean, sum of squares, minimum and maximum of the columns, relative to the first row.
 
-    Deviations from the first row are exact zeros in constant columns, and small beside any offset. A value that is not
-    finite is in the mean.
+    Deviations from the first row are exactly 0 in constant columns, and small relative to any offset. A value that is
+    not finite makes the mean not finite.
     """
     found = loops_for(block)
     if found is not None:
@@ -179,7 +179,7 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
     ----------
     source : RowSource
     block_size : int
-        Rows that are in memory at once.
+        Number of rows in memory at a time.
     missing : bool
         Take NaN for a missing value, which does not count.
 
@@ -237,7 +237,7 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
 
 
 def has_missing(source: RowSource) -> bool:
-    """Tell whether rows in memory have missing values (NaN); of rows elsewhere all values must be there."""
+    """Return whether rows in memory have missing values (NaN); all other rows must be complete."""
     below = underlying(source)
     array = below.array if isinstance(below, ArraySource) and below.is_in_memory else None
     if array is None or array.dtype.kind != "f":
@@ -246,7 +246,7 @@ def has_missing(source: RowSource) -> bool:
 
 
 def check_groups(rows: FloatArray, unit: Unit, name: str = "X", start: int = 0) -> None:
-    """Refuse rows with units of several columns of which some values are missing and some are not.
+    """Refuse rows in which a unit of several columns is missing in part.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def check_domain(
     own : tuple of (mean, scale), optional
         Map by which the rows enter.
     block_size : int
-        Rows that are in memory at once.
+        Number of rows in memory at a time.
     missing : bool
         Let NaN pass as a missing value.
 
@@ -315,7 +315,7 @@ def check_domain(
 
 TO_SCALE = "scale the columns ({scale}='minmax' or '255') or use {visible}='gaussian'"
 TO_SCALE_ALIKE = (
-    "it is far outside the range of the rows that the columns were scaled by: begin the training with rows of the "
+    "it is far outside the range of the rows that determined the scaling: start the training with rows of the "
     "whole range, or use {visible}='gaussian'"
 )
 

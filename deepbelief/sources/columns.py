@@ -1,4 +1,4 @@
-"""Names of columns: kept with the rows, matched with those that a model was trained on.
+"""Names of columns, kept with the rows and matched with those of the training data.
 
 A source may have an attribute ``feature_names``: a list of str, or None. Sources over another source have its names.
 """
@@ -14,7 +14,7 @@ from deepbelief.typing import FloatArray
 
 
 def names_of(source: object) -> list[str] | None:
-    """Return the names of the columns of a source; None where they have none.
+    """Return the names of the columns of a source; None if there are none.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class ColumnsSource:
     ----------
     source : RowSource
     columns : sequence of int
-        Places of the columns to keep.
+        Indices of the columns to keep.
     names : sequence of str or None
         Names of these columns.
     """
@@ -69,7 +69,7 @@ class ColumnsSource:
 def match_columns(
     source: RowSource, have: Sequence[str], wanted: Sequence[str], leave_out: str | None = None
 ) -> RowSource:
-    """Return the columns that are wanted, in their order; the source itself where it has exactly these.
+    """Return a source with the requested columns, in the requested order; the source itself if it already has these.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def match_columns(
         Names of the columns to return, in their order.
         Names of the source's columns.
     leave_out : str, optional
-        A further column that may be there, such as that of the labels.
+        A further column that may be present, such as the labels.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def match_columns(
     Raises
     ------
     DataError
-        Naming the columns that are missing, and those that there are besides.
+        Naming the missing and the unexpected columns.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The result of every reader, and the checks that every file goes through."""
+"""Result of every reader, and checks of every file."""
 
 import itertools
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ MEMORY_LIMIT = 16 * 2**30
 MAX_SHOWN = 8  # names that a message lists
 
 MAX_EXPANSION = 1100
-"""No gzip stream expands more than 1,032 times, so a file that declares more than this is not honest."""
+"""No gzip stream expands more than 1,032 times, so a file that declares more than this is invalid."""
 
 MAX_LARGE_EXPANSION = 200
 """Times that arrays of more than `FREE_EXPANSION` may expand: real data expand less, bombs more."""
@@ -29,7 +29,7 @@ IN_MEMORY = 2**28
 """Tables up to this many bytes are read at once, larger ones as their rows are taken."""
 
 ROW_LIMIT = 2**28
-"""Bytes that one row, or what of a file is decoded at once, may take."""
+"""Maximum size in bytes of one row, or of the part of a file that is decoded at once."""
 
 LONGEST_REASON = 200
 """Characters of another library's message that an error repeats."""
@@ -42,7 +42,7 @@ PREFERRED = ("X", "data")
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """Rows and what came with them, before any scaling.
+    """Rows with their labels and names, before any scaling.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Content:
 
 @dataclass(frozen=True, eq=False)
 class FileTable:
-    """A table as it stands in a file.
+    """A table as read from a file.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class FileTable:
 
 
 def size_text(n_bytes: int) -> str:
-    """Return a number of bytes as people write it."""
+    """Return a number of bytes with a unit."""
     size = float(n_bytes)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
@@ -98,14 +98,14 @@ def size_text(n_bytes: int) -> str:
 
 
 def reason_text(error: BaseException) -> str:
-    """Return the first line of what another library says, cut where it is long."""
+    """Return the first line of another library's message, truncated if it is long."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     line = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
 
 
 def names_text(names: Iterable[str]) -> str:
-    """Return names as a message lists them: the first ones, cut where they are long."""
+    """Return a list of names for a message: the first ones, truncated if they are long."""
     shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in itertools.islice(names, MAX_SHOWN + 1)]
     return ", ".join([*shown[:MAX_SHOWN], *(["..."] if len(shown) > MAX_SHOWN else [])]) or "none"
 
@@ -119,7 +119,7 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
     real = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     if n_bytes > MAX_EXPANSION * real:
         declared = f"declares {size_text(n_bytes)} of data (shape {shape}) but has only {size_text(real)}"
-        raise FileError(f"{path}: the file {declared}; it is damaged or not what it says")
+        raise FileError(f"{path}: the file {declared}; it is damaged or its header is wrong")
     if n_bytes > max(FREE_EXPANSION, MAX_LARGE_EXPANSION * real):
         told = f"{size_text(real)} expand to {size_text(n_bytes)}, over {MAX_LARGE_EXPANSION} times"
         raise FileError(f"{path}: {told}: store the data uncompressed, or as a sparse matrix, if this is intended")
@@ -129,7 +129,7 @@ def check_declared_size(path: Path, shape: tuple[int, ...], itemsize: int, limit
 
 
 def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: str) -> str:
-    """Return the name of the table to read: the one asked for, the only one of two dimensions, or X or data."""
+    """Return the name of the table to read: the requested one, the only one of two dimensions, or X or data."""
     if part:
         return part
     tables = [name for name, rank in ranks.items() if rank >= 2] or list(ranks)
@@ -142,7 +142,7 @@ def choose_table(path: Path, ranks: dict[str, int], part: str | None, things: st
 
 
 def names_vector(values: Array, n_columns: int, origin: str) -> list[str]:
-    """Return the names of columns as they stand beside an array, or raise DataError."""
+    """Return the names of columns stored with an array, or raise DataError."""
     names = [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
     if len(names) != n_columns or len(set(names)) != n_columns:
         raise FileError(f"{origin}: {FEATURE_NAMES} must be {n_columns} different names, got {len(names)}")
@@ -150,6 +150,6 @@ def names_vector(values: Array, n_columns: int, origin: str) -> list[str]:
 
 
 def table(array: Array) -> Array:
-    """Return images and the like as one row each: shape (n, ...) becomes (n, n_features)."""
+    """Flatten images and other arrays into rows: shape (n, ...) becomes (n, n_features)."""
     row_dtype(array.dtype)
     return array.reshape(len(array), -1) if array.ndim > 2 and array.size else array

@@ -18,7 +18,7 @@ STORED: dict[tuple[str, str], Callable[[RowsLike], RowSource]] = {
     ("zarr", "Array"): ZarrSource,
     ("pyarrow", "ParquetFile"): ParquetSource,
 }
-"""Sources by the package and the name of what they read from: open files, whose packages need not be there."""
+"""Sources by package and class name of the open files that they read; the packages need not be installed."""
 
 
 def _stored(X: RowsLike) -> Callable[[RowsLike], RowSource] | None:
@@ -28,12 +28,12 @@ def _stored(X: RowsLike) -> Callable[[RowsLike], RowSource] | None:
 
 
 def is_stored(X: RowsLike) -> bool:
-    """Tell whether rows lie in an open file, from which they are read as they are taken."""
+    """Return whether rows are read from an open file as they are taken."""
     return _stored(X) is not None
 
 
 def is_source(X: RowsLike) -> TypeGuard[RowSource]:
-    """Tell whether ``X`` is a `RowSource`: array-likes such as data frames have another ``take``."""
+    """Return whether ``X`` is a `RowSource`; data frames and other array-likes have a different ``take``."""
     return hasattr(X, "take") and not hasattr(X, "__array__") and isinstance(X, RowSource)
 
 

@@ -96,7 +96,7 @@ class JoinedSource:
     Parameters
     ----------
     left, right : RowSource
-        Of as many rows; what is taken has the dtype of the left one.
+        Sources with the same number of rows; rows have the dtype of the left one.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def csr_of(source: RowSource) -> SparseMatrix:
 
 
 def underlying(source: RowSource) -> RowSource:
-    """Return the source that reads the rows, below all that scale or pick them.
+    """Return the source that reads the rows, below all sources that scale or select them.
 
     Examples
     --------

@@ -14,10 +14,10 @@ from deepbelief.typing import Array, Dtype, FloatArray, SparseMatrix
 from deepbelief.units import Foreign, Unit
 
 OF_NETWORKS = 1.0
-"""Distance from [0, 1] up to which a network clips values: new rows reach further than those of training."""
+"""Distance from [0, 1] up to which a network clips values, as new rows may exceed the range of the training rows."""
 OF_DENSITIES = 0.1
-"""The same where a score says how typical rows are: a value far outside must not be mistaken for a typical one."""
-BLOCK_ROWS = 1024  # that are looked at together
+"""The same distance for scores of how typical rows are: a value far outside must not count as typical."""
+BLOCK_ROWS = 1024  # rows checked at a time
 INFINITY = np.full(1, np.inf)
 
 
@@ -32,8 +32,8 @@ def scaled(source: RowSource, weights: Weights) -> RowSource:
 class EnteringSource:
     """Rows as they enter a layer, checked as they are read.
 
-    Values outside the domain of the units are clipped, with a warning, where they are no farther from it than
-    ``beyond``; values farther away are refused.
+    Values outside the domain of the units are clipped with a warning if their distance from it is at most ``beyond``;
+    other values are refused.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class EnteringSource:
 
 
 def entering(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
-    """Return rows in the units of the data as they enter a layer, checked as they are read; see `EnteringSource`."""
+    """Return the rows as they enter a layer, checked as they are read; see `EnteringSource`."""
     return entering_as(source, weights.visible_unit, weights.mean, weights.scale, beyond)
 
 
@@ -108,7 +108,7 @@ def entering_as(
 
 
 def _admits_all(unit: Unit) -> bool:
-    """Tell whether units of this type take any number."""
+    """Return whether units of this type take any number."""
     return unit.admits(-INFINITY, INFINITY)
 
 
@@ -161,9 +161,9 @@ def check_states(states: FloatArray, unit: Unit) -> None:
 
 
 def checked(source: RowSource, weights: Weights, beyond: float = 0.0) -> RowSource:
-    """Return rows as they enter a layer after looking at all of them once; those of training are read many times.
+    """Return rows as they enter a layer after checking all of them once, because training rows are read many times.
 
-    Values that are not finite are refused too, but for missing ones of rows in memory.
+    Values that are not finite are refused too, except missing values of rows in memory.
     """
     clipping = EnteringSource(source, scaled(source, weights), weights.visible_unit, beyond)
     missing = has_missing(source)

@@ -35,9 +35,9 @@ NUCLEOTIDE_SHARE = 0.9  # of the letters, from which on sequences are RNA or DNA
 UNKNOWN = ("gap", "missing", "error")
 TREATMENTS: Mapping[str, str] = {"gap": "gaps", "missing": "missing values"}
 MIN_SEQUENCES = 2
-MIN_ALPHABET = 2  # letters beside the gap
+MIN_ALPHABET = 2  # letters other than the gap
 FOREIGN, NOT_LISTED = 255, 254  # codes of characters that are not letters, and of letters outside the alphabet
-BLOCK = 2048  # sequences whose identities with as many others are computed at once
+BLOCK = 2048  # sequences in a block; identities of pairs of blocks are computed at once
 IDENTITY = Bounds(0, 1, open_low=True)
 ROUNDING = 1e-9  # of the product of a threshold and the number of sites
 
@@ -51,11 +51,11 @@ class Alignment:
     names : list of str
         Header lines, without the ``>``.
     codes : ndarray of uint8 of shape (n_sequences, n_sites)
-        Places of the letters in the alphabet.
+        Indices of the letters in the alphabet.
     alphabet : str
         Its first letter is the gap.
     unknown : ndarray of bool of the shape of ``codes``
-        Letters that the alphabet lacks; their code is that of the gap.
+        Mask of letters that the alphabet lacks; they have the code of the gap.
     counts : dict of str to int
         Number of each of these letters.
     """
@@ -74,8 +74,8 @@ class Alignment:
 def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | None = None) -> Alignment:
     r"""Read aligned sequences.
 
-    Small letters count as capitals, and ``.``, ``_`` and ``~`` as gaps. In ``.a2m`` and ``.a3m`` files small letters
-    and dots are insertions, which are left out. T and U are one letter, of which RNA has U and DNA has T.
+    Lower-case letters count as upper-case, and ``.``, ``_`` and ``~`` as gaps. In ``.a2m`` and ``.a3m`` files
+    lower-case letters and dots are insertions, which are left out. T and U are the same letter, U in RNA and T in DNA.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | N
     Raises
     ------
     DataError
-        If there are fewer than two sequences, or they are not aligned; it names the first sequence at fault.
+        If there are fewer than two sequences, or they are not aligned; the message names the first wrong sequence.
     SettingError
         If there is no such alphabet.
 
@@ -268,10 +268,10 @@ def _tell_unknown(path: Path, found: Alignment, treatment: str) -> None:
 
 
 def sequence_weights(rows: object, identity: float = 0.8) -> Float64Array:
-    """Return a weight for each aligned sequence: 1 / the number of sequences that are alike, itself among them.
+    """Return a weight for each aligned sequence: 1 / the number of similar sequences, including itself.
 
-    Two sequences are alike if they have the same letter, or a gap, at a share of at least ``identity`` of their sites.
-    Pass the weights to ``fit`` as ``sample_weight``; their sum is the effective number of sequences.
+    Two sequences are similar if they have the same letter, or both a gap, at a share of at least ``identity`` of the
+    sites. Pass the weights to ``fit`` as ``sample_weight``; their sum is the effective number of sequences.
 
     Parameters
     ----------
@@ -317,7 +317,7 @@ def sequence_weights(rows: object, identity: float = 0.8) -> Float64Array:
 
 
 def _known(source: RowSource, start: int) -> Array:
-    """Return a block of rows in single precision; missing letters are alike to nothing."""
+    """Return a block of rows in single precision; missing letters match no letter."""
     return np.nan_to_num(np.asarray(source.take(slice(start, start + BLOCK)), np.float32), nan=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Every readable file or folder by its name: which reader, which part of it, whose labels."""
+"""Reading of files and folders by name, with parts and labels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Turn whatever a reader raises into one line that names the file."""
+    """Turn every exception of a reader into one line that names the file."""
     try:
         yield
     except FileError:
@@ -45,7 +45,7 @@ def told(path: Path) -> Iterator[None]:
         raise FileError(f"{path}: the file is cut off: it ends before its compressed data do") from error
     except (DeepBeliefError, Warning):  # a warning is raised where the filters say so
         raise
-    except Exception as error:  # what the libraries underneath raise on damaged files has no end
+    except Exception as error:  # on damaged files, the underlying libraries raise errors of any kind
         raise FileError(f"{path}: cannot be read: {reason_text(error)}") from error
 
 
@@ -67,7 +67,7 @@ def read(
     limit : int, optional
         Keep the first rows only.
     n_features : int, optional
-        Number of features where the file does not say: svmlight leaves out columns that are zero at the end.
+        Number of features if the file does not contain it: svmlight omits trailing columns of zeros.
     first_index : {0, 1}, optional
         Index of the first column of an svmlight file in which no row has index 0.
     unknown : {"gap", "missing", "error"}, optional
@@ -97,7 +97,7 @@ def read(
 
 
 def read_vector(name: str, data: str) -> Array:
-    """Read numbers or texts that belong to data: from a file of their own, else by their key in the data's file.
+    """Read labels or other values for the rows: from a separate file, or by their key in the data's file.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def read_vector(name: str, data: str) -> Array:
 
 
 def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
-    """Return path and part where `labels` is a file; else it is a name within the data."""
+    """Return path and part if `labels` is a file; otherwise it is a name within the data."""
     if labels is None:
         return None
     try:
@@ -141,7 +141,7 @@ def _label_file(labels: str | None) -> tuple[Path, str | None] | None:
 
 
 def labels_of(labels: str | None) -> Callable[[int], Array] | None:
-    """Return a reader of labels from a file of their own, given the number of rows; None where they have none."""
+    """Return a reader of labels from a separate file, given the number of rows; None if there is no such file."""
     found = _label_file(labels)
     return None if found is None else lambda n_rows: _read_labels(*found, n_rows)
 

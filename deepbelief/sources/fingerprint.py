@@ -13,7 +13,7 @@ PARTS, PART_ROWS = 64, 256  # of larger sets: number of blocks, and rows of each
 
 
 def fingerprint(source: RowSource) -> StrDict:
-    """Return plain values that differ where rows do; of more than 256 MiB blocks at even distances are looked at.
+    """Return plain values that identify the rows; above 256 MiB they depend on evenly spaced blocks only.
 
     Examples
     --------

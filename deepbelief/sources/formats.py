@@ -37,14 +37,14 @@ class Format:
         ``labels`` the name of the labels within the file, each None where it is not given; rows after the first
         ``limit`` may be left out. It raises `DataError`; any other error is reported as a file that cannot be read.
     endings : tuple of str
-        Ends of the names of its files, in small letters.
+        Endings of the names of its files, in lower case.
     matches : callable, optional
         ``matches(path)`` decides by the content whether a file of another name has this format.
     read_labels : callable, optional
-        ``read_labels(path, part, n_rows)`` returns the labels in a file that has nothing else; None: there is no such
-        file.
+        ``read_labels(path, part, n_rows)`` returns the labels in a file that contains only labels. None means that the
+        format has no such files.
     labelled : bool
-        Whether labels have a name beside the rows.
+        Whether labels are stored with the rows, under a name.
     arrays : bool
         Whether a file holds several arrays, each with a name.
     folder : bool
@@ -76,13 +76,13 @@ class Format:
 
 
 def _is_idx(path: Path) -> bool:
-    """Tell whether a file has a name as MNIST's files have, or the first bytes of an IDX file."""
+    """Return whether a file has a name like MNIST's files, or the first bytes of an IDX file."""
     with path.open("rb") as file:
         return "idx" in path.name.lower() or file.read(3) in MAGIC_IDX
 
 
 def _load_npy(path: Path) -> Array:
-    """Return a memory map of a .npy file after a look at its header."""
+    """Return a memory map of a .npy file after checking its header."""
     with path.open("rb") as file:
         shape, _ = read_npy_header(path, file)
     if 0 in shape:

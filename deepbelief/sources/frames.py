@@ -26,7 +26,7 @@ class Frame:
     numeric : tuple of bool
         Whether a column holds numbers, and not booleans.
     dtypes : tuple of str
-        As the library writes them.
+        Names of the dtypes in the library.
     library : str
     levels : mapping of str to tuple
         Categories of pandas' categorical columns, and whether these are ordered.
@@ -59,16 +59,16 @@ def is_table(X: RowsLike) -> bool:
 
 
 def needs_schema(X: RowsLike, *, numbers: bool = True) -> bool:
-    """Tell whether a table has columns that are not plain numbers, or missing values.
+    """Return whether a table has columns that are not plain numbers, or missing values.
 
-    A table of booleans alone has none, and is one of 0 and 1.
+    A table of booleans alone counts as numbers 0 and 1.
 
     Parameters
     ----------
     X : object
         No table: False.
     numbers : bool, default=True
-        Whether a table of numbers with missing values does.
+        Whether a table of numbers with missing values counts.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def _is_boolean(values: Array, missing: Array) -> bool:
 
 
 def _is_plain(X: RowsLike) -> bool:
-    """Tell without looking at values whether a DataFrame is one that scikit-learn's checks are for, or breaks them."""
+    """Return whether scikit-learn's checks apply to a DataFrame, or whether it breaks them, without reading values."""
     if not hasattr(X, "dtypes") or not hasattr(X, "columns") or not hasattr(X, "iloc"):
         return False
     kinds = list(X.dtypes)
@@ -122,7 +122,7 @@ def as_frame(table: TableLike, names: Sequence[str] | None = None) -> Frame:
     Raises
     ------
     DataError
-        If it has no rows or no columns, columns of different lengths, two of one name, or dates.
+        If the table has no rows or columns, columns of different lengths, two columns of the same name, or dates.
     """
     if not is_table(table):
         array = np.asarray(table)
@@ -280,7 +280,7 @@ def _pandas(
         series = pd.Series(list(column), dtype=object)
         plain = dtype.startswith(("int", "uint")) and "[" not in dtype
         if plain and whole:
-            dtype = "float64"  # as pandas itself has integers with holes
+            dtype = "float64"  # the dtype that pandas uses for integers with missing values
         if dtype == "bool" and whole:
             dtype = "object"
         if dtype.lower().startswith(("int", "uint")) and not plain and dtype != "float64":
@@ -291,7 +291,7 @@ def _pandas(
 
 
 def with_columns(table: TableLike, values: Mapping[str, Sequence[object]]) -> TableLike:
-    """Return a table with some of its columns replaced by values, and all else as it is.
+    """Return a table with some of its columns replaced, and all others unchanged.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Compressed streams that stop where they expand more than real data do, and files that can be read at all."""
+"""Compressed streams with a limit on their expansion, and checks that a path is a regular file."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ KINDS = {
 
 
 def check_regular(path: Path) -> Path:
-    """Return the path of a file or folder; refuse pipes, sockets and devices, which may never answer."""
+    """Return the path of a file or folder; refuse pipes, sockets and devices, which may block forever."""
     kind = KINDS.get(stat.S_IFMT(path.stat().st_mode))
     if kind is not None:
         raise FileError(f"{path}: is {kind}, not a file; write its content to a file first")
@@ -41,7 +41,7 @@ def is_gzip(path: Path) -> bool:
 
 
 class Expanded(io.RawIOBase):
-    """The content of a gzip file, as far as it expands as real data do.
+    """Content of a gzip file, with a limit on its expansion.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""HDF5 files as data: only what lies plainly in the file itself is read."""
+"""HDF5 files as data; only datasets stored in the file itself are read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MODEL = b"deepbelief\n"  # first bytes of the package's own model files
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
-DENSE = 4  # rows that are read for one that is wanted, at most
+DENSE = 4  # maximum number of rows read for each requested row
 
 
 class HDF5Source:
@@ -77,21 +77,22 @@ class HDF5Source:
         return values
 
     def _size_now(self) -> int:
-        """Return the bytes of the file, 0 where it is none of this machine's."""
+        """Return the size of the file in bytes; 0 if it is not a local file."""
         try:
             return Path(self.dataset.file.filename).stat().st_size
         except (OSError, TypeError):
             return 0
 
     def _read(self, rows: Rows) -> Array:
-        """Read these rows in the file's own dtype."""
+        """Read these rows in the dtype of the file."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.shape[0])
             if step == 1:
                 values: Array = self.dataset[start : max(start, stop)]
                 return values
             rows = np.arange(start, stop, step)
-        # HDF5 selects rows in increasing order only, and each once; many single ones cost more than all between them.
+        # HDF5 selects rows in increasing order only, and each once. Many single rows cost more than the range that
+        # holds them.
         unique, back = np.unique(_indices(rows, self.shape[0]), return_inverse=True)
         if len(unique) and unique[-1] - unique[0] < DENSE * len(unique):
             between: Array = self.dataset[unique[0] : unique[-1] + 1]
@@ -145,7 +146,7 @@ def _dataset(path: Path, file: "h5py.File", name: str) -> "h5py.Dataset":
 
 
 def _check_storage(path: Path, dataset: "h5py.Dataset") -> None:
-    """Refuse datasets whose bytes lie elsewhere, need unknown code to read, or are absurdly large."""
+    """Refuse datasets that are stored elsewhere, need unknown filters, or are absurdly large."""
     layout = dataset.id.get_create_plist()
     where = f"{path}:{dataset.name}"
     if layout.get_external_count():

@@ -1,4 +1,4 @@
-"""Strings of variable length in HDF5 files, whose heaps are checked before libhdf5 reads them: it may never return."""
+"""Strings of variable length in HDF5 files; their heaps are checked first, because libhdf5 may loop on damaged ones."""
 
 import mmap
 from pathlib import Path
@@ -17,7 +17,7 @@ FREE_SPACE = 0  # index of the object that is the unused rest
 
 
 def check_strings(path: Path, dataset: "h5py.Dataset") -> None:
-    """Refuse values that lie in damaged global heaps, and values of variable length that are not strings.
+    """Refuse values in damaged global heaps, and values of variable length that are not strings.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def check_strings(path: Path, dataset: "h5py.Dataset") -> None:
     layout = dataset.file.id.get_create_plist()
     offset_width, length_width = layout.get_sizes()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        left = len(content) // HEADER  # objects that find room in heaps beside one another
+        left = len(content) // HEADER  # number of objects that fit into adjacent heaps
         for start in _heaps(content, dataset, offset_width, layout.get_userblock()):
             left -= _count_objects(content, start, length_width, left)
             if left < 0:
@@ -41,7 +41,7 @@ def check_strings(path: Path, dataset: "h5py.Dataset") -> None:
 
 
 def _heaps(content: mmap.mmap, dataset: "h5py.Dataset", offset_width: int, base: int) -> list[int]:
-    """Return where the heaps begin that libhdf5 may read for this dataset."""
+    """Return the addresses of the heaps that libhdf5 may read for this dataset."""
     first = dataset.id.get_offset()
     if first is None or not dataset.id.get_storage_size():  # chunked, compact or never written: any heap of the file
         found, at = [], content.find(SIGNATURE)

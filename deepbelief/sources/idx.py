@@ -52,7 +52,7 @@ def read_idx_array(path: Path) -> Array:
 
 
 def _check_length(path: Path, there: int, expected: int, extra: int) -> None:
-    """Raise DataError unless the data are as long as the header says."""
+    """Raise DataError unless the data have the length that the header declares."""
     if there < expected:
         raise FileError(f"{path}: the IDX file is cut off: {size_text(there)} of {size_text(expected)} are there")
     if extra:

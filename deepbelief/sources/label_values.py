@@ -1,8 +1,8 @@
-"""Labels as they are read: integers, floats or strings, with a mark for rows that have none.
+"""Labels as read from files: integers, floats or strings, with a mark for rows without a label.
 
-A row without a label has NaN among numbers and None among strings (an object array). Written labels are numbers only
-where each of them is the canonical spelling of one, so that ``007`` and ``7``, or two integers beyond 64 bits, stay
-different classes.
+A row without a label has NaN among numbers and None among strings (an object array). Labels in a text file are numbers
+only if each of them is the canonical spelling of a number, so that ``007`` and ``7``, or two integers beyond 64 bits,
+remain different classes.
 """
 
 import re
@@ -14,7 +14,7 @@ from deepbelief.errors import FileError
 from deepbelief.typing import Array
 
 MAX_LABEL = 256
-"""Characters of one label: an array of strings takes as many for each row as the longest has."""
+"""Maximum number of characters of a label, because an array of strings allocates the longest length for each row."""
 
 MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "nil", "."})
 """Words, in lower case, that stand for a missing value."""
@@ -111,7 +111,7 @@ def _is_int64(word: str) -> bool:
 
 
 def is_number(word: str) -> bool:
-    """Tell whether a word is a number that float64 keeps apart from its neighbours."""
+    """Return whether a word is a number that float64 distinguishes from its neighbours."""
     if not _FLOAT.fullmatch(word):
         return False
     return not _INTEGER.fullmatch(word) or (_is_int64(word) and abs(int(word)) <= MAX_EXACT)

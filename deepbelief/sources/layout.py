@@ -20,7 +20,7 @@ from deepbelief.sources.label_values import MISSING
 DELIMITERS = ",;\t"
 
 MIN_COUNTED = 5
-"""Columns from which on a first line 0, 1, 2 ... without any word is treated as a header."""
+"""Number of columns from which a first line 0, 1, 2 ... without any word is treated as a header."""
 
 UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """Names that pandas gives to the column of an index without a name."""
@@ -85,7 +85,7 @@ def number_in(cell: str) -> float | None:
 
 
 def find_layout(path: Path, head: Sequence[tuple[int, str]], labels: str | None) -> Layout:
-    """Find delimiter, header and label column from the first lines.
+    """Detect delimiter, header and label column from the first lines.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _is_header(path: Path, first: list[str], second: list[str] | None, label: in
 
 
 def _counted(first: list[str]) -> bool:
-    """Tell whether the numbers stand side by side and count 0, 1, 2 ... as pandas numbers columns."""
+    """Return whether the numbers are consecutive and count 0, 1, 2 ... as pandas numbers columns."""
     places = [i for i, cell in enumerate(first) if number_in(cell) is not None]
     side_by_side = places == list(range(places[0], places[0] + len(places)))
     spelled = all(_COUNT.fullmatch(first[i]) and int(first[i]) == n for n, i in enumerate(places))

@@ -12,14 +12,14 @@ LEVEL = 1e-3  # largest p-value, times the number of tests, at which missing val
 def depends_on_others(codes: Sequence[Array], i: int, weights: Array | None = None) -> bool:
     """Return whether values of a column are missing more often for some values of another column.
 
-    A chi-squared test for each other column, whose missing values are a value of their own.
+    The test is a chi-squared test for each other column; there, missing values count as a separate value.
 
     Parameters
     ----------
     codes : sequence of ndarray of int of shape (n_rows,)
         Number of the value of each row, for each column; -1: missing.
     i : int
-        The column that is asked about.
+        Column to test.
     weights : ndarray of shape (n_rows,), optional
         Numbers of rows that each row stands for.
 

@@ -29,7 +29,7 @@ PICKLED = "holds pickled Python objects, which are never loaded; save an array o
 
 @contextmanager
 def headers_of_python_2() -> Iterator[None]:
-    """Keep NumPy from warning that it takes longer to read the header of an array which Python 2 wrote."""
+    """Suppress NumPy's warning that the header of an array written by Python 2 is slow to read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -62,7 +62,7 @@ def _keys(archive: zipfile.ZipFile) -> list[str]:
 
 
 def _choose(path: Path, keys: list[str], part: str | None) -> str:
-    """Return the key to read: the one asked for, the only one, or the one called X or data."""
+    """Return the key to read: the requested one, the only one, or the one called X or data."""
     if part is not None:
         if part not in keys:
             raise FileError(f"{path}: no array {part!r}; there are: {names_text(keys)}")
@@ -74,7 +74,7 @@ def _choose(path: Path, keys: list[str], part: str | None) -> str:
 
 
 def _array(path: Path, archive: zipfile.ZipFile, key: str) -> Array:
-    """Return one array of an archive, never unpickling, after a look at what it declares."""
+    """Return one array of an archive, after checking its header, and without unpickling."""
     names = set(archive.namelist())
     member = archive.getinfo(f"{key}.npy" if f"{key}.npy" in names else key)
     check_declared_size(path, (member.file_size,), 1)
@@ -116,7 +116,7 @@ def read_npz_labels(path: Path, part: str | None) -> Array:
 
 
 def _sparse(path: Path, arrays: dict[str, Array]) -> SparseSource:
-    """Build a sparse matrix of arrays that are in memory; `SparseSource` checks its indices."""
+    """Build a sparse matrix from arrays in memory; `SparseSource` checks its indices."""
     import scipy.sparse
 
     kind = arrays["format"].item()

@@ -37,7 +37,7 @@ class ParquetSource(BandedSource):
     without : str, optional
         A column that is not a feature, such as the labels.
     name : str, optional
-        What messages call the file.
+        Name of the file in messages.
     """
 
     def __init__(self, file: "ParquetFile", without: str | None = None, name: str = "the Parquet file") -> None:
@@ -179,7 +179,7 @@ def write_table(path: Path, columns: TableLike) -> None:
 
 
 def _check_pages(path: Path, metadata: "FileMetaData") -> None:
-    """Refuse row groups that declare to be decompressed into more than may be in memory at once."""
+    """Refuse row groups whose declared decompressed size exceeds the limit for one read."""
     for i in range(metadata.num_row_groups):
         declared = metadata.row_group(i).total_byte_size  # where its column(j) is damaged pyarrow ends the process
         if not 0 <= declared <= 2 * ROW_LIMIT:

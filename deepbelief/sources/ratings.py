@@ -13,7 +13,7 @@ LIBRARY = "ratings"  # what the schema of such a table says that it was made fro
 
 
 class Ratings:
-    """Ratings of items by users: a table of numbers in which an entry that is absent is a missing value, not a 0.
+    """Ratings of items by users: a table of numbers in which an absent entry is a missing value, not 0.
 
     `RBM.fit` makes each item a softmax group over the levels that occur, and learns from the known ratings.
     `RBM.impute` returns the expected rating for every absent entry, also for users who were not in training.
@@ -132,8 +132,8 @@ class Ratings:
         Parameters
         ----------
         predicted : array-like of shape (n_users, n_items)
-            As `RBM.impute` returns it for other ratings of these users. That of *these* ratings would have them as
-            they are, and an error of 0.
+            Result of `RBM.impute` for other ratings of the same users. If `impute` received *these* ratings, it would
+            return them unchanged, with an error of 0.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class Ratings:
         Raises
         ------
         DataError
-            If every rating is predicted exactly: it was among the ratings that the prediction was made from.
+            If every rating is predicted exactly, because the ratings were passed to `impute`.
         """
         found = np.asarray(predicted, np.float64)
         if found.shape != self.shape or not self.n_ratings:
@@ -150,7 +150,7 @@ class Ratings:
         error = found[self._places()] - self.matrix.data
         if self.n_ratings > 1 and not error.any():
             raise DataError(
-                "all ratings are predicted exactly, as they are where they were given to `impute`: predict held-out "
+                "all ratings are predicted exactly, which happens if they were passed to `impute`: predict held-out "
                 "ratings from other ones, see Ratings.split"
             )
         return float(np.sqrt(np.mean(np.square(error))))

@@ -1,4 +1,4 @@
-"""Rows on the host, read by index: the one interface through which every kind of data enters."""
+"""Rows on the host, read by index: the common interface of all kinds of data."""
 
 import itertools
 import mmap
@@ -20,14 +20,14 @@ LARGEST_EXACT = 2**24  # up to which float32 holds each integer
 
 @runtime_checkable
 class RowSource(Protocol):
-    """Rows of numbers that are read by index, wherever they lie.
+    """Interface of rows of numbers that are read by index.
 
     Attributes
     ----------
     shape : tuple of int
         (n_rows, n_features).
     dtype : numpy.dtype
-        What `take` gives: float64 for float64 data and integers beyond 2**24, else float32.
+        Dtype of the rows that `take` returns: float64 for float64 data and integers beyond 2**24, otherwise float32.
     """
 
     @property
@@ -37,7 +37,7 @@ class RowSource(Protocol):
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that `take` gives."""
+        """Dtype of the rows that `take` returns."""
         ...
 
     def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
@@ -80,7 +80,7 @@ def exact_dtype(values: Array) -> Dtype:
 
 
 def stored_dtype(dtype: Dtype, read: Callable[[slice], Array], bounds: Iterable[int]) -> Dtype:
-    """Return the dtype of rows of a file, whose integers of more than 16 bits are looked at until one is too large.
+    """Return the dtype of rows of a file; integers of more than 16 bits are read until one is too large for float32.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def bounds_of(n: int, size: int, n_bytes: int) -> list[int]:
 
 
 def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the shape if it is that of a non-empty table, else raise DataError."""
+    """Return the shape of a non-empty table, otherwise raise DataError."""
     if len(shape) != 2:
         raise DataError(f"rows must form a table of shape (n_rows, n_features), got shape {shape}; reshape it first")
     if 0 in shape:
@@ -121,7 +121,7 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _count(rows: Rows, n: int) -> int:
-    """Return how many rows are asked for."""
+    """Return the number of requested rows."""
     return len(range(*rows.indices(n))) if isinstance(rows, slice) else len(rows)
 
 
@@ -138,7 +138,7 @@ def _indices(rows: Array, n: int) -> NDArray[np.intp]:
 
 
 def _text(source: RowSource) -> str:
-    """Return what a source's repr shows."""
+    """Return the text of a source's repr."""
     return f"{type(source).__name__}({source.shape[0]} x {source.shape[1]}, {source.dtype})"
 
 
@@ -152,7 +152,7 @@ def _deliver(values: Array, dtype: Dtype, out: FloatArray | None) -> FloatArray:
 
 
 def _map_behind(array: Array) -> mmap.mmap | None:
-    """Return the read-only memory map that an array lies in, if it does."""
+    """Return the read-only memory map that holds an array, or None."""
     owner: object = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
@@ -160,9 +160,9 @@ def _map_behind(array: Array) -> mmap.mmap | None:
 
 
 def _forget(map_: mmap.mmap, part: Array) -> None:
-    """Let go of the pages of a map that have been copied: they stay with the system, and no longer count as ours.
+    """Release the pages of a map that have been copied: the system keeps them, but not as this process's memory.
 
-    Pages of a map that may be written to are left alone: they may hold what is nowhere else.
+    Pages of a writable map are kept, because they may hold data that are not in the file.
     """
     if part.flags.writeable or not part.flags.c_contiguous or not part.nbytes or not hasattr(map_, "madvise"):
         return
@@ -172,14 +172,14 @@ def _forget(map_: mmap.mmap, part: Array) -> None:
 
 
 def chunk_rows(source: object) -> int:
-    """Return how many rows of a file are read together at least."""
+    """Return the minimum number of rows of a file that are read together."""
     while hasattr(source, "source"):
         source = source.source
     return int(getattr(source, "chunk_rows", 1))
 
 
 class ArraySource:
-    """Rows of a dense array or memory map of any real dtype, which is kept and never copied.
+    """Rows of a dense array or memory map of any real dtype, which is not copied.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class ArraySource:
     feature_names : list of str, optional
         Names of the columns.
     compact : bool
-        Whether the dtype was chosen by a reader to save memory, and says nothing about the values.
+        Whether a reader chose the dtype only to save memory.
 
     Examples
     --------

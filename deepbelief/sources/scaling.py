@@ -19,12 +19,12 @@ MIN_SIDE = 8  # pixels of the smallest images
 
 
 def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> tuple[FloatArray, FloatArray] | None:
-    """Return (mean, scale) of each column by which rows become ``(v - mean) / scale``; None: they stay as they are.
+    """Return mean and scale of each column, for rows ``(v - mean) / scale``; None if rows are not scaled.
 
     Parameters
     ----------
     scale : {"none", "255", "minmax", "auto"}
-        ``"auto"`` divides grey levels by 255, as `grey_levels` finds them, and leaves other rows as they are.
+        ``"auto"`` divides grey levels by 255, as detected by `grey_levels`, and leaves other rows unchanged.
     source : RowSource
     statistics : ColumnStatistics
         Of all training rows.
@@ -51,9 +51,9 @@ def column_map(scale: str, source: RowSource, statistics: ColumnStatistics) -> t
 
 
 def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence[str] | None = None) -> str:
-    """Say why rows are grey levels from 0 to 255; an empty text: they are not known to be.
+    """Return the reason why rows count as grey levels from 0 to 255; empty if they do not.
 
-    Whole numbers alone are not: tables of ages, counts and codes hold those too.
+    Whole numbers are not enough, because tables of ages, counts and codes have them too.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def grey_levels(source: RowSource, statistics: ColumnStatistics, names: Sequence
 
 
 def original_dtype(source: object) -> Dtype | None:
-    """Return the dtype of the values below all that picks or scales them; None: a reader has chosen it."""
+    """Return the dtype of the original values, below all selection and scaling; None if a reader chose it."""
     for held in ("source", "array", "matrix", "dataset"):
         while hasattr(source, held):
             if getattr(source, "compact", False):
@@ -138,7 +138,7 @@ class Scaling:
             raise SettingError("the means of a scaling must be finite and its scales positive")
 
     def map_of(self, n_features: int) -> tuple[FloatArray, FloatArray] | None:
-        """Return mean and scale of each column; None: rows stay as they are."""
+        """Return mean and scale of each column; None if rows are not scaled."""
         if self.kind == "255":
             return np.zeros(n_features), np.full(n_features, 255.0)
         if self.kind == "minmax":
@@ -175,7 +175,7 @@ class Scaling:
         ----------
         source : RowSource
         scale : {"auto", "none", "255", "minmax"}
-            ``"auto"`` divides grey levels by 255, as `grey_levels` finds them, and leaves all else as it is.
+            ``"auto"`` divides grey levels by 255, as detected by `grey_levels`, and leaves other rows unchanged.
         names : sequence of str, optional
             Names of the columns.
 

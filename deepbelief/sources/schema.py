@@ -1,4 +1,4 @@
-"""Schema of a table of mixed columns: what each column is, and how its values become visible units and come back."""
+"""Schema of a table of mixed columns: the kind of each column, and its encoding as visible units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +27,7 @@ from deepbelief.sources.table_columns import (
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping, TableLike
 
-UNKNOWN = ("error", "missing")  # treatments of a category that training rows did not have
+UNKNOWN = ("error", "missing")  # treatments of a category that does not occur in the training rows
 
 
 @dataclass(frozen=True)
@@ -116,22 +116,22 @@ class Schema:
         cls, table: TableLike, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
         weights: Array | None = None, labelled: bool = False,
     ) -> "Schema":  # fmt: skip
-        """Decide from training rows what each column is.
+        """Determine the kind of each column from training rows.
 
-        A column of text or booleans is a category, and so is one that its library calls categorical. All other
-        columns are numbers. Columns with a single value, and text columns in which nearly every row has a value of its
-        own, are dropped.
+        A column of text or booleans is a category, and so is one that its library calls categorical. All other columns
+        are numbers. Columns with a single value, and text columns with a different value in nearly every row, are
+        dropped.
 
         Parameters
         ----------
         table : DataFrame, Table, mapping of columns or array of shape (n_rows, n_columns)
             Of pandas, polars or pyarrow. Missing values are those of the library, None and NaN.
         columns : mapping of str to {"number", "category", "dropped"}, optional
-            What named columns are, whatever they look like.
+            Kinds of named columns, which override the automatic choice.
         max_cells : int, default=20
             Largest number of cells of a number.
         weights : ndarray of shape (n_rows,), optional
-            Numbers of rows that each row stands for, which decide on the cells of numbers.
+            Weight of each row as a number of rows; it affects the cells of numbers.
         labelled : bool, default=False
             Whether the rows have labels apart from the table, which missing values may depend on.
 
@@ -159,7 +159,7 @@ class Schema:
             found[i] = replace(found[i], levels=levels, ordered=ordered)
         found = _with_gaps(frame, found, weights, labelled=labelled)
         if not any(column.width for column in found):
-            raise DataError("no column of the table varies: there is nothing to learn")
+            raise DataError("all columns of the table are constant: pass rows that differ")
         return cls(tuple(found), frame.library)
 
     def encode(
@@ -168,14 +168,15 @@ class Schema:
     ) -> Array:  # fmt: skip
         """Return rows of visible units: one group of 0 and 1 for each column; NaN where a value is missing.
 
-        Behind these groups, each column with gaps has one for whether its value is missing.
+        After these groups, each column with gaps has a further group for whether its value is missing.
 
         Parameters
         ----------
         table : DataFrame, Table, mapping of columns or array
             With the columns that are used, in any order; further columns are an error, except dropped ones.
         handle_unknown : {"error", "missing", None}, default="error"
-            Treatment of a category that training rows did not have; None: an error that names no other treatment.
+            Treatment of a category that does not occur in the training rows. None is ``"error"`` without the advice in
+            the message.
         dtype : numpy dtype, default=float32
         gaps : bool, default=True
             False: a missing value may be missing or not (NaN), for rows that are conditions rather than observations.
@@ -213,14 +214,14 @@ class Schema:
         extra = [name for name in frame.names if name not in self.names]
         if extra:
             raise DataError(
-                f"the table has the column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}, which training rows "
-                "did not have: leave them out"
+                f"the table has the column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}, which the training "
+                "rows lack: leave them out"
             )
 
     def decode(
         self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False, rounded: bool = True
     ) -> dict[str, list[object]]:
-        """Return the values of columns that rows of visible units stand for.
+        """Return the column values of rows of visible units.
 
         Parameters
         ----------
@@ -230,9 +231,9 @@ class Schema:
             Draw a category or a cell by the probabilities, and a number from the range of its cell. Without, a category
             is the most probable one, and a number the mean of its cells' values, weighted by their probabilities.
         gaps : bool, default=False
-            Leave values out where the units say that they are missing.
+            Whether to leave out values whose units say that they are missing.
         rounded : bool, default=True
-            Round means of whole numbers also where the table's column can hold others.
+            Whether to round means of whole numbers even if the table's column has a floating-point dtype.
 
         Returns
         -------
@@ -313,14 +314,14 @@ def _with_gaps(
 
 
 def table_rows(units: Array, schema: Schema) -> ArraySource:
-    """Return rows of visible units that stand for the rows of a table, with its schema."""
+    """Return rows of visible units that encode the rows of a table, with its schema."""
     source = ArraySource(units, compact=units.dtype == np.uint8)
     vars(source)["schema"] = schema
     return source
 
 
 def table_schema(source: RowSource) -> Schema | None:
-    """Return the schema of rows that stand for a table; None where they do not."""
+    """Return the schema of rows that encode a table; None for other rows."""
     found = getattr(underlying(source), "schema", None)
     return found if isinstance(found, Schema) else None
 

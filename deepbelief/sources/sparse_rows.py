@@ -1,4 +1,4 @@
-"""Rows of sparse matrices, whose indices are checked before compiled code follows them."""
+"""Rows of sparse matrices; indices are checked before compiled code uses them."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ MAX_COLUMNS = 2**22
 
 
 def check_columns(n_columns: int, name: str) -> None:
-    """Raise DataError where one dense row would be absurdly large."""
+    """Raise DataError if one dense row would be absurdly large."""
     if n_columns > MAX_COLUMNS:
         raise FileError(f"{name}: has {n_columns} columns, over {MAX_COLUMNS:,}; is an index wrong?")
 
 
 def check_sparse(matrix: SparseMatrix) -> None:
-    """Raise DataError where the indices of a sparse matrix lie outside it: compiled code follows them unchecked.
+    """Raise DataError if indices of a sparse matrix are out of range, because compiled code does not check them.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def check_sparse(matrix: SparseMatrix) -> None:
 
 
 def _check_extents(matrix: SparseMatrix) -> None:
-    """Raise ValueError where a row of a compressed matrix ends before it begins: SciPy overlooks some."""
+    """Raise ValueError if a row of a compressed matrix ends before it begins; SciPy misses some cases."""
     ends = getattr(matrix, "indptr", np.zeros(1))
     if (ends[1:] < ends[:-1]).any():
         raise ValueError("indptr must not decrease")

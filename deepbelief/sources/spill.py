@@ -1,4 +1,4 @@
-"""Rows that were computed and do not fit: in an unnamed temporary file, or recomputed."""
+"""Computed rows that do not fit in memory: stored in an unnamed temporary file, or recomputed."""
 
 import os
 import shutil
@@ -15,11 +15,11 @@ from deepbelief.errors import DataError
 from deepbelief.sources.rows import Rows, RowSource, _deliver, _indices, _text, check_shape
 from deepbelief.typing import DtypeLike, FloatArray
 
-DISK_SHARE = 2  # spilled rows take at most this part of the disk that is free
+DISK_SHARE = 2  # maximum share of the free disk space for spilled rows
 
 
 def spill_folder() -> str:
-    """Return where rows are spilled: TMPDIR, else /var/tmp, which unlike /tmp is on disk, else the system's default."""
+    """Return the folder for spilled rows: TMPDIR, else /var/tmp (on disk, unlike /tmp), else the system's default."""
     large = Path("/var/tmp")
     usable = "TMPDIR" not in os.environ and large.is_dir() and os.access(large, os.W_OK)
     return str(large) if usable else tempfile.gettempdir()
@@ -33,7 +33,7 @@ def fits_on_disk(n_bytes: int) -> bool:
 class SpilledSource:
     """Rows in a temporary file, appended block by block before the first is taken.
 
-    On POSIX systems the file has no name: it is gone when the process is, whatever ends that.
+    On POSIX systems the file has no name and disappears when the process ends for any reason.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ class SpilledSource:
 
 
 class ComputedSource:
-    """Rows that are computed from those of another source each time that they are read: where there is no room.
+    """Rows that are computed from those of another source at each read, if there is no space to store them.
 
     Parameters
     ----------
     source : RowSource
     compute : callable
-        Makes rows of such rows.
+        Computes rows from rows of the source.
     width : int
         Number of columns of the result.
     dtype : numpy dtype

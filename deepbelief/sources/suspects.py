@@ -1,4 +1,4 @@
-"""Columns that are perhaps not meant as features: labels and counts of the rows."""
+"""Detection of columns that may not be meant as features: labels and row numbers."""
 
 import re
 import warnings
@@ -14,22 +14,22 @@ LABEL_NAME = re.compile(
     r"(.*[ _.-])?(labels?|class(es)?|targets?|y|species|categor(y|ies)|outcome|diagnosis|survived)(_?(id|code))?",
     re.IGNORECASE,
 )
-"""Names that columns of labels mostly have."""
+"""Frequent names of label columns."""
 
 INDEX_NAME = re.compile(r"id|index|row|row_?(id|number|nr)|unnamed: \d+", re.IGNORECASE)
-"""Names that columns mostly have which number the rows."""
+"""Frequent names of columns with row numbers."""
 
 LOOKED_AT = 1000
-"""Rows that are looked at."""
+"""Number of rows to check."""
 
 MAX_VALUES = 2**22
-"""Values that are looked at."""
+"""Number of values to check."""
 
 MAX_CLASSES = 50
 
 
 def warn_of_suspects(path: str, content: Content) -> None:
-    """Warn of features that are perhaps labels, by their name or as the only whole numbers, or which count the rows."""
+    """Warn about features that may be labels (by name, or as the only whole numbers) or row numbers."""
     if Path(path).is_dir() and content.feature_names is None:
         return
     width = content.rows.shape[1]
@@ -55,7 +55,7 @@ def warn_of_suspects(path: str, content: Content) -> None:
 
 
 def _only_whole(values: FloatArray) -> bool:
-    """Tell whether the last column alone has whole numbers."""
+    """Return whether only the last column has whole numbers."""
     others = values[:, :-1]
     return bool((others != np.rint(others)).any(axis=0).all())
 

@@ -15,11 +15,11 @@ from deepbelief.sources.sparse_rows import SparseSource, check_columns
 from deepbelief.typing import Array
 
 LINES = 1000
-"""Lines among which one that cannot be read is looked for at once."""
+"""Number of lines that are searched at once for an invalid one."""
 
 
 def read_svmlight(path: Path) -> Content:
-    """Read rows and labels; the index of the first column is 0 if a row has that, else 1, as the format has it."""
+    """Read rows and labels; the index of the first column is 0 if any row has it, otherwise 1 as in the format."""
     from sklearn.datasets import load_svmlight_file
 
     try:
@@ -46,7 +46,7 @@ def _integers(labels: Array) -> Array:
 
 
 def _error(path: Path, error: ValueError) -> DataError:
-    """Return the error that names the first line which cannot be read on its own."""
+    """Return the error that names the first line that cannot be read on its own."""
     with open_bytes(path) as file:
         lines = enumerate(file, 1)
         while some := list(itertools.islice(lines, LINES)):
@@ -59,7 +59,7 @@ def _error(path: Path, error: ValueError) -> DataError:
 
 
 def _reason(text: bytes) -> str | None:
-    """Return why lines cannot be read; None where they can."""
+    """Return the reason why lines cannot be read; None if they can."""
     from sklearn.datasets import load_svmlight_file
 
     if not any(line.strip() and not line.lstrip().startswith(b"#") for line in text.splitlines()):

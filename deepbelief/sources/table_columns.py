@@ -1,4 +1,4 @@
-"""Columns of a table of mixed columns: what each is, and how its values become units and come back."""
+"""Columns of a table of mixed columns: kinds, and encoding of their values as units."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ MAX_CELLS = 20  # cells of a number; a number with so few distinct values has on
 EQUAL_CELLS = 12  # cells of equal width
 REACH = 3.0  # standard deviations from the mean to the outer bounds of cells of equal width
 MAX_CATEGORIES = 100  # of one column
-IDENTIFIER_SHARE = 0.9  # of a text column's rows: above this share of different values they name rows
-MIN_MISSING = 10  # minimum number of rows without a value from which on missing values are modelled
+IDENTIFIER_SHARE = 0.9  # share of a text column's rows with different values above which they identify rows
+MIN_MISSING = 10  # minimum number of rows without a value for missing values to be modelled
 MIN_MISSING_SHARE = 0.05  # and the minimum share of such rows; that of known values must be as large
 MIN_IDENTIFIER_ROWS = 20  # minimum number of rows for that warning
 USED = ("number", "category")
@@ -34,7 +34,7 @@ class Column:
         A number is one softmax group over cells of its range, a category one over its values. A dropped column takes
         no part in the model.
     dtype : str
-        As the table's library writes it, to give it back.
+        Name of the dtype in the table's library, to restore it.
     values : tuple
         Categories, in the order of their units; of a dropped constant its value.
     cells : tuple of float
@@ -48,9 +48,9 @@ class Column:
     whole : bool
         Of a number: whether all training values are whole.
     reason : str
-        Why the column is what it is, in words.
+        Reason for the kind of the column, in words.
     levels : tuple
-        Categories of pandas' dtype, whether they were there or not.
+        Categories of pandas' dtype, whether they occurred or not.
     ordered : bool
         Whether these are in order.
     gaps : bool
@@ -98,7 +98,7 @@ class Column:
         return bool(self.values) and all(isinstance(v, float) and v.is_integer() for v in self.values)
 
     def __str__(self) -> str:
-        """Return what the column is, in words."""
+        """Return a description of the column."""
         what = {
             "number": f"number, {len(self.cells)} bins from {_text(self.low[:1])} to {_text(self.high[-1:])}",
             "category": f"category of {len(self.values)}: {', '.join(map(str, self.values[:6]))}"
@@ -155,7 +155,7 @@ READINGS = {
 
 
 def column_from(values: StrMapping) -> Column:
-    """Return the column that plain values describe.
+    """Return the column described by plain values.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def has_gaps(missing: Array, weights: Array | None = None) -> bool:
 def read_column(
     frame: Frame, i: int, wanted: str | None, reading: Reading, weights: Array | None = None
 ) -> Column:  # fmt: skip
-    """Decide what one column is."""
+    """Determine the kind of one column."""
     column = _read(frame, i, wanted, reading, weights)
     if not reading.missing_units or not column.n_values:
         return column
@@ -217,7 +217,9 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
     if len(categories) == 1 and wanted is None and not own_unit:
         return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
     if wanted is None and len(known) >= MIN_IDENTIFIER_ROWS and len(categories) > IDENTIFIER_SHARE * len(known):
-        return Column(name, "dropped", dtype, reason=f"{len(categories)} values in {len(known)} rows: they name rows")
+        return Column(
+            name, "dropped", dtype, reason=f"{len(categories)} values in {len(known)} rows: they identify rows"
+        )
     if wanted is None and len(categories) > MAX_CATEGORIES:
         return Column(name, "dropped", dtype, reason=f"{len(categories)} categories, more than {MAX_CATEGORIES}")
     if len(categories) < 2 and not own_unit:
@@ -226,7 +228,7 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
 
 
 def rated_columns(frame: Frame) -> list[Column]:
-    """Return columns of ratings, all of which have the same cells: the levels that occur among them.
+    """Return columns of ratings, all with the same cells: the levels that occur in the ratings.
 
     Raises
     ------
@@ -236,7 +238,7 @@ def rated_columns(frame: Frame) -> list[Column]:
     known = [values[~missing] for values, missing in zip(frame.values, frame.missing, strict=True)]
     every = np.concatenate(known)
     if len(np.unique(every)) < 2:
-        raise DataError(f"ratings must differ, got {len(every)} alike: there is nothing to learn")
+        raise DataError(f"ratings must differ, got {len(every)} equal ones: pass at least two different ratings")
     found = _number("", "float64", every, READINGS["quantile"], wanted=False, own_unit=False, weights=None)
     mean = (float(every.mean()),)
     return [
@@ -293,9 +295,13 @@ def _categories(known: Array, name: str) -> list[str | float]:
     """Return the categories of a column in order."""
     kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
     if strange := kinds - {"int", "float", "str", "bool"}:
-        raise DataError(f"column {name!r} has values of type {', '.join(sorted(strange))}: make them texts or numbers")
+        raise DataError(
+            f"column {name!r} has values of type {', '.join(sorted(strange))}: convert them to texts or numbers"
+        )
     if len(kinds - {"int", "float"}) > 1 or (len(kinds) > 1 and kinds & {"str", "bool"}):
-        raise DataError(f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): make them one")
+        raise DataError(
+            f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): convert them to one type"
+        )
     return sorted(set(known.tolist()))
 
 
@@ -313,7 +319,9 @@ def _number(
         edges = (distinct[1:] + distinct[:-1]) / 2
     else:
         edges = reading.edges(distinct, counts, reading.n_cells)
-    filled = np.unique(np.searchsorted(edges, distinct))  # a cell without values goes to the nearest one that has some
+    filled = np.unique(
+        np.searchsorted(edges, distinct)
+    )  # a cell without values is merged with the nearest one that has some
     edges = edges[(filled[:-1] + filled[1:] + 1) // 2 - 1]
     cell = np.searchsorted(edges, distinct)
     n = np.bincount(cell, counts)
@@ -349,7 +357,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
         row = int(np.flatnonzero(~missing)[bad])
         advice = "" if handle_unknown is None else "; {handle_unknown}='missing' treats it as a missing value"
         raise DataError(
-            f"row {row}, column {column.name!r}: {known[bad]!r} is a category that training rows did not have "
+            f"row {row}, column {column.name!r}: {known[bad]!r} is a category that the training rows lack "
             f"({shown}){advice}",
             settings=("handle_unknown",) if advice else (), row=row, value=known[bad],
         )  # fmt: skip
@@ -360,7 +368,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
 def values_of(
     column: Column, units: Array, random: np.random.Generator | None, *, rounded: bool = True
 ) -> list[object]:  # fmt: skip
-    """Return the values of one column that units stand for; whole numbers of columns of reals may stay means."""
+    """Return the values of one column from its units; whole numbers in floating-point columns may stay means."""
     missing: Array = np.asarray(np.isnan(units).any(axis=1))
     p = np.where(missing[:, None], 1.0, units).astype(np.float64)
     if random is None:
@@ -381,7 +389,7 @@ def values_of(
 
 
 def _drawn(low: Array, mean: Array, high: Array, random: np.random.Generator) -> Array:
-    """Draw a number from each range: evenly below and above its mean, each as often as gives that mean."""
+    """Draw a number from each range: uniformly below or above its mean, with probabilities that preserve the mean."""
     below = random.random(len(low)) * (high - low) < high - mean
     start, stop = np.where(below, low, mean), np.where(below, mean, high)
     return np.asarray(start + random.random(len(low)) * (stop - start))

@@ -1,4 +1,4 @@
-"""Files of mixed columns as rows of visible units: text, booleans and missing values beside numbers."""
+"""Files of mixed columns as rows of visible units: numbers, text, booleans and missing values."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,9 +36,9 @@ def read_table(
     limit : int, optional
         Read the first rows only.
     schema : Schema, optional
-        Of a fitted model, which knows the types of its columns.
+        Schema of a fitted model, with the types of its columns.
     columns : mapping of str to {"number", "category", "dropped"}, optional
-        Kinds that a user has asked for.
+        Kinds that the user requested.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def encoded_rows(spec: str, table: FileTable, schema: Schema, handle_unknown: st
 
 
 def column_names(spec: str) -> list[str]:
-    """Return the names of the columns of a file, those of labels included; none where it has none."""
+    """Return the names of the columns of a file, including labels; empty if it has none."""
     path, _ = split_spec(spec)
     reader = FORMATS[format_of(path)].column_names
     with told(path):

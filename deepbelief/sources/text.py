@@ -31,7 +31,7 @@ HEAD = 20
 """Lines from which the layout is found."""
 
 LARGEST = float(np.finfo(np.float32).max)
-MIN_SPREAD = 1e-3  # range of a column over its largest value, below which float32 leaves fewer than some 10,000 steps
+MIN_SPREAD = 1e-3  # range of a column over its largest value, below which float32 resolves fewer than 10,000 steps
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 
 def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank with their numbers."""
+    """Yield the non-blank lines with their numbers."""
     blank = 0
     for number in itertools.count(1):
         line = file.readline(LINE_LIMIT)
@@ -63,7 +63,7 @@ def text_lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
 
 
 def _check_cells(layout: Layout, number: int, cells: list[str]) -> None:
-    """Raise DataError naming what is wrong in a line, if anything is."""
+    """Raise DataError if a line is invalid, naming the problem."""
     if len(cells) != layout.n_columns:
         raise FileError(
             f"{layout.path}: line {number} has {len(cells)} cells where the first line has {layout.n_columns}"
@@ -148,7 +148,7 @@ def _is_whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _join(chunks: list[Array]) -> Array:
-    """Stack the chunks, letting go of each as it is copied."""
+    """Stack the chunks, releasing each after it has been copied."""
     dtype = np.result_type(*{chunk.dtype for chunk in chunks})
     joined = np.empty((sum(map(len, chunks)), chunks[0].shape[1]), dtype)
     end = len(joined)
@@ -178,7 +178,7 @@ def read_text(path: Path, labels: str | None = None, limit: int | None = None) -
     Raises
     ------
     DataError
-        Naming line (from 1) and column (from 1) of what cannot be read.
+        Naming line and column (both from 1) of the invalid cell.
     """
     with open_text(path) as file:
         numbered = text_lines(path, file)

@@ -28,14 +28,14 @@ GAPS = frozenset(
 """Cells that are missing values in a column of any type, as pandas reads them."""
 
 BOOLEANS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
-MIN_TEXTS = 10  # cells of a column with numbers from which on texts are meant, and not mistakes
+MIN_TEXTS = 10  # number of texts in a column with numbers from which they count as categories, not as errors
 MAX_JOINED = 10_000  # lines of one quoted cell
 KINDS = ("number", "boolean", "text")
 
 
 @dataclass
 class _Seen:
-    """Cells of a column by type: how many, and the first of each with its line."""
+    """Counts of a column's cells by type, and the first cell of each type with its line."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*KINDS, "mark"), 0))
     first: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def logical_lines(path: Path, numbered: Iterator[tuple[int, str]]) -> Iterator[t
 
 
 def _leaves_open(line: str) -> bool:
-    """Tell whether a line ends within a quoted cell, with any of the delimiters."""
+    """Return whether a line ends within a quoted cell, for any of the delimiters."""
     # A further quote closes the cell; it does not mend a line that is wrong before its end.
     return any(_parses(line + '"', delimiter) and not _parses(line, delimiter) for delimiter in DELIMITERS)
 
@@ -142,7 +142,7 @@ def read_columns(
     Raises
     ------
     DataError
-        Naming line and column of what cannot be read.
+        Naming line and column of the invalid cell.
     """
     layout = layout_of(path, labels)
     names = layout.header or [f"x{i}" for i in range(layout.n_columns)]
@@ -261,7 +261,7 @@ def _booleans(layout: Layout, j: int, lines: list[int], cells: Cells, words: dic
 
 
 def _texts(layout: Layout, j: int, lines: list[int], cells: Cells, words: dict[str, str]) -> Array:
-    """Return texts, of which equal ones are one object."""
+    """Return texts, with equal texts as the same object."""
     return _objects([None if cell in GAPS else words.setdefault(cell, cell) for cell in cells])
 
 

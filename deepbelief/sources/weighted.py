@@ -1,4 +1,4 @@
-"""Rows with a weight each."""
+"""Weighted rows."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,9 +9,9 @@ from deepbelief.typing import Array, Float64Array
 
 
 def with_weights(source: RowSource, weights: ArrayLike) -> SubsetSource:
-    """Return rows with a weight each, without those of weight 0.
+    """Return rows with weights, without the rows of weight 0.
 
-    Weights are counts: a row with weight 2 stands for two such rows. Sources made of the one returned keep them.
+    Weights are counts: a row with weight 2 counts as two such rows. Sources derived from the returned one keep them.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def with_weights(source: RowSource, weights: ArrayLike) -> SubsetSource:
 
 
 def weights_of(source: object) -> Float64Array | None:
-    """Return the weight of each row of a source; None where all count alike.
+    """Return the weight of each row of a source; None if all rows have equal weight.
 
     Examples
     --------
@@ -54,17 +54,17 @@ def weights_of(source: object) -> Float64Array | None:
 
 
 def mean_one(weights: Float64Array) -> Float64Array:
-    """Return weights scaled to mean 1, so that rates mean what they mean without weights."""
+    """Return weights scaled to mean 1, so that learning rates have the same meaning as without weights."""
     return np.asarray(weights * (len(weights) / weights.sum()))
 
 
 def counted(weights: Float64Array) -> Float64Array:
-    """Return weights as numbers of rows: as they are, or scaled up to the number of rows where their sum is less."""
+    """Return weights as numbers of rows: unchanged, or scaled up to the number of rows if their sum is smaller."""
     return np.asarray(weights * max(1.0, len(weights) / weights.sum()))
 
 
 def quantile(values: Array, q: float, weights: Float64Array | None = None) -> float:
-    """Return a quantile, by linear interpolation, of values that stand for as many as their weights say.
+    """Return a weighted quantile of values, by linear interpolation.
 
     Examples
     --------

@@ -30,7 +30,7 @@ MARKS = ("zarr.json", ".zarray", ".zgroup")
 CODECS = {
     "bytes", "transpose", "gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "crc32c", "sharding_indexed", "vlen-utf8",
 }  # fmt: skip
-"""Codecs that are decoded. Others may run what they find: ``pickle`` does."""
+"""Codecs that are decoded. Others may execute code from the store, as ``pickle`` does."""
 
 
 class ZarrSource(BandedSource):
@@ -69,12 +69,15 @@ def _codecs(metadata: object) -> Iterator[str]:
 
 
 def _check_codecs(array: ZarrArray) -> None:
-    """Refuse codecs that are not known to be harmless, and chunks that are absurdly large."""
+    """Refuse codecs that are not known to be safe, and absurdly large chunks."""
     metadata = array.metadata.to_dict()
     for name in _codecs([metadata.get(key) for key in ("codecs", "compressor", "filters")]):
         if name not in CODECS:
             known = ", ".join(sorted(CODECS))
-            raise FileError(f"{array.store_path}: uses the codec {name!r}; only {known} are read: store it anew")
+            raise FileError(
+                f"{array.store_path}: uses the codec {name!r}; only {known} are read: store the array again with one "
+                "of these"
+            )
     band = int(array.chunks[0]) * int(np.prod(array.shape[1:], dtype=object)) * array.dtype.itemsize
     if band > ROW_LIMIT:
         raise FileError(
@@ -84,11 +87,13 @@ def _check_codecs(array: ZarrArray) -> None:
 
 
 def _check_files(path: Path) -> None:
-    """Refuse stores whose bytes lie elsewhere."""
+    """Refuse stores with links to other places."""
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(folder) / name).is_symlink():
-                raise FileError(f"{path}: {found.relative_to(path)} is a link, which is not followed; copy what it is")
+                raise FileError(
+                    f"{path}: {found.relative_to(path)} is a link, which is not followed: copy its target instead"
+                )
             check_regular(found)
 
 
@@ -103,14 +108,14 @@ def _open(path: Path) -> ZarrItem:
 
 
 def _arrays(store: ZarrItem) -> StrDict:
-    """Return all arrays of a store by name; that of a store which is an array has none."""
+    """Return all arrays of a store by name; the name is empty if the store is itself an array."""
     if not hasattr(store, "members"):
         return {"": store}
     return {name: item for name, item in store.members(max_depth=None) if not hasattr(item, "members")}
 
 
 def _array(path: Path, arrays: StrDict, name: str) -> ZarrArray:
-    """Return an array by name, after a look at its codecs and at what it declares."""
+    """Return an array by name, after checking its codecs and its declared size."""
     name = name.strip("/")
     if name not in arrays:
         raise FileError(f"{path}: no array {name!r}; there are: {names_text(arrays)}")
