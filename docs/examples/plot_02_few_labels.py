@@ -41,7 +41,7 @@ scores = {
 fig, ax = plt.subplots(figsize=(6, 3))
 bars = ax.barh(list(scores), [100 * (1 - score) for score in scores.values()])
 ax.bar_label(bars, fmt="%.1f %%", padding=3)
-ax.set_xlabel("test error")
+ax.set_xlabel("test error (%)")
 ax.margins(x=0.15)
 ax.invert_yaxis()
 fig.tight_layout()

@@ -32,7 +32,7 @@ for rbm in machines.values():
     p = np.exp(-rbm.free_energy(states) + rbm.free_energy(states).min())
     shares.append(p[nearer].sum() / p.sum())
 bars = ax.bar(list(machines), shares)
-ax.bar_label(bars, fmt="%.2f")
+ax.bar_label(bars, fmt="%.2f", padding=10)
 ax.axhline(which.mean(), color="black", ls="--", label="share in the data")
 ax.set(ylabel="model's weight of the first pattern", ylim=(0, 1.1))
 ax.legend()

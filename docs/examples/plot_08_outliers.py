@@ -22,7 +22,7 @@ scores = -RBM(8, random_state=0).fit(X[rows]).free_energy(X[rows])
 print(f"ROC-AUC {roc_auc_score(odd, -scores):.3f}")
 
 order = scores.argsort()[:16]
-fig, axes = plt.subplots(2, 8, figsize=(9, 2.8))
+fig, axes = plt.subplots(2, 8, figsize=(9, 3.4))
 for ax, i in zip(axes.ravel(), order, strict=True):
     ax.imshow(X[rows[i]].reshape(8, 8), cmap="gray_r")
     ax.set_title(f"{scores[i]:.0f}", color="tab:red" if odd[i] else "black", fontsize=9)

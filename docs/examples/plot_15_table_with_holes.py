@@ -51,8 +51,8 @@ colours = {"flat": "tab:blue", "house": "tab:orange", "room": "tab:green"}
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.4))
 axes[0].scatter(whole["rent"][holes], filled["rent"][holes], s=8, c=whole["kind"][holes].map(colours))
 axes[0].axline((0, 0), slope=1, color="gray", lw=0.8)
-axes[0].set(xlabel="true rent", ylabel="filled rent", title="holes")
-for ax, rows, title in ((axes[1], whole, "the table, whole"), (axes[2], drawn, "drawn rows")):
+axes[0].set(xlabel="true rent", ylabel="imputed rent", title="missing rents")
+for ax, rows, title in ((axes[1], whole, "complete table"), (axes[2], drawn, "sampled rows")):
     ax.scatter(rows["area"], rows["rent"], s=6, c=rows["kind"].map(colours))
     ax.set(xlabel="area", ylabel="rent", title=title, xlim=(0, 230), ylim=(0, 3200))
 fig.tight_layout()
