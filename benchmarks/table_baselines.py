@@ -8,7 +8,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 
-from deepbelief import RBM
+from deepbelief import RBM, DeepAutoencoder
 
 TREES = 40
 ROUNDS = 6  # of the forest imputer at most
@@ -128,12 +128,18 @@ def by_rbm(frame, seed):
     return RBM(random_state=seed).fit(frame).impute(frame, random_state=seed)
 
 
+def by_autoencoder(frame, seed):
+    """Fill in with a `DeepAutoencoder` that learns to reconstruct values that it does not see."""
+    return DeepAutoencoder(input_dropout=0.3, random_state=seed).fit(frame).impute(frame)
+
+
 IMPUTERS = {
     "forests": by_forests,
     "mean or mode": by_mean,
     "KNNImputer": by_neighbours,
     "IterativeImputer": by_regressions,
     "RBM": by_rbm,
+    "DeepAutoencoder": by_autoencoder,
 }
 
 

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 @click.argument("data", required=False)
 @option("--out", metavar="FILE", help="A file of the kind of DATA, or - for CSV.  [default: DATA-filled.csv]")
 @option("--draws", type=Bounded("n_draws"), metavar="N", help="Write N tables of draws, for multiple imputation.")
-@option("--steps", type=Bounded("n_steps"), metavar="N", help="Gibbs steps that are averaged.  [default: 100]")
+@option(
+    "--steps",
+    type=Bounded("n_steps"),
+    metavar="N",
+    help="Gibbs steps that are averaged, or reconstructions of an autoencoder.  [default: 100, or 1]",
+)
 @option(
     "--seed",
     type=Bounded("random_state"),
@@ -43,7 +48,7 @@ def command(model: str, data: str | None, **options: Any) -> None:
     Missing values are empty cells of a CSV file, or nulls of a Parquet file. A missing number is replaced by its mean
     given the rest of the row, a missing category by the most probable one. All other cells, labels included, are
     copied. With --draws N the command writes N files, FILE-1 to FILE-N, with values drawn at random given the rest of
-    the row.
+    the row. An autoencoder fills in its reconstruction of the row, and takes no --draws and no --seed.
 
     \b
     Examples:
@@ -56,8 +61,9 @@ def command(model: str, data: str | None, **options: Any) -> None:
     from ._files import check_output
     from ._inputs import read_model
 
-    loaded, seed = read_model(model), run_seed(options["seed"])
-    check_model(loaded)
+    loaded = read_model(model)
+    check_model(loaded, options)
+    seed = run_seed(options["seed"]) if draws_rows(loaded) else None
     spec, limit = given_table(loaded, data, options["limit"])
     outputs = names_of_outputs(spec, options["out"], options["draws"])
     for out in outputs:
@@ -67,13 +73,15 @@ def command(model: str, data: str | None, **options: Any) -> None:
         set_unknown(loaded, options["handle_unknown"])
     loaded.estimator.set_params(backend=options["backend"])
     table = read(loaded, spec, limit)
-    how = {"n_draws": options["draws"], "n_steps": options["steps"] or 100, "random_state": seed}
+    how = {"n_steps": options["steps"]} if options["steps"] else {}
+    if seed is not None:
+        how |= {"n_draws": options["draws"], "random_state": seed}
     for out, filled in zip(outputs, imputed(loaded, table, how), strict=True):
         write_filled(out, table, filled, loaded.schema)
     n_filled = sum(int(gone.sum()) for name, gone in table.gaps.items() if is_used(loaded.schema, name))
     names = "filled" if outputs == ["-"] else ", ".join(map(clean, outputs))
-    told = f"{names}: {table.frame.n_rows} rows, {n_filled} missing values filled in, seed {seed}"
-    click.echo(told, err=outputs == ["-"])
+    told = f"{names}: {table.frame.n_rows} rows, {n_filled} missing values filled in"
+    click.echo(told if seed is None else f"{told}, seed {seed}", err=outputs == ["-"])
 
 
 def is_used(schema: "Schema", name: str) -> bool:
@@ -81,8 +89,13 @@ def is_used(schema: "Schema", name: str) -> bool:
     return schema is None or name in {column.name for column in schema.used}
 
 
-def check_model(model: "Model") -> None:
-    """Refuse a model that cannot fill in.
+def draws_rows(model: "Model") -> bool:
+    """Tell whether a model has a distribution of its rows to draw from."""
+    return hasattr(model.estimator, "sample")
+
+
+def check_model(model: "Model", options: StrDict) -> None:
+    """Refuse a model that cannot fill in, and options that are not for it.
 
     Raises
     ------
@@ -93,6 +106,12 @@ def check_model(model: "Model") -> None:
     if not hasattr(model.estimator, "impute"):
         hint = ": use the file that it was fine-tuned from" if model.stack.tuned else ""
         raise SettingError(f"{model.path} holds a {model.kind}, which has no model of its rows to fill in from{hint}")
+    given = [f"--{name}" for name in ("draws", "seed") if options[name] is not None]
+    if given and not draws_rows(model):
+        raise SettingError(
+            f"{given[0]} is for models that draw values at random, and {model.path} holds a {model.kind}, which fills "
+            "in its reconstructions: leave it out, or use the file that it was fine-tuned from"
+        )
 
 
 def given_table(model: "Model", data: str | None, limit: int | None) -> tuple[str, int | None]:

@@ -1,5 +1,7 @@
 """The deep autoencoder: codes that carry the data, errors in the data's units, and what each setting means."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -193,6 +195,26 @@ def test_an_outlier_has_the_largest_error(bits):
     autoencoder = DeepAutoencoder((9, 2), random_state=0).fit(bits)
     odd = np.tile([1.0, 0.0], 6)
     assert autoencoder.reconstruction_error(odd[None])[0] > np.quantile(autoencoder.reconstruction_error(bits), 0.95)
+
+
+@pytest.mark.parametrize("kind", ["bits", "curve"])
+def test_missing_values_are_filled_in_by_their_reconstruction(kind, request):
+    X = request.getfixturevalue(kind)
+    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+    gaps[np.isnan(gaps).all(axis=1)] = X[0]
+    missing = np.isnan(gaps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrainingWarning)
+        model = DeepAutoencoder((8, 2), rbm=RBM(n_iter=2), max_iter=5, random_state=0).fit(gaps)
+    once = model.impute(gaps)
+    back = model.inverse_transform(model.transform(gaps))
+    np.testing.assert_array_equal(once[~missing], X[~missing])
+    np.testing.assert_allclose(once[missing], back[missing], rtol=1e-5, atol=1e-6)
+    again = model.inverse_transform(model.transform(once))
+    np.testing.assert_allclose(model.impute(gaps, n_steps=2)[missing], again[missing], rtol=1e-4, atol=1e-5)
+    empty = np.vstack([gaps[:1], np.full((1, X.shape[1]), np.nan)])
+    with pytest.raises(DataError, match="row 1 has no value"):
+        model.impute(empty)
 
 
 def test_sizes_are_suggested_for_a_code_and_copies_of_the_input_are_told():

@@ -300,6 +300,13 @@ def test_a_table_goes_through_every_command(folder, tmp_path, monkeypatch):
     )
     good("finetune", "h.h5", "--autoencoder", "--epochs", 2, "--out", "a.h5", "-q")
     assert "held out" in good("evaluate", "a.h5").stdout
+    told = good("impute", "a.h5", folder / "t.csv", "--steps", 2, "--out", "a.csv").stdout
+    assert "missing values filled in" in told
+    assert "seed" not in told
+    assert not pd.read_csv("a.csv").isna().to_numpy().any()
+    for option in ("--draws", "--seed"):
+        line = bad("impute", "a.h5", folder / "t.csv", option, 2, "--out", "b.csv")
+        assert f"{option} is for models that draw values at random" in line
     good("finetune", "h.h5", folder / "t.csv", "--labels", "y", "--epochs", 2, "--out", "h2.h5", "-q")
     good("export", "c.h5", "--to", "npz")
     pytest.importorskip("matplotlib")

@@ -119,6 +119,31 @@ def test_holes_are_filled_and_all_else_stays(rbm):
         rbm.impute(holes, n_draws=2, method="mean_field")
 
 
+def test_an_autoencoder_fills_in_columns_that_others_determine(tmp_path):
+    table = mixed(240)
+    table["double"] = 2 * table["size"] + 1
+    rng, holes = np.random.default_rng(0), table.copy()
+    for name in ("colour", "double", "grade"):
+        holes[name] = table[name].where(rng.random(len(table)) > 0.2)
+    model = DeepAutoencoder((16,), rbm=RBM(n_iter=300), input_dropout=0.3, max_iter=60, random_state=0).fit(holes)
+    filled = model.impute(holes)
+    assert_alike(table, filled)
+    assert filled.index.equals(table.index)
+    for name in table:
+        known = holes[name].notna()
+        pd.testing.assert_series_equal(filled[name][known], table[name][known])
+    assert (filled["colour"] == table["colour"]).all()
+    assert (filled["grade"] == table["grade"]).all()
+    gone = holes["double"].isna()
+    missed = (filled["double"] - table["double"])[gone].std() / table["double"].std()
+    assert missed < 0.15  # within a bin; the mean of the column misses by 1
+    save(model, tmp_path / "model.h5")
+    pd.testing.assert_frame_equal(load(tmp_path / "model.h5").impute(holes), filled)
+    pd.testing.assert_frame_equal(model.impute(filled), filled)
+    with pytest.raises(SettingError, match="n_steps"):
+        model.impute(holes, n_steps=0)
+
+
 def test_draws_of_an_array_are_states_of_the_units():
     X = np.repeat([[0, 0, 1, 1], [1, 1, 0, 0]], 50, axis=0)
     rbm = RBM(4, random_state=0).fit(X)

@@ -27,7 +27,7 @@ from deepbelief.estimators.pretraining_options import (
     real_values,
 )
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.reconstruction import ReconstructionErrorMixin
+from deepbelief.estimators.reconstruction import ReconstructionErrorMixin, ReconstructionImputationMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import mean_of, present_rows
 from deepbelief.estimators.tables import decoded
@@ -44,7 +44,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import FineTuneSettings, hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
-from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losses
+from deepbelief.losses import Loss, MissingTargets, SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
@@ -59,8 +59,9 @@ from deepbelief.units import get_unit
 
 @documented(FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION)
 class DeepAutoencoder(
-    ReconstructionErrorMixin, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
-):
+    ReconstructionErrorMixin, FineTunedMixin, ReconstructionImputationMixin, ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin, TemplatedEstimator,
+):  # fmt: skip
     """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
 
     Parameters
@@ -232,10 +233,12 @@ class DeepAutoencoder(
         network, rows = self._as_network(get_backend("numpy")), sample_rows(problem.train.rows)
         rows = np.asarray(rows, network.dtype)
         output = network.forward(rows)
-        error = SquaredError()
-        if not check_outcome(self, error, output, self._head.constant(rows, None), rows, None):
+        told = check_outcome(self, SquaredError(), output, self._head.constant(rows, None), rows, None)
+        if not told and not problem.settings.input_dropout:  # PCA sees all inputs
             first = self._head.first
-            advice = "" if kind_of_pretraining(self, first.visible_unit) == "denoising" else "pretraining='denoising', "
+            whole = not isinstance(problem.loss, MissingTargets)  # denoising needs whole rows
+            denoises = kind_of_pretraining(self, first.visible_unit) == "denoising"
+            advice = "pretraining='denoising', " if whole and not denoises else ""
             check_against_pca(self, output, rows, first, self.stack_.sizes[-1], advice)
 
     def _prepare(

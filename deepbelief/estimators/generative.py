@@ -197,7 +197,7 @@ class ImputationMixin:
             weights = replace(weights, W=W, vbias=vbias, hbias=hbias, hidden="bernoulli")
         bk = check_backend(self.backend, X)
         units = encoded(self, X, reset=False)
-        rows = _with_gaps(self, X, bk) if units is None else units
+        rows = rows_with_gaps(self, X, bk) if units is None else units
         seed = next_stream(self, "impute", random_state) if method == "gibbs" else None
         steps = {"n_steps": int(n_steps), "burn_in": int(burn_in)}
         if n_draws is None:
@@ -253,7 +253,7 @@ def _clamped(clamp: RowsLike, n_samples: int, weights: Weights) -> Array:
     return held
 
 
-def _with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:
+def rows_with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:
     """Return X as an array in which NaN may be, after refusing rows that cannot be filled in."""
     if is_source(X):
         X = X.take(slice(0, X.shape[0]))

@@ -1,4 +1,4 @@
-"""Reconstruction of rows by fitted estimators, and its error."""
+"""Reconstruction of rows by fitted estimators, its error, and imputation by it."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
-from deepbelief.estimators.base import check_backend, on_device, rows_to_use
-from deepbelief.estimators.tables import decoded
+from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device, rows_to_use, whole_rows
+from deepbelief.estimators.generative import rows_with_gaps
+from deepbelief.estimators.tables import completed, decoded, encoded
+from deepbelief.network import Network
 from deepbelief.pretraining import transform
 from deepbelief.sampling import rows_below
 from deepbelief.sources import RowSource, as_source, blocks, check_states, column_statistics, mean_one, weights_of
@@ -91,6 +93,81 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
             codes = bk.asarray(transform(stack, as_source(rows), bk))
             yield start, start + len(rows), rows, bk.to_numpy(rows_below(stack, codes, bk))
             start += len(rows)
+
+
+class ReconstructionImputationMixin:
+    """Imputation by a network that reconstructs rows."""
+
+    backend: str | Backend
+
+    def _as_network(self, bk: Backend) -> Network:
+        raise NotImplementedError
+
+    def impute(self, X: RowsLike, *, n_steps: int = 1) -> RowsLike:
+        """Fill in what is missing in rows with its reconstruction.
+
+        The missing values of a row are first replaced by the mean field of the pretrained first layer, then by the
+        network's reconstructions of the row. A network trained with ``input_dropout`` has learned to reconstruct
+        values that it does not see, and imputes better than one trained without.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or table
+            NaN: missing; in a table whatever its library takes for missing.
+        n_steps : int, default=1
+            Number of reconstructions, each of the row as the one before has filled it in. Without ``input_dropout``,
+            one is the best.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features), or table as X is
+            What was known is as it was. In a table a missing category is the most probable one, and a missing number
+            a mean, which is rounded only where the column holds integers. An autoencoder has no distribution of the
+            missing values: `RBM.impute` draws from one with ``n_draws``, for multiple imputation.
+
+        Raises
+        ------
+        DataError
+            If a row has no value at all, or a softmax group only a part of its values.
+        SettingError
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from deepbelief import DeepAutoencoder
+        >>> X = np.repeat([[0, 0, 1, 1], [1, 1, 0, 0]], 50, axis=0).astype(float)
+        >>> autoencoder = DeepAutoencoder((3,), input_dropout=0.3, random_state=0).fit(X)
+        >>> autoencoder.impute([[1, np.nan, 0, np.nan]]).round().tolist()
+        [[1.0, 1.0, 0.0, 0.0]]
+        """
+        check_is_fitted(self)
+        check_number("n_steps", n_steps, low=1, integer=True)
+        bk, first = check_backend(self.backend, X), first_layer(self)
+        units = encoded(self, X, reset=False)
+        found = np.array(rows_with_gaps(self, X, bk) if units is None else units)
+        network, sizes = self._as_network(bk), first.visible_unit.group_sizes(first.n_visible)
+        for start in range(0, len(found), BLOCK_ROWS):
+            block = found[start : start + BLOCK_ROWS]
+            missing = np.isnan(block)
+            if not missing.any():
+                continue
+            inside = np.array(first.enter(whole_rows(as_source(block), first, bk).take(slice(0, len(block)))))
+            first.visible_unit.clip(inside)
+            for _ in range(n_steps):
+                output = network.forward(bk.asarray(inside, dtype=network.dtype))
+                inside[missing] = _of_sum_one(bk.to_numpy(output), sizes)[missing]
+            block[missing] = first.leave(inside)[missing]
+        return on_device(found, X, bk) if units is None else completed(self, X, found)
+
+
+def _of_sum_one(output: Array, sizes: tuple[int, ...]) -> Array:
+    """Return outputs of which those of each group with several columns sum to 1."""
+    if len(sizes) == output.shape[1]:
+        return output
+    widths = np.array(sizes)
+    totals = np.add.reduceat(output, np.cumsum(widths) - widths, axis=1)
+    totals[:, widths == 1] = 1
+    return np.asarray(output / np.repeat(np.maximum(totals, np.finfo(output.dtype).tiny), widths, axis=1))
 
 
 def explained_variance(source: RowSource, reconstructions: Reconstructions, *, by_column: bool) -> float:
