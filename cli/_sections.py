@@ -27,6 +27,7 @@ from deepbelief.sources import SubsetSource
 from deepbelief.typing import Array, StrMapping
 
 from ._families import family_figures
+from ._mixing import mixing
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
 from ._tables import column_lines
@@ -107,6 +108,7 @@ class Report:
             self.reconstructions(),
             self.samples(),
             *self.family(),
+            *self.mixing(),
             self.learning_curves(),
             self.weights(),
             self.hidden_probabilities(),
@@ -221,6 +223,11 @@ class Report:
             return []
         notes, figures = family_figures(self.estimator, schema, self.data)
         return [Section("Sites", notes, [picture(ax) for ax in figures])]
+
+    def mixing(self) -> list[Section]:
+        """Compare chains with the rows by sampling time, where the model is one machine with a likelihood."""
+        notes, figures = ([], []) if self.data is None else mixing(self.model, self.data)
+        return [Section("Mixing of chains", notes, [picture(ax) for ax in figures])] if notes else []
 
     def _generates(self) -> bool:
         """Tell whether there are layers that are a model of the data."""

@@ -12,7 +12,7 @@ from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
 from ._tables import TABLE_FORMATS, check_table_output, write_table
 from ._text import clean
-from ._types import Bounded, check_given
+from ._types import Bounded, Registered, check_given
 
 if TYPE_CHECKING:
     from deepbelief.sources.schema import Schema
@@ -29,7 +29,14 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     "--steps",
     type=Bounded("n_steps"),
     metavar="N",
-    help="Gibbs steps in the top RBM, or per frame.  [default: 1000; 50 for frames]",
+    help="Gibbs steps in the top RBM, or per frame; sweeps at most with --method pt or ptt.  "
+    "[default: 1000; 50 for frames]",
+)
+@option(
+    "--method",
+    type=Registered("deepbelief.sampling:METHODS"),
+    help="Plain Gibbs chains, or a ladder of RBMs (pt: annealed, ptt: the checkpoints of --gradient ptt), whose chains "
+    "reach distant modes.  [default: auto: ptt after such training, else gibbs]",
 )
 @click.option(
     "--temperature",
@@ -59,8 +66,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, temperature: float, missing: bool, seed: int | None, out: str | None,
-    shape: tuple[int, int] | str, backend: str, force: bool,
+    model: str, n: int, steps: int | None, method: str | None, temperature: float, missing: bool, seed: int | None,
+    out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL by Gibbs sampling in its top RBM and a downward pass through the means of the layers below.
 
@@ -73,6 +80,7 @@ def command(
     Examples:
       deepbelief sample digits28.h5 --n 64 --out samples.png
       deepbelief sample table.h5 --steps 5000 --seed 1 --out -
+      deepbelief sample table.h5 --method pt
       deepbelief sample titanic.h5 --n 500 --out synthetic.csv
       deepbelief sample titanic.h5 --n 500 --missing --out synthetic.csv
     """  # noqa: D301
@@ -94,7 +102,7 @@ def command(
     check_missing(loaded.schema, missing=missing)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences:
-        check_sequences(temperature, ending)
+        check_sequences(temperature, method, ending)
     else:
         if ending == ".png":
             check_image(loaded, shape)
@@ -106,12 +114,13 @@ def command(
     if loaded.is_sequences:
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
-        how: StrDict = {"n_steps": steps, "temperature": temperature, "missing": missing}
+        how: StrDict = {"n_steps": steps, "method": method or "auto", "temperature": temperature, "missing": missing}
         rows = sample_rows(loaded.estimator, n, **how, random_state=seed, backend=backend)
     write_samples(out, ending, loaded, rows, shape)
     columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
     name = "samples" if out == STDOUT else clean(out)
-    click.echo(f"{name}: {n} rows, {columns}, {steps} Gibbs steps, seed {seed}", err=out == STDOUT)
+    unit = "sweeps at most" if method in ("pt", "ptt") else "Gibbs steps"
+    click.echo(f"{name}: {n} rows, {columns}, {steps} {unit}, seed {seed}", err=out == STDOUT)
 
 
 def write_samples(out: str, ending: str, model: "Model", rows: RowsLike, shape: tuple[int, int] | str) -> None:
@@ -153,12 +162,13 @@ def check_missing(schema: "Schema | None", *, missing: bool) -> None:
         )
 
 
-def check_sequences(temperature: float, ending: str) -> None:
-    """Refuse a temperature for frames, and find out before the work whether a picture of them can be drawn."""
+def check_sequences(temperature: float, method: str | None, ending: str) -> None:
+    """Refuse a temperature or a method for frames, and find out first whether a picture of them can be drawn."""
     from deepbelief.errors import SettingError
 
-    if temperature != 1:
-        raise SettingError("--temperature is for models of rows; leave it out for a model of sequences")
+    for name, given in (("temperature", temperature != 1), ("method", method is not None)):
+        if given:
+            raise SettingError(f"--{name} is for models of rows; leave it out for a model of sequences")
     if ending == ".png":
         from deepbelief.plotting import check_matplotlib
 

@@ -19,10 +19,13 @@ from sklearn.datasets import load_digits
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, evaluate, hdf5, load, save
+from deepbelief.diagnostics import mixing_report
 from deepbelief.estimators.views import sample_rows
+from deepbelief.likelihood import ais_log_z
 from deepbelief.plotting import (
     plot_hidden_probabilities,
     plot_learning_curves,
+    plot_mixing,
     plot_receptive_fields,
     plot_reconstructions,
     plot_samples,
@@ -136,6 +139,31 @@ def digits():
 def shown(digits, n):
     """Return rows evenly spread over the data."""
     return digits[np.linspace(0, len(digits) - 1, n).round().astype(int)]
+
+
+def test_the_page_compares_chains_with_rows_and_doubts_a_ladder():
+    X = (np.random.default_rng(0).random((60, 6)) < 0.4).astype(float)
+    np.save("rows.npy", X)
+    rbm = RBM(3, gradient="ptt", n_iter=3, random_state=0).fit(X)
+    save(rbm, "sound.h5")
+    page = report("sound.h5", "rows.npy")
+    found = mixing_report(rbm.weights_, X, n_chains=200, n_sweeps=300)
+    section = page.sections["Mixing of chains"]
+    for line in str(found).split("\n"):
+        assert line[1:] in section
+    assert [p[1:] for p in page.pictures["Mixing of chains"]] == [expected(plot_mixing(found))]
+    assert "log Z by the ladder of training" in section
+    assert "Warning" not in section
+    rbm.history_[-1] |= {"unmet": 2, "log_z": -9.0}
+    save(rbm, "doubtful.h5")
+    section = report("doubtful.h5", "rows.npy").sections["Mixing of chains"]
+    for message in ("the two disagree", "the chains of 2 checkpoints", "probability above 1"):
+        assert message in section
+    rbm.history_[-1] |= {"unmet": 0, "log_z": ais_log_z(rbm.weights_, betas=1000).log_z + 0.5}
+    save(rbm, "off.h5")
+    section = report("off.h5", "rows.npy").sections["Mixing of chains"]
+    assert "the two disagree" in section
+    assert section.count("Warning") == 1
 
 
 def test_the_page_of_a_pretrained_model(tmp_path, digits):

@@ -62,6 +62,19 @@ def test_defaults_and_a_seed_that_repeats(tmp_path):
     assert good("sample", path, "--out", "other.npy").stdout.split()[-1] != str(seed)
 
 
+@case_by_case("method", ["gibbs", "pt", "ptt"])
+def test_samples_are_drawn_by_the_method_that_is_named(tmp_path, method):
+    X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)
+    save(RBM(3, gradient="ptt", n_iter=2, random_state=0).fit(X), "m.h5")
+    out = good(
+        "sample", "m.h5", "--n", 5, "--steps", 25, "--seed", 3, "--method", method, "--out", "s.npy", "--force"
+    ).stdout
+    drawn = load("m.h5").sample(5, n_steps=25, method=method, random_state=3)
+    np.testing.assert_array_equal(np.load("s.npy"), drawn)
+    assert not np.array_equal(drawn, load("m.h5").sample(5, n_steps=25, method="auto", random_state=4))
+    assert out.startswith(f"s.npy: 5 rows, 6 features, 25 {'Gibbs steps' if method == 'gibbs' else 'sweeps at most'}")
+
+
 def test_a_fine_tuned_file_draws_from_the_layers_that_it_keeps(tmp_path):
     path = put_model(tmp_path, "classifier")
     result = good("sample", path, *DRAW)
@@ -155,6 +168,7 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):
         ((path, "--n", 0), "--n must be"),
         ((path, "--steps", 0), "--steps must be"),
         ((path, "--seed", -1), "--seed must be"),
+        ((path, "--method", "gibs"), "did you mean 'gibbs'"),
         ((path, "--out", "old.npy"), "--force"),
         ((path, "--out", "s.npz"), "did you mean '.npy'"),
         ((path, "--out", path, "--force"), "is the file that is read"),

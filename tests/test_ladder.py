@@ -296,6 +296,18 @@ def test_a_model_trained_before_is_kept_by_the_first_update():
     assert np.abs(rbm.components_).mean() == pytest.approx(before, rel=0.01)
 
 
+def test_a_given_model_whose_chains_do_not_meet_is_kept_and_told(bk):
+    """No update was made yet that could be undone: the first checkpoint is the model itself, counted as unmet."""
+    weights = Weights(np.full((8, 2), 12.0), np.full(8, -12.0), np.full(2, -48.0))  # modes 0...0 and 1...1, no way over
+    machine, estimator = Machine(weights, bk), PTT(max_sweeps=20)
+    state = estimator.start(machine, 40, bk.rng(stream(0)))
+    before = bk.to_numpy(machine.W).copy()
+    call(bk, estimator, machine, state, exact.states(8)[:5])
+    record = estimator.report(machine, state)
+    assert (record["unmet"], record["n_rungs"], record["rejections"], record["rate_factor"]) == (1, 2, 0, 1.0)
+    np.testing.assert_array_equal(bk.to_numpy(machine.W), before)
+
+
 @pytest.mark.slow
 def test_a_ladder_is_saved_with_the_model(tmp_path):
     X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)

@@ -47,8 +47,7 @@ class MixingReport:
         Both are 0.5 for perfect samples. A low share of rows indicates copied rows; a high share of samples indicates
         modes with few rows (Yale et al. 2020).
     n_chains, n_sweeps : int
-        Gibbs steps of each.
-        Number of chains that were followed.
+        Number of chains that were followed, and Gibbs steps of each.
     """
 
     sweeps: Array
@@ -113,8 +112,7 @@ def mixing_report(
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
         Training rows, or held-out rows, in the units of the data; the first 2,000 are used.
     n_chains, n_sweeps : int
-        Gibbs steps of each.
-        Number of chains to follow.
+        Number of chains to follow, and Gibbs steps of each.
     backend : {"numpy", "cupy"} or Backend
     random_state : int, Generator, RandomState or None
 

@@ -128,6 +128,7 @@ def sample_rows(
     n_samples: int,
     *,
     n_steps: int = 1000,
+    method: str = "auto",
     temperature: float = 1.0,
     random_state: RandomState = None,
     backend: str | None = None,
@@ -144,7 +145,9 @@ def sample_rows(
     model : fitted estimator or Stack
     n_samples : int
     n_steps : int, default=1000
-        Gibbs steps in the top machine.
+        Gibbs steps in the top machine, or the largest number of sweeps over a ladder of machines.
+    method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
+        How the top machine is sampled: see `RBM.sample`.
     temperature : float, default=1.0
         The top machine's energy is divided by it.
     random_state : int, Generator or None
@@ -169,7 +172,7 @@ def sample_rows(
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
         # A model of classes draws a row of each in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
-        how = {"n_steps": n_steps, "temperature": temperature, "random_state": random_state}
+        how = {"n_steps": n_steps, "method": method, "temperature": temperature, "random_state": random_state}
         return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
@@ -184,7 +187,7 @@ def sample_rows(
         states = np.resize(model.h_samples_, (n_samples, stack.sizes[-1]))
     else:
         states = first_states(stack.layers[-1], n_samples, bk, rng)
-    rows = sample(stack, states, n_steps, bk, rng, temperature=float(temperature))
+    rows = sample(stack, states, n_steps, bk, rng, temperature=float(temperature), method=method)
     return decoded(model, rows, seed.spawn(1)[0], gaps=missing)  # type: ignore[no-any-return]
 
 
