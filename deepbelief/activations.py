@@ -143,14 +143,11 @@ class ReLU:
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias)."""
-        x += bias
-        return bk.xp.maximum(x, 0, out=x)
+        return bk.rectify(x, bias)
 
     def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Keep the gradient where the unit is on."""
-        bk.xp.sign(y, out=out)
-        out *= grad
-        return out
+        return bk.rectify_backward(grad, y, out)
 
 
 @dataclass(frozen=True)

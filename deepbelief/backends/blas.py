@@ -7,6 +7,7 @@ they are not found, `load` says so with None and the caller does without.
 
 import ctypes
 import importlib
+import sys
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,12 @@ def at(x: Array) -> object:
         return x.ctypes.data
 
 
+# OpenBLAS's functions that tell its release, its kind of threads, and how many of them it may use now.
+OPENBLAS = ("scipy_openblas_get_{}64_", "openblas_get_{}64_", "openblas_get_{}")
+RELEASES = b"OpenBLAS 0.3."
+POSIX_THREADS = 1
+
+
 class Blas:
     """Two routines for arrays of one dtype; all arrays are C-contiguous."""
 
@@ -58,15 +65,42 @@ class Blas:
 
 
 @cache
+def _library() -> ctypes.CDLL | None:
+    """Return NumPy's extension module, through which its BLAS is found."""
+    try:
+        return ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    except (ImportError, OSError, TypeError):
+        return None
+
+
+@cache
+def thread_functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p] | None:
+    """Return the addresses of functions of the BLAS: of that which counts its threads, and that which runs tasks.
+
+    The second one is OpenBLAS's `exec_blas`, which its headers for users leave out. None where the BLAS is another one,
+    of a release that was not tried, or has other threads than those of POSIX.
+    """
+    library = _library()
+    run = getattr(library, "exec_blas", None)
+    if run is None or sys.platform != "linux" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    for spelling in OPENBLAS:
+        names = (spelling.format(name) for name in ("num_threads", "config", "parallel"))
+        count, config, parallel = (getattr(library, name, None) for name in names)
+        if count is not None and config is not None and parallel is not None:
+            config.restype = ctypes.c_char_p
+            known = config().startswith(RELEASES) and parallel() == POSIX_THREADS
+            return (ctypes.cast(count, ctypes.c_void_p), ctypes.cast(run, ctypes.c_void_p)) if known else None
+    return None
+
+
+@cache
 def load(char: str) -> Blas | None:
     """Return the routines for a dtype's character, or None where there are none to be trusted."""
     if char not in TYPES:
         return None
     letter, real = TYPES[char]
-    try:
-        library = ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
-    except (ImportError, OSError, TypeError):
-        return None
+    library = _library()
     for spelling, integer in SPELLINGS:
         gemm, axpy = (getattr(library, spelling.format(letter + name), None) for name in ("gemm", "axpy"))
         if gemm is not None and axpy is not None:

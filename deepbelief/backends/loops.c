@@ -2,7 +2,10 @@
 
 NumPy goes over an array once for each operation; here a value stays in a register from the product's result to the drawn
 state. Each function has its definition in numpy_backend.py, which does without this file where it could not be compiled.
-Nothing of Python is used: loops.py calls the functions through ctypes, whatever Python's version. */
+Nothing of Python is used: loops.py calls the functions through ctypes, whatever Python's version.
+
+A function of `LOOP` works on a range; the exported one of the same name shares ranges among threads. Ranges begin where
+vectors do, so that each value is computed by the same instructions whatever the number of threads. */
 
 #include <math.h>
 #include <stdint.h>
@@ -18,15 +21,27 @@ Nothing of Python is used: loops.py calls the functions through ctypes, whatever
 #endif
 
 /* One version for each width of vectors, of which the loader takes the widest that the processor has. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && !defined(ONE_VERSION)
 #if __GNUC__ >= 12
-#define LOOP EXPORT __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define LOOP static __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
-#define LOOP EXPORT __attribute__((target_clones("avx512f", "avx2", "default")))
+#define LOOP static __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 #else
-#define LOOP EXPORT
+#define LOOP static
 #endif
+
+#include "crew.h"
+
+#define VECTORS 1024       /* values of a pass over long arrays that stay together: whole vectors, of any width */
+#define COLUMNS 64         /* where columns are added up */
+#define FEW 32768          /* values of a pass that one thread is as fast for */
+#define FEW_COMPUTED 12288 /* where each takes an exponential or more */
+
+/* Work on rows of this width. */
+INLINE void share_rows(Part *part, void *job, int64_t rows, int64_t width, int64_t few) {
+    share(part, job, rows, 1, few / (width + 1) + 1);
+}
 
 EXPORT void *PyInit__loops(void) { return 0; } /* what Windows' linker looks for in an extension */
 
@@ -62,9 +77,46 @@ INLINE float logistic(float z) {
 }
 
 /* Replace each row of x by the logistic function of x + bias. */
-LOOP void sigmoid(float *restrict x, const float *restrict bias, int64_t rows, int64_t width) {
+LOOP void sigmoid_rows(float *restrict x, const float *restrict bias, int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; r++, x += width)
         for (int64_t j = 0; j < width; j++) x[j] = logistic(x[j] + bias[j]);
+}
+
+typedef struct {
+    float *x;
+    const float *bias;
+    int64_t width;
+} Biased;
+
+static void sigmoid_part(void *job, int64_t a, int64_t b, int slot) {
+    const Biased *all = job;
+    (void)slot;
+    sigmoid_rows(all->x + a * all->width, all->bias, b - a, all->width);
+}
+
+EXPORT void sigmoid(float *x, const float *bias, int64_t rows, int64_t width) {
+    Biased job = {x, bias, width};
+    share_rows(sigmoid_part, &job, rows, width, FEW_COMPUTED);
+}
+
+/* Replace each row of x by the positive part of x + bias; NaN stays. */
+LOOP void rectify_rows(float *restrict x, const float *restrict bias, int64_t rows, int64_t width) {
+    for (int64_t r = 0; r < rows; r++, x += width)
+        for (int64_t j = 0; j < width; j++) {
+            const float z = x[j] + bias[j];
+            x[j] = z < 0.0f ? 0.0f : z;
+        }
+}
+
+static void rectify_part(void *job, int64_t a, int64_t b, int slot) {
+    const Biased *all = job;
+    (void)slot;
+    rectify_rows(all->x + a * all->width, all->bias, b - a, all->width);
+}
+
+EXPORT void rectify(float *x, const float *bias, int64_t rows, int64_t width) {
+    Biased job = {x, bias, width};
+    share_rows(rectify_part, &job, rows, width, FEW);
 }
 
 #define LANES 4
@@ -86,44 +138,94 @@ INLINE void draw(uint64_t state[4][LANES], uint64_t *restrict words, int64_t ste
         }
 }
 
+/* Take steps of the generators whose words nobody needs. */
+INLINE void skip(uint64_t state[4][LANES], int64_t steps) {
+    uint64_t words[LANES];
+    for (int64_t i = 0; i < steps; i++) draw(state, words, 1);
+}
+
+/* Draws that are made piece by piece: piece u is the piece u % per_block of the block u / per_block. */
+typedef struct {
+    float *p, *out;
+    const float *bias;
+    int64_t size, width, block, per_block, pieces;
+    uint64_t begin[4][LANES], end[4][LANES];
+} Draws;
+
+/* Where a thread's copy of the generators stands. */
+typedef struct {
+    uint64_t state[4][LANES];
+    float low; /* of the block's draws */
+    int64_t place;
+} Stream;
+
+/* Draw pieces a to b, after what comes before them is skipped. */
+LOOP void sample_pieces(const Draws *all, Stream *stream, int64_t a, int64_t b) {
+    uint64_t state[4][LANES], words[PIECE / 4];
+    int16_t bits[PIECE];
+    const float *restrict bias = all->bias;
+    const int64_t width = all->width;
+    float low = stream->low;
+    memcpy(state, stream->state, sizeof state);
+    for (int64_t u = stream->place; u < b; u++) {
+        const int64_t begin = u / all->per_block * all->block, i = begin + u % all->per_block * PIECE;
+        const int64_t end = begin + all->block < all->size ? begin + all->block : all->size;
+        const int64_t n = end - i < PIECE ? end - i : PIECE, steps = (n + 4 * LANES - 1) / (4 * LANES);
+        if (i == begin) {
+            draw(state, words, 1);
+            low = 32768.0f + (float)(words[0] >> 56) * (1.0f / 256.0f);
+        }
+        if (u < a) {
+            skip(state, steps);
+            continue;
+        }
+        draw(state, words, steps);
+        memcpy(bits, words, (size_t)steps * LANES * sizeof *words);
+        float *restrict p = all->p + i, *restrict out = all->out + i;
+        if (!bias)
+            for (int64_t j = 0; j < n; j++)
+                out[j] = ((float)bits[j] + low) * (1.0f / 65536.0f) < p[j] ? 1.0f : 0.0f;
+        for (int64_t done = 0, column = i % width; bias && done < n; column = 0) {
+            const int64_t left = width - column < n - done ? width - column : n - done;
+            float *restrict some = p + done, *restrict result = out + done;
+            const float *restrict shift = bias + column;
+            const int16_t *restrict bit = bits + done;
+            for (int64_t j = 0; j < left; j++) {
+                const float mean = logistic(some[j] + shift[j]);
+                some[j] = mean;
+                result[j] = ((float)bit[j] + low) * (1.0f / 65536.0f) < mean ? 1.0f : 0.0f;
+            }
+            done += left;
+        }
+    }
+    memcpy(stream->state, state, sizeof state);
+    stream->low = low;
+    stream->place = b;
+}
+
+static void sample_part(void *job, int64_t a, int64_t b, int slot) {
+    Draws *all = job;
+    (void)slot;
+    Stream stream = {.low = 0.0f, .place = 0};
+    memcpy(stream.state, all->begin, sizeof stream.state);
+    sample_pieces(all, &stream, a, b);
+    if (stream.place == all->pieces) memcpy(all->end, stream.state, sizeof stream.state);
+}
+
 /* Write 1 where a draw is below p, else 0. Where there is a bias, p is first replaced by the logistic function of
    p + bias. Each block of values takes a step of the generators, of which the highest 8 bits are the lowest bits of all
    its draws, and then 16 bits for each value. The lanes are the states of NumPy's generators. */
-LOOP void sample(float *restrict p, const float *restrict bias, uint64_t *const *lanes, float *restrict out,
-                 int64_t size, int64_t width, int64_t block) {
-    uint64_t state[4][LANES], words[PIECE / 4];
-    int16_t bits[PIECE];
+EXPORT void sample(float *p, const float *bias, uint64_t *const *lanes, float *out, int64_t size, int64_t width,
+                   int64_t block) {
+    if (size < 1) return;
+    const int64_t per_block = (block + PIECE - 1) / PIECE, rest = size % block;
+    Draws all = {p, out, bias, size, width, block, per_block,
+                 size / block * per_block + (rest + PIECE - 1) / PIECE, {{0}}, {{0}}};
     for (int l = 0; l < LANES; l++)
-        for (int k = 0; k < 4; k++) state[k][l] = lanes[l][k];
-    int64_t column = 0;
-    for (int64_t start = 0; start < size; start += block) {
-        const int64_t stop = start + block < size ? start + block : size;
-        draw(state, words, 1);
-        const float low = 32768.0f + (float)(words[0] >> 56) * (1.0f / 256.0f);
-        for (int64_t i = start; i < stop; i += PIECE) {
-            const int64_t n = stop - i < PIECE ? stop - i : PIECE;
-            draw(state, words, (n + 4 * LANES - 1) / (4 * LANES));
-            memcpy(bits, words, sizeof bits);
-            if (!bias)
-                for (int64_t j = 0; j < n; j++)
-                    out[i + j] = ((float)bits[j] + low) * (1.0f / 65536.0f) < p[i + j] ? 1.0f : 0.0f;
-            for (int64_t done = 0; bias && done < n;) {
-                const int64_t left = width - column < n - done ? width - column : n - done;
-                float *restrict some = p + i + done, *restrict result = out + i + done;
-                const float *restrict shift = bias + column;
-                const int16_t *restrict bit = bits + done;
-                for (int64_t j = 0; j < left; j++) {
-                    const float mean = logistic(some[j] + shift[j]);
-                    some[j] = mean;
-                    result[j] = ((float)bit[j] + low) * (1.0f / 65536.0f) < mean ? 1.0f : 0.0f;
-                }
-                done += left;
-                column = column + left == width ? 0 : column + left;
-            }
-        }
-    }
+        for (int k = 0; k < 4; k++) all.begin[k][l] = lanes[l][k];
+    share(sample_part, &all, all.pieces, 1, FEW_COMPUTED / PIECE + 1);
     for (int l = 0; l < LANES; l++)
-        for (int k = 0; k < 4; k++) lanes[l][k] = state[k][l];
+        for (int k = 0; k < 4; k++) lanes[l][k] = all.end[k][l];
 }
 
 /* exp(x) of x <= 0; 0 below -TOP. */
@@ -132,8 +234,8 @@ INLINE float falling(float x) { return x < -TOP ? 0.0f : exponential32(x < -TOP 
 #define SIDE 8 /* values of a group that are compared or added side by side */
 
 /* Replace each row of x by the softmax of x + bias within each group; room is as wide as a row. */
-LOOP void softmax(float *restrict x, const float *restrict bias, const int64_t *restrict sizes, float *restrict room,
-                  int64_t rows, int64_t groups, int64_t width) {
+LOOP void softmax_rows(float *restrict x, const float *restrict bias, const int64_t *restrict sizes,
+                       float *restrict room, int64_t rows, int64_t groups, int64_t width) {
     for (int64_t r = 0; r < rows; r++, x += width) {
         for (int64_t j = 0; j < width; j++) x[j] += bias[j];
         for (int64_t g = 0, start = 0; g < groups; start += sizes[g++]) {
@@ -165,9 +267,30 @@ LOOP void softmax(float *restrict x, const float *restrict bias, const int64_t *
     }
 }
 
+typedef struct {
+    float *x, *room, *out;
+    const float *bias, *u;
+    const int64_t *sizes;
+    int64_t groups, width;
+} Grouped;
+
+static void softmax_part(void *job, int64_t a, int64_t b, int slot) {
+    const Grouped *all = job;
+    const int64_t width = all->width;
+    float *room = all->room + slot * width;
+    softmax_rows(all->x + a * width, all->bias, all->sizes, room, b - a, all->groups, width);
+}
+
+/* The room is as wide as a row for each of MAX_THREADS. */
+EXPORT void softmax(float *x, const float *bias, const int64_t *sizes, float *room, int64_t rows, int64_t groups,
+                    int64_t width) {
+    Grouped job = {x, room, 0, bias, 0, sizes, groups, width};
+    share_rows(softmax_part, &job, rows, width, FEW_COMPUTED);
+}
+
 /* Write 1 for the first value of each group at which the sum of p reaches 1 - u of the whole group's, else 0. */
-LOOP void one_hot(const float *restrict p, const float *restrict u, const int64_t *restrict sizes, float *restrict out,
-                  int64_t rows, int64_t groups, int64_t width) {
+LOOP void one_hot_rows(const float *restrict p, const float *restrict u, const int64_t *restrict sizes,
+                       float *restrict out, int64_t rows, int64_t groups, int64_t width) {
     memset(out, 0, (size_t)(rows * width) * sizeof *out);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t g = 0; g < groups; g++) {
@@ -187,17 +310,86 @@ LOOP void one_hot(const float *restrict p, const float *restrict u, const int64_
         }
 }
 
+static void one_hot_part(void *job, int64_t a, int64_t b, int slot) {
+    const Grouped *all = job;
+    const int64_t width = all->width;
+    (void)slot;
+    one_hot_rows(all->x + a * width, all->u + a * all->groups, all->sizes, all->out + a * width, b - a,
+                     all->groups, width);
+}
+
+EXPORT void one_hot(const float *p, const float *u, const int64_t *sizes, float *out, int64_t rows, int64_t groups,
+                    int64_t width) {
+    Grouped job = {(float *)p, 0, out, 0, u, sizes, groups, width};
+    share_rows(one_hot_part, &job, rows, width, FEW_COMPUTED);
+}
+
+typedef struct {
+    const float *grad, *y;
+    float *out;
+} Slopes;
+
 /* Write the gradient with respect to the logistic function's input, given that to its output y. */
-LOOP void sigmoid_backward(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
+LOOP void sigmoid_slopes(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i] = (1.0f - y[i]) * y[i] * grad[i];
 }
 
+static void sigmoid_backward_part(void *job, int64_t a, int64_t b, int slot) {
+    const Slopes *all = job;
+    (void)slot;
+    sigmoid_slopes(all->grad + a, all->y + a, all->out + a, b - a);
+}
+
+EXPORT void sigmoid_backward(const float *grad, const float *y, float *out, int64_t n) {
+    Slopes job = {grad, y, out};
+    share(sigmoid_backward_part, &job, n, VECTORS, FEW);
+}
+
+/* Write the gradient where the output y of a rectified unit is above 0, else 0. */
+LOOP void rectified_slopes(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
+    for (int64_t i = 0; i < n; i++) out[i] = y[i] > 0.0f ? grad[i] : 0.0f;
+}
+
+static void rectify_backward_part(void *job, int64_t a, int64_t b, int slot) {
+    const Slopes *all = job;
+    (void)slot;
+    rectified_slopes(all->grad + a, all->y + a, all->out + a, b - a);
+}
+
+EXPORT void rectify_backward(const float *grad, const float *y, float *out, int64_t n) {
+    Slopes job = {grad, y, out};
+    share(rectify_backward_part, &job, n, VECTORS, FEW);
+}
+
+typedef struct {
+    const float *rows;
+    const int64_t *index;
+    float *out;
+    int64_t n, width;
+} Gathered;
+
+static void gather_part(void *job, int64_t a, int64_t b, int slot) {
+    const Gathered *all = job;
+    (void)slot;
+    for (; a < b; a++) {
+        const int64_t i = all->index[a], row = i < 0 ? 0 : i < all->n ? i : all->n - 1;
+        memcpy(all->out + a * all->width, all->rows + row * all->width, (size_t)all->width * sizeof *all->out);
+    }
+}
+
+/* Write the rows with these numbers, or the nearest ones that exist, into out. */
+EXPORT void gather(const float *rows, const int64_t *index, float *out, int64_t wanted, int64_t n, int64_t width) {
+    Gathered job = {rows, index, out, n, width};
+    share_rows(gather_part, &job, wanted, width, FEW);
+}
+
 /* Multiply each row of x by its weight, and write the sums of the columns of that into out. */
-LOOP void weigh(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows, int64_t width) {
-    for (int64_t j = 0; j < width; j++) out[j] = 0.0f;
+LOOP void weigh_columns(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows,
+                        int64_t width, int64_t columns) {
+    for (int64_t j = 0; j < columns; j++) out[j] = 0.0f;
     for (int64_t r = 0; r < rows; r++, x += width) {
         const float factor = weight[r];
-        for (int64_t j = 0; j < width; j++) {
+        for (int64_t j = 0; j < columns; j++) {
             const float y = factor * x[j];
             x[j] = y;
             out[j] += y;
@@ -205,8 +397,32 @@ LOOP void weigh(float *restrict x, const float *restrict weight, float *restrict
     }
 }
 
+typedef struct {
+    float *x;
+    const float *weight;
+    float *out;
+    int64_t rows, width;
+} Weighed;
+
+static void weigh_part(void *job, int64_t a, int64_t b, int slot) {
+    const Weighed *all = job;
+    (void)slot;
+    weigh_columns(all->x + a, all->weight, all->out + a, all->rows, all->width, b - a);
+}
+
+EXPORT void weigh(float *x, const float *weight, float *out, int64_t rows, int64_t width) {
+    Weighed job = {x, weight, out, rows, width};
+    share(weigh_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
+}
+
+typedef struct {
+    float *w, *first, *second; /* and what moves with w */
+    const float *grad;
+    float rate, momentum, decay, factor, gain1, beta2, gain2, epsilon;
+} Step;
+
 /* Take one step downhill. */
-LOOP void momentum_step(float *restrict w, float *restrict velocity, const float *restrict grad, float rate,
+LOOP void momentum_values(float *restrict w, float *restrict velocity, const float *restrict grad, float rate,
                         float momentum, float decay, float nesterov, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const float step = rate * grad[i] + decay * w[i];
@@ -216,11 +432,43 @@ LOOP void momentum_step(float *restrict w, float *restrict velocity, const float
     }
 }
 
+static void momentum_part(void *job, int64_t a, int64_t b, int slot) {
+    const Step *s = job;
+    (void)slot;
+    momentum_values(s->w + a, s->first + a, s->grad + a, s->rate, s->momentum, s->decay, s->factor, b - a);
+}
+
+EXPORT void momentum_step(float *w, float *velocity, const float *grad, float rate, float momentum, float decay,
+                          float nesterov, int64_t n) {
+    Step job = {w, velocity, 0, grad, rate, momentum, decay, nesterov, 0, 0, 0, 0};
+    share(momentum_part, &job, n, VECTORS, FEW);
+}
+
+/* Take the decay from a velocity that has taken the gradient, and move by it. */
+LOOP void settle_values(float *restrict w, float *restrict velocity, float decay, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const float v = velocity[i] - decay * w[i];
+        velocity[i] = v;
+        w[i] += v;
+    }
+}
+
+static void settle_part(void *job, int64_t a, int64_t b, int slot) {
+    const Step *s = job;
+    (void)slot;
+    settle_values(s->w + a, s->first + a, s->decay, b - a);
+}
+
+EXPORT void settle(float *w, float *velocity, float decay, int64_t n) {
+    Step job = {w, velocity, 0, 0, 0, 0, decay, 0, 0, 0, 0, 0};
+    share(settle_part, &job, n, VECTORS, FEW);
+}
+
 /* Take one step downhill by the gradient's running mean over its running root mean square. The gains are 1 - beta1 and
    1 - beta2, which a difference of floats would miss by 1e-5. */
-LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
-                    float rate, float beta1, float gain1, float beta2, float gain2, float epsilon, float decay,
-                    int64_t n) {
+LOOP void adam_values(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
+                      float rate, float beta1, float gain1, float beta2, float gain2, float epsilon, float decay,
+                      int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const float g = grad[i] + decay * w[i];
         const float m = beta1 * mean[i] + gain1 * g;
@@ -229,6 +477,19 @@ LOOP void adam_step(float *restrict w, float *restrict mean, float *restrict squ
         square[i] = s;
         w[i] -= rate * (m / (sqrtf(s) + epsilon));
     }
+}
+
+static void adam_part(void *job, int64_t a, int64_t b, int slot) {
+    const Step *s = job;
+    (void)slot;
+    adam_values(s->w + a, s->first + a, s->second + a, s->grad + a, s->rate, s->momentum, s->gain1, s->beta2,
+                    s->gain2, s->epsilon, s->decay, b - a);
+}
+
+EXPORT void adam_step(float *w, float *mean, float *square, const float *grad, float rate, float beta1, float gain1,
+                      float beta2, float gain2, float epsilon, float decay, int64_t n) {
+    Step job = {w, mean, square, grad, rate, beta1, decay, 0, gain1, beta2, gain2, epsilon};
+    share(adam_part, &job, n, VECTORS, FEW);
 }
 
 /* exp(x) for |x| of at most 708, to a few units of the last place. */
@@ -347,10 +608,10 @@ INLINE double log_ratio(const double *restrict off, const double *restrict on, c
    of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
    of a product, which needs one logarithm in all. growth is exp(W), sums are those of the rows of W; off and on have
    room for a row of x. */
-LOOP void log_odds(const double *restrict x, const double *restrict v, const double *restrict W,
-                   const double *restrict growth, const double *restrict sums, double *restrict off,
-                   double *restrict on, double *restrict out, int64_t rows, int64_t visible, int64_t width,
-                   int64_t steps) {
+LOOP void log_odds_rows(const double *restrict x, const double *restrict v, const double *restrict W,
+                        const double *restrict growth, const double *restrict sums, double *restrict off,
+                        double *restrict on, double *restrict out, int64_t rows, int64_t visible, int64_t width,
+                        int64_t steps) {
     for (int64_t r = 0; r < rows; r++, x += width, v += visible, out += visible) {
         for (int64_t j = 0; j < width; j++) {
             const double decay = exponential(-x[j]);
@@ -369,66 +630,143 @@ LOOP void log_odds(const double *restrict x, const double *restrict v, const dou
     }
 }
 
+typedef struct {
+    const double *x, *v, *W, *growth, *sums;
+    double *room, *out;
+    int64_t visible, width, steps;
+} Odds;
+
+static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
+    const Odds *o = job;
+    double *off = o->room + slot * 2 * o->width, *on = off + o->width;
+    log_odds_rows(o->x + a * o->width, o->v + a * o->visible, o->W, o->growth, o->sums, off, on,
+                      o->out + a * o->visible, b - a, o->visible, o->width, o->steps);
+}
+
+/* The room is twice as wide as a row of x for each of MAX_THREADS. */
+EXPORT void log_odds(const double *x, const double *v, const double *W, const double *growth, const double *sums,
+                     double *room, double *out, int64_t rows, int64_t visible, int64_t width, int64_t steps) {
+    Odds job = {x, v, W, growth, sums, room, out, visible, width, steps};
+    share_rows(log_odds_part, &job, rows, visible * width, FEW_COMPUTED);
+}
+
 /* Write, for each column of x, the mean of what its values have over the first one, the sum of squares around that mean,
    and the least and the largest value. A NaN or an infinity is in the mean, and may be missing in the others. */
-LOOP void column_statistics(const float *restrict x, double *restrict mean, double *restrict squares,
-                            float *restrict low, float *restrict high, int64_t rows, int64_t width) {
-    for (int64_t j = 0; j < width; j++) {
+LOOP void statistics_columns(const float *restrict x, double *restrict mean, double *restrict squares,
+                             float *restrict low, float *restrict high, int64_t rows, int64_t width,
+                             int64_t columns) {
+    for (int64_t j = 0; j < columns; j++) {
         mean[j] = squares[j] = 0.0;
         low[j] = high[j] = x[j];
     }
     for (int64_t r = 0; r < rows; r++) {
         const float *restrict row = x + r * width;
-        for (int64_t j = 0; j < width; j++) {
+        for (int64_t j = 0; j < columns; j++) {
             mean[j] += (double)row[j] - (double)x[j];
             low[j] = row[j] < low[j] ? row[j] : low[j];
             high[j] = row[j] > high[j] ? row[j] : high[j];
         }
     }
-    for (int64_t j = 0; j < width; j++) mean[j] /= (double)rows;
+    for (int64_t j = 0; j < columns; j++) mean[j] /= (double)rows;
     for (int64_t r = 0; r < rows; r++) {
         const float *restrict row = x + r * width;
-        for (int64_t j = 0; j < width; j++) {
+        for (int64_t j = 0; j < columns; j++) {
             const double rest = ((double)row[j] - (double)x[j]) - mean[j];
             squares[j] += rest * rest;
         }
     }
 }
 
+typedef struct {
+    const float *x;
+    double *mean, *squares;
+    float *low, *high;
+    int64_t rows, width;
+} Statistics;
+
+static void statistics_part(void *job, int64_t a, int64_t b, int slot) {
+    const Statistics *s = job;
+    (void)slot;
+    statistics_columns(s->x + a, s->mean + a, s->squares + a, s->low + a, s->high + a, s->rows, s->width, b - a);
+}
+
+EXPORT void column_statistics(const float *x, double *mean, double *squares, float *low, float *high, int64_t rows,
+                              int64_t width) {
+    Statistics job = {x, mean, squares, low, high, rows, width};
+    share(statistics_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
+}
+
 /* Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even. */
-LOOP void round_words(const uint32_t *restrict words, uint16_t *restrict out, int64_t n) {
+LOOP void round_values(const uint32_t *restrict words, uint16_t *restrict out, int64_t n) {
     for (int64_t i = 0; i < n; i++) out[i] = (uint16_t)((words[i] + 0x7FFFu + ((words[i] >> 16) & 1u)) >> 16);
+}
+
+typedef struct {
+    const uint32_t *words;
+    uint16_t *out;
+} Rounded;
+
+static void round_part(void *job, int64_t a, int64_t b, int slot) {
+    const Rounded *all = job;
+    (void)slot;
+    round_values(all->words + a, all->out + a, b - a);
+}
+
+EXPORT void round_words(const uint32_t *words, uint16_t *out, int64_t n) {
+    Rounded job = {words, out};
+    share(round_part, &job, n, VECTORS, FEW);
 }
 
 /* Add factor times compressed rows times W to out; places has room for one index of each row.
 
    Goes through so many rows of W at a time as stay in cache while all of out meets them, and adds four of them at once,
    so that out is read and written a quarter as often. */
-#define ADD_PRODUCT(name, index)                                                                                     \
-    LOOP void name(const index *restrict ends, const index *restrict indices, const float *restrict data,            \
-                   float factor, const float *restrict W, float *restrict out, index *restrict places, int64_t rows, \
-                   int64_t depth, int64_t width, int64_t block) {                                                    \
-        memcpy(places, ends, (size_t)rows * sizeof *places);                                                         \
-        for (int64_t top = block; top < depth + block; top += block)                                                 \
-            for (int64_t r = 0; r < rows; r++) {                                                                     \
-                float *restrict to = out + r * width;                                                                \
-                index k = places[r], last = k;                                                                       \
-                while (last < ends[r + 1] && indices[last] < top) last++;                                            \
-                places[r] = last;                                                                                    \
-                for (; k + 4 <= last; k += 4) {                                                                      \
-                    const float a = factor * data[k], b = factor * data[k + 1];                                      \
-                    const float c = factor * data[k + 2], d = factor * data[k + 3];                                  \
-                    const float *restrict wa = W + indices[k] * width, *restrict wb = W + indices[k + 1] * width;    \
-                    const float *restrict wc = W + indices[k + 2] * width, *restrict wd = W + indices[k + 3] * width; \
-                    for (int64_t j = 0; j < width; j++)                                                              \
-                        to[j] += (a * wa[j] + b * wb[j]) + (c * wc[j] + d * wd[j]);                                  \
-                }                                                                                                    \
-                for (; k < last; k++) {                                                                              \
-                    const float a = factor * data[k];                                                                \
-                    const float *restrict wa = W + indices[k] * width;                                               \
-                    for (int64_t j = 0; j < width; j++) to[j] += a * wa[j];                                          \
-                }                                                                                                    \
-            }                                                                                                        \
+#define ADD_PRODUCT(name, index)                                                                                       \
+    LOOP void name##_rows(const index *restrict ends, const index *restrict indices, const float *restrict data,       \
+                   float factor, const float *restrict W, float *restrict out, index *restrict places, int64_t rows,   \
+                   int64_t depth, int64_t width, int64_t block) {                                                      \
+        memcpy(places, ends, (size_t)rows * sizeof *places);                                                           \
+        for (int64_t top = block; top < depth + block; top += block)                                                   \
+            for (int64_t r = 0; r < rows; r++) {                                                                       \
+                float *restrict to = out + r * width;                                                                  \
+                index k = places[r], last = k;                                                                         \
+                while (last < ends[r + 1] && indices[last] < top) last++;                                              \
+                places[r] = last;                                                                                      \
+                for (; k + 4 <= last; k += 4) {                                                                        \
+                    const float a = factor * data[k], b = factor * data[k + 1];                                        \
+                    const float c = factor * data[k + 2], d = factor * data[k + 3];                                    \
+                    const float *restrict wa = W + indices[k] * width, *restrict wb = W + indices[k + 1] * width;      \
+                    const float *restrict wc = W + indices[k + 2] * width, *restrict wd = W + indices[k + 3] * width;  \
+                    for (int64_t j = 0; j < width; j++)                                                                \
+                        to[j] += (a * wa[j] + b * wb[j]) + (c * wc[j] + d * wd[j]);                                    \
+                }                                                                                                      \
+                for (; k < last; k++) {                                                                                \
+                    const float a = factor * data[k];                                                                  \
+                    const float *restrict wa = W + indices[k] * width;                                                 \
+                    for (int64_t j = 0; j < width; j++) to[j] += a * wa[j];                                            \
+                }                                                                                                      \
+            }                                                                                                          \
+    }                                                                                                                  \
+    typedef struct {                                                                                                   \
+        const index *ends, *indices;                                                                                   \
+        const float *data;                                                                                             \
+        float factor;                                                                                                  \
+        const float *W;                                                                                                \
+        float *out;                                                                                                    \
+        index *places;                                                                                                 \
+        int64_t depth, width, block;                                                                                   \
+    } Factors_##name;                                                                                                  \
+    static void name##_part(void *job, int64_t a, int64_t b, int slot) {                                               \
+        const Factors_##name *f = job;                                                                                 \
+        (void)slot;                                                                                                    \
+        name##_rows(f->ends + a, f->indices, f->data, f->factor, f->W, f->out + a * f->width, f->places + a, b - a,    \
+                    f->depth, f->width, f->block);                                                                     \
+    }                                                                                                                  \
+    EXPORT void name(const index *ends, const index *indices, const float *data, float factor, const float *W,         \
+                     float *out, index *places, int64_t rows, int64_t depth, int64_t width, int64_t block) {           \
+        Factors_##name job = {ends, indices, data, factor, W, out, places, depth, width, block};                       \
+        const int64_t stored = rows > 0 ? (int64_t)(ends[rows] - ends[0]) : 0;                                         \
+        share(name##_part, &job, rows, 1, stored * width < FEW ? rows + 1 : 0);                                        \
     }
 
 ADD_PRODUCT(add_product_32, int32_t)

@@ -1,7 +1,9 @@
 """The loops of loops.c, where they were compiled when the package was installed: element-wise work in one pass.
 
 All arrays are float32 where nothing else is said, and C-contiguous. Results differ from NumPy's by rounding. The
-functions are called through ctypes, which lets other threads run meanwhile.
+functions are called through ctypes, which lets other threads run meanwhile. A loop over many values uses as many
+threads of the BLAS as that may use when the loop begins, where it is OpenBLAS; its result does not depend on their
+number.
 """
 
 import ctypes
@@ -10,21 +12,26 @@ from functools import cache
 
 import numpy as np
 
-from deepbelief.backends.blas import at, is_plain
+from deepbelief.backends.blas import at, is_plain, thread_functions
 from deepbelief.typing import Array, DtypeLike
 
 LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
+MAX_THREADS = 64  # of a loop; as in crew.h
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
     "sample": [P, P, P, P, N, N, N],
     "sigmoid_backward": [P, P, P, N],
+    "rectify": [P, P, N, N],
+    "rectify_backward": [P, P, P, N],
+    "gather": [P, P, P, N, N, N],
     "weigh": [P, P, P, N, N],
     "softmax": [P, P, P, P, N, N, N],
     "one_hot": [P, P, P, P, N, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
+    "settle": [P, P, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
-    "log_odds": [P, P, P, P, P, P, P, P, N, N, N, N],
+    "log_odds": [P, P, P, P, P, P, P, N, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "round_words": [P, P, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -39,7 +46,25 @@ class Loops:
         for name, types in ARGUMENTS.items():
             function = getattr(library, name)
             function.argtypes, function.restype = types, None
+        library.follow.argtypes, library.slots.argtypes = [P, P], [P, N]
         self._c = library
+        self.on_threads = False  # whether loops run on the threads of the BLAS, where these are several
+        self.follow(*(thread_functions() or (None, None)))
+
+    def follow(self, count: ctypes.c_void_p | None, run: ctypes.c_void_p | None) -> None:
+        """Use the threads of a BLAS: its functions that count them and that run tasks; None: one thread."""
+        self._c.follow(count, run)
+        taken = self.slots(MAX_THREADS)
+        if taken[0] or not set(np.diff(taken)) <= {0, 1}:
+            count = run = None
+            self._c.follow(count, run)
+        self.on_threads = run is not None
+
+    def slots(self, total: int) -> Array:
+        """Return which thread, from 0, took each unit of work of a loop."""
+        out = np.full(total, -1, np.int64)
+        self._c.slots(at(out), total)
+        return out
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
@@ -60,13 +85,25 @@ class Loops:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
         self._c.sigmoid_backward(at(grad), at(y), at(out), y.size)
 
+    def rectify(self, x: Array, bias: Array) -> None:
+        """Replace each row of ``x`` by the positive part of ``x + bias``."""
+        self._c.rectify(at(x), at(bias), x.size // bias.size, bias.size)
+
+    def rectify_backward(self, grad: Array, y: Array, out: Array) -> None:
+        """Write ``grad`` where ``y`` is above 0, else 0, into ``out``, which is neither of them."""
+        self._c.rectify_backward(at(grad), at(y), at(out), y.size)
+
+    def gather(self, rows: Array, index: Array, out: Array) -> None:
+        """Write the rows with these int64 numbers, or the nearest ones that exist, into ``out``."""
+        self._c.gather(at(rows), at(index), at(out), len(index), *rows.shape)
+
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
         self._c.weigh(at(x), at(weight), at(out), *x.shape)
 
     def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
         """Replace each row of ``x`` by the softmax of ``x + bias`` within groups of these int64 sizes."""
-        room = np.empty_like(bias)
+        room = np.empty(MAX_THREADS * bias.size, bias.dtype)
         self._c.softmax(at(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
 
     def one_hot(self, p: Array, u: Array, sizes: Array, out: Array) -> None:
@@ -79,6 +116,10 @@ class Loops:
         """Take one step downhill."""
         self._c.momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
 
+    def settle(self, w: Array, velocity: Array, decay: float) -> None:
+        """Subtract ``decay * w`` from ``velocity``, and add that to ``w``."""
+        self._c.settle(at(w), at(velocity), decay, w.size)
+
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one step downhill; the numbers are rate, each beta and 1 less it, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
@@ -88,10 +129,10 @@ class Loops:
 
         No value of ``x`` or ``W`` is beyond `LARGEST_EXPONENT` in size, and ``v`` lies in [0, 1].
         """
-        off, on = np.empty((2, x.shape[1]))
+        room = np.empty(MAX_THREADS * 2 * x.shape[1])
         largest = float(np.abs(W).max(initial=0.0))
         steps = int(2 * LARGEST_EXPONENT / max(largest, 1e-3))  # a factor has at most the size of exp(largest)
-        arrays = (x, v, W, np.exp(W), W.sum(axis=1), off, on, out)
+        arrays = (x, v, W, np.exp(W), W.sum(axis=1), room, out)
         self._c.log_odds(*map(at, arrays), *v.shape, x.shape[1], steps)
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
@@ -159,6 +200,15 @@ def is_right(loops: Loops) -> bool:
     slope = np.empty_like(x)
     loops.sigmoid_backward(x, mean, slope)
     right.append(np.allclose(slope, (1 - mean) * mean * x))
+    loops.rectify_backward(x, mean - f32(0.5), slope)
+    right.append(np.array_equal(slope, np.where(mean > 0.5, x, 0)))
+    loops.rectify(slope := x.copy(), bias)
+    right.append(np.array_equal(slope, np.maximum(x + bias, 0)))
+    loops.gather(x, np.array([1, 0]), slope)
+    right.append(np.array_equal(slope, x[::-1]))
+    w, velocity = x.copy(), x.copy()
+    loops.settle(w, velocity, 0.25)
+    right += [np.allclose(w, 1.75 * x), np.allclose(velocity, 0.75 * x)]
     w, velocity, sums = x.copy(), x.copy(), np.empty(19, f32)
     loops.momentum_step(w, velocity, x, 0.5, 0.25, 0, False)
     loops.weigh(x.copy(), np.full(2, 2, f32), sums)

@@ -129,6 +129,10 @@ def _step_by_product(
     if grad.plus is not None:
         rows, right = grad.plus
         rows.add_transposed(right, velocity, -rate)
+    found = None if nesterov else loops.loops_for(w, velocity)
+    if found is not None and found.on_threads:
+        found.settle(w, velocity, decay)
+        return
     if decay:
         routines.add(w, -decay, velocity)
     routines.add(velocity, 1 + momentum if nesterov else 1, w)
@@ -155,6 +159,11 @@ def _step_by_blocks(
             part -= g
         else:
             part += v
+
+
+def _are_numbers(index: Array) -> bool:
+    """Tell whether compiled code can read row numbers where they lie."""
+    return index.ndim == 1 and index.dtype == np.int64 and blas.is_plain(index)
 
 
 @cache
@@ -212,6 +221,10 @@ class NumpyBackend:
 
     def take(self, rows: Array, index: Array, out: Array) -> Array:
         """Gather rows into ``out``; mode="clip" spares NumPy a buffer."""
+        found = loops.loops_for(rows, out) if rows.ndim == 2 and len(rows) else None
+        if found is not None and out.shape == (*index.shape, rows.shape[1]) and _are_numbers(index):
+            found.gather(rows, index, out)
+            return out
         return np.take(rows, index, axis=0, out=out, mode="clip")
 
     def sigmoid(self, x: Array, bias: Array | None = None) -> Array:
@@ -285,6 +298,25 @@ class NumpyBackend:
         out *= grad
         return out
 
+    def rectify(self, x: Array, bias: Array) -> Array:
+        """Replace ``x`` by the positive part of ``x + bias``."""
+        found = loops.loops_for(x, bias) if bias.shape == x.shape[-1:] and bias.size else None
+        if found is not None:
+            found.rectify(x, bias)
+            return x
+        x += bias
+        return np.maximum(x, 0, out=x)
+
+    def rectify_backward(self, grad: Array, y: Array, out: Array) -> Array:
+        """Return ``grad`` where the output ``y`` of rectified units is above 0, else 0."""
+        found = loops.loops_for(grad, y, out)
+        if found is not None and grad.shape == y.shape == out.shape:
+            found.rectify_backward(grad, y, out)
+            return out
+        np.sign(y, out=out)
+        out *= grad
+        return out
+
     def weigh(self, x: Array, weight: Array, out: Array) -> Array:
         """Multiply each row of ``x`` by its weight, and return the sums of the columns of that."""
         found = loops.loops_for(x, weight, out)
@@ -322,7 +354,8 @@ class NumpyBackend:
         nesterov: bool,
     ) -> None:  # fmt: skip
         """Take one step downhill, within the product where the gradient is one and BLAS is at hand."""
-        if isinstance(grad, Product):
+        found = loops.loops_for(w, velocity) if nesterov else None
+        if isinstance(grad, Product) and (found is None or not found.on_threads):
             arrays = w, velocity, grad.left, grad.right
             reduced = self._products is not None and self._products.takes(*arrays)
             routines = self._products if reduced else blas.load(w.dtype.char)

@@ -1,0 +1,145 @@
+/* A program that runs the loops on several threads, for the sanitizers of the compiler: see sanitize_loops.sh.
+
+Every array has exactly the room that a loop may touch. Results on several threads, and of two callers at once, must have
+the bits of one thread's. */
+
+#include "../deepbelief/backends/loops.c"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROWS = 150, WIDTH = 501, VISIBLE = 33, STORED = 20, N = ROWS * WIDTH };
+
+static atomic_int threads = 1;
+static int count(void) { return atomic_load(&threads); }
+
+static void *run_task(void *task) {
+    const Task *one = task;
+    ((void (*)(void *))one->routine)(one->arguments);
+    return 0;
+}
+
+/* Do what OpenBLAS's function of this kind does. */
+static int run_tasks(long n, Task *tasks) {
+    pthread_t others[MAX_THREADS];
+    for (long i = 1; i < n; i++) pthread_create(&others[i], 0, run_task, &tasks[i]);
+    run_task(tasks);
+    for (long i = 1; i < n; i++) pthread_join(others[i], 0);
+    return 0;
+}
+
+static float *numbers(int64_t n, uint32_t seed) {
+    float *x = malloc((size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(seed >> 8) * (1.0f / 8388608.0f) - 1.0f;
+    }
+    return x;
+}
+
+static double *doubles(int64_t n, uint32_t seed) {
+    float *x = numbers(n, seed);
+    double *y = malloc((size_t)n * sizeof *y);
+    for (int64_t i = 0; i < n; i++) y[i] = x[i];
+    free(x);
+    return y;
+}
+
+static uint64_t mix(uint64_t sum, const void *data, size_t size) {
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++) sum = (sum ^ bytes[i]) * 1099511628211u;
+    return sum;
+}
+
+/* Run every loop, and return a digest of all results. */
+static uint64_t run(void) {
+    uint64_t sum = 14695981039346656037u;
+    float *x = numbers(N, 1), *y = numbers(N, 2), *z = numbers(N, 3), *bias = numbers(WIDTH, 4), *out = numbers(N, 5);
+#define KEEP(array, n) sum = mix(sum, array, (size_t)(n) * sizeof *(array))
+    sigmoid(x, bias, ROWS, WIDTH);
+    rectify(y, bias, ROWS, WIDTH);
+    sigmoid_backward(z, x, out, N);
+    KEEP(out, N);
+    rectify_backward(z, y, out, N);
+    KEEP(out, N);
+    uint64_t state[LANES][4] = {{1, 2, 3, 4}, {5, 6, 7, 8}, {9, 10, 11, 12}, {13, 14, 15, 16}};
+    uint64_t *lanes[LANES] = {state[0], state[1], state[2], state[3]};
+    sample(x, 0, lanes, out, N, 1, 65536);
+    KEEP(out, N);
+    sample(y, bias, lanes, out, N, WIDTH, 65536);
+    KEEP(out, N);
+    KEEP(&state[0][0], 4 * LANES);
+    float *weight = numbers(ROWS, 6), *sums = numbers(WIDTH, 7);
+    weigh(z, weight, sums, ROWS, WIDTH);
+    KEEP(sums, WIDTH);
+    momentum_step(x, y, z, 0.1f, 0.9f, 1e-3f, 1.0f, N);
+    settle(x, y, 1e-3f, N);
+    for (int i = 0; i < N; i++) out[i] = out[i] * out[i];
+    adam_step(x, y, out, z, 1e-3f, 0.9f, 0.1f, 0.999f, 0.001f, 1e-8f, 1e-4f, N);
+    int64_t *index = malloc(ROWS * sizeof *index);
+    for (int i = 0; i < ROWS; i++) index[i] = i * 7 - 3; /* some of which do not exist */
+    gather(x, index, out, ROWS, ROWS, WIDTH);
+    KEEP(out, N);
+    const int64_t sizes[3] = {4, 400, 97};
+    float *room = numbers((int64_t)MAX_THREADS * WIDTH, 8), *u = numbers(3 * ROWS, 9);
+    softmax(x, bias, sizes, room, ROWS, 3, WIDTH);
+    one_hot(x, u, sizes, out, ROWS, 3, WIDTH);
+    KEEP(out, N);
+    double *hidden = doubles(N, 10), *v = doubles(ROWS * VISIBLE, 11), *W = doubles(VISIBLE * WIDTH, 12);
+    double *growth = doubles(VISIBLE * WIDTH, 12), *rows = doubles(VISIBLE, 13);
+    double *odds = doubles(ROWS * VISIBLE, 14), *space = doubles((int64_t)MAX_THREADS * 2 * WIDTH, 15);
+    for (int i = 0; i < VISIBLE * WIDTH; i++) growth[i] = exp(W[i]);
+    for (int i = 0; i < ROWS * VISIBLE; i++) v[i] = v[i] < -0.3 ? 0.0 : v[i] < 0.3 ? 1.0 : v[i];
+    log_odds(hidden, v, W, growth, rows, space, odds, ROWS, VISIBLE, WIDTH, 100);
+    KEEP(odds, ROWS * VISIBLE);
+    double *mean = doubles(WIDTH, 16), *squares = doubles(WIDTH, 17);
+    float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19);
+    column_statistics(y, mean, squares, low, high, ROWS, WIDTH);
+    KEEP(mean, WIDTH);
+    KEEP(squares, WIDTH);
+    KEEP(low, WIDTH);
+    KEEP(high, WIDTH);
+    uint16_t *words = malloc(N * sizeof *words);
+    round_words((const uint32_t *)(const void *)y, words, N);
+    KEEP(words, N);
+    int32_t *ends = malloc((ROWS + 1) * sizeof *ends), *columns = malloc(ROWS * STORED * sizeof *columns);
+    int64_t *ends64 = malloc((ROWS + 1) * sizeof *ends64), *columns64 = malloc(ROWS * STORED * sizeof *columns64);
+    for (int r = 0; r <= ROWS; r++) ends64[r] = ends[r] = r * STORED;
+    for (int k = 0; k < ROWS * STORED; k++) columns64[k] = columns[k] = k % STORED * (ROWS / STORED);
+    int32_t *places = malloc(ROWS * sizeof *places);
+    int64_t *places64 = malloc(ROWS * sizeof *places64);
+    float *data = numbers(ROWS * STORED, 20);
+    add_product_32(ends, columns, data, 0.5f, x, out, places, ROWS, ROWS, WIDTH, 16);
+    add_product_64(ends64, columns64, data, 0.5f, x, out, places64, ROWS, ROWS, WIDTH, 16);
+    KEEP(x, N);
+    KEEP(y, N);
+    KEEP(z, N);
+    KEEP(out, N);
+    void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, growth, rows, odds, space, mean,
+                   squares, low, high, words, ends, columns, ends64, columns64, places, places64, data};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    return sum;
+}
+
+static uint64_t truth;
+
+static void *call(void *failed) {
+    for (int i = 0; i < 3; i++)
+        if (run() != truth) atomic_store((atomic_int *)failed, 1);
+    return 0;
+}
+
+int main(void) {
+    static atomic_int failed;
+    follow(count, run_tasks);
+    truth = run();
+    for (int n = 2; n <= 4; n++) {
+        atomic_store(&threads, n);
+        call(&failed);
+    }
+    pthread_t callers[2];
+    for (int i = 0; i < 2; i++) pthread_create(&callers[i], 0, call, &failed);
+    for (int i = 0; i < 2; i++) pthread_join(callers[i], 0);
+    puts(atomic_load(&failed) ? "other bits" : "same bits");
+    return atomic_load(&failed);
+}

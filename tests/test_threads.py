@@ -1,0 +1,291 @@
+"""Threads of the compiled loops: the same bits for any number of them, and no more of them than the BLAS may use."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from deepbelief.backends import blas, get_backend, loops
+from deepbelief.backends.numpy_backend import BLOCK
+from deepbelief.seeds import stream
+
+pytestmark = [
+    pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled"),
+    pytest.mark.skipif(sys.platform != "linux" or sys.maxsize < 2**32, reason="loops run on one thread"),
+]
+
+COUNT, RUN = ctypes.CFUNCTYPE(ctypes.c_int), ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
+ROUTINE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Task(ctypes.Structure):
+    """A task as OpenBLAS takes it, without what only its own routines read."""
+
+    _fields_ = [
+        ("routine", ctypes.c_void_p), ("numbers", ctypes.c_long * 2), ("arguments", ctypes.c_void_p),
+        ("own", ctypes.c_void_p * 4), ("next", ctypes.c_void_p), ("rest", ctypes.c_char * 96),
+    ]  # fmt: skip
+
+
+def run_tasks(n, address):
+    """Do what `exec_blas` does, on new threads, the last task first."""
+    tasks = []
+    while address:
+        tasks.append(Task.from_address(address))
+        address = tasks[-1].next
+    assert len(tasks) == n
+    threads = [threading.Thread(target=ROUTINE(task.routine), args=(task.arguments,)) for task in reversed(tasks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 0
+
+
+def address_of(function):
+    return ctypes.cast(function, ctypes.c_void_p)
+
+
+@pytest.fixture
+def on_threads():
+    """Return a function that sets the number of threads of a loop."""
+    found, run, kept = loops.load(), RUN(run_tasks), []
+
+    def follow(n):
+        kept.append(COUNT(lambda: n))
+        found.follow(address_of(kept[-1]), address_of(run))
+        assert found.on_threads
+        return found
+
+    yield follow
+    found.follow(*(blas.thread_functions() or (None, None)))
+
+
+def numbers(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def sampled(found, with_bias, shape):
+    rng = get_backend().rng(stream(0, "threads"))
+    p, out = numbers(*shape), np.empty(shape, np.float32)
+    found.sample(p, numbers(shape[1], seed=1) if with_bias else None, rng._addresses, out, BLOCK)
+    return [p, out, *(lane.random_raw(3) for lane in rng._lanes)]
+
+
+def stepped(method, n_arrays, *arguments):
+    def call(found):
+        arrays = [np.abs(numbers(300, 501, seed=i)) for i in range(n_arrays)]
+        getattr(found, method)(*arrays, *arguments)
+        return arrays
+
+    return call
+
+
+def by_rows(method):
+    def call(found):
+        x = numbers(201, 501)
+        getattr(found, method)(x, numbers(501, seed=1))
+        return [x]
+
+    return call
+
+
+def backward(method):
+    def call(found):
+        out = np.empty((300, 501), np.float32)
+        getattr(found, method)(numbers(300, 501), numbers(300, 501, seed=1), out)
+        return [out]
+
+    return call
+
+
+def gathered(found):
+    out = np.empty((301, 503), np.float32)
+    found.gather(numbers(400, 503), np.random.default_rng(0).integers(0, 400, 301), out)
+    return [out]
+
+
+def weighed(found):
+    x, out = numbers(300, 501), np.empty(501, np.float32)
+    found.weigh(x, numbers(300, 1, seed=1), out)
+    return [x, out]
+
+
+def grouped(found):
+    sizes = np.array([3, 20, 1, 477], np.int64)
+    x, out = numbers(101, 501), np.empty((101, 501), np.float32)
+    found.softmax(x, numbers(501, seed=1), sizes)
+    found.one_hot(x, np.random.default_rng(0).random((101, 4), np.float32), sizes, out)
+    return [x, out]
+
+
+def odds(found):
+    v, out = (numbers(101, 33, dtype=np.float64) > 0).astype(float), np.empty((101, 33))
+    v[:, 3] = 0.5
+    found.log_odds(numbers(101, 77, dtype=np.float64), v, numbers(33, 77, dtype=np.float64, seed=1), out)
+    return [out]
+
+
+def statistics(found):
+    return list(found.column_statistics(numbers(300, 501)))
+
+
+def rounded(found):
+    out = np.empty((300, 501), np.uint16)
+    found.round_words(numbers(300, 501), out)
+    return [out]
+
+
+def sparse_product(kind):
+    def call(found):
+        rng = np.random.default_rng(0)
+        n_rows, depth, stored = 131, 90, 20
+        indices = np.sort(np.stack([rng.permutation(depth)[:stored] for _ in range(n_rows)]), axis=1)
+        ends, out = np.arange(0, n_rows * stored + 1, stored, dtype=kind), np.zeros((n_rows, 501), np.float32)
+        data = numbers(n_rows * stored)
+        found.add_product(ends, indices.reshape(-1).astype(kind), data, 0.3, numbers(depth, 501, seed=1), out, 16)
+        return [out]
+
+    return call
+
+
+CALLS = {
+    "sigmoid": by_rows("sigmoid"),
+    "rectify": by_rows("rectify"),
+    "sample": lambda found: sampled(found, False, (301, 501)),
+    "sample of a logistic function": lambda found: sampled(found, True, (301, 501)),
+    "sample of one block": lambda found: sampled(found, True, (100, 501)),
+    "sigmoid_backward": backward("sigmoid_backward"),
+    "rectify_backward": backward("rectify_backward"),
+    "gather": gathered,
+    "weigh": weighed,
+    "softmax and one_hot": grouped,
+    "momentum_step": stepped("momentum_step", 3, 0.1, 0.9, 1e-3, False),
+    "momentum_step, Nesterov's": stepped("momentum_step", 3, 0.1, 0.9, 1e-3, True),
+    "settle": stepped("settle", 2, 1e-3),
+    "adam_step": stepped("adam_step", 4, 1e-3, 0.9, 0.1, 0.999, 0.001, 1e-8, 1e-4),
+    "log_odds": odds,
+    "column_statistics": statistics,
+    "round_words": rounded,
+    "add_product_32": sparse_product(np.int32),
+    "add_product_64": sparse_product(np.int64),
+}
+
+
+def test_every_loop_is_called_here():
+    assert set(loops.ARGUMENTS) <= set(" ".join(CALLS).replace(",", "").split())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_results_have_the_same_bits_for_any_number_of_threads(on_threads, name):
+    one = CALLS[name](on_threads(1))
+    for n in (2, 3, 5):
+        for a, b in zip(one, CALLS[name](on_threads(n)), strict=True):
+            np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def test_draws_on_threads_are_those_of_numpy(on_threads, monkeypatch):
+    p, found, results = np.random.default_rng(10).random(2 * BLOCK + 77, np.float32), on_threads(3), []
+    for each in (found, None):
+        monkeypatch.setattr(loops, "load", lambda each=each: each)
+        rng = get_backend("numpy").rng(stream(0, "a"))
+        results += [[rng.bernoulli(p, np.empty_like(p)).copy() for _ in range(2)], rng.uniform(np.empty(3))]
+    np.testing.assert_array_equal(results[0], results[2])
+    np.testing.assert_array_equal(results[1], results[3])
+
+
+def test_loops_that_callers_run_at_once_do_not_disturb_each_other(on_threads):
+    one, found, wrong = CALLS["sample"](on_threads(1)), on_threads(3), []
+
+    def call():
+        for _ in range(20):
+            wrong.extend(not np.array_equal(a, b) for a, b in zip(one, CALLS["sample"](found), strict=True))
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong
+    assert not any(wrong)
+
+
+def run_first_task(n, address):
+    task = Task.from_address(address)
+    ROUTINE(task.routine)(task.arguments)
+    return 0
+
+
+@pytest.mark.parametrize("run", [lambda n, address: 0, run_first_task])
+def test_a_library_that_runs_no_tasks_is_not_used(on_threads, run):
+    found, three, run = on_threads(1), COUNT(lambda: 3), RUN(run)
+    found.follow(address_of(three), address_of(run))
+    assert not found.on_threads
+    np.testing.assert_array_equal(found.slots(9), 0)
+
+
+def test_loops_run_on_as_many_threads_as_the_blas_may_use_and_start_none():
+    found = loops.load()
+    if not found.on_threads or blas.thread_functions() is None:
+        pytest.skip("the BLAS runs no tasks of others")
+    one = {name: call(found) for name, call in CALLS.items()}
+    for n in (1, 2):
+        with threadpool_limits(n, "blas"):
+            get_backend().matmul(numbers(300, 300), numbers(300, 300))
+            before = threads()
+            assert found.slots(9).max() + 1 == n
+            for name, call in CALLS.items():
+                for a, b in zip(one[name], call(found), strict=True):
+                    np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+            assert threads() == before
+
+
+def threads():
+    """Return the number of threads of this process, where the system tells it."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) if tasks.exists() else None
+
+
+def run_alone(program, **environment):
+    """Run a program in a process of its own."""
+    lines = "import os, numpy as np\nfrom deepbelief.backends import loops\nfound = loops.load()\n" + textwrap.dedent(
+        program
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", lines], env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(blas.thread_functions() is None, reason="the BLAS runs no tasks of others")
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_environment_limits_threads(n):
+    """As in a worker of joblib, which sets these variables."""
+    n = min(n, len(os.sched_getaffinity(0)))
+    program = "print(found.slots(64).max() + 1)"
+    assert run_alone(program, OPENBLAS_NUM_THREADS=str(n), OMP_NUM_THREADS=str(n)) == [str(n)]
+
+
+@pytest.mark.skipif(blas.thread_functions() is None, reason="the BLAS runs no tasks of others")
+def test_loops_run_in_a_child_of_fork():
+    program = """
+        x, y = np.ones((400, 500), np.float32), np.ones((400, 500), np.float32)
+        found.sigmoid(x, np.zeros(500, np.float32))
+        for _ in range(3):
+            child = os.fork()
+            if not child:
+                found.sigmoid(y, np.zeros(500, np.float32))
+                os._exit(0 if np.array_equal(x, y) else 1)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        found.sigmoid(y, np.zeros(500, np.float32))
+        print(np.array_equal(x, y))
+    """
+    assert run_alone(program, OPENBLAS_NUM_THREADS="2") == ["0", "0", "0", "True"]
