@@ -1,6 +1,7 @@
 """Polyphonic music: log-likelihood per frame and expected accuracy of the next frame, beside models without time.
 
     python benchmarks/pianorolls.py [--set jsb_chorales|nottingham] [--seeds 0,1,2] [--test-frames N] [--validate]
+    python benchmarks/pianorolls.py --defaults [--set jsb_chorales|nottingham] [--seeds 0] [--models FOLDER]
 
 The sets are those of Boulanger-Lewandowski, Bengio and Vincent (2012), with their split, in the folder `pianorolls` of
 DEEPBELIEF_DATA: 88 notes, 0 or 1. Epochs are chosen by the log-likelihood of validation frames, settings were chosen on
@@ -8,6 +9,9 @@ them too (--validate prints these and leaves the test frames alone). log Z of ea
 importance sampling; told are the mean, and the interval of 3 standard errors with the bias taken off the lower end.
 Accuracy is TP / (TP + FP + FN) summed over all frames (Bay, Ehmann and Downie 2009), of the expected frame and of notes
 that are predicted where they are likelier than a threshold (see `accuracy`). Results are added to pianorolls.json.
+
+With --defaults no setting is given: `RecurrentRBM()` is fitted to the training sequences and holds some of them out to
+decide when to stop; validation frames only choose the threshold of the accuracy. All test frames are judged.
 """
 
 import argparse
@@ -107,6 +111,26 @@ def train(settings, train_set, valid, seed):
     return best[1], way
 
 
+def by_default(name, train_set, valid, test, seed, folder):
+    """Fit `RecurrentRBM()`, and add its likelihood of the test frames, its accuracy and its cost to the results."""
+    began = time.perf_counter()
+    model = RecurrentRBM(random_state=seed).fit(train_set[0], lengths=train_set[1])
+    result = {"settings": "defaults", "seconds_training": time.perf_counter() - began, "epochs": model.n_iter_}
+    result["resolved"] = {key: found.value for key, found in model.resolved_.items()}
+    print(f"{name}: trained in {result['seconds_training']:.0f} s, {result['resolved']}", flush=True)
+    if folder:
+        save(model, f"{folder}/{name}-defaults-{seed}.h5")
+    began = time.perf_counter()
+    score = model.log_likelihood(*test, **FULL)
+    result |= {"log_likelihood": score.mean, "low": score.low, "high": score.high, "method": score.method}
+    result |= {"frames": len(test[0]), "test_frames": len(test[0]), "seconds_annealing": time.perf_counter() - began}
+    print(f"{name} defaults, seed {seed}: {score}", flush=True)
+    add("pianorolls", "runs", f"{name} defaults, seed {seed}", value=result)
+    result["accuracy"] = accuracy(model, valid, test)
+    add("pianorolls", "runs", f"{name} defaults, seed {seed}", value=result)
+    print(f"  accuracy {result['accuracy']}", flush=True)
+
+
 def frame_rbm(settings, frames, judged, seed):
     """Return the log-likelihood per frame of an RBM of single frames, trained as in pretraining."""
     net = settings["net"]
@@ -122,12 +146,17 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--test-frames", type=int, default=5000, help="of whole sequences drawn at random, for log Z")
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--defaults", action="store_true", help="give no setting")
     parser.add_argument("--models", help="folder that the best models are saved in")
     parser.add_argument("--accuracy", action="store_true", help="only that, of models which an earlier run saved")
     options = parser.parse_args()
     settings, (train_set, valid, test) = SETS[options.set], read(options.set)
     valid = some_sequences(*valid, 1000)
     seeds = list(map(int, options.seeds.split(",")))
+    if options.defaults:
+        for seed in seeds:
+            by_default(options.set, train_set, valid, test, seed, options.models)
+        return
     if options.validate:
         train(settings, train_set, valid, seeds[0])
         return
