@@ -36,7 +36,7 @@ recurrent_options = section(
         "--recurrent", is_flag=True, help="Train a model of sequences; --layers is then a single number (default 150)."
     ),
     sequence_options,
-    setting_options({name: setting for name, setting in RECURRENT.items() if name not in MACHINE}),
+    setting_options({name: setting for name, setting in RECURRENT.items() if name not in {**MACHINE, **PRETRAINING}}),
 )
 
 OF_SEQUENCES = {"lengths", "sequences"}
@@ -54,7 +54,7 @@ def check_options(options: StrDict) -> None:
     """
     recurrent = options["recurrent"]
     of_stacks = {**MACHINE, **PRETRAINING}.keys() - RECURRENT.keys() - {"hidden_layer_sizes"}
-    names = of_stacks | OF_STACKS if recurrent else RECURRENT.keys() - MACHINE.keys() | OF_SEQUENCES
+    names = of_stacks | OF_STACKS if recurrent else RECURRENT.keys() - {**MACHINE, **PRETRAINING}.keys() | OF_SEQUENCES
     for name, value in options.items():
         if name in names and value is not None and value is not False:
             advice = ADVICE.get(name, "leave it out") if recurrent else "add --recurrent, or leave it out"

@@ -13,6 +13,7 @@ from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import (
+    STANDARD,
     USUAL_EXTENT,
     Choices,
     Extent,
@@ -51,6 +52,7 @@ class FineTuneSettings:
     n_frozen: int = 0
     batch_size: int | str = "auto"
     max_iter: int | str = "auto"
+    preset: str = STANDARD
     extent: Extent = USUAL_EXTENT  # of "auto" epochs
     rate: float | None = None  # what "auto" starts from; None: the rate of the slowest hidden activation
     n_iter_no_change: int = 10
@@ -62,7 +64,7 @@ class FineTuneSettings:
         """Return the same settings with every ``"auto"`` replaced: ``rate`` is the automatic learning rate."""
         solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
         batch_size = min(int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows))), n_rows)
-        max_iter = choices.take("max_iter", self.max_iter, tuning_epochs(n_rows, batch_size, self.extent))
+        max_iter = choices.take("max_iter", self.max_iter, tuning_epochs(n_rows, batch_size, self.extent, self.preset))
         momentum = LARGEST_MOMENTUM if isinstance(self.momentum, str) else self.momentum
         chosen = tuning_rate(rate, solver.rate, momentum)
         return replace(

@@ -14,6 +14,7 @@ from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import (
     DENOISING_UPDATES,
+    STANDARD,
     UPDATES,
     Choices,
     Resolved,
@@ -75,6 +76,8 @@ class RBMSettings:
     components: tuple[Component, ...] = ()
     early_stopping: bool = False
     n_iter_no_change: int = 10
+    preset: str = STANDARD
+    """Of the estimator whose layer it is: how long training is where that is automatic."""
     missing: bool = False
     """Whether values of the rows are missing."""
     automatic: frozenset[str] = frozenset()
@@ -111,7 +114,7 @@ class RBMSettings:
         solver, choices = get_optimizer(self.solver, nesterov=self.nesterov), Choices()
         n_updates = DENOISING_UPDATES if denoises_bits(gradient, visible) else UPDATES
         batch_size = int(choices.take("batch_size", self.batch_size, rows_in_minibatch(n_rows)))
-        n_iter = int(choices.take("n_iter", self.n_iter, epochs_of_layer(n_rows, batch_size, n_updates)))
+        n_iter = int(choices.take("n_iter", self.n_iter, epochs_of_layer(n_rows, batch_size, n_updates, self.preset)))
         slope = None if visible_mean is None else visible.mean_slope(visible_mean)
         if denoises_bits(gradient, visible) and solver.rate is None:
             rate = denoising_rate()

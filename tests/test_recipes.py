@@ -25,6 +25,7 @@ from deepbelief.errors import FileFormatError
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
 from deepbelief.recipes import (
     Choices,
+    Extent,
     Resolved,
     Supervision,
     autoencoder_pretraining,
@@ -43,6 +44,7 @@ from deepbelief.recipes import (
     sequences_in_minibatch,
     stopped_epochs,
     stopping_of_sequences,
+    suggested_layers,
     supervised_pretraining,
     tuning_decay,
     tuning_epochs,
@@ -58,7 +60,9 @@ BITS = (RNG.random((60, 12)) < 0.4).astype(np.float32)
 REAL = RNG.normal(size=(60, 12)).astype(np.float32)
 CLASSES = (BITS[:, 0] + BITS[:, 1]).astype(int)
 LENGTHS = [20, 20, 20]
+REPEATED = np.tile(BITS, (50, 1))
 QUICK = RBM(n_iter=1)
+FEW_OF_MANY = suggest_layer_sizes(784, 60_000, 10, n_labeled=1_000)
 
 
 BITS_ONLY = {"unit_interval": True, "modelled": False, "templates": False}
@@ -126,7 +130,6 @@ class Notes(Reporter):
         (supervised_pretraining(60_000, 60_000, **BITS_ONLY | {"templates": True}), "rbm"),
         (supervised_pretraining(100, 100, **BITS_ONLY | {"modelled": True}), "rbm"),
         (layer_activation("sigmoid", pretrained=False), "tanh"),
-        (layer_activation("sigmoid", pretrained=True), "sigmoid"),
         (layer_activation("relu", pretrained=False), "relu"),
         (tuning_decay(500, pretrained=False), 0.01),
         (tuning_decay(500, pretrained=True), 3e-5),
@@ -146,6 +149,24 @@ class Notes(Reporter):
         (tuning_epochs(100, 10, tuning_extent(IMAGES._replace(n_labelled=100), 0.5)), 500),
         (tuning_epochs(60_000, 100, tuning_extent(IMAGES, 0.0)), 20),
         (denoising_rate(), 0.15),
+        (epochs_of_layer(60_000, 100, 18_000, "fast"), 5),  # a sixth of the updates, 600 in an epoch
+        (epochs_of_layer(1_000, 20, 6_000, "fast"), 20),
+        (epochs_of_layer(10_000_000, 100, 6_000, "fast"), 1),  # a sixth of 5 epochs
+        (epochs_of_layer(60_000, 100, 18_000, "best"), 30),
+        (tuning_epochs(60_000, 100, Extent(18_000, 20, 100), "fast"), 10),
+        (tuning_epochs(60_000, 100, Extent(18_000, 20, 100), "best"), 60),
+        (tuning_epochs(500, 10, Extent(18_000, 20, 100), "best"), 200),
+        (frame_epochs(13_800, 100, "fast"), 10),
+        (sequence_epochs(46, "fast"), 43),
+        (stopped_epochs(46, "fast"), 100),
+        (stopped_epochs(46, "best"), 200),
+        (suggested_layers(FEW_OF_MANY, 60_000), (500, 500, 500)),
+        (suggested_layers(FEW_OF_MANY, 60_000, "fast"), (500, 500, 500)),
+        (suggested_layers(FEW_OF_MANY, 60_000, "best"), (1000, 1000, 1000)),
+        (suggested_layers(suggest_layer_sizes(784, 60_000, 10), 60_000, "best"), (1000, 1000)),
+        (suggested_layers(suggest_layer_sizes(784, 500, 10), 500, "best"), (500, 250)),
+        (suggested_layers(suggest_layer_sizes(64, 60_000, 10), 60_000, "best"), (100, 100)),
+        (suggested_layers(suggest_layer_sizes(784, 60_000), 60_000, "best"), (500, 250)),  # no classes
         (autoencoder_pretraining(missing=True, real=True, templates=False), "rbm"),
         (autoencoder_pretraining(missing=False, real=True, templates=True), "rbm"),
         (autoencoder_pretraining(missing=False, real=True, templates=False), "denoising"),
@@ -156,6 +177,54 @@ def test_each_rule_has_a_value_and_a_reason(found, value):
     assert found.value == pytest.approx(value) if isinstance(value, float) else found.value == value
     assert found.reason
     assert "\n" not in found.reason
+
+
+@case_by_case(
+    ("model", "data", "expected"),
+    [
+        (DBN((4,)), (BITS,), {"rbm__n_iter": 100}),
+        (DBN((4,), preset="fast"), (BITS,), {"rbm__n_iter": 100}),  # the most
+        (DBN((4,), preset="best"), (REPEATED,), {"rbm__n_iter": 100}),
+        (DBN((4,), preset="fast"), (REPEATED,), {"rbm__n_iter": 20}),  # 1,000 updates of 60 rows
+        (
+            DBNClassifier((4,), rbm=QUICK, preset="fast"),
+            (REPEATED, np.tile(CLASSES, 50)),
+            {"max_iter": 40},  # 2,000 updates of 60 rows
+        ),
+        (DBNRegressor((4,), pretraining="none", preset="best"), (REAL, REAL[:, 0]), {"max_iter": 200}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
+def test_a_preset_changes_automatic_settings(model, data, expected):
+    model.set_params(random_state=0).fit(*data)
+    for name, value in expected.items():
+        assert model.resolved_[name].value == value
+        assert ("preset" in model.resolved_[name].reason) == (model.preset != "standard")
+
+
+def test_a_preset_reaches_a_model_of_sequences():
+    model = RecurrentRBM(4, 3, preset="best", random_state=0)
+    assert model._settings().resolve(np.array([60])).resolved["n_iter"].value == 400  # twice the most
+    assert (
+        model.set_params(preset="fast", n_iter=1).fit(REPEATED).resolved_["pretrain_frames"].value == 27
+    )  # 1,333 updates of 60
+
+
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
+def test_settings_that_are_given_win_over_a_preset_which_says_so():
+    notes = Notes()
+    clf = DBNClassifier((4,), rbm=QUICK, max_iter=2, preset="best", random_state=0, verbose=notes).fit(BITS, CLASSES)
+    assert (clf.stack_.sizes[1:], clf.n_iter_) == ((4,), 2)
+    assert not {"max_iter", "rbm__n_iter", "hidden_layer_sizes"} & set(clf.resolved_)
+    told = [line for line in notes.lines if "preset" in line]
+    assert told == [
+        "preset='best' does not change hidden_layer_sizes=(4,), which is given",
+        "preset='best' does not change rbm__n_iter=1, which is given",
+        "preset='best' does not change max_iter=2, which is given",
+    ]
+    recurrent = Notes()
+    RecurrentRBM(4, 3, n_iter=1, preset="fast", random_state=0, verbose=recurrent).fit(BITS)
+    assert "preset='fast' does not change n_iter=1, which is given" in recurrent.lines
 
 
 def test_a_given_setting_wins_over_the_rule_and_is_not_reported():
@@ -239,6 +308,11 @@ def test_python_and_the_shell_start_from_the_same_defaults():
     assert stack.set_params(rbm=None).get_params() == DBN(random_state=0).get_params()
     assert make_dbn(nothing, 0, (60, 12)).rbm.get_params() == RBM().get_params()
     assert make_model(nothing, 0).get_params() == RecurrentRBM(random_state=0).get_params()
+    assert (
+        make_dbn(nothing | {"preset": "fast"}, 0, (60, 12)).preset
+        == make_model({**nothing, "preset": "fast"}, 0).preset
+        == "fast"
+    )
     given = dict.fromkeys([*FINE_TUNING, "memory_limit", "autoencoder", "regression", "seed"]) | {"backend": "numpy"}
     layers = DBN((4,), rbm=QUICK, random_state=0).fit(BITS).stack_
     kinds = {"": DBNClassifier, "regression": DBNRegressor, "autoencoder": DeepAutoencoder}
@@ -247,6 +321,7 @@ def test_python_and_the_shell_start_from_the_same_defaults():
         model.stack = layers
         made = make_estimator(model, given | ({asked: True} if asked else {}))
         assert type(made) is kind
+        assert make_estimator(model, given | {"preset": "best"} | ({asked: True} if asked else {})).preset == "best"
         assert made.set_params(pretrained=None).get_params() == kind().get_params()
 
 

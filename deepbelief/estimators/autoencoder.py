@@ -140,6 +140,7 @@ class DeepAutoencoder(
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
+        preset: str = "standard",
         loss: str | Loss = "auto",
         tied: bool = False,
         solver: str | Optimizer = "adam",
@@ -173,6 +174,7 @@ class DeepAutoencoder(
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.n_passes = n_passes
+        self.preset = preset
         self.loss = loss
         self.tied = tied
         self.solver = solver

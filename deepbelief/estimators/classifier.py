@@ -116,6 +116,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
+        preset: str = "standard",
         loss: str | Loss = "auto",
         task_weights: Sequence[float] | None = None,
         activation: str | Activation = "auto",
@@ -154,6 +155,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.n_passes = n_passes
+        self.preset = preset
         self.loss = loss
         self.task_weights = task_weights
         self.activation = activation

@@ -106,6 +106,7 @@ class DBN(
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
+        preset: str = "standard",
         backend: str | Backend = "numpy",
         memory_limit: int | str | None = None,
         checkpoint: str | Path | CheckpointFile | None = None,
@@ -118,6 +119,7 @@ class DBN(
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.n_passes = n_passes
+        self.preset = preset
         self.backend = backend
         self.memory_limit = memory_limit
         self.checkpoint = checkpoint

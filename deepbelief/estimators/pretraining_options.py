@@ -22,7 +22,15 @@ from deepbelief.gradients import Denoising
 from deepbelief.hyperparameters import PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import Choices, autoencoder_pretraining, table_layers
+from deepbelief.recipes import (
+    STANDARD,
+    Choices,
+    autoencoder_pretraining,
+    is_auto,
+    kept_from_preset,
+    suggested_layers,
+    table_layers,
+)
 from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
 from deepbelief.sources import RowSource
@@ -39,6 +47,7 @@ def layer_sizes(
     n_labeled: int | None = None,
     autoencoder: bool = False,
     table: bool = False,
+    preset: str = STANDARD,
 ) -> tuple[int, ...]:
     """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against.
 
@@ -50,9 +59,8 @@ def layer_sizes(
             raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
         if table:
             return tuple(table_layers().value)
-        return suggest_layer_sizes(
-            n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder
-        ).hidden_layer_sizes
+        advice = suggest_layer_sizes(n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder)
+        return tuple(suggested_layers(advice, n_rows, STANDARD if n_labeled is None else preset).value)
     chosen = check_sizes(sizes)
     warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
     return chosen
@@ -165,9 +173,13 @@ def stack_pretraining(
     """
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))
+    given = [each.n_iter for each in settings if not is_auto(each.n_iter)]
     kind = estimator.pretraining if kind is None else kind
-    settings = [of_kind(each, estimator, kind) for each in settings]
+    settings = [replace(of_kind(each, estimator, kind), preset=estimator.preset) for each in settings]
     settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0], imputes=imputes)
+    own = {"hidden_layer_sizes": estimator.hidden_layer_sizes} if is_classifier(estimator) else {}
+    for line in kept_from_preset(estimator.preset, own | ({"rbm__n_iter": given[0]} if given else {})):
+        reporter.note(line)
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
@@ -190,7 +202,7 @@ def pretraining_choices(
     """Return the automatic settings of a stack's pretraining."""
     choices = size_choice(
         estimator.hidden_layer_sizes, source.shape[0], result.stack.sizes, n_labeled=n_labeled(estimator, source),
-        table=table,
+        table=table, preset=estimator.preset,
     )  # fmt: skip
     choices.update(layer_choices(estimator, result.stack, result.resolved, templates[0].visible))
     return choices

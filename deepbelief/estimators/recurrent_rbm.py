@@ -30,6 +30,7 @@ from deepbelief.recipes import (
     Choices,
     frame_epochs,
     is_auto,
+    kept_from_preset,
     resolution_lines,
     rows_in_minibatch,
     stopping_of_sequences,
@@ -107,6 +108,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         n_components: int = 150,
         n_recurrent: int = 100,
         *,
+        preset: str = "standard",
         visible: str | Unit = "auto",
         scale: str = "none",
         cell: str | Cell = "tanh",
@@ -134,6 +136,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
     ) -> None:
         self.n_components = n_components
         self.n_recurrent = n_recurrent
+        self.preset = preset
         self.visible = visible
         self.scale = scale
         self.cell = cell
@@ -252,7 +255,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         """Return the sequences to train on and what resolves the settings that depend on all of them."""
         choices, n_frames = Choices(), int(lengths.sum())
         batch_size = int(rows_in_minibatch(n_frames).value)
-        frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size))
+        frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size, self.preset))
         stopped = not once and self.early_stopping
         if not once and is_auto(self.early_stopping):
             rule = stopping_of_sequences(
@@ -261,7 +264,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             stopped = choices.take("early_stopping", self.early_stopping, rule)
         if stopped and len(lengths) < 2:
             raise SettingError(f"early_stopping=True holds sequences out: it needs at least 2, got {len(lengths)}")
-        for line in resolution_lines(choices):
+        of_preset = {name: getattr(self, name) for name in ("n_iter", "pretrain_frames")}
+        for line in (*resolution_lines(choices), *kept_from_preset(self.preset, of_preset)):
             run.reporter.note(line)
         parts, judge = Sequences(source, lengths), None
         if stopped:

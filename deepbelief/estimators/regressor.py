@@ -106,6 +106,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         corruption: str = "masking",
         corruption_level: float = 0.25,
         n_passes: int = 1,
+        preset: str = "standard",
         loss: str | Loss = "auto",
         activation: str | Activation = "auto",
         solver: str | Optimizer = "adam",
@@ -141,6 +142,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         self.corruption = corruption
         self.corruption_level = corruption_level
         self.n_passes = n_passes
+        self.preset = preset
         self.loss = loss
         self.activation = activation
         self.solver = solver

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from deepbelief.estimators.tables import schema_of
-from deepbelief.recipes import Choices, Resolved, is_auto, table_layers
+from deepbelief.recipes import STANDARD, Choices, Resolved, is_auto, suggested_layers, table_layers
 from deepbelief.settings import GROUPS
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.stack import Stack, Weights
@@ -27,7 +27,13 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
 
 
 def size_choice(
-    given: object, n_rows: int, sizes: Sequence[int], *, n_labeled: int | None = None, table: bool = False
+    given: object,
+    n_rows: int,
+    sizes: Sequence[int],
+    *,
+    n_labeled: int | None = None,
+    table: bool = False,
+    preset: str = STANDARD,
 ) -> Choices:
     """Return the hidden layer sizes, where they were left to the guidance; ``n_labeled``: of a classifier."""
     choices = Choices()
@@ -37,7 +43,8 @@ def size_choice(
             return choices
         n_classes = None if n_labeled is None else 2  # the depth depends on whether there are any
         advice = suggest_layer_sizes(sizes[0], n_rows, n_classes, n_labeled=n_labeled)
-        choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), advice.depth_reason)
+        reason = suggested_layers(advice, n_rows, STANDARD if n_labeled is None else preset).reason
+        choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), reason)
     return choices
 
 

@@ -63,6 +63,7 @@ class SupervisedEstimator(
     pretrained_lr_factor: float
     head_epochs: int
     max_iter: int | str
+    preset: str
     n_frozen: int
     early_stopping: bool
     validation_fraction: float
@@ -143,7 +144,8 @@ class SupervisedEstimator(
         else:
             labelled = n_labeled(self, source)
             sizes = partial(
-                layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs, n_labeled=labelled
+                layer_sizes, self.hidden_layer_sizes, source, self._head.n_outputs, n_labeled=labelled,
+                preset=self.preset,
             )  # fmt: skip
             start = start_of_tuning(self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer)
             if start.pretraining is None:

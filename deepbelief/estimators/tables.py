@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
-from deepbelief.recipes import Resolved
+from deepbelief.recipes import PRESETS, Resolved
 from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
@@ -216,7 +216,7 @@ def table_settings(
         chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
-        chosen["n_iter"] = max(1, round(N_UPDATES / -(-n_rows // int(size))))
+        chosen["n_iter"] = max(1, round(PRESETS[settings.preset].pretraining * N_UPDATES / -(-n_rows // int(size))))
     told = {name: Resolved("warm-up and decay" if name == "schedule" else v, FOR_TABLES) for name, v in chosen.items()}
     given = {component.name for component in settings.components}
     own: list[Component] = [Smooth(schema.grids)] if schema.grids else []

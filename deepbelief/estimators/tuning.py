@@ -27,7 +27,15 @@ from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import Choices, Resolved, choices_of_file, is_auto, plain_choices, resolution_lines
+from deepbelief.recipes import (
+    Choices,
+    Resolved,
+    choices_of_file,
+    is_auto,
+    kept_from_preset,
+    plain_choices,
+    resolution_lines,
+)
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
@@ -67,6 +75,8 @@ class FineTunedMixin:
     pretrained_stack_: Stack
     history_: list[Record]
     resolved_: dict[str, Resolved]
+    max_iter: int | str
+    preset: str
     random_state: RandomState
     _head: Head
     _activations: list[Activation]
@@ -88,6 +98,8 @@ class FineTunedMixin:
     ) -> DivergenceError | None:
         """Fine-tune, keep weights and history, and return why the run diverged, or None."""
         n_rows = problem.train.rows.shape[0]
+        for line in kept_from_preset(self.preset, {"max_iter": self.max_iter}):
+            reporter.note(line)
         warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
         checkpointer.enter("finetune", partial(_context, self.pretrained_stack_, problem.history, problem.choices))
         result = finetune(

@@ -230,4 +230,13 @@ STEPS = Checked("deepbelief.bounds:check_steps", 'int, tuple of two int or "auto
 MARK_OF_UNLABELED = Described('"auto", None or label')
 AUTOMATIC_GRADIENT = replace(GRADIENT, others=("auto",))
 AUTOMATIC_SOLVER = replace(SOLVER, others=("auto",))
+PRESET = Setting(
+    "standard",
+    Choice("deepbelief.recipes.presets:PRESETS"),
+    doc=(
+        'Time against quality, for settings left at "auto" only: ``"fast"`` trains for fewer epochs, ``"best"`` for '
+        "more, and classifiers of images then get wider layers. *Choosing settings* lists what each changes and costs."
+    ),
+    help="Time against quality of automatic settings.",
+)
 SIZES = Checked("deepbelief.hyperparameters.kinds:layer_sizes", 'tuple of int or "auto"')

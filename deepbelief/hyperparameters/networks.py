@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
 from deepbelief.hyperparameters.kinds import (
     MARK_OF_UNLABELED,
+    PRESET,
     SCHEDULE,
     SOLVER,
     Choice,
@@ -15,6 +16,7 @@ from deepbelief.hyperparameters.kinds import (
 )
 
 FINE_TUNING: Mapping[str, Setting] = {
+    "preset": PRESET,
     "pretrained": Setting(
         None,
         Described("Stack, str, Path, DBN or None"),

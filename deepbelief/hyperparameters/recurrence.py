@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from deepbelief.bounds import AUTOMATIC_COUNT, COUNT, RATE, Bounds
-from deepbelief.hyperparameters.kinds import SCALE, SCHEDULE, SOLVER, UNITS_BELOW, Choice, Flag, Setting
+from deepbelief.hyperparameters.kinds import PRESET, SCALE, SCHEDULE, SOLVER, UNITS_BELOW, Choice, Flag, Setting
 
 RECURRENT: Mapping[str, Setting] = {
+    "preset": PRESET,
     "n_components": Setting(
         150,
         COUNT,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deepbelief.bounds import COUNT, Bounds
-from deepbelief.hyperparameters.kinds import SIZES, Choice, Described, Setting
+from deepbelief.hyperparameters.kinds import PRESET, SIZES, Choice, Described, Setting
 
 PRETRAINING: Mapping[str, Setting] = {
     "hidden_layer_sizes": Setting(
@@ -54,6 +54,7 @@ PRETRAINING: Mapping[str, Setting] = {
         help="Passes through the whole stack.",
         flag="--passes",
     ),
+    "preset": PRESET,
 }
 """Settings of a stack's pretraining, by name."""
 

@@ -1,9 +1,17 @@
 """Rules behind ``"auto"``: one for each automatic setting, which returns a value and the reason for it.
 
 A rule is a function of facts about the data: numbers of rows, columns and labels, and types of units. It does not
-depend on settings that were given explicitly, which always take precedence.
+depend on settings that were given explicitly, which always take precedence. A preset makes training shorter or longer.
 """
 
+from deepbelief.recipes.presets import (
+    PRESETS,
+    STANDARD,
+    Extent,
+    Preset,
+    kept_from_preset,
+    suggested_layers,
+)
 from deepbelief.recipes.pretraining_rules import (
     DENOISING_UPDATES,
     UPDATES,
@@ -38,7 +46,6 @@ from deepbelief.recipes.tuning_rules import (
     RATE_OF_LINEAR,
     ROWS_OF_FEW,
     USUAL_EXTENT,
-    Extent,
     Supervision,
     hidden_dropout,
     layer_activation,
@@ -52,14 +59,17 @@ from deepbelief.recipes.tuning_rules import (
 
 __all__ = [
     "DENOISING_UPDATES",
+    "PRESETS",
     "RATE_OF_FEW",
     "RATE_OF_LINEAR",
     "ROWS_OF_FEW",
+    "STANDARD",
     "UPDATES",
     "USUAL",
     "USUAL_EXTENT",
     "Choices",
     "Extent",
+    "Preset",
     "Resolved",
     "Supervision",
     "autoencoder_pretraining",
@@ -70,6 +80,7 @@ __all__ = [
     "hidden_dropout",
     "in_effect",
     "is_auto",
+    "kept_from_preset",
     "layer_activation",
     "machine_rate",
     "persistent_chains",
@@ -81,6 +92,7 @@ __all__ = [
     "sequences_in_minibatch",
     "stopped_epochs",
     "stopping_of_sequences",
+    "suggested_layers",
     "supervised_pretraining",
     "table_layers",
     "tuning_decay",

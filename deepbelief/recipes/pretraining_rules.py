@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from deepbelief.recipes.presets import PRESETS, STANDARD, Extent, named
 from deepbelief.recipes.resolved import Resolved
 
 USUAL: Mapping[str, Resolved] = {
@@ -45,7 +46,7 @@ def rows_in_minibatch(n_rows: int) -> Resolved:
     )
 
 
-def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES) -> Resolved:
+def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES, preset: str = STANDARD) -> Resolved:
     """Return the number of epochs of a layer.
 
     Examples
@@ -53,11 +54,11 @@ def epochs_of_layer(n_rows: int, batch_size: int, n_updates: int = UPDATES) -> R
     >>> epochs_of_layer(60_000, 100).value
     10
     """
-    low, high = EPOCHS
-    n_epochs = round(n_updates / -(-n_rows // batch_size))
+    extent = Extent(n_updates, *EPOCHS).times(PRESETS[preset].pretraining)
+    n_updates, low, high = extent
     return Resolved(
-        min(max(n_epochs, low), high),
-        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs",
+        extent.epochs(-(-n_rows // batch_size)),
+        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs{named(preset)}",
     )
 
 

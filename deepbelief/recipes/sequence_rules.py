@@ -1,5 +1,6 @@
 """Rules for the settings of a model of sequences."""
 
+from deepbelief.recipes.presets import PRESETS, STANDARD, Extent, named
 from deepbelief.recipes.pretraining_rules import epochs_of_layer
 from deepbelief.recipes.resolved import Resolved
 
@@ -23,7 +24,7 @@ def sequences_in_minibatch(n_frames: int, n_sequences: int, per_window: float) -
     )
 
 
-def sequence_epochs(n_updates: int) -> Resolved:
+def sequence_epochs(n_updates: int, preset: str = STANDARD) -> Resolved:
     """Return the epochs for sequences of this many updates.
 
     Examples
@@ -31,10 +32,10 @@ def sequence_epochs(n_updates: int) -> Resolved:
     >>> sequence_epochs(46).value
     130
     """
-    low, high = EPOCHS
+    extent = Extent(UPDATES, *EPOCHS).times(PRESETS[preset].sequences)
     return Resolved(
-        min(max(round(UPDATES / n_updates), low), high),
-        f"about {UPDATES:,} updates, between {low} and {high} epochs",
+        extent.epochs(n_updates),
+        f"about {extent.updates:,} updates, between {extent.low} and {extent.high} epochs{named(preset)}",
     )
 
 
@@ -47,7 +48,7 @@ DECAY = (1e-4, 1e-3)  # minimum and maximum weight decay
 DECAY_FRAMES = 15.0  # weight decay times the number of frames
 
 
-def frame_epochs(n_frames: int, batch_size: int) -> Resolved:
+def frame_epochs(n_frames: int, batch_size: int, preset: str = STANDARD) -> Resolved:
     """Return the number of epochs in which single frames are learned first.
 
     Examples
@@ -57,7 +58,7 @@ def frame_epochs(n_frames: int, batch_size: int) -> Resolved:
     """
     if n_frames < FEW_FRAMES:
         return Resolved(0, f"fewer than {FEW_FRAMES:,} frames")
-    return epochs_of_layer(n_frames, batch_size, FRAME_UPDATES)
+    return epochs_of_layer(n_frames, batch_size, FRAME_UPDATES, preset)
 
 
 def sequence_decay(n_frames: int) -> Resolved:
@@ -100,7 +101,7 @@ def stopping_of_sequences(n_sequences: int, n_frames: int, *, likelihood: bool, 
     return Resolved(True, f"{n_sequences} sequences are enough to hold some out")
 
 
-def stopped_epochs(n_updates: int) -> Resolved:
+def stopped_epochs(n_updates: int, preset: str = STANDARD) -> Resolved:
     """Return the largest number of epochs where held-out sequences decide when training stops.
 
     Examples
@@ -108,7 +109,5 @@ def stopped_epochs(n_updates: int) -> Resolved:
     >>> stopped_epochs(46).value
     100
     """
-    low, high = STOPPED_EPOCHS
-    return Resolved(
-        min(max(round(STOPPED_UPDATES / n_updates), low), high), "the maximum: held-out sequences decide when to stop"
-    )
+    extent = Extent(STOPPED_UPDATES, *STOPPED_EPOCHS).times(PRESETS[preset].sequences)
+    return Resolved(extent.epochs(n_updates), f"the maximum: held-out sequences decide when to stop{named(preset)}")

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from deepbelief.recipes.presets import PRESETS, STANDARD, Extent, named
 from deepbelief.recipes.resolved import Resolved
 from deepbelief.sizing import FEW_LABELS
 
@@ -14,14 +15,6 @@ ROWS_OF_FEW = 20  # rows in a minibatch
 DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
 RATE_OF_FEW = 0.1
 RATE_OF_LINEAR = 0.01  # of pretrained layers made linear; gains multiply: 0.03 diverges with 3 layers on 784 columns
-
-
-class Extent(NamedTuple):
-    """Length of fine-tuning: number of updates, and minimum and maximum number of epochs."""
-
-    updates: int
-    low: int
-    high: int
 
 
 USUAL_EXTENT = Extent(6_000, 20, 100)
@@ -160,7 +153,7 @@ def tuning_extent(facts: Supervision, dropout: float) -> Extent:
     return DROPPING_OF_FEW if facts.few else DROPPING
 
 
-def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT) -> Resolved:
+def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT, preset: str = STANDARD) -> Resolved:
     """Return the number of epochs of fine-tuning.
 
     Examples
@@ -168,11 +161,11 @@ def tuning_epochs(n_rows: int, batch_size: int, extent: Extent = USUAL_EXTENT) -
     >>> tuning_epochs(60_000, 100).value
     20
     """
+    extent = extent.times(PRESETS[preset].tuning)
     n_updates, low, high = extent
-    n_epochs = round(n_updates / -(-n_rows // batch_size))
     return Resolved(
-        min(max(n_epochs, low), high),
-        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs",
+        extent.epochs(-(-n_rows // batch_size)),
+        f"about {n_updates:,} updates of {batch_size} rows, between {low} and {high} epochs{named(preset)}",
     )
 
 

@@ -13,6 +13,7 @@ from deepbelief.machine import Workspace
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes import (
+    STANDARD,
     Choices,
     Resolved,
     sequence_decay,
@@ -56,6 +57,7 @@ class RecurrentSettings:
     batch_size: int | str = "auto"
     n_iter: int | str = "auto"
     n_iter_no_change: int = 10
+    preset: str = STANDARD
     stopped: bool = False  # whether held-out sequences decide when training stops
     resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
 
@@ -68,7 +70,7 @@ class RecurrentSettings:
         beside = sequences_in_minibatch(int(lengths.sum()), len(lengths), float(per_window))
         batch_size = min(int(choices.take("batch_size", self.batch_size, beside)), len(lengths))
         n_updates = count_updates(lengths, truncation, batch_size)
-        epochs = stopped_epochs(n_updates) if self.stopped else sequence_epochs(n_updates)
+        epochs = (stopped_epochs if self.stopped else sequence_epochs)(n_updates, self.preset)
         rate = RATES.get(str(self.solver), solver.rate or 0.01)
         rate = choices.take("learning_rate", self.learning_rate, Resolved(rate, "the rate of the solver"))
         decay = choices.take("weight_decay", self.weight_decay, sequence_decay(int(lengths.sum())))
