@@ -478,7 +478,7 @@ def test_round_trip_between_stack_and_layers_is_what_fit_uses(data, stack):
 @case_by_case(
     ("activation", "limit"),
     [
-        ("auto", lambda n, m: np.sqrt(6 / (n + m))), ("sigmoid", lambda n, m: 4 * np.sqrt(6 / (n + m))),
+        ("auto", lambda n, m: np.sqrt(6 / n)), ("sigmoid", lambda n, m: 4 * np.sqrt(6 / (n + m))),
         ("tanh", lambda n, m: np.sqrt(6 / (n + m))), ("hard_tanh", lambda n, m: np.sqrt(6 / (n + m))),
         ("softsign", lambda n, m: np.sqrt(6 / (n + m))), ("relu", lambda n, m: np.sqrt(6 / n)),
         ("identity", lambda n, m: np.sqrt(6 / (n + m))),

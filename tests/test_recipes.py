@@ -67,6 +67,7 @@ FEW_OF_MANY = suggest_layer_sizes(784, 60_000, 10, n_labeled=1_000)
 
 BITS_ONLY = {"unit_interval": True, "modelled": False, "templates": False}
 IMAGES = Supervision(60_000, True, 784, 250, classes=True, logistic=True, unit_interval=True)
+DRAWN = IMAGES._replace(n_labelled=100, pretrained=False)
 
 
 def test_few_labels_among_many_rows_take_three_layers_by_default():
@@ -130,6 +131,8 @@ class Notes(Reporter):
         (supervised_pretraining(60_000, 60_000, **BITS_ONLY | {"templates": True}), "rbm"),
         (supervised_pretraining(100, 100, **BITS_ONLY | {"modelled": True}), "rbm"),
         (layer_activation("sigmoid", pretrained=False), "tanh"),
+        (layer_activation("sigmoid", pretrained=False, classes=True), "relu"),
+        (layer_activation("sigmoid", pretrained=True, classes=True), "sigmoid"),
         (layer_activation("relu", pretrained=False), "relu"),
         (tuning_decay(500, pretrained=False), 0.01),
         (tuning_decay(500, pretrained=True), 3e-5),
@@ -148,6 +151,10 @@ class Notes(Reporter):
         (tuning_epochs(1_000, 20, tuning_extent(IMAGES._replace(n_labelled=1_000), 0.5)), 100),
         (tuning_epochs(100, 10, tuning_extent(IMAGES._replace(n_labelled=100), 0.5)), 500),
         (tuning_epochs(60_000, 100, tuning_extent(IMAGES, 0.0)), 20),
+        (tuning_epochs(100, 10, tuning_extent(DRAWN, 0.0)), 80),  # 800 updates
+        (tuning_epochs(500, 10, tuning_extent(DRAWN, 0.0)), 20),
+        (tuning_epochs(100, 10, tuning_extent(DRAWN._replace(classes=False), 0.0)), 100),
+        (tuning_epochs(2_000, 40, tuning_extent(DRAWN._replace(n_labelled=2_000), 0.0)), 100),
         (denoising_rate(), 0.15),
         (epochs_of_layer(60_000, 100, 18_000, "fast"), 5),  # a sixth of the updates, 600 in an epoch
         (epochs_of_layer(1_000, 20, 6_000, "fast"), 20),
@@ -249,7 +256,7 @@ FITS = {
         lambda: DBNClassifier((4,), max_iter=2),
         (BITS, CLASSES),
         {},
-        {"pretraining": "none", "activation": "tanh", "alpha": 5 / 60, "rbm__visible": "gaussian"},
+        {"pretraining": "none", "activation": "relu", "alpha": 5 / 60, "rbm__visible": "gaussian"},
     ),
     "most rows unlabelled": (
         lambda: DBNClassifier((110,), n_passes=1, max_iter=2),

@@ -62,7 +62,8 @@ class SupervisedRecipes:
         """Resolve the activation, where all hidden units have the same."""
         names = {get_unit(weights.hidden).activation for weights in self.pretrained_stack_}
         if len(names) == 1 and "activation" not in choices:
-            choices.take("activation", self.activation, layer_activation(names.pop(), pretrained=not drawn))
+            rule = layer_activation(names.pop(), pretrained=not drawn, classes=bool(is_classifier(self)))
+            choices.take("activation", self.activation, rule)
 
     @property
     def _activation_of_layers(self) -> str | Activation:

@@ -63,15 +63,15 @@ FINE_TUNING: Mapping[str, Setting] = {
             instances="Activation",
         ),
         doc=(
-            '``"auto"`` follows the hidden units, except that layers without pretraining use tanh instead of '
-            'sigmoid. ``"tanh"`` reproduces a Bernoulli stack exactly. Other activations start from its weights; in '
-            "each layer these are divided by the root mean square of its total inputs if that is above 1. With "
-            '``pretraining="none"`` weights are drawn for the activation: U(-r, r) with r = sqrt(6 / (fan_in + '
-            "fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. tanh and similar "
-            'activations learn faster from columns with mean 0: ``rbm=RBM(visible="gaussian")`` standardises them '
-            "and stores the scaling with the model."
+            '``"auto"`` follows the hidden units, except that layers without pretraining use ReLU (classifiers) or '
+            'tanh (regressors) instead of sigmoid. ``"tanh"`` reproduces a Bernoulli stack exactly. Other activations '
+            "start from its weights; in each layer these are divided by the root mean square of its total inputs if "
+            'that is above 1. With ``pretraining="none"`` weights are drawn for the activation: U(-r, r) with '
+            "r = sqrt(6 / (fan_in + fan_out)), four times that for sigmoid, r = sqrt(6 / fan_in) for ReLU, biases 0. "
+            'tanh and similar activations learn faster from columns with mean 0: ``rbm=RBM(visible="gaussian")`` '
+            "standardises them and stores the scaling with the model."
         ),
-        help="auto: as the hidden units; without pretraining tanh.",
+        help="auto: as the hidden units; without pretraining relu, of regressors tanh.",
         group="head",
     ),
     "solver": Setting(

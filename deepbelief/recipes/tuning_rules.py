@@ -18,6 +18,7 @@ RATE_OF_LINEAR = 0.01  # of pretrained layers made linear; gains multiply: 0.03 
 
 
 USUAL_EXTENT = Extent(6_000, 20, 100)
+DRAWN_OF_FEW = Extent(800, 20, 100)  # ReLU classifiers on few rows that are not pretrained
 DROPPING = Extent(18_000, 20, 100)
 DROPPING_OF_FEW = Extent(5_000, 20, 1_000)
 
@@ -94,15 +95,26 @@ def supervised_pretraining(
     return Resolved("denoising", "real values, most rows without a label")
 
 
-def layer_activation(hidden: str, *, pretrained: bool) -> Resolved:
+def layer_activation(hidden: str, *, pretrained: bool, classes: bool = False) -> Resolved:
     """Return the activation of hidden layers, given that of their units.
+
+    Parameters
+    ----------
+    hidden : str
+        Activation of the hidden units.
+    pretrained : bool
+        Whether layers have been pretrained, here or before.
+    classes : bool
+        Whether targets are classes.
 
     Examples
     --------
-    >>> layer_activation("sigmoid", pretrained=False).value
-    'tanh'
+    >>> layer_activation("sigmoid", pretrained=False, classes=True).value
+    'relu'
     """
     if not pretrained and hidden == "sigmoid":
+        if classes:
+            return Resolved("relu", "a classifier's layers that are not pretrained")
         return Resolved("tanh", "layers that are not pretrained")
     return Resolved(hidden, "that of the hidden units")
 
@@ -149,7 +161,8 @@ def _dropped(which: int, facts: Supervision) -> Resolved:
 def tuning_extent(facts: Supervision, dropout: float) -> Extent:
     """Return the length of fine-tuning, given the automatic dropout rate."""
     if not dropout:
-        return USUAL_EXTENT
+        drawn = facts.classes and not facts.pretrained and facts.n_labelled < FEW_ROWS
+        return DRAWN_OF_FEW if drawn else USUAL_EXTENT
     return DROPPING_OF_FEW if facts.few else DROPPING
 
 
