@@ -44,7 +44,7 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import FineTuneSettings, hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
-from deepbelief.losses import Loss, MissingTargets, SquaredError, get_loss, reconstruction_losses
+from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
@@ -237,8 +237,7 @@ class DeepAutoencoder(
         output = network.forward(rows)
         told = check_outcome(self, SquaredError(), output, self._head.constant(rows, None), rows, None)
         if not told and not problem.settings.input_dropout:  # PCA sees all inputs
-            first = self._head.first
-            whole = not isinstance(problem.loss, MissingTargets)  # denoising needs whole rows
+            first, whole = self._head.first, problem.train.targets is None  # denoising needs whole rows
             denoises = kind_of_pretraining(self, first.visible_unit) == "denoising"
             advice = "pretraining='denoising', " if whole and not denoises else ""
             check_against_pca(self, output, rows, first, self.stack_.sizes[-1], advice)
@@ -277,9 +276,7 @@ class DeepAutoencoder(
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
         settings = autoencoder_settings(settings, choices, len(self.pretrained_stack_))
-        return Problem(
-            hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices
-        )  # fmt: skip
+        return Problem(hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices)
 
     def _settings(self) -> FineTuneSettings:
         check_code(self.code)
