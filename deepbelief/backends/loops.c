@@ -384,12 +384,12 @@ EXPORT void gather(const float *rows, const int64_t *index, float *out, int64_t 
 }
 
 /* Multiply each row of x by its weight, and write the sums of the columns of that into out. */
-LOOP void weigh_columns(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows,
-                        int64_t width, int64_t columns) {
-    for (int64_t j = 0; j < columns; j++) out[j] = 0.0f;
+LOOP void weigh_rows(float *restrict x, const float *restrict weight, float *restrict out, int64_t rows,
+                     int64_t width) {
+    for (int64_t j = 0; j < width; j++) out[j] = 0.0f;
     for (int64_t r = 0; r < rows; r++, x += width) {
         const float factor = weight[r];
-        for (int64_t j = 0; j < columns; j++) {
+        for (int64_t j = 0; j < width; j++) {
             const float y = factor * x[j];
             x[j] = y;
             out[j] += y;
@@ -397,22 +397,9 @@ LOOP void weigh_columns(float *restrict x, const float *restrict weight, float *
     }
 }
 
-typedef struct {
-    float *x;
-    const float *weight;
-    float *out;
-    int64_t rows, width;
-} Weighed;
-
-static void weigh_part(void *job, int64_t a, int64_t b, int slot) {
-    const Weighed *all = job;
-    (void)slot;
-    weigh_columns(all->x + a, all->weight, all->out + a, all->rows, all->width, b - a);
-}
-
+/* On one thread: several would take columns of rows that others have written, which costs more than it saves. */
 EXPORT void weigh(float *x, const float *weight, float *out, int64_t rows, int64_t width) {
-    Weighed job = {x, weight, out, rows, width};
-    share(weigh_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
+    weigh_rows(x, weight, out, rows, width);
 }
 
 typedef struct {
@@ -421,14 +408,20 @@ typedef struct {
     float rate, momentum, decay, factor, gain1, beta2, gain2, epsilon;
 } Step;
 
-/* Take one step downhill. */
+/* Take one step downhill. Here and below the weights are written by themselves, a few values at a time: where the
+   products have left them in the caches of several processors, to write another array in turn takes twice as long. */
 LOOP void momentum_values(float *restrict w, float *restrict velocity, const float *restrict grad, float rate,
-                        float momentum, float decay, float nesterov, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        const float step = rate * grad[i] + decay * w[i];
-        const float v = momentum * velocity[i] - step;
-        velocity[i] = v;
-        w[i] += nesterov != 0.0f ? momentum * v - step : v;
+                          float momentum, float decay, float nesterov, int64_t n) {
+    float change[VECTORS];
+    for (int64_t m; n > 0; n -= m, w += m, velocity += m, grad += m) {
+        m = n < VECTORS ? n : VECTORS;
+        for (int64_t i = 0; i < m; i++) {
+            const float step = rate * grad[i] + decay * w[i];
+            const float v = momentum * velocity[i] - step;
+            velocity[i] = v;
+            change[i] = nesterov != 0.0f ? momentum * v - step : v;
+        }
+        for (int64_t i = 0; i < m; i++) w[i] += change[i];
     }
 }
 
@@ -446,10 +439,10 @@ EXPORT void momentum_step(float *w, float *velocity, const float *grad, float ra
 
 /* Take the decay from a velocity that has taken the gradient, and move by it. */
 LOOP void settle_values(float *restrict w, float *restrict velocity, float decay, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        const float v = velocity[i] - decay * w[i];
-        velocity[i] = v;
-        w[i] += v;
+    for (int64_t m; n > 0; n -= m, w += m, velocity += m) {
+        m = n < VECTORS ? n : VECTORS;
+        for (int64_t i = 0; i < m; i++) velocity[i] -= decay * w[i];
+        for (int64_t i = 0; i < m; i++) w[i] += velocity[i];
     }
 }
 
@@ -469,13 +462,18 @@ EXPORT void settle(float *w, float *velocity, float decay, int64_t n) {
 LOOP void adam_values(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
                       float rate, float beta1, float gain1, float beta2, float gain2, float epsilon, float decay,
                       int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        const float g = grad[i] + decay * w[i];
-        const float m = beta1 * mean[i] + gain1 * g;
-        const float s = beta2 * square[i] + gain2 * (g * g);
-        mean[i] = m;
-        square[i] = s;
-        w[i] -= rate * (m / (sqrtf(s) + epsilon));
+    float change[VECTORS];
+    for (int64_t k; n > 0; n -= k, w += k, mean += k, square += k, grad += k) {
+        k = n < VECTORS ? n : VECTORS;
+        for (int64_t i = 0; i < k; i++) {
+            const float g = grad[i] + decay * w[i];
+            const float m = beta1 * mean[i] + gain1 * g;
+            const float s = beta2 * square[i] + gain2 * (g * g);
+            mean[i] = m;
+            square[i] = s;
+            change[i] = rate * (m / (sqrtf(s) + epsilon));
+        }
+        for (int64_t i = 0; i < k; i++) w[i] -= change[i];
     }
 }
 
