@@ -15,7 +15,7 @@ ROUNDS = 6  # of the forest imputer at most
 
 
 def is_number(column):
-    """Tell whether a column holds numbers that are not truth values."""
+    """Return whether a column holds numbers that are not truth values."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 

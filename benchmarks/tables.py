@@ -49,7 +49,7 @@ def table(path):
 
 
 def is_number(column):
-    """Tell whether a column holds numbers that are not truth values."""
+    """Return whether a column holds numbers that are not truth values."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 

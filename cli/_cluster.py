@@ -33,7 +33,7 @@ cluster_options = section(
 
 
 def check_cluster(options: StrDict) -> bool:
-    """Tell whether a cluster is asked for, after refusing what does not go with one, or only with one."""
+    """Return whether a cluster is requested, after refusing options that exclude or require one."""
     asked = [name for name in ("workers", "scheduler") if options[name] is not None]
     if len(asked) == 2:
         raise SettingError("--workers starts a cluster and --scheduler names one: leave one of the two out")
@@ -41,9 +41,9 @@ def check_cluster(options: StrDict) -> bool:
         if not asked and options[name] is not None:
             raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
     if asked and (options["recurrent"] or options["lengths"] is not None):
-        raise SettingError(f"--recurrent does not go with --{asked[0]}: sequences are trained in this process")
+        raise SettingError(f"--recurrent cannot be combined with --{asked[0]}: sequences are trained in this process")
     if asked and options["holdout"] is not None:
-        raise SettingError(f"--holdout does not go with --{asked[0]}: give the workers a file without these rows")
+        raise SettingError(f"--holdout cannot be combined with --{asked[0]}: pass a file without these rows")
     return bool(asked)
 
 

@@ -52,7 +52,7 @@ def _by_position(model: Model, spec: str, data: DataSet, wanted: list[str] | Non
         hint = "" if data.labels is not None else hint
         raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
     if wanted is not None:
-        _note(f"{spec} has no column names: its columns are taken in the order of {names_text(wanted)}")
+        _note(f"{spec} has no column names: its columns are assumed to be in the order of {names_text(wanted)}")
     elif data.feature_names is not None:
         _note(f"{model.path} has no column names: the columns of {spec} are taken by position")
     return replace(data, rows=named(data.rows, wanted), feature_names=wanted)

@@ -60,7 +60,7 @@ def _parse(path: str) -> StrDict:
     with check_regular(Path(path)).open("rb") as file:
         raw = file.read(MAX_CONFIG + 1)
     if len(raw) > MAX_CONFIG:
-        raise SettingError(f"{path}: a file of options has at most {MAX_CONFIG} bytes")
+        raise SettingError(f"{path}: a file of options must have at most {MAX_CONFIG} bytes")
     try:
         values = json.loads(raw) if Path(path).suffix.lower() == ".json" else tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # both parsers' errors are ValueErrors

@@ -56,7 +56,7 @@ def reported() -> Iterator[None]:
         click.echo(_how_to_go_on(error), err=True)
         raise click.exceptions.Exit(128 + error.number) from None
     except KeyboardInterrupt:
-        click.echo("Interrupted: the output file is as it was", err=True)
+        click.echo("Interrupted: the output file is unchanged", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except click.UsageError as error:
         raise click.UsageError(clean(one_line(error.format_message())), error.ctx) from None
@@ -69,7 +69,7 @@ def reported() -> Iterator[None]:
 
 def _how_to_go_on(error: Interrupted) -> str:
     if not error.path:
-        return f"Interrupted: {clean(error)}; the output file is as it was"
+        return f"Interrupted: {clean(error)}; the output file is unchanged"
     command = click.get_current_context().invoked_subcommand
     return f"Interrupted: resume with  deepbelief {command} --resume {shlex.quote(error.path)}"
 

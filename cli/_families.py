@@ -83,8 +83,8 @@ def family_figures(estimator: Estimator, schema: "Schema", data: "DataSet") -> t
         f"{N_SAMPLES} samples after {N_STEPS} Gibbs steps, compared with {len(rows):,} unweighted sequences of "
         f"{data.source_path}.",
         f"Pearson's r of letter frequencies: {of_letters:.3f}; of the connected correlations of two sites: "
-        f"{of_pairs:.3f}. The second is low where chains have not come far enough from their start; two halves of the "
-        "data do not reach 1 either.",
+        f"{of_pairs:.3f}. The second is low if the chains are still close to their start; even two halves of the "
+        "data do not reach 1.",
     ]
     figures = []
     for found, name in ((ours, "the data"), (theirs, "samples")):

@@ -28,7 +28,7 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), o
 
     for given in inputs:
         if given is not None and same_file(path, given):
-            raise SettingError(f"{option} {path} is the file that is read; choose another name")
+            raise SettingError(f"{option} {path} is an input file; choose another name")
     if os.path.lexists(path) and not force and not Path(path).is_dir():
         raise SettingError(f"{path} exists; choose another {option}, or replace it with --force")
     check_writable(path)
@@ -57,7 +57,7 @@ def check_outputs(
 
 
 def same_file(path: str, given: str) -> bool:
-    """Tell whether an input (``FILE`` or ``FILE:PART``) is the file at this path."""
+    """Return whether an input (``FILE`` or ``FILE:PART``) is the file at this path."""
     for name in (given, given.rpartition(":")[0]):
         with contextlib.suppress(OSError, ValueError):
             if name and Path(path).samefile(Path(name).expanduser()):
@@ -100,6 +100,6 @@ def _kept(estimator: Estimator, out: str, metadata: StrMapping, checkpoint: str)
             continue
         return f"the trained model is in {folder / name}"
     if not Path(checkpoint).exists():
-        return "no other folder takes the trained model, which is lost"
+        return "no other folder is writable; the trained model is lost"
     command = click.get_current_context().info_name
-    return f"when there is room, deepbelief {command} --resume {shlex.quote(checkpoint)} writes the trained model"
+    return f"after freeing space, run deepbelief {command} --resume {shlex.quote(checkpoint)} to write the model"

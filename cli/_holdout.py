@@ -52,7 +52,7 @@ def _found(data: DataSet, record: Record) -> tuple[NDArray[np.intp], NDArray[np.
                 return kept, held
     raise SettingError(
         f"the rows that were held out of training cannot be found in {data.name} again: they were drawn from its "
-        f"{record['of']} rows and the labels given then; give the same --labels and --limit, or train anew"
+        f"{record['of']} rows and the labels of that run; give the same --labels and --limit, or train again"
     )
 
 

@@ -145,7 +145,8 @@ def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -
 
     if file.kind == "RecurrentRBM" and not sequences:
         raise SettingError(
-            f"{path} holds a model of sequences, which evaluate, sample, report and info take, and Python"
+            f"{path} holds a model of sequences: only evaluate, sample, report and info accept it, and "
+            "deepbelief.load in Python"
         )
     try:
         file = with_own_scaling(file)
@@ -154,8 +155,8 @@ def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -
         raise FileFormatError(f"{path}: {error}") from error
     if file.stack is None and not detectors:
         raise SettingError(
-            f"{path} holds an estimator of kind {file.kind}, which has no layers of its own: only info and outliers "
-            "take it, and deepbelief.load in Python"
+            f"{path} holds an estimator of kind {file.kind}, which has no stack of layers: only info and outliers "
+            "accept it, and deepbelief.load in Python"
         )
     return Model(path, estimator, cast(Stack, file.stack), dict(file.metadata))
 
@@ -249,7 +250,7 @@ def data_for(
 
 
 def is_recorded(model: Model, data: DataSet) -> bool:
-    """Tell whether data are those that the model was trained on."""
+    """Return whether data are those that the model was trained on."""
     return bool(data.source_path == model.recorded("source", str))
 
 
@@ -270,7 +271,7 @@ def _part(data: DataSet, record: Metadata, held_out: bool, limit: int | None) ->
 
 
 def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metadata]:
-    """Return the recorded data, or their test split if it is preferred, and say so."""
+    """Return the recorded data, or their test split if it is preferred, and report which."""
     source = model.recorded("source", str)
     if source is None:
         raise DataError(f"{model.path} does not record its training data; pass DATA explicitly")
@@ -284,7 +285,7 @@ def _recorded(model: Model, where: Metadata, held_out: bool) -> tuple[str, Metad
     if held_out and record is not None:
         return source, where
     first = f", the first {where['limit']} rows" if where["limit"] else ""
-    click.echo(f"Using {clean(source)}{first}: the data it was trained on", err=True)
+    click.echo(f"Using {clean(source)}{first}, the training data", err=True)
     return source, where
 
 
@@ -328,7 +329,7 @@ def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None =
     data = matched(model, spec, data)
     statistics = column_statistics(data.rows)  # refuses values that are not finite
     if model.scale == "255" and float(statistics.max.max()) < 1.5:
-        message = f"no value is above 1, and {model.path} divides by 255 as in its training: give values from 0 to 255"
+        message = f"no value is above 1, but {model.path} divides by 255 as in training: pass values from 0 to 255"
         warnings.warn(DataWarning(message, symptom="other-units"), stacklevel=2)
     return data
 
@@ -336,7 +337,7 @@ def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None =
 def _labels(data: DataSet) -> Array:
     """Return the labels, which must be there."""
     if data.labels is None:
-        raise DataError(f"{data.name} has no labels: say where they are with --labels (a column, a key or a file)")
+        raise DataError(f"{data.name} has no labels: name them with --labels (a column, a key or a file)")
     return data.labels
 
 
@@ -348,7 +349,7 @@ def numbers_of(data: DataSet) -> Array:
     for row, label in enumerate(labels):
         if label is not None and not is_number(str(label)):
             raise DataError(
-                f"{data.name}: a regressor learns numbers, and the label of row {row} (from 0) is {clean(label)!r}"
+                f"{data.name}: a regressor needs numbers, but the label of row {row} (from 0) is {clean(label)!r}"
             )
     return np.array([np.nan if label is None else float(label) for label in labels])
 
@@ -363,7 +364,7 @@ def classes_of(data: DataSet) -> Array:
     if len(broken):
         raise DataError(
             f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is not a class; "
-            "finetune --regression learns numbers"
+            "use finetune --regression for numbers"
         )
     if known.all():
         return labels.astype(np.int64)

@@ -63,7 +63,7 @@ def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:
 
     if not likelihood:
         for name in (name for name, value in given.items() if value is not None):
-            raise SettingError(f"--{name} goes with --likelihood: add that, or leave it out")
+            raise SettingError(f"--{name} requires --likelihood: add it, or leave --{name} out")
         return
     if model.is_sequences:
         raise SettingError(
@@ -79,7 +79,7 @@ def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:
             f"{model.path} is fine-tuned and no longer a model of the data: pass the file that it was fine-tuned from"
         )
     if getattr(model.estimator, "pretraining", "rbm") != "rbm":
-        raise SettingError(f"{model.path} holds layers that are not restricted Boltzmann machines: no likelihood")
+        raise SettingError(f"{model.path} holds layers other than restricted Boltzmann machines, without a likelihood")
     if not has_bound(model.stack):
         units = arrows((model.stack.layers[0].visible, *(weights.hidden for weights in model.stack)))
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")
@@ -99,6 +99,6 @@ def measure(model: "Model", data: "DataSet", backend: str, given: StrDict) -> An
     except GreyLevelError as error:
         raise DataError(
             f"{data.source_path}: row {error.row}, column {error.column} is {error.value:g}, a grey level, which has "
-            "no likelihood: add --binarize sample (each value drawn once with itself as probability) or --binarize "
-            "threshold, and name it beside the result"
+            "no likelihood: add --binarize sample (each value drawn once as a probability) or --binarize "
+            "threshold, and report it with the result"
         ) from error

@@ -49,7 +49,7 @@ def option(*names: str, **settings: Any) -> Decorator:
 
 
 def section(title: str, *decorators: Decorator) -> Decorator:
-    """Return one decorator that applies these, whose options have a section of their own in the help."""
+    """Return one decorator that applies these and gives their options a section in the help."""
 
     def apply(function: Any) -> Any:
         before = list(getattr(function, "__click_params__", ()))

@@ -120,7 +120,7 @@ def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Pl
     return Plan(
         dbn, data, f"{n_rows} rows, {data.columns_text}, {scaling}; {arrows(sizes)}", fit, report,
         ("finetune" if options["autoencoder"] or data.labels is not None else "encode", ""), sizes,
-        warning=f"left out of the model: {dropped}; --columns says what to take a column for" if dropped else "",
+        warning=f"left out of the model: {dropped}; --columns sets the kinds of columns" if dropped else "",
         of_data={"holdout": held} if held else {}, marks=marks,
     )  # fmt: skip
 

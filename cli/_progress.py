@@ -133,7 +133,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 def is_log(path: str) -> bool:
-    """Tell whether a file is a log of this reporter, or empty."""
+    """Return whether a file is a log of this reporter, or empty."""
     with Path(path).open("rb") as file:
         line = file.readline(1 << 20)
     try:

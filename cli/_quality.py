@@ -23,7 +23,7 @@ MAX_CLASSES = 30  # classes of the largest confusion matrix on a page
 MAX_LABEL = 40  # characters of a label in a sentence
 WORST = 10
 
-TITLE = "How good it is"
+TITLE = "Quality"
 
 
 def measured(model: "Model", data: "DataSet") -> Evaluation | str:
@@ -44,12 +44,12 @@ def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: 
     notes = [f"Measured on {data.rows.shape[0]:,} rows of {data.source_path}{which_part(model, data)}."]
     grid: Sequence[Sequence[str]] = ()
     if isinstance(found, Classification) and len(found.classes) <= MAX_CLASSES:
-        notes.append("In the matrix, rows are true classes and columns predicted ones.")
+        notes.append("In the matrix, rows are true classes and columns are predicted classes.")
         names = [_label(name) for name in found.classes.tolist()]
         rows = zip(names, found.confusion.tolist(), strict=True)
         grid = [["", *names], *([name, *(str(n or "") for n in row)] for name, row in rows)]
     if pictures:
-        notes.append(f"The worst rows are drawn, the worst first: {worst_in_words(data, found)}.")
+        notes.append(f"The rows with the largest errors, worst first: {worst_in_words(data, found)}.")
     return Section(TITLE, notes, pictures, found.facts(), grid)
 
 
@@ -57,7 +57,7 @@ def which_part(model: "Model", data: "DataSet") -> str:
     """Return which part of the recorded data the rows are."""
     record = model.recorded("holdout", dict)
     if is_recorded(model, data):
-        return ", which it was trained on" if record is None or data.rows.shape[0] == record["of"] else ", held out"
+        return ", the training data" if record is None or data.rows.shape[0] == record["of"] else ", held out"
     return ""
 
 

@@ -89,7 +89,7 @@ def _options(values: "Fields") -> StrDict:
     parameters = {parameter.name: parameter for parameter in context.command.params}
     for name, value in values.items():
         if name not in parameters:
-            raise FileFormatError(f"{values.where} has {ascii(name)[:60]}, which this release does not know")
+            raise FileFormatError(f"{values.where} has {ascii(name)[:60]}, which this release does not support")
         try:
             with restoring(f"{values.where}.{name}"):
                 values[name] = None if value is None else parameters[name].type_cast_value(context, _tuple(value))
@@ -161,8 +161,8 @@ def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable
     if options["resume"] is None and (Path(path).exists() or previous_of(path).exists()):
         if not options["force"]:
             raise SettingError(
-                f"{path} is there from a run that was stopped: resume with deepbelief {command} --resume "
-                f"{shlex.quote(path)}, or start anew with --force"
+                f"{path} belongs to a run that was stopped: resume with deepbelief {command} --resume "
+                f"{shlex.quote(path)}, or start again with --force"
             )
         remove(path)
     kept = {name: value for name, value in options.items() if name not in ("resume", "config", "quiet", "force")}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deepbelief.datasets import DataSet
 
-WORDS = {"255": "divided by 255", "minmax": "each column's range mapped to [0, 1]"}
+WORDS = {"255": "divided by 255", "minmax": "the range of each column mapped to [0, 1]"}
 
 
 def chosen_scale(data: "DataSet", scale: str) -> tuple[str, str]:
@@ -23,7 +23,7 @@ def chosen_scale(data: "DataSet", scale: str) -> tuple[str, str]:
         raise SettingError(unknown("scale", scale, SCALES))
     if data.schema is not None:
         if scale in WORDS:
-            raise SettingError(f"--scale {scale} is for files of numbers; a table's numbers become cells: leave it out")
+            raise SettingError(f"--scale {scale} is for files of numbers; numbers of a table are binned: leave it out")
         return "none", "as aligned sequences" if data.schema.alphabet else "as a table"
     if scale in WORDS:
         return scale, WORDS[scale]

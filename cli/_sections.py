@@ -49,7 +49,7 @@ CURVES = (
     ("validation_score",),
     ("validation_log_likelihood",),
 )
-TUNED_ONLY = "Not possible: the file holds fine-tuned layers only, and these do not lead back to the inputs."
+TUNED_ONLY = "Not possible: the file holds only fine-tuned layers, which cannot be decoded."
 KINDS = {
     "RBM": "restricted Boltzmann machine",
     "RBMClassifier": "restricted Boltzmann machine of rows and their classes",
@@ -167,9 +167,9 @@ class Report:
 
     def receptive_fields(self) -> Section:
         """Draw what the units of each layer look at."""
-        notes = ["What units look at: the weights that lead from the inputs to each."]
+        notes = ["Receptive fields: the weights from the inputs to each unit."]
         if len(self.stack) > 1:
-            notes.append("Layers above the first are seen through the weights of those below, multiplied.")
+            notes.append("Layers above the first are projected through the product of the weights below.")
         if self.stack.tuned:
             notes.append("These are the fine-tuned weights.")
         pictures = [
@@ -187,7 +187,7 @@ class Report:
         if not (both_ways or self._generates()):
             return Section(title, [TUNED_ONLY])
         rows, index = _spread(self.data, RECONSTRUCTED)
-        notes = [f"Rows of {self.data.source_path}, gone up through all layers and down again."]
+        notes = [f"Rows of {self.data.source_path}, encoded by all layers and decoded again."]
         notes += [] if both_ways else self._stand_in()
         if self.data.labels is not None:
             shown = ", ".join(_short(label, 40) for label in self.data.labels[index])
@@ -202,14 +202,14 @@ class Report:
         kind = kind_of_pretraining(self.estimator, pretrained_layers(self.estimator).layers[0].visible_unit)
         if kind != "rbm":
             return Section(
-                "Samples", [f"There are none: pretraining={kind!r} makes no model of the data to draw from."]
+                "Samples", [f"There are none: pretraining={kind!r} gives no model of the data to sample from."]
             )
-        notes = ["Rows drawn from the model: Gibbs sampling in its top machine, then down through the means."]
+        notes = ["Samples from the model: Gibbs sampling in its top machine, then means down through the layers."]
         start = None if self.data is None else _spread(self.data, SAMPLES)[0]
         if hasattr(self.estimator, "sample") and self._classes():
-            notes = ["Rows drawn from the model with each class clamped in turn, by Gibbs sampling."]
+            notes = ["Samples from the model by Gibbs sampling, with each class clamped in turn."]
         elif self.data is not None:
-            notes.append(f"Each chain starts from another row of {self.data.source_path}, spread over all of them.")
+            notes.append(f"Each chain starts from a different row of {self.data.source_path}, evenly spaced.")
         ax = plot_samples(
             self.estimator, n=SAMPLES, n_steps=STEPS, random_state=0, shape=self.shape, feature_names=self.names,
             start=start,
@@ -230,7 +230,7 @@ class Report:
         return [Section("Mixing of chains", notes, [picture(ax) for ax in figures])] if notes else []
 
     def _generates(self) -> bool:
-        """Tell whether there are layers that are a model of the data."""
+        """Return whether there are layers that are a model of the data."""
         try:
             pretrained_layers(self.estimator)
         except SettingError:
@@ -239,9 +239,7 @@ class Report:
 
     def _stand_in(self) -> list[str]:
         if self.stack.tuned:
-            return [
-                "Drawn with the pretrained layers that the file keeps: fine-tuned ones do not lead back to the inputs."
-            ]
+            return ["Sampled from the pretrained layers in the file, because fine-tuned layers cannot be decoded."]
         return []
 
     def learning_curves(self) -> Section:
@@ -253,9 +251,9 @@ class Report:
         notes = []
         recorded = {name for record in history for name, value in record.items() if value is not None}
         if not any(QUANTITIES[name].held_out for name in recorded & set(QUANTITIES)):
-            notes.append("No rows were held out in training: there is no line for such rows.")
+            notes.append("No rows were held out in training, so they have no curve.")
         if self.stack.tuned and "reconstruction_error" not in recorded:
-            notes.append("The file records fine-tuning only; the pretrained model's own file has its curves.")
+            notes.append("The file records fine-tuning only; the pretrained model's file has its curves.")
         return Section(title, notes, pictures)
 
     def weights(self) -> Section:
@@ -266,7 +264,7 @@ class Report:
                 try:
                     pictures.append(picture(plot_weight_histogram(self.estimator, layer=i, of=of)))
                 except SettingError as error:
-                    missing = f"Updates are not drawn: {error}."
+                    missing = f"Updates are not shown: {error}."
         return Section("Weights and their updates", [missing] if missing else [], pictures)
 
     def hidden_probabilities(self) -> Section:
@@ -276,7 +274,7 @@ class Report:
             return Section(title, [f"Not drawn: {self.missing}"])
         rows, _ = _spread(self.data, CASES)
         notes = [
-            "A row for each case, a column for each unit. A column of one grey is a unit that carries no information."
+            "A row for each row of the data, a column for each unit. A column of one grey is an uninformative unit."
         ]
         axes = (plot_hidden_probabilities(self.estimator, rows, layer=i) for i in range(len(self.stack)))
         return Section(title, notes, [picture(ax) for ax in axes])
@@ -296,7 +294,7 @@ class Report:
             ("file written by", _versions(self.content["versions"])),
             ("page drawn by", _versions(drawn)),
         ]
-        notes = [] if recorded else ["The file records nothing of its data."]
+        notes = [] if recorded else ["The file has no record of its data."]
         return Section("Data and environment", notes, facts=facts)
 
 

@@ -82,7 +82,7 @@ class SequenceReport(Report):
     def receptive_fields(self) -> Section:
         """Draw the weights that lead from a frame to each hidden unit."""
         ax = plot_receptive_fields(Stack((self.stack.layers[0],)), n=UNITS, shape=self.shape, feature_names=self.names)
-        return Section("Receptive fields", ["The weights that lead from a frame to each hidden unit."], [picture(ax)])
+        return Section("Receptive fields", ["The weights from a frame to each hidden unit."], [picture(ax)])
 
     def samples(self) -> Section:
         """Draw sequences of the data and of the model."""
@@ -94,7 +94,7 @@ class SequenceReport(Report):
             frames = self.estimator.sample(n_frames, gibbs_steps=STEPS, random_state=seed)
             pictures.append(roll(frames, f"Drawn from the model, seed {seed}"))
         notes = [
-            f"Sequences drawn from the model, {n_frames} frames each, with {STEPS} Gibbs steps for every frame. Time "
+            f"Samples from the model, {n_frames} frames each, with {STEPS} Gibbs steps per frame. Time "
             "runs from left to right.",
         ]
         return Section("Samples", notes, pictures)
@@ -114,7 +114,7 @@ class SequenceReport(Report):
         title = "Hidden probabilities"
         if self.data is None:
             return Section(title, [f"Not drawn: {self.missing}"])
-        notes = ["Time runs from left to right, a row is a hidden unit."]
+        notes = ["Time runs from left to right; each row is a hidden unit."]
         pictures = []
         for number, frames in self._sequences():
             ax = plot_sequence(self.estimator.transform(frames))

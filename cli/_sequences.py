@@ -150,7 +150,7 @@ def select(data: "DataSet", name: str | None, sequences: str | None) -> "tuple[A
     lengths = read_lengths(name, data)
     if lengths is None:
         if sequences is not None:
-            raise SettingError(f"--sequences {sequences} needs --lengths, which says where sequences end")
+            raise SettingError(f"--sequences {sequences} needs --lengths, the lengths of the sequences")
         return data, np.array([data.rows.shape[0]])
     if sequences is None:
         return data, lengths

@@ -125,7 +125,7 @@ def write_table(out: str, table: Any, schema: "Schema") -> None:
 
 
 def set_unknown(model: "Model", handle_unknown: str) -> None:
-    """Make a model take categories that training rows did not have for this, whatever it was trained to do."""
+    """Set the treatment of categories that did not occur in training, overriding the model's own setting."""
     from deepbelief import RBM
 
     if model.schema is None:
@@ -148,12 +148,12 @@ def plain(values: Any, missing: Any, column: Any) -> list[Any]:
 
 
 def written(values: Any, missing: Any, column: Any) -> list[str]:
-    """Return the cells of a column as they stand in a CSV file; a missing value is empty."""
+    """Return the cells of a column as written in a CSV file; a missing value is empty."""
     return [cell(value) for value in plain(values, missing, column)]
 
 
 def cell(value: object) -> str:
-    """Return a value as it stands in a CSV file."""
+    """Return a value as written in a CSV file."""
     if value is None:
         return ""
     return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
@@ -187,6 +187,6 @@ def write_parquet(out: str, columns: Any) -> None:
 
 
 def left_out(schema: "Schema") -> str:
-    """Return the columns that take no part in the model, with the reasons, in one line."""
+    """Return the columns that are left out of the model, with the reasons, in one line."""
     told = [c for c in schema.columns if c.kind == "dropped" and c.reason != "as asked"]
     return clean("; ".join(f"{c.name!r} ({c.reason})" for c in told))

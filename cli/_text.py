@@ -1,4 +1,4 @@
-"""Values as people and as machines read them."""
+"""Formatting of values for people and programs."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def seconds(value: float) -> str:
 
 
 def size_of(n_bytes: int) -> str:
-    """Return a file's size as people write it."""
+    """Return a file's size with a unit."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
 
 

@@ -85,7 +85,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
         for block in blocks(data.rows, BLOCK_ROWS):
             writer.write(units(decode(block)))
     if out != STDOUT:
-        kind = "as the model sees them" if scaled and first.mean is not None else "in the units of the data"
+        kind = "in the scale of the model" if scaled and first.mean is not None else "in the units of the data"
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
 
 

@@ -91,7 +91,7 @@ def header(model: "Model", data: "DataSet") -> dict[str, str]:
 
 
 def part_of(model: "Model", data: "DataSet", own: bool) -> tuple[str, str]:
-    """Return which part of the recorded data rows are, in a word and as people read it; empty for other data.
+    """Return the part of the recorded data, as a word and as a text; empty for other data.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def command(model: str, target: str, part: str, out: str | None, force: bool) ->
     out = out or Path(model).name.removesuffix(".h5") + SUFFIXES[target]
     check_output(out, force=force, inputs=(model,))
     if target == "sklearn" and part != "auto":
-        raise SettingError("--part is for onnx, torch and npz: scikit-learn's networks predict")
+        raise SettingError("--part is for onnx, torch and npz: scikit-learn's networks only predict")
     estimator = read_model(model).estimator
     with replacing(out) as temporary:
         _write(estimator, target, part, temporary)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 network_options = section(
     "Network and training",
     setting_options({name: setting for name, setting in FINE_TUNING.items() if name != "code"}),
-    click.option("--regression", is_flag=True, help="Train a regressor: the labels are numbers to predict."),
+    click.option("--regression", is_flag=True, help="Train a regressor; the labels are the numbers to predict."),
     click.option("--autoencoder", is_flag=True, help="Train an autoencoder; the default after pretrain --autoencoder."),
 )
 GROUPS = {"classifier": ("", "head", "classes"), "regressor": ("", "head"), "autoencoder": ("", "autoencoder")}
@@ -114,7 +114,7 @@ def default_out(model: str) -> str:
 
 
 def kind_to_make(model: "Model", options: StrDict) -> str:
-    """Return what the model is to become: what it is already, else what is asked for."""
+    """Return the kind of model to train: the kind that it already has, or the requested one."""
     from deepbelief.errors import SettingError
 
     wanted = [kind for kind, asked in (("autoencoder", "autoencoder"), ("regressor", "regression")) if options[asked]]
@@ -124,10 +124,10 @@ def kind_to_make(model: "Model", options: StrDict) -> str:
             "finetune a file from pretrain"
         )
     if len(wanted) > 1:
-        raise SettingError("--autoencoder and --regression make two different models: choose one")
+        raise SettingError("--autoencoder and --regression exclude each other: choose one")
     tuned_without_head = wanted == ["autoencoder"] and model.tuned and model.task is None
     if tuned_without_head or (model.task and wanted and wanted != [model.task]):
-        raise SettingError(f"{model.path} is fine-tuned already: make {ARTICLE[wanted[0]]} from the pretrained file")
+        raise SettingError(f"{model.path} is already fine-tuned: train {ARTICLE[wanted[0]]} from the pretrained file")
     if model.task:
         return str(model.task)
     default = "autoencoder" if model.for_autoencoder and not model.tuned else "classifier"
@@ -143,9 +143,7 @@ def make_estimator(model: "Model", options: StrDict) -> Any:
     given = {name: options[name] for name in (*FINE_TUNING, "memory_limit") if options.get(name) is not None}
     for name in given:
         if name in FINE_TUNING and FINE_TUNING[name].group not in GROUPS[kind]:
-            raise SettingError(
-                f"{option_name(name)} is not a setting of {ARTICLE[kind]}, which this makes: leave it out"
-            )
+            raise SettingError(f"{option_name(name)} is not a setting of {ARTICLE[kind]}: leave it out")
     given["backend"] = options["backend"]
     if given.get("unlabeled") == "none":
         given["unlabeled"] = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command("impute", short_help="Fill in the missing values of a table.")
 @click.argument("model")
 @click.argument("data", required=False)
-@option("--out", metavar="FILE", help="A file of the kind of DATA, or - for CSV.  [default: DATA-filled.csv]")
+@option("--out", metavar="FILE", help="A file in the format of DATA, or - for CSV.  [default: DATA-filled.csv]")
 @option("--draws", type=Bounded("n_draws"), metavar="N", help="Write N tables of draws, for multiple imputation.")
 @option(
     "--steps",
@@ -85,7 +85,7 @@ def command(model: str, data: str | None, **options: Any) -> None:
 
 
 def is_used(schema: "Schema", name: str) -> bool:
-    """Tell whether a column takes part in the model."""
+    """Return whether a column takes part in the model."""
     return schema is None or name in {column.name for column in schema.used}
 
 
@@ -105,7 +105,7 @@ def check_model(model: "Model", options: StrDict) -> None:
 
     if not hasattr(model.estimator, "impute"):
         hint = ": use the file that it was fine-tuned from" if model.stack.tuned else ""
-        raise SettingError(f"{model.path} holds a {model.kind}, which has no model of its rows to fill in from{hint}")
+        raise SettingError(f"{model.path} holds a {model.kind}, which cannot impute rows{hint}")
     given = [f"--{name}" for name in ("draws", "seed") if options[name] is not None]
     if given and not draws_rows(model):
         raise SettingError(
@@ -128,7 +128,7 @@ def given_table(model: "Model", data: str | None, limit: int | None) -> tuple[st
     source = model.recorded("source", str)
     if source is None:
         raise DataError(f"{model.path} does not record its training data; pass DATA explicitly")
-    click.echo(f"Using {clean(source)}: the data it was trained on", err=True)
+    click.echo(f"Using {clean(source)}, the training data", err=True)
     return source, limit if limit is not None else model.recorded("limit", int)
 
 
@@ -148,9 +148,9 @@ def names_of_outputs(spec: str, out: str | None, draws: int | None) -> list[str]
     ending = ".parquet" if format_of(path) == "parquet" else ".csv"
     out = out or f"{path.name.split('.')[0]}-filled{ending}"
     if out == "-" and draws is not None:
-        raise SettingError("--draws writes several files: give --out a name")
+        raise SettingError("--draws writes several files: name them with --out")
     if out != "-" and Path(out).suffix.lower() != ending:
-        raise SettingError(f"{out}: a table is filled in as a file of its own kind, {ending}: choose another --out")
+        raise SettingError(f"{out}: the output must have the format of the input, {ending}: choose another --out")
     if draws is None:
         return [out]
     return [f"{out.removesuffix(Path(out).suffix)}-{i}{Path(out).suffix}" for i in range(1, draws + 1)]
@@ -224,9 +224,7 @@ def order_of(model: "Model", table: Table) -> list[str]:
     if wanted is not None and set(have) == set(wanted):
         return wanted
     if len(have) != model.n_features or wanted is not None:
-        raise DataError(
-            f"{table.spec}: its {len(have)} columns are not the {model.n_features} that {model.path} was trained on"
-        )
+        raise DataError(f"{table.spec}: it has {len(have)} columns, but {model.path} was trained on {model.n_features}")
     return have
 
 
@@ -244,7 +242,7 @@ def numbers(table: Table, names: list[str]) -> Any:
 
     for name, numeric, gone in zip(table.frame.names, table.frame.numeric, table.frame.missing, strict=True):
         if not (numeric or gone.all()):
-            raise DataError(f"column {name!r} has texts, and the model was trained on numbers")
+            raise DataError(f"column {name!r} has texts, but the model was trained on numbers")
     return np.column_stack([np.asarray(table.rows[name], np.float64) for name in names])
 
 

@@ -47,9 +47,7 @@ def command(
     check_format(out, FORMATS)
     loaded = read_model(model)
     if not (loaded.is_classifier or loaded.is_regressor):
-        raise SettingError(
-            f"{model} holds a {loaded.kind}, which does not support classes: fine-tune it first, or use encode"
-        )
+        raise SettingError(f"{model} holds a {loaded.kind}, which does not predict: fine-tune it first, or use encode")
     if probabilities and loaded.is_regressor:
         raise SettingError(f"{model} predicts values, which have no probabilities: leave --probabilities out")
     if out != STDOUT:
@@ -65,7 +63,7 @@ def command(
 
 
 def _probabilities(classifier: Any, rows: RowsLike) -> Any:
-    """Return class probabilities, those of several tasks side by side."""
+    """Return class probabilities; those of several tasks are in adjacent columns."""
     import numpy as np
 
     found = classifier.predict_proba(rows)

@@ -48,7 +48,7 @@ machine_options = section(
 )
 scale_option = click.option(
     "--scale", type=type_of("scale", MACHINE["scale"].kind), default="auto", show_default=True,
-    help="Kept in the model.",
+    help="A name, stored in the model.",
 )  # fmt: skip
 out_option = option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 
@@ -107,7 +107,7 @@ def command(**options: Any) -> None:
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale="none", **where, table=None if options["recurrent"] else reading(options))
     if clustered and data.schema is not None:
-        raise SettingError("tables of text and missing values are trained in this process: leave the cluster out")
+        raise SettingError("tables with text or missing values are trained in this process: leave the cluster out")
     scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
     check_outputs(out, **outputs, inputs=inputs)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = (".html", ".htm")
 
 
-@click.command("report", short_help="Make a page that shows what a model has learned.")
+@click.command("report", short_help="Write a page of plots and measurements of a model.")
 @click.argument("model")
 @click.argument("data", required=False)
 @option("--out", metavar="FILE", help="The page.  [default: MODEL-report.html in this folder]")
@@ -59,7 +59,7 @@ def command(
     loaded = read_model(model, sequences=True)
     check_sequences_wanted(loaded, lengths, sequences)
     if loaded.schema is not None and shape not in ("auto", "none"):
-        raise SettingError(f"rows of the table that {model} was trained on are not images: leave --shape out")
+        raise SettingError(f"{model} was trained on a table, whose rows are not images: leave --shape out")
     shown = None if shape == "none" or loaded.schema is not None else shape
     image_shape(shown, loaded.n_features)
     check_output(out, force=force, inputs=(model, data, where["labels"]))
@@ -93,7 +93,7 @@ def open_rows(model: "Model", data: str | None, where: StrDict) -> tuple[Any, st
     except DataError as error:
         if data is not None:
             raise
-        click.echo(f"Warning: {clean(error)}: the page shows the model alone", err=True)
+        click.echo(f"Warning: {clean(error)}: the page shows the model without data", err=True)
         return None, str(error)
 
 

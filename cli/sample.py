@@ -43,7 +43,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     type=Bounded(),
     default=1.0,
     show_default=True,
-    help="Below 1 rows are more typical, above 1 more varied.",
+    help="Rows are more typical below 1 and more varied above 1.",
 )
 @click.option(
     "--missing",
@@ -176,7 +176,7 @@ def check_sequences(temperature: float, method: str | None, ending: str) -> None
 
 
 def check_model(model: "Model") -> None:
-    """Refuse layers that are not a model of the data; say so where those from before fine-tuning stand in.
+    """Refuse layers that are not a model of the data; report if the layers from before fine-tuning replace them.
 
     Raises
     ------
@@ -190,11 +190,11 @@ def check_model(model: "Model") -> None:
         pretrained_layers(model.estimator)
     except SettingError as error:
         raise SettingError(
-            f"{model.path} holds fine-tuned layers only, which are not a model of their data: sample from the file "
-            "that they were fine-tuned from"
+            f"{model.path} holds fine-tuned layers only, which are not a model of the data: sample from the "
+            "pretrained file"
         ) from error
     if model.stack.tuned:
-        click.echo(f"{clean(model.path)} is fine-tuned: drawing from the pretrained layers that it keeps", err=True)
+        click.echo(f"{clean(model.path)} is fine-tuned: sampling from its pretrained layers", err=True)
 
 
 def check_image(model: "Model", shape: tuple[int, int] | str) -> None:

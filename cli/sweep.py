@@ -38,7 +38,7 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is not a list of rates such as 0.1,0.001", param, ctx)
 
 
-@click.command("sweep", short_help="Try learning rates side by side.")
+@click.command("sweep", short_help="Compare learning rates on held-out rows.")
 @click.argument("data", default="digits28")
 @click.option(
     "--rates",
@@ -49,7 +49,7 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
     help="Learning rates to try.",
 )
 @click.option("--refine", type=Bounded(), default=0, metavar="N", help="Try N more around the best.  [default: 0]")
-@option("--jobs", "n_jobs", type=int, metavar="N", help="Runs at a time.  [default: one for each core]")
+@option("--jobs", "n_jobs", type=int, metavar="N", help="Number of concurrent runs.  [default: one for each core]")
 @click.option("--finetune", is_flag=True, help="Sweep the rate of fine-tuning a classifier; needs labels.")
 @setting_option("hidden_layer_sizes", PRETRAINING["hidden_layer_sizes"], help="Hidden layer sizes, as for `pretrain`.")
 @option(
@@ -68,7 +68,7 @@ class Rates(click.ParamType):  # type: ignore[type-arg]
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 def command(**options: Any) -> None:
-    """Train at several learning rates side by side on DATA, and report which to use.
+    """Train at several learning rates in parallel on DATA, and report which to use.
 
     The first layer's pretraining is judged by the pseudo-log-likelihood of held-out rows (Gaussian data: by their
     squared error), fine-tuning by the accuracy on held-out rows. Runs start from the same weights and see the same

@@ -175,7 +175,7 @@ def open(
 
 
 def _check_scale(spec: str, scale: str | Scaling) -> None:
-    """Refuse to scale a table of mixed columns, each of which has cells of its own."""
+    """Refuse to scale a table of mixed columns, whose numbers are binned."""
     if isinstance(scale, str) and scale not in ("auto", "none"):
         raise SettingError(
             f"{{setting}}={scale!r} is for files of numbers; {spec} is a table: leave it out",
@@ -209,7 +209,7 @@ def check_exists(spec: str) -> None:
 def _builtin(name: str, split: str | None, labels: str | None, data_dir: str | None) -> Content:
     """Load a built-in set."""
     if labels is not None:
-        raise SettingError(f"{name} has labels of its own; leave {{setting}}={labels!r} out", setting="labels")
+        raise SettingError(f"{name} already has labels; leave {{setting}}={labels!r} out", setting="labels")
     if name not in OPENML and split is not None:
         raise DataError(f"{name} has no splits, got {name}:{split}")
     if split not in (None, "train", "test"):

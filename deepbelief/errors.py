@@ -269,7 +269,7 @@ def _is_public(name: str) -> bool:
 
 
 def _has(given: object, name: str, protocol: type) -> bool:
-    """Return whether an object has a member of its own, beside what it inherits from the protocol."""
+    """Return whether an object defines a member itself, and does not inherit it from the protocol."""
     kind = next((kind for kind in type(given).__mro__ if name in vars(kind)), None)
     if kind is not None and vars(kind)[name] is not None and vars(kind)[name] is vars(protocol).get(name):
         return False

@@ -116,7 +116,7 @@ class Fields(StrDict):
         if like is not None and (value.shape, value.dtype) != (like.shape, like.dtype):
             raise self._refuse(name, f"an array of {like.dtype} {tuple(like.shape)}")
         if value.dtype.kind == "i" and (value < 0).any():
-            raise FileFormatError(f"{self.where}.{name} must not be negative: it counts")
+            raise FileFormatError(f"{self.where}.{name} must not be negative: it is a count")
         return value
 
     def arrays(self, name: str, like: Sequence[DeviceArray]) -> list[Array]:
@@ -141,7 +141,7 @@ def restoring(where: str) -> Iterator[None]:
 
 
 def _is_huge(value: object) -> bool:
-    """Tell whether this is an integer beyond all floating numbers."""
+    """Return whether this is an integer beyond all floating numbers."""
     return isinstance(value, int) and value.bit_length() > MAX_BITS
 
 

@@ -100,7 +100,7 @@ class Labelled:
 
 
 def hold_out(train: Labelled, fraction: float, seed: int, *, by_class: bool) -> tuple[Labelled, Labelled]:
-    """Return rows to train on and rows to judge by, drawn at random, by class where targets are classes."""
+    """Return training rows and held-out rows, drawn at random, stratified if targets are classes."""
     fit, held, *indices = split_rows(train.rows, fraction, seed, strata=train.targets if by_class else None)
 
     def part(rows: RowSource, index: Array) -> Labelled:

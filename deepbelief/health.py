@@ -25,12 +25,12 @@ IMPROVING = 0.9  # of the error in the middle of a run; one that ends below stil
 WINDOW = 0.1  # of the epochs, over which errors are averaged
 LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
 SMALLEST_GAP = 2.0  # nats; a gap below is not significant
-ROWS = 10_000  # looked at
+ROWS = 10_000  # maximum number of rows to check
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one layer: what was looked at, what was found, and what to do about it if anything."""
+    """One check of one layer: its name, the finding, and advice if there is any."""
 
     layer: int
     check: str
@@ -99,7 +99,7 @@ def findings(history: Sequence[Record], layer: int = 1) -> tuple[Finding, ...]:
     history : sequence of dict
         Of one layer, as in ``history_``.
     layer : int
-        Its number, to be told.
+        Number of the layer, in messages.
     """
     checks = (_ratio, _idle, variation, _rise, _gap)
     return tuple(Finding(layer, *found) for check in checks if (found := check(history)) is not None)
@@ -144,9 +144,9 @@ def _idle(history: Sequence[Record]) -> tuple[str, ...] | None:
 def _idle_found(never: float, always: float) -> tuple[str, ...]:
     found = "units always off, on", f"{100 * never:.0f} %, {100 * always:.0f} %"
     if never > LARGEST_SHARE:
-        return *found, "dead units: lower the learning rate, ask for a sparsity_target, or take fewer hidden units"
+        return *found, "dead units: lower the learning rate, set a sparsity_target, or use fewer hidden units"
     if always > LARGEST_SHARE:
-        return *found, "saturated units: lower the learning rate, raise weight_decay, or ask for a sparsity_target"
+        return *found, "saturated units: lower the learning rate, raise weight_decay, or set a sparsity_target"
     return found
 
 
@@ -162,8 +162,10 @@ def _variation_found(deviation: float) -> tuple[str, ...]:
     found = "deviation of units", f"{deviation:.2g}"
     if deviation < LEAST_DEVIATION:
         return (
-            *found, "units hardly vary: train longer, take fewer hidden units, standardise the features for a model "
-            "behind them, or set learn_variance=True with Gaussian visible units",
+            *found, (
+                "units hardly vary: train longer, use fewer hidden units, standardise the features for the next "
+                "model, or set learn_variance=True with Gaussian visible units"
+            ),
         )  # fmt: skip
     return found
 
@@ -175,7 +177,7 @@ def _smoothed(errors: Sequence[float]) -> Float64Array:
 
 
 def _improves(history: Sequence[Record]) -> bool:
-    """Tell whether the reconstruction error still falls in the second half of a run."""
+    """Return whether the reconstruction error still falls in the second half of a run."""
     errors = _values(history, "reconstruction_error")
     if not errors:
         return False
@@ -208,7 +210,7 @@ def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
     middle, last = gaps[len(gaps) // 2], gaps[-1]
     found = "free-energy gap", f"{last:.3g} nats"
     if last > SMALLEST_GAP and last > 2 * max(middle, 0.0):
-        return *found, "it grows: the model overfits; stop earlier, raise weight_decay, or take fewer hidden units"
+        return *found, "it grows: the model overfits; stop earlier, raise weight_decay, or use fewer hidden units"
     return found
 
 
@@ -222,7 +224,7 @@ def rbm_health(rbm: Estimator, X: RowsLike) -> Health:
     ----------
     rbm : fitted RBM or DBN
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-        Rows in the units of the training rows; of more than 10,000 the first are looked at.
+        Rows in the units of the training rows; at most the first 10,000 are used.
 
     Returns
     -------

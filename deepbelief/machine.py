@@ -82,7 +82,7 @@ class Machine:
         return self.W, self.vbias, self.hbias
 
     def copy(self) -> "Machine":
-        """Return a machine with parameters of its own, equal to these."""
+        """Return a machine with a copy of the parameters."""
         other = copy(self)
         other.W, other.vbias, other.hbias = (p.copy() for p in self.params)
         if self.hidden_parameters is not None:

@@ -69,7 +69,7 @@ class Monitor:
             self._compared = self._fixed(rows, size, "compared")
 
     def _fixed(self, rows: Rows, size: int, name: str) -> DeviceArray:
-        """Return rows that stay the same; rows that training draws anew are drawn once."""
+        """Return fixed rows; rows that training draws in each epoch are drawn once."""
         found = rows.drawn(size, host_rng(*self._key, name))
         if self._parts.has("draw"):
             self._parts.call("draw", found, self._bk.rng(stream(*self._key, name, "binarize")))

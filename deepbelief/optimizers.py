@@ -174,7 +174,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmspr
 
 
 def has_velocity(solver: Optimizer) -> bool:
-    """Tell whether momentum is that of a velocity, which may rise during the run.
+    """Return whether momentum is that of a velocity, which may rise during the run.
 
     Examples
     --------

@@ -237,4 +237,4 @@ def check_generative(stack: Stack, pretraining: str = "rbm") -> None:
     if stack.tuned:
         raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
     if pretraining != "rbm":
-        raise SettingError(f"pretraining={pretraining!r} makes no model to sample from: use pretraining='rbm'")
+        raise SettingError(f"pretraining={pretraining!r} gives no model to sample from: use pretraining='rbm'")

@@ -123,7 +123,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 
 
 def needs_validation(schedule: Schedule) -> bool:
-    """Tell whether a schedule follows validation losses."""
+    """Return whether a schedule follows validation losses."""
     return hasattr(schedule, "after")
 
 

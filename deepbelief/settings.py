@@ -103,7 +103,7 @@ class RBMSettings:
             raise SettingError("missing values (NaN) need pretraining='rbm', which models them; else fill them in")
         if self.early_stopping and self.averaging:
             raise SettingError(
-                f"early_stopping=True returns the weights of an epoch, averaging={self.averaging:g} the mean of many: "
+                f"early_stopping=True returns the weights of one epoch, averaging={self.averaging:g} the mean of many: "
                 "leave one of the two out",
                 setting="early_stopping", value=True,
             )  # fmt: skip
@@ -121,7 +121,7 @@ class RBMSettings:
         else:
             rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
         n_chains = choices.take("n_chains", self.n_chains, persistent_chains(batch_size))
-        of_gradient = f"the usual one for {type(gradient).__name__}"
+        of_gradient = f"the default of {type(gradient).__name__}"
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
             n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
@@ -141,7 +141,7 @@ class RBMSettings:
 
 
 def denoises_bits(gradient: GradientEstimator, visible: Unit) -> bool:
-    """Tell whether a layer is trained to undo corruption of values in [0, 1]."""
+    """Return whether a layer is trained to undo corruption of values in [0, 1]."""
     return not gradient.is_model and visible.unit_interval
 
 
@@ -182,7 +182,7 @@ def _warn_of_constants(source: RowSource, statistics: ColumnStatistics) -> None:
             f"column {column} (counted from 0) holds integers beyond 2**53, which are rounded: subtract an offset first"
         )
     elif statistics.n > 1 and statistics.constant(source.dtype).all():
-        found = "all columns are constant: there is nothing to learn from these rows"
+        found = "all columns are constant: pass rows that differ"
     else:
         return
     warnings.warn(found, DataWarning, stacklevel=user_level())
@@ -206,7 +206,7 @@ def _grouped(source: RowSource, statistics: ColumnStatistics, communicator: Comm
         raise SettingError(f"{{visible}}='groups' needs {where}: name the groups, such as 'softmax:3,3,2'")
     found = one_hot_groups(source)
     if not found:
-        message = "no group of columns is one-hot in all rows: each column is a unit of its own"
+        message = "no group of columns is one-hot in all rows: each column is a separate unit"
         warnings.warn(DataWarning(message), stacklevel=user_level())
     grouped = {i: s for s in found for i in range(s.start, s.stop)}
     parts: list[tuple[Unit, int]] = []

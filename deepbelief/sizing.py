@@ -43,7 +43,7 @@ class SizeAdvice:
     reasons : tuple of str
         One line for each number of `sizes`.
     depth_reason : str
-        Why there are that many hidden layers.
+        Reason for the number of hidden layers.
     """
 
     n_features: int
@@ -146,7 +146,7 @@ def suggest_layer_sizes(
 
 
 def few_of_many_labeled(n_labeled: int | None, n_samples: int | None) -> bool:
-    """Tell whether few of many rows have a label.
+    """Return whether few of many rows have a label.
 
     Examples
     --------
@@ -310,13 +310,13 @@ def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
     """
     if batch_size < least and n_rows >= MANY_ROWS:
         return (
-            f"batch_size={batch_size} keeps the matrix products waiting: every update costs nearly as much as with "
+            f"batch_size={batch_size} makes matrix products inefficient: an update takes nearly as long as with "
             f"{least} rows; take {max(10, least)} to {max(100, 10 * least)}"
         )
     if batch_size >= n_rows >= FULL_BATCH_ROWS:
         return (
-            f"batch_size={batch_size} makes one update in an epoch of {n_rows} rows, where minibatches of 10 to 1000 "
-            "make many as good ones: take 100"
+            f"batch_size={batch_size} makes one update in an epoch of {n_rows} rows, but minibatches of 10 to 1000 "
+            "make many updates that are as good: use 100"
         )
     return ""
 
@@ -332,11 +332,11 @@ def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:
     most = next((depth for rows, depth in DEPTHS if n_samples < rows), len(sizes))
     if len(sizes) <= most:
         return []
-    return [f"{len(sizes)} hidden layers are more than {n_samples} rows carry: take at most {most}"]
+    return [f"{len(sizes)} hidden layers are too many for {n_samples} rows: use at most {most}"]
 
 
 def _narrows_to_a_code(sizes: tuple[int, ...]) -> bool:
-    """Tell whether these sizes, like 1000-500-250-30, narrow from layer to layer towards a code."""
+    """Return whether these sizes, like 1000-500-250-30, narrow from layer to layer towards a code."""
     return len(sizes) >= 3 and sizes == tuple(sorted(sizes, reverse=True)) and sizes[-1] < sizes[-2]
 
 
@@ -362,7 +362,7 @@ def _sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
         raise SettingError(f"hidden_layer_sizes must be a sequence of integers, got {hidden_layer_sizes!r}")
     sizes = tuple(hidden_layer_sizes)
     if not sizes:
-        raise SettingError("hidden_layer_sizes is empty: give at least one size, for instance (500, 250)")
+        raise SettingError("hidden_layer_sizes is empty: pass at least one size, for instance (500, 250)")
     return tuple(_positive(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(sizes))
 
 

@@ -80,7 +80,9 @@ class TensorBoard(Reporter):
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             reason = error.strerror or error
-            warnings.warn(f"no events in {self.folder}: {reason}; training continues", LogWarning, stacklevel=2)
+            warnings.warn(
+                f"no events are written to {self.folder}: {reason}; training continues", LogWarning, stacklevel=2
+            )
         self._warned = True
 
     def end(self) -> None:

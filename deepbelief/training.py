@@ -24,7 +24,7 @@ Record = StrDict
 
 
 class Reporter:
-    """Told of a run's progress, and may ask it to stop; this one does neither.
+    """Receives a run's progress and may ask it to stop; this one does neither.
 
     Estimators take an instance, or a list of them, as ``verbose``.
 
@@ -41,7 +41,7 @@ class Reporter:
     """
 
     def begin(self, what: Record) -> None:
-        """Begin a layer's share of a pass, or fine-tuning; ``what`` says which."""
+        """Begin a layer's share of a pass, or fine-tuning, as named by ``what``."""
 
     def note(self, text: str) -> None:
         """Take a line about the data, before training."""
@@ -127,7 +127,7 @@ class Run:
     checkpointer : Checkpointer
         Writes the state of the run between its updates, and finds the state that a resumed run begins with.
     communicator : Communicator
-        Other workers that train the same model on rows of their own.
+        Other workers that train the same model on other rows.
     memory_limit : int, optional
         Bytes that rows may take in memory; None: a quarter of the memory. More rows are read in windows.
     """
@@ -226,7 +226,7 @@ class _Loop:
     windows: Windows | None
 
     def run_epoch(self, epoch: int, history: list[Record], place: Fields | None) -> Record:
-        """Train for one epoch, or what is left of it from a place, and return its record."""
+        """Train for one epoch, or for the rest of it from a position, and return its record."""
         task, n, began = self.task, self.n_rows, time.perf_counter()
         rng = self.run.bk.rng(stream(self.run.seed, *self.key, epoch, "sampling"))
         order = self._order(host_rng(self.run.seed, *self.key, epoch, "order") if self.shuffle else None)
@@ -253,7 +253,7 @@ class _Loop:
         if "windows" in place and place["windows"] != self._windows():
             was, now = place["windows"] or "no windows", self._windows() or "none"
             raise SettingError(
-                f"the run read its rows in {was}, this would in {now}: pass the rows as they were passed then, "
+                f"the run read its rows in {was}, but this one would in {now}: pass the rows in the same way, "
                 "with the same memory_limit"
             )
         with restoring(f"{place.where}.task"):

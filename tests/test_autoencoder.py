@@ -271,7 +271,7 @@ def test_real_values_are_pretrained_by_denoising_unless_rbms_are_asked_for(X, se
     same = DeepAutoencoder((4, 2), max_iter=1, random_state=0, **settings | {"pretraining": model}).fit(X)
     np.testing.assert_array_equal(deep.pretrained_stack_.layers[0].W, same.pretrained_stack_.layers[0].W)
     if noise:
-        with pytest.raises(SettingError, match="makes no model to sample from"):
+        with pytest.raises(SettingError, match="gives no model to sample from"):
             sample_rows(deep, 1)
 
 

@@ -276,7 +276,7 @@ def make(**settings):
 def test_other_settings_are_refused(tmp_path, change, line):
     file = interrupted(tmp_path)
     before = file.path.read_bytes()
-    with pytest.raises(SettingError, match=f"other settings: {line}; resume it as it was, or delete"):
+    with pytest.raises(SettingError, match=f"other settings: {line}; resume it unchanged, or delete"):
         make(checkpoint=file, **change).fit(ROWS)
     assert file.path.read_bytes() == before
 
@@ -382,7 +382,7 @@ def test_two_generations_are_kept_and_nothing_else(tmp_path):
 def test_where_no_checkpoint_is_whole(tmp_path):
     file = interrupted(tmp_path, 1)
     file.path.write_bytes(file.path.read_bytes()[:-1])
-    with pytest.raises(FileFormatError, match=r"damaged.*no whole checkpoint before it"):
+    with pytest.raises(FileFormatError, match=r"damaged.*no complete earlier checkpoint"):
         make(checkpoint=file).fit(ROWS)
 
 
@@ -536,7 +536,7 @@ def test_counts_below_zero_are_refused(tmp_path):
 
     rewritten(file, change)
     previous_of(file.path).unlink()
-    with pytest.raises(FileFormatError, match=r"task.optimizer.\d+ must not be negative: it counts"):
+    with pytest.raises(FileFormatError, match=r"task.optimizer.\d+ must not be negative: it is a count"):
         DBNClassifier((5,), **settings).fit(ROWS, LABELS)
 
 

@@ -101,7 +101,7 @@ def test_other_columns_are_refused_by_name(tuned, columns, order, words):
 def test_tables_without_names_go_by_position_and_say_so(tuned, columns):
     write("plain.csv", columns, NAMES, header=False)
     found = good("predict", tuned, "plain.csv")
-    assert "plain.csv has no column names: its columns are taken in the order of a, b, c" in found.stderr
+    assert "plain.csv has no column names: its columns are assumed to be in the order of a, b, c" in found.stderr
     assert "feature names" not in found.stderr
     assert found.stdout == good("predict", tuned, "t.csv").stdout
     np.save("x.npy", np.transpose([columns[name] for name in NAMES]))

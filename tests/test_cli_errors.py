@@ -307,7 +307,7 @@ def test_remedies_are_spelled_as_options(tmp_path):
     np.save("rows.npy", np.random.default_rng(0).normal(size=(20, 3)))
     told = bad("pretrain", "rows.npy", "--visible", "bernoulli", "--scale", "none")
     assert told.endswith("scale the columns (--scale='minmax' or '255') or use --visible='gaussian'")
-    assert bad("pretrain", "digits", "--labels", "y") == "digits has labels of its own; leave --labels='y' out"
+    assert bad("pretrain", "digits", "--labels", "y") == "digits already has labels; leave --labels='y' out"
     Path("odd.csv").write_bytes(b"1,2\n\x1b[2J,3\n")
     assert bad("pretrain", "odd.csv") == (
         "odd.csv: line 2, column 1: '\\x1b[2J' is not a number, and line 1 has '1'; correct the cell, leave it empty, "
@@ -355,7 +355,9 @@ def test_doubtful_labels_are_told_with_the_option_that_decides(tmp_path):
 
 def test_options_are_not_read_from_a_file_of_any_length(tmp_path):
     Path("c.toml").write_bytes(b"#" * (2**20 + 1))
-    assert bad("pretrain", "digits", "--config", "c.toml") == "c.toml: a file of options has at most 1048576 bytes"
+    assert (
+        bad("pretrain", "digits", "--config", "c.toml") == "c.toml: a file of options must have at most 1048576 bytes"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
@@ -418,7 +420,7 @@ def test_a_model_that_fits_nowhere_stays_in_the_checkpoint(tmp_path):
     done = process(*words, "--out", "m.h5", "--log", "m.log", **limit)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: cannot write m.h5: File too large; no other folder takes the trained model, which is lost"
+        "Error: cannot write m.h5: File too large; no other folder is writable; the trained model is lost"
     )
     assert len((tmp_path / "m.log").read_text().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["m.log"]

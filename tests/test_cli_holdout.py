@@ -102,7 +102,9 @@ def test_what_does_not_go_together_is_told():
     assert "cannot be found" in bad("finetune", "m.h5", "rows.npz:X", "--labels", "words", "--out", "x.h5")
     assert "cannot be found" in bad("finetune", "m.h5", "--limit", "100", "--out", "x.h5")
     assert "--holdout must be a number > 0 and < 1" in bad("pretrain", "rows.npz:X", "--holdout", "1")
-    assert "--holdout does not go with --workers" in bad("pretrain", "rows.npz:X", "--holdout", "0.1", "--workers", "2")
+    assert "--holdout cannot be combined with --workers" in bad(
+        "pretrain", "rows.npz:X", "--holdout", "0.1", "--workers", "2"
+    )
     assert "--holdout is not for models of sequences" in bad(
         "pretrain", "rows.npz:X", "--recurrent", "--holdout", "0.1"
     )

@@ -87,7 +87,7 @@ def test_what_has_no_likelihood(tmp_path, bits):
     tuned = put_model(tmp_path, "classifier")
     for args, line in (
         (("rectified.h5", "bits.npy", "--likelihood"), "units without a likelihood, bernoulli -> rectified"),
-        (("denoising.h5", "bits.npy", "--likelihood"), "not restricted Boltzmann machines"),
+        (("denoising.h5", "bits.npy", "--likelihood"), "other than restricted Boltzmann machines"),
         ((tuned, "--likelihood"), "fine-tuned and no longer a model of the data"),
         (("machine.h5", "bits.npy", "--likelihood", "--method", "aiss"), "did you mean 'ais'"),
         (("machine.h5", "bits.npy", "--likelihood", "--binarize", "resample"), "choose one of threshold, sample"),

@@ -107,7 +107,7 @@ def test_words_that_the_terminal_does_not_know(tmp_path):
 def test_results_alone_go_to_stdout(tmp_path):
     path = put_model(tmp_path, "classifier")
     done = process("predict", path)
-    assert done.stderr == "Using digits, the first 200 rows: the data it was trained on\n"
+    assert done.stderr == "Using digits, the first 200 rows, the training data\n"
     assert re.fullmatch(r"label\n(\d\n){200}", done.stdout)
 
 

@@ -84,7 +84,7 @@ def test_labels_are_numbers_even_where_they_look_like_classes(table):
     mean = load("table-tuned.h5").target_mean_
     np.testing.assert_allclose(mean, np.where(y > 140, -1, 7).mean())
     np.savez("words.npz", X=X, y=np.where(y > 140, "much", "little"))
-    assert "learns numbers" in bad("finetune", "table.h5", "words.npz", "--regression", *fine, "--force")
+    assert "needs numbers" in bad("finetune", "table.h5", "words.npz", "--regression", *fine, "--force")
     np.savez("shares.npz", X=X, y=y / 7)
     assert "finetune --regression" in bad("finetune", "table.h5", "shares.npz", *fine, "--out", "classes.h5")
     np.save("rows.npy", X)

@@ -39,7 +39,7 @@ VOID = {"meta", "img", "source", "br", "hr", "link", "input", "base"}
 INK = {"light": "#1b1b1f", "dark": "#ececf0"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&lt;b&gt; \x1b[31m\x07 \u202e\nnext"
 SECTIONS = [
-    "The model", "How good it is", "Receptive fields", "Reconstructions", "Samples", "Learning curves",
+    "The model", "Quality", "Receptive fields", "Reconstructions", "Samples", "Learning curves",
     "Weights and their updates", "Hidden probabilities", "Settings", "Data and environment",
 ]  # fmt: skip
 
@@ -175,7 +175,7 @@ def test_the_page_of_a_pretrained_model(tmp_path, digits):
     assert pictures == {
         "Receptive fields": [expected(plot_receptive_fields(dbn, layer=i)) for i in (0, 1)],
         "Reconstructions": [expected(plot_reconstructions(dbn, shown(digits, 10)))],
-        "How good it is": pictures["How good it is"],
+        "Quality": pictures["Quality"],
         "Samples": [expected(plot_samples(dbn, n_steps=100, random_state=0, start=shown(digits, 16)))],
         "Learning curves": [expected(plot_learning_curves(dbn))],
         "Weights and their updates": [expected(plot_weight_histogram(dbn, layer=i)) for i in (0, 1)],
@@ -203,7 +203,7 @@ def test_the_page_of_a_fine_tuned_model(tmp_path, digits):
     assert pictures["Reconstructions"] == [expected(plot_reconstructions(kept, shown(digits, 10)))]
     assert pictures["Samples"] == [expected(plot_samples(kept, n_steps=100, random_state=0, start=shown(digits, 16)))]
     for name in ("Reconstructions", "Samples"):
-        assert "Drawn with the pretrained layers" in page.sections[name]
+        assert "Sampled from the pretrained layers" in page.sections[name]
     assert pictures["Receptive fields"] == [expected(plot_receptive_fields(clf.stack_, layer=i)) for i in (0, 1)]
     assert pictures["Learning curves"] == [
         expected(plot_learning_curves(clf, quantities=q)) for q in (("loss", "validation_loss"), ("validation_score",))
@@ -297,31 +297,31 @@ def test_without_data_the_model_alone(tmp_path, digits):
     Path("rows.npy").unlink()
     result = good("report", "m.h5", "--out", "alone.html")
     assert "Warning: no such file" in result.stderr
-    assert "model alone" in result.stderr
+    assert "the model without data" in result.stderr
     assert "data   none: no such file" in result.stdout
     alone = Page("alone.html")
     check_safe(alone)
     assert set(with_rows.pictures) - set(alone.pictures) == {
-        "How good it is", "Reconstructions", "Hidden probabilities",
+        "Quality", "Reconstructions", "Hidden probabilities",
     }  # fmt: skip
-    assert "Not measured: no such file" in alone.sections["How good it is"]
+    assert "Not measured: no such file" in alone.sections["Quality"]
     for name in ("Reconstructions", "Hidden probabilities"):
         assert "Not drawn: no such file" in alone.sections[name]
-    assert "starts from another row" in with_rows.sections["Samples"]
-    assert "starts from another row" not in alone.sections["Samples"]
+    assert "starts from a different row" in with_rows.sections["Samples"]
+    assert "starts from a different row" not in alone.sections["Samples"]
 
 
 def test_how_good_a_classifier_is_stands_on_the_page(tmp_path, digits):
     path = put_model(tmp_path, "classifier")
     page, y = report(path), load_digits().target[:200]
     found = evaluate(load(path), digits, y)
-    text = page.sections["How good it is"]
+    text = page.sections["Quality"]
     for name, value in found.facts():
         assert f"{name}{value}" in text
-    assert "which it was trained on" in text
+    assert ", the training data" in text
     wrong = [i for i in found.worst(200) if found.predicted[i] != y[i]][:10]
     assert f"row {wrong[0]} is {y[wrong[0]]}, predicted as {found.predicted[wrong[0]]}; row {wrong[1]} " in text
-    assert page.pictures["How good it is"][0][0]["alt"].endswith("Worst rows")
+    assert page.pictures["Quality"][0][0]["alt"].endswith("Worst rows")
     cells = re.search(r'<table class="grid">(.*?)</table>', page.html, re.DOTALL)[1]
     numbers = [int(n or 0) for n in re.findall(r"<td[^>]*>(\d*)</td>", cells)]
     assert numbers == found.confusion.ravel().tolist()
@@ -337,12 +337,12 @@ def test_how_good_other_models_are(digits):
     for model, y, words in ((regressor, np.arange(200) / 7, ("rmse", "R2")), (codes, None, ("squared error", "PCA"))):
         save(model, "m.h5")
         more = () if y is None else ("--labels", "y")
-        text = report("m.h5", "rows.npz:X", *more, "--force").sections["How good it is"]
+        text = report("m.h5", "rows.npz:X", *more, "--force").sections["Quality"]
         found = dict(evaluate(model, digits, y).facts())
         for word in words:
             assert f"{word}{found[word]}" in text
     save(regressor, "m.h5")
-    assert "has no labels" in report("m.h5", "rows.npz:X", "--force").sections["How good it is"]
+    assert "has no labels" in report("m.h5", "rows.npz:X", "--force").sections["Quality"]
 
 
 def test_the_page_of_an_rbm_with_labels(digits):
@@ -353,13 +353,13 @@ def test_the_page_of_an_rbm_with_labels(digits):
     page, found = report("m.h5", "rows.npz:X", "--labels", "y"), evaluate(clf, digits, y)
     check_safe(page)
     for name, value in found.facts():
-        assert f"{name}{value}" in page.sections["How good it is"]
-    assert "95 % interval" in page.sections["How good it is"]
+        assert f"{name}{value}" in page.sections["Quality"]
+    assert "95 % interval" in page.sections["Quality"]
     cells = re.search(r'<table class="grid">(.*?)</table>', page.html, re.DOTALL)[1]
     numbers = [int(n or 0) for n in re.findall(r"<td[^>]*>(\d*)</td>", cells)]
     assert numbers == found.confusion.ravel().tolist()
     assert {name: len(parts) for name, parts in page.pictures.items()} == {
-        "How good it is": 1, "Receptive fields": 1, "Reconstructions": 1, "Samples": 1, "Learning curves": 1,
+        "Quality": 1, "Receptive fields": 1, "Reconstructions": 1, "Samples": 1, "Learning curves": 1,
         "Weights and their updates": 2, "Hidden probabilities": 1,
     }  # fmt: skip
     assert "each class clamped in turn" in page.sections["Samples"]
@@ -391,7 +391,7 @@ def test_models_from_python(digits):
     save(tuned, "tuned.h5")
     page = report("tuned.h5", "x.npy")
     for name in ("Reconstructions", "Samples"):
-        assert "Not possible: the file holds fine-tuned layers only" in page.sections[name]
+        assert "Not possible: the file holds only fine-tuned layers" in page.sections[name]
         assert name not in page.pictures
     assert "records no epochs" in page.sections["Learning curves"]
     assert "records no settings" in page.sections["Settings"]
@@ -417,7 +417,7 @@ def test_what_is_no_model_of_the_data_has_no_samples(digits, pretraining):
     save(dbn, "d.h5")
     np.save("x.npy", digits)
     page = report("d.h5", "x.npy")
-    assert "makes no model of the data" in page.sections["Samples"]
+    assert "gives no model of the data" in page.sections["Samples"]
     assert "Samples" not in page.pictures
     assert "Reconstructions" in page.pictures
 
@@ -465,7 +465,7 @@ def test_where_the_page_is(tmp_path):
     result = good("report", path)
     assert set(snapshot(Path.cwd())) == {"dbn-report.html"}
     assert result.stdout.startswith("page   dbn-report.html (")
-    assert result.stderr.splitlines() == ["Using digits, the first 200 rows: the data it was trained on"]
+    assert result.stderr.splitlines() == ["Using digits, the first 200 rows, the training data"]
 
 
 def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):

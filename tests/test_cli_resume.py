@@ -202,7 +202,7 @@ def test_what_is_typed_must_agree(stopped):
 
 def test_a_checkpoint_is_not_overwritten(stopped):
     before = stopped.read_bytes()
-    assert "resume with deepbelief pretrain --resume m.ckpt.h5, or start anew with --force" in bad(
+    assert "resume with deepbelief pretrain --resume m.ckpt.h5, or start again with --force" in bad(
         "pretrain", *TINY, "--out", "m.h5"
     )
     assert stopped.read_bytes() == before

@@ -78,7 +78,7 @@ def test_samples_are_drawn_by_the_method_that_is_named(tmp_path, method):
 def test_a_fine_tuned_file_draws_from_the_layers_that_it_keeps(tmp_path):
     path = put_model(tmp_path, "classifier")
     result = good("sample", path, *DRAW)
-    assert result.stderr == f"{path} is fine-tuned: drawing from the pretrained layers that it keeps\n"
+    assert result.stderr == f"{path} is fine-tuned: sampling from its pretrained layers\n"
     kept = load(path).pretrained_stack_
     expected = sample_rows(kept, 5, n_steps=7, random_state=3)
     np.testing.assert_array_equal(np.load("classifier-samples.npy"), expected)
@@ -90,7 +90,7 @@ def test_fine_tuned_layers_alone_are_refused(tmp_path):
     before = snapshot(tmp_path)
     line = bad("sample", "bare.h5")
     assert line.startswith("bare.h5 holds fine-tuned layers only")
-    assert "sample from the file that they were fine-tuned from" in line
+    assert "sample from the pretrained file" in line
     assert snapshot(tmp_path) == before
 
 

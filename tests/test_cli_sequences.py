@@ -120,7 +120,7 @@ def test_the_report_of_a_model_of_sequences_has_its_likelihood_curves_rolls_and_
     train("--lengths", "offsets", "--early-stopping")
     good("report", "m.h5")
     page = Path("m-report.html").read_text()
-    for title in ("How good it is", "Receptive fields", "Samples", "Learning curves", "Weights", "Settings"):
+    for title in ("Quality", "Receptive fields", "Samples", "Learning curves", "Weights", "Settings"):
         assert f">{title}</h2>" in page
     assert "Not drawn" not in page
     assert "Not measured" not in page

@@ -337,7 +337,7 @@ HEADER = "size,count,colour,good\n"
 BAD = [
     (
         HEADER + "1.5,1,purple,True\n",
-        "line 2, row 0, column 'colour': 'purple' is a category that training rows did not",
+        "line 2, row 0, column 'colour': 'purple' is a category that the training rows lack",
     ),
     (HEADER + "tall,1,green,True\n", "line 2, column 1 ('size'): 'tall' is not a number"),
     (HEADER + "\n1,1,green,True\ninf,1,green,True\n", "line 4, column 1 ('size'): the value is inf"),

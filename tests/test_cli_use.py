@@ -210,7 +210,7 @@ def test_data_scaled_twice_are_told():
     good("pretrain", "bytes.npy", *TINY[3:])
     assert good("encode", "bytes.h5").stderr.startswith("Using ")
     result = good("encode", "bytes.h5", "digits", "--out", "twice.npy")
-    assert result.stderr.startswith("Warning: no value is above 1, and bytes.h5 divides by 255")
+    assert result.stderr.startswith("Warning: no value is above 1, but bytes.h5 divides by 255")
 
 
 def test_a_limit_is_not_taken_for_the_recorded_one(tmp_path):

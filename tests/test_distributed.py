@@ -424,7 +424,9 @@ def test_a_coordinator_that_is_late_is_told_so_and_goes_on_from_its_checkpoint(c
 
     rows = Partitioned(placed(client, bits()), Averaging(timeout=0.2), client)
     began = time.monotonic()
-    with pytest.raises(ClusterError, match=r"part 1 .* nothing was heard .* 0\.8 seconds: .* from its checkpoint"):
+    with pytest.raises(
+        ClusterError, match=r"part 1 .* the run did not respond .* 0\.8 seconds: .* from its checkpoint"
+    ):
         checkpointed(tmp_path / "c.h5", Sleeper()).fit(rows)
     assert time.monotonic() - began < 5
     plain = RBM(4, n_iter=5, random_state=0).fit(bits())

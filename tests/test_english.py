@@ -39,7 +39,19 @@ BANNED = {
     r"\bworth \d+ of\b": "effective",
     r"\bby the clock\b": "wall time",
     r"\bfor ever\b": "indefinitely",
-    r"\bare told\b|\bis told\b|\btells (?:whether|how|its|which)\b": "reports",
+    r"\b[Tt]old\b|\b[Tt]ells? (?:whether|how|its|which)\b": "reports, Return whether",
+    r"\bside by side\b": "in parallel, adjacent",
+    r"(?<!instead )\bof (?:its|their) own\b": "separate, own",
+    r"\bstands? (?:in|at|behind|beside)\b": "is in, follows",
+    r"\b(?:is|are|was|were|be) looked at\b": "checked",
+    r"\banew\b": "again",
+    r"\bas (?:people|machines) (?:read|write)\b": "formatted for",
+    r"\bthese very\b": "the same",
+    r"\btakes? no part\b": "is left out",
+    r"\b(?:does|do) not go with\b": "cannot be combined with",
+    r"\bin the manner of\b": "like",
+    r"\bnothing to (?:learn|compare with|save)\b": "name what is missing",
+    r"\b(?:carry|carries) the estimate\b": "dominates",
 }
 PROSE = [
     ROOT / "README.md",
@@ -89,7 +101,7 @@ def test_docstrings_begin_with_a_noun_or_a_verb():
 
 
 def no_noun_phrase(source: str) -> bool:
-    """Tell whether a module's docstring begins with a question word, or with a verb and its object."""
+    """Return whether a module's docstring begins with a question word, or with a verb and its object."""
     first = (ast.get_docstring(ast.parse(source)) or "What").splitlines()[0]
     question = r"(?:What|Whether|How|Where|Which|When|Why|Those)\b"
     command = r"[A-Z][a-z]+ (?:the|an?|all|each|every|it|this|these|its|their)\b"

@@ -410,7 +410,7 @@ def test_targets_that_do_not_go_with_the_loss(files, targets, tmp_path):
         if targets != files[kind].attributes["targets"]:
             refuse(
                 changed(files[kind], "attributes", targets=targets),
-                "targets .* do not go with|lacks 'classes",
+                "targets .* do not fit|lacks 'classes",
                 tmp_path,
             )
 

@@ -159,8 +159,8 @@ def test_health_of_an_rbm_looks_at_the_rows_given():
     health = rbm_health(rbm, X)
     assert not health.ok
     assert health.advice[-1] == (
-        "layer 1: units always off, on: 100 %, 0 %; dead units: lower the learning rate, ask for a sparsity_target, "
-        "or take fewer hidden units"
+        "layer 1: units always off, on: 100 %, 0 %; dead units: lower the learning rate, set a sparsity_target, "
+        "or use fewer hidden units"
     )
     assert "-> dead units" in str(health)
 

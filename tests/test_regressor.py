@@ -256,7 +256,7 @@ def test_targets_that_cannot_be_used(data, monkeypatch):
     cases = [
         (np.where(y > 0, "a", "b"), "must be numbers.*DBNClassifier|could not convert"),
         (np.where(y > 0, "a", "b").astype(object), "must be numbers.*DBNClassifier|could not convert"),
-        (np.full(160, np.nan), "every row is without a target"),
+        (np.full(160, np.nan), "no row has a target"),
         (np.where(y > 0, y, np.inf), "infinity|inf"),
         (np.where(y > 0, 1.7e308, 1.0), "divide them|infinity"),
         (y[:-1], "inconsistent|159"),
@@ -285,7 +285,7 @@ def test_missing_targets_count_for_nothing(data, stack, missing):
     np.testing.assert_array_equal(model.predict(X), alone.predict(X))
     assert model.n_unlabeled_ == gone.sum()
     assert model.score(X, marked) == pytest.approx(r2_score(y[~gone], model.predict(X[~gone])))
-    with pytest.raises(DataError, match=r"every row is without a target.*DBN"):
+    with pytest.raises(DataError, match=r"no row has a target.*DBN"):
         DBNRegressor(pretrained=stack, **SHORT).fit(X, [None] * 160)
 
 

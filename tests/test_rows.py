@@ -250,7 +250,7 @@ def test_rows_that_are_read_otherwise_are_another_run(tmp_path, stored):
     file = CheckpointFile(tmp_path / "run.h5", every="1 update")
     with pytest.raises(Stopped):
         make(checkpoint=file, verbose=StopAfter(3)).fit(stored(table()))
-    with pytest.raises(SettingError, match=r"read its rows in .*'block': .*, this would in none: pass"):
+    with pytest.raises(SettingError, match=r"read its rows in .*'block': .*, but this one would in none: pass"):
         make(checkpoint=file).fit(table())
 
 

@@ -60,7 +60,9 @@ def test_a_full_disk_is_told_once(tmp_path):
     pytest.importorskip("tensorboardX")
     (tmp_path / "file").touch()
     X = np.random.default_rng(0).random((20, 6))
-    with pytest.warns(LogWarning, match="no events in .*file/run: Not a directory; training continues") as told:
+    with pytest.warns(
+        LogWarning, match="no events are written to .*file/run: Not a directory; training continues"
+    ) as told:
         rbm = RBM(3, n_iter=4, verbose=TensorBoard(tmp_path / "file" / "run")).fit(X)
     assert len(told) == 1
     assert len(rbm.history_) == 4

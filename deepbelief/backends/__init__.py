@@ -44,7 +44,7 @@ def _cupy(precision: str) -> Backend:
 
 
 def _in_float32(reason: str) -> None:
-    warnings.warn(f"matrix products are made in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
+    warnings.warn(f"matrix products are computed in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
 
 
 BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
@@ -54,7 +54,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def is_backend_name(name: object) -> bool:
-    """Tell whether this names a backend, with a precision or without.
+    """Return whether this names a backend, with a precision or without.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def get_backend(backend: str | Backend = "numpy", precision: str | None = None) 
         one, for the ``backend`` of estimators and commands.
     precision : {"float32", "bfloat16"}, optional
         What the factors of float32 matrix products are rounded to. Weights, statistics and sums stay float32. Where
-        bfloat16 is not faster, or what it takes is not there, a warning says so and products are made in float32.
+        bfloat16 is not faster, or is not available, a warning reports it and products are computed in float32.
 
     Returns
     -------

@@ -69,7 +69,7 @@ class Bfloat16Products:
 
     @staticmethod
     def takes(*arrays: DeviceArray) -> bool:
-        """Tell whether all these are float32 matrices, whole in memory, by rows or by columns."""
+        """Return whether all these are float32 matrices, whole in memory, by rows or by columns."""
         return all(
             a.dtype == np.float32 and a.ndim == 2 and a.size and (a.flags.c_contiguous or a.flags.f_contiguous)
             for a in arrays
@@ -124,5 +124,5 @@ def fast() -> Bfloat16Products | str:
     """Return the products where they are faster than those of float32, or why they are not."""
     info = Path("/proc/cpuinfo")
     if not info.exists() or INSTRUCTIONS not in info.read_text().split():
-        return f"this processor multiplies no bfloat16 matrices ({INSTRUCTIONS})"
+        return f"this processor has no instructions for bfloat16 matrix products ({INSTRUCTIONS})"
     return load()

@@ -1,8 +1,8 @@
 """The BLAS that NumPy itself calls, with the scalars that `numpy.matmul` leaves out.
 
-A product that is added to what is there already spares a pass over a matrix of the weights' size. The routines
-are found through NumPy's own extension module, so that no second library with threads of its own is loaded; where
-they are not found, `load` says so with None and the caller does without.
+Adding a product to an existing matrix saves a pass over a matrix of the weights' size. The routines
+are found through NumPy's own extension module, so that no second library with its own threads is loaded; where
+they are not found, `load` returns None and the caller uses NumPy alone.
 """
 
 import ctypes

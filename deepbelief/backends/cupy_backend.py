@@ -65,7 +65,7 @@ def _compile(cupy: ModuleType) -> StrMapping:
     except Exception as error:
         raise BackendError(
             f"backend 'cupy' could not compile its kernels ({' '.join(str(error).split())}); install a CUDA toolkit, "
-            "which has the compiler NVRTC (from CuPy 14 on: pip install 'cupy-cuda13x[ctk]'), or choose backend 'numpy'"
+            "with the compiler NVRTC (from CuPy 14 on: pip install 'cupy-cuda13x[ctk]'), or choose backend 'numpy'"
         ) from error
 
 
@@ -78,7 +78,7 @@ def _must(fit: bool, *arrays: DeviceArray) -> None:
 class CupyRng:
     """A Philox stream: its key, and the counter of its next draw; all else happens in the kernels.
 
-    Bernoulli draws compare 24 bits of their own with the probability (53 in float64, of which these are the highest):
+    Bernoulli draws compare 24 separate bits with the probability (53 in float64, of which these are the highest):
     each has its probability to within 2**-24.
     """
 
@@ -208,7 +208,7 @@ class CupyBackend:
         return np.asarray(self.xp.asnumpy(x))
 
     def owns(self, x: object) -> bool:
-        """Tell whether ``x`` is a CuPy array."""
+        """Return whether ``x`` is a CuPy array."""
         return isinstance(x, self.xp.ndarray)
 
     def sparse(self, matrix: DeviceArray) -> CupySparse:

@@ -36,7 +36,7 @@ class Groups:
         return out.reshape(*shape)
 
     def back(self, padded: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Return the columns of a padded array side by side."""
+        """Return the columns of a padded array without the padding."""
         flat = padded.reshape(len(padded), len(sizes) * max(sizes))
         return flat if min(sizes) == max(sizes) else flat[:, self._places_of(sizes)]
 

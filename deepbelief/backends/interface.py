@@ -125,7 +125,7 @@ class Backend(Protocol):
         """Return ``x`` as a NumPy array."""
 
     def owns(self, x: object) -> bool:
-        """Tell whether ``x`` is an array of this backend's device type."""
+        """Return whether ``x`` is an array of this backend's device type."""
 
     def sparse(self, matrix: object) -> Sparse:
         """Return a SciPy CSR matrix on the device."""

@@ -300,7 +300,7 @@ __global__ void rows_dense(const Index* ends, const int* indices, const T* data,
     for (Index k = ends[row] + threadIdx.x; k < ends[row + 1]; k += blockDim.x) to[indices[k]] = data[k];
 }
 
-// A thread makes an element of rows @ W, which is `width` wide; blocks lie side by side until they cover a row.
+// A thread makes an element of rows @ W, which is `width` wide; adjacent blocks cover a row.
 template <typename T>
 __global__ void rows_times(const Index* ends, const int* indices, const T* data, const Index* order, const T* W,
                            T* out, const Index start, const Index width) {

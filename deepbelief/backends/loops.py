@@ -40,7 +40,7 @@ ARGUMENTS: dict[str, list[object]] = {
 
 
 class Loops:
-    """The compiled functions, taking arrays; what each does stands in loops.c."""
+    """The compiled functions, taking arrays; loops.c documents each of them."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         for name, types in ARGUMENTS.items():
@@ -76,7 +76,7 @@ class Loops:
         """Write 1 where a draw is below ``p``, else 0, after doing what `sigmoid` does where there is a bias.
 
         ``lanes`` is a ctypes array of the addresses where the states of NumPy's SFC64 generators lie; what they draw
-        for each ``block`` of values stands in `numpy_backend`.
+        for each ``block`` of values is in `numpy_backend`.
         """
         address, width = (None, 1) if bias is None else (at(bias), bias.size)
         self._c.sample(at(p), address, lanes, at(out), p.size, width, block)

@@ -22,7 +22,7 @@ BLOCK = 65536
 
 GROUPS = Groups(np, np.asarray)
 
-LANES = 4  # generators side by side: a processor takes their steps at once
+LANES = 4  # parallel generators, which a processor steps at once
 STEP = 4 * LANES  # values for which a step of them has 16 bits each
 LOW_BITS = {"f": 8, "d": 37}  # of a draw, by dtype, that all draws of a block share
 
@@ -200,7 +200,7 @@ class NumpyBackend:
         return np.asarray(x)
 
     def owns(self, x: object) -> bool:
-        """Tell whether ``x`` is a NumPy array."""
+        """Return whether ``x`` is a NumPy array."""
         return isinstance(x, np.ndarray)
 
     def sparse(self, matrix: SparseMatrix) -> HostSparse:

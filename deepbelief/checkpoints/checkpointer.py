@@ -130,7 +130,7 @@ class FileCheckpointer(Checkpointer):
         if found is not None and found.finished and self._differences(found):
             found = None  # nothing is lost when the next run takes its place
         if trouble and found is not None:
-            _warn(f"{trouble}; resuming from the one before it, {previous_of(self._path)}")
+            _warn(f"{trouble}; resuming from the previous one, {previous_of(self._path)}")
         if found is None:
             self._seed = run_seed(random_state)
             return self._seed
@@ -144,7 +144,7 @@ class FileCheckpointer(Checkpointer):
 
     def _differences(self, found: Checkpoint) -> DataError | SettingError | None:
         """Return the error of resuming from another run's checkpoint."""
-        start_anew = f"resume it as it was, or delete {self._path} to start anew"
+        start_anew = f"resume it unchanged, or delete {self._path} to start again"
         for error, what, was, now in (
             (DataError, "data", found.data, self._data),
             (SettingError, "settings", found.settings, self._settings),

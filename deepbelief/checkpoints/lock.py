@@ -51,7 +51,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
             raise DataError(f"cannot write {lock}: {error.strerror or error}") from error
         if not _is_lock(handle):
             os.close(handle)
-            raise SettingError(f"{lock} is another file, where the lock of {path} would be: choose another name")
+            raise SettingError(f"{lock} exists, but is not the lock of {path}: choose another name")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[attr-defined]
             if os.path.samestat(os.fstat(handle), lock.stat()):
@@ -71,7 +71,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
 
 
 def _is_lock(handle: int) -> bool:
-    """Tell whether a file is a lock of this package, or empty."""
+    """Return whether a file is a lock of this package, or empty."""
     return stat.S_ISREG(os.fstat(handle).st_mode) and os.pread(handle, len(MARK) + 1, 0) in (MARK, b"")
 
 

@@ -246,7 +246,7 @@ class _Sweep:
                 self._stopped.add(run.rate)
 
     def _advance(self, rates: Sequence[float], stop: int) -> None:
-        """Continue the runs at these rates, side by side."""
+        """Continue the runs at these rates, in parallel."""
         waiting = [run for rate in rates if not ((run := self._runs[rate]).diverged or run.finished)]
         backend, _ = get_active_backend(prefer="threads")
         shared = self._n_jobs == 1 or getattr(backend, "supports_sharedmem", False)

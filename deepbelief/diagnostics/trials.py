@@ -1,4 +1,4 @@
-"""Resumable training runs, each at a learning rate of its own, all from the same start."""
+"""Resumable training runs, each at its own learning rate, all from the same start."""
 
 import math
 import time
@@ -54,7 +54,7 @@ class Trial(Protocol):
         """Name of the score; the best run has the largest."""
 
     def is_no_worse(self, best: Any) -> bool:
-        """Tell whether the difference from the best run does not matter."""
+        """Return whether the difference from the best run does not matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class PretrainRun:
         return (self.score,)
 
     def is_no_worse(self, best: Any) -> bool:
-        """Tell whether the held-out rows leave open which is better: the one-standard-error rule, row by row."""
+        """Return whether the held-out rows leave open which is better: the one-standard-error rule, row by row."""
         behind = best.held_scores - self.held_scores
         error = behind.std(ddof=1) / math.sqrt(len(behind)) if len(behind) > 1 else 0.0
         return bool(behind.mean() <= error)
@@ -131,7 +131,7 @@ class PretrainRun:
 
 
 def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
-    """Tell whether a layer is a model whose held-out pseudo-likelihood can be computed."""
+    """Return whether a layer is a model whose held-out pseudo-likelihood can be computed."""
     return settings.is_model and weights.has_pseudo_likelihood
 
 
@@ -229,7 +229,7 @@ class FinetuneRun:
         return (self.score, -self.loss)
 
     def is_no_worse(self, best: Any) -> bool:
-        """Tell whether it is the best run."""
+        """Return whether it is the best run."""
         return self is best
 
 

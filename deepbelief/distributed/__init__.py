@@ -1,4 +1,4 @@
-"""Pretraining on a cluster of Dask workers, in rounds: each trains on rows of its own, then parameters are averaged.
+"""Pretraining on a cluster of Dask workers, in rounds: each trains on its own rows, then parameters are averaged.
 
 All workers run the same `deepbelief.pretraining.pretrain` that one alone would. Where it has a question for all -
 column statistics, the mean of the parameters, whether an epoch diverged - the coordinator in this process merges the

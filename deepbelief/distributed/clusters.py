@@ -107,7 +107,7 @@ def _check_scheduler(address: str) -> None:
         except BaseException as error:
             answer.put(error)
 
-    # A thread of its own: there may be a loop in this one, and the other side may say anything.
+    # A separate thread, because this one may have a loop, and the other side may send anything.
     threading.Thread(target=run, name="deepbelief scheduler", daemon=True).start()
     try:
         found = answer.get(timeout=PATIENCE + 1)
@@ -126,7 +126,7 @@ def current_client() -> Client:
         return library().get_client(timeout=PATIENCE)
     except ValueError as error:
         raise ClusterError(
-            "there is no Dask client: make one before fit, for instance distributed.Client('tcp://HOST:8786')"
+            "there is no Dask client: create one before fit, for instance distributed.Client('tcp://HOST:8786')"
         ) from error
 
 
@@ -141,7 +141,7 @@ def alive(client: Client) -> set[str]:
     try:
         return set(client.sync(client.scheduler.ncores, callback_timeout=PATIENCE))
     except (OSError, TimeoutError, AttributeError, RuntimeError) as error:
-        raise ClusterError("the scheduler does not answer any more") from error
+        raise ClusterError("the scheduler no longer answers") from error
 
 
 @contextlib.contextmanager
@@ -156,9 +156,9 @@ def translated(client: Client) -> Iterator[None]:
         raise
     except Exception as error:
         if client.status == "closed":
-            raise ClusterError("the Dask client has been closed, and with it the run") from error
+            raise ClusterError("the Dask client has been closed, which ended the run") from error
         if isinstance(error, CancelledError):  # what Dask makes of all that waited for a scheduler which is gone
-            raise ClusterError("the scheduler is gone, and with it the run") from error
+            raise ClusterError("the scheduler has stopped, which ended the run") from error
         raise ClusterError(f"the cluster failed: {brief(error)}") from error
 
 

@@ -74,8 +74,8 @@ class Coordinator:
             library().protocol.pickle.dumps(self.job)
         except Exception as error:
             raise ClusterError(
-                f"the settings must be picklable to be sent to workers, got {brief(error)}: leave out what belongs "
-                "to this process alone, such as locks and open files"
+                f"the settings must be picklable to be sent to workers, got {brief(error)}: remove objects that "
+                "belong to this process, such as locks and open files"
             ) from error
 
     def _found(self) -> Question | None:
@@ -100,8 +100,8 @@ class Coordinator:
     def _way_out(self) -> str:
         """Keep what there is, and return what to do."""
         if self._last and self.checkpointer.keep(self._last):
-            return "start both anew; the run resumes from its checkpoint, at the end of the last epoch"
-        return "start both anew"
+            return "restart both; the run resumes from its checkpoint, at the end of the last epoch"
+        return "restart both"
 
     def _start(self, number: int, state: Future = None) -> Future:
         rows = self._submit(self._recipes[number][0], number, *self._recipes[number][1:])

@@ -108,7 +108,7 @@ class Part:
             )  # fmt: skip
             self.ask("done", result)
         except _Ended:
-            heard = f"nothing was heard of the run for {4 * job.averaging.timeout:g} seconds"
+            heard = f"the run did not respond for {4 * job.averaging.timeout:g} seconds"
             self._fail(ClusterError(f"part {self.number + 1} of the rows has ended: {heard}"))
         except DeepBeliefError as error:
             self._fail(type(error)(f"part {self.number + 1} of the rows: {error}"))
@@ -235,7 +235,7 @@ _PARTS: dict[tuple[str, int], Part] = {}
 
 
 def start(job: Job, number: int, source: RowSource, state: Question | None = None) -> int:
-    """Begin a part on this worker, or join others that stand at this state, and return its number of rows; a task."""
+    """Begin a part on this worker, or join others in this state, and return its number of rows (a task)."""
     _PARTS[job.key, number] = Part(job, number, source, None if state is None else state.value)
     return int(source.shape[0])
 

@@ -147,7 +147,7 @@ def _joined(*chunks: RowsLike) -> RowSource:
 
 @dataclass(frozen=True, eq=False)
 class FileRows:
-    """Rows of a data set by name, of which each worker opens a part of its own.
+    """Rows of a data set by name; each worker opens its own part.
 
     Parameters
     ----------
@@ -214,5 +214,5 @@ def _opened(spec: str, scale: Scaling, where: StrDict, shape: tuple[int, int], s
 
 
 def is_dask(X: RowsLike) -> bool:
-    """Tell whether X is a dask array."""
+    """Return whether X is a dask array."""
     return type(X).__module__.startswith("dask.array")

@@ -29,7 +29,7 @@ class Roster:
     def idle(self) -> list[str]:
         """Return the addresses of the workers without a part that were not left out."""
         there = alive(self._client)
-        self.left &= there  # one that starts anew at the same address is another
+        self.left &= there  # a restarted one at the same address is a different worker
         return sorted(there - self.left - set(self.workers.values()))
 
     def gone(self) -> list[int]:
@@ -59,4 +59,4 @@ class Roster:
             self.left.add(self.workers.pop(number))
             self.orphans.add(number)
         if not self.workers:
-            raise ClusterError("all workers are lost, and with them what was trained")
+            raise ClusterError("all workers are lost, including the weights trained since the last checkpoint")

@@ -134,7 +134,7 @@ def merged(*questions: Question) -> Question:
     total = questions[0]
     for each in questions[1:]:
         if each.kind != total.kind:
-            raise RuntimeError(f"workers have fallen out of step: {total.kind} and {each.kind}")
+            raise RuntimeError(f"workers are out of step: {total.kind} and {each.kind}")
         weight = total.weight + each.weight
         value = MERGED[each.kind](total.value, each.value, each.weight / weight)
         total = Question(each.kind, value, weight)

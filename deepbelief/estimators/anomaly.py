@@ -346,7 +346,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
         Raises
         ------
         SettingError
-            If the detector has a model of its own.
+            If `estimator` was given.
         """
         check_is_fitted(self, "offset_")
         if self.estimator is not None:

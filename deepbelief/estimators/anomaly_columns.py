@@ -39,7 +39,7 @@ class DetectorColumns:
     def fit(cls, rows: RowsLike, weights: Array | None = None) -> Self:
         """Decide on cells and scales from training rows, by their weights where they are given.
 
-        Columns with the same value in all rows take no part, unless all columns are such.
+        Columns with the same value in all rows are left out, unless this holds for all columns.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class DetectorColumns:
             columns = [_two_cells(*pair) for pair in zip(columns, frame.numeric, strict=True)]
         schema = Schema(tuple(columns), frame.library)
         if not schema.used:
-            raise DataError("no column of the table has a value: there is nothing to learn")
+            raise DataError("no column of the table has a value: pass a table with values")
         scales = []
         for column, values, missing in _blocks(schema, frame):
             own = None if weights is None else weights[~missing]

@@ -52,7 +52,7 @@ from deepbelief.units import Unit, get_unit
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-LARGE_MAP = 2**26  # bytes of a memory map from which on its rows are not looked at all at once
+LARGE_MAP = 2**26  # bytes of a memory map above which its rows are not checked all at once
 
 
 def streamed(X: RowsLike) -> RowsLike:
@@ -116,7 +116,7 @@ def check_rows(
 
 
 def _needs_no_check(estimator: Estimator, X: RowsLike, min_rows: int) -> bool:
-    """Tell whether X is what scikit-learn's checks would return as it is: they take longer than one row's product."""
+    """Return whether X is what scikit-learn's checks would return as it is: they take longer than one row's product."""
     return (
         type(X) is np.ndarray
         and X.ndim == 2

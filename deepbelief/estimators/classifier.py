@@ -69,8 +69,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     pretrained_stack_ : Stack
         The layers after pretraining.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, with the head last: one output per class, with the outputs of all tasks side
-        by side.
+        Weights and biases of each layer, with the head last: one output per class, with the outputs of all tasks in
+        adjacent columns.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
     resolved_ : dict

@@ -50,7 +50,7 @@ from deepbelief.units import get_unit
 
 
 def _has_likelihood(dbn: Estimator) -> bool:
-    """Tell whether a network is, or will be, one that has a likelihood."""
+    """Return whether a network is, or will be, one that has a likelihood."""
     if dbn.pretraining != "rbm":
         return False
     if hasattr(dbn, "stack_"):

@@ -121,7 +121,7 @@ def feedforward(model: Estimator, part: Part = "auto") -> FeedForward:
             _check_mean(weights.hidden_unit, weights.n_hidden, "hidden")
         return FeedForward(_entering(layers_from_stack(stack, "auto"), stack.layers[0]))
     if not isinstance(model, (DBNClassifier, DBNRegressor, DeepAutoencoder)):
-        reason = REASONS.get(kind, "it has no dense layers from the rows to an output")
+        reason = REASONS.get(kind, "it has no dense layers that map rows to an output")
         raise SettingError(f"`model` must be a feed-forward network to be exported as one, got {kind}: {reason}")
     if not hasattr(model, "coefs_"):
         raise SettingError(f"this {kind} is not fitted: call fit first")

@@ -140,7 +140,7 @@ class ImputationMixin:
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features) or table
-            NaN: missing; in a table whatever its library takes for missing.
+            NaN means missing; in a table, all missing values of its library.
         method : {"auto", "gibbs", "mean_field"}, default="auto"
             ``"gibbs"`` runs a chain for each row with what is known held and averages E[v | h] over it.
             ``"mean_field"`` iterates the means of both sides: deterministic and faster, and less exact where several
@@ -264,7 +264,7 @@ def rows_with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:
     )
     empty = np.flatnonzero(np.isnan(rows).all(axis=1))
     if len(empty):
-        raise DataError(f"row {empty[0]} has no value at all: there is nothing to fill it in from; leave it out")
+        raise DataError(f"row {empty[0]} has no observed value to impute from: leave it out")
     check_groups(rows, first_layer(estimator).visible_unit)
     entered(rows, first_layer(estimator), OF_DENSITIES)
     return rows

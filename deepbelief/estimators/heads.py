@@ -179,7 +179,7 @@ class Labels:
         known = rows_to_compare(y, self.classes, unlabeled)
         some = known.any(axis=1)
         if not some.any():
-            raise DataError("y has no label: there is nothing to compare with")
+            raise DataError("y has no label, so the predictions cannot be compared: pass labels")
         right = ((predicted == y) | ~known).all(axis=1)
         return float(np.average(right[some], weights=None if weights is None else np.asarray(weights)[some]))
 

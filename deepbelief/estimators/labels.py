@@ -286,11 +286,11 @@ def share_right(
         raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
     known = rows_to_compare(y, classes, unlabeled)
     if not known.any():
-        raise DataError(f"{what} has no label: there is nothing to compare with")
+        raise DataError(f"{what} has no label to compare predictions with: leave it out")
     truth = known_labels(y[known])
     if is_text(truth) != is_text(classes):
         one, other = truth.tolist()[0], classes.tolist()[0]
-        raise DataError(f"{what} has labels such as {one!r}, where the model has classes such as {other!r}")
+        raise DataError(f"{what} has labels such as {one!r}, but the model has classes such as {other!r}")
     counted = None if weights is None else np.asarray(weights)[known]
     return float(np.average(predicted[known] == truth, weights=counted))
 

@@ -15,7 +15,7 @@ from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Estimator
 from deepbelief.units import Unit, states_of
 
-MAX_SAMPLE = 1000  # rows that are looked at
+MAX_SAMPLE = 1000  # maximum number of rows to check
 MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
 MIN_EPOCHS = 10  # of fine-tuning, below which a run is treated as a trial
 MIN_RANGE = 1e-3  # of outputs that depend on the row, as a share of the largest
@@ -65,7 +65,7 @@ def check_outcome(
         )
     if not (other > 0 and own > (1 - MIN_GAIN) * other):
         return False
-    found = f"the loss {own:.4g} of training rows is no lower than {other:.4g}, that of constant outputs"
+    found = f"the loss of training rows, {own:.4g}, is not below that of constant outputs, {other:.4g}"
     if float(np.ptp(output, axis=0).max()) <= MIN_RANGE * float(np.abs(output).max()):
         found = "its outputs are the same for all rows"
     _warn(f"{type(estimator).__name__} has learned nothing from these rows: {found}. {_advice(estimator)}")
@@ -133,7 +133,7 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
 
 
 def _are_states(rows: Array, unit: Unit) -> bool:
-    """Tell whether all values are states of discrete units."""
+    """Return whether all values are states of discrete units."""
     low, high = states_of(unit, rows.shape[1])
     return bool(((rows == low) | (rows == high)).all())
 
@@ -167,7 +167,7 @@ def check_against_pca(
         _warn(
             f"the squared error of reconstructions, {own:.4g} per row, is {ratio:.2g} times that of PCA with "
             f"{n_code} components. Try {advice}rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger "
-            "max_iter; scale the columns first where those of large values weigh too much.",
+            "max_iter; scale the columns first if those with large values dominate.",
             "worse-than-pca",
         )
 
@@ -207,7 +207,7 @@ def check_units(first: Weights, statistics: ColumnStatistics) -> None:
     if 1 / MAX_RATIO <= ratio <= MAX_RATIO and shift <= MAX_SHIFT:
         return
     message = (
-        f"the rows are in other units than those of the pretrained stack: {told} of the rows that it was trained on. "
-        "Scale these rows as those were, or pretrain on these"
+        f"the rows have other units than those of the pretrained stack: {told} of its training rows. "
+        "Scale the rows in the same way, or pretrain on these rows"
     )
     warnings.warn(DataWarning(message, symptom="other-units"), stacklevel=user_level())

@@ -127,7 +127,7 @@ def to_model_file(estimator: Estimator, metadata: StrMapping) -> ModelFile:
     if ESTIMATORS.get(kind) is not type(estimator):
         raise SettingError(f"save takes a Stack, {', '.join(ESTIMATORS)}, got {kind}")
     if not (hasattr(estimator, "history_") or hasattr(estimator, "offset_")):
-        raise SettingError(f"{kind} is not fitted: there is nothing to save")
+        raise SettingError(f"{kind} is not fitted: call fit before save")
     state = estimator._get_state()
     names = {} if not hasattr(estimator, "feature_names_in_") else {"feature_names_in": estimator.feature_names_in_}
     schema = schema_of(estimator)
@@ -180,7 +180,7 @@ def _rebuild(kind: str, params: StrMapping) -> Estimator:
     if kind == hdf5.CHECKPOINT:
         raise FileFormatError("the file holds a checkpoint of a run, not a model: resume the run to get its model")
     if kind not in ESTIMATORS:
-        raise FileFormatError(f"the file holds a {kind!r}, which this release does not know")
+        raise FileFormatError(f"the file holds a {kind!r}, which this release does not support")
     cls = ESTIMATORS[kind]
     allowed = set(cls._get_param_names())
     if unknown := sorted(set(params) - allowed):
@@ -252,4 +252,4 @@ def _check_features(estimator: Estimator, n_inputs: int, schema: Schema | None) 
     if schema is not None:
         n_features = len(schema.columns) if schema.n_units == n_inputs else -1
     if estimator.n_features_in_ != n_features:
-        raise FileFormatError(f"the file says {estimator.n_features_in_} features, its stack {n_inputs}")
+        raise FileFormatError(f"the file declares {estimator.n_features_in_} features, but its stack takes {n_inputs}")

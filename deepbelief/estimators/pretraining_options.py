@@ -133,7 +133,7 @@ def kind_of_pretraining(model: Estimator, visible: Unit) -> str:
 
 
 def real_values(visible: Unit) -> bool:
-    """Tell whether units are for real values, which denoising may learn from."""
+    """Return whether units are for real values, which denoising may learn from."""
     return bool(visible.reconstruction_loss) and not visible.unit_interval
 
 
@@ -143,7 +143,7 @@ def of_kind(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettin
         return settings
     if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
         raise SettingError(
-            f"gradient={settings.gradient!r} is for machines, pretraining='denoising' has a gradient of its own: "
+            f"gradient={settings.gradient!r} is for machines, but pretraining='denoising' has its own gradient: "
             "leave one of the two out"
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))

@@ -375,7 +375,7 @@ class RBM(
         return self.weights_.n_hidden
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether `fit` or `partial_fit` has run."""
+        """Return whether `fit` or `partial_fit` has run."""
         return hasattr(self, "weights_")
 
     def __sklearn_tags__(self) -> object:

@@ -278,7 +278,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
         if there != (self.n_components, self.n_recurrent, get_cell(self.cell).name):
             raise SettingError(
-                f"training continues with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}, which "
+                f"training continues with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}; these "
                 "cannot change: set warm_start=False, or clone the estimator"
             )
 
@@ -382,7 +382,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         return self.machine_.n_recurrent
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether `fit` or `partial_fit` has run."""
+        """Return whether `fit` or `partial_fit` has run."""
         return hasattr(self, "machine_")
 
     def __sklearn_tags__(self) -> Tags:

@@ -184,7 +184,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         y = as_numbers(y)
         known = np.asarray(~np.isnan(y.reshape(len(y), -1)).all(axis=1))
         if not known.any():
-            raise DataError("every row is without a target: fine-tuning needs some; use DBN to pretrain only")
+            raise DataError("no row has a target: fine-tuning needs some; use DBN to pretrain only")
         weights = row_weights(y, known, sample_weight, None)
         y = y[known]
         if again:
@@ -242,7 +242,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         found = []
         for k, known in enumerate(present.T):
             if not known.any():
-                raise DataError(f"column {k} of y (from 0) has no target: there is nothing to compare with")
+                raise DataError(f"column {k} of y (from 0) has no target to compare predictions with: leave it out")
             weights = None if sample_weight is None else np.asarray(sample_weight)[known]
             found.append(r2_score(truth[known, k], predicted[known, k], sample_weight=weights))
         return float(np.mean(found))

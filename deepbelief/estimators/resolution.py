@@ -14,13 +14,13 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
     """Return the type of the visible units, where it was left to the data."""
     choices = Choices()
     if schema_of(estimator) is not None:
-        reason = "columns of several kinds: a group of units for each"
+        reason = "columns of several kinds: each has a group of units"
     elif first.visible_unit.unit_interval:
         reason = "all values lie in [0, 1]"
     else:
         reason = "values outside [0, 1]: each column is standardised"
     if isinstance(given, str) and given == GROUPS:
-        choices["visible"] = Resolved(first.visible, "groups of columns of which one is 1 in every row")
+        choices["visible"] = Resolved(first.visible, "groups of columns, exactly one of which is 1 in every row")
     else:
         choices.take("visible", given, Resolved(first.visible, reason))
     return choices

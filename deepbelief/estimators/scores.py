@@ -95,7 +95,7 @@ class ScoredMixin(LayerReconstructionMixin):
         With Bernoulli or softmax visible units and Bernoulli hidden units it is the mean of `score_samples`, in nats.
         Other machines have no pseudo-likelihood; theirs is the share of the rows' variance that reconstructions by
         the means of hidden and visible units explain: at most 1, and 0 for the column means. Gaussian columns count
-        in units of their own deviation. To search by the likelihood of a machine with at most 25 Bernoulli hidden
+        in units of the column's deviation. To search by the likelihood of a machine with at most 25 Bernoulli hidden
         units instead, pass ``scoring=lambda rbm, X, y=None: rbm.log_likelihood(X).mean``.
 
         Parameters

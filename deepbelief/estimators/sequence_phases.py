@@ -61,7 +61,7 @@ class SequenceRun:
 
 
 def has_frame_likelihood(source: RowSource) -> bool:
-    """Tell whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
+    """Return whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
     statistics = column_statistics(source)
     if not get_unit("bernoulli").admits(statistics.min, statistics.max):
         return True

@@ -34,7 +34,7 @@ def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> Len
 
 
 def is_list_of_arrays(X: RowsLike) -> bool:
-    """Tell whether ``X`` is one table for each sequence rather than one table."""
+    """Return whether ``X`` is one table for each sequence rather than one table."""
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(np.ndim(each) == 2 for each in X)
 
 

@@ -39,7 +39,7 @@ def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | N
 
 
 def is_strategy(value: object) -> bool:
-    """Tell whether a plain value is what `plain_strategy` returns."""
+    """Return whether a plain value is what `plain_strategy` returns."""
     return isinstance(value, dict) and set(value) == KEYS
 
 

@@ -137,7 +137,7 @@ class SupervisedEstimator(
         source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
         train = self._read(source, y, sample_weight, again)
         if self.n_unlabeled_:
-            reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled: they only pretrain")
+            reporter.note(f"{self.n_unlabeled_} of {source.shape[0]} rows are unlabelled and used in pretraining only")
         self._begin(checkpointer, partial(describe_run, self, source, y, sample_weight), again)
         if again:
             history, choices = self.history_, Choices(getattr(self, "resolved_", {}))
@@ -180,7 +180,7 @@ class SupervisedEstimator(
         settings = finetune_settings(self)
         if not isinstance(self.max_iter, str) and self.head_epochs > self.max_iter:
             raise SettingError(
-                f"head_epochs={self.head_epochs} is beyond max_iter={self.max_iter}: the layers below would never "
+                f"head_epochs={self.head_epochs} exceeds max_iter={self.max_iter}: the layers below would never "
                 "learn; n_frozen keeps them as they are"
             )
         return settings

@@ -56,7 +56,7 @@ def schema_of(model: Estimator) -> Schema | None:
 
 
 def is_mixed(schema: Schema | None) -> bool:
-    """Tell whether a schema is that of a table of mixed columns, rather than of aligned sequences or ratings."""
+    """Return whether a schema is that of a table of mixed columns, rather than of aligned sequences or ratings."""
     return schema is not None and not schema.alphabet and schema.library != RATINGS
 
 
@@ -113,7 +113,7 @@ def encoded(
     else:
         schema = schema_of(estimator)
         if schema is not None and schema.library == RATINGS and sparse.issparse(X):
-            raise DataError("the model was fitted on Ratings: give Ratings(X), whose absent entries are not 0")
+            raise DataError("the model was fitted on Ratings: pass Ratings(X), whose absent entries are missing, not 0")
         if schema is None or not (is_table(X) or _is_array(X)):
             return None
     check_names(estimator, X, schema.names, reset=reset)

@@ -24,7 +24,7 @@ def class_loss(loss: str | Loss) -> Loss:
     chosen = SoftmaxNLL() if isinstance(loss, str) and loss == "auto" else get_loss(loss)
     if chosen.targets not in ("classes", "labels"):
         raise SettingError(
-            f"loss={loss!r} is for real values, which DBNRegressor learns: "
+            f"loss={loss!r} is for real values, which DBNRegressor predicts: "
             "use loss='softmax_nll' for classes, loss='cross_entropy' for a 0/1 matrix of labels"
         )
     return chosen
@@ -37,7 +37,7 @@ def value_loss(loss: str | Loss) -> Loss | None:
     chosen = get_loss(loss)
     if chosen.targets != "values":
         raise SettingError(
-            f"loss={loss!r} is for classes or labels, which DBNClassifier learns: use loss='squared_error'"
+            f"loss={loss!r} is for classes or labels, which DBNClassifier predicts: use loss='squared_error'"
         )
     return chosen
 
@@ -71,7 +71,7 @@ def check_task_weights(weights: Sequence[float] | None) -> None:
 
 
 def same_classes(one: Array | list[Array], other: Array | list[Array]) -> bool:
-    """Tell whether two heads have the same classes, or the same for each task."""
+    """Return whether two heads have the same classes, or the same for each task."""
     if isinstance(one, list) != isinstance(other, list):
         return False
     if not isinstance(one, list):
@@ -179,14 +179,14 @@ def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
             raise DataError("the weights of all rows are 0: give some rows a weight > 0")
     present = ~np.isnan(columns)
     for k in np.flatnonzero(~present.any(axis=0)):
-        raise DataError(f"column {k} of y (from 0) has no target of a row with a weight > 0: leave it out")
+        raise DataError(f"column {k} of y (from 0) has no target in a row with a weight > 0: leave it out")
     each = [
         _mean_and_scale(column[known], None if weights is None else weights[known])
         for column, known in zip(columns.T, present.T, strict=True)
     ]
     mean, scale = np.array(each).T
     if not np.isfinite([mean, scale]).all():
-        raise DataError("y has values too large to take their mean and s.d.: divide them by a number first")
+        raise DataError("y has values too large for a mean and standard deviation: divide them by a number first")
     n_present = None if present.all() else float(np.average(present.sum(axis=1), weights=weights))
     return Values(mean, scale, value_loss(loss), n_present)
 

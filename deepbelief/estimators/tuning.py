@@ -185,7 +185,7 @@ def prepare(estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, repo
 
 
 def is_fine_tuned(model: Estimator) -> bool:
-    """Tell whether `prepare` takes a model."""
+    """Return whether `prepare` takes a model."""
     return isinstance(model, FineTunedMixin)
 
 

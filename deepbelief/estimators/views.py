@@ -240,8 +240,8 @@ def updates_of(model: Estimator, layer: int) -> tuple[Array, str]:
     before, after = getattr(model, "pretrained_stack_", None), layers_of(model)
     if before is None:
         raise SettingError(
-            f"a {type(model).__name__} keeps no updates; an RBM keeps its last one, a fine-tuned classifier its way "
-            "from the pretrained weights"
+            f"a {type(model).__name__} keeps no updates; an RBM keeps its last one, a fine-tuned classifier the "
+            "difference from the pretrained weights"
         )
     # As feed-forward layers both have the scalings between layers folded in.
     old, new = (layers_from_stack(stack)[layer].W for stack in (before, after))

@@ -55,7 +55,7 @@ class Outliers:
 
 
 def find_outliers(model: Estimator, X: RowsLike, *, contamination: float | str | None = None) -> Outliers:
-    """Score rows by a fitted model, and tell which of them are outliers.
+    """Score rows by a fitted model, and find the outliers among them.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _scores(model: Estimator, X: RowsLike) -> Array:
 
 
 def _surprise(model: Estimator, X: RowsLike) -> tuple[tuple[str, ...], Array | None]:
-    """Return names of columns and how surprising their values are, where a model says that."""
+    """Return names of columns and how surprising their values are, if the model supports it."""
     if isinstance(model, AnomalyDetector):
         if model.estimator is not None:
             return (), None

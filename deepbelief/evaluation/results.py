@@ -263,7 +263,7 @@ class Codes(Evaluation):
     squared_error, cross_entropy : float
         Mean per row; the cross-entropy is None where outputs are not probabilities.
     pca_squared_error : float or None
-        Of PCA fitted to these very rows; None where there are too many columns.
+        Of PCA fitted to the same rows; None if there are too many columns.
     bits : int or None
         Each unit of the codes was rounded to ``2**bits`` values for `rounded_error`.
     rounded_error : float or None
@@ -293,7 +293,7 @@ class Codes(Evaluation):
             ("squared error", f"{self.squared_error:.5g} per row"),
         ]
         if self.pca_squared_error is not None:
-            components = f"{self.sizes[-1]} components fitted to these very rows"
+            components = f"{self.sizes[-1]} components fitted to the same rows"
             rows.append(("PCA", f"{self.pca_squared_error:.5g} per row, {components}"))
         if self.rounded_error is not None:
             loss = self.rounded_error - self.squared_error

@@ -96,7 +96,7 @@ Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers
     and biases of the feed-forward network, from the data upwards. The last pair is the head. Attribute
     ``epochs``. A classifier and a regressor have the attribute ``n_unlabeled`` (rows without a label that `fit`
     left out). A classifier has the attribute ``targets``: ``"classes"`` with the array ``classes``, ``"tasks"``
-    with ``classes_0``, ``classes_1`` ..., whose outputs lie side by side in the head, or ``"labels"`` with
+    with ``classes_0``, ``classes_1`` ..., whose outputs are adjacent in the head, or ``"labels"`` with
     ``classes``, the numbers of the labels. Classes are sorted. A regressor has ``target_mean`` and
     ``target_scale`` (n_outputs,), float64.
 ``"RecurrentRBM"``
@@ -105,16 +105,15 @@ Every kind but Stack has the attributes ``seed`` and ``n_features_in`` (integers
     (n_recurrent,). ``optimizer_0``, ``optimizer_1`` ...: state of the optimizer. Attributes ``cell``
     (``"tanh"``: n_gates is 1, ``"gru"``: 3), ``epochs``, ``updates``, ``draws``.
 ``"AnomalyDetector"``
-    No layers of its own; attribute ``offset`` (subtracted from scores). With ``estimator`` in /params, its model is
-    the part ``model``. Without, the parts are ``binned`` and ``gaussian`` (RBM) and ``network_0``, ``network_1``
-    ... (DBN). ``errors`` (n_networks, n_values): mean squared errors of the networks in training. ``centres``,
-    ``spreads`` (3,): mean and standard deviation of the three scores. Attribute ``columns``: a schema as
-    tables have it. Its ``columns`` are objects with a ``name`` and a ``kind``: ``"number"`` with as many ``cells`` (the
-    mean value in each) as units and the ``edges`` between them, ``"category"`` with a unit for each of its ``values``;
-    columns of other kinds take no part. ``missing_unit`` is the number of the unit of a missing value, which is one
-    more unit where it equals the number of the others. ``column_centres``, ``column_scales`` (n_values,): median and
-    robust standard deviation of each number, and for each category mean and standard deviation of its column of 0
-    and 1.
+    No layers; attribute ``offset`` (subtracted from scores). With ``estimator`` in /params, its model is the part
+    ``model``. Without, the parts are ``binned`` and ``gaussian`` (RBM) and ``network_0``, ``network_1`` ... (DBN).
+    ``errors`` (n_networks, n_values): mean squared errors of the networks in training. ``centres``, ``spreads`` (3,):
+    mean and standard deviation of the three scores. Attribute ``columns``: a schema as tables have it. Its ``columns``
+    are objects with a ``name`` and a ``kind``: ``"number"`` with as many ``cells`` (the mean value in each) as units
+    and the ``edges`` between them, ``"category"`` with a unit for each of its ``values``; columns of other kinds are
+    not in the model. ``missing_unit`` is the number of the unit of a missing value, which is one more unit where it
+    equals the number of the others. ``column_centres``, ``column_scales`` (n_values,): median and robust standard
+    deviation of each number, and for each category mean and standard deviation of its column of 0 and 1.
 
 Files of the first releases have ``velocity_0``, ``fast_0``, ``average_0`` ..., ``chains``, ``activity``,
 ``offset`` and ``log_variance`` in place of ``state.OWNER.NAME``, and their metadata may hold ``scaling``, which
@@ -128,7 +127,7 @@ these are missing; matrix products are of rows, v W. sigmoid(z) is 1 / (1 + exp(
 *Layers of a stack* (kinds RBM, DBN, Stack). Hidden means h = f(v W + hbias), where f belongs to the layer's
 ``hidden``: sigmoid for ``bernoulli``, max(0, z) for ``rectified``, z for ``gaussian``, tanh for ``spin``, and for
 ``relu`` z + phi(z) / Phi(z) with the density and the distribution function of a standard normal number; for
-``drelu`` the mean under that energy. They are the v of the layer above, which may have a mean and a scale of its own.
+``drelu`` the mean under that energy. They are the v of the layer above, which may have its own mean and scale.
 Downwards, v = g(h W^T + vbias), where g is sigmoid for ``bernoulli``, z for ``gaussian``, tanh for ``spin`` and
 softmax within each group; then v scale + mean.
 
@@ -152,11 +151,11 @@ v_i W_ij + W_(n+k)j)), where n is ``n_features_in``.
 
 *RecurrentRBM*. Frame t has an RBM with W and biases vbias + u_(t-1) Wuv and hbias + u_(t-1) Wuh, and u_(-1) =
 u0. With x = v_t Wvu + ubias and a = u_(t-1) Wuu, a ``tanh`` cell has u_t = tanh(x + a). In a ``gru`` cell x and
-a are three parts r, z, c side by side: r = sigmoid(x_r + a_r), z = sigmoid(x_z + a_z), c = tanh(x_c + r a_c),
+a are three adjacent parts r, z, c: r = sigmoid(x_r + a_r), z = sigmoid(x_z + a_z), c = tanh(x_c + r a_c),
 u_t = (1 - z) c + z u_(t-1).
 
 *AnomalyDetector*. The score of a row is minus the sum of (s_i - centres_i) / spreads_i over three values s, and below
-``offset`` for outliers. s_0 is the free energy of ``binned`` on the states of the columns side by side, s_1 that of
+``offset`` for outliers. s_0 is the free energy of ``binned`` on the states of all columns, left to right, s_1 that of
 ``gaussian`` on their values, s_2 the mean over the networks n of the square root of the sum over values i of
 (reconstruction_i - value_i)^2 / errors_ni, where the reconstruction goes up and down the stack. The states of a
 column are a 1 at one of its units and 0 elsewhere: for a number x the unit whose number is the count of edges below
@@ -171,7 +170,7 @@ Checkpoints
 A file of kind ``"Checkpoint"`` is a run between two updates. Its params are the settings of the run; its
 attributes are ``state``, ``data`` (by which the rows are known), ``seed``, ``machine`` (what computed it),
 ``layout`` (of the state) and ``finished``. In ``state``, nested objects and lists, an object ``{"array at":
-NAME}`` stands for the array /arrays/NAME. The checkpoint before the last one lies beside it, under the same
+NAME}`` stands for the array /arrays/NAME. The previous checkpoint is in the same folder, under the same
 name with ``.previous`` after it.
 
 Storage

@@ -31,7 +31,7 @@ def previous_of(path: str | os.PathLike[str]) -> Path:
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a checkpoint, whole or damaged, by its first bytes.
+    """Return whether a file is a checkpoint, whole or damaged, by its first bytes.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if values.get("layout", 1) != LAYOUT:
         raise FileFormatError(
             f"{path} is a checkpoint of another version of deepbelief, which this one cannot resume: finish the run "
-            "with that version, or delete the file to start anew"
+            "with that version, or delete the file to start again"
         )
     state = Fields(_put_together(values["state"], model.arrays, f"{path}: state"), f"{path}: state")
     for name in ("context", "phase") if state else ():
@@ -139,7 +139,7 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
         try:
             return read_checkpoint(previous), str(error)
         except (DataError, FileFormatError):
-            raise type(error)(f"{error}; there is no whole checkpoint before it") from error
+            raise type(error)(f"{error}; there is no complete earlier checkpoint") from error
 
 
 def _take_apart(value: object, where: str, arrays: dict[str, Array]) -> object:

@@ -52,7 +52,7 @@ def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader
             raise cannot("read", path, error) from error
         if block != seal(length - USER_BLOCK, digest):
             raise FileFormatError(
-                f"{path} is damaged: its {length} bytes are not those that were written (cut short or changed); "
+                f"{path} is damaged: its {length} bytes differ from those that were written (truncated or changed); "
                 "restore it from a copy"
             )
         if start != _HDF5:

@@ -31,7 +31,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _is_dead(pid: int, start: int) -> bool:
-    """Tell whether a process has ended; False in doubt."""
+    """Return whether a process has ended; False in doubt."""
     if os.name != "posix":  # os.kill(pid, 0) would end it
         return False
     try:

@@ -48,7 +48,7 @@ class ModelFile:
     metadata : mapping
         The user's own plain values.
     parts : mapping of str to ModelFile
-        Models that this one is made of, which have no parts and no metadata of their own.
+        Models that this one consists of; they have no parts and no metadata.
     """
 
     kind: str

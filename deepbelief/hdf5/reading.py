@@ -141,7 +141,7 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
     except DeepBeliefError as error:
         raise FileFormatError(f"{path} is not a valid model file: {error}") from error
     except MemoryError as error:
-        raise FileFormatError(f"{path} needs more memory than there is") from error
+        raise FileFormatError(f"{path} needs more memory than is available") from error
     except Exception as error:
         reason = type(error).__name__
         raise FileFormatError(f"{path} is not a valid model file: its HDF5 part cannot be read ({reason})") from error

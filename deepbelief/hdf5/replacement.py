@@ -99,7 +99,7 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
     except (OSError, ValueError) as error:
         raise cannot("write", path, error) from error
     if not folder:
-        raise DataError(f"cannot write {path}: there is no folder {target.parent}")
+        raise DataError(f"cannot write {path}: the folder {target.parent} does not exist")
     if mode is not None and not stat.S_ISREG(mode):
         raise DataError(f"cannot write {path}: not a regular file")
     return target, mode

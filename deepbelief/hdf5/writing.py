@@ -91,7 +91,7 @@ def _write_content(group: h5py.Group, model: ModelFile) -> None:
 def _check_name(name: object, what: str) -> None:
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise DataError(
-            f"the name of each {what} is made of letters, digits, underscores, dots and hyphens, got {name!r}"
+            f"the name of each {what} must consist of letters, digits, underscores, dots and hyphens, got {name!r}"
         )
 
 

@@ -26,7 +26,7 @@ MACHINE: Mapping[str, Setting] = {
             'Type of the visible units. ``"auto"`` is Bernoulli where all values in `fit` lie in [0, 1], else '
             "Gaussian with each column standardised by its mean and deviation in `fit`. "
             '``"groups"`` finds one-hot groups of neighbouring columns, which become softmax groups. '
-            '``"parts:gaussian*2;softmax:3,2"`` has types side by side, with their numbers of columns.'
+            '``"parts:gaussian*2;softmax:3,2"`` combines types, with their numbers of columns.'
         ),
         help="Units of the inputs, or softmax:3,3,2, or parts:gaussian*2;softmax:3,2.",
     ),
@@ -37,7 +37,7 @@ MACHINE: Mapping[str, Setting] = {
             "Scaling of rows before the first layer, undone on output; chosen in `fit` and stored with "
             'the weights, so that every method takes and returns rows in the units of the data. ``"255"`` divides '
             'by 255, ``"minmax"`` maps each column\'s range in `fit` to [0, 1], ``"auto"`` divides by 255 where '
-            "the rows are grey levels (bytes, or images with a maximum of 255) and else leaves them as they are. "
+            "the rows are grey levels (bytes, or images with a maximum of 255) and otherwise leaves them unchanged. "
             '``visible="auto"`` looks at the scaled values. Later values outside [0, 1] are clipped, with a '
             "`DataWarning`, up to a distance of 1 in `transform` and 0.1 in scores; values farther away are "
             "refused."
@@ -53,10 +53,10 @@ MACHINE: Mapping[str, Setting] = {
         "auto",
         AUTOMATIC_GRADIENT,
         doc=(
-            '``"auto"``: contrastive divergence for arrays, persistent for tables of mixed columns. '
-            "Contrastive divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence "
-            "(Tieleman 2008), that with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a "
-            "good likelihood; the gradient itself, for at most 16 units on one side. Instances of "
+            '``"auto"``: contrastive divergence for arrays, persistent for tables of mixed columns. Contrastive '
+            "divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman "
+            "2008), its variant with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a good "
+            "likelihood; the exact gradient, for at most 16 units on one side. Instances of "
             "`deepbelief.gradients` have further settings."
         ),
         help="Estimator of the gradient; auto: cd, for tables pcd.",
@@ -73,17 +73,17 @@ MACHINE: Mapping[str, Setting] = {
     "n_chains": Setting(
         "auto",
         Bounds(1, integer=True, auto=True),
-        doc=('Persistent Markov chains, if the gradient has some; ``"auto"``: as many as a minibatch has rows.'),
-        help="Persistent chains; auto: as many as rows in a batch.",
+        doc=('Persistent Markov chains, for gradients that have them; ``"auto"``: as many as rows in a minibatch.'),
+        help="Persistent chains; auto: as many as rows in a minibatch.",
         flag="--chains",
     ),
     "centered": Setting(
         "auto",
         Flag(auto=True),
         doc=(
-            "Subtract from each unit its mean before they are multiplied: the data's for visible units, a running "
-            "mean for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same; its training "
-            "depends less on whether 0 or 1 is the common state, and gets further. "
+            "Subtract its mean from each unit before units are multiplied: the data's mean for visible units, a "
+            "running mean for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same, but its "
+            "training depends less on whether 0 or 1 is the common state, and reaches better likelihoods. "
             '``"auto"``: for tables of mixed columns.'
         ),
         help="Centre the units by their means.",
@@ -94,9 +94,9 @@ MACHINE: Mapping[str, Setting] = {
             "deepbelief.sources.binary:BINARIZATIONS", getter="deepbelief.sources.binary:check_binarization", none=True
         ),
         doc=(
-            "Train on bits: 1 where a value in [0, 1] is at least a half, or with the value's probability, drawn "
-            "once or anew in each epoch. None: on the values themselves. Rows given to other methods are used as "
-            "they are: `deepbelief.sources.binarize_rows` makes bits of them."
+            "Train on bits: 1 if a value in [0, 1] is at least 0.5, or with the value as probability, drawn once "
+            "or again in each epoch. None: train on the values themselves. Rows given to other methods are used "
+            "as they are: `deepbelief.sources.binarize_rows` makes bits of them."
         ),
         help="Train on binary rows: sample once, or resample in each epoch.",
     ),
@@ -104,7 +104,7 @@ MACHINE: Mapping[str, Setting] = {
         None,
         Checked("deepbelief.sources.schema:check_columns", "mapping of str to str or None"),
         doc=(
-            'Kinds of columns of a table, whatever they look like (see Notes): ``"number"``, ``"category"`` or '
+            'Kinds of columns of a table, overriding the automatic choice (see Notes): ``"number"``, ``"category"`` or '
             '``"dropped"``, by name. With an array, whose columns are called x0, x1 ..., it makes the array a table.'
         ),
     ),
@@ -141,7 +141,7 @@ MACHINE: Mapping[str, Setting] = {
     "nesterovs_momentum": Setting(
         False,
         Flag(),
-        doc=("Use Nesterov's momentum: take the gradient where the velocity leads."),
+        doc=("Use Nesterov's momentum: compute the gradient after a step along the velocity."),
         engine="nesterov",
     ),
     "weight_decay": Setting(
@@ -154,10 +154,10 @@ MACHINE: Mapping[str, Setting] = {
         0.0,
         Bounds(0),
         doc=(
-            "L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, and no "
-            "further (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that unnecessary weights "
-            "become 0. Against overfitting it is more effective than weight_decay (500 hidden units on MNIST: "
-            "1e-4)."
+            "L1 factor of the weights: each update also moves them towards 0 by the learning rate times l1, but "
+            "not beyond 0 (iterative soft thresholding; Beck and Teboulle 2009, eq. 1.5), so that unnecessary "
+            "weights become 0. Against overfitting it is more effective than weight_decay (500 hidden units on "
+            "MNIST: 1e-4)."
         ),
         help="L1 factor of an RBM's weights: unnecessary weights become 0.",
     ),
@@ -197,8 +197,8 @@ MACHINE: Mapping[str, Setting] = {
         "auto",
         AUTOMATIC_SOLVER,
         doc=(
-            'How gradients move the weights; ``"auto"``: sgd, for tables of mixed columns adam. With others than '
-            '``"sgd"``, ``learning_rate="auto"`` is their own.'
+            'Optimizer; ``"auto"``: sgd, for tables of mixed columns adam. With other optimizers than ``"sgd"``, '
+            '``learning_rate="auto"`` is the default rate of the optimizer.'
         ),
     ),
     "components": Setting(
@@ -223,7 +223,7 @@ MACHINE: Mapping[str, Setting] = {
     "n_iter": Setting(
         "auto",
         AUTOMATIC_COUNT,
-        doc=('Epochs; ``"auto"``: about 6,000 updates, between 5 and 100 epochs.'),
+        doc=('Number of epochs; ``"auto"``: about 6,000 updates, between 5 and 100 epochs.'),
         help="Epochs per layer and pass; auto: about 6,000 updates.",
         flag="--epochs",
     ),

@@ -21,7 +21,7 @@ FINE_TUNING: Mapping[str, Setting] = {
         None,
         Described("Stack, str, Path, DBN or None"),
         doc=(
-            "A stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN` (which "
+            "Stack to start from instead of pretraining: ``dbn.stack_``, a model file, or a fitted `DBN` (which "
             "`sklearn.base.clone` unfits: pass ``dbn.stack_`` to searches and cross-validation)."
         ),
     ),
@@ -40,9 +40,9 @@ FINE_TUNING: Mapping[str, Setting] = {
             "deepbelief.losses:reconstruction_losses", ("auto",), getter="deepbelief.losses:get_loss", instances="Loss"
         ),
         doc=(
-            'What fine-tuning makes small. ``"auto"``: cross-entropy of logistic outputs where the data lie in '
-            "[0, 1], squared error of linear outputs where they are real values. Squared error in [0, 1] has "
-            "logistic outputs too."
+            'Loss of fine-tuning. ``"auto"``: cross-entropy of logistic outputs if the data lie in [0, 1], '
+            "squared error of linear outputs if they are real values. Squared error in [0, 1] has logistic "
+            "outputs too."
         ),
         help="Loss of an autoencoder.",
         group="autoencoder",
@@ -50,7 +50,7 @@ FINE_TUNING: Mapping[str, Setting] = {
     "tied": Setting(
         False,
         Flag(),
-        doc=("Keep the decoder's weights the transposed ones of the encoder; False only starts from them."),
+        doc=("Keep the decoder's weights equal to the transposed weights of the encoder; False only starts from them."),
         help="Use the encoder's weights, transposed, in the decoder.",
         group="autoencoder",
     ),
@@ -84,9 +84,9 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         RATE,
         doc=(
-            'Learning rate of fine-tuning at its start; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.01 '
-            "for pretrained logistic layers made linear, 0.03 else; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 for "
-            "Adam. A momentum above 0.9 lowers it, because the velocity sums 1 / (1 - momentum) gradients."
+            'Initial learning rate of fine-tuning; ``"auto"``: 0.3 for sigmoid layers, 0.1 for tanh, 0.01 for '
+            "pretrained logistic layers made linear, 0.03 otherwise; 0.01 for AdaGrad, 0.001 for RMSProp, 0.003 "
+            "for Adam. A momentum above 0.9 lowers it, because the velocity sums 1 / (1 - momentum) gradients."
         ),
         help="auto: 0.3 (sigmoid), 0.003 (adam).",
         flag="--learning-rate",
@@ -169,10 +169,10 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         Shares(Bounds(0, 1, open_high=True, auto=True)),
         doc=(
-            "Share of the units of each hidden layer that is dropped in each update: one number for all layers, or "
-            "one for each. Outputs of kept units are multiplied by 1 / (1 - dropout), so that pretrained weights "
-            'need no rescaling. ``"auto"``: 0.2 for classifiers with pretrained logistic layers of 100 units or '
-            "more on rows in [0, 1], 0.5 with fewer than 5,000 labels; else 0."
+            "Share of the units of each hidden layer that are dropped in each update: one number for all layers, "
+            "or one for each. Outputs of kept units are multiplied by 1 / (1 - dropout), so that pretrained "
+            'weights need no rescaling. ``"auto"``: 0.2 for classifiers with pretrained logistic layers of 100 '
+            "units or more on rows in [0, 1], 0.5 with fewer than 5,000 labels; otherwise 0."
         ),
         help="Share of the hidden units dropped in each update; auto: 0 to 0.5, by the data.",
         off=0.0,
@@ -181,8 +181,8 @@ FINE_TUNING: Mapping[str, Setting] = {
         "auto",
         Bounds(0, 1, open_high=True, auto=True),
         doc=(
-            'Share of the inputs that is dropped. ``"auto"``: 0.1 for classifiers with pretrained logistic layers '
-            "on at least 100 values in [0, 1], 0.2 with fewer than 5,000 labels; else 0."
+            'Share of the inputs that are dropped. ``"auto"``: 0.1 for classifiers with pretrained logistic layers '
+            "on at least 100 values in [0, 1], 0.2 with fewer than 5,000 labels; otherwise 0."
         ),
         help="Share of the inputs dropped; auto: 0 to 0.2, by the data.",
         off=0.0,

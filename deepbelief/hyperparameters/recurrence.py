@@ -32,18 +32,18 @@ RECURRENT: Mapping[str, Setting] = {
     "cell": Setting(
         "tanh",
         Choice("deepbelief.recurrent:CELLS", getter="deepbelief.recurrent:get_cell", instances="Cell"),
-        doc=('``"gru"`` holds what matters over more steps and takes about twice the time for the recurrence.'),
+        doc=('``"gru"`` remembers over more steps and takes about twice the time for the recurrence.'),
         help="Recurrent cell.",
     ),
     "truncation": Setting(
         100,
         COUNT,
         doc=(
-            "Steps that the gradient goes back: sequences are learned in windows of that many frames, each from the "
-            "state that the one before has left. What happened longer ago may still be in the state, but nothing "
-            "teaches the state to keep it: take twice the longest dependency that matters, so that half of those "
-            "lie within a window, or all of the sequence where it is short. Time per frame does not depend on it, "
-            "memory grows with it."
+            "Number of frames through which gradients are propagated back: sequences are split into windows of "
+            "this length, each of which starts from the final state of the window before. The state may carry "
+            "older information, but training does not teach it to. Use twice the longest dependency that matters,"
+            " so that half of these lie within a window, or the length of the sequences if they are short. Time "
+            "per frame does not depend on it, memory grows with it."
         ),
         help="Number of frames through which gradients are propagated back.",
     ),
@@ -95,20 +95,20 @@ RECURRENT: Mapping[str, Setting] = {
     "max_grad_norm": Setting(
         1.0,
         Bounds(0, open_low=True, none=True),
-        doc=("A longer gradient is shortened to this norm; None: no clipping."),
+        doc=("Gradients with a larger norm are scaled down to it; None: no clipping."),
         help="Maximum norm of gradients.",
     ),
     "batch_size": Setting(
         "auto",
         AUTOMATIC_COUNT,
-        doc=('Sequences that are learned side by side; ``"auto"``: a fiftieth of all frames, between 10 and 400.'),
+        doc=('Number of sequences processed in parallel; ``"auto"``: a fiftieth of all frames, between 10 and 400.'),
     ),
     "n_iter": Setting(
         "auto",
         AUTOMATIC_COUNT,
         doc=(
-            'Epochs; ``"auto"``: with early stopping at most 20,000 updates and 100 epochs, else about 6,000 updates, '
-            "between 5 and 200 epochs."
+            'Epochs; ``"auto"``: with early stopping at most 20,000 updates and 100 epochs, else about 6,000 '
+            "updates, between 5 and 200 epochs."
         ),
     ),
     "early_stopping": Setting(
@@ -129,7 +129,9 @@ RECURRENT: Mapping[str, Setting] = {
     "n_iter_no_change": Setting(
         10,
         COUNT,
-        doc=("Epochs without improvement after which ``early_stopping`` stops; it looks twice in as many."),
+        doc=(
+            "Epochs without improvement after which ``early_stopping`` stops; the score is computed twice in this time."
+        ),
     ),
     "pretrain_frames": Setting(
         "auto",
@@ -145,7 +147,7 @@ RECURRENT: Mapping[str, Setting] = {
         Bounds(0, integer=True),
         doc=(
             "Epochs in which the recurrent network is then trained to predict the next frame by itself "
-            "(cross-entropy), with W and all biases of frames put back afterwards."
+            "(cross-entropy), with W and all biases of frames restored afterwards."
         ),
         help="Initial epochs of the recurrent network alone.",
     ),

@@ -40,7 +40,7 @@ PRETRAINING: Mapping[str, Setting] = {
     "corruption_level": Setting(
         0.25,
         Bounds(0),
-        doc=("The share of values that are corrupted; for Gaussian noise its standard deviation."),
+        doc=("Share of values that are corrupted; for Gaussian noise, its standard deviation."),
         help="Share of values, or deviation of noise.",
     ),
     "n_passes": Setting(
@@ -65,8 +65,8 @@ SUPERVISED_PRETRAINING: Mapping[str, Setting] = {
         Choice("deepbelief.bounds:PRETRAININGS", others=("auto",)),
         doc=(
             'Pretraining of the layers, as in `DBN`. ``"auto"`` is ``"rbm"`` if ``rbm`` is given, if values are '
-            'missing, or for columns of several kinds. Otherwise it is ``"none"`` for fewer than 1,000 rows and for '
-            'real values, if at least half of the rows are labelled, and else ``"denoising"``.'
+            'missing, or for columns of several kinds. Otherwise it is ``"none"`` for fewer than 1,000 rows and '
+            'for real values, if at least half of the rows are labelled, or else ``"denoising"``.'
         ),
     ),
 }

@@ -18,7 +18,7 @@ N_VECTORS = 20
 
 
 def has_bound(stack: Stack) -> bool:
-    """Tell whether the layers have a likelihood, or a lower bound on it."""
+    """Return whether the layers have a likelihood, or a lower bound on it."""
     below, top = stack.layers[:-1], stack.layers[-1]
     return not stack.tuned and top.has_likelihood and all(weights.hidden_unit.enumerable for weights in below)
 

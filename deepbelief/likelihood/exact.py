@@ -83,7 +83,7 @@ def exact_log_z(model: Estimator, *, backend: str | Backend = "numpy") -> float:
 
 
 def enumerable(weights: Weights) -> bool:
-    """Tell whether one side is small enough for `exact_log_z`."""
+    """Return whether one side is small enough for `exact_log_z`."""
     return _smaller_side(weights) is not None
 
 

@@ -13,7 +13,7 @@ MAX_SUMMED = 12  # hidden units whose states are summed over one by one
 
 
 def is_exact(machine: Machine) -> bool:
-    """Tell whether `marginal_log_p` is exact: a few Bernoulli hidden units."""
+    """Return whether `marginal_log_p` is exact: a few Bernoulli hidden units."""
     return machine.hidden.enumerable and len(machine.hbias) <= MAX_SUMMED
 
 

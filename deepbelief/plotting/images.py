@@ -71,7 +71,7 @@ def plot_rows(
     rows : array-like of shape (n_rows, n_features)
     ax : matplotlib Axes, optional
     n_columns : int, optional
-        Images side by side; by default they fill a square.
+        Images in a row; by default they fill a square.
     shape : (height, width), "auto" or None, default="auto"
         As in `plot_receptive_fields`.
 

@@ -15,7 +15,7 @@ CLOSED = 3.0  # initial bias of the gate that holds: a step keeps 95 % of the st
 class Cell(Protocol):
     """Interface of a cell; a new one is one class and one entry in `CELLS`.
 
-    A step works on a block of rows, one for each sequence. The inputs of a unit's gates lie side by side: ``x``, from
+    A step works on a block of rows, one for each sequence. The inputs of a unit's gates are adjacent: ``x``, from
     the frames, and ``a``, from the states before, are of shape (n_rows, n_gates * n_recurrent).
     """
 
@@ -92,7 +92,7 @@ class Tanh:
 class GRU:
     """Gated recurrent units: each holds its state until its gate opens (Cho et al. 2014).
 
-    Gates r, z and the candidate c lie side by side: ``c = tanh(x_c + r a_c)``, and the new state is
+    Gates r, z and the candidate c are adjacent: ``c = tanh(x_c + r a_c)``, and the new state is
     ``(1 - z) c + z before``, so that a closed gate carries state and gradient over any number of steps.
     """
 

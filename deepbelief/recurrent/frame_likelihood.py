@@ -92,5 +92,5 @@ def _check_binary(weights: RecurrentWeights, v: Array, start: int) -> None:
         row, column = wrong[0]
         raise DataError(
             f"row {start + row}, column {column} is {v[row, column]:g}: a likelihood needs frames of 0 and 1; "
-            "threshold them, or sample them once, and say which"
+            "threshold them, or sample them once, and report which"
         )

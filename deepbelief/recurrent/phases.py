@@ -1,4 +1,4 @@
-"""Gradients at the frames' machines: the positive and the negative phase of each frame, with biases of its own."""
+"""Gradients at the frames' machines: the positive and the negative phase of each frame, with its own biases."""
 
 from dataclasses import dataclass
 
@@ -65,11 +65,11 @@ class NextFrame:
 
 
 FRAME_GRADIENTS = ("cd", "mfcd")
-"""Gradients that can work where each frame has biases of its own."""
+"""Gradients that support different biases for each frame."""
 
 
 def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> GradientEstimator:
-    """Return the estimator of this name, if it can work where each frame has biases of its own.
+    """Return the estimator of this name, if it supports different biases for each frame.
 
     Raises
     ------
@@ -79,9 +79,9 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> G
     estimator = get_gradient(gradient, gibbs_steps)
     if type(estimator) in set(GRADIENTS.values()) - {GRADIENTS[name] for name in FRAME_GRADIENTS}:
         raise SettingError(
-            f"gradient={gradient!r} has one negative phase for all rows, and each frame has a machine of its own: use "
+            f"gradient={gradient!r} has one negative phase for all rows, but each frame has its own machine: use "
             "'cd' with more gibbs_steps, or 'mfcd'"
         )
     if not estimator.is_model:
-        raise SettingError(f"gradient={gradient!r} trains no model of frames: use 'cd'")
+        raise SettingError(f"gradient={gradient!r} does not train a model of frames: use 'cd'")
     return estimator

@@ -23,7 +23,7 @@ def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) 
     if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
         raise DataError(
             f"lengths must be integers, one for each sequence, got {found.dtype} of shape {found.shape}; for instance "
-            "lengths=[len(a), len(b)] for the rows of a, then those of b"
+            "lengths=[len(a), len(b)] for the rows of a followed by those of b"
         )
     found = found.astype(np.intp)
     short = np.flatnonzero(found < shortest)

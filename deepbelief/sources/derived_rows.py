@@ -91,7 +91,7 @@ class SubsetSource:
 
 
 class JoinedSource:
-    """Rows of two sources side by side.
+    """Rows of two sources, with the columns of both.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class EnteringSource:
         refuse_foreign(self.unit, found, row, self._value(row, found.column), remedy)
 
     def csr(self) -> SparseMatrix | None:
-        """Return all rows as a CSR matrix; None where they are not sparse, or have to be looked at one by one."""
+        """Return all rows as a CSR matrix; None where they are not sparse, or must be checked one by one."""
         matrix = csr_of(self.rows)
         if matrix is None or matrix.nnz == 0:
             return matrix

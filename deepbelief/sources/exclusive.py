@@ -68,7 +68,7 @@ class ExclusiveGroups:
         return replace(self, groups=tuple(self.groups[i] for i in kept), optional=optional)
 
     def encode(self, X: RowsLike) -> Array:
-        """Return rows with the columns of each group side by side and exactly one of them 1, then all other columns.
+        """Return rows with the columns of each group adjacent and exactly one of them 1, then all other columns.
 
         Raises
         ------

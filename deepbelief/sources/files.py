@@ -189,7 +189,7 @@ def _read(
 
 
 def _read_labels(path: Path, part: str | None, n_rows: int) -> Array:
-    """Read one label per row from a file of its own."""
+    """Read one label per row from a separate file."""
     with told(path):
         kind = format_of(path)
         reader = FORMATS[kind].read_labels

@@ -51,7 +51,7 @@ class Frame:
 
 
 def is_table(X: RowsLike) -> bool:
-    """Tell whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
+    """Return whether ``X`` is a DataFrame or Table of pandas, polars or pyarrow, or a mapping of columns."""
     if isinstance(X, (Mapping, Ratings)):
         return not hasattr(X, "tocsr")  # a sparse matrix by keys is not a table
     root = type(X).__module__.partition(".")[0]
@@ -224,7 +224,7 @@ def _plain(value: object) -> object:
 
 
 def _is_missing(value: object) -> bool:
-    """Tell whether a value is None, NaN, pandas' NA or NaT, or an empty text."""
+    """Return whether a value is None, NaN, pandas' NA or NaT, or an empty text."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
     return type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)

@@ -35,7 +35,7 @@ def check_regular(path: Path) -> Path:
 
 
 def is_gzip(path: Path) -> bool:
-    """Tell whether the file starts as gzip streams do."""
+    """Return whether the file starts as gzip streams do."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 

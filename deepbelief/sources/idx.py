@@ -75,7 +75,7 @@ def _find(folder: Path, split: str, what: str) -> Path | None:
 
 
 def has_idx_files(folder: Path) -> bool:
-    """Tell whether the folder holds images under one of MNIST's file names."""
+    """Return whether the folder holds images under one of MNIST's file names."""
     return folder.is_dir() and any(_find(folder, split, "images") for split in SPLITS)
 
 

@@ -106,7 +106,7 @@ def _integers(words: list[str], numbers: set[str], origin: str) -> Array:
 
 
 def _is_int64(word: str) -> bool:
-    """Tell whether a word is the canonical spelling of an integer of 64 bits."""
+    """Return whether a word is the canonical spelling of an integer of 64 bits."""
     return bool(_INTEGER.fullmatch(word)) and len(word) <= 20 and _INT64.min <= int(word) <= _INT64.max
 
 

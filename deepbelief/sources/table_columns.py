@@ -31,8 +31,8 @@ class Column:
     ----------
     name : str
     kind : {"number", "category", "dropped"}
-        A number is one softmax group over cells of its range, a category one over its values. A dropped column takes
-        no part in the model.
+        A number is one softmax group over cells of its range, a category one over its values. A dropped column is
+        left out of the model.
     dtype : str
         Name of the dtype in the table's library, to restore it.
     values : tuple

@@ -108,7 +108,7 @@ def _leaves_open(line: str) -> bool:
 
 
 def _parses(text: str, delimiter: str) -> bool:
-    """Tell whether a text is one or more lines of cells."""
+    """Return whether a text is one or more lines of cells."""
     try:
         for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
             pass

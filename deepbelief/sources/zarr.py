@@ -53,7 +53,7 @@ class ZarrSource(BandedSource):
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a Zarr store."""
+    """Return whether a folder is a Zarr store."""
     return any((path / mark).is_file() for mark in MARKS)
 
 

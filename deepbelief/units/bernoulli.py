@@ -30,7 +30,7 @@ class Bernoulli(UnitType):
         return float(np.mean(mean * (1 - mean)))
 
     def admits(self, low: Array, high: Array) -> bool:
-        """Tell whether all columns lie in [0, 1]."""
+        """Return whether all columns lie in [0, 1]."""
         return bool(low.min() >= -ROUNDING and high.max() <= 1 + ROUNDING)
 
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:

@@ -24,7 +24,7 @@ class Spin(UnitType):
     domain = "spins take values in [-1, 1]"
 
     def admits(self, low: Any, high: Any) -> bool:
-        """Tell whether all columns lie in [-1, 1]."""
+        """Return whether all columns lie in [-1, 1]."""
         return bool(low.min() >= -1 - ROUNDING and high.max() <= 1 + ROUNDING)
 
     def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
