@@ -318,7 +318,7 @@ def test_a_torn_checkpoint_is_found_and_the_one_before_it_used(tmp_path, damage)
         file.path.write_bytes(content)
     else:
         file.path.unlink()
-    with pytest.warns(CheckpointWarning, match=r"run.h5.*; resuming from the one before it, .*run.h5.previous"):
+    with pytest.warns(CheckpointWarning, match=r"run.h5.*; resuming from the previous one, .*run.h5.previous"):
         went_on = make(checkpoint=file).fit(ROWS)
     assert_same(went_on, make().fit(ROWS))
 
@@ -456,7 +456,7 @@ def test_a_checkpoint_behind_a_symbolic_link(tmp_path):
 def test_an_empty_file_that_a_power_failure_left(tmp_path):
     file = interrupt(tmp_path, 5)
     file.path.write_bytes(b"")
-    with pytest.warns(CheckpointWarning, match="is empty; resuming from the one before it"):
+    with pytest.warns(CheckpointWarning, match="is empty; resuming from the previous one"):
         assert_same(make(checkpoint=file).fit(ROWS), make().fit(ROWS))
 
 
@@ -636,7 +636,7 @@ def test_nothing_but_a_path_is_taken(tmp_path):
         make(checkpoint=3).fit(ROWS)
     with pytest.raises(SettingError, match="without NUL"):
         make(checkpoint="run\0.h5").fit(ROWS)
-    with pytest.raises(DataError, match="there is no folder"):
+    with pytest.raises(DataError, match="does not exist"):
         make(checkpoint=tmp_path / "no" / "run.h5").fit(ROWS)
     assert last_checkpoint(tmp_path / "none.h5") == (None, "")
 

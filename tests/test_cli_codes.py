@@ -166,7 +166,7 @@ def test_settings_of_the_other_kind_are_refused(folder):
     good("finetune", "plain.h5", "--autoencoder", "--epochs", "1", "--quiet", "--out", "a.h5")
     assert type(load("a.h5")).__name__ == "DeepAutoencoder"
     good("finetune", "plain.h5", "--epochs", "1", "--quiet", "--out", "c.h5")
-    assert "fine-tuned already" in bad("finetune", "c.h5", "--autoencoder", "--out", "d.h5")
+    assert "already fine-tuned" in bad("finetune", "c.h5", "--autoencoder", "--out", "d.h5")
 
 
 def test_an_autoencoder_goes_on_where_it_stopped(folder):

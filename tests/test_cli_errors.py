@@ -249,15 +249,15 @@ def test_outputs_that_cannot_be_written(tmp_path, command):
     name = OUTPUTS[command]
     (tmp_path / "folder.npy").mkdir()
     before = snapshot(tmp_path)
-    assert "there is no folder" in bad(*words, "--out", f"nowhere/{name}")
+    assert "does not exist" in bad(*words, "--out", f"nowhere/{name}")
     assert "not a regular file" in bad(*words, "--out", "folder.npy", "--force")
     if command in ("pretrain", "finetune"):
-        assert "there is no folder" in bad(*words, "--log", "nowhere/log")
+        assert "does not exist" in bad(*words, "--log", "nowhere/log")
         assert "choose two names" in bad(*words, "--log", "same.h5", "--out", "same.h5")
     else:
         assert "did you mean '.npy'" in bad(*words, "--out", "x.npz")
         os.link(words[1], "alias.npy")
-        assert "is the file that is read" in bad(*words, "--out", "alias.npy", "--force")
+        assert "is an input file" in bad(*words, "--out", "alias.npy", "--force")
         Path("alias.npy").unlink()
     assert snapshot(tmp_path) == before
 
@@ -400,7 +400,9 @@ def test_a_model_that_cannot_be_written_to_its_place_is_kept(tmp_path, command, 
     line = bad(*words, "--out", "out/m.h5", *given)
     where = tmp_path / ("kept" if beside else "temporary")
     (found,) = (p for p in where.iterdir() if p.name.startswith("m-"))
-    assert f"cannot write out/m.h5: there is no folder {tmp_path / 'out'}; the trained model is in {found}" in line
+    assert (
+        f"cannot write out/m.h5: the folder {tmp_path / 'out'} does not exist; the trained model is in {found}" in line
+    )
     good(*words, "--out", "m.h5")
     for name, array in stack_arrays(found).items():
         np.testing.assert_array_equal(array, stack_arrays("m.h5")[name])

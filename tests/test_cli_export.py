@@ -47,7 +47,7 @@ def test_a_torch_module(model):
 def test_what_cannot_be_exported_ends_in_one_line(model, tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     assert "no decoder" in bad("export", "model.h5", "--to", "npz", "--part", "decoder")
-    assert "is the file that is read" in bad("export", "model.h5", "--to", "npz", "--out", "model.h5", "--force")
+    assert "is an input file" in bad("export", "model.h5", "--to", "npz", "--out", "model.h5", "--force")
     assert run("export", "model.h5", "--to", "pickle").exit_code == 2
     save(RBMClassifier(4, rbm=RBM(n_iter=1), random_state=0).fit(X, Y), "energies.h5")
     assert "free energies" in bad("export", "energies.h5", "--to", "onnx")

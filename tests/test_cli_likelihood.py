@@ -93,7 +93,7 @@ def test_what_has_no_likelihood(tmp_path, bits):
         (("machine.h5", "bits.npy", "--likelihood", "--binarize", "resample"), "choose one of threshold, sample"),
         (("machine.h5", "bits.npy", "--likelihood", "--runs", 0, "--method", "ais"), "--runs must be"),
         (("machine.h5", "bits.npy", "--likelihood", "--betas", 0, "--method", "ais"), "betas"),
-        (("machine.h5", "bits.npy", "--binarize", "sample"), "--binarize goes with --likelihood"),
+        (("machine.h5", "bits.npy", "--binarize", "sample"), "--binarize requires --likelihood"),
     ):
         assert line in bad("evaluate", *args)
 

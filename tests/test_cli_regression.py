@@ -97,7 +97,7 @@ def test_a_regressor_goes_on_and_becomes_nothing_else():
     assert load("table-tuned2.h5").n_iter_ == 22
     assert load("table-tuned2.h5").warm_start is False
     good("finetune", "table-tuned.h5", "--regression", "--epochs", 2, "--out", "again.h5")
-    assert "make an autoencoder from the pretrained" in bad("finetune", "table-tuned.h5", "--autoencoder", "--force")
+    assert "train an autoencoder from the pretrained" in bad("finetune", "table-tuned.h5", "--autoencoder", "--force")
     assert "choose one" in bad("finetune", "table.h5", "--regression", "--autoencoder", "--force")
     assert "--loss is not a setting of a regressor" in bad(
         "finetune", "table.h5", "--regression", "--loss", "squared_error", "--out", "other.h5"
@@ -107,7 +107,7 @@ def test_a_regressor_goes_on_and_becomes_nothing_else():
 
 def test_a_classifier_does_not_become_a_regressor(tmp_path):
     path = put_model(tmp_path, "classifier")
-    assert "make a regressor from the pretrained file" in bad("finetune", path, "--regression")
+    assert "train a regressor from the pretrained file" in bad("finetune", path, "--regression")
 
 
 @pytest.mark.slow

@@ -479,9 +479,9 @@ def test_bad_input_is_one_line_and_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     cases = [
         ((path, "--out", "old.html"), "old.html exists; choose another --out, or replace it with --force"),
-        ((path, "--out", "alias.html", "--force"), "is the file that is read"),
+        ((path, "--out", "alias.html", "--force"), "is an input file"),
         ((path, "--out", "page.pdf"), "unknown ending"),
-        ((path, "--out", "nowhere/page.html"), "there is no folder"),
+        ((path, "--out", "nowhere/page.html"), "does not exist"),
         ((path, "--backend", "cupy"), "CuPy"),
         ((path, "--backend", "nunpy"), "did you mean 'numpy'"),
         ((path, "nosuch.npy"), "no such file"),

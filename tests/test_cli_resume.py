@@ -252,7 +252,7 @@ def test_a_torn_checkpoint(folder, stop):
     (folder / "c.h5").write_bytes((folder / "c.h5").read_bytes()[:-1])
     told = good("pretrain", "--resume", "c.h5", "--quiet").stderr
     assert told.startswith("Warning: c.h5 is damaged")
-    assert told.endswith("resuming from the one before it, c.h5.previous [Diagnose a run: checkpoint]\n")
+    assert told.endswith("resuming from the previous one, c.h5.previous [Diagnose a run: checkpoint]\n")
     good("pretrain", *TINY, "--out", "whole.h5", "--quiet")
     assert learned("m.h5") == learned("whole.h5")
     assert sorted(snapshot(folder)) == ["m.h5", "whole.h5"]

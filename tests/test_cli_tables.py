@@ -227,7 +227,7 @@ def test_draws_differ_and_have_a_file_each(folder, tmp_path):
     one, two = (pd.read_csv(tmp_path / f"f-{i}.csv") for i in (1, 2))
     assert not one.equals(two)
     assert not one.isna().to_numpy().any()
-    assert "--out a name" in bad("impute", folder / "t.h5", "--draws", 2, "--out", "-")
+    assert "name them with --out" in bad("impute", folder / "t.h5", "--draws", 2, "--out", "-")
 
 
 def test_outliers_are_the_rows_whose_columns_disagree(folder, tmp_path):

@@ -254,9 +254,9 @@ def test_the_data_are_never_overwritten(tmp_path):
     with h5py.File("digits.h5", "w") as file:
         file["X"] = rows()
     before = snapshot(tmp_path)
-    assert "is the file that is read" in bad("pretrain", "digits.h5", "--out", "digits.h5", "--force")
-    assert "is the file that is read" in bad("pretrain", "digits.h5:/X", "--out", "digits.h5", "--force")
-    assert "is the file that is read" in bad("pretrain", "digits.h5:/X", "--log", "digits.h5", "--force")
+    assert "is an input file" in bad("pretrain", "digits.h5", "--out", "digits.h5", "--force")
+    assert "is an input file" in bad("pretrain", "digits.h5:/X", "--out", "digits.h5", "--force")
+    assert "is an input file" in bad("pretrain", "digits.h5:/X", "--log", "digits.h5", "--force")
     assert snapshot(tmp_path) == before
     good("pretrain", "digits.h5", *TINY[3:], "--force")
     assert set(snapshot(tmp_path)) == {"digits.h5", "digits-dbn.h5"}

@@ -411,7 +411,7 @@ def test_a_symbolic_link_stays_one(path, tmp_path):
 @pytest.mark.parametrize("attempt", [lambda path: write(path, ModelFile("RBM", {})), check_writable])
 def test_places_that_cannot_be_written(path, tmp_path, monkeypatch, attempt):
     for name, match in [
-        (tmp_path / "no" / "model.h5", "there is no folder"),
+        (tmp_path / "no" / "model.h5", "does not exist"),
         (tmp_path, "not a regular file"),
         ("/dev/null", "not a regular file"),
         (tmp_path / ("x" * 300), "too long"),
@@ -502,7 +502,7 @@ BAD = [
     ({"params": {"a": 10**5000}}, "params cannot be stored"),
     ({"metadata": {"a": "x" * 2**24}}, "store it as an array"),
     ({"history": [1]}, "list of dicts"),
-    ({"arrays": {"a/b": np.ones(1)}}, "name of each array is made of"),
+    ({"arrays": {"a/b": np.ones(1)}}, "name of each array must consist of"),
     ({"arrays": {"a": np.array([np.nan])}}, "not finite"),
     ({"arrays": {"a": np.array([1, None])}}, "all values must be strings"),
     ({"arrays": {"a": np.array(["x\0"], object)}}, "ends in NUL"),

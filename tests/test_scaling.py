@@ -334,8 +334,8 @@ def test_a_column_constant_in_the_first_batch_is_learned_later(scale):
 
 def test_a_stack_of_scaled_bits_knows_rows_in_other_units():
     stack = DBN((5,), rbm=RBM(scale="255", n_iter=1), random_state=0).fit(GREY).stack_
-    with pytest.warns(DataWarning, match="in other units"):
+    with pytest.warns(DataWarning, match="other units"):
         DBNClassifier(pretrained=stack, max_iter=1, random_state=0).fit(BITS, Y)
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*in other units")
+        warnings.filterwarnings("error", message=".*other units")
         DBNClassifier(pretrained=stack, max_iter=1, random_state=0).fit(GREY, Y)

@@ -264,7 +264,7 @@ def test_bad_numbers_are_refused(bad):
 @case_by_case(
     ("batch_size", "n_rows", "least", "word"),
     [
-        (1, 1000, 2, "matrix products waiting"),
+        (1, 1000, 2, "matrix products inefficient"),
         (2, 1000, 2, ""),
         (1, 999, 2, ""),
         (10, 60_000, 32, "take 32 to 320"),

@@ -56,7 +56,7 @@ class FittedState:
         )
         if not agrees or array.dtype != dtype:
             raise FileFormatError(
-                f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} is expected"
+                f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} belongs"
             )
         if array.dtype.kind == "i" and (array < 0).any():
             raise FileFormatError("the file holds a negative count")
@@ -66,7 +66,7 @@ class FittedState:
         """Return the classes of a task, or refuse them."""
         classes = self.arrays[name]
         if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
-            raise FileFormatError("the file must hold at least two different classes in ascending order")
+            raise FileFormatError("the file's classes must be at least two, sorted, and each there once")
         return classes
 
     def network(self, sizes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:

@@ -189,6 +189,6 @@ def explained_variance(source: RowSource, reconstructions: Reconstructions, *, b
         missed += counts[start:stop] @ np.square(back.astype(np.float64) - rows)
     varies = statistics.max > statistics.min
     if not varies.any():
-        raise DataError("X must have rows that differ, got equal rows only. Score at least two different rows.")
+        raise DataError("X must have rows that differ, got rows that are all alike. Score at least two different rows.")
     missed, variance = missed[varies] / source.shape[0], statistics.var[varies]
     return 1 - float((missed / variance).mean() if by_column else missed.sum() / variance.sum())
