@@ -336,7 +336,7 @@ def test_a_kill_while_a_damaged_checkpoint_is_replaced_leaves_the_one_before_it(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
-        with pytest.warns(CheckpointWarning, match="the one before it"), pytest.raises(Stopped):
+        with pytest.warns(CheckpointWarning, match="the previous one"), pytest.raises(Stopped):
             make(checkpoint=file).fit(ROWS)
     assert previous_of(file.path).read_bytes() == before
 
