@@ -1,9 +1,9 @@
-"""MNIST through a narrow code: mean summed squared error per test image, beside PCA of the same code size.
+"""MNIST with a short code: mean summed squared error per test image, compared with PCA of the same code size.
 
     python benchmarks/autoencoder.py [--net deep|wide] [--seeds 0,1,2] [--validate]
 
-Settings were chosen with --validate, which trains on the first 50,000 training rows and looks at the last 10,000; the
-final run trains on all 60,000 and looks at the test rows once. PCA is fitted to the same training rows. Results are
+Settings were chosen with --validate, which trains on the first 50,000 training rows and evaluates the last 10,000; the
+final run trains on all 60,000 and evaluates the test rows once. PCA is fitted to the same training rows. Results are
 added to autoencoder.json.
 """
 
@@ -48,7 +48,7 @@ def run(net, train, judged, seed):
 
 
 def pca_error(n, train, judged):
-    """Return PCA's error on the judged rows, and when clipped to [0, 1]."""
+    """Return PCA's error on the evaluated rows, and its error when clipped to [0, 1]."""
     pca = PCA(n, random_state=0).fit(train)
     back = pca.inverse_transform(pca.transform(judged))
     return [float(np.square(b - judged).sum(axis=1).mean()) for b in (back, np.clip(back, 0, 1))]

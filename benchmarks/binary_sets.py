@@ -1,12 +1,12 @@
-"""RBMs as density models of small binary sets, beside independent columns.
+"""RBMs as density models of small binary sets, compared with independent columns.
 
     python benchmarks/binary_sets.py [--sets nltcs dna mushrooms nips]
 
 The sets of Larochelle and Murray (2011) and Lowd and Davis (2010), `DEEPBELIEF_DATA` naming the folder that holds
 binary-uci/. For each of a few settings one RBM is trained by centred persistent contrastive divergence on the training
 split; size, epochs and weight decay are those of the best validation log-likelihood, at the low end of its interval.
-The chosen one is trained with three seeds and judged on the test split, once. log Z comes by enumeration where one side
-has at most 25 units, else by 100 runs of annealing along the 14,500 temperatures of the literature.
+The chosen settings are trained with three seeds and evaluated on the test split, once. log Z is enumerated if one side
+has at most 25 units, otherwise estimated by 100 annealing runs along the 14,500 temperatures of the literature.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def choose(name, train, valid):
 
 
 def judged(name, best, train, test):
-    """Train the chosen settings with three seeds and judge each on the test rows."""
+    """Train the chosen settings with three seeds and evaluate each on the test rows."""
     seeds = []
     for seed in range(3):
         began = time.process_time()

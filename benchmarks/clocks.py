@@ -1,4 +1,4 @@
-"""Times told by two clocks, and what is said of them."""
+"""Timing by wall clock and processor clock, and ratios of the times."""
 
 import statistics
 import time
@@ -7,7 +7,7 @@ KINDS = ("median_s", "best_s", "thread_s")
 
 
 def clocked(function, turns):
-    """Return a function that gives (wall seconds, processor seconds of its thread) for one of so many turns."""
+    """Return a function that calls `function`, which makes some turns, and returns wall and thread seconds per turn."""
 
     def call():
         began = time.perf_counter(), time.thread_time()
@@ -18,9 +18,9 @@ def clocked(function, turns):
 
 
 def summary(times):
-    """Return median and best wall seconds, and the least of the thread, which what else runs disturbs least.
+    """Return median and minimum of wall seconds, and the minimum of thread seconds, which other load disturbs least.
 
-    With more than one BLAS thread the last leaves the others out.
+    With more than one BLAS thread, thread seconds leave out the other threads.
     """
     wall, thread = zip(*times, strict=True)
     return {"median_s": statistics.median(wall), "best_s": min(wall), "thread_s": min(thread)}

@@ -1,4 +1,4 @@
-"""One machine against workers that average: likelihood, reconstruction, rows per second, and what a round costs.
+"""One process compared with workers that average: likelihood, reconstruction, rows per second, and cost of a round.
 
     python cluster.py likelihood [--seeds 5] [--epochs 10]   exact, 20 hidden units, over workers and rate rules
     python cluster.py wide [--epochs 3]                      reconstruction error and rows per second, 500 hidden
@@ -7,8 +7,8 @@
     python cluster.py round [--round 100]                    time of a round of two workers against two processes
     python cluster.py bytes                                  what a round sends, and a model for larger clusters
 
-MNIST thresholded at a half; judged on the last 10,000 training rows (validation), the first 50,000 train. Each row of
-the table goes into cluster.json as soon as it is there.
+MNIST thresholded at 0.5; the first 50,000 training rows are trained on, and the last 10,000 are evaluated (validation).
+Each row of the table is written to cluster.json as soon as it is done.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def bits():
 
 
 def on_workers(client, X, n, rule, updates=ROUND):
-    """Return the rows in n parts, each on a worker of its own."""
+    """Return the rows in n parts, each on a separate worker."""
     workers = sorted(client.nthreads())
     parts = np.array_split(X, n)
     chunks = client.scatter(parts, direct=True)
@@ -79,7 +79,7 @@ def likelihood(seeds, epochs):
 
 
 def test_rows(seeds, epochs):
-    """The default rule, judged once on test rows."""
+    """The default rule, evaluated once on test rows."""
     train, test = bits()[0], (mnist("test")[0] >= 0.5).astype(np.float32)
     rows = []
     for seed in range(seeds):
@@ -98,7 +98,7 @@ def test_rows(seeds, epochs):
 
 
 class Killer(Reporter):
-    """Kills a process some moments into an epoch, where there is one to kill; hears how many workers take part."""
+    """Reporter that kills a given process during an epoch, and records the number of workers."""
 
     def __init__(self, client, victim, epoch, delay):
         self.client, self.victim, self.epoch, self.delay, self.busy = client, victim, epoch, delay, []
@@ -112,7 +112,7 @@ class Killer(Reporter):
 
 
 def faults(seeds, epochs):
-    """Four workers, of which one is killed in the middle of a round; its nanny starts another, which joins."""
+    """Four workers; one is killed in the middle of a round, and its nanny starts another, which joins."""
     train, valid = bits()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -155,13 +155,13 @@ def wide(epochs):
 
 
 def alone(part):
-    """Train on a part without peers, and return the seconds of its fastest epoch; a task."""
+    """Train on a part without communication, and return the seconds of its fastest epoch (a task)."""
     rbm = RBM(500, batch_size=BATCH, learning_rate=RATE, n_iter=4, random_state=0).fit(np.array(part))
     return min(record["seconds"] for record in rbm.history_)
 
 
 def round_time(updates, repeats=3):
-    """Two workers that average against the same two that train at once and know nothing of each other, in turns."""
+    """Two workers that average, compared with the same two training independently at the same time, in turns."""
     train = bits()[0][:40_000]  # 200 updates of each worker an epoch
     best = {"averaging": np.inf, "independent": np.inf}
     with local_cluster(2) as client:
@@ -186,9 +186,9 @@ def round_time(updates, repeats=3):
 def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=1e-3):
     """Return the seconds that averaging adds to a round, by this model.
 
-    All questions come in over the one link of the coordinator, and are merged as fast as they come; the answer goes to
-    one worker and from there by copies that double with each step; a task costs the scheduler the latency. Links carry
-    10 Gbit/s.
+    All messages pass the single link of the coordinator and are merged as they arrive. The result goes to one worker
+    and is copied from there to twice as many in each step. Each task costs the latency of the scheduler. Links carry 10
+    Gbit/s.
     """
     up = n_workers * (n_bytes / bandwidth + latency)
     down = (1 + int(np.ceil(np.log2(n_workers)))) * (n_bytes / bandwidth + latency)
@@ -197,7 +197,7 @@ def projected(n_workers, n_bytes, seconds, bandwidth=1.25e9, latency=1e-3):
 
 
 def round_bytes():
-    """What a worker sends in a round, whose time is the one that `round` found for workers without peers."""
+    """Bytes that a worker sends in a round; the time of a round is that of independent workers in `round`."""
     n_bytes = 2 * 4 * (784 * 500 + 784 + 500)  # parameters and velocities in float32
     measured = json.loads((HERE / "cluster.json").read_text())[f"round of {ROUND}"]
     seconds = measured["seconds_of_an_epoch"]["independent"] / measured["rounds_in_an_epoch"]

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: data, the machine's description, results as JSON, intervals."""
+"""Shared functions of the benchmark scripts: data, description of the machine, results as JSON, intervals."""
 
 import json
 from pathlib import Path
@@ -33,14 +33,14 @@ def wilson(errors, n, z=1.96):
 
 
 def write(name, results):
-    """Write results beside the script, with the machine they were measured on."""
+    """Write results to a file beside the script, with a description of the machine."""
     path = HERE / f"{name}.json"
     path.write_text(json.dumps({"environment": environment(), **results}, indent=1, default=repr) + "\n")
     print(f"wrote {path.name}")
 
 
 def add(name, *keys, value):
-    """Put a value where these keys lead to in the results beside the script, which keep what else they hold."""
+    """Set the value of nested keys in the results file of the script, and keep all others."""
     path = HERE / f"{name}.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     results.pop("environment", None)

@@ -1,4 +1,4 @@
-"""Defaults without a single setting, on small and large sets, beside scikit-learn's with theirs.
+"""Estimators with default settings on small and large sets, compared with scikit-learn's.
 
     python benchmarks/defaults.py [--sets digits,wine] [--repeats 5] [--skip HistGradientBoosting]
 
@@ -6,7 +6,7 @@
 a linear model on the features of `RBM()` and of `BernoulliRBM()`. Columns are raw, except that images lie in [0, 1];
 scikit-learn's models standardise them first, trees take them as they are. Splits are stratified where targets are
 classes, a quarter for testing; MNIST and Fashion-MNIST have their own, the first 10,000 training rows. The tables of
-DEEPBELIEF_DATA/tables are their complete rows, categories one-hot. Told is the test error in %, of regressions
+DEEPBELIEF_DATA/tables are their complete rows, categories one-hot. The result is the test error in %, for regression
 100 (1 - R2). Each set is added to defaults.json when it is done.
 """
 
@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--skip", default="")
     options = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the peers' defaults are what they are
+    warnings.simplefilter("ignore", ConvergenceWarning)  # convergence warnings of the other estimators' defaults
     for name in options.sets.split(","):
         found = measured(name, options.repeats, options.skip.split(","))
         for arm, result in found.items():

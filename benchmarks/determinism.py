@@ -3,8 +3,8 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/determinism.py > before.txt
     OPENBLAS_NUM_THREADS=1 python benchmarks/determinism.py | diff before.txt -
 
-A change that only moves code leaves every line as it is, on one machine with one number of threads. Each line is the
-name of a run and the digest of what it learned; ``--only TEXT`` runs those with TEXT in their names.
+A change that only moves code leaves every line unchanged, on the same machine with the same number of threads. Each
+line is the name of a run and the digest of what it learned; ``--only TEXT`` runs those with TEXT in their names.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def again(X: Any, **settings: Any) -> RBM:
 
 
 def resumed(make: Callable[[], Any], *data: Any, at: int = 13) -> Any:
-    """Return a model whose run was stopped and went on from its checkpoint."""
+    """Return a model whose run was stopped and resumed from its checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         file = CheckpointFile(Path(folder) / "run.h5", every="1 updates")
         with contextlib.suppress(KeyboardInterrupt):
@@ -80,7 +80,7 @@ def partial(n: int, **settings: Any) -> RBM:
 
 
 def windows() -> DBN:
-    """Return a stack trained on rows that do not fit into the memory that they may take."""
+    """Return a stack trained on rows that exceed the memory limit."""
     rows = as_source(np.tile(GREY, (300, 1)))
     template = RBM(n_iter=1, batch_size=500, binarize="resample")
     return DBN((6, 4), rbm=template, memory_limit=2**20, random_state=0).fit(rows)
@@ -142,7 +142,7 @@ RUNS: dict[str, Callable[[], Any]] = {
 
 
 def digest(model: Any) -> str:
-    """Return the hash of all that a model has learned, its history without the seconds, and its outputs."""
+    """Return the hash of a model's fitted values, its history without the seconds, and its outputs."""
     found = hashlib.sha256()
     learned = {name: value for name, value in vars(model).items() if name.endswith("_") and name not in NOT_LEARNED}
     rows = CODES if model.n_features_in_ == 7 else BITS if isinstance(model, RecurrentRBM) else GREY

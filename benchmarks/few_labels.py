@@ -4,7 +4,7 @@
     python benchmarks/few_labels.py --defaults [--data fashion-mnist] [--self-training] [--labels ...] [--draws 10]
 
 Pretraining sees all training rows and no label, once for all draws. Settings are fixed once for all draws and sizes;
-they were chosen with --validate, which draws from the first 50,000 training rows and judges by the last 10,000. After
+they were chosen with --validate, which draws from the first 50,000 training rows and evaluates the last 10,000. After
 denoising a run has as many updates whatever the number of labels. `sparse` also has, on the same draws, the same
 network from Glorot weights, and logistic regression on pixels and on the pretrained features. With --stack FILE the
 pretrained stack is kept there, and taken from there. Results are added to few_labels.json after each size.
@@ -64,7 +64,7 @@ def balanced(y, n_labels, seed):
 
 
 def settings_of(recipe, n_labels):
-    """Return the settings of fine-tuning on so many labels."""
+    """Return the settings of fine-tuning for a number of labels."""
     epochs = recipe.get("epochs") or max(1, recipe["updates"] * BATCH_SIZE // n_labels)
     return recipe["finetune"] | {"max_iter": epochs}
 
@@ -145,7 +145,7 @@ def pretrained(recipe, X, path):
 
 
 def store(name, recipe, n_labels, draws, seconds):
-    """Add the errors of one size to few_labels.json, in the place of older ones."""
+    """Add the errors of one size to few_labels.json, replacing older ones."""
     path = HERE / "few_labels.json"
     stored = json.loads(path.read_text())
     found = stored["recipes"].setdefault(name, {"test_error_of_each_draw": {}})

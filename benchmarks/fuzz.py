@@ -1,8 +1,8 @@
-"""Mutates files of every kind that the package reads, and counts what becomes of them.
+"""Mutation of files of every kind that the package reads, with counts of the outcomes.
 
-Each file is used as people use it: a model is described, loaded, applied and saved again, a checkpoint is shown and its
-run resumed. Only an error of the package in one line, or a success, is right; another exception, more than five seconds
-or more memory than the stated limit is a fault, and so is the end of the process. The targets are those of
+Each file is used in the usual ways: a model is described, loaded, applied and saved again; a checkpoint is shown and
+its run resumed. Only an error of the package in one line, or a success, is correct; another exception, more than five
+seconds or more memory than the stated limit is a fault, and so is the end of the process. The targets are those of
 tests/fuzzing.py. Files that cause a fault are kept in --keep.
 
     python fuzz.py [--targets model checkpoint] [--n 20000] [--seed 1000000] [--keep faults]
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fuzzing import TARGETS, run
 
 RIGHT = ("used", "refused")
-PART = 500  # files that one process mutates: its end would hide no more than these
+PART = 500  # files per process, the most that a crash can hide
 
 
 def part(name: str, n: int, seed: int, keep: Path) -> None:

@@ -3,11 +3,11 @@
     python benchmarks/gpu.py [--repeats 5] [--skip recipe,quality]
 
 Runs `pytest -m gpu`; times the standard work of `deepbelief bench` on CuPy and on NumPy, an epoch of CD-1 on 60,000
-rows beside the same loop in plain PyTorch where that is installed, and one of 4096 x 11008 in batches of 1024 by its
-share of the device's TF32 matrix rate; trains 784-500-500-2000-10 on MNIST by `mnist.py`, and small nets on NumPy
-and CuPy to compare error and pseudo-log-likelihood over 3 seeds (both need DEEPBELIEF_DATA). Each part is written to
-`gpu.json` when it is done, with the device's name. Without CuPy or without a device it says which of them is missing,
-writes nothing, and exits with 3.
+rows compared with the same loop in plain PyTorch if that is installed, and one of 4096 x 11008 in batches of 1024 as a
+share of the device's TF32 matrix rate; trains 784-500-500-2000-10 on MNIST by `mnist.py`, and small nets on NumPy and
+CuPy to compare error and pseudo-log-likelihood over 3 seeds (both need DEEPBELIEF_DATA). Each part is written to
+`gpu.json` when it is done, with the device's name. Without CuPy or without a device it reports which of them is
+missing, writes nothing, and exits with 3.
 """
 
 import argparse
@@ -80,13 +80,13 @@ def quality():
 
 
 def recipe():
-    """Train the large net on MNIST from rows to error, and return what `mnist.py` says of it."""
+    """Train the large network on MNIST, and return the results of `mnist.py`."""
     command = [sys.executable, "benchmarks/mnist.py", "--net", "big", "--seeds", "0", "--backend", "cupy"]
     return subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=True).stdout
 
 
 def torch_cd(work, n_epochs):
-    """Return CD-1 with momentum as one writes it in PyTorch, eager, with the rows on the device."""
+    """Return CD-1 with momentum written in plain PyTorch, eager, with the rows on the device."""
     import torch
 
     rows = torch.from_numpy(rows_for(work)[0]).cuda()

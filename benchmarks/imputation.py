@@ -1,12 +1,12 @@
-"""Filling in missing pixels of MNIST: an RBM beside the column means and scikit-learn's KNNImputer.
+"""Imputation of missing pixels of MNIST: an RBM compared with the column means and scikit-learn's KNNImputer.
 
     python benchmarks/imputation.py [--arms mean rbm knn]
 
 All are fitted to the first 10,000 training rows, which are complete; of the first 2,000 test rows 30 % of the pixels
 are missing at random, the same for all. The error is squared, summed over the missing pixels of a row, and averaged
-over rows. The RBM has 500 hidden units and every other setting at its default (CD-1, 60 epochs, on grey levels); what
-it fills in is the mean of E[v | h] over 100 Gibbs steps, or the mean field. KNNImputer weighs its neighbours by their
-distance; their number is the best of a few on the last 100 training rows with a mask of their own.
+over rows. The RBM has 500 hidden units and default settings otherwise (CD-1, 60 epochs, on grey levels); it imputes the
+mean of E[v | h] over 100 Gibbs steps, or the mean field. KNNImputer weights its neighbours by distance; their number is
+the best of a few on the last 100 training rows, with a separate mask.
 
 Seconds are processor seconds of one thread.
 """
@@ -32,7 +32,7 @@ def with_gaps(rows, seed):
 
 
 def fill(name, imputer, rows, gaps, **about):
-    """Fill in, and return and print the squared error of what was filled in, per row."""
+    """Impute, and return and print the squared error of the imputed values, per row."""
     began = time.process_time()
     filled = imputer(gaps)
     seconds = time.process_time() - began
@@ -64,7 +64,7 @@ def by_rbm(train, rows, gaps):
 
 
 def by_neighbours(train, rows, gaps):
-    """Fill in with neighbours, their number chosen on training rows that the imputer is not fitted to."""
+    """Impute with neighbours; their number is chosen on training rows that the imputer was not fitted to."""
     held = mnist()[0][-100:]
     tried = {}
     for k in NEIGHBOURS:

@@ -1,7 +1,7 @@
-"""Kills a small run with SIGKILL at random moments, lets it go on, and compares the weights with a run that was not.
+"""Small runs killed with SIGKILL at random moments and resumed, compared with an undisturbed run.
 
-A child process is forked, trains with checkpoints and is killed; a second one goes on from what lies on the disk. What
-it has learned must be the very bytes of the undisturbed run. About two minutes.
+A child process is forked, trains with checkpoints and is killed; a second process resumes from the files on disk. Its
+weights must equal those of the undisturbed run byte for byte. It takes about two minutes.
 
     python kill.py [--kills 50] [--only cd]
 """
@@ -32,7 +32,7 @@ RUNS = {
 
 
 def fit(name: str, folder: Path) -> None:
-    """Train, or go on, and keep the model."""
+    """Train or resume, and save the model."""
     rows = (np.random.default_rng(0).random((400, 30)) > 0.5).astype(np.float32)
     file = CheckpointFile(folder / "run.ckpt.h5", every=EVERY)
     clf = DBNClassifier((20, 10), batch_size=20, random_state=0, checkpoint=file, **RUNS[name])
@@ -59,7 +59,7 @@ def learned(folder: Path) -> str:
 
 
 def trial(name: str, after: float, whole: str) -> tuple[str, bool, bool]:
-    """Kill a run, let it go on; return where it stood, whether it ended alike, whether an older file was used."""
+    """Kill a run and resume it; return its position, whether the bytes are equal, whether an older file was used."""
     with tempfile.TemporaryDirectory() as folder:
         child = start(name, Path(folder))
         child.join(after)

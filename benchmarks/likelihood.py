@@ -1,4 +1,4 @@
-"""Log-likelihoods of RBMs: Bars-and-Stripes, MNIST with 16 and with 500 hidden units, gradient estimators side by side.
+"""Log-likelihoods of RBMs: Bars-and-Stripes, MNIST with 16 and with 500 hidden units, comparison of gradients.
 
     python benchmarks/likelihood.py bars                      # exact gradient, parallel tempering, PCD-10
     python benchmarks/likelihood.py small                     # 16 hidden units, exact log Z, 5 seeds
@@ -6,8 +6,8 @@
     python benchmarks/likelihood.py dbn --models FOLDER       # 500-2000 on the first layer that `large` saved there
     python benchmarks/likelihood.py gradients                 # a table of gradient estimators
 
-Each row is written to `likelihood.json` as soon as it is there. AIS goes through twice the published 14,500
-inverse temperatures; what is judged is the pessimistic end of its interval.
+Each row is written to `likelihood.json` as soon as it is done. AIS uses twice the published 14,500 inverse
+temperatures; the result is the pessimistic end of its interval.
 """
 
 import argparse
@@ -32,7 +32,7 @@ BOUND = -30 * np.log(30)  # of the 30 patterns
 
 
 def bars_and_stripes(n=4):
-    """Return the distinct patterns of n x n pixels whose rows, or whose columns, are all alike."""
+    """Return the distinct patterns of n x n pixels with equal rows or equal columns."""
     lines = np.array(list(itertools.product([0.0, 1.0], repeat=n)), np.float32)
     bars = np.repeat(lines[:, None, :], n, axis=1).reshape(len(lines), -1)
     stripes = np.repeat(lines[:, :, None], n, axis=2).reshape(len(lines), -1)
@@ -45,7 +45,7 @@ def keep(name, key, result):
 
 
 def fit(n_hidden, X, **settings):
-    """Return the fitted RBM and the processor seconds that it took: on one thread, those of a machine of its own."""
+    """Return the fitted RBM and its processor seconds; on one thread these do not depend on other load."""
     began = time.process_time()
     rbm = RBM(n_hidden, weight_decay=settings.pop("weight_decay", 0.0), **settings).fit(X)
     return rbm, time.process_time() - began
@@ -105,7 +105,7 @@ LARGE = {
 
 
 def judge(model, rows, runs, finer):
-    """Return likelihoods of several sets of rows by one estimate of log Z, on betas so many times finer."""
+    """Return likelihoods of several sets of rows by one estimate of log Z, with betas finer by a factor."""
     began, published = time.perf_counter(), default_betas()
     steps = np.arange((len(published) - 1) * finer + 1) / finer
     top = model.layers[-1] if isinstance(model, Stack) else model
@@ -135,7 +135,7 @@ TOP = {"gradient": "pcd", "centered": True, "learning_rate": 0.05, "n_iter": 30,
 
 
 def dbn(options):
-    """A second layer of 2,000 units on a saved first one: it learns hidden states that are drawn anew in each epoch.
+    """A second layer of 2,000 units on a saved first one: it learns hidden states that are drawn again in each epoch.
 
     784 of its units start as the first layer upside down, so that the bound starts at the first layer's likelihood
     (Hinton, Osindero and Teh 2006); the others start near 0.

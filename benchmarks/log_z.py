@@ -1,10 +1,10 @@
-"""How good the estimates of log Z are, where it is known exactly.
+"""Accuracy of estimates of log Z where the exact value is known.
 
     python benchmarks/log_z.py [--hidden 20] [--epochs 20] [--repeats 100]
 
 An RBM with 20 hidden units on MNIST, sampled once to binary: 100 runs of annealed importance sampling along the
 14,500 inverse temperatures of Salakhutdinov and Murray (2008), reverse annealing from exact samples, and enumeration.
-Then how often the interval of 3 standard deviations holds the exact value: repeats on a small machine (12 hidden units
+Then the coverage of the interval of 3 standard deviations: repeats on a small machine (12 hidden units
 on the 64 pixels of scikit-learn's digits, thresholded at a half), with fewer temperatures.
 """
 
@@ -29,7 +29,7 @@ def sampled_once(rows, seed):
 
 
 def timed(function, *args, **settings):
-    """Return a result and the seconds that it took."""
+    """Return a result and its seconds."""
     began = time.perf_counter()
     return function(*args, **settings), time.perf_counter() - began
 

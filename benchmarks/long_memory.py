@@ -2,11 +2,11 @@
 
     python benchmarks/long_memory.py [--cell gru|tanh] [--seeds 0,1,2]
 
-Each sequence of 51 frames begins with a marked symbol, A or B. Unmarked ones, A or B, come now and then between (with
-probability 0.04 in a frame) and mean nothing; the frame before the last says that the first symbol comes again. The net
-is pretrained as `pretrain_recurrent` does (cross-entropy of the next frame), then its machines are trained with it for
-an epoch. Told is how often the last frame of test sequences is predicted. With truncation 10 the state is carried over
-the cuts all the same: nothing teaches it to keep the symbol. Results go to long_memory.json.
+Each sequence of 51 frames begins with a marked symbol, A or B. Unmarked symbols, A or B, occur in between (with
+probability 0.04 in a frame) and mean nothing; the frame before the last announces that the first symbol is repeated.
+The network is pretrained as by `pretrain_recurrent` (cross-entropy of the next frame), then its machines are trained
+with it for an epoch. The result is the share of test sequences whose last frame is predicted. With truncation 10 the
+state is still carried over the cuts, but it is not trained to keep the symbol. Results go to long_memory.json.
 """
 
 import argparse

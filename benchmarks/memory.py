@@ -1,10 +1,10 @@
-"""Peak memory of training on 60,000 x 784 rows, each case in a process of its own.
+"""Peak memory of training on 60,000 x 784 rows, each case in a separate process.
 
     python benchmarks/memory.py [--rows 60000]
 
-A process makes its rows block by block, trains for one epoch, and tells by how much its largest resident size
-(`ru_maxrss`) has grown since its imports, the caller's rows included. Limits: 1.5 times the float32 rows for a
-machine; for a stack plus the largest hidden representation; for bytes what float32 rows took in this run.
+A process creates its rows block by block, trains for one epoch, and reports the growth of its largest resident size
+(`ru_maxrss`) since its imports, including the caller's rows. Limits: 1.5 times the float32 rows for a machine; for a
+stack, plus the largest hidden representation; for bytes, the memory of float32 rows in the same run.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def grey(rows):
 
 
 def floats(rows, dtype=np.float32):
-    """Return random numbers in [0, 1), made alike."""
+    """Return random numbers in [0, 1), created in the same way."""
     X = np.empty((rows, N_FEATURES), dtype)
     rng = np.random.default_rng(0)
     for start in range(0, rows, 1000):

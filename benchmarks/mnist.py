@@ -3,10 +3,10 @@
     python benchmarks/mnist.py [--net big|small] [--dropout] [--arm pretrained|none|mlp] [--seeds 0,1,2]
 
 Pretrain on all 60,000 training rows without labels; fine-tune on the first 50,000 and choose the epoch on the last
-10,000 under a fixed schedule; fine-tune again from the same stack on all 60,000 for that many epochs; look at the
-test rows once. The arm without pretraining starts from Glorot weights; `mlp` is scikit-learn's MLPClassifier with its
-default solver, on the same protocol. With --dropout units are dropped in fine-tuning, by recipes of their own.
-Results are added to mnist.json.
+10,000 under a fixed schedule; fine-tune again from the same stack on all 60,000 for that many epochs; evaluate the test
+rows once. The arm without pretraining starts from Glorot weights; `mlp` is scikit-learn's MLPClassifier with its
+default solver, on the same protocol. With --dropout units are dropped in fine-tuning, with separate recipes. Results
+are added to mnist.json.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from deepbelief.training import Run
 N_FIT = 50_000
 LAYER = {"learning_rate": 0.1, "schedule": "linear", "batch_size": 100}
 LONG = LAYER | {"schedule": "constant", "n_iter": 50}
-# The wide layer starts with units that are off seven times in eight; the push towards that is switched off.
+# The wide layer starts with units that are off seven times in eight; the sparsity cost is switched off.
 WIDE = LONG | {"n_iter": 40, "sparsity_target": 0.12, "sparsity_cost": 0.0}
 FINETUNE = {"learning_rate_init": 0.3, "schedule": "linear", "batch_size": 100, "max_iter": 30, "alpha": 3e-5}
 RECIPES = {

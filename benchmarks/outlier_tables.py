@@ -1,12 +1,12 @@
-"""Outlier detectors on raw tables: mean ROC-AUC and average precision over the sets of ADBench that are at hand.
+"""Outlier detectors on raw tables: mean ROC-AUC and average precision over the available sets of ADBench.
 
     python benchmarks/outlier_tables.py FOLDER [--seeds 5] [--first 0] [--protocol same|split] [--only NAME ...]
         [--arms DETECTOR ...]
 
-FOLDER holds ``*.npz`` files with ``X`` (rows as they are, columns of any scale) and ``y`` (1: outlier). ``same``
-scores the rows that were fitted, ``split`` fits 70 % of the rows and scores the others, stratified. All detectors have
-their defaults; labels serve for the two scores only. Detectors of pyod take part where it is installed. Scores that
-are there already, of other detectors and seeds, stay. Seconds are processor seconds.
+FOLDER holds ``*.npz`` files with ``X`` (rows as they are, columns of any scale) and ``y`` (1: outlier). ``same`` scores
+the rows that were fitted, ``split`` fits 70 % of the rows and scores the others, stratified. All detectors have their
+defaults; labels are used for the two scores only. Detectors of pyod are included if it is installed. Existing scores of
+other detectors and seeds are kept. Seconds are processor seconds.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from deepbelief import AnomalyDetector
 
 
 class Neighbours:
-    """The distance to the fifth nearest row, as pyod's KNN has it."""
+    """The distance to the fifth nearest row, as in pyod's KNN."""
 
     def fit(self, X):
         self.index = NearestNeighbors(n_neighbors=5).fit(X)
@@ -42,7 +42,7 @@ class Neighbours:
 
 
 class LocalFactor:
-    """`LocalOutlierFactor`, which scores the rows that it was fitted to in another way than others."""
+    """`LocalOutlierFactor`, which scores the rows of `fit` in another way than new rows."""
 
     def fit(self, X):
         self.fitted = X

@@ -1,10 +1,10 @@
-"""RBMs as outlier detectors: digits of one class are the rule, those of the others the exception.
+"""RBMs as outlier detectors: digits of one class are inliers, those of other classes outliers.
 
     python benchmarks/outliers.py [--repeats 5]
 
-scikit-learn's digits in [0, 1]. For each class half of its rows are for fitting; the other half and as many rows of
-other classes (drawn at random) are told apart by a score. ROC-AUC, mean over classes and repeats, of an RBM's scores
-beside three of scikit-learn's detectors with their defaults.
+scikit-learn's digits in [0, 1]. For each class, half of its rows are fitted; a score must separate the other half from
+as many rows of other classes, drawn at random. The result is ROC-AUC, the mean over classes and repeats, for an RBM's
+scores and three of scikit-learn's detectors with their defaults.
 """
 
 import argparse
@@ -33,7 +33,7 @@ DETECTORS = {
 
 
 def one_class(X, y, label, rng):
-    """Return rows to fit, rows to judge, and which of these belong to the class."""
+    """Return rows to fit, rows to score, and a mask of those that belong to the class."""
     inside, outside = rng.permutation(np.flatnonzero(y == label)), rng.permutation(np.flatnonzero(y != label))
     n = len(inside) // 2
     judged = np.concatenate([inside[n:], outside[: len(inside) - n]])

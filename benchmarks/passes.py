@@ -4,13 +4,12 @@
     python passes.py music                       88-200-100, 6 epochs a layer as 1 x 6, 2 x 3 and 3 x 2
     python passes.py sizes [--seeds 0,1,2]       784-n-n/2 on 2,000 to 50,000 rows of MNIST, 6,000 updates a layer
 
-MNIST: the first 50,000 training rows pretrain, and the test rows are looked at once per run. Music: the 511,481
-training frames of four sets of polyphonic music, 88 notes each, and what is to be told is which of the four a frame
-comes from; the test rows are 4,000 frames of each set's test sequences. `DEEPBELIEF_DATA` names the folder that holds
-mnist/ and pianorolls/. Judged are the squared error per row of test rows sent up and down the stack, the test error
-after fine-tuning with all labels and with 1,000 of a class-balanced draw, and that of logistic regression on the
-features of the 1,000. Every setting is a default or fixed beforehand, and nothing was tried. Results go into
-passes.json after each run.
+MNIST: pretraining uses the first 50,000 training rows, and the test rows are evaluated once per run. Music: the 511,481
+training frames of four sets of polyphonic music, 88 notes each; the class of a frame is its set. The test rows are
+4,000 frames of each set's test sequences. `DEEPBELIEF_DATA` names the folder that holds mnist/ and pianorolls/. Results
+are the squared error per row of reconstructed test rows, the test error after fine-tuning with all labels and with a
+class-balanced draw of 1,000, and that of logistic regression on the features of the 1,000. Every setting is a default
+or was fixed beforehand; none was tuned. Results are written to passes.json after each run.
 """
 
 import argparse
@@ -40,7 +39,7 @@ def digits():
 
 
 def music():
-    """Return the frames of four sets, each labelled by its set: all for training, 4,000 of each to judge."""
+    """Return the frames of four sets, labelled by set: all for training, 4,000 of each for testing."""
     parts = {0: ([], []), 2: ([], [])}
     for label, name in enumerate(SETS):
         data = np.load(Path(os.environ["DEEPBELIEF_DATA"]) / "pianorolls" / f"{name}.npz")

@@ -1,12 +1,12 @@
-"""An epoch of persistent and of plain contrastive divergence beside packages on PyTorch, interleaved in one run.
+"""An epoch of persistent and plain contrastive divergence, compared with packages on PyTorch, interleaved in one run.
 
     python -m venv peers && peers/bin/pip install torch==2.13.0 rbms learnergy deepbelief
     OPENBLAS_NUM_THREADS=2 OMP_NUM_THREADS=2 peers/bin/python benchmarks/peers.py [--repeats 5]
 
-784 x 500, batches of 100, float32, one Gibbs step, the same 0/1 rows, the same number of threads. Each package does
-an epoch with its own training loop: `rbms` with the updates of its `train` (PCD, without the files that it writes),
-`learnergy` with `RBM.fit` (CD-1, which also computes a pseudo-likelihood of each batch), we with `RBM.fit`. Those that
-are not installed are left out. Times are medians and least ones, ours as 1.0.
+784 x 500, batches of 100, float32, one Gibbs step, the same 0/1 rows, the same number of threads. Each package does an
+epoch with its own training loop: `rbms` with the updates of its `train` (PCD, without the files that it writes),
+`learnergy` with `RBM.fit` (CD-1, which also computes a pseudo-likelihood of each batch), we with `RBM.fit`. Packages
+that are not installed are left out. Times are medians and minima, relative to ours.
 """
 
 import argparse

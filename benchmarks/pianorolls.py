@@ -1,4 +1,4 @@
-"""Polyphonic music: log-likelihood per frame and expected accuracy of the next frame, beside models without time.
+"""Polyphonic music: log-likelihood per frame and expected accuracy of the next frame, and models without time.
 
     python benchmarks/pianorolls.py [--set jsb_chorales|nottingham] [--seeds 0,1,2] [--test-frames N] [--validate]
     python benchmarks/pianorolls.py --defaults [--set jsb_chorales|nottingham] [--seeds 0] [--models FOLDER]
@@ -6,9 +6,10 @@
 The sets are those of Boulanger-Lewandowski, Bengio and Vincent (2012), with their split, in the folder `pianorolls` of
 DEEPBELIEF_DATA: 88 notes, 0 or 1. Epochs are chosen by the log-likelihood of validation frames, settings were chosen on
 them too (--validate prints these and leaves the test frames alone). log Z of each frame's machine is by annealed
-importance sampling; told are the mean, and the interval of 3 standard errors with the bias taken off the lower end.
-Accuracy is TP / (TP + FP + FN) summed over all frames (Bay, Ehmann and Downie 2009), of the expected frame and of notes
-that are predicted where they are likelier than a threshold (see `accuracy`). Results are added to pianorolls.json.
+importance sampling; the results are the mean and the interval of 3 standard errors, with the bias subtracted from the
+lower end. Accuracy is TP / (TP + FP + FN) summed over all frames (Bay, Ehmann and Downie 2009), of the expected frame
+and of notes that are predicted where they are likelier than a threshold (see `accuracy`). Results are added to
+pianorolls.json.
 
 With --defaults no setting is given: `RecurrentRBM()` is fitted to the training sequences and holds some of them out to
 decide when to stop; validation frames only choose the threshold of the accuracy. All test frames are judged.
@@ -54,7 +55,7 @@ def read(name):
 
 
 def some_sequences(frames, lengths, most, seed=0):
-    """Return whole sequences, drawn at random, of at most so many frames; all of them where these are no more."""
+    """Return whole sequences, drawn at random, up to a number of frames; all sequences if they have no more."""
     if len(frames) <= most:
         return frames, lengths
     parts = np.split(frames, np.cumsum(lengths)[:-1])
@@ -94,7 +95,7 @@ def accuracy(model, valid, judged):
 
 
 def train(settings, train_set, valid, seed):
-    """Train by rounds of epochs until the validation frames have stopped to gain; return the best model and the way."""
+    """Train in rounds of epochs until the validation frames stop improving; return the best model and the history."""
     model = RecurrentRBM(**settings["net"], n_iter=settings["epochs"], warm_start=True, random_state=seed)
     best, way = None, []
     for _ in range(settings["rounds"]):

@@ -1,4 +1,4 @@
-"""float32 and bfloat16 products side by side: what a model loses, and how long an epoch takes.
+"""float32 and bfloat16 products compared: quality of a model, and time of an epoch.
 
     python benchmarks/precision.py [--seeds 0,1,2] [--speed] [--anywhere]
 
@@ -6,8 +6,8 @@ Quality: MNIST, fixed settings: an RBM 784 x 500 (10 epochs of CD-1 on the train
 of the test rows, and a DBNClassifier 784-500-250-10 pretrained by the same settings by its test error; seed by seed.
 With --speed also epochs of CD-1 at 784 x 500, batch 100, beside the float32 products alone, interleaved.
 
-The processor must have AMX; with --anywhere MKL's products are taken on any other too: their numbers are the same
-kind, and they are slower than float32.
+The processor must have AMX; with --anywhere MKL's products run on any other too: they round in the same way, and are
+slower than float32.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def backends(anywhere):
 
 
 def quality(bk, seed, train, test):
-    """Return pseudo-log-likelihood and error on the test rows, and the seconds that both fits took."""
+    """Return pseudo-log-likelihood and error on the test rows, and the seconds of both fits."""
     began = time.perf_counter()
     rbm = RBM(500, **RBM_SETTINGS, random_state=seed, backend=bk).fit(train[0])
     net = DBNClassifier((500, 250), rbm=RBM(**RBM_SETTINGS), max_iter=15, random_state=seed, backend=bk).fit(*train)

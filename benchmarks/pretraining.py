@@ -2,11 +2,11 @@
 
     python benchmarks/pretraining.py [--arms none,rbm,denoising] [--seeds 0,1,2,3,4] [--validate]
 
-The first 50,000 training rows train, the last 10,000 choose the epoch (all labels), the test rows are looked at once.
-With 1,000 labels the same stack, pretrained on the 50,000 rows without labels, is fine-tuned on a class-balanced draw
-for a fixed number of epochs. The arm without pretraining starts from Glorot weights and gets the computation that it
-saves as further epochs of fine-tuning. Settings were chosen with --validate, which looks at the last 10,000 rows only.
-Results are added to pretraining.json.
+The first 50,000 training rows are used for training, the last 10,000 to choose the epoch (all labels), and the test
+rows are evaluated once. With 1,000 labels the same stack, pretrained on the 50,000 rows without labels, is fine-tuned
+on a class-balanced draw for a fixed number of epochs. The arm without pretraining starts from Glorot weights and gets
+the computation that it saves as further epochs of fine-tuning. Settings were chosen with --validate, which evaluates
+the last 10,000 rows only. Results are added to pretraining.json.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def pretrained(arm, settings, X, seed):
 
 
 def tuned(stack, settings, rows, seed, judged, held=None):
-    """Fine-tune, with the epoch chosen on held-out rows if there are any, and count errors on the judged rows."""
+    """Fine-tune, with the epoch chosen on held-out rows if there are any, and count errors on the evaluated rows."""
     bk, layers = get_backend(), layers_from_stack(stack)
     settings = FineTuneSettings(**settings, n_iter_no_change=settings["max_iter"])
     began = time.perf_counter()

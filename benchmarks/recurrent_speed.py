@@ -1,4 +1,4 @@
-"""One sequence of 100,000 frames: time and memory per frame, beside a hand-written PyTorch loop of the same model.
+"""One sequence of 100,000 frames: time and memory per frame, compared with a hand-written PyTorch loop of the model.
 
     python benchmarks/recurrent_speed.py [--frames 100000] [--torch PYTHON]
 
@@ -23,7 +23,7 @@ SIZES = {"n_visible": 88, "n_hidden": 150, "n_recurrent": 100, "truncation": 100
 
 
 def frames(n):
-    """Return a made-up piano roll: four notes at a time that move now and then."""
+    """Return a generated piano roll: four notes at a time that change occasionally."""
     rng = np.random.default_rng(0)
     notes = np.cumsum(rng.integers(-2, 3, (n, 4)) * (rng.random((n, 4)) < 0.3), axis=0)
     notes = 20 + np.abs((notes + np.array([10, 25, 40, 55])) % 120 - 60)
@@ -33,7 +33,7 @@ def frames(n):
 
 
 def ours(n):
-    """Train for an epoch on one sequence of n frames; return seconds by the clock and of the processor."""
+    """Train for an epoch on one sequence of n frames; return wall and processor seconds."""
     from deepbelief import RecurrentRBM
 
     model = RecurrentRBM(
@@ -93,7 +93,7 @@ def memory():
 
 
 def run(arm, n):
-    """Run one arm for an epoch in a process of its own; return what it prints."""
+    """Run one arm for an epoch in a separate process; return its output."""
     interpreter = sys.executable if arm == "ours" else run.torch
     env = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [interpreter, str(Path(__file__).resolve()), "--arm", arm, "--frames", str(n)]

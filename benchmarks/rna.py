@@ -1,15 +1,15 @@
-"""An RNA family: likelihood of held-out sequences, and how close samples come to the family with sampling time.
+"""An RNA family: likelihood of held-out sequences, and agreement of samples with the family by sampling time.
 
     python benchmarks/rna.py [--updates 8000] [--hidden 100] [--chains 4000] [--sweeps 15000]
 
-RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every
-fifth sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of
-sequences within 80 % identity, 500 for each update, and trained on by PCD-2 at a rate that falls from 0.05 to 0.
-Samples start from the model without connections. They are compared by Pearson's correlation of the two-site connected
-correlations, over all pairs of sites and letters, with those of the weighted training sequences and of the validation
-sequences, which are weighted among themselves. The ceiling is that of training against validation sequences; as many
-training sequences drawn by weight as there are samples ("drawn") show what a perfect model reaches. Nats are per site
-and sequence. Results are written to `rna.json`.
+RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every fifth
+sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of sequences
+within 80 % identity, 500 for each update, and trained on by PCD-2 at a rate that falls from 0.05 to 0. Samples start
+from the model without connections. They are compared by Pearson's correlation of the two-site connected correlations,
+over all pairs of sites and letters, with those of the weighted training sequences and of the validation sequences,
+which are weighted among themselves. The ceiling is that of training against validation sequences; the same number of
+training sequences, drawn by weight ("drawn"), shows the value of a perfect model. Nats are per site and sequence.
+Results are written to `rna.json`.
 """
 
 import argparse

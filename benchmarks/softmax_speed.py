@@ -1,4 +1,4 @@
-"""Epochs on softmax groups, whole and with missing groups, beside the bare matrix products, interleaved in one run.
+"""Epochs on softmax groups, complete and with missing groups, compared with the matrix products alone, interleaved.
 
     python benchmarks/softmax_speed.py [--repeats 7] [--epochs 5]
 

@@ -1,11 +1,11 @@
-"""Training on CSR rows against the same rows dense, interleaved, at several shares of zeros and on 20 newsgroups.
+"""Training on CSR rows compared with the same dense rows, interleaved, at several shares of zeros and on 20 newsgroups.
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python benchmarks/sparse.py [--repeats 5] [--epochs 2] [--quick]
 
 Each time is a whole `fit` divided by its epochs. The result of each pair is the ratio of sparse to dense: of the
-medians, of the best, and of the least processor time of the thread (which what else runs disturbs least; with more
-than one BLAS thread it leaves the other threads out). `DEEPBELIEF_DATA` names the folder with `20newsgroups/`;
-those rows are left out where it is not there. Counts are taken as presence of a word.
+medians, of the minima, and of the minimum processor time of the thread (which other load disturbs least; with more than
+one BLAS thread it leaves out the other threads). `DEEPBELIEF_DATA` names the folder with `20newsgroups/`; those rows
+are left out if it is missing. Counts are taken as presence of a word.
 """
 
 import argparse
@@ -29,13 +29,13 @@ ZEROS = (0.995, 0.98, 0.95, 0.92, 0.9)
 
 
 def made(n_visible, rows, zeros):
-    """Return random 0/1 rows of this share of zeros."""
+    """Return random 0/1 rows with a share of zeros."""
     rng = np.random.default_rng(0)
     return scipy.sparse.csr_array((rng.random((rows, n_visible)) >= zeros).astype(np.float32))
 
 
 def newsgroups():
-    """Yield name, rows and labels of 20 newsgroups, where they are."""
+    """Yield name, rows and labels of 20 newsgroups, if available."""
     folder = Path(os.environ.get("DEEPBELIEF_DATA", "."), "20newsgroups")
     if not folder.is_dir():
         return

@@ -1,12 +1,12 @@
-"""Epochs of training beside scikit-learn, PyTorch and the bare matrix products, interleaved in one run.
+"""Epochs of training compared with scikit-learn, PyTorch and the matrix products alone, interleaved in one run.
 
     python benchmarks/speed.py [--repeats 7] [--epochs 10] [--only NAME] [--quick]
 
-Each time is a whole `fit` divided by its epochs, checks and monitoring included. The floor is the products that the
-work cannot do without, on arrays of the same shapes, written to preallocated arrays (`deepbelief.diagnostics.speed`).
-Fine-tuning is compared at equal batches, solver (SGD with Nesterov's momentum), activation and dtype, with the rows
-in memory. Without PyTorch its arm is left out. With more than one BLAS thread the seconds of the calling thread
-leave the others out.
+Each time is a whole `fit` divided by its epochs, checks and monitoring included. The floor is the time of the necessary
+matrix products, on arrays of the same shapes, written to preallocated arrays (`deepbelief.diagnostics.speed`).
+Fine-tuning is compared at equal batches, solver (SGD with Nesterov's momentum), activation and dtype, with the rows in
+memory. Without PyTorch its arm is left out. With more than one BLAS thread, the seconds of the calling thread leave out
+the other threads.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RATE, MOMENTUM, ALPHA = 0.1, 0.9, 3e-5
 
 
 def rbms(work, epochs):
-    """Return CD-1 and PCD-1 and what they are compared with."""
+    """Return CD-1 and PCD-1 and their competitors."""
     bk, X = get_backend("numpy"), rows_for(work)[0]
     pcd = Work("pcd", work.sizes, work.batch_size, work.n_rows)
     settings = {"n_components": work.sizes[1], "batch_size": work.batch_size, "n_iter": epochs, "random_state": 0}
@@ -45,7 +45,7 @@ def rbms(work, epochs):
 
 
 def nets(work, epochs):
-    """Return backpropagation and what it is compared with."""
+    """Return backpropagation and its competitors."""
     X, y = rows_for(work)
     mlp = MLPClassifier(
         work.sizes[1:-1], activation="logistic", solver="sgd", learning_rate_init=RATE, momentum=MOMENTUM, alpha=ALPHA,
@@ -91,7 +91,7 @@ def torch_fit(work, X, y, epochs):
 
 
 def versions():
-    """Return the version of PyTorch and its threads, where it is there."""
+    """Return the version of PyTorch and its threads, if it is installed."""
     if not importlib.util.find_spec("torch"):
         return {"torch": None}
     import torch

@@ -1,4 +1,4 @@
-"""Training on a file larger than memory: peak memory, rows per second against rows in memory, and how well it shuffles.
+"""Training on a file larger than memory: peak memory, rows per second compared with rows in memory, and shuffling.
 
     python stream.py generate [--gb 20] [--file F]   bits at random, a byte each, 784 columns
     python stream.py fit [--file F]                  one epoch of an RBM on all of it: peak resident memory, time
@@ -7,8 +7,8 @@
     python stream.py sorted                          MNIST sorted by class in the file against shuffled rows in memory
 
 The file is HDF5 in /var/tmp unless named; F.zarr and F.parquet are of those kinds, compressed as these are by default.
-Each result goes into stream.json as soon as it is there. `fit` and `stack` run in a process of their own whose data may
-not take more than 1 GiB (RLIMIT_DATA), and tell what was resident at most.
+Each result is written to stream.json as soon as it is done. `fit` and `stack` run in a separate process with at most 1
+GiB of data (RLIMIT_DATA), and report the peak resident size.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def rows_of(path):
 
 
 class Progress(Reporter):
-    """Notes when training begins, and the updates made."""
+    """Reporter that records the start of training and the number of updates."""
 
     updates, began = 0, 0.0
 
@@ -96,7 +96,7 @@ def peak():
 
 
 def fit_in_a_process(path, how, limit):
-    """Fit what is asked for to the file, and print what it took."""
+    """Fit the requested model to the file, and print time and memory."""
     resource.setrlimit(resource.RLIMIT_DATA, (RESIDENT, RESIDENT))
     if how == "computed":
         deepbelief.streaming.fits_on_disk = lambda n_bytes: False

@@ -1,11 +1,11 @@
-"""A sweep over three learning rates against one run, on digits28, interleaved, with one BLAS thread on two cores.
+"""A sweep over three learning rates compared with one run, on digits28, interleaved, one BLAS thread on two cores.
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 taskset -c 0,1 python benchmarks/sweep.py [--repeats 5] [--components 500]
 
 Both are whole calls: `RBM.fit` with every setting at its default, and `learning_rate_sweep` over 0.1, 0.001 and 1e-6
 with two runs at a time. The ratios, of wall clock and of processor time, are those of the medians; processor time does
-not depend on what else the machine does. A recommendation is right if a machine trained by itself at that rate has the
-highest exact pseudo-log-likelihood of the rows that the sweep held out; this is not part of the times.
+not depend on other load. A recommendation is right if a machine trained by itself at that rate has the highest exact
+pseudo-log-likelihood of the rows that the sweep held out; this is not part of the times.
 """
 
 import argparse
@@ -22,7 +22,7 @@ RATES = (1e-1, 1e-3, 1e-6)
 
 
 def timed(function):
-    """Return what a function returns, and the seconds it took by the wall and by the processor."""
+    """Return the result of a function, with its wall and processor seconds."""
     began = time.perf_counter(), time.process_time()
     result = function()
     return result, (time.perf_counter() - began[0], time.process_time() - began[1])

@@ -11,7 +11,7 @@ from sklearn.impute import IterativeImputer, KNNImputer
 from deepbelief import RBM, DeepAutoencoder
 
 TREES = 40
-ROUNDS = 6  # of the forest imputer at most
+ROUNDS = 6  # maximum number of rounds of the forest imputer
 
 
 def is_number(column):
@@ -90,7 +90,7 @@ def by_regressions(frame, seed):
 
 
 def by_forests(frame, seed):
-    """Fill in as MissForest does: a forest for each column, in rounds, until the changes grow.
+    """Impute as MissForest does: a forest for each column, in rounds, until the changes grow.
 
     Each split sees as many columns as the square root of their number, as MissForest has it.
     """
@@ -192,7 +192,7 @@ def rows_of_columns(frame, n, seed):
 
 
 def rows_of_copula(frame, n, seed):
-    """Draw from a Gaussian copula of the ranks: categories are intervals, and missing is a value of its own."""
+    """Draw from a Gaussian copula of the ranks: categories are intervals, and missing is a separate value."""
     from scipy.stats import norm
 
     rng = np.random.default_rng(seed)

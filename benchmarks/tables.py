@@ -35,14 +35,14 @@ from table_baselines import IMPUTERS, SYNTHESISERS, associations, encoded
 MAX_CATEGORIES = 100
 SHARES = (0.1, 0.3)
 MECHANISMS = ("at random", "by another column")
-# Targets that a forest predicts well from real rows: a share of a score near that of a constant means nothing. Trained
+# Targets that a forest predicts well from real rows, because a share of a score near 0 means nothing. Trained
 # on real rows it has an R2 of 0.1 to 0.26 for the tip, and of 0.42 to 0.48 for the year a planet was found in.
 TARGETS = {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "time", "planets": "method"}
-DUPLICATES = {"titanic": ("alive",)}  # columns that are the target in other words
+DUPLICATES = {"titanic": ("alive",)}  # columns that determine the target
 
 
 def table(path):
-    """Return a table without text columns that name rows."""
+    """Return a table without text columns that identify rows."""
     frame = pd.read_csv(path)
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     return frame.drop(columns=[name for name in texts if frame[name].nunique() > MAX_CATEGORIES])
@@ -98,7 +98,7 @@ def errors(frame, filled, gone):
 
 
 def timed(function, *arguments):
-    """Return what a function returns, and the processor seconds it took."""
+    """Return the result of a function, and its processor seconds."""
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -156,7 +156,7 @@ def nearer(synthetic, train, test, seed):
 
 
 def synthesise(name, frame, seed, arms, out):
-    """Draw rows like those of one table by all arms, and judge them."""
+    """Sample synthetic rows of one table by all arms, and evaluate them."""
     frame = frame.drop(columns=list(DUPLICATES.get(name, ())))
     target = TARGETS[name]
     order = np.random.default_rng(seed).permutation(len(frame))
@@ -179,7 +179,7 @@ def synthesise(name, frame, seed, arms, out):
 
 
 def main():
-    """Run one of the two."""
+    """Run the chosen benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["impute", "synthesise"])
     parser.add_argument("folder", type=Path)

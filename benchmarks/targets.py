@@ -1,4 +1,4 @@
-"""Other targets than one class: regression on two tables, and two tasks on MNIST by one net or by two.
+"""Targets other than a single class: regression on two tables, and two tasks on MNIST with one network or two.
 
     python benchmarks/targets.py [--repeats 10] [--seeds 5] [--only tables|mnist]
 
@@ -9,8 +9,8 @@ it does not do itself, and DBNRegressor does.
 
 Two tasks, the digit and whether it is odd: 784-300-150, pretrained once per seed on the first 10,000 training rows;
 from that stack one net with two heads, and one net for each task, with the same settings. All rows have both labels;
-then only the first 500 have that of the digit: the digit net then trains on these alone, for as many epochs, and again
-for as many updates. Error on the 10,000 test rows. No setting was tuned on any of these.
+then only the first 500 have the label of the digit: the digit network trains on these alone, for the same number of
+epochs, and again for the same number of updates. Error on the 10,000 test rows. No setting was tuned on any of these.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", choices=["tables", "mnist"])
     options = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)  # the peers' defaults are what they are
+    warnings.simplefilter("ignore", ConvergenceWarning)  # convergence warnings of the other estimators' defaults
     before = json.loads((HERE / "targets.json").read_text()) if options.only else {}
     results = before | {"settings": {"sizes": SIZES, "rbm": LAYER, "finetune": FINETUNE, "rows": N_ROWS}}
     if options.only != "mnist":

@@ -1,4 +1,4 @@
-"""Plain and tempered chains on rows with modes that lie far apart, by exact divergences.
+"""Plain and tempered chains on rows with distant modes, compared by exact divergences.
 
     python benchmarks/tempering.py [--only clusters ghz bars] [--gradients cd pcd ptt] [--seeds 3]
 

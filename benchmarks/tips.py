@@ -1,12 +1,12 @@
-"""What each piece of training advice changes on MNIST: one setting at a time, against the same base.
+"""Effects of training advice on MNIST: one setting at a time, compared with the same base.
 
     python benchmarks/tips.py [--seeds 0,1,2]
 
 784-200-100-10 with 5,000 labelled rows: the first 5,000 training rows train (pretraining and fine-tuning), the last
-10,000 training rows judge; the test rows are not looked at. The base is pretrained once for each seed with the
-defaults and fine-tuned for 20 epochs; each line changes what it names and nothing else. Rates are the automatic ones
-but where a line names one; none was tuned. The standard deviation of the base tells which differences are noise.
-Written to tips.json after each seed; TIPS.md explains the lines.
+10,000 training rows are evaluated; the test rows are not used. The base is pretrained once for each seed with the
+defaults and fine-tuned for 20 epochs; each line changes only the setting that it names. Rates are automatic unless a
+line names one; none was tuned. The standard deviation of the base shows which differences are noise. Written to
+tips.json after each seed; TIPS.md explains the lines.
 """
 
 import argparse
@@ -68,7 +68,7 @@ TIPS = {
     "batch_size=5000": {"batch_size": 5000},
 }
 NONE = {"pretraining": "none"}
-# Stacks of their own: how they come about, and how they are tuned.
+# Separate stacks: their pretraining and fine-tuning.
 STACKS = {
     "pretraining='denoising'": ({"pretraining": "denoising"}, {}),
     "rbm=RBM(gradient='pcd')": ({"rbm": RBM(gradient="pcd")}, {}),

@@ -74,6 +74,14 @@ def test_python_on_a_page_runs(path, tmp_path, monkeypatch):
             exec(compile(block, f"{path.name}, block {number}", "exec"), scope)
 
 
+def test_each_row_of_a_table_is_one_line():
+    broken = []
+    for path in [*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *PAGES]:
+        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        broken += [f"{path.name}: {row[:60]}" for row in rows if not row.endswith("|")]
+    assert broken == []
+
+
 def test_all_python_on_pages_can_be_read():
     for path in [*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *PAGES]:
         for block in re.findall(r"^```(?:python|text)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S):

@@ -153,7 +153,7 @@ def test_held_values_come_back_as_given(two_patterns):
 @case_by_case(
     ("call", "error", "match"),
     [
-        (lambda m: m.impute([[1, 0, 1, 0], [np.nan] * 4]), DataError, "row 1 has no value at all"),
+        (lambda m: m.impute([[1, 0, 1, 0], [np.nan] * 4]), DataError, "row 1 has no observed value"),
         (lambda m: m.impute([[1, np.inf, 1, 0]]), ValueError, "infinity"),
         (lambda m: m.impute([[1, np.nan]]), ValueError, "2 features"),
         (lambda m: m.impute([[1, np.nan, 0, 0]], method="mean-field"), SettingError, "did you mean 'mean_field'"),
