@@ -27,9 +27,13 @@ checkpoint_options = together(
 COMMANDS = ("pretrain", "finetune")
 CLUSTERS = ("workers", "scheduler")
 FREE = (
-    "checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force", *CLUSTERS,
+    "checkpoint", "checkpoint_every", "resume", "config", "data_dir", "out", "log", "quiet", "force", "plan", "machine",
+    *CLUSTERS,
 )  # fmt: skip
 """Options that may change when a run resumes."""
+
+NOT_KEPT = ("resume", "config", "quiet", "force", "plan", "machine")
+"""Options that a checkpoint does not record."""
 
 
 def recorded(command: str, options: StrDict) -> StrDict:
@@ -165,7 +169,7 @@ def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable
                 f"{shlex.quote(path)}, or start again with --force"
             )
         remove(path)
-    kept = {name: value for name, value in options.items() if name not in ("resume", "config", "quiet", "force")}
+    kept = {name: value for name, value in options.items() if name not in NOT_KEPT}
     kept |= {name: absolute(kept[name]) for name in ("labels", "data_dir")}
     kept |= {name: None if kept[name] is None else os.path.realpath(kept[name]) for name in ("log", "checkpoint")}
     kept |= {"out": os.path.realpath(out), **values}

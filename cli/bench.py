@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ._options import option
+from ._options import force_option, option
 
 
 @click.command("bench", short_help="Time this machine's backends on standard shapes.")
@@ -17,7 +17,10 @@ from ._options import option
     help="Number of rounds; medians are reported.",
 )
 @option("--quick", is_flag=True, help="Use a fifth of the rows and two rounds, as a quick check.")
-def command(backend: str, repeats: int, quick: bool) -> None:
+@option("--out", metavar="FILE", help="Measure the constants for `pretrain --plan` too, and keep them in FILE (JSON).")
+@option("--workers", type=click.IntRange(min=2), metavar="N", help="With --out: time rounds of N local workers too.")
+@force_option
+def command(backend: str, repeats: int, quick: bool, out: str | None, workers: int | None, force: bool) -> None:
     """Time training, fine-tuning and encoding on standard shapes, relative to their matrix products alone.
 
     Each time is the median of an epoch. You can paste the table into an issue.
@@ -26,14 +29,19 @@ def command(backend: str, repeats: int, quick: bool) -> None:
     Examples:
       deepbelief bench
       deepbelief bench --backend numpy --quick
+      deepbelief bench --quick --out machine.json
     """  # noqa: D301
     from deepbelief.backends import BACKENDS, get_backend
     from deepbelief.backends.device import device_name
     from deepbelief.diagnostics.speed import STANDARD, machine, measure, shortened
-    from deepbelief.errors import BackendError
+    from deepbelief.errors import BackendError, SettingError
 
+    from ._files import check_outputs
     from ._text import clean, facts
 
+    if workers is not None and out is None:
+        raise SettingError("--workers is for the constants that are kept: add --out FILE, or leave it out")
+    check_outputs(out, log=None, force=force, inputs=())
     names = list(BACKENDS) if backend == "all" else [backend]
     usable = {}
     for name in names:
@@ -62,6 +70,12 @@ def command(backend: str, repeats: int, quick: bool) -> None:
                 title, bk, repeats=min(2, repeats) if quick else repeats, work=shortened(work) if quick else work
             )
             click.echo(_line(timing))
+    if out is not None:
+        from deepbelief.cost import measure_rates
+
+        rates = measure_rates(next(iter(usable.values())), repeats=3 if quick else 7, workers=workers or 0)
+        rates.save(out, force=force)
+        click.echo(f"\nconstants of this machine: {out}; use them by `deepbelief pretrain DATA --plan --machine {out}`")
 
 
 def _line(timing: Any) -> str:

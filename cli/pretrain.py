@@ -12,6 +12,7 @@ from deepbelief.typing import RowsLike, StrDict
 
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
+from ._cost import check_plan, plan_options, show_cost
 from ._errors import as_typed
 from ._families import identity_option
 from ._options import (
@@ -61,6 +62,7 @@ out_option = option("--out", metavar="FILE", help="The model's file.  [default: 
 @section("Tables and aligned sequences", table_options, identity_option)
 @section("Run", run_options, out_option, memory_option, checkpoint_options)
 @cluster_options
+@plan_options
 @report_options
 @config_option
 def command(**options: Any) -> None:
@@ -83,6 +85,7 @@ def command(**options: Any) -> None:
       deepbelief pretrain mnist --epochs 200 --checkpoint mnist.ckpt.h5
       deepbelief pretrain --resume mnist.ckpt.h5
       deepbelief pretrain mnist --workers 4
+      deepbelief pretrain mnist --layers 500,250 --plan
       deepbelief pretrain /shared/rows.h5 --scheduler tls://cluster:8786
       deepbelief pretrain family.fasta --layers 100
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
@@ -100,18 +103,24 @@ def command(**options: Any) -> None:
     inputs = (options["data"], options["labels"], options["config"], options["lengths"])
     check_given(None, options["data"])
     check_options(options)
+    check_plan(options)
     clustered = check_cluster(options)
     seed = run_seed(options["seed"])
     outputs = {"log": options["log"], "force": options["force"], "resumed": options["resume"] is not None}
-    check_outputs(options["out"], **outputs, inputs=inputs)
+    if not options["plan"]:
+        check_outputs(options["out"], **outputs, inputs=inputs)
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale="none", **where, table=None if options["recurrent"] else reading(options))
     if clustered and data.schema is not None:
         raise SettingError("tables with text or missing values are trained in this process: leave the cluster out")
     scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
-    check_outputs(out, **outputs, inputs=inputs)
+    if not options["plan"]:
+        check_outputs(out, **outputs, inputs=inputs)
     plan = (plan_sequences if options["recurrent"] else plan_stack)({**options, "scale": scale}, seed, data, words)
+    if options["plan"]:
+        show_cost(plan, options)
+        return
     values = {"data": data.source_path, "seed": seed, **plan.recorded}
     file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), **values)
     with on_cluster(plan.data, options, where) if clustered else contextlib.nullcontext(plan.data) as placed:

@@ -28,6 +28,7 @@ MODULES = {
         "deepbelief.checkpoints",
         "deepbelief.hdf5",
         "deepbelief.distributed",
+        "deepbelief.cost",
         "deepbelief.export",
         "deepbelief.extensions",
     ],

@@ -62,6 +62,7 @@ ORDER = [
     "estimators",
     "evaluation",
     "diagnostics",
+    "cost",
     "plotting",
     "export",
     "__init__",

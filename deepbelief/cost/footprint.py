@@ -1,0 +1,149 @@
+"""Bytes of a run in memory and on disk."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from deepbelief.gradients import FPCD, PCD, PT, GradientEstimator
+from deepbelief.optimizers import SGD, Optimizer
+
+FILE_BYTES = 14_000  # of a model file beside its arrays and history
+EPOCH_BYTES = 420  # of an epoch's record
+CHECKPOINT_BYTES = 60_000  # of a checkpoint beside its arrays
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """Sizes of one layer in training.
+
+    Parameters
+    ----------
+    n_visible, n_hidden, n_rows, n_negative, n_monitored : int
+        Units, rows in a minibatch and in its negative phase, and monitored rows.
+    n_moments : int
+        Arrays of the optimizer for each parameter.
+    samples_visible : bool
+        Whether visible states are drawn, beside their means.
+    n_chains : int
+        Markov chains that persist.
+    itemsize : int
+    """
+
+    n_visible: int
+    n_hidden: int
+    n_rows: int
+    n_negative: int
+    n_monitored: int
+    n_moments: int = 1
+    samples_visible: bool = False
+    n_chains: int = 0
+    itemsize: int = 4
+
+    @property
+    def weights(self) -> int:
+        """Bytes of W and the biases."""
+        return self.itemsize * (self.n_visible * self.n_hidden + self.n_visible + self.n_hidden)
+
+    @property
+    def buffers(self) -> int:
+        """Bytes of the states of a minibatch and its negative phase."""
+        n = self.n_rows + self.n_negative
+        means = self.n_negative * self.n_visible if self.samples_visible else 0
+        return self.itemsize * (n * (self.n_visible + self.n_hidden) + self.n_negative * self.n_hidden + means)
+
+    @property
+    def trained(self) -> int:
+        """Bytes that stay once the layer has been trained: weights and copies, moments, buffers, monitored rows."""
+        monitored = self.itemsize * self.n_monitored * self.n_visible
+        # The parameters, those that the run began with, as the rows entered, and those of the last good epoch.
+        copies = 4 + self.n_moments + self.adaptive
+        chains = self.itemsize * self.n_chains * self.n_hidden
+        return copies * self.weights + self.buffers + monitored + chains
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the optimizer needs the gradient as an array, not as a product."""
+        return self.n_moments > 1
+
+    @property
+    def judging(self) -> int:
+        """Bytes that the judgement at the end of an epoch takes for a moment."""
+        states = self.itemsize * self.n_monitored * (2 * self.n_visible + 2 * self.n_hidden)
+        return max(states, 2 * self.weights)
+
+
+def machines(layers: Sequence[LayerSize]) -> int:
+    """Return the bytes of the layers of a stack of which the last one is in training, or gives its result.
+
+    Examples
+    --------
+    >>> machines([LayerSize(784, 500, 100, 100, 600)]) // 2**20
+    16
+    """
+    trained, last = sum(layer.trained for layer in layers), layers[-1]
+    result = sum((1 + layer.n_moments) * layer.weights for layer in layers)
+    states = 2 * last.itemsize * last.n_chains * last.n_hidden
+    return trained + max(last.weights + last.judging, result + states)
+
+
+def kept(layers: Iterable[LayerSize]) -> int:
+    """Return the bytes of the stack that fine-tuning starts from."""
+    return sum(4 * layer.weights for layer in layers)
+
+
+def network(sizes: Sequence[int], batch_size: int, n_moments: int, itemsize: int = 4) -> int:
+    """Return the bytes of the fine-tuning of a network: parameters, copies, moments, gradients and states."""
+    parameters = sum(below * above + above for below, above in pairwise(sizes))
+    states = batch_size * sum(3 * n for n in sizes)
+    return itemsize * ((4 + n_moments + (n_moments > 1)) * parameters + states)
+
+
+def persistent_rows(gradient: object, n_chains: int) -> int:
+    """Return the number of Markov chains that persist, at all temperatures; 0 if none do.
+
+    Examples
+    --------
+    >>> persistent_rows(PT(n_temperatures=5), 100)
+    500
+    """
+    return n_chains * int(getattr(gradient, "n_temperatures", 1)) if type(gradient) in PERSISTENT else 0
+
+
+PERSISTENT: frozenset[type[GradientEstimator]] = frozenset({PCD, FPCD, PT})
+"""Estimators with Markov chains that persist."""
+
+MOMENTS: Mapping[type[Optimizer], int] = {SGD: 1}
+"""Arrays of an optimizer for each parameter, by class; all others keep two."""
+
+
+def moments(solver: object) -> int:
+    """Return the number of arrays that an optimizer keeps for each parameter.
+
+    Examples
+    --------
+    >>> from deepbelief.optimizers import Adam
+    >>> moments(SGD()), moments(Adam())
+    (1, 2)
+    """
+    kinds = {kind.__name__: n for kind, n in MOMENTS.items()}
+    return kinds.get(type(solver).__name__, 2)
+
+
+def model_file(layers: Sequence[LayerSize], n_epochs: int) -> int:
+    """Return the bytes of the file of a stack: weights and biases, column means, and hidden states of the top layer."""
+    arrays = sum(layer.weights + layer.itemsize * layer.n_visible for layer in layers)
+    top = layers[-1]
+    states = top.itemsize * top.n_negative * top.n_hidden
+    return int(arrays + states + FILE_BYTES + EPOCH_BYTES * n_epochs)
+
+
+def checkpoints(layers: Sequence[LayerSize]) -> int:
+    """Return the bytes of a checkpoint and the one before it.
+
+    Each has weights, the last good ones and moments of every layer, and states of the negative phase.
+    """
+    arrays = 0
+    for layer in layers:
+        states = layer.itemsize * layer.n_negative * layer.n_visible
+        arrays += (2 + layer.n_moments) * layer.weights + states
+    return 2 * (arrays + CHECKPOINT_BYTES)

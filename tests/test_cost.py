@@ -1,0 +1,380 @@
+"""The model of cost: counted work, bytes, the constants of a machine, and the simulation of many workers."""
+
+import json
+import math
+import tracemalloc
+import warnings
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cli_runs import run
+from scipy import sparse
+
+from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, RecurrentRBM, save
+from deepbelief.backends.interface import Product
+from deepbelief.backends.numpy_backend import NumpyBackend
+from deepbelief.cost import (
+    DataSize,
+    Link,
+    MachineRates,
+    Workers,
+    duration,
+    exchange_seconds,
+    measure_rates,
+    predict_cost,
+    round_bytes,
+    simulate_averaging,
+)
+from deepbelief.errors import DataError, SettingError
+from deepbelief.gradients import PT
+
+B, V, H, C = 8, 13, 5, 7  # rows of a minibatch, visible and hidden units, chains
+N = 5 * B
+RATES = MachineRates(
+    2e-11, 1e-10, {"mean:bernoulli": 1e-9, "update": 1e-5}, 10**8, 2**34, 2, round_seconds=1e-3, network_bytes=1e9
+)
+
+
+class Counting(NumpyBackend):
+    """NumPy that counts the shapes of its products and the values of its other work."""
+
+    def __init__(self):
+        super().__init__()
+        self.products, self.amounts = Counter(), Counter()
+
+    def matmul(self, rows, W, out=None):
+        self.products[rows.shape[0], rows.shape[1], W.shape[1]] += 1
+        return super().matmul(rows, W, out)
+
+    def momentum_step(self, w, velocity, grad, *more):
+        before = self.products.copy()
+        super().momentum_step(w, velocity, grad, *more)
+        if isinstance(grad, Product):
+            self.amounts["nesterov" if more[-1] else "momentum"] += w.size
+            if self.products == before:  # within the step, not multiplied out
+                self.products[grad.left.shape[1], len(grad.left), grad.right.shape[1]] += 1
+
+    def adam_step(self, w, *more):
+        self.amounts["adaptive"] += w.size * (w.ndim == 2)
+        super().adam_step(w, *more)
+
+    def take(self, rows, index, out):
+        self.amounts["gather"] += out.size
+        return super().take(rows, index, out)
+
+    def sigmoid_sample(self, x, *more):
+        self.amounts["sample:bernoulli"] += x.size
+        return super().sigmoid_sample(x, *more)
+
+    def weigh(self, x, weight, out):
+        self.amounts["weigh"] += x.size
+        return super().weigh(x, weight, out)
+
+
+def fitted(estimator, X, y=None):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(X) if y is None else estimator.fit(X, y)
+
+
+def counted(make, X, y=None):
+    """Return what one epoch does: two epochs less one."""
+    found = []
+    for n in (1, 2):
+        bk = Counting()
+        fitted(make(n).set_params(backend=bk), X, y)
+        found.append(bk)
+    one, two = found
+    return two.products - one.products, two.amounts - one.amounts
+
+
+def predicted(make, X, **more):
+    """Return the work of an epoch by the formulas: that of two epochs less one."""
+    from deepbelief.cost import prediction
+
+    works = []
+    for n in (1, 2):
+        runs = prediction._Run(make(n), DataSize.of(X), RATES, 1, 100, None)
+        added = []
+        runs.add = lambda name, work, *rest, added=added: added.append(work)
+        runs.pretraining()
+        if more:
+            runs.fine_tuning(**more)
+        works.append((sum((w.products for w in added), Counter()), sum((w.amounts for w in added), Counter())))
+    return works[1][0] - works[0][0], works[1][1] - works[0][1]
+
+
+def rows(n=N, columns=V):
+    return (np.random.default_rng(0).random((n, columns)) < 0.4).astype(np.float32)
+
+
+MACHINES = {
+    "cd": {"gradient": "cd"},
+    "cd-3": {"gradient": "cd", "gibbs_steps": 3},
+    "mfcd": {"gradient": "mfcd", "gibbs_steps": 2},
+    "pcd-2": {"gradient": "pcd", "gibbs_steps": 2, "n_chains": C},
+    "fpcd": {"gradient": "fpcd", "n_chains": C},
+    "pt": {"gradient": PT(gibbs_steps=2, n_temperatures=3), "n_chains": C},
+    "cd, adam": {"gradient": "cd", "solver": "adam"},
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_products_of_a_machine_are_those_that_a_backend_is_asked_for(name):
+    def make(n):
+        return RBM(H, batch_size=B, n_iter=n, learning_rate=1e-3, random_state=0, **MACHINES[name])
+
+    X = rows()
+    products, amounts = counted(make, X)
+    expected, expected_amounts = predicted(make, X)
+    monitored = {(N, H, V): 1, (N, V, H): 0}  # at the end of an epoch; the product upwards is NumPy's own
+    expected -= Counter({(N, V, H): 1})
+    assert {s: n for s, n in products.items() if n} == {s: round(n) for s, n in expected.items() if round(n)}
+    assert products[N, H, V] == monitored[N, H, V]
+    for kind in amounts:
+        if kind == "sample:bernoulli" and "pt" in name:
+            continue  # the same number, in blocks of one temperature
+        assert expected_amounts[kind] == pytest.approx(amounts[kind]), kind
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_the_products_of_a_network_are_those_that_a_backend_is_asked_for(solver):
+    def make(n):
+        return DBNClassifier(
+            (6, 4), pretraining="none", max_iter=n, batch_size=B, dropout=0.0, input_dropout=0.0, solver=solver,
+            random_state=0,
+        )  # fmt: skip
+
+    X, y = rows(), np.arange(N) % 3
+    products, amounts = counted(make, X, y)
+    expected, expected_amounts = predicted(make, X, n_outputs=3)
+    assert products == Counter({shape: round(n) for shape, n in expected.items()})
+    assert products[V, B, 6] == 5
+    for kind in amounts:
+        assert expected_amounts[kind] == amounts[kind], kind
+    assert amounts["gather"] == N * V
+
+
+def test_seconds_are_the_sum_of_the_operations():
+    cost = predict_cost(RBM(500, n_iter=3, batch_size=100), DataSize(1000, 784), replace(RATES, amounts={}))
+    update = 3 * 100 * 784 * 500 + 784 * 200 * 500
+    monitor = 2 * 100 * 784 * 500
+    values = 784 * 500 + 100 * (784 + 500)
+    touched = 10 * (3 * values + 200 * (784 + 500) + 784 * 500) + 2 * values
+    assert cost.seconds == pytest.approx(3 * ((10 * update + monitor) * 2 * 2e-11 + touched * 1e-10))
+    assert cost.parts[-1].updates == 30
+    assert cost.flops == 3 * 2 * (10 * update + monitor)
+
+
+def test_sparse_rows_cost_their_stored_values():
+    X = sparse.random(2000, 300, 0.01, "csr", np.float32, np.random.default_rng(0))
+    rates = replace(RATES, flop=0.0, product_value=0.0, amounts={"sparse product": 1.0})
+    cost = predict_cost(RBM(50, n_iter=1, batch_size=100), X, rates)
+    assert cost.seconds in (pytest.approx(2 * X.nnz * 50), pytest.approx(X.nnz * 50))  # with the gradient, or without
+    assert DataSize.of(X).density == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("gradient", ["cd", "pcd"])
+def test_the_bytes_of_a_model_file_are_those_of_the_written_one(tmp_path, gradient):
+    X = rows(300, 200)
+    rbm = RBM(n_iter=3, batch_size=50, gradient=gradient, learning_rate=1e-3)
+    dbn = fitted(DBN((150, 100), rbm=rbm, random_state=0), X)
+    save(dbn, tmp_path / "model.h5")
+    written = (tmp_path / "model.h5").stat().st_size
+    assert predict_cost(dbn, X, RATES).model_bytes == pytest.approx(written, rel=0.05)
+
+
+def test_the_bytes_of_checkpoints_are_those_of_the_written_ones(tmp_path):
+    X = rows(300, 400)
+    path = tmp_path / "run.ckpt.h5"
+
+    class Look:
+        total = 0
+
+    def seen():
+        Look.total = max(Look.total, sum(p.stat().st_size for p in tmp_path.iterdir()))
+
+    from deepbelief.training import Reporter
+
+    class Watching(Reporter):
+        def record(self, record):
+            seen()
+
+    rbm = RBM(n_iter=4, batch_size=50, learning_rate=1e-3)
+    dbn = DBN((300, 200), rbm=rbm, random_state=0, checkpoint=CheckpointFile(path, every="1 epoch"), verbose=Watching())
+    fitted(dbn, X)
+    assert predict_cost(dbn, X, RATES).checkpoint_bytes == pytest.approx(Look.total, rel=0.15)
+
+
+LARGE = {
+    "one layer": lambda: RBM(1500, n_iter=2, batch_size=50, learning_rate=1e-4, random_state=0),
+    "pcd": lambda: RBM(900, n_iter=2, batch_size=50, gradient="pcd", n_chains=300, learning_rate=1e-4, random_state=0),
+    "two layers": lambda: DBN((900, 700), rbm=RBM(n_iter=1, batch_size=50, learning_rate=1e-4), random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_bytes_in_memory_are_those_that_are_allocated(name):
+    X, estimator = rows(400, 600), LARGE[name]()
+    fitted(LARGE[name]().set_params(**({"n_components": 5} if name != "two layers" else {})), X)  # imports
+    tracemalloc.start()
+    fitted(estimator, X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    cost = predict_cost(estimator, X, replace(RATES, base_bytes=0))
+    # The room of a gradient that is never multiplied out is allocated, but takes no memory.
+    room = 4 * sum(a * b for a, b in ([(600, 1500)], [(600, 900)], [(600, 900), (900, 700)])[list(LARGE).index(name)])
+    assert cost.resident_bytes - cost.rows_bytes == pytest.approx(peak - room, rel=0.15)
+
+
+def test_rows_in_windows_take_two_windows_and_are_read_in_each_epoch():
+    data = DataSize(10**6, 784, on_disk=True)
+    rates = replace(RATES, flop=0.0, product_value=0.0, amounts={"read": 1.0})
+    cost = predict_cost(RBM(10, n_iter=3, batch_size=100, memory_limit="64 MiB"), data, rates)
+    assert cost.windowed
+    assert cost.seconds == 4 * data.n_bytes  # once for the statistics
+    assert 0.9 * 2 * 2**24 < cost.rows_bytes <= 2 * 2**24
+    assert not predict_cost(RBM(10, n_iter=3, batch_size=100), data, rates).windowed
+
+
+def test_workers_share_the_rows_and_send_parameters():
+    rbm = RBM(500, n_iter=2, batch_size=100)
+    data = DataSize(40_000, 784)
+    one, four = (predict_cost(rbm, data, RATES, workers=n, updates_per_round=50) for n in (1, 4))
+    assert one.network_bytes == 0
+    assert four.network_bytes == 2 * 2 * 4 * 2 * round_bytes(784, 500)  # epochs, rounds, workers, both directions
+    assert four.parts[-1].updates * 4 == one.parts[-1].updates
+    with pytest.raises(SettingError, match="workers=2"):
+        predict_cost(rbm, data, replace(RATES, round_seconds=None), workers=2)
+
+
+def test_hidden_representations_that_do_not_fit_are_spilled():
+    dbn = DBN((500, 100), rbm=RBM(n_iter=1, batch_size=100), memory_limit="64 MiB")
+    assert predict_cost(dbn, DataSize(100_000, 784, on_disk=True), RATES).spilled_bytes == 4 * 100_000 * 500
+    assert predict_cost(dbn, DataSize(10_000, 784), RATES).spilled_bytes == 0
+
+
+def test_a_prediction_says_that_it_is_one():
+    net = DeepAutoencoder((50, 10), rbm=RBM(n_iter=1, batch_size=50), max_iter=2, batch_size=50)
+    cost = predict_cost(net, DataSize(1000, 200), RATES)
+    assert str(cost).startswith("predicted, not measured")
+    assert cost.to_dict()["predicted"] is True
+    assert cost.parts[-1].name == "fine-tuning, 200 -> 50 -> 10 -> 50 -> 200"
+    assert json.loads(json.dumps(cost.to_dict()))["seconds"] == cost.seconds
+
+
+def test_what_has_no_model_of_cost_is_refused_in_one_line():
+    data = DataSize(1000, 12)
+    for estimator in (RBM(4, gradient="exact"), RecurrentRBM(4), RBM(4, gradient="ptt")):
+        with pytest.raises(SettingError, match="cost") as caught:
+            predict_cost(estimator, data, RATES)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SettingError, match="n_outputs"):
+        predict_cost(DBNClassifier((4,), rbm=RBM(n_iter=1)), data, RATES)
+
+
+def test_constants_are_kept_in_a_file(tmp_path):
+    path = tmp_path / "machine.json"
+    RATES.save(path)
+    assert MachineRates.load(path) == RATES
+    with pytest.raises(DataError, match="exists"):
+        RATES.save(path)
+    for text in ("{", "[]", '{"flop": 1}', json.dumps(RATES.to_dict() | {"flop": "fast"}), '{"flop": NaN}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="bench --out"):
+            MachineRates.load(path)
+
+
+@pytest.mark.slow
+def test_measured_constants_are_times():
+    rates = measure_rates(repeats=1)
+    assert 1e-14 < rates.flop < 1e-8
+    assert all(0 <= value < 1e-2 for value in rates.amounts.values())
+    assert rates.amounts["update"] > 1e-7
+    assert rates.base_bytes > 2**25
+
+
+def test_equal_workers_without_exchange_share_the_work():
+    free = replace(RATES, round_seconds=0.0, network_bytes=math.inf)
+    found = simulate_averaging(
+        64_000, 0.01, 10**6, free, workers=(1, 4, 64), batch_size=100, updates_per_round=10, link=None,
+        conditions=Workers(spread=0.0),
+    )  # fmt: skip
+    assert found.one_worker == pytest.approx(6.4)
+    assert [each.speedup for each in found.runs] == pytest.approx([1, 4, 64])
+    shared = simulate_averaging(
+        64_000, 0.01, 10**6, free, workers=(4,), updates_per_round=10, link=None,
+        conditions=Workers(spread=0.0, cores=2),
+    )  # fmt: skip
+    assert shared.runs[0].speedup == pytest.approx(2)
+
+
+def test_slow_and_lost_workers_hold_the_others_up():
+    free = replace(RATES, round_seconds=0.0, network_bytes=math.inf)
+
+    def of(**conditions):
+        return simulate_averaging(
+            10**6, 0.01, 10**6, free, workers=(10,), link=None, n_rounds=2000,
+            conditions=Workers(**{"spread": 0.0, **conditions}),
+        ).runs[0]  # fmt: skip
+
+    assert of(slow=0.1, slow_factor=3.0).round_seconds == pytest.approx(3.0)  # 100 updates of 0.01 s, three times
+    spread = of(spread=0.2).round_seconds
+    assert spread == pytest.approx(np.exp(0.2 * 1.5388 - 0.02), rel=0.03)  # mean of the largest of ten normal numbers
+    lost = of(lost_per_hour=3.6, patience=10.0)  # 0.01 in each round
+    assert lost.round_seconds == pytest.approx(1 + 10 * (1 - math.exp(-0.01)), rel=0.05)
+
+
+def test_more_workers_stop_paying_where_the_exchange_takes_longer_than_the_training():
+    found = simulate_averaging(10**6, 0.004, round_bytes(784, 500), RATES, workers=(1, 4, 16, 64, 1000))
+    times = {each.workers: each.epoch_seconds for each in found.runs}
+    assert times[4] < times[1]
+    assert times[1000] > times[found.fastest]
+    assert found.worthwhile <= found.fastest < 1000
+    assert "simulated, not measured" in str(found)
+    assert exchange_seconds(1, 10**6, RATES) == 0
+    slow = Link(1.25e8, 5e-3)
+    assert exchange_seconds(8, 10**6, RATES, slow) > exchange_seconds(8, 10**6, RATES, Link())
+
+
+def test_times_are_told_in_a_unit_that_suits_them():
+    assert [duration(s) for s in (0.25, 59, 61, 7200, 864_000)] == [
+        "0.25 s",
+        "59.00 s",
+        "1.0 min",
+        "2.0 h",
+        "10.0 days",
+    ]
+
+
+def test_the_shell_prints_a_plan_and_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RATES.save("machine.json")
+    result = run("pretrain", "digits", "--layers", "20,10", "--epochs", "3", "--plan", "--machine", "machine.json")
+    assert result.exit_code == 0, result.stderr
+    assert "predicted, not measured" in result.stdout
+    assert "layer 2, 20 -> 10" in result.stdout
+    assert "they stay in memory" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["machine.json"]
+    two = run("pretrain", "digits", "--epochs", "3", "--plan", "--machine", "machine.json", "--workers", "2")
+    assert "network: " in two.stdout
+
+
+def test_the_shell_refuses_plans_that_it_cannot_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RATES.save("machine.json")
+    (tmp_path / "table.csv").write_text("a,b\n" + "red,1\nblue,2\n" * 20)
+    plan = ("--plan", "--machine", "machine.json")
+    for words, told in (
+        (("digits", "--machine", "machine.json"), "--plan"),
+        (("digits", "--recurrent", *plan), "sequences"),
+        (("table.csv", *plan), "mixed columns"),
+        (("digits", "--gradient", "exact", *plan), "cost"),
+        (("digits", "--plan", "--machine", "nothing.json"), "bench --out"),
+    ):
+        result = run("pretrain", *words)
+        assert result.exit_code == 1, words
+        assert told in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
