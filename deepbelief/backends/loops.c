@@ -471,9 +471,9 @@ LOOP void adam_values(float *restrict w, float *restrict mean, float *restrict s
             const float s = beta2 * square[i] + gain2 * (g * g);
             mean[i] = m;
             square[i] = s;
-            change[i] = rate * (m / (sqrtf(s) + epsilon));
+            change[i] = m / (sqrtf(s) + epsilon);
         }
-        for (int64_t i = 0; i < k; i++) w[i] -= change[i];
+        for (int64_t i = 0; i < k; i++) w[i] -= rate * change[i];
     }
 }
 
