@@ -86,11 +86,10 @@ static uint64_t run(void) {
     one_hot(x, u, sizes, out, ROWS, 3, WIDTH);
     KEEP(out, N);
     double *hidden = doubles(N, 10), *v = doubles(ROWS * VISIBLE, 11), *W = doubles(VISIBLE * WIDTH, 12);
-    double *growth = doubles(VISIBLE * WIDTH, 12), *rows = doubles(VISIBLE, 13);
-    double *odds = doubles(ROWS * VISIBLE, 14), *space = doubles((int64_t)MAX_THREADS * 2 * WIDTH, 15);
-    for (int i = 0; i < VISIBLE * WIDTH; i++) growth[i] = exp(W[i]);
+    double *odds = doubles(ROWS * VISIBLE, 14);
+    double *space = doubles((int64_t)MAX_THREADS * (2 * BLOCK_ROWS + 1) * WIDTH, 15);
     for (int i = 0; i < ROWS * VISIBLE; i++) v[i] = v[i] < -0.3 ? 0.0 : v[i] < 0.3 ? 1.0 : v[i];
-    log_odds(hidden, v, W, growth, rows, space, odds, ROWS, VISIBLE, WIDTH, 100);
+    log_odds(hidden, v, W, space, odds, ROWS, VISIBLE, WIDTH, 100);
     KEEP(odds, ROWS * VISIBLE);
     double *mean = doubles(WIDTH, 16), *squares = doubles(WIDTH, 17);
     float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19);
@@ -115,7 +114,7 @@ static uint64_t run(void) {
     KEEP(y, N);
     KEEP(z, N);
     KEEP(out, N);
-    void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, growth, rows, odds, space, mean,
+    void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
                    squares, low, high, words, ends, columns, ends64, columns64, places, places64, data};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;

@@ -602,50 +602,67 @@ INLINE double log_ratio(const double *restrict off, const double *restrict on, c
     return log_of(&above) - log_of(&below);
 }
 
-/* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
-   of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
-   of a product, which needs one logarithm in all. growth is exp(W), sums are those of the rows of W; off and on have
-   room for a row of x. */
-LOOP void log_odds_rows(const double *restrict x, const double *restrict v, const double *restrict W,
-                        const double *restrict growth, const double *restrict sums, double *restrict off,
-                        double *restrict on, double *restrict out, int64_t rows, int64_t visible, int64_t width,
-                        int64_t steps) {
-    for (int64_t r = 0; r < rows; r++, x += width, v += visible, out += visible) {
-        for (int64_t j = 0; j < width; j++) {
+#define BLOCK_ROWS 16 /* rows whose probabilities stay in cache while all weights meet them */
+
+/* What hidden units add to the log-odds of visible ones. */
+typedef struct {
+    const double *x, *v, *W;
+    double *room, *out;
+    int64_t rows, visible, width, steps;
+} Odds;
+
+/* Do that for visible units a to b, in room for 2 * BLOCK_ROWS + 1 rows of x. */
+LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_t b) {
+    const int64_t width = o->width;
+    double *restrict off = room, *restrict on = room + BLOCK_ROWS * width;
+    double *restrict growth = room + 2 * BLOCK_ROWS * width;
+    for (int64_t first = 0; first < o->rows; first += BLOCK_ROWS) {
+        const int64_t n = o->rows - first < BLOCK_ROWS ? o->rows - first : BLOCK_ROWS;
+        const double *restrict x = o->x + first * width;
+        for (int64_t j = 0; j < n * width; j++) {
             const double decay = exponential(-x[j]);
             on[j] = 1.0 / (1.0 + decay);
             off[j] = decay / (1.0 + decay);
         }
-        for (int64_t i = 0; i < visible; i++) {
-            const double *restrict grown = growth + i * width;
-            if (v[i] == 0.0)
-                out[i] = log_product(off, on, grown, width, steps);
-            else if (v[i] == 1.0)
-                out[i] = sums[i] - log_product(on, off, grown, width, steps);
-            else
-                out[i] = log_ratio(off, on, grown, W + i * width, v[i], width, steps);
+        for (int64_t i = a; i < b; i++) {
+            const double *restrict W = o->W + i * width;
+            double sums[WIDE] = {0}, sum = 0.0;
+            int64_t j = 0;
+            for (; j + WIDE <= width; j += WIDE)
+                for (int l = 0; l < WIDE; l++) {
+                    growth[j + l] = exponential(W[j + l]);
+                    sums[l] += W[j + l];
+                }
+            for (; j < width; j++) {
+                growth[j] = exponential(W[j]);
+                sum += W[j];
+            }
+            for (int l = 0; l < WIDE; l++) sum += sums[l];
+            for (int64_t r = 0; r < n; r++) {
+                const double v = o->v[(first + r) * o->visible + i];
+                const double *restrict zero = off + r * width, *restrict one = on + r * width;
+                o->out[(first + r) * o->visible + i] =
+                    v == 0.0   ? log_product(zero, one, growth, width, o->steps)
+                    : v == 1.0 ? sum - log_product(one, zero, growth, width, o->steps)
+                               : log_ratio(zero, one, growth, W, v, width, o->steps);
+            }
         }
     }
 }
 
-typedef struct {
-    const double *x, *v, *W, *growth, *sums;
-    double *room, *out;
-    int64_t visible, width, steps;
-} Odds;
-
 static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
     const Odds *o = job;
-    double *off = o->room + slot * 2 * o->width, *on = off + o->width;
-    log_odds_rows(o->x + a * o->width, o->v + a * o->visible, o->W, o->growth, o->sums, off, on,
-                      o->out + a * o->visible, b - a, o->visible, o->width, o->steps);
+    log_odds_units(o, o->room + slot * (2 * BLOCK_ROWS + 1) * o->width, a, b);
 }
 
-/* The room is twice as wide as a row of x for each of MAX_THREADS. */
-EXPORT void log_odds(const double *x, const double *v, const double *W, const double *growth, const double *sums,
-                     double *room, double *out, int64_t rows, int64_t visible, int64_t width, int64_t steps) {
-    Odds job = {x, v, W, growth, sums, room, out, visible, width, steps};
-    share_rows(log_odds_part, &job, rows, visible * width, FEW_COMPUTED);
+/* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
+   of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
+   of a product, which needs one logarithm in all. There is room for 2 * BLOCK_ROWS + 1 rows of x for each of
+   MAX_THREADS. */
+EXPORT void log_odds(const double *x, const double *v, const double *W, double *room, double *out, int64_t rows,
+                     int64_t visible, int64_t width, int64_t steps) {
+    Odds job = {x, v, W, room, out, rows, visible, width, steps};
+    share(log_odds_part, &job, visible, 1, FEW_COMPUTED / (width + 1) + 1);
 }
 
 /* Write, for each column of x, the mean of what its values have over the first one, the sum of squares around that mean,

@@ -17,6 +17,7 @@ from deepbelief.typing import Array, DtypeLike
 
 LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
 MAX_THREADS = 64  # of a loop; as in crew.h
+BLOCK_ROWS = 16  # of `log_odds`; as in loops.c
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
@@ -31,7 +32,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "momentum_step": [P, P, P, F, F, F, F, N],
     "settle": [P, P, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
-    "log_odds": [P, P, P, P, P, P, P, N, N, N, N],
+    "log_odds": [P, P, P, P, P, N, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "round_words": [P, P, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -124,16 +125,19 @@ class Loops:
         """Take one step downhill; the numbers are rate, each beta and 1 less it, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
-    def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> None:
+    def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> bool:
         """Write what hidden units add to the log-odds of each visible unit; all arrays are float64.
 
-        No value of ``x`` or ``W`` is beyond `LARGEST_EXPONENT` in size, and ``v`` lies in [0, 1].
+        Returns False, and writes nothing, where a value of ``x`` or ``W`` is beyond `LARGEST_EXPONENT` in size, or one
+        of ``v`` beyond [0, 1].
         """
-        room = np.empty(MAX_THREADS * 2 * x.shape[1])
-        largest = float(np.abs(W).max(initial=0.0))
+        largest = _largest(W)
+        if not (largest <= LARGEST_EXPONENT and _largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
+            return False
+        room = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 1) * x.shape[1])
         steps = int(2 * LARGEST_EXPONENT / max(largest, 1e-3))  # a factor has at most the size of exp(largest)
-        arrays = (x, v, W, np.exp(W), W.sum(axis=1), room, out)
-        self._c.log_odds(*map(at, arrays), *v.shape, x.shape[1], steps)
+        self._c.log_odds(at(x), at(v), at(W), at(room), at(out), *v.shape, x.shape[1], steps)
+        return True
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """Return, of each column, the mean beyond the first row, the squares around it, the least and the largest.
@@ -160,6 +164,11 @@ class Loops:
         add(
             at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
         )  # fmt: skip
+
+
+def _largest(x: Array) -> float:
+    """Return the largest absolute value, without an array of them; NaN where there is one."""
+    return max(float(x.max(initial=0.0)), -float(x.min(initial=0.0)), key=lambda size: (size != size, size))
 
 
 @cache

@@ -330,9 +330,7 @@ class NumpyBackend:
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
         """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
         found = loops.loops_for(x, v, W, out, dtype=np.float64)
-        small = found is not None and all(np.abs(a).max(initial=0) <= loops.LARGEST_EXPONENT for a in (x, W))
-        if found is not None and small and ((v >= 0) & (v <= 1)).all():
-            found.log_odds(x, v, W, out)
+        if found is not None and found.log_odds(x, v, W, out):
             return out
         for i, weights in enumerate(W):
             off = x - v[:, i : i + 1] * weights

@@ -69,10 +69,11 @@ def pseudo_log_likelihood(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
             f"visible={weights.visible!r}, hidden={weights.hidden!r}"
         )
-    groups = _groups(weights)
-    score = _score_bits if weights.visible_unit.enumerable else _score_groups
+    bits = weights.visible_unit.enumerable
+    groups = None if bits and n_bits is None else _groups(weights)
+    score = _score_bits if bits else _score_groups
     scale = 1.0
-    if n_bits is not None:
+    if n_bits is not None and groups is not None:
         if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
             raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
@@ -98,11 +99,13 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
-    """Return the scores of rows of Bernoulli units, over these columns and where ``counted`` is 1."""
+def _score_bits(
+    machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
+) -> DeviceArray:
+    """Return the scores of rows of Bernoulli units, over these columns (None: all) and where ``counted`` is 1."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
-    if len(groups) < len(W):
+    if groups is not None and len(groups) < len(W):
         columns = bk.asarray(np.array([group.start for group in groups]))
         v, W, vbias = xp.take(v, columns, axis=1), W[columns], vbias[columns]
         counted = None if counted is None else xp.take(counted, columns, axis=1)
@@ -112,13 +115,15 @@ def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: 
     return -(scores if counted is None else scores * counted).sum(axis=1)
 
 
-def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
+def _score_groups(
+    machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
+) -> DeviceArray:
     """Return the scores of rows of softmax groups, over these groups and where ``counted`` is 1."""
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     score = xp.zeros(len(v), np.float64)
     bits = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
-    for columns in groups:
+    for columns in groups or ():
         if columns.start in bits:
             score += _score_bits(machine, v, [columns], counted)
             continue
