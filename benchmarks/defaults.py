@@ -12,13 +12,14 @@ DEEPBELIEF_DATA/tables are their complete rows, categories one-hot. The result i
 
 import argparse
 import csv
+import json
 import os
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from common import add
+from common import HERE, add
 from sklearn import datasets
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -113,6 +114,12 @@ def measured(name, repeats, skipped):
     return found
 
 
+def stored(name):
+    """Return the results that there are for a set: models that are skipped keep theirs."""
+    path = HERE / "defaults.json"
+    return json.loads(path.read_text())["results"].get(name, {}) if path.exists() else {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", default=",".join(SETS))
@@ -127,7 +134,7 @@ def main():
             spread = errors.std(ddof=min(1, len(errors) - 1)) / len(errors) ** 0.5
             seconds = np.mean(result["seconds"])
             print(f"{name:16}{arm:24}{errors.mean():7.2f} % (s.e. {spread:.2f})  {seconds:6.1f} s", flush=True)
-        add("defaults", "results", name, value=found)
+        add("defaults", "results", name, value=stored(name) | found)
 
 
 if __name__ == "__main__":
