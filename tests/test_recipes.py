@@ -22,8 +22,11 @@ from deepbelief.cli._plans import make_dbn
 from deepbelief.cli._sequences import make_model
 from deepbelief.cli.finetune import make_estimator
 from deepbelief.errors import FileFormatError
+from deepbelief.estimators.tuning import autoencoder_settings
+from deepbelief.finetuning import FineTuneSettings
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
 from deepbelief.recipes import (
+    AUTOENCODING,
     Choices,
     Extent,
     Resolved,
@@ -155,6 +158,9 @@ class Notes(Reporter):
         (tuning_epochs(500, 10, tuning_extent(DRAWN, 0.0)), 20),
         (tuning_epochs(100, 10, tuning_extent(DRAWN._replace(classes=False), 0.0)), 100),
         (tuning_epochs(2_000, 40, tuning_extent(DRAWN._replace(n_labelled=2_000), 0.0)), 100),
+        (tuning_epochs(60_000, 100, AUTOENCODING), 60),
+        (tuning_epochs(60_000, 100, AUTOENCODING, "fast"), 20),
+        (tuning_epochs(1_000_000, 100, AUTOENCODING), 20),
         (denoising_rate(), 0.15),
         (epochs_of_layer(60_000, 100, 18_000, "fast"), 5),  # a sixth of the updates, 600 in an epoch
         (epochs_of_layer(1_000, 20, 6_000, "fast"), 20),
@@ -344,6 +350,11 @@ def test_a_classifier_of_images_denoises_the_sizes_that_are_suggested():
         == clf.resolved_["hidden_layer_sizes"].value
         == suggest_layer_sizes(160, 60, 3).hidden_layer_sizes
     )
+
+
+def test_an_autoencoder_of_many_rows_is_tuned_for_as_many_updates_as_its_recipe():
+    settings = autoencoder_settings(FineTuneSettings(), Choices(), 2)
+    assert settings.resolve(60_000, 0.1).max_iter == 60
 
 
 def test_layers_that_differ_are_told_one_by_one():

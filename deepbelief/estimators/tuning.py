@@ -28,6 +28,7 @@ from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.pretraining import Pretrained
 from deepbelief.recipes import (
+    AUTOENCODING,
     Choices,
     Resolved,
     choices_of_file,
@@ -210,7 +211,7 @@ def autoencoder_settings(settings: FineTuneSettings, choices: Choices, n_layers:
     settings = replace(settings, **{name: choices.take(name, getattr(settings, name), nothing) for name in names})
     dropout: Any = settings.dropout
     below = [dropout] * (n_layers - 1) if isinstance(dropout, (int, float)) else list(dropout)
-    return replace(settings, dropout=[*below, 0.0, *reversed(below)])
+    return replace(settings, dropout=[*below, 0.0, *reversed(below)], extent=AUTOENCODING)
 
 
 @dataclass(frozen=True, eq=False)

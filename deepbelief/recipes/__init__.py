@@ -42,6 +42,7 @@ from deepbelief.recipes.sequence_rules import (
     stopping_of_sequences,
 )
 from deepbelief.recipes.tuning_rules import (
+    AUTOENCODING,
     RATE_OF_FEW,
     RATE_OF_LINEAR,
     ROWS_OF_FEW,
@@ -58,6 +59,7 @@ from deepbelief.recipes.tuning_rules import (
 )
 
 __all__ = [
+    "AUTOENCODING",
     "DENOISING_UPDATES",
     "PRESETS",
     "RATE_OF_FEW",

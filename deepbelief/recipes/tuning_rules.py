@@ -18,6 +18,7 @@ RATE_OF_LINEAR = 0.01  # of pretrained layers made linear; gains multiply: 0.03 
 
 
 USUAL_EXTENT = Extent(6_000, 20, 100)
+AUTOENCODING = Extent(36_000, 20, 100)
 DRAWN_OF_FEW = Extent(800, 20, 100)  # ReLU classifiers on few rows that are not pretrained
 DROPPING = Extent(18_000, 20, 100)
 DROPPING_OF_FEW = Extent(5_000, 20, 1_000)
