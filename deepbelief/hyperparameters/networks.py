@@ -198,10 +198,10 @@ FINE_TUNING: Mapping[str, Setting] = {
         AUTOMATIC_COUNT,
         doc=(
             'Epochs of fine-tuning; ``"auto"``: about 6,000 updates, between 20 and 100 epochs. Where dropout is '
-            "automatic and not 0: about 18,000 updates, or 5,000 with fewer than 5,000 labels. Autoencoders: about 36,000 "
-            "updates. Classifiers of fewer than 1,000 labelled rows without pretraining: about 800."
+            "automatic and not 0: about 18,000 updates, or 5,000 with fewer than 5,000 labels. Autoencoders: about "
+            "36,000. Classifiers of fewer than 1,000 labelled rows without pretraining: about 800."
         ),
-        help="auto: by the rows and the model, 20 to 100 epochs.",
+        help="auto: depends on rows, labels and model.",
         flag="--epochs",
     ),
     "early_stopping": Setting(
