@@ -161,11 +161,6 @@ def _step_by_blocks(
             part += v
 
 
-def _are_numbers(index: Array) -> bool:
-    """Tell whether compiled code can read row numbers where they lie."""
-    return index.ndim == 1 and index.dtype == np.int64 and blas.is_plain(index)
-
-
 @cache
 def _as_array(sizes: tuple[int, ...]) -> Array:
     return np.array(sizes, np.int64)
@@ -222,7 +217,7 @@ class NumpyBackend:
     def take(self, rows: Array, index: Array, out: Array) -> Array:
         """Gather rows into ``out``; mode="clip" spares NumPy a buffer."""
         found = loops.loops_for(rows, out) if rows.ndim == 2 and len(rows) else None
-        if found is not None and out.shape == (*index.shape, rows.shape[1]) and _are_numbers(index):
+        if found is not None and out.shape == (*index.shape, rows.shape[1]) and blas.holds_row_numbers(index):
             found.gather(rows, index, out)
             return out
         return np.take(rows, index, axis=0, out=out, mode="clip")
