@@ -378,3 +378,13 @@ def test_the_shell_refuses_plans_that_it_cannot_make(tmp_path, monkeypatch):
         assert result.exit_code == 1, words
         assert told in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_epochs_of_presets_and_autoencoders_are_those_of_their_rules():
+    def epochs(estimator):
+        return [part.epochs for part in predict_cost(estimator, DataSize(60_000, 784), RATES).parts if part.epochs]
+
+    assert epochs(DBN((500,))) == [10]
+    assert epochs(DBN((500,), preset="fast")) == [2]  # a sixth of 6,000 updates, 600 in an epoch
+    assert epochs(DeepAutoencoder((30,), pretraining="rbm")) == [10, 60]
+    assert epochs(DeepAutoencoder((30,), pretraining="rbm", preset="fast")) == [2, 20]

@@ -23,6 +23,7 @@ from deepbelief.finetuning import FineTuneSettings
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.monitor import MAX_ROWS
 from deepbelief.optimizers import Optimizer
+from deepbelief.recipes import AUTOENCODING, USUAL_EXTENT
 from deepbelief.row_windows import SHARE, memory_bytes, windows_for
 from deepbelief.schedules import steps_at
 from deepbelief.sources import ArraySource, RowSource, SubsetSource, as_source, csr_of, is_source, underlying
@@ -406,11 +407,10 @@ class _Run:
             raise SettingError("`n_outputs` must be the number of classes or targets, got 0.")
         hidden = self.sizes[1:]
         sizes = (*self.sizes, *reversed(self.sizes[:-1])) if autoencoder else (self.sizes[0], *hidden, n_outputs)
-        names = ("solver", "batch_size", "max_iter", "dropout", "input_dropout")
+        names = ("solver", "batch_size", "max_iter", "dropout", "input_dropout", "preset")
         given = {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
-        settings = FineTuneSettings(**given, nesterov=bool(getattr(estimator, "nesterovs_momentum", True))).resolve(
-            n, 0.1
-        )
+        extent, nesterov = AUTOENCODING if autoencoder else USUAL_EXTENT, getattr(estimator, "nesterovs_momentum", True)
+        settings = FineTuneSettings(**given, extent=extent, nesterov=bool(nesterov)).resolve(n, 0.1)
         if "auto" in (given.get("dropout"), given.get("input_dropout")):
             self.notes.append("dropout='auto' is taken for 0")
         if bool(estimator.early_stopping):

@@ -138,7 +138,8 @@ def real_values(visible: Unit) -> bool:
 
 
 def of_kind(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettings:
-    """Return a layer's settings for this kind of pretraining."""
+    """Return a layer's settings for this kind of pretraining, by the estimator's preset."""
+    settings = replace(settings, preset=str(getattr(estimator, "preset", STANDARD)))
     if kind == "rbm":
         return settings
     if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
@@ -175,7 +176,7 @@ def stack_pretraining(
     settings = layer_settings(rbm, len(sizes))
     given = [each.n_iter for each in settings if not is_auto(each.n_iter)]
     kind = estimator.pretraining if kind is None else kind
-    settings = [replace(of_kind(each, estimator, kind), preset=estimator.preset) for each in settings]
+    settings = [of_kind(each, estimator, kind) for each in settings]
     settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0], imputes=imputes)
     own = {"hidden_layer_sizes": estimator.hidden_layer_sizes} if is_classifier(estimator) else {}
     for line in kept_from_preset(estimator.preset, own | ({"rbm__n_iter": given[0]} if given else {})):
