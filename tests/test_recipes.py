@@ -369,3 +369,31 @@ def test_choices_go_into_a_file_and_come_back():
     for hostile in ([1], {"a": 3}, {"a": [1, 2]}, {"a": ["x"]}):
         with pytest.raises(FileFormatError):
             choices_of_file(hostile)
+
+
+def test_one_hot_groups_are_trained_as_a_density():
+    states = np.random.default_rng(0).integers(3, size=300)
+    X = np.hstack([np.eye(3)[states], np.eye(3)[2 - states]])  # the second group is that of the first, turned round
+    rbm = RBM(3, visible="softmax:3,3", random_state=0).fit(X)
+    found = {name: choice.value for name, choice in rbm.resolved_.items()}
+    expected = {
+        "gradient": "pcd",
+        "n_chains": 500,
+        "centered": True,
+        "solver": "adam",
+        "averaging": 0.25,
+        "n_iter": 500,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert rbm.resolved_["n_iter"].reason == "about 6,000 updates of 128 rows, at most 500 epochs"
+    counts = np.bincount(states) / len(states)  # independent groups have -2.19 nats
+    assert rbm.log_likelihood(X).mean == pytest.approx((counts * np.log(counts)).sum(), abs=0.08)
+    same = RBM(3, visible="groups", random_state=0).fit(X)
+    np.testing.assert_array_equal(same.components_, rbm.components_)
+    kept = RBM(3, visible="softmax:3,3", centered=False, n_iter=2, random_state=0).fit(X)
+    assert "centered" not in kept.resolved_
+    assert kept.resolved_["solver"].value == "adam"
+    for given in ({"learning_rate": 0.1}, {"gradient": "cd"}, {"solver": "sgd"}, {"visible": "bernoulli"}):
+        rbm = RBM(3, **{"visible": "softmax:3,3", "n_iter": 1, "random_state": 0, **given}).fit(X)
+        assert "adam" not in {choice.value for choice in rbm.resolved_.values()}
+        assert rbm.resolved_["centered"].value is False

@@ -24,6 +24,7 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
+from deepbelief.estimators.density_settings import density_settings
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -101,6 +102,11 @@ class RBM(
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 256 hidden units and less for more,
     ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates. Weights for imputation
     are trained beside the machine: `deepbelief.components.MultiPrediction`.
+
+    An array with one-hot groups (``visible="softmax:3,2"``, ``"groups"`` and the like) is trained as a density too,
+    if none of ``gradient``, ``solver`` and ``learning_rate`` is given: the same settings, but with 500 chains,
+    ``gibbs_steps=1`` and about 6,000 updates. 20 hidden units on `mushrooms` then reach -9.4 nats per test row;
+    contrastive divergence reaches -19.4.
 
     A table that contains only numbers without missing values, or only booleans, is treated as an array with column
     names.
@@ -250,7 +256,10 @@ class RBM(
         """Return the checked settings."""
         settings = rbm_settings(self)
         check_number("n_components", self.n_components, low=1, integer=True)
-        return table_settings(settings, schema_of(self), int(self.n_components), n_rows, imputes=True)
+        n_hidden, schema = int(self.n_components), schema_of(self)
+        if schema is None:
+            return density_settings(settings, n_hidden, n_rows)
+        return table_settings(settings, schema, n_hidden, n_rows, imputes=True)
 
     def _get_state(self) -> FittedState:
         return machine_state(self)

@@ -53,7 +53,8 @@ MACHINE: Mapping[str, Setting] = {
         "auto",
         AUTOMATIC_GRADIENT,
         doc=(
-            '``"auto"``: contrastive divergence for arrays, persistent for tables of mixed columns. Contrastive '
+            '``"auto"``: contrastive divergence for arrays, persistent for tables of mixed columns and, in an RBM, for '
+            "one-hot groups. Contrastive "
             "divergence (Hinton 2002) or its mean-field variant; persistent contrastive divergence (Tieleman "
             "2008), its variant with fast weights (Tieleman and Hinton 2009), or parallel tempering, for a good "
             "likelihood; the exact gradient, for at most 16 units on one side. Instances of "

@@ -4,6 +4,7 @@ A rule is a function of facts about the data: numbers of rows, columns and label
 depend on settings that were given explicitly, which always take precedence. A preset makes training shorter or longer.
 """
 
+from deepbelief.recipes.density_rules import DECIDING, DENSITY, OF_GROUPS, density_epochs, density_rate
 from deepbelief.recipes.presets import (
     PRESETS,
     STANDARD,
@@ -60,7 +61,10 @@ from deepbelief.recipes.tuning_rules import (
 
 __all__ = [
     "AUTOENCODING",
+    "DECIDING",
     "DENOISING_UPDATES",
+    "DENSITY",
+    "OF_GROUPS",
     "PRESETS",
     "RATE_OF_FEW",
     "RATE_OF_LINEAR",
@@ -77,6 +81,8 @@ __all__ = [
     "autoencoder_pretraining",
     "choices_of_file",
     "denoising_rate",
+    "density_epochs",
+    "density_rate",
     "epochs_of_layer",
     "frame_epochs",
     "hidden_dropout",

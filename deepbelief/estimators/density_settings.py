@@ -1,0 +1,52 @@
+"""Automatic settings of a machine of one-hot groups."""
+
+from dataclasses import replace
+
+from deepbelief.recipes import DECIDING, DENSITY, OF_GROUPS, Resolved, density_epochs, density_rate
+from deepbelief.settings import GROUPS, RBMSettings
+from deepbelief.typing import StrDict
+from deepbelief.units import Unit, get_unit
+
+
+def of_groups(visible: str | Unit) -> bool:
+    """Tell whether visible units are discrete and some of them are one-hot groups, or groups are to be found.
+
+    Examples
+    --------
+    >>> [of_groups(each) for each in ("softmax:3,2", "parts:softmax:3;bernoulli*2", "groups", "bernoulli", "auto")]
+    [True, True, True, False, False]
+    """
+    if visible in (GROUPS, "auto"):
+        return visible == GROUPS
+    unit = get_unit(visible)
+    parts = getattr(unit, "parts", ((unit, 0),))
+    return bool(unit.discrete) and any(getattr(part, "one_hot", False) for part, _ in parts)
+
+
+def density_settings(settings: RBMSettings, n_hidden: int, n_rows: int = 0) -> RBMSettings:
+    """Return settings whose automatic values are those of a density, if the visible units are one-hot groups.
+
+    Parameters
+    ----------
+    settings : RBMSettings
+        Returned as they are if the gradient, the solver or the learning rate is given, or rows are binarised.
+    n_hidden : int
+    n_rows : int, default=0
+        Of training; 0: the number of epochs stays as it is.
+
+    Returns
+    -------
+    RBMSettings
+    """
+    if not settings.automatic >= DECIDING or settings.binarize or not of_groups(settings.visible):
+        return settings
+    chosen: StrDict = {name: ours for name, ours in DENSITY.items() if name in settings.automatic}
+    if settings.early_stopping:
+        chosen["averaging"] = 0.0
+    told = {name: Resolved("warm-up and decay" if name == "schedule" else v, OF_GROUPS) for name, v in chosen.items()}
+    told["learning_rate"] = density_rate(n_hidden)
+    chosen["learning_rate"] = told["learning_rate"].value
+    if "n_iter" in settings.automatic and n_rows:
+        told["n_iter"] = density_epochs(n_rows, min(int(chosen.get("batch_size", settings.batch_size)), n_rows))
+        chosen["n_iter"] = told["n_iter"].value
+    return replace(settings, resolved={**settings.resolved, **told}, **chosen)

