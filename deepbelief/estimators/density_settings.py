@@ -43,7 +43,7 @@ def density_settings(settings: RBMSettings, n_hidden: int, n_rows: int = 0) -> R
     chosen: StrDict = {name: ours for name, ours in DENSITY.items() if name in settings.automatic}
     if settings.early_stopping:
         chosen["averaging"] = 0.0
-    told = {name: Resolved("warm-up and decay" if name == "schedule" else v, OF_GROUPS) for name, v in chosen.items()}
+    told = {name: Resolved(value, OF_GROUPS) for name, value in chosen.items()}
     told["learning_rate"] = density_rate(n_hidden)
     chosen["learning_rate"] = told["learning_rate"].value
     if "n_iter" in settings.automatic and n_rows:
