@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # an editable install needs no help; a bare checkout does
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 
-from public import MODULES, public_names  # noqa: E402
+from public import MODULES, REGISTRIES, public_names  # noqa: E402
 
 import deepbelief  # noqa: E402
 from deepbelief.cli import cli  # noqa: E402
@@ -126,14 +126,33 @@ def write_api() -> None:
             lines += [".. autosummary::", "   :toctree: generated", "   :nosignatures:", ""]
             lines += [*(f"   {module}.{name}" for name in names), ""]
             pages.update(f"{module}.{name}.rst" for name in names)
+    lines += [
+        "Registries",
+        "----------",
+        "",
+        ":doc:`registries` lists the dicts to which other packages add entries.",
+        "",
+    ]
+    lines += [".. toctree::", "   :hidden:", "", "   registries", ""]
     write(HERE / "api" / "index.rst", "\n".join(lines))
     for path in (HERE / "api" / "generated").glob("*.rst"):
         if path.name not in pages:  # of a name that is no longer public
             path.unlink()
 
 
+def write_registries() -> None:
+    """Write the page of public dicts with their keys."""
+    lines = ["Registries", "==========", "", "Other packages add entries to these dicts: see :doc:`/howto/extend`.", ""]
+    for path, title in REGISTRIES.items():
+        module, name = path.rsplit(".", 1)
+        keys = ", ".join(f"``{key}``" for key in getattr(import_module(module), name))
+        lines += [f".. py:data:: {path}", "", f"   {title}: {keys}." if keys else f"   {title}.", ""]
+    write(HERE / "api" / "registries.rst", "\n".join(lines))
+
+
 write_commands()
 write_api()
+write_registries()
 
 
 def without_foreign_labels(app, what, name, obj, options, lines) -> None:

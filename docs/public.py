@@ -20,6 +20,8 @@ MODULES = {
     "Data": ["deepbelief.sources", "deepbelief.datasets"],
     "Diagnostics and pictures": [
         "deepbelief.evaluation",
+        "deepbelief.evaluation.families",
+        "deepbelief.training",
         "deepbelief.diagnostics",
         "deepbelief.plotting",
         "deepbelief.tensorboard",
@@ -35,6 +37,27 @@ MODULES = {
     "Errors and warnings": ["deepbelief.errors"],
 }
 
+ONLY = {"deepbelief.training": ["Reporter"]}
+"""Public names of modules that mostly serve others."""
+REGISTRIES = {
+    "deepbelief.units.UNITS": "Unit types",
+    "deepbelief.gradients.GRADIENTS": "Gradient estimators",
+    "deepbelief.gradients.CORRUPTIONS": "Corruptions of denoising autoencoders",
+    "deepbelief.components.COMPONENTS": "Components of training",
+    "deepbelief.optimizers.OPTIMIZERS": "Optimizers",
+    "deepbelief.schedules.SCHEDULES": "Schedules of the learning rate",
+    "deepbelief.activations.ACTIVATIONS": "Activations",
+    "deepbelief.losses.LOSSES": "Losses",
+    "deepbelief.recurrent.CELLS": "Cells of `RecurrentRBM`",
+    "deepbelief.sources.FORMATS": "Data formats",
+    "deepbelief.sources.ALPHABETS": "Alphabets of sequences",
+    "deepbelief.backends.BACKENDS": "Backends",
+    "deepbelief.distributed.RATE_RULES": "Rules for the learning rate on a cluster",
+    "deepbelief.plotting.QUANTITIES": "Quantities of learning curves",
+    "deepbelief.cli.COMMANDS": "Commands of other packages",
+}
+"""Public dicts, which are on one page of the site."""
+
 
 def public_names(module: str) -> list[str]:
     """Return the classes and functions that a module lists, or defines.
@@ -44,6 +67,8 @@ def public_names(module: str) -> list[str]:
     """
     found = import_module(module)
     listed = getattr(found, "__all__", None)
+    if module in ONLY:
+        return ONLY[module]
     if listed is None:
         listed = [
             name

@@ -44,6 +44,9 @@ REAL = (10 + 3 * np.random.default_rng(0).normal(size=(1000, 7)) * np.arange(1, 
 BYTES = np.rint(255 * X).astype(np.uint8).astype(np.float32)
 GROUPS = np.eye(6, dtype=np.float32)[np.c_[Y % 3, 3 + Y % 2]].sum(axis=1)
 SPINS = np.where(X > 0.4, 1, -1).astype(np.float32)
+TABLE = pd.DataFrame(
+    {"size": REAL[:, 0], "n": np.arange(1000) % 7, "good": Y > 4, "hue": np.where(REAL[:, 1] > 10, "red", "blue")}
+)
 SIDE = np.concatenate([REAL, X[:, :9]], axis=1)
 MIXED = "parts:gaussian*7;bernoulli*9"
 QUICK = {"rbm": RBM(n_iter=1), "max_iter": 1, "random_state": 0}
@@ -60,6 +63,10 @@ def dbn(*hidden):
 MAKERS = {
     **{
         f"classifier {name}": lambda name=name: (DBNClassifier((16, 9), activation=name, **QUICK).fit(X, Y), X)
+        for name in ACTIVATIONS
+    },
+    **{
+        f"regressor {name}": lambda name=name: (DBNRegressor((9, 5), activation=name, **QUICK).fit(REAL, 2.5 * Y), REAL)
         for name in ACTIVATIONS
     },
     "classifier of standardised rows": lambda: (DBNClassifier((8,), **QUICK).fit(REAL, Y % 3), REAL),
@@ -87,6 +94,11 @@ MAKERS = {
     ),
     "rbm of spins": lambda: (RBM(5, visible="spin", hidden="spin", n_iter=1, random_state=0).fit(SPINS), SPINS),
     "rbm of mixed columns": lambda: (RBM(5, visible=MIXED, n_iter=1, random_state=0).fit(SIDE), SIDE),
+    "classifier of a table": lambda: (DBNClassifier((5,), **QUICK).fit(TABLE, Y % 3), TABLE),
+    "regressor of a table": lambda: (DBNRegressor((5,), **QUICK).fit(TABLE, 1.5 * Y), TABLE),
+    "rbm of a table": lambda: (RBM(5, n_iter=1, random_state=0).fit(TABLE), TABLE),
+    "dbn of a table": lambda: (DBN((6, 5), rbm=RBM(n_iter=1), random_state=0).fit(TABLE), TABLE),
+    "sigmoid codes": lambda: (DeepAutoencoder((16, 4), code="sigmoid", **QUICK).fit(X), X),
     "centred rbm": lambda: (RBM(5, gradient="pcd", centered=True, n_iter=1, random_state=0).fit(X), X),
 }  # fmt: skip
 
@@ -111,6 +123,11 @@ def outputs_of(model, rows):
     return [model.transform(rows)]
 
 
+def units_of(model, rows):
+    """Return what an exported network takes for rows: the units of a table's rows."""
+    return model.schema_.encode(rows) if isinstance(rows, pd.DataFrame) else rows
+
+
 def close(ours, theirs, rows):
     scale = max(1.0, float(np.abs(ours).max()))
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5 * scale)
@@ -123,11 +140,12 @@ def test_onnx_computes_the_same(name, tmp_path):
     to_onnx(model, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     expected = outputs_of(model, rows)
-    found = session.run(None, {"X": rows})
+    units = units_of(model, rows)
+    found = session.run(None, {"X": units})
     assert len(found) == len(expected)
     for ours, theirs in zip(expected, found, strict=True):
         close(ours, theirs, rows)
-    assert len(session.run(None, {"X": rows[:3]})[0]) == 3  # any number of rows
+    assert len(session.run(None, {"X": units[:3]})[0]) == 3  # any number of rows
 
 
 @case_by_case("name", [name for name in MAKERS if name != "tasks"])
@@ -135,7 +153,7 @@ def test_torch_computes_the_same(name):
     torch = pytest.importorskip("torch")
     model, rows = fitted(name)
     with torch.no_grad():
-        theirs = to_torch(model)(torch.from_numpy(rows)).numpy()
+        theirs = to_torch(model)(torch.from_numpy(units_of(model, rows))).numpy()
     close(outputs_of(model, rows)[0], theirs, rows)
 
 
@@ -212,7 +230,7 @@ def test_arrays_follow_their_description(name, tmp_path):
         "identity": lambda x: x,
     }
     with np.load(tmp_path / "model.npz") as found:
-        x = rows.astype(np.float64)
+        x = units_of(model, rows).astype(np.float64)
         for i, activation in enumerate(found["activations"]):
             x = functions[str(activation)](x @ found[f"W{i}"] + found[f"b{i}"])
         if found["output"] == "sigmoid":
