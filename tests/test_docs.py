@@ -74,6 +74,22 @@ def test_python_on_a_page_runs(path, tmp_path, monkeypatch):
             exec(compile(block, f"{path.name}, block {number}", "exec"), scope)
 
 
+def test_names_imported_on_pages_have_a_page():
+    spec = importlib.util.spec_from_file_location("public", DOCS / "public.py")
+    public = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(public)
+    documented = {name for modules in public.MODULES.values() for m in modules for name in public.public_names(m)}
+    documented |= {path.rsplit(".", 1)[1] for path in public.REGISTRIES}
+    submodules = {path.stem for path in (ROOT / "deepbelief").iterdir()}
+    missing = set()
+    for path in [ROOT / "README.md", *PAGES, *(DOCS / "examples").glob("*.py")]:
+        code = [path.read_text("utf-8")] if path.suffix == ".py" else blocks(path, "python")
+        for node in (n for block in code for n in ast.walk(ast.parse(block)) if isinstance(n, ast.ImportFrom)):
+            if node.module.split(".")[0] == "deepbelief":
+                missing |= {f"{path.name}: {a.name}" for a in node.names if a.name not in documented | submodules}
+    assert missing == set()
+
+
 def test_each_row_of_a_table_is_one_line():
     broken = []
     for path in [*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *PAGES]:

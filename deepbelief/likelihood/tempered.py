@@ -160,6 +160,20 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
 def check_agreement(first: LogZEstimate, second: LogZEstimate) -> bool:
     """Return whether the intervals of two estimates of log Z overlap; warn if they do not.
 
+    Parameters
+    ----------
+    first, second : LogZEstimate
+        Results of two methods for the same machine.
+
+    Returns
+    -------
+    bool
+
+    Warns
+    -----
+    DeepBeliefWarning
+        If the intervals do not overlap.
+
     Examples
     --------
     >>> import numpy as np
