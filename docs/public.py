@@ -54,6 +54,8 @@ REGISTRIES = {
     "deepbelief.backends.BACKENDS": "Backends",
     "deepbelief.distributed.RATE_RULES": "Rules for the learning rate on a cluster",
     "deepbelief.plotting.QUANTITIES": "Quantities of learning curves",
+    "deepbelief.recipes.DENSITY": "Settings of an `RBM` for likelihoods",
+    "deepbelief.recipes.PRESETS": "Presets",
     "deepbelief.cli.COMMANDS": "Commands of other packages",
 }
 """Public dicts, which are on one page of the site."""

@@ -335,6 +335,19 @@ def _seconds_of_round(client: Client, workers: int, sizes: tuple[int, int], roun
 def round_bytes(n_visible: int, n_hidden: int, *, velocities: bool = True, itemsize: int = 4) -> int:
     """Return the bytes that a worker sends in a round: parameters and, by default, velocities.
 
+    Parameters
+    ----------
+    n_visible, n_hidden : int
+        Units of the layer.
+    velocities : bool, default=True
+        Whether velocities are sent too.
+    itemsize : int, default=4
+        Bytes of a number.
+
+    Returns
+    -------
+    int
+
     Examples
     --------
     >>> round_bytes(784, 500)
