@@ -271,6 +271,16 @@ def peers() -> str:
     return table(["784 x 500, batch 100, float32", "time as a multiple of deepbelief's"], rows)
 
 
+def presets() -> str:
+    """Error and cost of each preset."""
+    rows = [
+        [f"`{name}`", percent(TEST_ROWS * run["test_error"] for run in runs), f"{runs[0]['processor_seconds']:.0f} s"]
+        for name, runs in by_seed(read("presets")["runs"]).items()
+    ]
+    what = "`DBNClassifier(preset=...)` on MNIST with all labels; no other setting is given.\n\n"
+    return what + table(["preset", "test error", "processor time"], rows)
+
+
 def defaults() -> str:
     """Estimators without a setting."""
     results = read("defaults")["results"]
@@ -314,6 +324,7 @@ SECTIONS = {
     "tables": "Tables of mixed columns",
     "pianorolls": "Polyphonic music",
     "defaults": "Default settings",
+    "presets": "Presets",
     "targets": "Regression",
     "speed": "Speed",
     "softmax_speed": "Speed on softmax groups",

@@ -169,9 +169,8 @@ class Notes(Reporter):
         (tuning_epochs(60_000, 100, Extent(18_000, 20, 100), "fast"), 10),
         (tuning_epochs(60_000, 100, Extent(18_000, 20, 100), "best"), 60),
         (tuning_epochs(500, 10, Extent(18_000, 20, 100), "best"), 200),
-        (frame_epochs(13_800, 100, "fast"), 10),
-        (sequence_epochs(46, "fast"), 43),
-        (stopped_epochs(46, "fast"), 100),
+        (sequence_epochs(46, "fast"), 26),  # 1,200 updates
+        (stopped_epochs(46, "fast"), 87),  # 4,000 updates
         (stopped_epochs(46, "best"), 200),
         (suggested_layers(FEW_OF_MANY, 60_000), (500, 500, 500)),
         (suggested_layers(FEW_OF_MANY, 60_000, "fast"), (500, 500, 500)),
@@ -218,9 +217,8 @@ def test_a_preset_changes_automatic_settings(model, data, expected):
 def test_a_preset_reaches_a_model_of_sequences():
     model = RecurrentRBM(4, 3, preset="best", random_state=0)
     assert model._settings().resolve(np.array([60])).resolved["n_iter"].value == 400  # twice the most
-    assert (
-        model.set_params(preset="fast", n_iter=1).fit(REPEATED).resolved_["pretrain_frames"].value == 27
-    )  # 1,333 updates of 60
+    fast = model.set_params(preset="fast", n_iter=1).fit(REPEATED)
+    assert fast.resolved_["pretrain_frames"].value == 100  # as by default: 8,000 updates of 60 frames
 
 
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")

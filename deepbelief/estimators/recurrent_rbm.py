@@ -255,7 +255,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         """Return the sequences to train on and what resolves the settings that depend on all of them."""
         choices, n_frames = Choices(), int(lengths.sum())
         batch_size = int(rows_in_minibatch(n_frames).value)
-        frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size, self.preset))
+        frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size))
         stopped = not once and self.early_stopping
         if not once and is_auto(self.early_stopping):
             rule = stopping_of_sequences(
@@ -264,8 +264,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             stopped = choices.take("early_stopping", self.early_stopping, rule)
         if stopped and len(lengths) < 2:
             raise SettingError(f"early_stopping=True holds sequences out: it needs at least 2, got {len(lengths)}")
-        of_preset = {name: getattr(self, name) for name in ("n_iter", "pretrain_frames")}
-        for line in (*resolution_lines(choices), *kept_from_preset(self.preset, of_preset)):
+        for line in (*resolution_lines(choices), *kept_from_preset(self.preset, {"n_iter": self.n_iter})):
             run.reporter.note(line)
         parts, judge = Sequences(source, lengths), None
         if stopped:

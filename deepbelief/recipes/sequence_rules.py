@@ -48,7 +48,7 @@ DECAY = (1e-4, 1e-3)  # minimum and maximum weight decay
 DECAY_FRAMES = 15.0  # weight decay times the number of frames
 
 
-def frame_epochs(n_frames: int, batch_size: int, preset: str = STANDARD) -> Resolved:
+def frame_epochs(n_frames: int, batch_size: int) -> Resolved:
     """Return the number of epochs in which single frames are learned first.
 
     Examples
@@ -58,7 +58,7 @@ def frame_epochs(n_frames: int, batch_size: int, preset: str = STANDARD) -> Reso
     """
     if n_frames < FEW_FRAMES:
         return Resolved(0, f"fewer than {FEW_FRAMES:,} frames")
-    return epochs_of_layer(n_frames, batch_size, FRAME_UPDATES, preset)
+    return epochs_of_layer(n_frames, batch_size, FRAME_UPDATES)
 
 
 def sequence_decay(n_frames: int) -> Resolved:
