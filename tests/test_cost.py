@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +28,10 @@ from deepbelief.cost import (
     round_bytes,
     simulate_averaging,
 )
+from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, SettingError
 from deepbelief.gradients import PT
+from deepbelief.sources import blocks
 
 B, V, H, C = 8, 13, 5, 7  # rows of a minibatch, visible and hidden units, chains
 N = 5 * B
@@ -388,3 +391,22 @@ def test_epochs_of_presets_and_autoencoders_are_those_of_their_rules():
     assert epochs(DBN((500,), preset="fast")) == [2]  # a sixth of 6,000 updates, 600 in an epoch
     assert epochs(DeepAutoencoder((30,), pretraining="rbm")) == [10, 60]
     assert epochs(DeepAutoencoder((30,), pretraining="rbm", preset="fast")) == [2, 20]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's report of mapped pages")
+def test_rows_of_a_mapped_file_do_not_count_as_memory(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, np.zeros((20_000, 500), np.float32))  # 40 MB
+    source = open_data(str(path), scale="none").rows
+
+    def mapped():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile"))
+
+    before = mapped()
+    for block in blocks(source):
+        assert block.shape[1] == 500
+        assert mapped() - before < 2**23
+    some = source.take(np.arange(0, 20_000, 100))
+    assert some.shape == (200, 500)
+    assert mapped() - before < 2**23

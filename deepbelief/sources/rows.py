@@ -15,6 +15,7 @@ Rows: TypeAlias = slice | NDArray[np.intp]
 
 
 LARGEST_BLOCK = 2**28  # bytes of rows that are read at once
+MAPPED_ROWS = 64  # scattered rows of a memory map that are read at once: each maps the pages around it too
 LARGEST_EXACT = 2**24  # up to which float32 holds each integer
 
 
@@ -220,17 +221,38 @@ class ArraySource:
         """Return these rows (see `RowSource.take`)."""
         if isinstance(rows, slice):
             found = _deliver(self.array[rows], self.dtype, out)
-            if out is not None and self._map is not None:
-                _forget(self._map, self.array[rows])
+            if out is not None:
+                self.release()
             return found
         rows = _indices(rows, self.shape[0])
+        if self._map is not None and len(rows) > MAPPED_ROWS:
+            out = np.empty((len(rows), self.shape[1]), self.dtype) if out is None else out
+            for start in range(0, len(rows), MAPPED_ROWS):
+                self.take(rows[start : start + MAPPED_ROWS], out[start : start + MAPPED_ROWS])
+            return out
         if self._plain and self.array.dtype == self.dtype and (out is None or out.dtype == self.dtype):
-            return np.take(self.array, rows, axis=0, out=out, mode="clip")
-        return _deliver(np.take(self.array, rows, axis=0) if self._plain else self.array[rows], self.dtype, out)
+            found = np.take(self.array, rows, axis=0, out=out, mode="clip")
+        else:
+            found = _deliver(np.take(self.array, rows, axis=0) if self._plain else self.array[rows], self.dtype, out)
+        self.release()
+        return found
+
+    def release(self) -> None:
+        """Release all pages of a memory map: the system keeps them, but not as this process's memory.
+
+        Reading a row maps the pages around it too, which would add up to the whole file.
+        """
+        if self._map is not None:
+            _forget(self._map, self.array)
 
 
 def blocks(source: RowSource, size: int = 1024) -> Iterator[FloatArray]:
     """Yield consecutive blocks of at most `size` rows; they may be views: do not write to them."""
     size = max(1, min(size, LARGEST_BLOCK // (source.shape[1] * source.dtype.itemsize)))
+    below: object = source
+    while hasattr(below, "source"):
+        below = below.source
     for start in range(0, source.shape[0], size):
         yield source.take(slice(start, start + size))
+        if isinstance(below, ArraySource):  # a mapped file would else count as this process's memory
+            below.release()
