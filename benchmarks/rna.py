@@ -1,27 +1,29 @@
-"""An RNA family: likelihood of held-out sequences, and agreement of samples with the family by sampling time.
+"""An RNA family: likelihood of held-out sequences, and how close samples come to the family with sampling time.
 
     python benchmarks/rna.py [--updates 8000] [--hidden 100] [--chains 4000] [--sweeps 15000]
 
-RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every fifth
-sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of sequences
-within 80 % identity, 500 for each update, and trained on by PCD-2 at a rate that falls from 0.05 to 0. Samples start
-from the model without connections. They are compared by Pearson's correlation of the two-site connected correlations,
-over all pairs of sites and letters, with those of the weighted training sequences and of the validation sequences,
-which are weighted among themselves. The ceiling is that of training against validation sequences; the same number of
-training sequences, drawn by weight ("drawn"), shows the value of a perfect model. Nats are per site and sequence.
-Results are written to `rna.json`.
+RF00379 (3,827 aligned sequences of 136 sites), `DEEPBELIEF_DATA` naming the folder that holds rna-rf00379/. Every
+fifth sequence, sorted by name, is for validation. Training sequences are drawn by their weights, 1 / number of
+sequences within 80 % identity, 500 for each update. Training is by centred PCD-2 at a rate that falls from 0.05 to 0.
+Samples start from the model without connections. They are compared by Pearson's correlation of the two-site connected
+correlations, over all pairs of sites and letters, with those of the weighted training sequences and of the validation
+sequences, which are weighted among themselves. The ceiling is that of training against validation sequences; as many
+training sequences drawn by weight as there are samples ("drawn") show what a perfect model reaches. Nats are per site
+and sequence. Results are written to `rna.json`.
 """
 
 import argparse
+import json
 import os
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
-from common import add
+from common import HERE, add
 
-from deepbelief import RBM
+from deepbelief import RBM, load, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DeepBeliefWarning
 from deepbelief.evaluation.families import site_statistics
@@ -32,8 +34,8 @@ from deepbelief.sources import ArraySource, SubsetSource, read_alignment, sequen
 
 BATCH = 500
 PER_EPOCH = 100  # updates
-SWEEPS = (100, 400, 1500, 5000, 15_000)
-TEMPERED = (100, 400, 1500)
+SWEEPS = (100, 400, 1000, 1500, *range(2000, 15_001, 1000))
+TEMPERED = (100, 400)
 
 
 def split():
@@ -52,7 +54,7 @@ def fitted(train, weights, groups, options):
     rbm = RBM(
         options.hidden, visible="softmax:" + ",".join(map(str, groups)), gradient="pcd", gibbs_steps=2, n_chains=BATCH,
         batch_size=BATCH, n_iter=options.updates // PER_EPOCH, learning_rate=0.05, schedule="linear", momentum=0.0,
-        weight_decay=1e-3, random_state=options.seed,
+        centered=True, weight_decay=1e-3, random_state=options.seed,
     ).fit(SubsetSource(ArraySource(train.astype(np.float32)), drawn))  # fmt: skip
     return rbm, time.process_time() - began
 
@@ -63,16 +65,27 @@ def letters(rbm, h, rng):
     return machine.sample_visible(h, rng, np.empty((len(h), rbm.weights_.n_visible), machine.dtype))
 
 
-def plain(rbm, n, sweeps, seed):
-    """Yield numbers of Gibbs steps from the model without connections, and the samples after them."""
+def plain(rbm, n, sweeps, seed, state):
+    """Yield numbers of Gibbs steps from the model without connections, and the samples after them.
+
+    The chains are kept in a file between two of these numbers, so that a later run goes on from there.
+    """
     bk = get_backend("numpy")
-    machine, rng = Machine(rbm.weights_, bk), bk.rng(np.random.SeedSequence(seed))
-    h, v, done = first_states(rbm.weights_, n, bk, rng), np.empty((n, rbm.weights_.n_visible), np.float32), 0
-    for steps in sweeps:
+    machine = Machine(rbm.weights_, bk)
+    path, done = state / "chains.npz", 0
+    v = np.empty((n, rbm.weights_.n_visible), np.float32)
+    if path.exists():
+        with np.load(path) as file:
+            h, done = file["h"], int(file["done"])
+    else:
+        h = first_states(rbm.weights_, n, bk, bk.rng(np.random.SeedSequence(seed)))
+    for steps in [each for each in sweeps if each > done]:
+        rng = bk.rng(np.random.SeedSequence([seed, done]))
         for _ in range(steps - done):
             machine.sample_visible(h, rng, v)
             machine.sample_hidden(v, rng, h)
         done = steps
+        np.savez(path, h=h, done=done)
         yield steps, v
 
 
@@ -83,6 +96,12 @@ def drawn_from(means, groups, seed):
     return np.eye(p.shape[2])[np.minimum((p.cumsum(axis=2) <= u).sum(axis=2), p.shape[2] - 1)].reshape(means.shape)
 
 
+def known(name):
+    """Return what an earlier run found."""
+    path = HERE / "rna.json"
+    return json.loads(path.read_text()).get(name, {}) if path.exists() else {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=8000)
@@ -90,6 +109,10 @@ def main():
     parser.add_argument("--chains", type=int, default=4000)
     parser.add_argument("--sweeps", type=int, default=SWEEPS[-1])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", help="folder of the model and its chains, from which a later run goes on")
+    parser.add_argument(
+        "--parts", nargs="+", choices=("gibbs", "likelihood", "pt"), default=["gibbs", "likelihood", "pt"]
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore", DeepBeliefWarning)
     train, valid, groups = split()
@@ -102,7 +125,13 @@ def main():
     perfect = site_statistics(train[drawn], groups)
     facts["drawn"] = {"train": perfect.agreement(family)[1], "valid": perfect.agreement(held)[1]}
     print(facts, flush=True)
-    rbm, facts["seconds"] = fitted(train, weights, groups, options)
+    state = Path(options.state or tempfile.mkdtemp())
+    state.mkdir(exist_ok=True)
+    facts |= {key: value for key, value in known(name).items() if key not in facts}
+    if not (state / "model.h5").exists():
+        rbm, facts["seconds"] = fitted(train, weights, groups, options)
+        save(rbm, state / "model.h5")
+    rbm = load(state / "model.h5")
     print(f"trained: {facts['seconds']:.0f} s", flush=True)
     add("rna", name, value=facts)
 
@@ -115,18 +144,20 @@ def main():
         add("rna", name, value=facts)
 
     began = time.process_time()
-    for steps, states in plain(rbm, options.chains, [n for n in SWEEPS if n <= options.sweeps], options.seed):
+    sweeps = [n for n in SWEEPS if n <= options.sweeps] if "gibbs" in options.parts else []
+    for steps, states in plain(rbm, options.chains, sweeps, options.seed, state):
         compare("gibbs", steps, states, began)
-    for steps in [n for n in TEMPERED if n <= options.sweeps]:
-        began = time.process_time()
-        means = rbm.sample(options.chains, n_steps=steps, method="pt", random_state=options.seed)
-        compare("pt", steps, drawn_from(means, groups, options.seed), began)
-    for method, settings in (("ais", {"betas": 2000}), ("ptt", {})):
+    for method, settings in (("ais", {"betas": 2000}), ("ptt", {})) if "likelihood" in options.parts else ():
         found = log_likelihood(rbm, valid.astype(np.float32), method=method, **settings)
         by_weight = float((found.rows * among).sum() / among.sum()) / len(groups)
         facts[method] = {"nats": found.mean / len(groups), "low": found.low / len(groups), "by_weight": by_weight}
         print(method, facts[method], flush=True)
         add("rna", name, value=facts)
+
+    for steps in TEMPERED if "pt" in options.parts else ():
+        began = time.process_time()
+        means = rbm.sample(options.chains, n_steps=steps, method="pt", random_state=options.seed)
+        compare("pt", steps, drawn_from(means, groups, options.seed), began)
 
 
 if __name__ == "__main__":
