@@ -119,10 +119,11 @@ def binary_sets() -> str:
     """Held-out log-likelihoods of binary sets."""
     rows = []
     for name, found in read("binary_sets").items():
-        if name == "environment" or not any(arm in found for arm in ("pcd", "ptt", "recipe")):
+        arms = ("pcd", "ptt", "recipe")
+        if name == "environment" or not any(arm in found for arm in arms):
             continue
         base, cells = found["baselines"], []
-        for arm in ("pcd", "ptt", "recipe"):
+        for arm in arms:
             own = found.get(arm, {"runs": []})
             chosen = own.get("chosen", own["runs"][0]["setting"] if own["runs"] else None)
             runs = [run for run in own["runs"] if run["setting"] == chosen]
@@ -142,15 +143,12 @@ def binary_sets() -> str:
 
 def rna() -> str:
     """Samples of an RNA family."""
-    parts = []
+    parts, shown = [], {"100", "400", "1500", "5000", "15000"}
     for name, found in read("rna").items():
         if name == "environment":
             continue
-        rows = [
-            [steps, f"{row['train']:.3f}", f"{row['valid']:.3f}"]
-            for steps, row in found["gibbs"].items()
-            if steps in {"100", "400", "1500", "5000", "15000", max(found["gibbs"], key=int)}
-        ]
+        steps = [step for step in found["gibbs"] if step in shown]
+        rows = [[step, *(f"{found['gibbs'][step][part]:.3f}" for part in ("train", "valid"))] for step in steps]
         rows.append(["training sequences", *(f"{found['drawn'][part]:.3f}" for part in ("train", "valid"))])
         parts.append(
             f"RF00379, {name}, {found['chains']:,} samples: Pearson's r of the connected correlations of two sites.\n\n"
