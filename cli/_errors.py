@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -23,9 +22,6 @@ from deepbelief.errors import (
 from ._text import clean
 
 BAD_INPUT, INTERRUPTED = 1, 130
-CALL = r"\w+\((?:[^()]|\([^()]*\))*\)"
-VALUE = r"""'[^']*'|"[^"]*"|[\w.+-]*\w"""
-ASSIGNMENT = re.compile(rf"(?<![\w.]){CALL}|(?<![\w.-])(?P<name>[a-z_]+)=(?P<value>{VALUE})(?![\w(])")
 OTHER_NAMES = {
     "n_iter": ("epochs",),
     "max_iter": ("epochs",),
@@ -82,33 +78,23 @@ def _message(error: BaseException) -> str:
         return f"{name}{error.strerror or error}"
     if isinstance(error, DivergenceWarning) and error.error is not None:  # nothing is kept here
         error = error.error
-    text = as_typed(error.spelled(option_of) if isinstance(error, Structured) else str(error))
+    text = error.spelled(option_of) if isinstance(error, Structured) else str(error)
     return f"{text} [{error.link}]; nothing was written" if isinstance(error, DivergenceError) else text
 
 
 def option_of(setting: str) -> str:
-    """Return the option of the running command that stands for a setting; its name where there is none."""
-    parameter = _parameter_of(setting)
-    return setting if parameter is None else max(parameter.opts, key=len)
+    """Return a setting, ``NAME`` or ``NAME=VALUE``, as an option of the running command; as it is where there is none.
 
-
-def as_typed(message: str) -> str:
-    """Return a message in which settings with values, written as in Python, are options of the running command.
-
-    ``early_stopping=True`` becomes ``--early-stopping``, ``unlabeled=None`` ``--unlabeled=none``. Calls, such as
-    ``RBM(n_iter=20)``, are Python's and stay.
+    ``early_stopping=True`` becomes ``--early-stopping``, ``unlabeled=None`` ``--unlabeled=none``.
     """
-    return ASSIGNMENT.sub(_option_with_value, message)
-
-
-def _option_with_value(found: re.Match[str]) -> str:
-    parameter = _parameter_of(found["name"]) if found["name"] else None
-    if not isinstance(parameter, click.Option):
-        return found[0]
-    name = max(parameter.opts, key=len)
-    if parameter.is_flag:
-        return name if found["value"] == "True" else f"no {name}"
-    return f"{name}={'none' if found['value'] == 'None' else found['value']}"
+    name, equals, value = setting.partition("=")
+    parameter = _parameter_of(name)
+    if parameter is None or (equals and not isinstance(parameter, click.Option)):
+        return setting
+    option = max(parameter.opts, key=len)
+    if equals and getattr(parameter, "is_flag", False):
+        return option if value == "True" else f"no {option}"
+    return f"{option}{equals}{'none' if value == 'None' else value}"
 
 
 def _parameter_of(setting: str) -> click.Parameter | None:
@@ -129,7 +115,7 @@ def _one_line_warnings() -> Iterator[None]:
     shown = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = clean(as_typed(message.spelled(option_of) if isinstance(message, Structured) else str(message)))
+        text = clean(message.spelled(option_of) if isinstance(message, Structured) else message)
         if text not in shown:
             click.echo(f"Warning: {text}", err=True)
         shown.add(text)

@@ -10,6 +10,7 @@ from deepbelief.errors import SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING
 from deepbelief.typing import Estimator, RowsLike, StrDict
 
+from ._errors import option_of
 from ._families import with_identity
 from ._tables import column_lines, left_out
 from ._text import arrows
@@ -111,7 +112,7 @@ def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Pl
             *([("weights", weights)] if weights else []),
             ("error", f"{errors}: squared, summed over units, per row"),
         ]
-        advice = Health(layer_findings(dbn.history_)).advice
+        advice = Health(layer_findings(dbn.history_)).advice_for(option_of)
         return lines, [("advice" if i == 0 else "", line) for i, line in enumerate(advice)]
 
     marks: StrDict = {"autoencoder": True} if options["autoencoder"] else {}

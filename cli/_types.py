@@ -88,8 +88,9 @@ class Registered(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: object, param: Parameter, ctx: Context) -> str:
         """Return the name, or refuse it and name the nearest one."""
         name = str(param.name if param is not None else self.name)
-        if value not in self.choice.names() and not self.choice.example:
-            raise SettingError(unknown(name.replace("_", " "), value, self.choice.names()))
+        has_parameters = self.choice.example and ":" in str(value)
+        if value not in self.choice.names() and not has_parameters:
+            raise SettingError(unknown("{setting}", value, self.choice.names()), setting=name, value=value)
         return str(self.choice.checked(name, value))
 
 
@@ -108,7 +109,10 @@ class Listed(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: object, param: Parameter, ctx: Context) -> list[str]:
         """Return the names, or refuse one and name the nearest."""
         names = value if isinstance(value, list) else str(value).split(",")
-        self.kind.checked(self.name, names)
+        try:
+            self.kind.checked(self.name, names)
+        except SettingError as error:
+            raise error.prefixed(f"{param.opts[0]}: " if param is not None else "") from error
         return names
 
 
@@ -119,8 +123,6 @@ class Layers(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: object, param: Parameter, ctx: Context) -> tuple[int, ...] | str:
         """Return a tuple of integers, or ``"auto"``."""
-        if value == "auto":
-            return "auto"
         if value == "auto":
             return "auto"
         parts = value if isinstance(value, (list, tuple)) else str(value).split(",")

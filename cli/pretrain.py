@@ -13,7 +13,6 @@ from deepbelief.typing import RowsLike, StrDict
 from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
 from ._cost import check_plan, plan_options, show_cost
-from ._errors import as_typed
 from ._families import identity_option
 from ._options import (
     DataCommand,
@@ -161,7 +160,7 @@ def report(plan: Plan, out: str, seed: int, took: float) -> None:
             ("model", f"{out} ({size_of(Path(out).stat().st_size)})"),
             *lines,
             ("seed", seed),
-            *((name, as_typed(text)) for name, text in advice),
+            *advice,
             ("time", seconds(took)),
             ("next", plan.next_command(out)),
         ]

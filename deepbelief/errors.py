@@ -15,6 +15,7 @@ from typing import Self
 from deepbelief import documentation
 
 MAX_MESSAGE = 1000  # characters of a message; values from files and callers may be of any length
+ASSIGNMENT = re.compile(r"\{([a-z_]+=(?:[^{}]|\{[^{}]*\})*)\}")  # a placeholder of templates
 
 
 def one_line(text: str) -> str:
@@ -23,11 +24,25 @@ def one_line(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 305]} ... {text[-300:]}"
 
 
-def spelled(template: str, settings: Iterable[str], name_of: Callable[[str], str] = str) -> str:
-    """Return a text in which each ``{NAME}`` of these settings stands under the name that `name_of` gives it."""
+def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str], str] = str) -> str:
+    """Return a text in which settings stand as `name_of` writes them.
+
+    Parameters
+    ----------
+    template : str
+        With ``{NAME}`` for each of the settings, and ``{NAME=VALUE}`` for any setting with a value.
+    settings : iterable of str
+    name_of : callable, default=str
+        What ``NAME`` and ``NAME=VALUE`` become.
+
+    Examples
+    --------
+    >>> spelled("{tied=True} needs an {activation}", ["activation"])
+    'tied=True needs an activation'
+    """
     for name in settings:
         template = template.replace(f"{{{name}}}", name_of(name))
-    return template
+    return ASSIGNMENT.sub(lambda found: name_of(found[1]), template)
 
 
 class Structured(Exception):
@@ -36,8 +51,8 @@ class Structured(Exception):
     Parameters
     ----------
     message : str
-        ``{setting}`` stands for the name of the field `setting`, and ``{NAME}`` for each NAME of `settings`: the
-        command line has other names for them.
+        ``{setting}`` stands for the name of the field `setting`, ``{NAME}`` for each NAME of `settings`, and
+        ``{NAME=VALUE}`` for a setting with a value: the command line writes them as options.
     **fields
         Values of the class's fields, None by default. Code decides by these and never reads the message.
 

@@ -1,13 +1,13 @@
 """The health of an RBM's training: the checks of Hinton's guide (2010), from what the training loop sees anyway."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, spelled
 from deepbelief.machine import Layers
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack
@@ -26,6 +26,7 @@ WINDOW = 0.1  # of the epochs, over which errors are averaged
 LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
 SMALLEST_GAP = 2.0  # nats; a gap below is not significant
 ROWS = 10_000  # maximum number of rows to check
+SETTINGS = ("sparsity_target", "weight_decay")  # that advice names
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,21 @@ class Finding:
     layer: int
     check: str
     found: str
-    advice: str = ""
+    template: str = ""
+
+    @property
+    def advice(self) -> str:
+        """Advice on what to do, empty where there is nothing."""
+        return self.advice_for(str)
+
+    def advice_for(self, name_of: Callable[[str], str]) -> str:
+        """Return the advice with settings as `name_of` writes them."""
+        return spelled(self.template, SETTINGS, name_of)
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.advice
+        return not self.template
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,12 @@ class Health:
     @property
     def advice(self) -> tuple[str, ...]:
         """Advice, one line each."""
-        return tuple(f"layer {f.layer}: {f.check}: {f.found}; {f.advice}" for f in self.findings if not f.ok)
+        return self.advice_for(str)
+
+    def advice_for(self, name_of: Callable[[str], str]) -> tuple[str, ...]:
+        """Return the advice with settings as `name_of` writes them."""
+        told = [(f, f.advice_for(name_of)) for f in self.findings if not f.ok]
+        return tuple(f"layer {f.layer}: {f.check}: {f.found}; {advice}" for f, advice in told)
 
     def __str__(self) -> str:
         """Return one line for each check."""
@@ -144,9 +159,9 @@ def _idle(history: Sequence[Record]) -> tuple[str, ...] | None:
 def _idle_found(never: float, always: float) -> tuple[str, ...]:
     found = "units always off, on", f"{100 * never:.0f} %, {100 * always:.0f} %"
     if never > LARGEST_SHARE:
-        return *found, "dead units: lower the learning rate, set a sparsity_target, or use fewer hidden units"
+        return *found, "dead units: lower the learning rate, set a {sparsity_target}, or use fewer hidden units"
     if always > LARGEST_SHARE:
-        return *found, "saturated units: lower the learning rate, raise weight_decay, or set a sparsity_target"
+        return *found, "saturated units: lower the learning rate, raise {weight_decay}, or set a {sparsity_target}"
     return found
 
 
@@ -164,7 +179,7 @@ def _variation_found(deviation: float) -> tuple[str, ...]:
         return (
             *found, (
                 "units hardly vary: train longer, use fewer hidden units, standardise the features for the next "
-                "model, or set learn_variance=True with Gaussian visible units"
+                "model, or set {learn_variance=True} with Gaussian visible units"
             ),
         )  # fmt: skip
     return found
@@ -210,7 +225,7 @@ def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
     middle, last = gaps[len(gaps) // 2], gaps[-1]
     found = "free-energy gap", f"{last:.3g} nats"
     if last > SMALLEST_GAP and last > 2 * max(middle, 0.0):
-        return *found, "it grows: the model overfits; stop earlier, raise weight_decay, or use fewer hidden units"
+        return *found, "it grows: the model overfits; stop earlier, raise {weight_decay}, or use fewer hidden units"
     return found
 
 

@@ -88,7 +88,7 @@ def pretrain(
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
     seed, communicator = run.seed, run.communicator
     if communicator is not SINGLE_PROCESS and any(each.early_stopping for each in settings):
-        raise SettingError("early_stopping=True is for a single process: leave it out on a cluster")
+        raise SettingError("{early_stopping=True} is for a single process: leave it out on a cluster")
     own = replace(run, seed=communicator.seed(seed))
     n_rows = communicator.rows(source.shape[0])
     found = run.checkpointer.found("pretrain")
@@ -156,7 +156,7 @@ class _Layers:
         held = None if held is None else below.represent(held)
         if settings.binarize is not None:
             if not get_unit(below.machine.hidden.next_visible).enumerable:
-                raise SettingError(f"binarize={settings.binarize!r} needs Bernoulli units in the layer below")
+                raise SettingError(f"{{binarize={settings.binarize!r}}} needs Bernoulli units in the layer below")
             if settings.binarize != "resample":
                 rows = rows.binarized(settings.binarize, *key, "binarize")
             if held is not None:
@@ -183,7 +183,7 @@ class _Layers:
         hidden = named_unit(settings.hidden)
         if not hidden.can_be_hidden:
             raise SettingError(
-                f"{hidden.spec} units are visible units: choose hidden='bernoulli', 'gaussian', 'spin', 'relu' or "
+                f"{hidden.spec} units are visible units: choose {{hidden='bernoulli'}}, 'gaussian', 'spin', 'relu' or "
                 "'rectified'"
             )
         state = None if self.states is None else self.states[layer]

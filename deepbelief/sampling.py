@@ -130,8 +130,8 @@ def _tempered(
     bk, xp = top.bk, top.bk.xp
     if not (top.visible.tractable and top.hidden.tractable) or (top.visible.quadratic and top.hidden.quadratic):
         raise SettingError(
-            f"method='pt' and method='ptt' need units with a free energy, got visible={top.visible.spec!r} and "
-            f"hidden={top.hidden.spec!r}: use 'gibbs'"
+            f"{{method='pt'}} and {{method='ptt'}} need units with a free energy, got {{visible={top.visible.spec!r}}} "
+            f"and {{hidden={top.hidden.spec!r}}}: use 'gibbs'"
         )
     if kept is None:
         ladder, _ = annealed_ladder(top, top.base_vbias, n, rng, held)
@@ -146,9 +146,11 @@ def _tempered(
     if not met:
         message = (
             f"{1 - ladder.share():.0%} of the samples did not come from the first of {len(ladder.machines)} machines "
-            f"after {n_sweeps} sweeps: modes may have wrong weights. Raise `n_steps`."
+            f"after {n_sweeps} sweeps: modes may have wrong weights. Raise {{n_steps}}."
         )
-        warnings.warn(DeepBeliefWarning(message, symptom="unmet-ladder"), stacklevel=user_level())
+        warnings.warn(
+            DeepBeliefWarning(message, symptom="unmet-ladder", settings=("n_steps",)), stacklevel=user_level()
+        )
     return top.sample_hidden(ladder.v[-1], rng, xp.empty((n, top.W.shape[1]), top.dtype))
 
 
@@ -164,8 +166,8 @@ def at_temperature(weights: Weights, temperature: float) -> Weights:
         return weights
     if not (weights.visible_unit.discrete and weights.hidden_unit.discrete):
         raise SettingError(
-            f"temperature={temperature:g} needs Bernoulli or softmax units on both sides, got "
-            f"visible={weights.visible!r}, hidden={weights.hidden!r}: use temperature=1"
+            f"{{temperature={temperature:g}}} needs Bernoulli or softmax units on both sides, got "
+            f"{{visible={weights.visible!r}}}, {{hidden={weights.hidden!r}}}: use {{temperature=1}}"
         )
     parts = {name: getattr(weights, name) / weights.W.dtype.type(temperature) for name in ("W", "vbias", "hbias")}
     return replace(weights, **parts)
@@ -237,4 +239,4 @@ def check_generative(stack: Stack, pretraining: str = "rbm") -> None:
     if stack.tuned:
         raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
     if pretraining != "rbm":
-        raise SettingError(f"pretraining={pretraining!r} gives no model to sample from: use pretraining='rbm'")
+        raise SettingError(f"{{pretraining={pretraining!r}}} gives no model to sample from: use {{pretraining='rbm'}}")

@@ -57,10 +57,11 @@ def run_seed(random_state: RandomState) -> int:
         return int(random_state.randint(2**31 - 1))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
+    wanted = "an int, a generator or None"
     if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
-        if random_state < 0:
-            raise SettingError(
-                f"{{setting}} must be >= 0, got {random_state}", setting="random_state", value=random_state
-            )
-        return int(random_state)
-    raise SettingError(f"random_state must be an int, a generator or None, got {random_state!r}")
+        if random_state >= 0:
+            return int(random_state)
+        wanted = ">= 0"
+    raise SettingError(
+        f"{{setting}} must be {wanted}, got {random_state!r}", setting="random_state", value=random_state
+    )

@@ -100,11 +100,11 @@ class RBMSettings:
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
         if self.missing and not gradient.is_model:
-            raise SettingError("missing values (NaN) need pretraining='rbm', which models them; else fill them in")
+            raise SettingError("missing values (NaN) need {pretraining='rbm'}, which models them; else fill them in")
         if self.early_stopping and self.averaging:
             raise SettingError(
-                f"early_stopping=True returns the weights of one epoch, averaging={self.averaging:g} the mean of many: "
-                "leave one of the two out",
+                f"{{early_stopping=True}} returns the weights of one epoch, {{averaging={self.averaging:g}}} the mean "
+                "of many: leave one of the two out",
                 setting="early_stopping", value=True,
             )  # fmt: skip
         for component in self.all_components:
@@ -195,7 +195,7 @@ def check_binary(
     if binarize is None:
         return
     if visible == GROUPS or (visible != "auto" and not get_unit(visible).enumerable):
-        raise SettingError(f"binarize={binarize!r} needs Bernoulli visible units, got visible={visible!r}")
+        raise SettingError(f"{{binarize={binarize!r}}} needs Bernoulli visible units, got {{visible={visible!r}}}")
     check_domain(source, get_unit(AUTOMATIC[0]), own)
 
 

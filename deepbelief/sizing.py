@@ -304,19 +304,19 @@ def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
     Examples
     --------
     >>> batch_size_advice(1, 1000, 2)
-    'batch_size=1 keeps the matrix products waiting: every update costs nearly as much as with 2 rows; take 10 to 100'
+    '{batch_size=1} makes matrix products inefficient: an update takes nearly as long as with 2 rows; take 10 to 100'
     >>> batch_size_advice(100, 1000, 2)
     ''
     """
     if batch_size < least and n_rows >= MANY_ROWS:
         return (
-            f"batch_size={batch_size} makes matrix products inefficient: an update takes nearly as long as with "
+            f"{{batch_size={batch_size}}} makes matrix products inefficient: an update takes nearly as long as with "
             f"{least} rows; take {max(10, least)} to {max(100, 10 * least)}"
         )
     if batch_size >= n_rows >= FULL_BATCH_ROWS:
         return (
-            f"batch_size={batch_size} makes one update in an epoch of {n_rows} rows, but minibatches of 10 to 1000 "
-            "make many updates that are as good: use 100"
+            f"{{batch_size={batch_size}}} makes one update in an epoch of {n_rows} rows, but minibatches of 10 to "
+            "1000 make many updates that are as good: use 100"
         )
     return ""
 
@@ -359,10 +359,16 @@ def _sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(hidden_layer_sizes, Integral):
         return (_positive("hidden_layer_sizes", hidden_layer_sizes),)
     if isinstance(hidden_layer_sizes, str) or not isinstance(hidden_layer_sizes, Iterable):
-        raise SettingError(f"hidden_layer_sizes must be a sequence of integers, got {hidden_layer_sizes!r}")
+        raise SettingError(
+            f"{{setting}} must be a sequence of integers, got {hidden_layer_sizes!r}",
+            setting="hidden_layer_sizes", value=hidden_layer_sizes,
+        )  # fmt: skip
     sizes = tuple(hidden_layer_sizes)
     if not sizes:
-        raise SettingError("hidden_layer_sizes is empty: pass at least one size, for instance (500, 250)")
+        raise SettingError(
+            "{setting} is empty: pass at least one size, for instance (500, 250)",
+            setting="hidden_layer_sizes", value=sizes,
+        )  # fmt: skip
     return tuple(_positive(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(sizes))
 
 

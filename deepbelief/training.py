@@ -254,7 +254,8 @@ class _Loop:
             was, now = place["windows"] or "no windows", self._windows() or "none"
             raise SettingError(
                 f"the run read its rows in {was}, but this one would in {now}: pass the rows in the same way, "
-                "with the same memory_limit"
+                "with the same {memory_limit}",
+                settings=("memory_limit",),
             )
         with restoring(f"{place.where}.task"):
             cast(ResumableTask, self.task).restore(place.fields("task"))

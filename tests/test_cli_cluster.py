@@ -51,7 +51,7 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
         (("--round", 5), "--round is a setting of clusters: add --workers or --scheduler"),
         (("--rate-rule", "sqrt"), "--rate-rule is a setting of clusters"),
         (("--workers", 0), "--workers must be an integer >= 1, got 0"),
-        (("--workers", 2, "--rate-rule", "lin"), "unknown rate rule 'lin'"),
+        (("--workers", 2, "--rate-rule", "lin"), "unknown --rate-rule 'lin'"),
         (("--scheduler", "nowhere"), "no scheduler answers at nowhere"),
     ],
 )

@@ -1,10 +1,12 @@
 """Bad input from the shell: one line on stderr, exit code 1, and no file changed."""
 
+import ast
 import contextlib
 import gzip
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -19,13 +21,17 @@ from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process
 from sklearn.datasets import load_digits
 from tables import case_by_case
 
+import deepbelief
 from deepbelief import DBN, RBM, load, save
+from deepbelief.bounds import Bounds
 from deepbelief.cli import cli
-from deepbelief.cli._errors import as_typed
+from deepbelief.cli._errors import OTHER_NAMES, option_of
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
+from deepbelief.cli._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
 from deepbelief.errors import MAX_MESSAGE, DataError, LogWarning, SettingError
 from deepbelief.hdf5.replacement import PROBE
+from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT, Flag, Shares
 
 
 @pytest.fixture(autouse=True)
@@ -318,23 +324,76 @@ def test_remedies_are_spelled_as_options(tmp_path):
 
 
 @case_by_case(
-    ("command", "message", "typed"),
+    ("command", "template", "typed"),
     [
-        ("pretrain", "early_stopping=True holds rows out", "--early-stopping holds rows out"),
-        ("pretrain", "got averaging=0.5: set centered=False", "got --averaging=0.5: set no --centered"),
-        ("pretrain", "rates: learning_rate=1e-3, n_iter=20.", "rates: --learning-rate=1e-3, --epochs=20."),
-        ("pretrain", "choose hidden='a' (hidden='b')", "choose --hidden='a' (--hidden='b')"),
-        ("finetune", "pass unlabeled=None, or unlabeled=-1", "pass --unlabeled=none, or --unlabeled=-1"),
-        ("finetune", "max_iter=3; rbm=RBM(n_iter=20, hidden=str(1))", "--epochs=3; rbm=RBM(n_iter=20, hidden=str(1))"),
-        ("pretrain", "--visible='gaussian', x.n_iter=2, index=False", "--visible='gaussian', x.n_iter=2, index=False"),
-        ("size", "gradient='pt' needs rows", "gradient='pt' needs rows"),
+        ("pretrain", "{early_stopping=True} holds rows out", "--early-stopping holds rows out"),
+        ("pretrain", "got {averaging=0.5}: set {centered=False}", "got --averaging=0.5: set no --centered"),
+        ("pretrain", "{learning_rate=1e-3}, {n_iter=20}.", "--learning-rate=1e-3, --epochs=20."),
+        ("pretrain", "a larger {n_iter}, rbm=RBM(n_iter=20)", "a larger --epochs, rbm=RBM(n_iter=20)"),
+        ("finetune", "pass {unlabeled=None}, or {unlabeled=-1}", "pass --unlabeled=none, or --unlabeled=-1"),
+        ("finetune", "{class_weight={'a': 1}} of {x}.csv", "class_weight={'a': 1} of {x}.csv"),
+        ("size", "{gradient='pt'} needs rows", "gradient='pt' needs rows"),
     ],
 )  # fmt: skip
-def test_settings_with_values_are_spelled_as_they_are_typed(command, message, typed):
+def test_settings_of_a_message_are_spelled_as_they_are_typed(command, template, typed):
+    error = SettingError(template, settings=("n_iter",))
     for ctx in (click.Context(cli), click.Context(cli.get_command(None, command))):  # after a failure, and within
         ctx.invoked_subcommand = command
         with ctx:
-            assert as_typed(message) == typed
+            assert error.spelled(option_of) == typed
+
+
+COMMANDS = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))}
+REFUSED = "-1;?"  # a value of no option that has a registry or bounds
+
+
+@case_by_case("command", COMMANDS)
+def test_a_refused_value_is_told_with_its_option(command):
+    with click.Context(COMMANDS[command]) as ctx:
+        for parameter in ctx.command.params:
+            checked = isinstance(parameter.type, (Registered, Bounded, Listed, Steps, Layers, ImageShape))
+            if not isinstance(parameter, click.Option) or not checked:
+                continue
+            with pytest.raises((SettingError, click.BadParameter)) as refused:
+                parameter.type_cast_value(ctx, REFUSED)
+            error = refused.value
+            told = error.format_message() if isinstance(error, click.BadParameter) else error.spelled(option_of)
+            assert max(parameter.opts, key=len) in told, told
+
+
+@case_by_case("command", ["pretrain", "finetune"])
+def test_a_setting_that_the_library_refuses_is_told_with_its_option(command):
+    tables = {**MACHINE, **PRETRAINING, **RECURRENT} if command == "pretrain" else FINE_TUNING
+    with click.Context(COMMANDS[command]) as ctx:
+        options = {parameter.name: parameter for parameter in ctx.command.params}
+        told = {}
+        for name, setting in tables.items():
+            if name in options and isinstance(setting.kind, (Bounds, Flag, Shares)):
+                with pytest.raises(SettingError) as refused:
+                    setting.kind.checked(name, REFUSED)
+                told[name] = refused.value.spelled(option_of)
+        assert len(told) > 10
+        assert not [line for name, line in told.items() if not line.startswith(max(options[name].opts, key=len))]
+
+
+def test_no_message_names_an_option_as_python_does():
+    """Messages of errors and warnings hold settings as placeholders, which the shell fills with its options."""
+    names = {p.name for command in COMMANDS.values() for p in command.params if isinstance(p, click.Option)} | {
+        *OTHER_NAMES
+    }
+    bare = "|".join(sorted(name for name in names if "_" in name))
+    pattern = re.compile(rf"(?<![\w.{{(])({'|'.join(names)})=(?=['\w]|$)|(?<![\w.({{'\"])({bare})(?![\w(='}}]|\[)")
+    found = {}
+    for path in Path(deepbelief.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = getattr(node, "func", None)
+            name = getattr(called, "id", None) or getattr(called, "attr", "")
+            if name.endswith(("Error", "Warning")) and node.args:
+                parts = [n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)]
+                text = " ".join(part for part in parts if isinstance(part, str) and " " in part)
+                if hit := pattern.search(text):
+                    found[f"{path.name}:{node.lineno}"] = hit[0]
+    assert found == {}
 
 
 def test_doubtful_labels_are_told_with_the_option_that_decides(tmp_path):

@@ -104,7 +104,7 @@ def test_where_no_rate_is_good_none_comes_next():
         (("--refine", "-1"), "--refine must be an integer >= 0"),
         (("--jobs", "0"), "--jobs must be an integer other than 0"),
         (("--limit", "9"), "at least 10 rows.*got 9"),
-        (("--gradient", "cdd"), "unknown gradient.*cdd.*cd"),
+        (("--gradient", "cdd"), "unknown --gradient.*cdd.*cd"),
         (("--backend", "cuda"), "backend"),
     ],
 )

@@ -42,7 +42,7 @@ class Gauge(Component):
         """Refuse units of one column each."""
         split = getattr(visible, "split", None)
         if split is None:
-            raise SettingError(f"the zero-sum gauge is for softmax groups, got visible={visible.spec!r}")
+            raise SettingError(f"the zero-sum gauge is for softmax groups, got {{visible={visible.spec!r}}}")
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
         """Bring the initial weights into the gauge."""

@@ -78,7 +78,9 @@ class MultiPrediction(Component):
             if not value >= 1 or int(value) != value:
                 raise SettingError(f"{name} must be an integer >= 1, got {value!r}")
         if not (0 < self.rate < float("inf") and 0 <= self.weight_decay < float("inf")):
-            raise SettingError(f"rate must be > 0 and weight_decay >= 0, got {self.rate!r} and {self.weight_decay!r}")
+            raise SettingError(
+                f"the rate must be > 0 and its weight decay >= 0, got {self.rate!r} and {self.weight_decay!r}"
+            )
         object.__setattr__(self, "shares", tuple(float(share) for share in self.shares))
         object.__setattr__(self, "groups", Smooth(self.groups).groups)
 
@@ -86,7 +88,7 @@ class MultiPrediction(Component):
         """Refuse units whose mean is not a probability."""
         if not (visible.unit_interval and visible.discrete):
             raise SettingError(
-                f"multi-prediction training is for Bernoulli or softmax visible units, got visible={visible.spec!r}"
+                f"multi-prediction training is for Bernoulli or softmax visible units, got {{visible={visible.spec!r}}}"
             )
 
     def start(self, step: TrainingStep) -> Arrays:

@@ -59,7 +59,7 @@ class Smooth(Component):
         """Refuse units of one column each."""
         if visible.unit_interval and visible.discrete and not visible.enumerable:
             return
-        raise SettingError(f"smoothly tied weights are for softmax groups, got visible={visible.spec!r}")
+        raise SettingError(f"smoothly tied weights are for softmax groups, got {{visible={visible.spec!r}}}")
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
         """Project the initial weights."""

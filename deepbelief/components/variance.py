@@ -39,7 +39,8 @@ class LearnedVariance(Component):
         if not (visible.learns_variance and hidden.tractable and gradient.is_model):
             kind = hidden.spec if visible.learns_variance else visible.spec
             raise SettingError(
-                f"learn_variance=True is for RBMs of Gaussian visible units and hidden units with an energy, got {kind}"
+                f"{{learn_variance=True}} is for RBMs of Gaussian visible units and hidden units with an energy, "
+                f"got {kind}"
             )
 
     def start(self, step: TrainingStep) -> Arrays:

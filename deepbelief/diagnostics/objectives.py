@@ -233,7 +233,7 @@ def _refuse_other_layers(model: Estimator, templates: Sequence[RBM]) -> None:
     if getattr(model, "pretraining", "rbm") != "rbm" or not all(rbm_settings(t).is_model for t in templates):
         raise SettingError(
             "layers that are not trained as restricted Boltzmann machines have no free energy: gradient_check takes "
-            "pretraining='rbm' with gradient='cd' or 'pcd'"
+            "{pretraining='rbm'} with {gradient='cd'} or 'pcd'"
         )
 
 

@@ -143,7 +143,7 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Pla
     else:
         check_pretraining(own)
         if own.pretraining == "none":
-            raise SettingError("pretraining='none' has no learning rate: sweep that of the fine-tuning, or use 'rbm'")
+            raise SettingError("{pretraining='none'} has no learning rate: sweep that of the fine-tuning, or use 'rbm'")
         sizes = layer_sizes(own.hidden_layer_sizes, source)
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
         kind = "rbm" if is_auto(own.pretraining) else own.pretraining
@@ -238,7 +238,10 @@ def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) ->
     early_stopping, own.early_stopping = own.early_stopping, True  # rows are held out in any case
     problem = prepare(own, X, y, bk, Reporter())
     if problem.validation is None or not problem.validation.rows.shape[0]:
-        raise DataError("there are no held-out rows to judge by: give more rows, or a larger validation_fraction")
+        raise DataError(
+            "there are no held-out rows to judge by: give more rows, or a larger {validation_fraction}",
+            settings=("validation_fraction",),
+        )
 
     def make(rate: float) -> FinetuneRun:
         return FinetuneRun(rate, problem, bool(early_stopping), bk, problem.seed)

@@ -239,7 +239,7 @@ class DeepAutoencoder(
         if not told and not problem.settings.input_dropout:  # PCA sees all inputs
             first, whole = self._head.first, problem.train.targets is None  # denoising needs whole rows
             denoises = kind_of_pretraining(self, first.visible_unit) == "denoising"
-            advice = "pretraining='denoising', " if whole and not denoises else ""
+            advice = "{pretraining='denoising'}, " if whole and not denoises else ""
             check_against_pca(self, output, rows, first, self.stack_.sizes[-1], advice)
 
     def _prepare(
@@ -309,8 +309,8 @@ class DeepAutoencoder(
     def _check_tied(self, any_scaled: bool) -> None:
         if self.tied and any_scaled:
             raise SettingError(
-                "tied=True needs outputs that are not rescaled: rectified units are scaled for the layer above; "
-                "use tied=False or Bernoulli units"
+                "{tied=True} needs outputs that are not rescaled: rectified units are scaled for the layer above; "
+                "use {tied=False} or Bernoulli units"
             )
 
     def _set_state(self, state: FittedState) -> None:

@@ -79,7 +79,7 @@ def check_backend(backend: str | Backend, X: RowsLike) -> Backend:
     bk = get_backend(backend)
     if hasattr(X, "__cuda_array_interface__") and not bk.owns(X):
         raise BackendError(
-            f"X is on a CUDA device but backend={bk.name!r}: pass backend='cupy', or move the rows with X.get()"
+            f"X is on a CUDA device but {{backend={bk.name!r}}}: pass {{backend='cupy'}}, or move the rows with X.get()"
         )
     return bk
 

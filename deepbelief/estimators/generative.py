@@ -188,7 +188,11 @@ class ImputationMixin:
         if n_draws is not None:
             check_number("n_draws", n_draws, low=1, integer=True)
             if method == "mean_field":
-                raise SettingError(f"`n_draws` needs method='gibbs', got {method!r}: a mean field is one state")
+                raise SettingError(
+                    f"{{setting}} needs {{method='gibbs'}}, got {method!r}: a mean field is one state",
+                    setting="n_draws",
+                    value=n_draws,
+                )
         predicting = self._imputing()
         if method == "auto":
             method = "mean_field" if predicting and n_draws is None else "gibbs"

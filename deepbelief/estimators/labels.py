@@ -228,7 +228,7 @@ def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> st
         return ""
     return (
         f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were taken as unlabelled: "
-        "pass unlabeled=None if -1 is a class, or unlabeled=-1 if it is not"
+        "pass {unlabeled=None} if -1 is a class, or {unlabeled=-1} if it is not"
     )
 
 
@@ -253,7 +253,7 @@ def _doubt_of_tasks(y: Array, classes: list[Array]) -> str:
     return (
         f"y looks like one-hot classes, since {n_one} of {len(y)} rows have a single 1{without}: its {y.shape[1]} "
         "columns are learned as separate tasks. For one class per row pass y.argmax(axis=1), with -1 for rows without "
-        "a class; for any number of labels per row loss='cross_entropy'"
+        "a class; for any number of labels per row {loss='cross_entropy'}"
     )
 
 

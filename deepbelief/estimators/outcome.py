@@ -1,12 +1,13 @@
 """Checks of what a fit came to: constant outputs, losses at chance level, and rows in other units than a stack's."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataWarning, TrainingWarning, user_level
-from deepbelief.health import variation
+from deepbelief.health import SETTINGS, variation
 from deepbelief.likelihood import unnormalised
 from deepbelief.losses import Loss
 from deepbelief.recipes import in_effect
@@ -80,8 +81,10 @@ def _advice(estimator: Estimator) -> str:
     """Return what to change where nothing was learned."""
     dropped = any(np.any(in_effect(estimator, name)) for name in ("dropout", "input_dropout"))
     ways = ["less dropout"] if dropped else []
-    ways += ["a larger max_iter", "activation='tanh'", "solver='adam'"] if hasattr(estimator, "activation") else []
-    ways += [] if hasattr(estimator, "activation") else ["more epochs", "a larger learning rate"]
+    if hasattr(estimator, "activation"):
+        ways += ["a larger {max_iter}", "{activation='tanh'}", "{solver='adam'}"]
+    else:
+        ways += ["more epochs", "a larger learning rate"]
     return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
 
 
@@ -95,7 +98,7 @@ def check_variation(rbm: Estimator) -> None:
     """
     found = variation(rbm.history_) if len(rbm.history_) >= MIN_EPOCHS else None
     if found is not None and len(found) > 2:
-        _warn(f"features have a standard deviation of {found[1]} over the rows: {found[2]}", symptom="flat-features")
+        _warn(f"features have a standard deviation of {found[1]} over the rows: {found[2]}", "flat-features", SETTINGS)
 
 
 def check_ladder(estimator: Estimator, source: RowSource) -> None:
@@ -113,12 +116,13 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
     last = estimator.history_[-1] if estimator.history_ else {}
     if "unmet" not in last:
         return
-    advice = "Lower the learning rate, or raise `n_chains` or PTT(max_sweeps=); compare with ladder_log_z"
+    advice = "Lower the learning rate, or raise {n_chains} or PTT(max_sweeps=); compare with ladder_log_z"
     if last["unmet"]:
         _warn(
-            f"the chains of {last['unmet']} checkpoints of gradient='ptt' had not met within `max_sweeps` sweeps: "
+            f"the chains of {last['unmet']} checkpoints of {{gradient='ptt'}} had not met within `max_sweeps` sweeps: "
             f"modes may have wrong weights. {advice}",
-            symptom="unmet-ladder",
+            "unmet-ladder",
+            ("n_chains",),
         )
     weights, rows = estimator.weights_, sample_rows(source)
     if not weights.visible_unit.discrete or not _are_states(rows, weights.visible_unit):
@@ -126,9 +130,10 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
     mean = float(unnormalised(Stack((weights,)), as_source(rows)).mean()) - last["log_z"]
     if mean > MAX_MEAN:
         _warn(
-            f"the training rows have a mean log-likelihood of {mean:.2f} by the ladder of gradient='ptt', a "
+            f"the training rows have a mean log-likelihood of {mean:.2f} by the ladder of {{gradient='ptt'}}, a "
             f"probability above 1: it has lost a mode. {advice}",
-            symptom="unmet-ladder",
+            "unmet-ladder",
+            ("n_chains",),
         )
 
 
@@ -167,7 +172,7 @@ def check_against_pca(
         _warn(
             f"the squared error of reconstructions, {own:.4g} per row, is {ratio:.2g} times that of PCA with "
             f"{n_code} components. Try {advice}rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger "
-            "max_iter; scale the columns first if those with large values dominate.",
+            "{max_iter}; scale the columns first if those with large values dominate.",
             "worse-than-pca",
         )
 
@@ -181,8 +186,8 @@ def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
     return own / least if least > 0 and own > SMALL_ERROR * variances.sum() else 0.0, own
 
 
-def _warn(message: str, symptom: str = "learned-nothing") -> None:
-    warnings.warn(TrainingWarning(message, symptom=symptom), stacklevel=user_level())
+def _warn(message: str, symptom: str = "learned-nothing", settings: Sequence[str] = ("max_iter",)) -> None:
+    warnings.warn(TrainingWarning(message, symptom=symptom, settings=settings), stacklevel=user_level())
 
 
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:

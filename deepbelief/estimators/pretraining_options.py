@@ -56,7 +56,11 @@ def layer_sizes(
     n_rows, n_features = source.shape
     if isinstance(sizes, str):
         if sizes != "auto":
-            raise SettingError(f"hidden_layer_sizes must be positive integers or 'auto', got {sizes!r}")
+            raise SettingError(
+                f"{{setting}} must be positive integers or 'auto', got {sizes!r}",
+                setting="hidden_layer_sizes",
+                value=sizes,
+            )
         if table:
             return tuple(table_layers().value)
         advice = suggest_layer_sizes(n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder)
@@ -144,8 +148,8 @@ def of_kind(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettin
         return settings
     if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
         raise SettingError(
-            f"gradient={settings.gradient!r} is for machines, but pretraining='denoising' has its own gradient: "
-            "leave one of the two out"
+            f"{{gradient={settings.gradient!r}}} is for machines, but {{pretraining='denoising'}} has its own "
+            "gradient: leave one of the two out"
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(

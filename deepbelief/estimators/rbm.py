@@ -240,7 +240,8 @@ class RBM(
         settings = self._settings(source.shape[0])
         if again and self.n_components != self.weights_.n_hidden:
             raise SettingError(
-                f"warm_start continues with {self.weights_.n_hidden} hidden units, got n_components={self.n_components}"
+                f"warm_start continues with {self.weights_.n_hidden} hidden units, "
+                f"got {{n_components={self.n_components}}}"
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
         with checkpointing(self.checkpoint) as checkpointer:

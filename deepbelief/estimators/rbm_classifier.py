@@ -226,7 +226,7 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
         check_number("n_components", self.n_components, low=1, integer=True)
         settings = rbm_settings(self._template)
         if not get_unit(settings.hidden).tractable:
-            raise SettingError(f"hidden={settings.hidden!r} has no free energy to classify by: use 'bernoulli'")
+            raise SettingError(f"{{hidden={settings.hidden!r}}} has no free energy to classify by: use 'bernoulli'")
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
     def _rows(self, X: RowsLike, bk: Backend) -> RowSource:

@@ -263,7 +263,7 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
             )
             stopped = choices.take("early_stopping", self.early_stopping, rule)
         if stopped and len(lengths) < 2:
-            raise SettingError(f"early_stopping=True holds sequences out: it needs at least 2, got {len(lengths)}")
+            raise SettingError(f"{{early_stopping=True}} holds sequences out: it needs at least 2, got {len(lengths)}")
         for line in (*resolution_lines(choices), *kept_from_preset(self.preset, {"n_iter": self.n_iter})):
             run.reporter.note(line)
         parts, judge = Sequences(source, lengths), None
@@ -277,8 +277,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
         if there != (self.n_components, self.n_recurrent, get_cell(self.cell).name):
             raise SettingError(
-                f"training continues with n_components={there[0]}, n_recurrent={there[1]} and cell={there[2]!r}; these "
-                "cannot change: set warm_start=False, or clone the estimator"
+                f"training continues with {{n_components={there[0]}}}, {{n_recurrent={there[1]}}} and "
+                f"{{cell={there[2]!r}}}; these cannot change: set warm_start=False, or clone the estimator"
             )
 
     def _start(self, run: "SequenceRun", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:

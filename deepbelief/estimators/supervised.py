@@ -180,8 +180,9 @@ class SupervisedEstimator(
         settings = finetune_settings(self)
         if not isinstance(self.max_iter, str) and self.head_epochs > self.max_iter:
             raise SettingError(
-                f"head_epochs={self.head_epochs} exceeds max_iter={self.max_iter}: the layers below would never "
-                "learn; n_frozen keeps them as they are"
+                f"{{head_epochs={self.head_epochs}}} exceeds {{max_iter={self.max_iter}}}: the layers below would "
+                "never learn; {n_frozen} keeps them as they are",
+                settings=("n_frozen",),
             )
         return settings
 
@@ -192,7 +193,7 @@ class SupervisedEstimator(
     def _check_layers(self, n_layers: int) -> None:
         check_dropout(self.dropout, n_layers)
         if self.n_frozen > n_layers:
-            raise SettingError(f"n_frozen={self.n_frozen} exceeds the number of hidden layers ({n_layers})")
+            raise SettingError(f"{{n_frozen={self.n_frozen}}} exceeds the number of hidden layers ({n_layers})")
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the hidden layers and the head to start from."""

@@ -196,9 +196,11 @@ def finetune_settings(estimator: Estimator) -> FineTuneSettings:
     values = checked_settings(estimator, FINE_TUNING, FLAGS)
     solver = get_optimizer(estimator.solver)
     if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
-        raise SettingError(f"schedule={estimator.schedule!r} follows held-out rows: pass early_stopping=True with it")
+        raise SettingError(
+            f"{{schedule={estimator.schedule!r}}} follows held-out rows: pass {{early_stopping=True}} with it"
+        )
     if estimator.momentum == "ramp" and not has_velocity(solver):
-        raise SettingError(f"momentum='ramp' is for solver='sgd', got solver={estimator.solver!r}")
+        raise SettingError(f"{{momentum='ramp'}} is for {{solver='sgd'}}, got {{solver={estimator.solver!r}}}")
     limit = memory_bytes(estimator.memory_limit)
     settings: FineTuneSettings = engine_settings(FineTuneSettings, FINE_TUNING, values, memory_limit=limit)
     return settings
@@ -281,7 +283,7 @@ def start_of_tuning(
     wished = estimator.hidden_layer_sizes
     if not (isinstance(wished, str) and wished == "auto") and check_sizes(wished) != stack.sizes[1:]:
         raise SettingError(
-            f"hidden_layer_sizes={wished!r} disagrees with the pretrained stack, whose layers have "
+            f"{{hidden_layer_sizes={wished!r}}} disagrees with the pretrained stack, whose layers have "
             f"{', '.join(map(str, stack.sizes[1:]))} units: leave it at 'auto', or pretrain layers of these sizes"
         )
     estimator._check_layers(len(stack))

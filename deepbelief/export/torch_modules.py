@@ -65,7 +65,7 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
         linear.bias.data = torch.from_numpy(np.array(layer.bias))
         name = layer.activation.name
         if name not in MODULES:
-            raise SettingError(f"activation {name!r} has no PyTorch module: export with part='encoder', or retrain")
+            raise SettingError(f"activation {name!r} has no PyTorch module: export with {{part='encoder'}}, or retrain")
         if (module := MODULES[name]) is not None:
             modules[f"{name}{i}"] = getattr(torch.nn, module)()
     if output == "auto":

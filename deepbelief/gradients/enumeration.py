@@ -70,12 +70,12 @@ def _side(machine: Machine) -> tuple[str, int]:
     """Return the side with fewer units that can be enumerated, and their number."""
     n_visible, n_hidden = machine.W.shape
     if not (machine.visible.tractable and machine.hidden.tractable):
-        raise SettingError("gradient='exact' needs units with an energy: rectified ones have none")
+        raise SettingError("{gradient='exact'} needs units with an energy: rectified ones have none")
     side = smaller_side(machine.visible, machine.hidden, (n_visible, n_hidden), LARGEST_SIDE)
     if side is None:
         raise SettingError(
-            f"gradient='exact' needs at most {LARGEST_SIDE} Bernoulli units on one side, got {n_visible} visible and "
-            f"{n_hidden} hidden units: use 'pt' or 'pcd'"
+            f"{{gradient='exact'}} needs at most {LARGEST_SIDE} Bernoulli units on one side, got {n_visible} visible "
+            f"and {n_hidden} hidden units: use 'pt' or 'pcd'"
         )
     return side
 

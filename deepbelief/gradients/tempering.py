@@ -52,7 +52,7 @@ class PT:
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return hidden states for all temperatures, the model's first, drawn from the hidden biases."""
         if not machine.hidden.enumerable:
-            raise SettingError(f"gradient='pt' needs Bernoulli hidden units, got {machine.hidden.spec}: use 'pcd'")
+            raise SettingError(f"{{gradient='pt'}} needs Bernoulli hidden units, got {machine.hidden.spec}: use 'pcd'")
         machine.base_vbias  # noqa: B018  # brought to the device before the first update
         return {"chains": first_chains(machine, n_chains * self.n_temperatures, rng)}
 

@@ -123,13 +123,13 @@ class PTT:
         quadratic = machine.visible.quadratic and machine.hidden.quadratic
         if quadratic or not (machine.visible.tractable and machine.hidden.tractable):
             raise SettingError(
-                f"gradient='ptt' needs units with a free energy, got visible={machine.visible.spec!r} and "
-                f"hidden={machine.hidden.spec!r}: use 'pcd'"
+                f"{{gradient='ptt'}} needs units with a free energy, got {{visible={machine.visible.spec!r}}} and "
+                f"{{hidden={machine.hidden.spec!r}}}: use 'pcd'"
             )
         if machine.hidden.parameters:
             raise SettingError(
-                f"gradient='ptt' keeps W and biases of its checkpoints, and {machine.hidden.spec} units have further "
-                "parameters: use 'pcd'"
+                f"{{gradient='ptt'}} keeps W and biases of its checkpoints, and {machine.hidden.spec} units have "
+                "further parameters: use 'pcd'"
             )
         xp = machine.bk.xp
         first = _with(machine, xp.zeros_like(machine.W), machine.base_vbias.copy(), machine.hbias.copy())
@@ -374,7 +374,7 @@ def _check_state(state: Arrays) -> None:
     agree = agree and n_chains <= len(state["reservoir"]) == len(state["reservoir_energy"])
     if not (agree and len(state["numbers"]) == N_NUMBERS and len(state["counts"]) == N_COUNTS):
         shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in state.items())
-        raise DataError(f"the state of gradient='ptt' must be that of one ladder, got {shapes}: start a new run")
+        raise DataError(f"the state of {{gradient='ptt'}} must be that of one ladder, got {shapes}: start a new run")
 
 
 def _n_blocks(n_chains: int) -> int:

@@ -163,7 +163,8 @@ def check_memory(needed: int, file_length: int, limit: int | None) -> None:
     limit = default_limit(file_length) if limit is None else limit
     if needed > limit:
         raise FileFormatError(
-            f"it needs {needed} bytes of memory, the limit is {limit}: raise memory_limit if you trust it"
+            f"it needs {needed} bytes of memory, the limit is {limit}: raise {{memory_limit}} if you trust it",
+            settings=("memory_limit",),
         )
 
 

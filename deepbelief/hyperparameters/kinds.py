@@ -99,7 +99,7 @@ class Choice:
         if self.getter is not None:
             imported(self.getter)(value)
         elif not isinstance(value, str) or value not in self.names():
-            raise SettingError(unknown(name.replace("_", " "), value, self.names()), setting=name, value=value)
+            raise SettingError(unknown("{setting}", value, self.names()), setting=name, value=value)
         return value
 
     def described(self) -> str:

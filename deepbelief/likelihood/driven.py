@@ -47,7 +47,7 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
     if n > EXACT_UNITS or not machine.hidden.enumerable:
         raise SettingError(
             f"{n} {machine.hidden.spec} hidden units cannot be enumerated for each frame: at most {EXACT_UNITS} "
-            "Bernoulli units can; use method='ais'"
+            "Bernoulli units can; use {method='ais'}"
         )
     h = bk.asarray(np.arange(2**n)[:, None] >> np.arange(n) & 1, dtype=machine.dtype)
     field = h @ machine.W.T

@@ -67,7 +67,7 @@ def pseudo_log_likelihood(
     if not weights.has_pseudo_likelihood:
         raise SettingError(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
-            f"visible={weights.visible!r}, hidden={weights.hidden!r}"
+            f"{{visible={weights.visible!r}}}, {{hidden={weights.hidden!r}}}"
         )
     bits = weights.visible_unit.enumerable
     groups = None if bits and n_bits is None else _groups(weights)

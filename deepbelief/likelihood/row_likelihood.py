@@ -161,7 +161,7 @@ def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: 
     if method != "ptt":
         return ais_log_z(weights, backend=backend, **options)
     if options.get("betas") is not None:
-        raise SettingError("betas is for method='ais': method='ptt' chooses its own")
+        raise SettingError("betas is for {method='ais'}: {method='ptt'} chooses its own")
     options = {name: value for name, value in options.items() if name not in ("betas", "progress")}
     return ladder_log_z(weights, backend=backend, **options)
 

@@ -109,7 +109,7 @@ def ladder_log_z(
     weights, bk = weights_of(model), get_backend(backend)
     n = positive("n_runs", n_runs)
     if n < 2:
-        raise SettingError(f"n_runs must be at least 2, got {n}")
+        raise SettingError(f"{{setting}} must be at least 2, got {n}", setting="n_runs", value=n)
     least = positive("n_sweeps", n_sweeps)
     seed, machine = run_seed(random_state), double_machine(weights, bk)
     found = _along(machine, base_vbias(weights), n, least, bk.rng(stream(seed, "ladder")))

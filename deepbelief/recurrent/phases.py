@@ -79,9 +79,10 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> G
     estimator = get_gradient(gradient, gibbs_steps)
     if type(estimator) in set(GRADIENTS.values()) - {GRADIENTS[name] for name in FRAME_GRADIENTS}:
         raise SettingError(
-            f"gradient={gradient!r} has one negative phase for all rows, but each frame has its own machine: use "
-            "'cd' with more gibbs_steps, or 'mfcd'"
+            f"{{gradient={gradient!r}}} has one negative phase for all rows, but each frame has its own machine: "
+            "use 'cd' with more {gibbs_steps}, or 'mfcd'",
+            settings=("gibbs_steps",),
         )
     if not estimator.is_model:
-        raise SettingError(f"gradient={gradient!r} does not train a model of frames: use 'cd'")
+        raise SettingError(f"{{gradient={gradient!r}}} does not train a model of frames: use 'cd'")
     return estimator

@@ -15,7 +15,7 @@ class HiddenUnit(UnitType):
     def check_visible(self, n_columns: int) -> None:
         """Refuse: these are hidden units."""
         raise SettingError(
-            f"{self.spec} units are hidden units: choose visible='bernoulli', 'gaussian', 'spin' or 'softmax:...'"
+            f"{self.spec} units are hidden units: choose {{visible='bernoulli'}}, 'gaussian', 'spin' or 'softmax:...'"
         )
 
     def admits(self, low: Array, high: Array) -> bool:
