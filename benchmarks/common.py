@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from deepbelief.datasets import open as open_data
-from deepbelief.diagnostics.speed import machine as environment
+from deepbelief.diagnostics.speed import computer as environment
 
 __all__ = ["HERE", "add", "environment", "mnist", "wilson", "write"]
 

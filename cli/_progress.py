@@ -14,7 +14,7 @@ from typing import IO, Any
 import click
 
 from deepbelief.errors import LogWarning
-from deepbelief.training import Record, Reporter
+from deepbelief.training import Record, Reporter, Reporters
 
 from ._pace import Pace, scores
 from ._text import as_json, clean, seconds
@@ -141,33 +141,6 @@ def is_log(path: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and "epoch" in record
-
-
-class Reporters(Reporter):
-    """Tells several reporters."""
-
-    def __init__(self, reporters: Sequence[Reporter]) -> None:
-        self._reporters = reporters
-
-    def begin(self, what: Record) -> None:
-        """Tell of a phase."""
-        for reporter in self._reporters:
-            reporter.begin(what)
-
-    def note(self, text: str) -> None:
-        """Tell of a fact about the data or the settings."""
-        for reporter in self._reporters:
-            reporter.note(text)
-
-    def update(self, epoch: int, done: int, total: int) -> None:
-        """Tell of an update."""
-        for reporter in self._reporters:
-            reporter.update(epoch, done, total)
-
-    def record(self, record: Record) -> None:
-        """Tell of an epoch."""
-        for reporter in self._reporters:
-            reporter.record(record)
 
 
 @contextlib.contextmanager

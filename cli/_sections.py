@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ._inputs import Model
 
-RECONSTRUCTED, CASES, SAMPLES, STEPS, UNITS = 10, 100, 16, 100, 64
+RECONSTRUCTED, CASES, SAMPLES, STEPS, FIELDS = 10, 100, 16, 100, 64
 INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
 MOST_FACTS = 150
 LONGEST = 300
@@ -173,7 +173,9 @@ class Report:
         if self.stack.tuned:
             notes.append("These are the fine-tuned weights.")
         pictures = [
-            picture(plot_receptive_fields(self.estimator, layer=i, n=UNITS, shape=self.shape, feature_names=self.names))
+            picture(
+                plot_receptive_fields(self.estimator, layer=i, n=FIELDS, shape=self.shape, feature_names=self.names)
+            )
             for i in range(len(self.stack))
         ]
         return Section("Receptive fields", notes, pictures)

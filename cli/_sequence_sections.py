@@ -14,7 +14,7 @@ from deepbelief.typing import Array
 
 from ._page import Section
 from ._quality import TITLE, which_part
-from ._sections import UNITS, Report, picture
+from ._sections import FIELDS, Report, picture
 
 N_ROLLS, MAX_FRAMES, STEPS = 4, 200, 50
 RECURRENT = {
@@ -81,7 +81,7 @@ class SequenceReport(Report):
 
     def receptive_fields(self) -> Section:
         """Draw the weights that lead from a frame to each hidden unit."""
-        ax = plot_receptive_fields(Stack((self.stack.layers[0],)), n=UNITS, shape=self.shape, feature_names=self.names)
+        ax = plot_receptive_fields(Stack((self.stack.layers[0],)), n=FIELDS, shape=self.shape, feature_names=self.names)
         return Section("Receptive fields", ["The weights from a frame to each hidden unit."], [picture(ax)])
 
     def samples(self) -> Section:

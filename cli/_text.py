@@ -7,17 +7,10 @@ from typing import Any
 
 import click
 
+from deepbelief.errors import printable as clean
+from deepbelief.sizing import arrows
 
-def clean(value: object) -> str:
-    """Return text that a terminal only prints: one line, control and invisible characters as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(value)
-    )
-
-
-def arrows(sizes: Iterable[object]) -> str:
-    """Return layer sizes as ``784 -> 500 -> 250``."""
-    return " -> ".join(str(size) for size in sizes)
+__all__ = ["arrows", "as_json", "clean", "facts", "seconds", "size_of"]
 
 
 def seconds(value: float) -> str:

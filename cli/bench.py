@@ -33,7 +33,7 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
     """  # noqa: D301
     from deepbelief.backends import BACKENDS, get_backend
     from deepbelief.backends.device import device_name
-    from deepbelief.diagnostics.speed import STANDARD, machine, measure, shortened
+    from deepbelief.diagnostics.speed import STANDARD, computer, measure, shortened
     from deepbelief.errors import BackendError, SettingError
 
     from ._files import check_outputs
@@ -51,7 +51,7 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
             if backend != "all":
                 raise
             click.echo(f"{name} is left out: {clean(error)}", err=True)
-    about = machine()
+    about = computer()
     facts(
         [
             ("processor", f"{about['cpu']} ({about['vectors']}), {about['cores']} cores"),

@@ -18,7 +18,7 @@ from ._tables import reading
 from ._text import as_json, clean, facts, seconds
 from ._types import Bounded, check_given
 
-Rows = tuple[Any, ...]
+SweepRows = tuple[Any, ...]
 COLUMNS = ("rate", "verdict", "score", "epochs", "time")
 OF_LAYERS = ("batch_size", "gradient", "gibbs_steps", "visible", "hidden")
 
@@ -175,7 +175,7 @@ def _note(row: Any, best: float | None) -> str:
 
 
 @contextlib.contextmanager
-def _display(*, quiet: bool) -> Iterator[Callable[[Rows], None] | None]:
+def _display(*, quiet: bool) -> Iterator[Callable[[SweepRows], None] | None]:
     """Give what shows the rows on stderr whenever they change: a table on a terminal, lines elsewhere."""
     if quiet:
         yield None
@@ -189,7 +189,7 @@ def _display(*, quiet: bool) -> Iterator[Callable[[Rows], None] | None]:
         yield _lines()
 
 
-def _table(rows: Rows) -> Any:
+def _table(rows: SweepRows) -> Any:
     """Return the rows as a table for a terminal."""
     from rich.table import Table
 
@@ -199,11 +199,11 @@ def _table(rows: Rows) -> Any:
     return table
 
 
-def _lines() -> Callable[[Rows], None]:
+def _lines() -> Callable[[SweepRows], None]:
     """Return what prints a line about each tenth of a run, and where a verdict falls."""
     before: dict[float, tuple[str, int]] = {}
 
-    def show(rows: Rows) -> None:
+    def show(rows: SweepRows) -> None:
         for row in rows:
             state = row.verdict, 10 * row.epochs // row.n_epochs
             if row.verdict != "waiting" and before.get(row.rate) != state:

@@ -24,6 +24,13 @@ def one_line(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 305]} ... {text[-300:]}"
 
 
+def printable(value: object) -> str:
+    """Return text that a terminal only prints: one line, control and invisible characters as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(value)
+    )
+
+
 def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str], str] = str) -> str:
     """Return a text in which settings stand as `name_of` writes them.
 

@@ -21,8 +21,8 @@ Index = NDArray[np.intp]
 
 LARGEST_WINDOW = 2**27  # bytes
 BLOCKS = 64  # number of places in the file that the rows of a window come from
-SHARE = 4  # rows are resident where they fit into this part of the memory
-UNITS = {"": 1} | {f"{p}{b}": base**i for i, p in enumerate("kmgt", 1) for b, base in (("b", 1000), ("ib", 1024))}
+MEMORY_PARTS = 4  # rows are resident where they fit into this part of the memory
+BYTES = {"": 1} | {f"{p}{b}": base**i for i, p in enumerate("kmgt", 1) for b, base in (("b", 1000), ("ib", 1024))}
 LEAST_MEMORY = 2**20
 
 
@@ -37,7 +37,7 @@ def memory_bytes(limit: int | str | None) -> int | None:
     if limit is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", str(limit))
-    unit = UNITS.get(found[2].lower()) if found else None
+    unit = BYTES.get(found[2].lower()) if found else None
     n_bytes = int(float(found[1]) * unit) if found and unit else 0
     if isinstance(limit, bool) or n_bytes < LEAST_MEMORY:
         raise SettingError(
@@ -79,7 +79,7 @@ def windows_for(n_rows: int, row_bytes: int, limit: int, chunk: int = 1) -> Wind
     >>> windows_for(25_000_000, 4 * 784, 2**29)
     Windows(n_rows=25000000, block=668, blocks=64)
     """
-    rows = max(1, min(limit // SHARE, LARGEST_WINDOW) // row_bytes)
+    rows = max(1, min(limit // MEMORY_PARTS, LARGEST_WINDOW) // row_bytes)
     block = max(1, rows // BLOCKS)
     block = min(-(-block // chunk) * chunk, max(1, rows))
     return Windows(n_rows, block, max(1, rows // block))

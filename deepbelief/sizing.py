@@ -65,12 +65,12 @@ class SizeAdvice:
         return len(self.hidden_layer_sizes)
 
     def __repr__(self) -> str:
-        return f"<SizeAdvice {_arrows(self.sizes)}>"
+        return f"<SizeAdvice {arrows(self.sizes)}>"
 
     def __str__(self) -> str:
         width = max(len(str(size)) for size in self.sizes)
         lines = [f"  {size:>{width}}  {reason}" for size, reason in zip(self.sizes, self.reasons, strict=True)]
-        return "\n".join([_arrows(self.sizes), *lines, f"  {self.depth_reason}"])
+        return "\n".join([arrows(self.sizes), *lines, f"  {self.depth_reason}"])
 
 
 def suggest_layer_sizes(
@@ -284,7 +284,7 @@ def _too_narrow(n_features: int, sizes: tuple[int, ...], *, code: bool) -> list[
         return []
     names = " and ".join(f"layer {i + 1} with {sizes[i]} units" for i in narrow)
     least = -(-n_features // 4)
-    suggested = _arrows((n_features, *suggest_layer_sizes(n_features)))
+    suggested = arrows((n_features, *suggest_layer_sizes(n_features)))
     return [
         f"hidden {names}: under a quarter of the {n_features} inputs, which loses much of them: "
         f"take at least {least} units, for instance {suggested}"
@@ -350,7 +350,8 @@ def _pleasant(size: float) -> int:
     return max(step, step * round(size / step))
 
 
-def _arrows(sizes: Sequence[int]) -> str:
+def arrows(sizes: Iterable[object]) -> str:
+    """Return layer sizes as ``784 -> 500 -> 250``."""
     return " -> ".join(str(size) for size in sizes)
 
 

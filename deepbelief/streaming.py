@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from deepbelief.backends import Backend, Sparse, SparseRows
-from deepbelief.row_windows import SHARE, Index, WindowedOrder, WindowReader, Windows, windows_for
+from deepbelief.row_windows import MEMORY_PARTS, Index, WindowedOrder, WindowReader, Windows, windows_for
 from deepbelief.seeds import stream
 from deepbelief.sources import (
     ArraySource,
@@ -27,7 +27,7 @@ from deepbelief.sources import (
 from deepbelief.typing import Array, DeviceArray, DtypeLike
 
 BLOCK_ROWS = 2048  # rows handled at a time outside training
-FEW = 2**22  # of more rows than this, some are drawn without a permutation of all
+MAX_PERMUTED = 2**22  # of more rows than this, some are drawn without a permutation of all
 
 
 def entering_blocks(
@@ -85,7 +85,7 @@ class Rows:
         self.row_weights = weights_of(rows) if weights is None else weights
         self._row_weights: DeviceArray = None
         self.dtype = np.dtype(dtype)
-        self.limit = bk.memory() // SHARE if limit is None else limit
+        self.limit = bk.memory() // MEMORY_PARTS if limit is None else limit
         self.shape = (int(rows.shape[0]), int(rows.shape[1]))
         self.windows: Windows | None = None
         self._source: RowSource | None = None
@@ -191,7 +191,7 @@ class Rows:
     def drawn(self, size: int, rng: np.random.Generator) -> DeviceArray:
         """Return a copy of a number of rows, drawn at random without repeats, in the order of their numbers."""
         n = len(self)
-        index = rng.permutation(n)[:size] if n <= FEW else rng.choice(n, size, replace=False, shuffle=False)
+        index = rng.permutation(n)[:size] if n <= MAX_PERMUTED else rng.choice(n, size, replace=False, shuffle=False)
         return self.some(np.sort(index))
 
     def standardised(self, mean: Array, scale: Array) -> "Rows":

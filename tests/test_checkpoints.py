@@ -17,7 +17,7 @@ from tables import case_by_case
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, save
 from deepbelief.checkpoints import locked, remove
-from deepbelief.checkpoints.checkpointer import differences, machine
+from deepbelief.checkpoints.checkpointer import differences, environment
 from deepbelief.components import MultiPrediction
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.gradients import PTT
@@ -606,7 +606,7 @@ def test_two_libraries_of_matrix_products_are_told_apart_in_any_order(monkeypatc
     found = []
     for several in (pools, pools[::-1], [pools[0], {**pools[1], "num_threads": 2}], [{**pools[0], "version": "0.2"}]):
         monkeypatch.setattr("deepbelief.checkpoints.checkpointer.threadpool_info", lambda several=several: several)
-        found.append(machine())
+        found.append(environment())
     assert differences(found[0], found[1]) == []
     assert differences(found[0], found[2]) == ["openblas 2 was 0.3.31  threads 1, is 0.3.31  threads 2"]
     assert len(differences(found[0], found[3])) == 2

@@ -7,7 +7,7 @@ from cli_runs import run
 from tables import case_by_case
 
 from deepbelief.diagnostics import speed
-from deepbelief.diagnostics.speed import STANDARD, Work, interleaved, machine, measure, products, shortened
+from deepbelief.diagnostics.speed import STANDARD, Work, computer, interleaved, measure, products, shortened
 
 SMALL = {
     "small CD": Work("cd", (12, 8), 10, 40),
@@ -56,7 +56,7 @@ def test_the_table_names_machine_and_backends(monkeypatch):
     result = run("bench", "--quick")
     assert result.exit_code == 0
     assert all(name in result.stdout for name in SMALL)
-    assert machine()["cpu"] in result.stdout
+    assert computer()["cpu"] in result.stdout
     assert np.__version__ in result.stdout
     if importlib.util.find_spec("cupy") is None:
         assert "cupy is left out" in result.stderr

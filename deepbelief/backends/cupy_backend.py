@@ -11,7 +11,7 @@ from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.errors import BackendError
 from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
-NOTHING = np.intp(0)  # the address that a kernel takes for no array
+NULL = np.intp(0)  # the address that a kernel takes for no array
 CTYPES = {"f": "float", "d": "double"}
 DENSEST = 0.02  # share of values that are not 0 up to which products with sparse rows are taken to win: not measured
 
@@ -127,7 +127,7 @@ class CupySparse:
         table: tuple[DeviceArray, ...],
         shape: tuple[int, int],
         pays: bool,
-        order: DeviceArray = NOTHING,
+        order: DeviceArray = NULL,
     ) -> None:
         self._backend = backend
         self._table = table  # row ends, columns and values
@@ -137,7 +137,7 @@ class CupySparse:
 
     def shuffled(self, order: DeviceArray) -> "CupySparse":
         """Return the rows in this order."""
-        order = self._backend.asarray(order if self._order is NOTHING else self._order[order], np.int64)
+        order = self._backend.asarray(order if self._order is NULL else self._order[order], np.int64)
         return CupySparse(self._backend, self._table, (len(order), self.shape[1]), self.pays, order)
 
     def part(self, start: int, stop: int) -> "CupyRows":
@@ -237,7 +237,7 @@ class CupyBackend:
     def sigmoid(self, x: DeviceArray, bias: DeviceArray = None) -> DeviceArray:
         """Replace ``x`` by the logistic function of ``x + bias``."""
         if bias is None:
-            bias, period = NOTHING, 1
+            bias, period = NULL, 1
         else:
             period = bias.size  # one for all rows, or for each row
             _must(period in (x.shape[-1], x.size), x, bias)

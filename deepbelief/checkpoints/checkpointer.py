@@ -119,7 +119,7 @@ class FileCheckpointer(Checkpointer):
         self._found: Checkpoint | None = None
         self._last: Checkpoint | None = None
         self._warned = self._damaged = False
-        self._machine = machine()
+        self._machine = environment()
         self._start_counting()
 
     def begin(self, random_state: RandomState, describe: Describe) -> int:
@@ -256,7 +256,7 @@ def checkpointing(checkpoint: str | Path | CheckpointFile | None) -> Iterator[Ch
         checkpointer.finish()
 
 
-def machine() -> StrDict:
+def environment() -> StrDict:
     """Return the properties of the machine that the last bits of results depend on."""
     # NumPy and SciPy may bring one each, which are listed in any order.
     libraries = sorted(

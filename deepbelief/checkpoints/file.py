@@ -7,7 +7,7 @@ from pathlib import Path
 from deepbelief.errors import SettingError
 from deepbelief.typing import StrMapping
 
-UNITS = {
+EVERY_UNITS = {
     "s": ("seconds", 1.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0), "epoch": ("epochs", 1.0),
     "epochs": ("epochs", 1.0), "update": ("updates", 1.0), "updates": ("updates", 1.0),
 }  # fmt: skip
@@ -51,7 +51,7 @@ class CheckpointFile:
         if self.every is None:
             return None
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(self.every))
-        unit = found and UNITS.get(found[2] or "epochs")
+        unit = found and EVERY_UNITS.get(found[2] or "epochs")
         if isinstance(self.every, bool) or not found or not unit or float(found[1]) <= 0:
             raise SettingError(
                 f"a checkpoint is written every '10 min', '90 s', '2 h', '3 epochs' or '500 updates', "

@@ -20,7 +20,7 @@ from deepbelief.backends import Backend, Product, Rng, get_backend
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import update_of_network
 from deepbelief.datasets import open as open_data
-from deepbelief.diagnostics.speed import machine
+from deepbelief.diagnostics.speed import computer
 from deepbelief.distributed import Averaging, Partitioned, local_cluster
 from deepbelief.distributed.clusters import Client
 from deepbelief.estimators import DBN, RBM, DBNClassifier
@@ -95,7 +95,7 @@ def measure_rates(
     amounts |= _calls(bk, timer, bare)
     amounts |= _rows(bk, timer)
     amounts["read"] = _reading(timer, folder)
-    about = machine()
+    about = computer()
     round_seconds, network_bytes = _rounds(workers) if workers else (None, None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return MachineRates(

@@ -10,9 +10,9 @@ from deepbelief.backends import Backend
 from deepbelief.typing import Array, DeviceArray
 
 TOLERANCE = 1e-6
-NOTHING = 1e-10  # gradients whose norms are both below this agree
+MIN_NORM = 1e-10  # gradients whose norms are both below this agree
 STEPS = (1e-4, 1e-5)  # steps; the second is used where the first may straddle a kink
-SHARE = 1e-7  # share of the gradient's norm that a kink may hide
+KINK_SHARE = 1e-7  # share of the gradient's norm that a kink may hide
 ROUNDING = np.finfo(np.float64).eps  # typical rounding error of a sum of values, relative to the objective
 NOISE = 64  # largest multiple of that error
 
@@ -121,7 +121,7 @@ def relative_error(a: Array, b: Array, rounding: float = 0.0) -> float:
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not np.isfinite(norms).all():
         return float("inf")
-    if max(norms) < NOTHING:
+    if max(norms) < MIN_NORM:
         return 0.0
     return max(0.0, float(np.linalg.norm(a - b)) - rounding) / sum(norms)
 
@@ -170,7 +170,7 @@ def _trusted(estimate: Array, doubt: Array) -> Array:
     """Return a mask of the elements whose doubt is small relative to the norm of all reliable ones."""
     good = np.isfinite(estimate) & np.isfinite(doubt)
     while True:  # a jump makes differences huge, so that the norm falls when they are removed
-        better = good & (doubt <= SHARE * np.linalg.norm(estimate[good]))
+        better = good & (doubt <= KINK_SHARE * np.linalg.norm(estimate[good]))
         if np.array_equal(better, good):
             return good
         good = better

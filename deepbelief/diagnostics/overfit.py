@@ -26,7 +26,7 @@ from deepbelief.training import Record, Reporter, Run
 from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike
 
 NATS = 0.05  # loss of each class label: the right class has a probability of 0.95
-SHARE = 0.1  # share of the excess loss of the column means over the minimum loss
+EXCESS_SHARE = 0.1  # share of the excess loss of the column means over the minimum loss
 
 UNREGULARISED = {name: row.off for name, row in {**FINE_TUNING, **EXECUTION}.items() if row.off is not NEVER}
 """Settings of fine-tuning without regularisation."""
@@ -244,7 +244,7 @@ def _threshold(problem: Problem, bk: Backend) -> float:
     values = values.astype(problem.head[0].dtype)
     least = _mean_loss(problem.loss, values, values, bk)
     means = np.broadcast_to(values.mean(axis=0), values.shape)
-    return least + SHARE * (_mean_loss(problem.loss, means, values, bk) - least)
+    return least + EXCESS_SHARE * (_mean_loss(problem.loss, means, values, bk) - least)
 
 
 def _mean_loss(loss: Loss, output: Array, target: Array, bk: Backend) -> float:

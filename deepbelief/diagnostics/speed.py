@@ -204,12 +204,12 @@ def shortened(work: Work) -> Work:
     return replace(work, n_rows=max(work.batch_size, work.n_rows // 5 // work.batch_size * work.batch_size))
 
 
-def machine() -> StrDict:
+def computer() -> StrDict:
     """Return what times were measured on: processor, versions, and the BLAS with its number of threads.
 
     Examples
     --------
-    >>> machine()["cores"] >= 1
+    >>> computer()["cores"] >= 1
     True
     """
     info = Path("/proc/cpuinfo")

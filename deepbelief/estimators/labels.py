@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.recipes import is_auto
 from deepbelief.seeds import host_rng
 from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
 
@@ -22,11 +23,6 @@ MARK = -1
 MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
 ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is treated as one-hot classes
 MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
-
-
-def is_auto(unlabeled: object) -> bool:
-    """Return whether the mark of unlabelled rows is to be found in the labels."""
-    return isinstance(unlabeled, str) and unlabeled == "auto"
 
 
 def as_labels(y: TargetsLike) -> TargetsLike:

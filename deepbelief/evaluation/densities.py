@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from deepbelief.evaluation.results import Evaluation, Fact, arrows
+from deepbelief.evaluation.results import Evaluation, Fact
 from deepbelief.likelihood import AISEstimate, LadderEstimate, LogLikelihood
 from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood
+from deepbelief.sizing import arrows
 from deepbelief.typing import StrDict
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepbelief.errors import printable
 from deepbelief.evaluation.measures import wilson_interval
+from deepbelief.sizing import arrows
 from deepbelief.typing import Array, StrDict
 
 Fact = tuple[str, str]
@@ -117,7 +119,7 @@ class Classification(Evaluation):
 
     def table(self) -> str:
         """Return the confusion matrix, or the most frequent confusions of many classes."""
-        names = [_printable(c)[:MAX_LABEL_LENGTH] for c in self.classes.tolist()]
+        names = [printable(c)[:MAX_LABEL_LENGTH] for c in self.classes.tolist()]
         if len(names) > MAX_MATRIX_CLASSES:
             wrong = self.confusion - np.diag(np.diag(self.confusion))
             order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_CONFUSIONS]
@@ -316,15 +318,3 @@ class Codes(Evaluation):
             "code_bytes": self.code_bytes,
             "compression": self.compression,
         }
-
-
-def arrows(sizes: tuple[int, ...]) -> str:
-    """Return layer sizes as ``784 -> 500 -> 250``."""
-    return " -> ".join(str(size) for size in sizes)
-
-
-def _printable(value: object) -> str:
-    """Return text in one line, with control and invisible characters as escapes."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(value)
-    )

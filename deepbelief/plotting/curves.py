@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WIDE_RANGE = 20.0  # a line that falls by more is drawn on a logarithmic scale
 MOST_LINES = 24
-LARGEST = 1e30
+MAX_VALUE = 1e30
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _add(
         line.passes.append(len(line.values))
     line.last_pass = record.get("pass")
     epoch = record.get("epoch")
-    line.epochs.append(epoch if type(epoch) is int and 0 <= epoch < LARGEST else number)
+    line.epochs.append(epoch if type(epoch) is int and 0 <= epoch < MAX_VALUE else number)
     line.values.append(value)
 
 
@@ -161,7 +161,7 @@ def _stage(record: StrMapping) -> str:
 
 def _number(value: object) -> float | None:
     """Return a finite number that can be drawn; None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > MAX_VALUE:
         return None
     return None if math.isnan(value) else float(value)
 

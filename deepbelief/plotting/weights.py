@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 BINS = 61
-LARGEST = 1e100
+MAX_WEIGHT = 1e100
 OF = ("weights", "updates")
 
 
@@ -180,7 +180,7 @@ def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int
 
 def _tamed(values: Array) -> Array:
     """Return values whose squares are finite; a file may contain others."""
-    return np.clip(np.nan_to_num(values.astype(np.float64)), -LARGEST, LARGEST)
+    return np.clip(np.nan_to_num(values.astype(np.float64)), -MAX_WEIGHT, MAX_WEIGHT)
 
 
 def _bounds(values: Array) -> tuple[float, float]:

@@ -30,7 +30,7 @@ MAX_BLANK = 10**6
 HEAD = 20
 """Lines from which the layout is found."""
 
-LARGEST = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MIN_SPREAD = 1e-3  # range of a column over its largest value, below which float32 resolves fewer than 10,000 steps
 
 
@@ -84,7 +84,7 @@ def _check_cells(layout: Layout, number: int, cells: list[str]) -> None:
             )
         if np.isinf(value):
             raise layout.error(number, column, f"the value is {cell[:40]}; fill in or drop missing values first")
-        if abs(value) > LARGEST:
+        if abs(value) > MAX_FLOAT32:
             raise layout.error(number, column, f"{cell[:40]} is too large for single precision; rescale the column")
 
 
@@ -120,7 +120,7 @@ def _parse(layout: Layout, numbers: list[int], lines: list[str]) -> tuple[Array,
         except ValueError:
             values = None
     # The comparison is false for NaN too.
-    fine = values is not None and values.min() >= -LARGEST and values.max() <= LARGEST
+    fine = values is not None and values.min() >= -MAX_FLOAT32 and values.max() <= MAX_FLOAT32
     if values is None or not fine:
         for number, line in zip(numbers, lines, strict=True):
             _check_cells(layout, number, split(line, layout.delimiter, layout.path, number))
