@@ -39,8 +39,13 @@ def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str]
     template : str
         With ``{NAME}`` for each of the settings, and ``{NAME=VALUE}`` for any setting with a value.
     settings : iterable of str
+        Names that the template has without a value.
     name_of : callable, default=str
-        What ``NAME`` and ``NAME=VALUE`` become.
+        Function that writes ``NAME`` and ``NAME=VALUE``.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
