@@ -72,10 +72,10 @@ def _rates(options: StrDict) -> "MachineRates":
 def _memory(cost: "Cost", rates: "MachineRates", options: StrDict) -> list[tuple[str, object]]:
     """Return the rows' share of the memory, and how they are read."""
     from deepbelief.cost import size
-    from deepbelief.row_windows import SHARE, memory_bytes
+    from deepbelief.row_windows import MEMORY_PARTS, memory_bytes
 
     limit = memory_bytes(options["memory_limit"])
-    allowed = rates.memory // SHARE if limit is None else limit
+    allowed = rates.memory // MEMORY_PARTS if limit is None else limit
     lines: list[tuple[str, object]] = [
         ("memory limit", f"{size(allowed)} for rows: {'read in windows' if cost.windowed else 'they stay in memory'}"),
         ("peak", f"{size(cost.resident_bytes)} of {size(rates.memory)} of memory"),

@@ -83,7 +83,7 @@ class MachineRates:
             If the file exists, without ``force``.
         """
         if Path(path).exists() and not force:
-            raise DataError(f"{path} exists. Pass force=True to replace it.")
+            raise DataError(f"{path} exists. Pass {{force=True}} to replace it.")
         with replacing(str(path)) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 

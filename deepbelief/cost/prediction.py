@@ -24,7 +24,7 @@ from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.monitor import MAX_ROWS
 from deepbelief.optimizers import Optimizer
 from deepbelief.recipes import AUTOENCODING, USUAL_EXTENT
-from deepbelief.row_windows import SHARE, memory_bytes, windows_for
+from deepbelief.row_windows import MEMORY_PARTS, memory_bytes, windows_for
 from deepbelief.schedules import steps_at
 from deepbelief.sources import ArraySource, RowSource, SubsetSource, as_source, csr_of, is_source, underlying
 from deepbelief.streaming import BLOCK_ROWS
@@ -275,7 +275,7 @@ class _Run:
         self.data = replace(data, n_rows=data.n_rows // workers)
         self.n_rows = self.data.n_rows - int(held * self.data.n_rows)
         limit = memory_bytes(estimator.memory_limit)
-        self.limit = rates.memory // SHARE if limit is None else limit
+        self.limit = rates.memory // MEMORY_PARTS if limit is None else limit
         self.windowed = data.on_disk and self.data.n_rows * data.n_features * 4 > self.limit
 
     def _settings(self, sizes: Sequence[int] | None, data: DataSize) -> tuple[list[RBMSettings], tuple[int, ...]]:
@@ -287,7 +287,10 @@ class _Run:
         else:
             given = estimator.hidden_layer_sizes if sizes is None else sizes
             if isinstance(given, str):
-                raise SettingError("`hidden_layer_sizes` must be numbers to predict a cost, got 'auto'. Pass `sizes`.")
+                raise SettingError(
+                    "{setting} must be numbers to predict a cost, got 'auto'. Pass `sizes`.",
+                    setting="hidden_layer_sizes", value=given,
+                )  # fmt: skip
             hidden = tuple(int(s) for s in np.atleast_1d(np.asarray(given)))
             settings, kind = layer_settings(estimator.rbm, len(hidden)), str(estimator.pretraining)
             kind = "rbm" if kind == "auto" and estimator.rbm is not None else kind
