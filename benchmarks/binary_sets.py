@@ -12,7 +12,7 @@ whose number of parts is chosen by validation rows. "pcd" and "ptt" are RBMs: 50
 Gibbs step, centred units, a rate that is constant for half of the updates and then falls to 0. Settings, and the state
 of a run, are those of the best validation log-likelihood; each seed is then judged on the test rows, once. log Z is
 enumerated where one side has at most 25 units. Else the quoted value is at the low end of the interval of annealing
-from the independent model; the means by annealing back from test rows and, for up to 40,000 weights, by a ladder of
+from the independent model; the means by annealing back from test rows and, for up to 20,000 weights, by a ladder of
 machines stand beside it. "recipe" has the settings of `deepbelief.recipes.DENSITY`, those of an RBM of one-hot groups
 by default. Results are written to `binary_sets.json` after each run; runs that are there are not repeated.
 """
@@ -37,7 +37,7 @@ from deepbelief.sources import ArraySource, SubsetSource, exclusive_groups
 
 BATCH = 500
 PER_EPOCH = 100  # updates
-LADDER = 40_000  # weights
+LADDER = 20_000  # weights
 STATES = (0.6, 0.8, 1.0)  # shares of a run after which validation rows judge its state
 PARTS = (1, 10, 30, 100)  # of mixtures
 STEPS = 60  # of expectation maximisation
