@@ -135,7 +135,7 @@ def binary_sets() -> str:
     note = (
         "Nats per test row. Columns that exclude each other are softmax groups. log Z is exact up to 25 hidden units "
         "and for nltcs; else the values are at the low end of the interval of annealing. The recipe is that of "
-        "`deepbelief.recipes.DENSITY`; that of mushrooms was measured with a rate that rises at first and falls at the "
+        "`deepbelief.recipes.DENSITY`; its values here had a rate that rises at first and falls at the "
         'end. Use `gradient="ptt"` where modes are far apart, and the recipe or `"pcd"` elsewhere.\n\n'
     )
     return note + table(["set", "columns", "groups", "mixture", "RBM, pcd", "RBM, ptt", "RBM, recipe"], rows)
