@@ -214,16 +214,18 @@ def rows_of_copula(frame, n, seed):
 
 
 def rows_of_sdv(name):
-    """Return the function that draws from a synthesiser of SDV with its defaults."""
+    """Return the function that draws from a synthesiser of SDV 2 with its defaults."""
 
     def draw(frame, n, seed):
         import sdv.single_table
         from sdv.metadata import Metadata
 
         np.random.seed(seed)  # noqa: NPY002  # SDV draws from the global generator
-        model = getattr(sdv.single_table, name)(Metadata.detect_from_dataframe(frame))
-        model.fit(frame)
-        return model.sample(n)
+        metadata = Metadata.detect_from_dataframes({"table": frame}, infer_keys=None)
+        model = getattr(sdv.single_table, name)(metadata)
+        model.fit({"table": frame})
+        drawn = model.sample(n)
+        return drawn["table"] if isinstance(drawn, dict) else drawn
 
     return draw
 

@@ -111,7 +111,11 @@ def command(**options: Any) -> None:
     where = {name: options[name] for name in ("labels", "limit", "data_dir")}
     data = open_data(options["data"], scale="none", **where, table=None if options["recurrent"] else reading(options))
     if clustered and data.schema is not None:
-        raise SettingError("tables with text or missing values are trained in this process: leave the cluster out")
+        asked = "--workers" if options["workers"] is not None else "--scheduler"
+        raise SettingError(
+            f"{data.name} is a table of mixed columns, which is trained in this process: leave {asked} out, or encode "
+            "all columns as numbers first"
+        )
     scale, words = chosen_scale(data, options["scale"])
     out = options["out"] or default_out(data)
     if not options["plan"]:

@@ -61,3 +61,11 @@ def test_what_does_not_fit_is_told(tmp_path, monkeypatch, options, told):
     monkeypatch.setattr(clusters, "PATIENCE", 1)
     assert told in bad("pretrain", *TINY, *options, "--out", tmp_path / "d.h5")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cluster", [("--workers", 2), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_a_table_of_mixed_columns_is_refused_before_a_cluster_is_asked(tmp_path, cluster):
+    (tmp_path / "t.csv").write_text("size,colour\n" + "1.5,red\n2.5,blue\n,red\n" * 20)
+    told = bad("pretrain", tmp_path / "t.csv", *cluster, "--out", tmp_path / "t.h5")
+    assert f"leave {cluster[0]} out, or encode all columns as numbers" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
