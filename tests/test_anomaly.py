@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, DeepAutoencoder, load, save
-from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError
 from deepbelief.estimators import anomaly
 from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.stack import Stack
@@ -38,6 +38,15 @@ def quick(monkeypatch):
     """Make fits short where their quality does not matter."""
     for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
         monkeypatch.setattr(anomaly, name, 50)
+
+
+def test_columns_that_say_nothing_are_left_out_and_told(quick):
+    frame = table()[0].assign(ticket=[f"t{i}" for i in range(300)], empty=np.nan)
+    with pytest.warns(DataWarning, match=r"'ticket' \(300 values in 300 rows.*'empty' \(no value at all\)") as found:
+        detector = AnomalyDetector(random_state=0).fit(frame)
+    assert "constant" not in str(found[0].message)
+    whole = AnomalyDetector(random_state=0).fit(table()[0])
+    np.testing.assert_array_equal(detector.score_samples(frame), whole.score_samples(table()[0]))
 
 
 @pytest.mark.slow

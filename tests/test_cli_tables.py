@@ -343,8 +343,11 @@ BAD = [
     (HEADER + "\n1,1,green,True\ninf,1,green,True\n", "line 4, column 1 ('size'): the value is inf"),
     (HEADER + "1,1,green,5\n", "column 'good': '5' is a category that the training rows lack"),
     ("size,count,colour\n1,1,green\n", "the table lacks the column 'good'"),
-    ("size,count,color,good\n1,1,green,True\n", "the table lacks the column 'colour'"),
-    ("size,count,colour,good,more\n1,1,green,True,3\n", "the table has the column 'more', which the training rows"),
+    ("size,count,color,good\n1,1,green,True\n", "lacks the column 'colour'; it has the column 'color', which"),
+    (
+        "size,count,colour,good,more\n1,1,green,True,3\n",
+        "the column 'more', which the training rows lack: leave it out",
+    ),
     (HEADER + "1,1,green\n", "line 2 has 3 cells where the first line has 4"),
     (HEADER + '1,1,"green,True\n', "line 2 leaves a quote open"),
     (HEADER, "there are no rows below the header"),

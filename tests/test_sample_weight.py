@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, AnomalyDetector, DeepAutoencoder, RBMClassifier
+from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, DeepAutoencoder, RBMClassifier
 from deepbelief.errors import DataError
 from deepbelief.estimators import anomaly
 from deepbelief.estimators.anomaly_columns import DetectorColumns
@@ -189,6 +189,8 @@ def test_scores_are_those_of_repeated_rows(visible, bits):
 def test_weights_that_are_none_are_refused(weights, message, bits):
     with pytest.raises(DataError, match=f"`sample_weight` must.*{message}"):
         RBM(3).fit(bits[0], sample_weight=weights)
+    with pytest.raises(DataError, match=f"`sample_weight` must.*{message}"):
+        DBNClassifier((3,)).fit(bits[0], bits[0][:, 0], sample_weight=weights)
 
 
 def test_sources_and_windows_keep_the_weights_of_their_rows(bk):

@@ -16,7 +16,7 @@ from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.sample_weights import present_rows
-from deepbelief.estimators.tables import check_names
+from deepbelief.estimators.tables import check_names, warn_dropped
 from deepbelief.fields import Fields
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import is_source, quantile
@@ -215,6 +215,7 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     def _fit_parts(self, rows: RowsLike, weights: Array | None) -> None:
         """Fit the three models."""
         self._columns = DetectorColumns.fit(rows, weights)
+        warn_dropped(column for column in self._columns.schema.columns if not column.values)  # constants are normal
         states, values = self._columns.states(rows), self._columns.values(rows)
         energies = self._density(states, weights).free_energy(states)
         kept = energies <= quantile(energies, KEPT_SHARE, weights)

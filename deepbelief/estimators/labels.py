@@ -12,9 +12,9 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import _check_sample_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.estimators.sample_weights import checked_weights
 from deepbelief.recipes import is_auto
 from deepbelief.seeds import host_rng
 from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
@@ -313,8 +313,7 @@ def row_weights(
     """
     weights = None
     if sample_weight is not None:
-        checked = _check_sample_weight(sample_weight, np.empty((len(y), 1)), ensure_non_negative=True)
-        weights = checked[known].astype(np.float64)
+        weights = checked_weights(sample_weight, len(y))[known]
     if class_weight is not None:
         by_row = class_weights(y[known], class_weight) if y.ndim == 1 else _by_column(y[known], labelled, class_weight)
         weights = by_row if weights is None else weights * by_row

@@ -5,7 +5,7 @@ first layer, as all that concerns the rows is.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from deepbelief.sources import RowSource
 from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.schema import Schema, table_schema
+from deepbelief.sources.table_columns import Column
 from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, TableLike
 
 N_UPDATES = 2000  # of a table's layer
@@ -167,14 +168,17 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
     _check_visible(estimator)
     labelled = is_classifier(estimator) or is_regressor(estimator)
     schema = Schema.fit(X, columns, weights=weights, labelled=labelled)
-    told = [column for column in schema.columns if column.kind == "dropped" and column.reason != "as asked"]
-    if told:
-        message = (
-            f"left out of the model: {'; '.join(f'{c.name!r} ({c.reason})' for c in told)}; "
-            "`columns` names the kinds of columns"
-        )
-        warnings.warn(DataWarning(message, symptom="dropped-columns"), stacklevel=user_level())
+    told = [column for column in schema.columns if column.reason != "as asked"]
+    warn_dropped(told, "; `columns` names the kinds of columns")
     return schema
+
+
+def warn_dropped(columns: Iterable[Column], advice: str = "") -> None:
+    """Warn of the columns among these that are left out of a model, with the reason."""
+    dropped = "; ".join(f"{column.name!r} ({column.reason})" for column in columns if column.kind == "dropped")
+    if dropped:
+        message = f"left out of the model: {dropped}{advice}"
+        warnings.warn(DataWarning(message, symptom="dropped-columns"), stacklevel=user_level())
 
 
 def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, reset: bool) -> None:

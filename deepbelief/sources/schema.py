@@ -209,14 +209,13 @@ class Schema:
 
     def _check_names(self, frame: Frame) -> None:
         missing = [column.name for column in self.used if column.name not in frame.names]
-        if missing:
-            raise DataError(f"the table lacks the column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}")
         extra = [name for name in frame.names if name not in self.names]
+        if missing:
+            has = f"; it has {_listed(extra)}, which the training rows lack" if extra else ""
+            raise DataError(f"the table lacks {_listed(missing)}{has}")
         if extra:
-            raise DataError(
-                f"the table has the column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}, which the training "
-                "rows lack: leave them out"
-            )
+            them = "it" if len(extra) == 1 else "them"
+            raise DataError(f"the table has {_listed(extra)}, which the training rows lack: leave {them} out")
 
     def decode(
         self, units: Array, *, random: np.random.Generator | None = None, gaps: bool = False, rounded: bool = True
@@ -293,6 +292,11 @@ class Schema:
         if schema.alphabet and any(column.values != tuple(schema.alphabet) for column in columns):
             raise DataError("the sites of a schema must have the letters of its alphabet")
         return schema
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names of columns in words."""
+    return f"the column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
 
 
 def _with_gaps(
