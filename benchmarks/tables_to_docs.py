@@ -15,6 +15,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "measured.md"
 TEST_ROWS = 10_000  # of MNIST
+BY_HAND = (  # columns that synthetic rows of tables were judged by before there was a rule
+    {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "tip", "planets": "year"},
+    {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "time", "planets": "method"},
+)
 SCORES = ("roc_auc", "average_precision")
 
 
@@ -200,6 +204,16 @@ def geometric(values: Iterable[float]) -> str:
     return f"{statistics.geometric_mean(values):.2f}"
 
 
+def share_of_target(runs: dict[str, list[Any]], targets: dict[str, str]) -> dict[str, float]:
+    """Return the share of one column of each table, at most 1."""
+    found = {}
+    for name, each in runs.items():
+        scores = [run["columns"][targets[name]] for run in each]
+        shares = [max(score["score"], 0.0) / score["of_real"] for score in scores]
+        found[name] = min(1.0, statistics.mean(shares))
+    return found
+
+
 def tables() -> str:
     """Imputation and synthetic rows of tables of mixed columns."""
     found, parts = read("tables"), []
@@ -242,23 +256,28 @@ def tables() -> str:
                 for key in ("share", "association", "nearer", "seconds")
             }
             shares = means["share"]
-            each_share = ", ".join(f"{shares[name]:.2f}" for name in sets)
+            listed = ", ".join(f"{share:.2f}" for share in shares.values())
             rows.append(
-                [
-                    arm,
-                    f"{statistics.mean(min(1.0, share) for share in shares.values()):.2f} ({each_share})",
-                ]
+                [arm, f"{statistics.mean(shares.values()):.2f} ({listed})"]
+                + [f"{statistics.mean(share_of_target(each, chosen).values()):.2f}" for chosen in BY_HAND]
                 + [f"{statistics.mean(means[key].values()):.2f}" for key in ("association", "nearer")]
                 + [f"{statistics.mean(means['seconds'].values()):.1f}"]
             )
         parts.append(
-            f"Synthetic rows; number of seeds: {n_seeds}. The share is the score of a model trained on synthetic rows, "
-            "divided by its score when trained on real rows. It predicts one column of each table that real rows "
-            "predict well: mpg, species (penguins), method (planets), time (tips) and survived (titanic). The mean "
-            "counts shares above 1 as 1; the "
-            f"brackets list {', '.join(sets)}.\n\n"
-            + table(["model", "share", "association error", "share nearer to training rows", "seconds"], rows)
-        )
+            f"Synthetic rows; number of seeds: {n_seeds}. The share is the sum of the scores of forests trained on "
+            "synthetic rows, one for each column, divided by that of forests trained on real rows. Columns count that "
+            "the training rows predict with an R2, or 2 AUC - 1, of at least 0.3 in cross-validation. The brackets "
+            f"list {', '.join(sets)}. The next two numbers are the mean shares for one column of each table, "
+            "chosen by hand: survived, species, mpg, and tip and year, which real rows predict badly, or time "
+            "and method.\n\n"
+            + table(
+                [
+                    "model", "share", "with tip and year", "with time and method", "association error",
+                    "share nearer to training rows", "seconds",
+                ],
+                rows,
+            )
+        )  # fmt: skip
     return "\n\n".join(parts)
 
 
