@@ -10,9 +10,9 @@ import numpy as np
 from scipy import sparse
 
 from deepbelief.backends import get_backend
-from deepbelief.communicator import SINGLE_PROCESS
 from deepbelief.cost import footprint
 from deepbelief.cost.calibration import round_bytes
+from deepbelief.cost.described_rows import DataSize, duration, size
 from deepbelief.cost.footprint import LayerSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
@@ -20,72 +20,17 @@ from deepbelief.errors import SettingError
 from deepbelief.estimators.base import held_out_share
 from deepbelief.estimators.pretraining_options import layer_settings, of_kind
 from deepbelief.finetuning import FineTuneSettings
-from deepbelief.layer import RBMSettings, choose_visible
+from deepbelief.layer import RBMSettings
 from deepbelief.monitor import MAX_ROWS
 from deepbelief.optimizers import Optimizer
 from deepbelief.recipes import AUTOENCODING, USUAL_EXTENT
 from deepbelief.row_windows import MEMORY_PARTS, memory_bytes, windows_for
 from deepbelief.schedules import steps_at
-from deepbelief.sources import ArraySource, RowSource, SubsetSource, as_source, csr_of, is_source, underlying
 from deepbelief.streaming import BLOCK_ROWS
 from deepbelief.typing import Estimator, RowsLike, StrDict
 from deepbelief.units import get_unit
 
-LOOKED_AT = 1000  # rows by which the type of the visible units is chosen
 QUESTIONS = 4  # of workers at the end of an epoch
-
-
-@dataclass(frozen=True)
-class DataSize:
-    """Description of the rows of a run, which need not exist.
-
-    Parameters
-    ----------
-    n_rows, n_features : int
-        Number of rows and columns.
-    density : float or None
-        Share of the values that are stored, of sparse rows; None: rows are dense.
-    on_disk : bool
-        Whether rows are read from a file that the system can read in part.
-    itemsize : int
-        Bytes of a value where the rows lie.
-    visible : str
-        Unit type of the visible units where a model leaves it to the rows.
-
-    Examples
-    --------
-    >>> DataSize(60_000, 784).n_bytes
-    188160000
-    """
-
-    n_rows: int
-    n_features: int
-    density: float | None = None
-    on_disk: bool = False
-    itemsize: int = 4
-    visible: str = "bernoulli"
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the rows where they lie."""
-        if self.density is None:
-            return self.n_rows * self.n_features * self.itemsize
-        return int(self.density * self.n_rows * self.n_features) * (self.itemsize + 4) + 4 * self.n_rows
-
-    @classmethod
-    def of(cls, rows: RowsLike, scale: str = "none") -> "DataSize":
-        """Return the description of rows; the type of the visible units is that of the first 1,000."""
-        source: RowSource = rows if is_source(rows) else as_source(rows)
-        n, v = source.shape
-        matrix, below = csr_of(source), underlying(source)
-        if matrix is not None:
-            density = matrix.nnz / (n * v)
-            return cls(n, v, density, itemsize=matrix.dtype.itemsize)
-        in_memory = isinstance(below, ArraySource) and below.is_in_memory
-        itemsize = below.array.dtype.itemsize if isinstance(below, ArraySource) else source.dtype.itemsize
-        few = SubsetSource(source, np.arange(min(n, LOOKED_AT)))
-        unit = choose_visible("auto", few, SINGLE_PROCESS, scale, missing=True)[0]
-        return cls(n, v, on_disk=not in_memory, itemsize=itemsize, visible=unit.spec)
 
 
 @dataclass(frozen=True)
@@ -166,34 +111,6 @@ class Cost:
         if self.network_bytes:
             lines.append(f"network: {size(self.network_bytes)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    Examples
-    --------
-    >>> duration(0.5), duration(90), duration(200_000)
-    ('0.50 s', '1.5 min', '2.3 days')
-    """
-    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.2f} s"
-
-
-def size(n_bytes: float) -> str:
-    """Return a number of bytes in the unit that suits it.
-
-    Examples
-    --------
-    >>> size(3 * 2**20)
-    '3.0 MiB'
-    """
-    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if n_bytes >= 2**power:
-            return f"{n_bytes / 2**power:.1f} {unit}"
-    return f"{n_bytes:.0f} bytes"
 
 
 def predict_cost(

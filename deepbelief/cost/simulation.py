@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from deepbelief.cost.described_rows import duration, size
 from deepbelief.cost.machine_rates import MachineRates
-from deepbelief.cost.prediction import duration, size
 from deepbelief.errors import SettingError
 from deepbelief.typing import StrDict
 
