@@ -69,7 +69,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     --------
     >>> check_writable("no/such/folder/model.h5")
     Traceback (most recent call last):
-    deepbelief.errors.DataError: cannot write no/such/folder/model.h5: there is no folder ...
+    deepbelief.errors.DataError: cannot write no/such/folder/model.h5: the folder ... does not exist
     """
     target, mode = _target(path)
     remove_leftovers(target.parent)
