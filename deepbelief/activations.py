@@ -143,11 +143,14 @@ class ReLU:
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by max(0, x + bias)."""
-        return bk.rectify(x, bias)
+        x += bias
+        return bk.xp.maximum(x, 0, out=x)
 
     def backward(self, bk: Backend, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Keep the gradient where the unit is on."""
-        return bk.rectify_backward(grad, y, out)
+        bk.xp.sign(y, out=out)
+        out *= grad
+        return out
 
 
 @dataclass(frozen=True)

@@ -420,16 +420,6 @@ class FakeDevice:
         self._host.sigmoid_backward(*_kernel(grad, y, out))
         return out
 
-    def rectify(self, x, bias):
-        self._host.rectify(*_kernel(x, bias))
-        return x
-
-    def rectify_backward(self, grad, y, out):
-        assert out is not grad
-        assert out is not y
-        self._host.rectify_backward(*_kernel(grad, y, out))
-        return out
-
     def weigh(self, x, weight, out):
         self._host.weigh(*_kernel(x, weight, out))
         return out

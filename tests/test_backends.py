@@ -197,8 +197,6 @@ def test_a_library_without_the_functions_is_not_used(monkeypatch):
         lambda bk, a: bk.sigmoid_sample(a(4, 3), a(3), bk.rng(stream(0)), a(2, 3)),
         lambda bk, a: bk.rng(stream(0)).bernoulli(a(4, 3), a(4, 2)),
         lambda bk, a: bk.sigmoid_backward(a(4, 3), a(4, 2), a(4, 3)),
-        lambda bk, a: bk.rectify(a(4, 3), a(2)),
-        lambda bk, a: bk.rectify_backward(a(4, 3), a(4, 2), a(4, 3)),
         lambda bk, a: bk.weigh(a(4, 3), a(2, 1), a(3)),
         lambda bk, a: bk.weigh(a(4, 3), a(4, 1), a(2)),
         lambda bk, a: bk.momentum_step(a(4, 3), a(4, 3), a(2, 3), 0.1, 0.5, 0.0, False),
@@ -228,20 +226,6 @@ def test_sigmoid_backward_is_the_slope_times_the_gradient(bk, shape, dtype):
     truth = grad.astype(np.float64) * y * (1 - y.astype(np.float64))
     np.testing.assert_allclose(bk.to_numpy(out), truth, rtol=8 * np.finfo(dtype).eps)
     np.testing.assert_array_equal(bk.to_numpy(result), bk.to_numpy(out))
-
-
-@pairwise_cases(bk=EVERY, shape=[(1, 1), (3, 7), (100, 501)], dtype=DTYPES)
-def test_rectified_units_pass_on_what_is_positive(bk, shape, dtype):
-    rng = np.random.default_rng(11)
-    x, bias, grad = (rng.normal(size=s).astype(dtype) for s in (shape, shape[1:], shape))
-    x[0, 0] = np.nan
-    y = np.where(x + bias > 0, x + bias, 0 * x)
-    on_device, out = bk.asarray(x.copy()), filled(bk, shape, dtype)
-    np.testing.assert_array_equal(bk.to_numpy(bk.rectify(on_device, bk.asarray(bias))), y)
-    y[0, 0] = -0.0
-    result = bk.rectify_backward(bk.asarray(grad.copy()), bk.asarray(y), out)
-    np.testing.assert_array_equal(bk.to_numpy(result), np.where(y > 0, grad, 0))
-    np.testing.assert_array_equal(bk.to_numpy(out), bk.to_numpy(result))
 
 
 @pairwise_cases(bk=EVERY, shape=[(1, 1), (9, 7), (300, 501)], n=[1, 4, 200], dtype=DTYPES)

@@ -158,12 +158,10 @@ def sparse_product(kind):
 
 CALLS = {
     "sigmoid": by_rows("sigmoid"),
-    "rectify": by_rows("rectify"),
     "sample": lambda found: sampled(found, False, (301, 501)),
     "sample of a logistic function": lambda found: sampled(found, True, (301, 501)),
     "sample of one block": lambda found: sampled(found, True, (100, 501)),
     "sigmoid_backward": backward("sigmoid_backward"),
-    "rectify_backward": backward("rectify_backward"),
     "gather": gathered,
     "weigh": weighed,
     "softmax and one_hot": grouped,

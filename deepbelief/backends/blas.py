@@ -42,7 +42,7 @@ def at(x: Array) -> object:
 
 # OpenBLAS's functions that tell its release, its kind of threads, and how many of them it may use now.
 OPENBLAS = ("scipy_openblas_get_{}64_", "openblas_get_{}64_", "openblas_get_{}")
-RELEASES = b"OpenBLAS 0.3."
+RELEASES = tuple(f"OpenBLAS 0.3.{n}".encode() for n in range(27, 32))
 POSIX_THREADS = 1
 
 

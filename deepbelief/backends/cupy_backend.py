@@ -270,17 +270,6 @@ class CupyBackend:
         self.kernels.launch("sigmoid_backward", y, grad, y, out, np.int64(y.size))
         return out
 
-    def rectify(self, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by the positive part of ``x + bias``."""
-        x += bias
-        return self.xp.maximum(x, 0, out=x)
-
-    def rectify_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Return ``grad`` where the output ``y`` of rectified units is above 0, else 0."""
-        self.xp.sign(y, out=out)
-        out *= grad
-        return out
-
     def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply each row of ``x`` by its weight, and write the columns' sums into ``out``."""
         n_rows, n_columns = x.shape

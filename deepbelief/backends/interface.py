@@ -157,12 +157,6 @@ class Backend(Protocol):
     def sigmoid_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
 
-    def rectify(self, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by ``max(0, x + bias)``."""
-
-    def rectify_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write ``grad`` where ``y`` is above 0, else 0, into ``out``, which is neither of them."""
-
     def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the columns' sums into ``out``."""
 

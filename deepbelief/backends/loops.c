@@ -99,26 +99,6 @@ EXPORT void sigmoid(float *x, const float *bias, int64_t rows, int64_t width) {
     share_rows(sigmoid_part, &job, rows, width, FEW_COMPUTED);
 }
 
-/* Replace each row of x by the positive part of x + bias; NaN stays. */
-LOOP void rectify_rows(float *restrict x, const float *restrict bias, int64_t rows, int64_t width) {
-    for (int64_t r = 0; r < rows; r++, x += width)
-        for (int64_t j = 0; j < width; j++) {
-            const float z = x[j] + bias[j];
-            x[j] = z < 0.0f ? 0.0f : z;
-        }
-}
-
-static void rectify_part(void *job, int64_t a, int64_t b, int slot) {
-    const Biased *all = job;
-    (void)slot;
-    rectify_rows(all->x + a * all->width, all->bias, b - a, all->width);
-}
-
-EXPORT void rectify(float *x, const float *bias, int64_t rows, int64_t width) {
-    Biased job = {x, bias, width};
-    share_rows(rectify_part, &job, rows, width, FEW);
-}
-
 #define LANES 4
 #define PIECE 4096 /* values whose bits are drawn at a time: these stay in the nearest cache */
 
@@ -343,22 +323,6 @@ static void sigmoid_backward_part(void *job, int64_t a, int64_t b, int slot) {
 EXPORT void sigmoid_backward(const float *grad, const float *y, float *out, int64_t n) {
     Slopes job = {grad, y, out};
     share(sigmoid_backward_part, &job, n, VECTORS, FEW);
-}
-
-/* Write the gradient where the output y of a rectified unit is above 0, else 0. */
-LOOP void rectified_slopes(const float *restrict grad, const float *restrict y, float *restrict out, int64_t n) {
-    for (int64_t i = 0; i < n; i++) out[i] = y[i] > 0.0f ? grad[i] : 0.0f;
-}
-
-static void rectify_backward_part(void *job, int64_t a, int64_t b, int slot) {
-    const Slopes *all = job;
-    (void)slot;
-    rectified_slopes(all->grad + a, all->y + a, all->out + a, b - a);
-}
-
-EXPORT void rectify_backward(const float *grad, const float *y, float *out, int64_t n) {
-    Slopes job = {grad, y, out};
-    share(rectify_backward_part, &job, n, VECTORS, FEW);
 }
 
 typedef struct {

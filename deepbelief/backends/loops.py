@@ -23,8 +23,6 @@ ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
     "sample": [P, P, P, P, N, N, N],
     "sigmoid_backward": [P, P, P, N],
-    "rectify": [P, P, N, N],
-    "rectify_backward": [P, P, P, N],
     "gather": [P, P, P, N, N, N],
     "weigh": [P, P, P, N, N],
     "softmax": [P, P, P, P, N, N, N],
@@ -85,14 +83,6 @@ class Loops:
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
         """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
         self._c.sigmoid_backward(at(grad), at(y), at(out), y.size)
-
-    def rectify(self, x: Array, bias: Array) -> None:
-        """Replace each row of ``x`` by the positive part of ``x + bias``."""
-        self._c.rectify(at(x), at(bias), x.size // bias.size, bias.size)
-
-    def rectify_backward(self, grad: Array, y: Array, out: Array) -> None:
-        """Write ``grad`` where ``y`` is above 0, else 0, into ``out``, which is neither of them."""
-        self._c.rectify_backward(at(grad), at(y), at(out), y.size)
 
     def gather(self, rows: Array, index: Array, out: Array) -> None:
         """Write the rows with these int64 numbers, or the nearest ones that exist, into ``out``."""
@@ -186,6 +176,11 @@ def load() -> Loops | None:
 
 def is_right(loops: Loops) -> bool:
     """Check the result of each function on a few numbers."""
+    return states_are_right(loops) and steps_are_right(loops)
+
+
+def states_are_right(loops: Loops) -> bool:
+    """Check the functions that compute and draw the states of units."""
     f32 = np.float32
     x, bias = np.linspace(-3, 3, 38, dtype=f32).reshape(2, 19), np.linspace(-1, 1, 19, dtype=f32)
     one, other, out = x.copy(), x.copy(), np.empty(38, f32)
@@ -206,13 +201,16 @@ def is_right(loops: Loops) -> bool:
     right.append(
         all(np.array_equal(np.flatnonzero(row), places_of) for row, places_of in zip(drawn, places, strict=True))
     )
-    slope = np.empty_like(x)
+    return all(right)
+
+
+def steps_are_right(loops: Loops) -> bool:
+    """Check the functions that compute gradients and statistics, and that move weights."""
+    f32, x = np.float32, np.linspace(-3, 3, 38, dtype=np.float32).reshape(2, 19)
+    mean = 1 / (1 + np.exp(-x))
+    slope, right = np.empty_like(x), []
     loops.sigmoid_backward(x, mean, slope)
     right.append(np.allclose(slope, (1 - mean) * mean * x))
-    loops.rectify_backward(x, mean - f32(0.5), slope)
-    right.append(np.array_equal(slope, np.where(mean > 0.5, x, 0)))
-    loops.rectify(slope := x.copy(), bias)
-    right.append(np.array_equal(slope, np.maximum(x + bias, 0)))
     loops.gather(x, np.array([1, 0]), slope)
     right.append(np.array_equal(slope, x[::-1]))
     w, velocity = x.copy(), x.copy()

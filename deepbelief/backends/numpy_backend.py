@@ -293,25 +293,6 @@ class NumpyBackend:
         out *= grad
         return out
 
-    def rectify(self, x: Array, bias: Array) -> Array:
-        """Replace ``x`` by the positive part of ``x + bias``."""
-        found = loops.loops_for(x, bias) if bias.shape == x.shape[-1:] and bias.size else None
-        if found is not None:
-            found.rectify(x, bias)
-            return x
-        x += bias
-        return np.maximum(x, 0, out=x)
-
-    def rectify_backward(self, grad: Array, y: Array, out: Array) -> Array:
-        """Return ``grad`` where the output ``y`` of rectified units is above 0, else 0."""
-        found = loops.loops_for(grad, y, out)
-        if found is not None and grad.shape == y.shape == out.shape:
-            found.rectify_backward(grad, y, out)
-            return out
-        np.sign(y, out=out)
-        out *= grad
-        return out
-
     def weigh(self, x: Array, weight: Array, out: Array) -> Array:
         """Multiply each row of ``x`` by its weight, and return the sums of the columns of that."""
         found = loops.loops_for(x, weight, out)
