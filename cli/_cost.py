@@ -23,7 +23,7 @@ plan_options = section(
 
 
 def check_plan(options: StrDict) -> None:
-    """Refuse options that do not go with a prediction.
+    """Refuse options that cannot be combined with a prediction.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def is_used(schema: "Schema", name: str) -> bool:
 
 
 def draws_rows(model: "Model") -> bool:
-    """Tell whether a model has a distribution of its rows to draw from."""
+    """Return whether a model has a distribution of its rows to draw from."""
     return hasattr(model.estimator, "sample")
 
 

@@ -213,7 +213,7 @@ def test_missing_values_are_filled_in_by_their_reconstruction(kind, request):
     again = model.inverse_transform(model.transform(once))
     np.testing.assert_allclose(model.impute(gaps, n_steps=2)[missing], again[missing], rtol=1e-4, atol=1e-5)
     empty = np.vstack([gaps[:1], np.full((1, X.shape[1]), np.nan)])
-    with pytest.raises(DataError, match="row 1 has no value"):
+    with pytest.raises(DataError, match="row 1 has no observed value"):
         model.impute(empty)
 
 

@@ -190,7 +190,7 @@ def test_options_of_pretrain_have_sections():
     text = good("pretrain", "--help").stdout
     titles = [
         "Model and training", "Sequences, with --recurrent", "Data", "Tables and aligned sequences", "Run", "Cluster",
-        "Other options",
+        "Cost", "Other options",
     ]  # fmt: skip
     assert re.findall(r"^(\w[\w, -]+):$", text, flags=re.M) == titles
     parts = dict(zip(titles, re.split(r"^\w[\w, -]+:$", text, flags=re.M)[1:], strict=True))

@@ -554,7 +554,7 @@ def test_a_scheduler_that_goes_away_is_told_of_in_time_and_leaves_a_checkpoint(m
             client.wait_for_workers(1, timeout=15)
             rows = Partitioned(da.from_array(bits()), client=client)
             rbm = RBM(4, n_iter=5, random_state=0, checkpoint=CheckpointFile(tmp_path / "c.h5", every="1 h"))
-            with pytest.raises(ClusterError, match=r"scheduler is gone.* resumes from its checkpoint"):
+            with pytest.raises(ClusterError, match=r"scheduler has stopped.* resumes from its checkpoint"):
                 rbm.set_params(verbose=killer).fit(rows)
         assert time.monotonic() - killer.at < 40
         same(rbm.set_params(verbose=0).fit(bits()).weights_, RBM(4, n_iter=5, random_state=0).fit(bits()).weights_)

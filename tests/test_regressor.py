@@ -269,7 +269,7 @@ def test_targets_that_cannot_be_used(data, monkeypatch):
             with pytest.raises(ValueError, match=match) as caught:
                 DBNRegressor((6,), **SHORT).fit(rows, targets)
             assert "KeyError" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"are 0|non-zero"):
+    with pytest.raises(ValueError, match=r"above 0|non-zero"):
         DBNRegressor((6,), **SHORT).fit(X, y, sample_weight=np.zeros(160))
 
 

@@ -287,11 +287,11 @@ def test_estimators_warn_once_of_wasteful_minibatches():
     X = np.random.default_rng(0).random((1000, 4))
     rbm = RBM(3, n_iter=1, batch_size=1)
     for fit in (rbm.fit, DBN((3, 3), rbm=rbm).fit):
-        with pytest.warns(SizingWarning, match="batch_size=1 keeps") as caught:
+        with pytest.warns(SizingWarning, match="batch_size=1 makes") as caught:
             fit(X)
         assert len(caught) == 1
         assert caught[0].filename == __file__
     clf = DBNClassifier((3,), rbm=RBM(n_iter=1), batch_size=1, max_iter=1)
-    with pytest.warns(SizingWarning, match="batch_size=1 keeps") as caught:
+    with pytest.warns(SizingWarning, match="batch_size=1 makes") as caught:
         clf.fit(X, X[:, 0] > 0.5)
     assert [w.filename for w in caught] == [__file__]

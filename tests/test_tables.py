@@ -272,7 +272,7 @@ def test_unknown_categories_may_be_missing():
     table.loc[100, "colour"] = "purple"
     assert rbm.impute(table, random_state=0).loc[100, "colour"] == "purple"  # it is known, if not to the model
     assert np.isfinite(rbm.impute(table.assign(size=np.nan), random_state=0)["size"]).all()
-    with pytest.raises(SettingError, match="handle unknown"):
+    with pytest.raises(SettingError, match="unknown handle_unknown"):
         RBM(handle_unknown="zero").fit(mixed())
 
 

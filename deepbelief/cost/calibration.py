@@ -294,7 +294,7 @@ def _reading(timer: _Timer, folder: str | Path | None) -> float:
 
 
 def _base_bytes() -> int:
-    """Return the resident bytes of a process of its own that has trained a small machine."""
+    """Return the resident bytes of a separate process that has trained a small machine."""
     done = subprocess.run([sys.executable, "-c", BASE], capture_output=True, text=True, check=False)
     with contextlib.suppress(ValueError, IndexError):
         return int(done.stdout.split()[-1])

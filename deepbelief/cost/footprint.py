@@ -78,7 +78,7 @@ def machines(layers: Sequence[LayerSize]) -> int:
     Examples
     --------
     >>> machines([LayerSize(784, 500, 100, 100, 600)]) // 2**20
-    16
+    17
     """
     trained, last = sum(layer.trained for layer in layers), layers[-1]
     result = sum((1 + layer.n_moments) * layer.weights for layer in layers)

@@ -169,7 +169,7 @@ def exchange_seconds(n_workers: int, n_bytes: int, rates: MachineRates, link: Li
     >>> round(exchange_seconds(4, 10**6, rates), 6)
     0.012
     >>> round(exchange_seconds(4, 10**6, rates, Link(1e9, 0.001)), 6)
-    0.018
+    0.02
     """
     if rates.round_seconds is None or rates.network_bytes is None:
         raise SettingError("`rates` must include rounds of workers. Measure them by measure_rates(workers=2).")

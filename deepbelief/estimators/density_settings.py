@@ -9,7 +9,7 @@ from deepbelief.units import Unit, get_unit
 
 
 def of_groups(visible: str | Unit) -> bool:
-    """Tell whether visible units are discrete and some of them are one-hot groups, or groups are to be found.
+    """Return whether visible units are discrete and some of them are one-hot groups, or groups are to be found.
 
     Examples
     --------
