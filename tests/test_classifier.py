@@ -349,7 +349,7 @@ def test_weights_that_cannot_be_used(data):
     X, y = data
     few = np.zeros(120)
     few[:1] = 1
-    for weights, match in [(np.zeros(120), "above 0|non-zero"), (-np.ones(120), "at least 0"), (np.ones(3), "one number for each"),
+    for weights, match in [(np.zeros(120), "above 0|non-zero"), (-np.ones(120), "at least 0"), (np.ones(3), "one"),
                            (np.full(120, np.nan), "finite|NaN")]:  # fmt: skip
         with pytest.raises(ValueError, match=match):
             DBNClassifier((6,), **SHORT).fit(X, y, sample_weight=weights)
