@@ -56,7 +56,7 @@ class Setting:
 
 SETTINGS = {
     "mushrooms": {
-        "recipe": [Setting(20, 0.005, 6000, 3e-4)],
+        "recipe": [Setting(20, 0.005, 6000, 3e-4), Setting(25, 0.005, 6000, 3e-4), Setting(25, 0.005, 12_000, 3e-4)],
         "ptt": [Setting(20, 0.3, 5000, 0.0)],
         "pcd": [Setting(20, 0.1, 5000, 0.0), Setting(20, 0.3, 5000, 0.0)],
     },
@@ -75,8 +75,11 @@ SETTINGS = {
     "nltcs": {"recipe": [Setting(50, 0.005, 6000, 3e-4)], "pcd": [Setting(50, 0.5, 20_000, 1e-4)]},
     "nips": {"pcd": [Setting(50, 0.03, 3000, 3e-2)]},
     "bbc": {"pcd": [Setting(100, 0.05, 2500, 4e-3)]},
-    "pumsb_star": {"recipe": [Setting(100, 0.005, 6000, 3e-4)], "pcd": [Setting(100, 0.2, 8000, 1e-4)]},
-    "moviereview": {"pcd": [Setting(50, 0.03, 3000, 6e-3)]},
+    "pumsb_star": {"recipe": [Setting(22, 0.005, 12_000, 3e-4)]},
+    "moviereview": {
+        "recipe": [Setting(20, 0.005, 2000, 3e-3), Setting(20, 0.005, 2000, 1e-2)],
+        "pcd": [Setting(50, 0.03, 3000, 6e-3)],
+    },
 }
 """Settings that are tried, by set and arm, in the order of the sets' worth."""
 
