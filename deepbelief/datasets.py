@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, SettingError, literal
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import first_rows, read, split_spec
 from deepbelief.sources.idx import has_idx_files, read_idx_folder
@@ -203,7 +203,7 @@ def check_exists(spec: str) -> None:
     except DataError as error:
         near = difflib.get_close_matches(spec.partition(":")[0], BUILTIN, n=1)
         hint = f"did you mean {near[0]}?" if near else f"built-in sets are {', '.join(BUILTIN)}"
-        raise DataError(f"{error}; {hint}") from None
+        raise DataError(f"{literal(error)}; {hint}") from None
 
 
 def _builtin(name: str, split: str | None, labels: str | None, data_dir: str | None) -> Content:

@@ -15,7 +15,13 @@ from typing import Self
 from deepbelief import documentation
 
 MAX_MESSAGE = 1000  # characters of a message; values from files and callers may be of any length
-ASSIGNMENT = re.compile(r"\{([a-z_]+=(?:[^{}]|\{[^{}]*\})*)\}")  # a placeholder of templates
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+PLACEHOLDER = re.compile(
+    rf"(?<!\w)(?:{_QUOTED})"  # values and names of the user, in which braces are text
+    rf"|(?<![^\s(\[`])\{{(?P<setting>[a-z_]+(?:=(?:{_QUOTED}|[^{{}}'\"]|\{{[^{{}}]*\}})*)?)\}}"
+    r"(?![\w/{\\-]|\.\w)"  # {a=1}.csv is the name of a file
+)
+LITERAL_BRACE = "\ufdd0"  # noncharacter: stands for a brace that begins no placeholder
 
 
 def one_line(text: str) -> str:
@@ -52,9 +58,18 @@ def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str]
     >>> spelled("{tied=True} needs an {activation}", ["activation"])
     'tied=True needs an activation'
     """
-    for name in settings:
-        template = template.replace(f"{{{name}}}", name_of(name))
-    return ASSIGNMENT.sub(lambda found: name_of(found[1]), template)
+    names = set(settings)
+
+    def replaced(found: re.Match[str]) -> str:
+        name = found["setting"]
+        return found[0] if name is None or not ("=" in name or name in names) else name_of(name)
+
+    return PLACEHOLDER.sub(replaced, template).replace(LITERAL_BRACE, "{")
+
+
+def literal(text: object) -> str:
+    """Return text for a template whose braces begin no placeholders, such as the name of a file."""
+    return str(text).replace("{", LITERAL_BRACE)
 
 
 class Structured(Exception):
@@ -67,6 +82,7 @@ class Structured(Exception):
         ``{NAME=VALUE}`` for a setting with a value: the command line writes them as options.
     **fields
         Values of the class's fields, None by default. Code decides by these and never reads the message.
+        ``verbatim`` of a class says that a message without ``settings`` has no placeholders.
 
     Examples
     --------
@@ -81,19 +97,24 @@ class Structured(Exception):
     settings: tuple[str, ...] = ()
     value: object = None
     symptom: str = ""
+    verbatim: bool = False
 
     def __init__(self, message: object = "", **fields: object) -> None:
         unknown_names = [name for name in fields if not hasattr(type(self), name)]
         if unknown_names:
             raise TypeError(f"{type(self).__name__} has no field {unknown_names[0]!r}")
-        self.template = str(message)
+        is_text = self.verbatim and not fields.get("settings")
+        self.template = literal(message) if is_text else str(message)
         vars(self).update(fields)
         Exception.__init__(self, Structured.spelled(self, str))
 
     def spelled(self, name_of: Callable[[str], str]) -> str:
         """Return the message with its settings under the names that `name_of` gives them."""
-        text = spelled(self.template, self.settings, name_of)
-        return one_line(text if self.setting is None else text.replace("{setting}", name_of(self.setting)))
+        name = self.setting
+        names = self.settings if name is None else (*self.settings, "setting")
+        return one_line(
+            spelled(self.template, names, lambda text: name_of(name if name and text == "setting" else text))
+        )
 
     @property
     def link(self) -> str:
@@ -103,7 +124,7 @@ class Structured(Exception):
     def prefixed(self, text: str) -> Self:
         """Return the same error with a text before its message."""
         fields = {name: value for name, value in vars(self).items() if name != "template" and hasattr(type(self), name)}
-        return type(self)(text + self.template, **fields)
+        return type(self)(literal(text) + self.template, **fields)
 
 
 class DeepBeliefError(Structured):
@@ -129,7 +150,9 @@ class DataError(DeepBeliefError, ValueError):
 
 
 class FileError(DataError):
-    """Rows in a file that cannot be used; the message begins with the name of the file."""
+    """Rows in a file that cannot be used; the message begins with the name of the file, whose braces are text."""
+
+    verbatim = True
 
 
 class NotNumericError(FileError):
@@ -157,7 +180,7 @@ class SettingError(DeepBeliefError, ValueError):
 class FileFormatError(DeepBeliefError, ValueError):
     """A model file that is damaged, hostile, foreign, or too new."""
 
-    symptom = "file-refused"
+    symptom, verbatim = "file-refused", True
 
 
 class DivergenceError(DeepBeliefError, ArithmeticError):

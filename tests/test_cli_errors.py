@@ -29,7 +29,7 @@ from deepbelief.cli._errors import OTHER_NAMES, option_of
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
 from deepbelief.cli._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
-from deepbelief.errors import MAX_MESSAGE, DataError, LogWarning, SettingError
+from deepbelief.errors import MAX_MESSAGE, DataError, FileError, LogWarning, SettingError
 from deepbelief.hdf5.replacement import PROBE
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT, Flag, Shares
 
@@ -344,6 +344,43 @@ def test_settings_of_a_message_are_spelled_as_they_are_typed(command, template, 
 
 
 COMMANDS = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))}
+
+
+@case_by_case(
+    "text",
+    [
+        "row 0, column '{alpha=1}': 'x {a=3} y' is not a number",
+        "unknown {setting} '{setting}': choose one of '{epochs=3}', \"it's {epochs=3}\"",
+        "{epochs=3}.csv: line 3; data/{epochs=3}/x.csv: line 3; a{epochs=3}b",
+        "the rows' {setting}={'epochs=3': '{epochs=3}'}, b'{epochs=3}'",
+    ],
+)
+def test_braces_in_values_and_names_are_text(text):
+    for told, name in ((str, "n_iter"), (option_of, "--epochs")):
+        with click.Context(COMMANDS["pretrain"]):
+            error = DataError(f"{text}; set {{n_iter=5}}", setting="n_iter")
+            expected = text.replace(" {setting}", f" {name}")
+            assert error.spelled(told) == f"{expected}; set {name}=5"
+            assert error.prefixed("{epochs=3} x: ").spelled(told) == f"{{epochs=3}} x: {expected}; set {name}=5"
+    assert str(FileError("{epochs=3} x: no rows")) == "{epochs=3} x: no rows"
+
+
+def test_the_shell_keeps_the_braces_of_names():
+    Path("{epochs=2} t.csv").write_text("{epochs=3},y\n" + "{epochs=4},1\nb,2\n" * 20)
+    cases = (
+        (["{epochs=1} t.csv"], "no such file or folder: {epochs=1} t.csv"),
+        (["{epochs=2} t.csv", "--labels", "z"], "{epochs=2} t.csv: no column and no file is called 'z'"),
+        (
+            ["{epochs=2} t.csv", "--columns", "z=number"],
+            "--columns names 'z': unknown column 'z': choose one of {epochs=3}",
+        ),
+        (["{epochs=2} t.csv", "--columns", "{epochs=3}=number"], "column 1 ('{epochs=3}'): '{epochs=4}' is not"),
+        (["{epochs=2} t.csv", "--out", "{epochs=5} d/x.h5"], "cannot write {epochs=5} d/x.h5: the folder"),
+    )
+    for arguments, told in cases:
+        assert told in bad("pretrain", *arguments)
+
+
 REFUSED = "-1;?"  # a value of no option that has a registry or bounds
 
 

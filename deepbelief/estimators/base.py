@@ -20,6 +20,7 @@ from deepbelief.errors import (
     DivergenceError,
     DivergenceWarning,
     SettingError,
+    literal,
     user_level,
 )
 from deepbelief.estimators.labels import as_labels
@@ -236,12 +237,14 @@ def check_names(fitted: Sequence[str], names: Sequence[str], what: str) -> None:
     if fitted == names:
         return
     if sorted(fitted) == sorted(names):
-        raise DataError(f"the columns must be in the order of those that {what} was fitted on: {names_text(fitted)}")
+        raise DataError(
+            f"the columns must be in the order of those that {what} was fitted on: {literal(names_text(fitted))}"
+        )
     told = {
         "missing": [name for name in fitted if name not in set(names)],
         "new": [name for name in names if name not in set(fitted)],
     }
-    shown = "; ".join(f"{word}: {names_text(some)}" for word, some in told.items() if some)
+    shown = "; ".join(f"{word}: {literal(names_text(some))}" for word, some in told.items() if some)
     raise DataError(f"the columns are not those that {what} was fitted on ({shown})")
 
 

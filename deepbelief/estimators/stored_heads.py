@@ -21,7 +21,7 @@ def stored_head(state: FittedState, loss: str | Loss, task_weights: Sequence[flo
     """
     targets, chosen = state.values.get("targets", "classes"), class_loss(loss)
     if targets not in ("classes", "tasks", "labels") or (targets == "labels") != (chosen.targets == "labels"):
-        raise FileFormatError(f"the file's targets {targets!a} do not fit {{loss={loss!r}}}")
+        raise FileFormatError(f"the file's targets {targets!a} do not fit {{loss}}={loss!r}", settings=("loss",))
     if targets == "labels":
         head = Labels(state.arrays["classes"].size, chosen)
         if not np.array_equal(state.arrays["classes"], head.classes):

@@ -169,7 +169,7 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
     labelled = is_classifier(estimator) or is_regressor(estimator)
     schema = Schema.fit(X, columns, weights=weights, labelled=labelled)
     told = [column for column in schema.columns if column.reason != "as asked"]
-    warn_dropped(told, "; `columns` names the kinds of columns")
+    warn_dropped(told, "; {columns} names the kinds of columns")
     return schema
 
 
@@ -178,7 +178,7 @@ def warn_dropped(columns: Iterable[Column], advice: str = "") -> None:
     dropped = "; ".join(f"{column.name!r} ({column.reason})" for column in columns if column.kind == "dropped")
     if dropped:
         message = f"left out of the model: {dropped}{advice}"
-        warnings.warn(DataWarning(message, symptom="dropped-columns"), stacklevel=user_level())
+        warnings.warn(DataWarning(message, symptom="dropped-columns", settings=("columns",)), stacklevel=user_level())
 
 
 def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, reset: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import DataError, DeepBeliefError, FileError
+from deepbelief.errors import DataError, DeepBeliefError, FileError, literal
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.derived_rows import SubsetSource
 from deepbelief.sources.formats import FORMATS, format_of
@@ -26,8 +26,10 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
         if colon and head and (path := Path(head).expanduser()).exists():
             return path, part
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{spec[:200]}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    raise DataError(f"no such file or folder: {spec}")
+        raise DataError(
+            f"{literal(spec[:200])}: cannot be opened: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    raise DataError(f"no such file or folder: {literal(spec)}")
 
 
 @contextmanager
@@ -120,10 +122,10 @@ def read_vector(name: str, data: str) -> Array:
     try:
         path, part = found or (split_spec(data)[0], name)
     except DataError as error:
-        raise DataError(f"no such file: {name}") from error
+        raise DataError(f"no such file: {literal(name)}") from error
     if found is None and not FORMATS[format_of(path)].arrays:
         kinds = ", ".join(kind for kind, other in FORMATS.items() if other.arrays)
-        raise DataError(f"no such file: {name} (names of arrays within the data: {kinds} only)")
+        raise DataError(f"no such file: {literal(name)} (names of arrays within the data: {kinds} only)")
     with told(path):
         return _read_labels(path, part, -1)
 
