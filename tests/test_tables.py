@@ -272,6 +272,8 @@ def test_unknown_categories_may_be_missing():
     table.loc[100, "colour"] = "purple"
     assert rbm.impute(table, random_state=0).loc[100, "colour"] == "purple"  # it is known, if not to the model
     assert np.isfinite(rbm.impute(table.assign(size=np.nan), random_state=0)["size"]).all()
+    with pytest.raises(DataError, match=r"'count': 1\.5 is a category"):  # a plain number, not np.float64(1.5)
+        RBM(2, columns={"count": "category"}, n_iter=1).fit(mixed()).transform(mixed().assign(count=1.5))
     with pytest.raises(SettingError, match="unknown handle_unknown"):
         RBM(handle_unknown="zero").fit(mixed())
 

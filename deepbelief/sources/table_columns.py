@@ -357,7 +357,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
         row = int(np.flatnonzero(~missing)[bad])
         advice = "" if handle_unknown is None else "; {handle_unknown}='missing' treats it as a missing value"
         raise DataError(
-            f"row {row}, column {column.name!r}: {known[bad]!r} is a category that the training rows lack "
+            f"row {row}, column {column.name!r}: {known.tolist()[bad]!r} is a category that the training rows lack "
             f"({shown}){advice}",
             settings=("handle_unknown",) if advice else (), row=row, value=known[bad],
         )  # fmt: skip
