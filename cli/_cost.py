@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import SettingError, literal
 from deepbelief.typing import StrDict
 
 from ._options import option, section
@@ -63,7 +63,13 @@ def _rates(options: StrDict) -> "MachineRates":
     from deepbelief.cost import MachineRates, measure_rates
 
     if options["machine"] is not None:
-        return MachineRates.load(options["machine"])
+        rates = MachineRates.load(options["machine"])
+        if (options["workers"] or 1) > 1 and None in (rates.round_seconds, rates.network_bytes):
+            file = literal(options["machine"])
+            raise SettingError(
+                f"{file} has no times of --workers. Write it by `deepbelief bench --workers 2 --out FILE`."
+            )
+        return rates
     click.echo("measuring this machine for some seconds; `bench --out FILE` keeps the constants", err=True)
     workers = options["workers"] or 1
     return measure_rates(options["backend"], repeats=3, workers=2 if workers > 1 else 0)

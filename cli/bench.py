@@ -1,5 +1,6 @@
 """``deepbelief bench``: the speed of the backends on this machine."""
 
+import shlex
 from typing import Any
 
 import click
@@ -75,7 +76,8 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
 
         rates = measure_rates(next(iter(usable.values())), repeats=3 if quick else 7, workers=workers or 0)
         rates.save(out, force=force)
-        click.echo(f"\nconstants of this machine: {out}; use them by `deepbelief pretrain DATA --plan --machine {out}`")
+        click.echo(f"\nconstants of this machine: {clean(out)}")
+        click.echo(f"use them by  deepbelief pretrain DATA --plan --machine {shlex.quote(out)}")
 
 
 def _line(timing: Any) -> str:

@@ -284,7 +284,11 @@ def test_constants_are_kept_in_a_file(tmp_path):
     assert MachineRates.load(path) == RATES
     with pytest.raises(DataError, match="exists"):
         RATES.save(path)
-    for text in ("{", "[]", '{"flop": 1}', json.dumps(RATES.to_dict() | {"flop": "fast"}), '{"flop": NaN}'):
+    wrong = (
+        {"flop": "fast"}, {"flop": 10**400}, {"memory": 0}, {"cores": True}, {"amounts": {"pass": None}}, {"about": 3},
+        {"clock": [1]}, {"round_seconds": "x"}, {"round_seconds": -1}, {"network_bytes": 0}, {"base_bytes": 1.5},
+    )  # fmt: skip
+    for text in ("{", "[" * 100_000, '{"flop": 1}', *(json.dumps(RATES.to_dict() | one) for one in wrong)):
         path.write_text(text)
         with pytest.raises(DataError, match="bench --out"):
             MachineRates.load(path)
@@ -361,6 +365,8 @@ def test_the_shell_prints_a_plan_and_trains_nothing(tmp_path, monkeypatch):
     assert "layer 2, 20 -> 10" in result.stdout
     assert "they stay in memory" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["machine.json"]
+    many = run("pretrain", "digits", "--limit", "3", "--plan", "--machine", "machine.json", "--workers", "9")
+    assert many.exit_code == 0, many.stderr  # as a run does with fewer rows than workers
     two = run("pretrain", "digits", "--epochs", "3", "--plan", "--machine", "machine.json", "--workers", "2")
     assert "network: " in two.stdout
 
@@ -368,13 +374,16 @@ def test_the_shell_prints_a_plan_and_trains_nothing(tmp_path, monkeypatch):
 def test_the_shell_refuses_plans_that_it_cannot_make(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     RATES.save("machine.json")
+    replace(RATES, round_seconds=None).save("{epochs=1}.json")
     (tmp_path / "table.csv").write_text("a,b\n" + "red,1\nblue,2\n" * 20)
     plan = ("--plan", "--machine", "machine.json")
     for words, told in (
         (("digits", "--machine", "machine.json"), "--plan"),
         (("digits", "--recurrent", *plan), "sequences"),
         (("table.csv", *plan), "mixed columns"),
-        (("digits", "--gradient", "exact", *plan), "cost"),
+        (("digits", "--gradient", "exact", *plan), "--gradient must be one whose cost"),
+        (("digits", "--limit", "1", *plan), "at least 2 rows, got 1"),
+        (("digits", "--workers", "2", "--plan", "--machine", "{epochs=1}.json"), "{epochs=1}.json has no times of"),
         (("digits", "--plan", "--machine", "nothing.json"), "bench --out"),
     ):
         result = run("pretrain", *words)

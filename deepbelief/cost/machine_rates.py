@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from deepbelief.cost.operations import Work
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, literal
 from deepbelief.hdf5 import replacing
 from deepbelief.typing import StrDict
+
+LARGEST = 1e18  # of all constants: seconds, bytes, or bytes per second
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class MachineRates:
             If the file exists, without ``force``.
         """
         if Path(path).exists() and not force:
-            raise DataError(f"{path} exists. Pass {{force=True}} to replace it.")
+            raise DataError(f"{literal(path)} exists. Pass {{force=True}} to replace it.")
         with replacing(str(path)) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
@@ -99,12 +101,24 @@ class MachineRates:
         advice = "Write one by `deepbelief bench --out FILE`."
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as the constants of a machine. {advice}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{literal(path)} cannot be read as the constants of a machine. {advice}") from error
         required = {"flop", "product_value", "amounts", "base_bytes", "memory", "cores"}
         names = {each.name for each in fields(cls)}
-        good = isinstance(values, dict) and required <= values.keys() <= names and isinstance(values["amounts"], dict)
-        numbers = [*values["amounts"].values(), *(values[n] for n in required - {"amounts"})] if good else [None]
-        if not all(isinstance(n, (int, float)) and 0 <= n < float("inf") for n in numbers):
-            raise DataError(f"{path} must hold the constants of a machine. {advice}")
+        if not (isinstance(values, dict) and required <= values.keys() <= names and _is_machine(cls(**values))):
+            raise DataError(f"{literal(path)} must hold the constants of a machine. {advice}")
         return cls(**values)
+
+
+def _is_machine(rates: MachineRates) -> bool:
+    """Return whether values that were read from a file have the types and ranges of the constants of a machine."""
+    if not (isinstance(rates.amounts, dict) and isinstance(rates.about, dict) and isinstance(rates.clock, str)):
+        return False
+    times = [rates.flop, rates.product_value, *rates.amounts.values()]
+    whole = [rates.base_bytes, rates.memory, rates.cores]
+    network = [value for value in (rates.round_seconds, rates.network_bytes) if value is not None]
+    return (
+        all(type(value) in (int, float) and 0 <= value <= LARGEST for value in (*times, *network))
+        and all(type(value) is int and 0 < value <= LARGEST for value in whole)
+        and rates.network_bytes != 0
+    )

@@ -217,8 +217,9 @@ def update_of_machine(estimator: GradientEstimator, solver: Optimizer, sizes: Ph
     if count is None:
         known = ", ".join(kind.__name__ for kind in WORK)
         raise SettingError(
-            f"`gradient` must be one whose cost is known ({known}), got {type(estimator).__name__}. "
-            "Train for one epoch to see its time."
+            f"{{gradient}} must be one whose cost is known ({known}), got {type(estimator).__name__}. "
+            "Train for one epoch to see its time.",
+            settings=("gradient",),
         )
     work = Work()
     count(work, sizes, estimator)

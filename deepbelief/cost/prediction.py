@@ -16,7 +16,7 @@ from deepbelief.cost.described_rows import DataSize, duration, size
 from deepbelief.cost.footprint import LayerSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
-from deepbelief.errors import SettingError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import held_out_share
 from deepbelief.estimators.pretraining_options import layer_settings, of_kind
 from deepbelief.finetuning import FineTuneSettings
@@ -150,6 +150,8 @@ def predict_cost(
     ------
     SettingError
         If the cost of a setting is not known.
+    DataError
+        If there are fewer than 2 rows.
 
     Examples
     --------
@@ -180,6 +182,9 @@ class _Run:
                 f"`estimator` must be an RBM, a DBN or a network made from one, got {type(estimator).__name__}. The "
                 "cost of others is not known: train for one epoch to see it."
             )
+        if data.n_rows < 2:
+            raise DataError(f"training needs at least 2 rows, got {data.n_rows}")
+        workers = min(workers, data.n_rows)  # each has a row
         self.estimator, self.rates, self.workers, self.round = estimator, rates, workers, round_
         self.parts: list[Part] = []
         self.notes: list[str] = []
