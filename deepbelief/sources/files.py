@@ -185,7 +185,7 @@ def _read(
         raise FileError(f"{path}: a {kind} file has no parts, got :{part}")
     if labels is not None and not chosen.labelled:
         labelled = ", ".join(name for name, other in FORMATS.items() if other.labelled)
-        raise DataError(f"no such file of labels: {labels} (names of labels within a file: {labelled} only)")
+        raise DataError(f"no such file of labels: {literal(labels)} (names of labels within a file: {labelled} only)")
     how = {"unknown": unknown} if chosen.letters and unknown is not None else {}
     return chosen.read(path, part, labels, limit, **how)
 
