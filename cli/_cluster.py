@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from deepbelief.errors import SettingError
 from deepbelief.typing import StrDict
 
+from ._files import absolute
 from ._options import option, section
-from ._resume import absolute
 from ._types import Registered
 
 if TYPE_CHECKING:

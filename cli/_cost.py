@@ -13,7 +13,7 @@ from ._text import clean, facts
 if TYPE_CHECKING:
     from deepbelief.cost import Cost, MachineRates
 
-    from ._plans import Plan
+    from ._plans import PretrainingPlan
 
 plan_options = section(
     "Cost",
@@ -37,7 +37,7 @@ def check_plan(options: StrDict) -> None:
         raise SettingError("--plan needs a number of workers: use --workers in place of --scheduler")
 
 
-def show_cost(plan: "Plan", options: StrDict) -> None:
+def show_cost(plan: "PretrainingPlan", options: StrDict) -> None:
     """Print what the run of a plan would cost.
 
     Raises

@@ -56,6 +56,21 @@ def check_outputs(
         raise SettingError(f"--log and --out are both {literal(out)}; choose two names")
 
 
+def absolute(spec: str | None) -> str | None:
+    """Return a file (``FILE`` or ``FILE:PART``) by its absolute path, other names as they are."""
+    from deepbelief.sources.files import split_spec
+
+    if spec is None:
+        return None
+    try:
+        path, part = split_spec(spec)
+    except DataError:
+        return spec
+    if not path.is_file():
+        return spec
+    return str(path.resolve()) + (f":{part}" if part else "")
+
+
 def same_file(path: str, given: str) -> bool:
     """Return whether an input (``FILE`` or ``FILE:PART``) is the file at this path."""
     for name in (given, given.rpartition(":")[0]):

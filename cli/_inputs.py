@@ -22,6 +22,7 @@ from deepbelief.stack import Stack
 from deepbelief.typing import Array, Estimator, StrDict, StrMapping
 
 from ._columns import label_record, matched, model_names
+from ._files import absolute
 from ._text import clean
 
 Metadata = StrDict
@@ -175,20 +176,9 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
     return {key: value for key, value in values.items() if value is not None}
 
 
-def describe_run(data: DataSet, seed: int, where: Metadata, scale: str, more: StrMapping) -> Metadata:
+def pretraining_metadata(data: DataSet, seed: int, where: Metadata, scale: str, more: StrMapping) -> Metadata:
     """Return the metadata of a pretrained model by which later commands find its data again."""
     return {"data": {**describe_data(data, **where), **more}, "scale": scale, "seed": seed}
-
-
-def absolute(labels: str | None) -> str | None:
-    """Return a file of labels, or lengths, by its absolute path, other names as they are."""
-    if labels is None:
-        return None
-    try:
-        path, part = split_spec(labels)
-    except DataError:
-        return labels
-    return str(path.resolve()) + (f":{part}" if part else "") if path.is_file() else labels
 
 
 def data_for(

@@ -22,7 +22,7 @@ Lines = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PretrainingPlan:
     """A model to pretrain, and its rows.
 
     Parameters
@@ -67,7 +67,7 @@ class Plan:
         return f"deepbelief {before} {shlex.quote(out)} {after}".rstrip()
 
 
-def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Plan:
+def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> PretrainingPlan:
     """Return the plan of a deep belief network.
 
     Parameters
@@ -118,7 +118,7 @@ def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Pl
     marks: StrDict = {"autoencoder": True} if options["autoencoder"] else {}
     if options["handle_unknown"] is not None:
         marks["handle_unknown"] = options["handle_unknown"]
-    return Plan(
+    return PretrainingPlan(
         dbn, data, f"{n_rows} rows, {data.columns_text}, {scaling}; {arrows(sizes)}", fit, report,
         ("finetune" if options["autoencoder"] or data.labels is not None else "encode", ""), sizes,
         warning=f"left out of the model: {dropped}; --columns sets the kinds of columns" if dropped else "",

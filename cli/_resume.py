@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from deepbelief.errors import DataError, SettingError, literal
 from deepbelief.typing import StrDict, StrMapping
 
-from ._files import same_file
+from ._files import absolute, same_file
 from ._options import option, option_name, together
 
 if TYPE_CHECKING:
@@ -117,22 +117,17 @@ def _tuple(value: object) -> object:
 
 def _agree(typed: object, before: object) -> bool:
     if isinstance(typed, str) and isinstance(before, str):
-        return before in (typed, absolute(typed))
+        return before in (typed, absolute(typed), _folder(typed))
     return bool(_tuple(typed) == _tuple(before))
+
+
+def _folder(path: str | None) -> str | None:
+    """Return the absolute path of a folder."""
+    return None if path is None else str(Path(path).expanduser().resolve())
 
 
 def _same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-def absolute(spec: str | None) -> str | None:
-    """Return a file (``FILE`` or ``FILE:PART``) by its absolute path, anything else as it is."""
-    if spec is None:
-        return None
-    path, colon, part = spec.rpartition(":")
-    if Path(spec).expanduser().exists():
-        return str(Path(spec).expanduser().resolve())
-    return f"{Path(path).expanduser().resolve()}:{part}" if colon and path and Path(path).exists() else spec
 
 
 def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable[str | None], **values: object) -> Any:
@@ -176,7 +171,7 @@ def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable
             )
         remove(path)
     kept = {name: value for name, value in options.items() if name not in NOT_KEPT}
-    kept |= {name: absolute(kept[name]) for name in ("labels", "data_dir")}
+    kept |= {"labels": absolute(kept["labels"]), "data_dir": _folder(kept["data_dir"])}
     kept |= {name: None if kept[name] is None else os.path.realpath(kept[name]) for name in ("log", "checkpoint")}
     kept |= {"out": os.path.realpath(out), **values}
     return CheckpointFile(path, every=every, metadata={"command": command, "options": kept})

@@ -10,7 +10,7 @@ from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
 from deepbelief.typing import StrDict
 
 from ._options import option, option_name, section, setting_options, together
-from ._plans import Lines, Plan
+from ._plans import Lines, PretrainingPlan
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,9 +62,9 @@ def check_options(options: StrDict) -> None:
             raise SettingError(f"{given} is {kind} models of sequences: {advice}")
 
 
-def plan_sequences(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Plan:
+def plan_sequences(options: StrDict, seed: int, data: "DataSet", scaling: str) -> PretrainingPlan:
     """Return the plan of a model of sequences; ``scaling`` says how frames are scaled."""
-    from ._inputs import absolute
+    from ._files import absolute
 
     data, lengths = select(data, options["lengths"], options["sequences"])
     model = make_model(options, seed)
@@ -83,7 +83,7 @@ def plan_sequences(options: StrDict, seed: int, data: "DataSet", scaling: str) -
         ]
         return lines, []
 
-    return Plan(
+    return PretrainingPlan(
         model, data, f"{len(lengths)} sequences, {n_frames} frames, {scaling}; {layers}",
         partial(model.fit, lengths=lengths), report, ("sample", "--n 200"), recorded=recorded,
         of_data={name: value for name, value in recorded.items() if value is not None},

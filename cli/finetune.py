@@ -23,7 +23,7 @@ from ._options import (
     section,
     setting_options,
 )
-from ._resume import absolute, checkpoint_for, checkpoint_options, recorded
+from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._tables import unknown_option
 from ._text import arrows, clean, facts, seconds, size_of
 from ._types import check_given
@@ -71,7 +71,7 @@ def command(**options: Any) -> None:
       deepbelief finetune digits28.h5 --checkpoint run.ckpt.h5 --checkpoint-every 10min
       deepbelief finetune --resume run.ckpt.h5
     """  # noqa: D301
-    from ._files import check_outputs, save_model
+    from ._files import absolute, check_outputs, save_model
     from ._inputs import data_for, read_model
 
     began = time.perf_counter()
@@ -101,7 +101,7 @@ def command(**options: Any) -> None:
     train(estimator, data, labelled, options)
     estimator.set_params(warm_start=previous, verbose=0, checkpoint=None)
     save_model(
-        estimator, out, describe_run(model, data, origin, estimator.seed_), str(file.path), force=options["force"]
+        estimator, out, finetuned_metadata(model, data, origin, estimator.seed_), str(file.path), force=options["force"]
     )
     report(estimator, estimator.history_[epochs_before:], data, origin, out, time.perf_counter() - began)
 
@@ -167,7 +167,7 @@ def train(estimator: Estimator, data: "DataSet", labelled: bool, options: StrDic
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 
-def describe_run(model: "Model", data: "DataSet", origin: StrDict, seed: int) -> StrDict:
+def finetuned_metadata(model: "Model", data: "DataSet", origin: StrDict, seed: int) -> StrDict:
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
     kept = {"pretraining": before} if before and not model.tuned else {}

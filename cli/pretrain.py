@@ -27,7 +27,7 @@ from ._options import (
     setting_options,
     type_of,
 )
-from ._plans import Plan, plan_stack
+from ._plans import PretrainingPlan, plan_stack
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, plan_sequences, recurrent_options
 from ._tables import reading, table_options
@@ -94,7 +94,7 @@ def command(**options: Any) -> None:
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs, save_model
-    from ._inputs import describe_run
+    from ._inputs import pretraining_metadata
     from ._scale import chosen_scale
 
     began = time.perf_counter()
@@ -128,7 +128,7 @@ def command(**options: Any) -> None:
     file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), **values)
     with on_cluster(plan.data, options, where) if clustered else contextlib.nullcontext(plan.data) as placed:
         train(plan, placed.rows, file, options)
-    metadata = describe_run(plan.data, seed, where, scale, plan.of_data) | plan.marks
+    metadata = pretraining_metadata(plan.data, seed, where, scale, plan.of_data) | plan.marks
     save_model(plan.estimator, out, metadata, str(file.path), force=options["force"])
     report(plan, out, seed, time.perf_counter() - began)
 
@@ -141,7 +141,7 @@ def default_out(data: "DataSet") -> str:
     return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
 
 
-def train(plan: Plan, rows: RowsLike, file: "CheckpointFile", options: StrDict) -> None:
+def train(plan: PretrainingPlan, rows: RowsLike, file: "CheckpointFile", options: StrDict) -> None:
     """Fit the estimator of a plan under a progress display."""
     from ._progress import reporting
 
@@ -156,7 +156,7 @@ def train(plan: Plan, rows: RowsLike, file: "CheckpointFile", options: StrDict) 
     plan.estimator.set_params(verbose=0, checkpoint=None)
 
 
-def report(plan: Plan, out: str, seed: int, took: float) -> None:
+def report(plan: PretrainingPlan, out: str, seed: int, took: float) -> None:
     """Say where the model is and what to do next."""
     lines, advice = plan.report()
     facts(

@@ -358,6 +358,7 @@ class FakeDevice:
 
     name = "fake-device"
     least_batch = 16
+    concurrent = False
 
     def __init__(self):
         self.xp, self.special = Namespace(), Special()

@@ -590,7 +590,7 @@ def test_unknown_backends_are_refused_by_name(given, says):
 
 def test_an_instance_must_define_the_whole_protocol():
     class Half:
-        xp, name, least_batch = np, "half", 1
+        xp, name, least_batch, concurrent = np, "half", 1, True
 
         def asarray(self, x, dtype=None):
             return np.asarray(x, dtype)

@@ -13,6 +13,7 @@ from tables import case_by_case
 
 from deepbelief import load
 from deepbelief.checkpoints import locked
+from deepbelief.cli._files import absolute
 from deepbelief.cli._progress import PlainReporter
 from deepbelief.hdf5 import read_checkpoint, write_checkpoint
 
@@ -295,3 +296,11 @@ def test_a_file_that_does_not_fit_into_memory(folder, stop, monkeypatch):
     good("encode", "part.h5", "rows.h5", "--out", "codes.npy")
     assert np.load("codes.npy").shape == (300, 6)
     assert "--memory-limit must be bytes" in bad("pretrain", *words[:-1], "some", "--out", "m.h5")
+
+
+@case_by_case("spec", ["y", "rows.npz", "rows.npz:y", "missing", None])
+def test_only_files_are_recorded_by_absolute_paths(tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    Path("y").mkdir()  # a folder may have the name of a column of labels
+    Path("rows.npz").touch()
+    assert absolute(spec) == (str(tmp_path / spec) if str(spec).startswith("rows") else spec)

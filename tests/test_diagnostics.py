@@ -10,6 +10,7 @@ import pytest
 from conftest import BACKENDS
 from joblib import parallel_config
 from pairwise import pairwise, pairwise_cases
+from sklearn.utils.parallel import Parallel
 from tables import case_by_case
 
 from deepbelief import (
@@ -24,7 +25,8 @@ from deepbelief import (
 )
 from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
 from deepbelief.backends import get_backend
-from deepbelief.diagnostics import differences
+from deepbelief.backends.numpy_backend import NumpyBackend
+from deepbelief.diagnostics import differences, rate_sweep
 from deepbelief.diagnostics.differences import compare
 from deepbelief.diagnostics.rate_sweep import between
 from deepbelief.errors import DataError, SettingError
@@ -837,6 +839,18 @@ def test_results_do_not_depend_on_how_many_run_at_a_time_nor_where(causes):
     assert [row.score for row in two.rows] == scores
     assert [row.score for row in other.rows] == pytest.approx(scores, rel=1e-5)
     assert one.best_rate == two.best_rate == other.best_rate
+
+
+@case_by_case("concurrent", [True, False])
+def test_the_backend_says_whether_runs_are_concurrent(causes, monkeypatch, concurrent):
+    class Other(NumpyBackend):
+        name = "other"
+
+    Other.concurrent = concurrent
+    asked = []
+    monkeypatch.setattr(rate_sweep, "Parallel", lambda n_jobs, prefer: asked.append(n_jobs) or Parallel(1))
+    learning_rate_sweep(RBM(8, n_iter=1, batch_size=10, backend=Other()), causes[0], rates=(0.1, 0.01), n_jobs=2)
+    assert set(asked) == {2 if concurrent else 1}
 
 
 def test_refine_looks_between_the_best_rate_and_its_neighbours(causes):

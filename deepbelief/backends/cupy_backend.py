@@ -192,6 +192,7 @@ class CupyBackend:
 
     name = "cupy"
     least_batch = 16  # less leaves most of a GPU idle
+    concurrent = False  # runs would share one device
     special: ModuleType | LazyModule = LazyModule("cupyx.scipy.special")
 
     def __init__(self) -> None:

@@ -117,6 +117,7 @@ class Backend(Protocol):
     xp: ModuleType
     special: ModuleType | LazyModule  # namespace of special functions, named as in scipy.special
     least_batch: int  # rows in a minibatch below which the backend is not busy
+    concurrent: bool  # whether several runs at a time are faster than one after another
 
     def asarray(self, x: DeviceArray, dtype: DtypeLike | None = None) -> DeviceArray:
         """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""

@@ -177,6 +177,7 @@ class NumpyBackend:
 
     name = "numpy"
     least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
+    concurrent = True
     xp: ModuleType = np
     special: ModuleType | LazyModule = LazyModule("scipy.special")
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from deepbelief.diagnostics.gradient_checking import check_model, private_copy
 from deepbelief.diagnostics.sweep_result import LearningRateSweep, SweepRow
-from deepbelief.diagnostics.trials import Plan, Trial, finetuning_plan, pretraining_plan
+from deepbelief.diagnostics.trials import SweepPlan, Trial, finetuning_plan, pretraining_plan
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
@@ -118,7 +118,7 @@ def learning_rate_sweep(
     own.random_state, own.warm_start = seed, False
     bk = check_backend(own.backend, X)
     plan = pretraining_plan(own, X, bk, seed) if isinstance(own, (RBM, DBN)) else finetuning_plan(own, X, y, bk)
-    sweep = _Sweep(plan, _jobs(n_jobs) if bk.name == "numpy" else 1, callback)
+    sweep = _Sweep(plan, _jobs(n_jobs) if bk.concurrent else 1, callback)
     sweep.run(checked)
     if refine and sweep.best() is not None:
         sweep.run(between(checked, sweep.best().rate, int(refine)))  # type: ignore[union-attr]
@@ -210,7 +210,7 @@ def _advance(run: Trial, stop: int) -> Trial:
 class _Sweep:
     """Runs at several rates, and their results so far."""
 
-    def __init__(self, plan: Plan, n_jobs: int, callback: Callable[[tuple[SweepRow, ...]], None] | None) -> None:
+    def __init__(self, plan: SweepPlan, n_jobs: int, callback: Callable[[tuple[SweepRow, ...]], None] | None) -> None:
         self._plan, self._n_jobs, self._callback = plan, n_jobs, callback
         self._runs: dict[float, Trial] = {}
         self._shown: dict[float, SweepRow] = {}
@@ -317,7 +317,7 @@ class _Sweep:
         )
 
 
-def _advice(rows: Sequence[SweepRow], best: float | None, plan: Plan) -> str:
+def _advice(rows: Sequence[SweepRow], best: float | None, plan: SweepPlan) -> str:
     """Return the recommended next step."""
     top, bottom = rows[0], rows[-1]
     if best is None:

@@ -58,7 +58,7 @@ class Trial(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SweepPlan:
     """Plan of a sweep: how to make a run, and the meaning of its score."""
 
     make: Callable[[float], Trial]
@@ -135,7 +135,7 @@ def has_pseudo_likelihood(weights: Weights, settings: RBMSettings) -> bool:
     return settings.is_model and weights.has_pseudo_likelihood
 
 
-def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Plan:
+def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> SweepPlan:
     """Return the plan for an RBM, or for the first layer of a DBN."""
     source = check_rows(own, X, bk, reset=True, min_rows=2)
     if isinstance(own, RBM):
@@ -167,7 +167,7 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Pla
 
     by_likelihood = has_pseudo_likelihood(weights, settings)
     metric = "pseudo-log-likelihood" if by_likelihood else "negative squared reconstruction error"
-    return Plan(make, "learning_rate", f"{metric} of held-out rows", where)
+    return SweepPlan(make, "learning_rate", f"{metric} of held-out rows", where)
 
 
 class FinetuneRun:
@@ -233,7 +233,7 @@ class FinetuneRun:
         return self is best
 
 
-def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) -> Plan:
+def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) -> SweepPlan:
     """Return the plan for an estimator that is fine-tuned; it is pretrained here, once for all runs."""
     early_stopping, own.early_stopping = own.early_stopping, True  # rows are held out in any case
     problem = prepare(own, X, y, bk, Reporter())
@@ -248,4 +248,4 @@ def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) ->
 
     has_score = judge(make(1.0).tuner.network, problem.validation)[1] is not None
     metric = "accuracy of held-out rows" if has_score else "negative loss of held-out rows"
-    return Plan(make, "learning_rate_init", metric)
+    return SweepPlan(make, "learning_rate_init", metric)

@@ -12,7 +12,7 @@ from deepbelief.schedules import steps_at
 from deepbelief.typing import DeviceArray
 from deepbelief.units import smaller_side
 
-LARGEST_SIDE = 16
+MAX_GRADIENT_UNITS = 16
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def _side(machine: Machine) -> tuple[str, int]:
     n_visible, n_hidden = machine.W.shape
     if not (machine.visible.tractable and machine.hidden.tractable):
         raise SettingError("{gradient='exact'} needs units with an energy: rectified ones have none")
-    side = smaller_side(machine.visible, machine.hidden, (n_visible, n_hidden), LARGEST_SIDE)
+    side = smaller_side(machine.visible, machine.hidden, (n_visible, n_hidden), MAX_GRADIENT_UNITS)
     if side is None:
         raise SettingError(
-            f"{{gradient='exact'}} needs at most {LARGEST_SIDE} Bernoulli units on one side, got {n_visible} visible "
-            f"and {n_hidden} hidden units: use 'pt' or 'pcd'"
+            f"{{gradient='exact'}} needs at most {MAX_GRADIENT_UNITS} Bernoulli units on one side, got {n_visible} "
+            f"visible and {n_hidden} hidden units: use 'pt' or 'pcd'"
         )
     return side
 

@@ -14,7 +14,7 @@ from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray, Estimator, Float64Array, RandomState
 from deepbelief.units import Unit, get_unit, states_of
 
-LARGEST_SIDE = 25  # Bernoulli units; other discrete units may have as many states as these
+MAX_EXACT_UNITS = 25  # Bernoulli units; other discrete units may have as many states as these
 BLOCK_BYTES = 2**20  # inputs of the other side for the states handled at a time, so that they stay in cache
 
 
@@ -134,7 +134,7 @@ def exact_samples(model: Estimator, n_samples: int, random_state: RandomState = 
 def _choices(unit: Unit, n_columns: int) -> list[Float64Array] | None:
     """Return the states of each unit that occupies these columns; None where there are too many."""
     sizes = unit.group_sizes(n_columns)
-    if not unit.discrete or len(sizes) > LARGEST_SIDE:
+    if not unit.discrete or len(sizes) > MAX_EXACT_UNITS:
         return None
     choices = [np.eye(size) for size in sizes]
     low, high = states_of(unit, n_columns)
@@ -151,7 +151,7 @@ def _smaller_side(weights: Weights) -> tuple[str, list[Float64Array]] | None:
     """Return the side with fewer states, and the states of each of its units; None if both have too many."""
     sides = {"hidden": (weights.hidden_unit, weights.n_hidden), "visible": (weights.visible_unit, weights.n_visible)}
     found = None
-    fewest = float(LARGEST_SIDE)
+    fewest = float(MAX_EXACT_UNITS)
     for side, (unit, n) in sides.items():
         choices = _choices(unit, n)
         size = math.inf if choices is None else sum(math.log2(len(c)) for c in choices)
@@ -164,8 +164,8 @@ def _smaller(weights: Weights) -> tuple[str, list[Float64Array]]:
     side = _smaller_side(weights)
     if side is None:
         raise SettingError(
-            f"{weights.n_visible} visible and {weights.n_hidden} hidden units: one side needs at most {LARGEST_SIDE} "
-            "Bernoulli units to be enumerated; estimate log Z with ais_log_z"
+            f"{weights.n_visible} visible and {weights.n_hidden} hidden units: one side needs at most "
+            f"{MAX_EXACT_UNITS} Bernoulli units to be enumerated; estimate log Z with ais_log_z"
         )
     return side
 
