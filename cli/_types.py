@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deepbelief.bounds import BOUNDS, Bounds, check_sizes, check_steps
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import DataError, SettingError, literal, unknown
 from deepbelief.hyperparameters import Choice
 from deepbelief.hyperparameters.kinds import Names, imported
 
@@ -197,7 +197,7 @@ def check_given(model: str | None, data: str | None = None) -> None:
     with contextlib.suppress(OSError, ValueError):  # a name that no file can have
         there = there or Path(str(model)).exists()
     if not there:
-        raise DataError(f"no such file: {model}")
+        raise DataError(f"no such file: {literal(model)}")
     if data is not None:
         from deepbelief.datasets import check_exists
 

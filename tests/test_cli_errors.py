@@ -379,6 +379,14 @@ def test_the_shell_keeps_the_braces_of_names():
     )
     for arguments, told in cases:
         assert told in bad("pretrain", *arguments)
+    good("pretrain", "{epochs=2} t.csv", "--labels", "y", "--layers", "2", "--epochs", "1", "--out", "m.h5", "-q")
+    Path("other.csv").write_text("{epochs=4},y\n" + "a,1\nb,2\n" * 20)
+    for arguments, told in (
+        (("encode", "m.h5", "other.csv"), "the column '{epochs=3}'; it has the column '{epochs=4}'"),
+        (("encode", "m.h5", "--out", "{seed=2} c.foo"), "{seed=2} c.foo: "),
+        (("info", "{seed=2} c.npy"), "no such file: {seed=2} c.npy"),
+    ):
+        assert told in bad(*arguments)
 
 
 REFUSED = "-1;?"  # a value of no option that has a registry or bounds
