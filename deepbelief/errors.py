@@ -44,6 +44,7 @@ def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str]
     ----------
     template : str
         With ``{NAME}`` for each of the settings, and ``{NAME=VALUE}`` for any setting with a value.
+        Braces within quotes, within words, and in text from `literal` are text.
     settings : iterable of str
         Names that the template has without a value.
     name_of : callable, default=str
@@ -57,6 +58,8 @@ def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str]
     --------
     >>> spelled("{tied=True} needs an {activation}", ["activation"])
     'tied=True needs an activation'
+    >>> spelled(f"{literal('{a=1} b.csv')}: '{a=1}' needs {{tied=True}}")
+    "{a=1} b.csv: '{a=1}' needs tied=True"
     """
     names = set(settings)
 
