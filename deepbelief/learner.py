@@ -67,7 +67,7 @@ class Learner:
         self.run, self.settings, self._layer = run, settings, layer
         self.machine = Machine(weights, run.bk)
         self.phases = PhaseBuffers(run.bk, self.machine)
-        self.now = TrainingStep(self.machine, self.phases, int(settings.batch_size))
+        self.now = TrainingStep(self.machine, self.phases, int(settings.batch_size), seed=run.seed, layer=layer)
         self.parts = Parts(settings.all_components, self.now)
         self.estimator: GradientEstimator = settings.gradient  # type: ignore[assignment]
         self.optimizer: Optimizer = settings.solver  # type: ignore[assignment]

@@ -1,14 +1,19 @@
 """Multi-prediction training: hidden values are predicted from the others by the mean field."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from conftest import BACKENDS, opened
+from layer_runs import train, trainer_for
 
 from deepbelief import RBM, load, save
 from deepbelief.backends import get_backend
 from deepbelief.components import MultiPrediction
 from deepbelief.components.multi_prediction import gradient_of_prediction
 from deepbelief.errors import SettingError
-from deepbelief.machine import Machine
+from deepbelief.machine import Machine, Workspace
+from deepbelief.seeds import stream
 from deepbelief.stack import Weights
 
 SIZES = {"softmax:3,2,4": (3, 2, 4), "bernoulli": (1,) * 9}
@@ -50,7 +55,8 @@ def loss(weights, target, given, weight, groups, n_steps):
 def test_the_gradient_is_that_of_the_log_probability_of_hidden_values(visible, n_steps):
     weights, target, given, weight, groups = problem(visible)
     machine = Machine(weights, get_backend("numpy"))
-    grads = gradient_of_prediction(machine, target, given, weight, groups, n_steps)
+    space = Workspace(machine.bk, machine.dtype)
+    grads = gradient_of_prediction(machine, target, given, weight, groups, n_steps, space)
     for name, grad in zip(("W", "vbias", "hbias"), grads, strict=True):
         for place in np.ndindex(*grad.shape):
             ends = []
@@ -125,3 +131,36 @@ def test_bad_settings_are_refused(settings, message):
 def test_real_values_are_refused():
     with pytest.raises(SettingError, match="is for Bernoulli or softmax visible units"):
         RBM(4, components=["multi_prediction"]).fit(np.random.default_rng(0).normal(size=(20, 3)))
+
+
+@pytest.mark.parametrize("make", BACKENDS)
+def test_initial_weights_are_the_same_on_every_backend_and_small(make):
+    rows = dependent_rows(20).astype(np.float32)
+    settings = {"visible": "softmax:4,4,4,4", "components": [MultiPrediction(n_hidden=50)]}
+    state = trainer_for(bk := opened(make), rows, **settings).learner.arrays["multi_prediction"]
+    expected = np.random.default_rng(stream(0, 0, "multi_prediction")).normal(scale=0.01, size=(16, 50))
+    np.testing.assert_array_equal(bk.to_numpy(state["W"]), expected.astype(np.float32))
+
+
+def test_updates_after_the_first_minibatch_allocate_nothing_of_the_size_of_a_phase(monkeypatch):
+    rows = np.tile(dependent_rows(250), 25).astype(np.float32)  # 400 columns
+    component = MultiPrediction(n_hidden=300)
+    hook, peaks = MultiPrediction.before_gradient, []
+
+    def measured(*arguments):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        hook(*arguments)
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+
+    monkeypatch.setattr(MultiPrediction, "before_gradient", measured)
+    trainer = trainer_for(
+        get_backend(), rows, 4, visible="softmax:" + ",".join(["4"] * 100), components=[component], batch_size=100,
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        train(trainer, rows, (0, 3))
+    finally:
+        tracemalloc.stop()
+    assert peaks[0] > 480_000  # the test can see buffers
+    assert max(peaks[3:]) < 130_000, peaks  # a phase of 100 rows is 160 kB, a gradient of W 480 kB

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import numpy as np
+
 from deepbelief.backends import Rng
 from deepbelief.gradients import Arrays, Gradient, GradientEstimator, PhaseBuffers
 from deepbelief.machine import Machine
+from deepbelief.seeds import host_rng
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
@@ -32,20 +35,30 @@ class TrainingStep:
         Number of training rows.
     rng : Rng
         Stream of the updates of this epoch.
+    seed, layer : int
+        Seed of the run and number of the layer, from which `host_rng` makes its streams.
     """
 
     rows: DeviceArray
     rng: Rng
 
-    def __init__(self, machine: Machine, phases: PhaseBuffers, batch_size: int) -> None:
+    def __init__(
+        self, machine: Machine, phases: PhaseBuffers, batch_size: int, *, seed: int = 0, layer: int = 0
+    ) -> None:
         self.machine = machine
         self.phases = phases
         self.batch_size = batch_size
+        self.seed = seed
+        self.layer = layer
         self.n_rows = 0
         self.total = 0
         self.rate = 0.0
         self.momentum = 0.0
         self.position = 0.0
+
+    def host_rng(self, purpose: str) -> np.random.Generator:
+        """Return the layer's stream for a purpose on the host: initial arrays are the same on every backend."""
+        return host_rng(self.seed, self.layer, purpose)
 
 
 class Component:

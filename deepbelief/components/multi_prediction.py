@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from deepbelief.completion import base_rates
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.smooth import Smooth
 from deepbelief.errors import SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
-from deepbelief.machine import Machine
+from deepbelief.machine import Machine, Workspace
 from deepbelief.optimizers import Adam
 from deepbelief.schedules import warm_up_decay
 from deepbelief.typing import DeviceArray
@@ -92,11 +91,12 @@ class MultiPrediction(Component):
             )
 
     def start(self, step: TrainingStep) -> Arrays:
-        """Return weights of 0, which the first update draws, the biases of the machine, and Adam's moments."""
+        """Return small random weights drawn on the host, the biases of the machine, and Adam's moments."""
         xp, machine = step.machine.bk.xp, step.machine
         shape = machine.W.shape[0], self.n_hidden
+        W = step.host_rng(self.name).normal(scale=SPREAD, size=shape)
         arrays: Arrays = {
-            "W": xp.zeros(shape, machine.dtype),
+            "W": machine.bk.asarray(W, dtype=machine.dtype),
             "vbias": machine.base_vbias.copy(),
             "hbias": xp.zeros(shape[1], machine.dtype),
         }
@@ -105,18 +105,16 @@ class MultiPrediction(Component):
 
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
         """Move the weights by the gradient of the prediction, on the minibatch with its missing values."""
-        xp, n = step.machine.bk.xp, step.n_rows
-        v, groups = step.phases.visible(n), self._groups(step)
+        space, n, groups = step.phases.space, step.n_rows, self._groups(step)
         machine, moments = predictor(step.machine, state), [state[f"moment_{i}"] for i in range(self._n_moments(state))]
-        if not int(moments[-1][0]):
-            step.rng.normal(machine.W)
-            machine.W *= SPREAD
-        observed = 1 - xp.isnan(v).astype(machine.dtype)
-        target = xp.where(observed > 0, v, xp.zeros_like(v))
-        chosen = self._hidden(step, groups)
-        weight = observed * chosen
-        weight *= (1 if step.phases.weights is None else step.phases.weights[:, None]) / step.batch_size
-        grads = gradient_of_prediction(machine, target, observed * (1 - chosen), weight, groups, self.n_steps)
+        target, given = self._observed(step)
+        weight = self._hidden(step, groups)
+        weight *= given
+        given -= weight
+        weight *= 1 / step.batch_size
+        if step.phases.weights is not None:
+            weight *= step.phases.weights.reshape(n, 1)
+        grads = gradient_of_prediction(machine, target, given, weight, groups, self.n_steps, space)
         rates = (self.rate * warm_up_decay(step.position),) * 3
         Adam().step(machine.bk, machine.params, grads, moments, rates, MOMENTUM, (self.weight_decay, 0.0, 0.0))
         Smooth(self.groups).tie(step, machine.W)
@@ -145,12 +143,30 @@ class MultiPrediction(Component):
 
     def _hidden(self, step: TrainingStep, groups: DeviceArray) -> DeviceArray:
         """Draw which units are hidden, whole groups, as 1 and 0."""
+        xp, space = step.machine.bk.xp, step.phases.space
         n, (low, high) = step.n_rows, self.shares
-        share = step.rng.uniform(step.phases.space("hidden share", n, 1))
+        share = step.rng.uniform(space("hidden share", n, 1))
         share *= high - low
         share += low
-        drawn = step.rng.uniform(step.phases.space("hidden groups", n, groups.shape[1]))
-        return (drawn < share).astype(step.machine.dtype) @ groups.T
+        drawn = step.rng.uniform(space("hidden groups", n, groups.shape[1]))
+        xp.subtract(share, drawn, out=drawn)
+        xp.sign(drawn, out=drawn)
+        xp.maximum(drawn, 0, out=drawn)  # 1 where the number was below the share
+        return xp.matmul(drawn, groups.T, out=space("hidden units", n, groups.shape[0]))
+
+    def _observed(self, step: TrainingStep) -> tuple[DeviceArray, DeviceArray]:
+        """Return the minibatch with 0 for missing values, and 1 for observed and 0 for missing ones."""
+        xp, machine, phases, n = step.machine.bk.xp, step.machine, step.phases, step.n_rows
+        v = phases.visible(n)
+        gaps = phases.constant("gaps of prediction", lambda: xp.empty((step.batch_size, v.shape[1]), bool))[:n]
+        zeros = phases.constant("zeros of prediction", lambda: xp.zeros(v.shape[1], machine.dtype))
+        xp.isnan(v, out=gaps)
+        target, observed = phases.space("prediction target", *v.shape), phases.space("prediction given", *v.shape)
+        target[...] = v
+        xp.copyto(target, zeros, where=gaps)
+        observed[...] = gaps
+        xp.subtract(1, observed, out=observed)
+        return target, observed
 
 
 def predictor(machine: Machine, state: Arrays) -> Machine:
@@ -161,8 +177,9 @@ def predictor(machine: Machine, state: Arrays) -> Machine:
 
 
 def gradient_of_prediction(
-    machine: Machine, target: DeviceArray, given: DeviceArray, weight: DeviceArray, groups: DeviceArray, n_steps: int
-) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    machine: Machine, target: DeviceArray, given: DeviceArray, weight: DeviceArray, groups: DeviceArray, n_steps: int,
+    space: Workspace,
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:  # fmt: skip
     """Return the gradient of the weighted negative log-probability of hidden values, through the mean field.
 
     Parameters
@@ -178,30 +195,63 @@ def gradient_of_prediction(
         1 where a unit belongs to a group.
     n_steps : int
         Steps of the mean field, from the base rates of the columns.
+    space : Workspace
+        Scratch arrays; the gradient lies there too.
 
     Returns
     -------
     tuple of device arrays shaped like the parameters
     """
-    xp, bk, known = machine.bk.xp, machine.bk, target * given
-    free = 1 - given
-    v, tape = known + free * base_rates(machine, len(target)), []
-    for _ in range(n_steps):
-        h = machine.mean_hidden(v)
-        p = machine.mean_visible(h)
-        tape.append((v, h, p))
-        v = known + free * p
-    sums = [xp.zeros_like(param) for param in machine.params]
-    above = weight * (tape[-1][2] - target)  # derivative with respect to the input of the visible units
-    for i, (v, h, _) in reversed(list(enumerate(tape))):
-        below = above @ machine.W
-        below *= h * (1 - h)
-        sums[0] += bk.matmul(above.T, h)
-        sums[0] += bk.matmul(v.T, below)
-        sums[1] += above.sum(axis=0)
-        sums[2] += below.sum(axis=0)
+    xp, bk, n, (n_visible, n_hidden) = machine.bk.xp, machine.bk, len(target), machine.W.shape
+    half = n_steps * n
+    # Both terms of the gradient of W are one product: derivatives and states, below them states and derivatives.
+    left, right = space("prediction left", 2 * half, n_visible), space("prediction right", 2 * half, n_hidden)
+    above, h, v, below = left[:half], right[:half], left[half:], right[half:]
+    p = space("prediction means", half, n_visible)
+    known, free = space("prediction known", n, n_visible), space("prediction free", n, n_visible)
+    xp.multiply(target, given, out=known)
+    xp.subtract(1, given, out=free)
+    steps = [slice(i * n, (i + 1) * n) for i in range(n_steps)]
+    mean = _base_rates(machine, space)
+    for step in steps:
+        xp.multiply(free, mean, out=v[step])
+        v[step] += known
+        machine.mean_hidden(v[step], out=h[step])
+        mean = machine.mean_visible(h[step], out=p[step])
+    last = steps[-1]
+    xp.subtract(mean, target, out=above[last])
+    above[last] *= weight  # derivative with respect to the input of the visible units
+    for i in reversed(range(n_steps)):
+        inputs = bk.matmul(above[steps[i]], machine.W, space("prediction inputs", n, n_hidden))
+        bk.sigmoid_backward(inputs, h[steps[i]], below[steps[i]])
         if i:
-            mean = tape[i - 1][2]
-            above = (below @ machine.W.T) * free * mean
-            above -= mean * ((above @ groups) @ groups.T)  # within a group the means sum to 1
-    return sums[0], sums[1], sums[2]
+            _through_means(machine, below[steps[i]], free, p[steps[i - 1]], groups, above[steps[i - 1]], space)
+    biases = space("prediction vbias", 1, n_visible)[0], space("prediction hbias", 1, n_hidden)[0]
+    xp.sum(above, axis=0, out=biases[0])
+    xp.sum(below, axis=0, out=biases[1])
+    return bk.matmul(left.T, right, space("prediction W", n_visible, n_hidden)), *biases
+
+
+def _base_rates(machine: Machine, space: Workspace) -> DeviceArray:
+    """Return the visible means of a row without observed values, of shape (1, n_visible)."""
+    base = space("prediction base", 1, machine.W.shape[0])
+    if machine.visible_mean is not None:
+        base[0] = machine.visible_mean
+        return base
+    base.fill(0)
+    return machine.visible.mean(machine.bk, base, machine.vbias)
+
+
+def _through_means(
+    machine: Machine, below: DeviceArray, free: DeviceArray, mean: DeviceArray, groups: DeviceArray, out: DeviceArray,
+    space: Workspace,
+) -> None:  # fmt: skip
+    """Write the derivative with respect to the visible inputs that gave these means."""
+    xp = machine.bk.xp
+    machine.bk.matmul(below, machine.W.T, out)
+    out *= free
+    out *= mean
+    sums = xp.matmul(out, groups, out=space("prediction group sums", len(out), groups.shape[1]))
+    spread = xp.matmul(sums, groups.T, out=space("prediction spread", *out.shape))
+    spread *= mean
+    out -= spread  # within a group the means sum to 1

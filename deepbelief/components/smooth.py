@@ -77,8 +77,10 @@ class Smooth(Component):
         """Project weights of the machine's visible units onto the span, in place."""
         xp = step.machine.bk.xp
         for start, n, size, projections in self._runs(step):
-            rows = W[start : start + n * size].reshape(n, size, -1)
-            W[start : start + n * size] = xp.matmul(projections, rows).reshape(n * size, -1)
+            rows = W[start : start + n * size]
+            tied = step.phases.space(f"smooth {W.shape[1]}", *rows.shape)
+            xp.matmul(projections, rows.reshape(n, size, -1), out=tied.reshape(n, size, -1))
+            rows[...] = tied
 
     def _runs(self, step: TrainingStep) -> Iterator[tuple[int, int, int, DeviceArray]]:
         """Yield first unit, number of groups, number of bins and projections of each run of equal adjacent groups."""
