@@ -58,7 +58,7 @@ def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str]
     --------
     >>> spelled("{tied=True} needs an {activation}", ["activation"])
     'tied=True needs an activation'
-    >>> spelled(f"{literal('{a=1} b.csv')}: '{a=1}' needs {{tied=True}}")
+    >>> spelled(f"{literal('{a=1} b.csv')}: '{{a=1}}' needs {{tied=True}}")
     "{a=1} b.csv: '{a=1}' needs tied=True"
     """
     names = set(settings)
