@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from cli_runs import good, put_model
+from cli_runs import bad, good, put_model
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -15,6 +15,7 @@ from tables import case_by_case
 from deepbelief import (
     DBN,
     RBM,
+    AnomalyDetector,
     DBNClassifier,
     DBNRegressor,
     DeepAutoencoder,
@@ -87,6 +88,17 @@ def test_python_returns_what_the_command_prints(tmp_path, monkeypatch, kind):
     assert result.table() in text
     assert len(result.row_errors) == len(X)
     assert list(result.worst(3)) == sorted(range(60), key=lambda i: -result.row_errors[i])[:3]
+
+
+def test_python_and_the_command_refuse_detectors_of_outliers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("rows.npz", X=X, y=np.where(Y == 0, -1, 1))
+    model = AnomalyDetector(RBM(5, n_iter=1), random_state=0).fit(X)
+    save(model, "m.h5")
+    for y, options in ((None, ()), (np.where(Y == 0, -1, 1), ("--labels", "y"))):
+        with pytest.raises(SettingError, match=r"got AnomalyDetector. Use find_outliers\(model, X\)"):
+            evaluate(model, X, y)
+        assert "only info and outliers accept it" in bad("evaluate", "m.h5", "rows.npz:X", *options)
 
 
 def test_a_classification_has_its_wrong_rows_and_leaves_out_unlabelled_ones():

@@ -65,11 +65,13 @@ def evaluate(
     DataError
         If rows or targets do not fit the model.
     SettingError
-        If an argument is meant for another kind of model, or the layers no longer reconstruct their input.
+        If an argument is meant for another kind of model, the layers no longer reconstruct their input, or the model
+        detects outliers.
 
     See Also
     --------
     evaluate_likelihood : log-likelihood of rows under a generative model.
+    find_outliers : scores of rows by a density model or a detector of outliers.
 
     Examples
     --------
@@ -80,6 +82,10 @@ def evaluate(
     >>> evaluate(model, X, y).n_wrong
     0
     """
+    if hasattr(model, "decision_function") and hasattr(model, "offset_"):
+        raise SettingError(
+            f"`model` must not be a detector of outliers, got {type(model).__name__}. Use find_outliers(model, X)."
+        )
     kind = next((name for name in BY_CAPABILITY if hasattr(model, name)), None)
     if lengths is not None and kind != "predict_next":
         raise SettingError(f"`lengths` are for models of sequences, not for a {type(model).__name__}. Leave them out.")
