@@ -29,7 +29,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from deepbelief import DBN, RBM, DBNClassifier, load, save
 from deepbelief.backends import get_backend
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
+from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.sources import as_source
 from deepbelief.training import Run
@@ -74,7 +74,7 @@ def without_pretraining(recipe, settings, X, y, judged, seed):
     layers = start_layers("none", recipe, X, seed)
     settings = FineTuneSettings(**{k: v for k, v in settings.items() if k != "pretrained_lr_factor"})
     tuned = finetune(
-        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(X), y), settings, Run(get_backend(), seed)
+        layers, head_of(layers), SoftmaxNLL(), TrainingSet(as_source(X), y), settings, Run(get_backend(), seed)
     )
     return errors_of(layers, tuned.params, *judged) / len(judged[1])
 

@@ -20,7 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from deepbelief import DBN, RBM
 from deepbelief.activations import get_activation
 from deepbelief.backends import get_backend
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune, outputs
 from deepbelief.gradients import Denoising
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network, layers_from_stack
@@ -103,11 +103,11 @@ def network_arm(arm, recipe, X, y, X_test, y_test, seed, bk):
     pretrained_at = time.perf_counter()
     max_iter = recipe["finetune"]["max_iter"]
     settings = FineTuneSettings(**recipe["finetune"], n_iter_no_change=max_iter)
-    fit, held = (Labelled(as_source(X[s]), y[s]) for s in (slice(0, N_FIT), slice(N_FIT, None)))
+    fit, held = (TrainingSet(as_source(X[s]), y[s]) for s in (slice(0, N_FIT), slice(N_FIT, None)))
     first = finetune(layers, head_of(layers), SoftmaxNLL(), fit, settings, Run(bk, seed), validation=held)
     scores = [record["validation_score"] for record in first.history]
     epoch = int(np.argmax(scores)) + 1
-    whole = Labelled(as_source(X), y)
+    whole = TrainingSet(as_source(X), y)
     second = finetune(layers, head_of(layers), SoftmaxNLL(), whole, settings, Run(bk, seed), n_epochs=epoch)
     wrong = errors_of(layers, second.params, X_test, y_test)
     return {

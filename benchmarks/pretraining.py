@@ -20,7 +20,7 @@ from mnist import errors_of, head_of
 
 from deepbelief import DBN, RBM
 from deepbelief.backends import get_backend
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
+from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import layers_from_stack
 from deepbelief.sources import as_source
@@ -66,8 +66,8 @@ def tuned(stack, settings, rows, seed, judged, held=None):
     settings = FineTuneSettings(**settings, n_iter_no_change=settings["max_iter"])
     began = time.perf_counter()
     result = finetune(
-        layers, head_of(layers), SoftmaxNLL(), Labelled(as_source(rows[0]), rows[1]), settings,
-        Run(bk, seed), validation=None if held is None else Labelled(as_source(held[0]), held[1]),
+        layers, head_of(layers), SoftmaxNLL(), TrainingSet(as_source(rows[0]), rows[1]), settings,
+        Run(bk, seed), validation=None if held is None else TrainingSet(as_source(held[0]), held[1]),
     )  # fmt: skip
     seconds = time.perf_counter() - began
     scores = [] if held is None else [record["validation_score"] for record in result.history]

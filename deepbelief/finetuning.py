@@ -84,7 +84,7 @@ class FineTuneSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class TrainingSet:
     """Rows with targets (None: the rows themselves), and a weight for each row (None: all 1)."""
 
     rows: RowSource
@@ -99,13 +99,13 @@ class Labelled:
         return scaled
 
 
-def hold_out(train: Labelled, fraction: float, seed: int, *, by_class: bool) -> tuple[Labelled, Labelled]:
+def hold_out(train: TrainingSet, fraction: float, seed: int, *, by_class: bool) -> tuple[TrainingSet, TrainingSet]:
     """Return training rows and held-out rows, drawn at random, stratified if targets are classes."""
     fit, held, *indices = split_rows(train.rows, fraction, seed, strata=train.targets if by_class else None)
 
-    def part(rows: RowSource, index: Array) -> Labelled:
+    def part(rows: RowSource, index: Array) -> TrainingSet:
         picked = (None if a is None else a[index] for a in (train.targets, train.weights))
-        return Labelled(rows, *picked)
+        return TrainingSet(rows, *picked)
 
     return part(fit, indices[0]), part(held, indices[1])
 
@@ -125,7 +125,7 @@ class FineTuner:
     """The task that the epoch loop runs: backpropagation with early stopping."""
 
     def __init__(
-        self, network: Network, train: Labelled, validation: Labelled | None, settings: FineTuneSettings
+        self, network: Network, train: TrainingSet, validation: TrainingSet | None, settings: FineTuneSettings
     ) -> None:
         bk = self.bk = network.bk
         self.network = network
@@ -237,7 +237,7 @@ class FineTuner:
             self._remember(-loss if score is None else score, params)
         return record
 
-    def _judge(self, held_out: Labelled) -> tuple[float, float | None]:
+    def _judge(self, held_out: TrainingSet) -> tuple[float, float | None]:
         """Return the weighted mean loss and, where the loss has one, score of held-out rows."""
         return judge(self.network, held_out)
 
@@ -298,8 +298,8 @@ class FineTuner:
 
 
 def start_tuning(
-    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, *, settings: FineTuneSettings,
-    bk: Backend, validation: Labelled | None = None, tied: bool = False,
+    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: TrainingSet, *, settings: FineTuneSettings,
+    bk: Backend, validation: TrainingSet | None = None, tied: bool = False,
 ) -> FineTuner:  # fmt: skip
     """Return the task of fine-tuning a network, as `finetune` gives it to the epoch loop."""
     rate = min(layer.activation.rate for layer in hidden) if settings.rate is None else settings.rate
@@ -309,8 +309,8 @@ def start_tuning(
 
 
 def finetune(
-    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: Labelled, settings: FineTuneSettings,
-    run: Run, *, validation: Labelled | None = None, first_epoch: int = 0, n_epochs: int | None = None,
+    hidden: Sequence[Layer], head: tuple[Array, Array], loss: Loss, train: TrainingSet, settings: FineTuneSettings,
+    run: Run, *, validation: TrainingSet | None = None, first_epoch: int = 0, n_epochs: int | None = None,
     tied: bool = False,
 ) -> FineTuned:  # fmt: skip
     """Fine-tune a network by minibatch backpropagation.
@@ -322,10 +322,10 @@ def finetune(
     head : tuple of ndarray
         W of shape (n_top, n_outputs) and bias of shape (n_outputs,) to start from.
     loss : Loss
-    train : Labelled
+    train : TrainingSet
     settings : FineTuneSettings
     run : Run
-    validation : Labelled, optional
+    validation : TrainingSet, optional
         Rows for early stopping; the parameters with the best score there, or else the lowest loss, are kept.
     first_epoch : int
         Epochs done by earlier calls, so that random streams continue.
@@ -359,7 +359,7 @@ def finetune(
     return FineTuned(tuner.result(), history, first_epoch + len(history), tuner.diverged, settings.resolved)
 
 
-def judge(network: Network, held_out: Labelled) -> tuple[float, float | None]:
+def judge(network: Network, held_out: TrainingSet) -> tuple[float, float | None]:
     """Return the weighted mean loss and, where the loss has one, score of held-out rows."""
     bk, of = network.bk, network.loss
     weights = held_out.mean_one()

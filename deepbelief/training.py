@@ -260,7 +260,7 @@ class _Loop:
         with restoring(f"{place.where}.task"):
             cast(ResumableTask, self.task).restore(place.fields("task"))
         with restoring(f"{place.where}.stream"):
-            rng.go_to(place.fields("stream"))
+            rng.set_state(place.fields("stream"))
         return place.integer("updates")
 
     def _windows(self) -> dict[str, int] | None:

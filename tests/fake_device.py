@@ -310,8 +310,8 @@ class FakeRng:
     def state(self):
         return self._host.state()
 
-    def go_to(self, state):
-        self._host.go_to(state)
+    def set_state(self, state):
+        self._host.set_state(state)
 
 
 class FakeSparse:

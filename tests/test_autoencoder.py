@@ -11,7 +11,7 @@ from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError, SizingWarning, TrainingWarning
 from deepbelief.estimators.views import sample_rows
-from deepbelief.finetuning import Labelled, hold_out
+from deepbelief.finetuning import TrainingSet, hold_out
 from deepbelief.losses import CrossEntropy, SquaredError
 from deepbelief.network import unroll
 from deepbelief.sources import as_source
@@ -158,7 +158,7 @@ def test_early_stopping_keeps_the_best_weights_for_rows_held_out(bits):
     autoencoder = DeepAutoencoder((9, 4), early_stopping=True, validation_fraction=0.3, **settings).fit(bits)
     losses = [record["validation_loss"] for record in autoencoder.history_ if record["phase"] == "finetune"]
     assert len(losses) == autoencoder.n_iter_ <= 30
-    _, held = hold_out(Labelled(as_source(bits)), 0.3, autoencoder._seed, by_class=False)
+    _, held = hold_out(TrainingSet(as_source(bits)), 0.3, autoencoder._seed, by_class=False)
     network, rows = autoencoder._as_network(get_backend()), held.rows.take(slice(None))
     kept = network.loss.values(network.bk, network.forward(rows), rows).mean()
     assert kept == pytest.approx(min(losses), rel=1e-9)

@@ -99,7 +99,7 @@ def predicted(make, X, **more):
 
     works = []
     for n in (1, 2):
-        runs = prediction._Run(make(n), DataSize.of(X), RATES, 1, 100, None)
+        runs = prediction._CostOfRun(make(n), DataSize.of(X), RATES, 1, 100, None)
         added = []
         runs.add = lambda name, work, *rest, added=added: added.append(work)
         runs.pretraining()

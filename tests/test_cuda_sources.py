@@ -116,7 +116,7 @@ def test_philox_gives_the_known_answers(counter, key, answer):
 
 def rng_at(bk, first=FIRST):
     rng = bk.rng(stream(0))
-    rng.go_to({"key": KEY, "counter": first})
+    rng.set_state({"key": KEY, "counter": first})
     return rng
 
 

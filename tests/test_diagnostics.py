@@ -470,13 +470,20 @@ def test_the_objective_is_that_of_definitions(X, y):
     """Finite differences of a loss that is written down here give what the check says of the engine."""
     from deepbelief.diagnostics.objectives import NetworkObjective
     from deepbelief.estimators.tuning import Problem
-    from deepbelief.finetuning import FineTuneSettings, Labelled
+    from deepbelief.finetuning import FineTuneSettings, TrainingSet
 
     rng = np.random.default_rng(0)
     hidden = [Layer(w.W, w.hbias, Tanh()) for w in stack()]
     head, weights = (rng.normal(size=(3, 3)), rng.normal(size=3)), rng.uniform(0.5, 2, 12)
     problem = Problem(
-        hidden, head, SoftmaxNLL(), Labelled(as_source(X), y, weights), None, FineTuneSettings(alpha=0.2, l1=0.1), [], 0
+        hidden,
+        head,
+        SoftmaxNLL(),
+        TrainingSet(as_source(X), y, weights),
+        None,
+        FineTuneSettings(alpha=0.2, l1=0.1),
+        [],
+        0,
     )
     value = NetworkObjective(problem, get_backend(), 0, rng).terms().sum()
     z = np.tanh(np.tanh(X @ hidden[0].W + hidden[0].bias) @ hidden[1].W + hidden[1].bias) @ head[0] + head[1]

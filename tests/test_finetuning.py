@@ -9,7 +9,7 @@ from tables import case_by_case
 
 from deepbelief.activations import get_activation
 from deepbelief.errors import DivergenceError, SettingError
-from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled, finetune, outputs
+from deepbelief.finetuning import FineTuner, FineTuneSettings, TrainingSet, finetune, outputs
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.network import Layer, Network
 from deepbelief.schedules import Halving
@@ -35,7 +35,7 @@ def start():
 
 
 def labelled(X, y, weights=None):
-    return Labelled(as_source(X), y, None if weights is None else np.asarray(weights, float))
+    return TrainingSet(as_source(X), y, None if weights is None else np.asarray(weights, float))
 
 
 def run(start, train, bk, settings=PLAIN, **kwargs):

@@ -14,7 +14,7 @@ from deepbelief.activations import ACTIVATIONS, get_activation
 from deepbelief.diagnostics.differences import TOLERANCE, compare
 from deepbelief.diagnostics.objectives import NetworkObjective
 from deepbelief.estimators.tuning import Problem
-from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.losses import LOSSES, CrossEntropy, SoftmaxNLL, SquaredError, TaskSoftmaxNLL
 from deepbelief.network import Layer
 from deepbelief.sources import as_source
@@ -59,7 +59,7 @@ def layers(sizes, activation, seed=1):
 
 def problem(hidden, loss, targets, tied, settings):
     *below, head = hidden
-    return Problem(below, (head.W, head.bias), loss, Labelled(as_source(X), targets), None, settings, [], 0, tied)
+    return Problem(below, (head.W, head.bias), loss, TrainingSet(as_source(X), targets), None, settings, [], 0, tied)
 
 
 def check(make, bk, activation):

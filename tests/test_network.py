@@ -10,7 +10,7 @@ from pairwise import pairwise_cases
 from tables import case_by_case
 
 from deepbelief.activations import ACTIVATIONS, get_activation
-from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuner, FineTuneSettings, TrainingSet
 from deepbelief.losses import SoftmaxNLL, SquaredError, get_loss
 from deepbelief.machine import Machine
 from deepbelief.network import Layer, Network, layers_from_stack, stack_from_layers, unroll
@@ -159,7 +159,7 @@ def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activatio
     head = rng.normal(0, 0.7, (4, 3)), rng.normal(0, 0.5, 3)
     network = Network(hidden, *head, SoftmaxNLL(), bk)
     settings = FineTuneSettings(batch_size=n, alpha=alpha).resolve(n, 0.1)
-    tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
+    tuner = FineTuner(network, TrainingSet(as_source(X), targets, weights), None, settings)
     tuner.begin_epoch(0, rng.permutation(n))
     found = host(bk, network.backward(tuner.gradient_at_output(0, n)))
     params = network.host_params()
@@ -172,7 +172,7 @@ def test_gradient_of_the_full_batch_loss_is_that_of_finite_differences(activatio
     for a, b in zip(found, expected, strict=True):
         assert np.linalg.norm(a - b) / (np.linalg.norm(a) + np.linalg.norm(b)) < 1e-7
     # The decay that the optimizer adds is the penalty's gradient: one plain step at rate 1 shows the sum.
-    step = FineTuner(Network(hidden, *head, SoftmaxNLL(), bk), Labelled(as_source(X), targets, weights), None,
+    step = FineTuner(Network(hidden, *head, SoftmaxNLL(), bk), TrainingSet(as_source(X), targets, weights), None,
                      FineTuneSettings(batch_size=n, alpha=alpha, momentum=0.0, nesterov=False, schedule="constant",
                                       learning_rate_init=1.0).resolve(n, 0.1))  # fmt: skip
     step.begin_epoch(0, np.arange(n))
@@ -191,7 +191,7 @@ def test_minibatches_sum_to_the_full_gradient_the_short_last_one_too(bk):
     def gradients(batch_size):
         network = Network(hidden, *head, SoftmaxNLL(), bk)
         settings = FineTuneSettings(batch_size=batch_size).resolve(n, 0.1)
-        tuner = FineTuner(network, Labelled(as_source(X), targets, weights), None, settings)
+        tuner = FineTuner(network, TrainingSet(as_source(X), targets, weights), None, settings)
         tuner.begin_epoch(0, np.arange(n))
         total = [0.0] * 4
         for start in range(0, n, batch_size):
@@ -254,7 +254,7 @@ def test_gradient_under_dropout_is_that_of_finite_differences_with_the_masks_hel
 
     network = Network(hidden, *head, SoftmaxNLL(), bk, dropout=shares)
     settings = FineTuneSettings(batch_size=n).resolve(n, 0.1)
-    tuner = FineTuner(network, Labelled(as_source(X), targets), None, settings)
+    tuner = FineTuner(network, TrainingSet(as_source(X), targets), None, settings)
     tuner.begin_epoch(0, np.arange(n))
     stream = Scripted(bk, masks)
     found = host(bk, network.backward(tuner.gradient_at_output(0, n, stream)))
@@ -282,7 +282,7 @@ def test_an_autoencoders_target_is_the_whole_row(bk):
     X = np.random.default_rng(0).random((4, 5))
     network = Network([], np.eye(5), np.zeros(5), SquaredError(), bk, dropout=[0.5])
     settings = FineTuneSettings(batch_size=4).resolve(4, 0.1)
-    tuner = FineTuner(network, Labelled(as_source(X)), None, settings)
+    tuner = FineTuner(network, TrainingSet(as_source(X)), None, settings)
     tuner.begin_epoch(0, np.arange(4))
     mask = np.zeros((4, 5))
     delta = bk.to_numpy(tuner.gradient_at_output(0, 4, Scripted(bk, [mask])))
@@ -340,7 +340,9 @@ def test_gradient_of_an_autoencoder_is_that_of_finite_differences(tied, loss, bk
     settings = FineTuneSettings(
         batch_size=n, alpha=alpha, momentum=0.0, nesterov=False, schedule="constant", learning_rate_init=1.0
     )
-    tuner = FineTuner(Network(hidden, *head, loss, bk, tied=tied), Labelled(as_source(X)), None, settings.resolve(n, 1))
+    tuner = FineTuner(
+        Network(hidden, *head, loss, bk, tied=tied), TrainingSet(as_source(X)), None, settings.resolve(n, 1)
+    )
     parameters = [bk.to_numpy(p).copy() for p in tuner.network.params]
     assert [p.shape for p in parameters] == (
         [(5, 4), (4,), (4, 3), (3,), (4,), (5,)] if tied else [(5, 4), (4,), (4, 3), (3,), (3, 4), (4,), (4, 5), (5,)]

@@ -12,7 +12,7 @@ from deepbelief.estimators import tuning
 from deepbelief.estimators.heads import Labels
 from deepbelief.estimators.labels import row_weights
 from deepbelief.estimators.targets import class_head
-from deepbelief.finetuning import FineTuner, FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuner, FineTuneSettings, TrainingSet
 from deepbelief.losses import SoftmaxNLL, TaskSoftmaxNLL, get_loss
 from deepbelief.network import Layer, Network
 from deepbelief.sources import as_source
@@ -45,7 +45,7 @@ def full_batch(bk, loss, targets, n=N, weights=None):
     hidden = [Layer(rng.normal(0, 0.7, (4, 5)), rng.normal(size=5), get_activation("tanh"))]
     head = rng.normal(size=(5, 6)), rng.normal(size=6)
     settings = FineTuneSettings(batch_size=n).resolve(n, 0.1)
-    tuner = FineTuner(Network(hidden, *head, loss, bk), Labelled(as_source(X), targets, weights), None, settings)
+    tuner = FineTuner(Network(hidden, *head, loss, bk), TrainingSet(as_source(X), targets, weights), None, settings)
     tuner.begin_epoch(0, np.arange(n))
     tuner._rate = 0.0
     grads = tuner.network.backward(tuner.gradient_at_output(0, n))

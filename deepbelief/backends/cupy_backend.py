@@ -113,7 +113,7 @@ class CupyRng:
         """Return where the stream stands."""
         return {"key": self._key, "counter": self._counter}
 
-    def go_to(self, state: StrMapping) -> None:
+    def set_state(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
         self._key, self._counter = state["key"], state["counter"]
 

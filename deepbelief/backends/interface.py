@@ -85,7 +85,7 @@ class Rng(Protocol):
     def state(self) -> StrMapping:
         """Return where the stream stands, as plain values and NumPy arrays."""
 
-    def go_to(self, state: StrMapping) -> None:
+    def set_state(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
 
 

@@ -110,7 +110,7 @@ class NumpyRng:
         """Return where the stream stands."""
         return {f"lane_{i}": lane.state for i, lane in enumerate(self._lanes)}
 
-    def go_to(self, state: StrMapping) -> None:
+    def set_state(self, state: StrMapping) -> None:
         """Go on from where a stream stood."""
         for i, lane in enumerate(self._lanes):
             lane.state = state[f"lane_{i}"]

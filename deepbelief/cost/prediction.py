@@ -18,7 +18,7 @@ from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import held_out_share
-from deepbelief.estimators.pretraining_options import layer_settings, of_kind
+from deepbelief.estimators.pretraining_options import layer_settings, with_pretraining
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.layer import RBMSettings
 from deepbelief.monitor import MAX_ROWS
@@ -163,14 +163,14 @@ def predict_cost(
     1.0
     """
     data = rows if isinstance(rows, DataSize) else DataSize.of(rows)
-    run = _Run(estimator, data, rates, workers, updates_per_round, sizes)
+    run = _CostOfRun(estimator, data, rates, workers, updates_per_round, sizes)
     run.pretraining()
     if hasattr(estimator, "max_iter"):
         run.fine_tuning(n_outputs)
     return run.result()
 
 
-class _Run:
+class _CostOfRun:
     """Sums of a run while its parts are gone through."""
 
     def __init__(
@@ -219,7 +219,7 @@ class _Run:
             if kind == "auto":
                 kind = "denoising"
                 self.notes.append("pretraining='auto' is treated as denoising")
-            settings = [of_kind(each, estimator, kind) for each in settings]
+            settings = [with_pretraining(each, estimator, kind) for each in settings]
         found, below, visible = [], data.n_features, settings[0].visible
         for each, n_hidden in zip(settings, hidden, strict=True):
             unit = get_unit(data.visible if visible in ("auto", "groups") else visible)

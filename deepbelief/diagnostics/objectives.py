@@ -11,7 +11,7 @@ from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tuning import Problem
-from deepbelief.finetuning import FineTuner, Labelled
+from deepbelief.finetuning import FineTuner, TrainingSet
 from deepbelief.layer import choose_visible, initial_weights
 from deepbelief.machine import Machine
 from deepbelief.network import Layer, Network
@@ -106,12 +106,12 @@ def _exact(array: Array) -> Array:
     return np.array(array, np.float64)
 
 
-def _few(train: Labelled, rng: np.random.Generator) -> Labelled:
+def _few(train: TrainingSet, rng: np.random.Generator) -> TrainingSet:
     """Return some of the rows that have a positive weight."""
     counting = np.arange(train.rows.shape[0]) if train.weights is None else np.flatnonzero(train.weights)
     index = np.sort(rng.permutation(counting)[:MOST_ROWS])
     parts = (None if a is None else a[index] for a in (train.targets, train.weights))
-    return Labelled(SubsetSource(train.rows, index), *parts)
+    return TrainingSet(SubsetSource(train.rows, index), *parts)
 
 
 def _names(params: Sequence[DeviceArray], n_layers: int) -> list[str]:

@@ -15,7 +15,7 @@ from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.labels import as_labels, known_labels, labelled_rows
 from deepbelief.estimators.tuning import Problem, prepare
-from deepbelief.finetuning import Labelled, finetune
+from deepbelief.finetuning import TrainingSet, finetune
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, NEVER
 from deepbelief.losses import Loss
 from deepbelief.schedules import get_schedule, needs_validation
@@ -252,7 +252,7 @@ def _mean_loss(loss: Loss, output: Array, target: Array, bk: Backend) -> float:
     return float(bk.to_numpy(values).mean(dtype=np.float64))
 
 
-def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...], train: Labelled) -> str:
+def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...], train: TrainingSet) -> str:
     """Return the recommended next step."""
     if ok:
         return (
@@ -270,7 +270,7 @@ def _advice(ok: bool, diverged: DivergenceError | None, curve: tuple[float, ...]
     return "It cannot learn even these rows: use a larger net (hidden_layer_sizes), or a higher learning_rate_init."
 
 
-def _contradiction(train: Labelled) -> tuple[int, int] | None:
+def _contradiction(train: TrainingSet) -> tuple[int, int] | None:
     """Return two equal rows with different targets, if there are any."""
     if train.targets is None:
         return None

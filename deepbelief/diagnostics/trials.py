@@ -12,7 +12,7 @@ from deepbelief.backends import Backend
 from deepbelief.completion import completed
 from deepbelief.errors import DataError, DivergenceError, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
-from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, of_kind, templates_of
+from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, templates_of, with_pretraining
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tables import schema_of, table_settings
 from deepbelief.estimators.tuning import Problem, prepare
@@ -147,7 +147,7 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Swe
         sizes = layer_sizes(own.hidden_layer_sizes, source)
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
         kind = "rbm" if is_auto(own.pretraining) else own.pretraining
-        settings, where = of_kind(rbm_settings(template), own, kind), "layer 1"
+        settings, where = with_pretraining(rbm_settings(template), own, kind), "layer 1"
     missing = has_missing(source)
     settings = replace(table_settings(settings, schema_of(own), size, source.shape[0]), missing=missing)
     choose_visible(settings.visible, source, scale=settings.scale, missing=missing)  # an error names a row of the whole

@@ -22,7 +22,7 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.stored_heads import stored_head
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.estimators.targets import check_task_weights, class_head, class_loss, same_classes
-from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, SUPERVISED_PRETRAINING
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
@@ -192,7 +192,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         check_task_weights(self.task_weights)
         return super()._settings()
 
-    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
         """Return the labelled rows with class numbers, or 0/1 labels, and weights."""
         head, targets, known = class_head(y, self.loss, self.unlabeled, self.task_weights)
         if again and not same_classes(head.classes, self.classes_):
@@ -204,7 +204,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         self._head, self.classes_, self.n_unlabeled_ = head, head.classes, int((~known).sum())
         weights = row_weights(y, known, sample_weight, self.class_weight, targets >= 0)
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
-        return Labelled(rows, targets, weights)
+        return TrainingSet(rows, targets, weights)
 
     def _get_state(self) -> FittedState:
         state, each = super()._get_state(), self.classes_

@@ -141,7 +141,7 @@ def real_values(visible: Unit) -> bool:
     return bool(visible.reconstruction_loss) and not visible.unit_interval
 
 
-def of_kind(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettings:
+def with_pretraining(settings: RBMSettings, estimator: Estimator, kind: str) -> RBMSettings:
     """Return a layer's settings for this kind of pretraining, by the estimator's preset."""
     settings = replace(settings, preset=str(getattr(estimator, "preset", STANDARD)))
     if kind == "rbm":
@@ -180,7 +180,7 @@ def stack_pretraining(
     settings = layer_settings(rbm, len(sizes))
     given = [each.n_iter for each in settings if not is_auto(each.n_iter)]
     kind = estimator.pretraining if kind is None else kind
-    settings = [of_kind(each, estimator, kind) for each in settings]
+    settings = [with_pretraining(each, estimator, kind) for each in settings]
     settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0], imputes=imputes)
     own = {"hidden_layer_sizes": estimator.hidden_layer_sizes} if is_classifier(estimator) else {}
     for line in kept_from_preset(estimator.preset, own | ({"rbm__n_iter": given[0]} if given else {})):

@@ -21,7 +21,7 @@ from deepbelief.estimators.labels import as_labels, row_weights
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.estimators.targets import as_numbers, value_head, value_loss
-from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, SUPERVISED_PRETRAINING
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
@@ -179,7 +179,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         # The curvature of the squared error along the head is twice the sum of the top layer's squares.
         return replace(settings, rate=min(0.03, 1 / n_top))
 
-    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
         """Return the rows that have a target, with standardised targets and weights."""
         y = as_numbers(y)
         known = np.asarray(~np.isnan(y.reshape(len(y), -1)).all(axis=1))
@@ -197,7 +197,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
             self._keep(value_head(y, self.loss, weights))
         self.n_unlabeled_ = int((~known).sum())
         rows = source if known.all() else SubsetSource(source, np.flatnonzero(known))
-        return Labelled(rows, self._head.encode(y), weights)
+        return TrainingSet(rows, self._head.encode(y), weights)
 
     def _get_state(self) -> FittedState:
         state = super()._get_state()

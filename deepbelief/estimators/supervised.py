@@ -38,7 +38,7 @@ from deepbelief.estimators.tuning import (
     finetune_settings,
     start_of_tuning,
 )
-from deepbelief.finetuning import FineTuneSettings, Labelled, hold_out, outputs
+from deepbelief.finetuning import FineTuneSettings, TrainingSet, hold_out, outputs
 from deepbelief.hyperparameters import SUPERVISED_PRETRAINING, Setting
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
 from deepbelief.recipes import (
@@ -172,7 +172,7 @@ class SupervisedEstimator(
             hidden, head, self._head.loss, train, validation, settings, history, self._seed, choices=choices
         )  # fmt: skip
 
-    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> Labelled:
+    def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
         """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""
         raise NotImplementedError
 
@@ -210,12 +210,14 @@ class SupervisedEstimator(
             layer.activation for layer in layers_from_stack(self.pretrained_stack_, self._activation_of_layers)
         ]
 
-    def _split(self, train: Labelled) -> tuple[Labelled, Labelled | None]:
+    def _split(self, train: TrainingSet) -> tuple[TrainingSet, TrainingSet | None]:
         """Scale the rows as the first layer wants them, and hold some out for early stopping."""
         first = self.pretrained_stack_.layers[0]
         assert train.targets is not None
         targets = train.targets.astype(first.W.dtype) if train.targets.dtype.kind == "f" else train.targets
-        parts: tuple[Labelled, ...] = (replace(train, rows=checked(train.rows, first, OF_NETWORKS), targets=targets),)
+        parts: tuple[TrainingSet, ...] = (
+            replace(train, rows=checked(train.rows, first, OF_NETWORKS), targets=targets),
+        )
         if self.early_stopping:
             parts = hold_out(parts[0], self.validation_fraction, self._seed, by_class=self._head.by_class)
         for name, part in zip(("fine-tuning", "early stopping"), parts, strict=False):

@@ -10,7 +10,7 @@ from deepbelief.distributed import Partitioned
 from deepbelief.estimators.base import visible_type
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tables import schema_of
-from deepbelief.finetuning import FineTuneSettings, Labelled
+from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.recipes import (
     RATE_OF_FEW,
     RATE_OF_LINEAR,
@@ -72,7 +72,7 @@ class SupervisedRecipes:
         return activation
 
     def _recipe(
-        self, settings: FineTuneSettings, choices: Choices, train: Labelled, *, drawn: bool
+        self, settings: FineTuneSettings, choices: Choices, train: TrainingSet, *, drawn: bool
     ) -> FineTuneSettings:
         """Return the settings with those resolved that depend on labels and layers."""
         stack, n_labelled = self.pretrained_stack_, train.rows.shape[0]

@@ -21,7 +21,7 @@ from deepbelief.estimators.outcome import check_units
 from deepbelief.estimators.pretraining_options import check_templates, pretraining_choices, stack_pretraining
 from deepbelief.estimators.rbm import RBM
 from deepbelief.fields import restoring
-from deepbelief.finetuning import FineTuneSettings, Labelled, finetune
+from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
@@ -53,8 +53,8 @@ class Problem:
     hidden: list[Layer]
     head: tuple[Array, Array]
     loss: Loss
-    train: Labelled
-    validation: Labelled | None
+    train: TrainingSet
+    validation: TrainingSet | None
     settings: FineTuneSettings
     history: list[Record]  # of what came before
     seed: int
@@ -318,13 +318,13 @@ def _to_pretrain(
     return Start(choices, pretraining=pretraining, templates=rbm)
 
 
-def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[Labelled, Loss]:
+def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[TrainingSet, Loss]:
     """Return rows with themselves as targets, and the loss; missing values are filled in, and are not targets."""
     rows = checked(whole_rows(source, first, bk), first, OF_NETWORKS)
     if not has_missing(source):
-        return Labelled(rows, weights=weights_of(source)), loss
+        return TrainingSet(rows, weights=weights_of(source)), loss
     targets = np.concatenate(list(blocks(checked(source, first, OF_NETWORKS))))
-    return Labelled(rows, targets.astype(first.W.dtype), weights_of(source)), MissingTargets(loss)
+    return TrainingSet(rows, targets.astype(first.W.dtype), weights_of(source)), MissingTargets(loss)
 
 
 def chosen_kind(estimator: Estimator, choices: Mapping[str, Resolved]) -> str:

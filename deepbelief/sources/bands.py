@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import reason_text
-from deepbelief.sources.rows import Rows, _count, _indices, _text
+from deepbelief.sources.rows import RowIndex, _count, _indices, _text
 from deepbelief.typing import Dtype, FloatArray
 
 AnyArray = NDArray[np.generic]
@@ -39,7 +39,7 @@ class Bands:
         self._lock = threading.Lock()  # one thread reads ahead while another takes the monitored rows
         self._last: tuple[int, AnyArray] | None = None
 
-    def fill(self, rows: Rows, out: FloatArray) -> FloatArray:
+    def fill(self, rows: RowIndex, out: FloatArray) -> FloatArray:
         """Write these rows into ``out``, each band read once, and return it."""
         n = int(self.bounds[-1])
         index = np.arange(*rows.indices(n), dtype=np.intp) if isinstance(rows, slice) else _indices(rows, n)
@@ -89,7 +89,7 @@ class BandedSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)

@@ -7,7 +7,7 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources.checks import check_domain
 from deepbelief.sources.convert import as_source
-from deepbelief.sources.rows import Rows, RowSource, _count, _deliver, _text
+from deepbelief.sources.rows import RowIndex, RowSource, _count, _deliver, _text
 from deepbelief.typing import FloatArray, RandomState
 from deepbelief.units import get_unit
 
@@ -66,7 +66,7 @@ class BinarySource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         n, width = self.shape
         numbers = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)

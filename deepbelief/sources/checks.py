@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError
 from deepbelief.sources.derived_rows import underlying
-from deepbelief.sources.rows import ArraySource, Rows, RowSource, blocks, chunk_rows
+from deepbelief.sources.rows import ArraySource, RowIndex, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
 from deepbelief.typing import Array, Dtype, DtypeLike, FloatArray
 from deepbelief.units import Foreign, Unit
@@ -100,7 +100,7 @@ class FiniteSource:
         """Dtype of the rows that `take` returns."""
         return self.source.dtype
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""
         block = self.source.take(rows, out)
         if not np.isfinite(block).all() and (not self.missing or np.isinf(block).any()):

@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import DataError, literal
 from deepbelief.sources.content import names_text
-from deepbelief.sources.rows import Rows, RowSource, _count, _text
+from deepbelief.sources.rows import RowIndex, RowSource, _count, _text
 from deepbelief.typing import FloatArray
 
 
@@ -58,7 +58,7 @@ class ColumnsSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)

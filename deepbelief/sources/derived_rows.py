@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Rows, RowSource, _count, _indices, _text, check_shape
+from deepbelief.sources.rows import RowIndex, RowSource, _count, _indices, _text, check_shape
 from deepbelief.typing import Float64Array, FloatArray, SparseMatrix
 
 
@@ -38,7 +38,7 @@ class ScaledSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             # The source may return a view of the caller's data, which must not be scaled in place.
@@ -79,7 +79,7 @@ class SubsetSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         return self.source.take(picked, out)
@@ -118,7 +118,7 @@ class JoinedSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if out is None:
             out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from deepbelief.errors import DataWarning, user_level
 from deepbelief.sources.checks import TO_SCALE, TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
-from deepbelief.sources.rows import Rows, RowSource
+from deepbelief.sources.rows import RowIndex, RowSource
 from deepbelief.stack import Weights
 from deepbelief.typing import Array, Dtype, FloatArray, SparseMatrix
 from deepbelief.units import Foreign, Unit
@@ -61,7 +61,7 @@ class EnteringSource:
         """The dtype that `take` gives."""
         return self.rows.dtype
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""
         block = self.rows.take(rows, out)
         found = self.unit.foreign(block)

@@ -22,7 +22,7 @@ from deepbelief.sources.h5_strings import check_strings
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import (
     ArraySource,
-    Rows,
+    RowIndex,
     _deliver,
     _indices,
     _text,
@@ -62,11 +62,11 @@ class HDF5Source:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         return _deliver(self._readable(rows), self.dtype, out)
 
-    def _readable(self, rows: Rows) -> Array:
+    def _readable(self, rows: RowIndex) -> Array:
         """Read these rows, or raise DataError."""
         try:
             values = self._read(rows)
@@ -83,7 +83,7 @@ class HDF5Source:
         except (OSError, TypeError):
             return 0
 
-    def _read(self, rows: Rows) -> Array:
+    def _read(self, rows: RowIndex) -> Array:
         """Read these rows in the dtype of the file."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.shape[0])

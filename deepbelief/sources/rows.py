@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepbelief.errors import DataError
 from deepbelief.typing import Array, Dtype, FloatArray
 
-Rows: TypeAlias = slice | NDArray[np.intp]
+RowIndex: TypeAlias = slice | NDArray[np.intp]
 
 
 LARGEST_BLOCK = 2**28  # bytes of rows that are read at once
@@ -41,7 +41,7 @@ class RowSource(Protocol):
         """Dtype of the rows that `take` returns."""
         ...
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows as a C-contiguous array, written into `out` where it is given.
 
         Parameters
@@ -121,7 +121,7 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _count(rows: Rows, n: int) -> int:
+def _count(rows: RowIndex, n: int) -> int:
     """Return the number of requested rows."""
     return len(range(*rows.indices(n))) if isinstance(rows, slice) else len(rows)
 
@@ -217,7 +217,7 @@ class ArraySource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         if isinstance(rows, slice):
             found = _deliver(self.array[rows], self.dtype, out)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepbelief.errors import DataError, FileError
-from deepbelief.sources.rows import Rows, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
+from deepbelief.sources.rows import RowIndex, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
 from deepbelief.typing import FloatArray, SparseMatrix
 
 MAX_COLUMNS = 2**22
@@ -98,7 +98,7 @@ class SparseSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         picked = self.matrix[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
         if out is not None and out.dtype == self.dtype and out.flags.c_contiguous:

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import Rows, RowSource, _deliver, _indices, _text, check_shape
+from deepbelief.sources.rows import RowIndex, RowSource, _deliver, _indices, _text, check_shape
 from deepbelief.typing import DtypeLike, FloatArray
 
 DISK_SHARE = 2  # maximum share of the free disk space for spilled rows
@@ -69,7 +69,7 @@ class SpilledSource:
         while left:
             left = left[self._file.write(left) :]
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         index = np.arange(*rows.indices(self.shape[0])) if isinstance(rows, slice) else _indices(rows, self.shape[0])
         room = np.empty((len(index), self.shape[1]), self.dtype) if out is None or out.dtype != self.dtype else out
@@ -117,6 +117,6 @@ class ComputedSource:
         """Show the shape rather than the values."""
         return _text(self)
 
-    def take(self, rows: Rows, out: FloatArray | None = None) -> FloatArray:
+    def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         return _deliver(self._compute(self.below.take(rows)), self.dtype, out)
