@@ -8,7 +8,7 @@ from deepbelief.errors import SettingError, literal
 from deepbelief.typing import StrDict
 
 from ._options import option, section
-from ._text import clean, facts
+from ._text import clean, facts, size_of
 
 if TYPE_CHECKING:
     from deepbelief.cost import Cost, MachineRates
@@ -56,7 +56,7 @@ def show_cost(plan: "PretrainingPlan", options: StrDict) -> None:
     )  # fmt: skip
     click.echo(f"{clean(plan.data.name)}: {plan.summary}", err=True)
     click.echo(str(cost))
-    facts(_memory(cost, rates, options))
+    facts(_memory(cost))
 
 
 def _rates(options: StrDict) -> "MachineRates":
@@ -75,17 +75,13 @@ def _rates(options: StrDict) -> "MachineRates":
     return measure_rates(options["backend"], repeats=3, workers=2 if workers > 1 else 0)
 
 
-def _memory(cost: "Cost", rates: "MachineRates", options: StrDict) -> list[tuple[str, object]]:
+def _memory(cost: "Cost") -> list[tuple[str, object]]:
     """Return the rows' share of the memory, and how they are read."""
-    from deepbelief.cost import size
-    from deepbelief.row_windows import MEMORY_PARTS, memory_bytes
-
-    limit = memory_bytes(options["memory_limit"])
-    allowed = rates.memory // MEMORY_PARTS if limit is None else limit
+    read = "read in windows" if cost.windowed else "they stay in memory"
     lines: list[tuple[str, object]] = [
-        ("memory limit", f"{size(allowed)} for rows: {'read in windows' if cost.windowed else 'they stay in memory'}"),
-        ("peak", f"{size(cost.resident_bytes)} of {size(rates.memory)} of memory"),
+        ("memory limit", f"{size_of(cost.rows_limit)} for rows: {read}"),
+        ("peak", f"{size_of(cost.resident_bytes)} of {size_of(cost.memory)} of memory"),
     ]
-    if cost.resident_bytes > rates.memory:
+    if cost.resident_bytes > cost.memory:
         lines.append(("advice", "more than the memory: lower --memory-limit, the layers or the batch size"))
     return lines

@@ -8,7 +8,7 @@ import click
 from deepbelief.typing import StrDict
 
 from ._options import option, together
-from ._text import arrows, seconds
+from ._text import arrows, duration
 from ._types import Bounded, Registered
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Annealing:
         tenth = 10 * done // total
         if spent > QUIET and self._told < tenth < 10:
             self._told = tenth
-            click.echo(f"log Z: {10 * tenth} %, {seconds(spent * (total - done) / done)} left", err=True)
+            click.echo(f"log Z: {10 * tenth} %, {duration(spent * (total - done) / done)} left", err=True)
 
 
 def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:

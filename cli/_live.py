@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from deepbelief.training import Record, Reporter
 
 from ._pace import Pace, scores
-from ._text import clean, seconds
+from ._text import clean, duration
 
 MOST_ROWS = 8  # phases on show at once; the oldest make room
 REDRAW = 0.1  # seconds between two updates of the numbers
@@ -62,7 +62,7 @@ class LiveReporter(Reporter):
 
     def _show(self, epoch: int, part: float, **fields: Any) -> None:
         number, n = self._pace.at(epoch)
-        left = f"{seconds(self._pace.left(epoch, part))} left"
+        left = f"{duration(self._pace.left(epoch, part))} left"
         self._progress.update(
             self._rows[-1], total=n, completed=number - 1 + part, epoch=f"epoch {number}/{n}", left=left, **fields
         )

@@ -11,7 +11,7 @@ from deepbelief.errors import DeepBeliefError, DeepBeliefWarning
 from deepbelief.estimators.outcome import check_ladder
 from deepbelief.estimators.pretraining_options import kind_of_pretraining
 from deepbelief.estimators.views import n_inputs, pretrained_layers, whole_rows_of
-from deepbelief.likelihood import ais_log_z
+from deepbelief.likelihood import ais_log_z, check_agreement
 from deepbelief.plotting import plot_mixing
 from deepbelief.sources import ArraySource
 from deepbelief.stack import Weights
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 N_CHAINS, N_SWEEPS = 200, 300
 N_STEPS = 1000  # of annealing
-LARGEST_DIFFERENCE = 0.3  # nats between log Z of a ladder and by annealing, beyond the interval of the latter
 
 
 def mixing(model: "Model", data: "DataSet") -> tuple[list[str], list[Any]]:
@@ -57,12 +56,7 @@ def ladder_notes(model: "Model", weights: Weights, rows: Any) -> list[str]:
         warnings.simplefilter("always", DeepBeliefWarning)
         if hasattr(model.estimator, "weights_"):
             check_ladder(model.estimator, ArraySource(rows))
-        annealed = ais_log_z(weights, betas=N_STEPS)
-    own = float(history[-1]["log_z"])
-    notes = [f"log Z by the ladder of training: {own:.2f}; {annealed}."]
-    if not annealed.low - LARGEST_DIFFERENCE <= own <= annealed.high + LARGEST_DIFFERENCE:
-        notes.append(
-            "Warning: the two disagree. Quote neither before ladder_log_z or annealing with more betas decides; train "
-            "again at a lower learning rate or with more chains if the ladder is wrong."
-        )
-    return notes + [f"Warning: {warning.message}." for warning in told]
+        annealed, own = ais_log_z(weights, betas=N_STEPS), float(history[-1]["log_z"])
+        check_agreement(own, annealed)
+    warned = [f"Warning: {warning.message}." for warning in told]
+    return [f"log Z by the ladder of training: {own:.2f}; {annealed}.", *warned]

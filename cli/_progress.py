@@ -17,7 +17,7 @@ from deepbelief.errors import LogWarning
 from deepbelief.training import Record, Reporter, Reporters
 
 from ._pace import Pace, scores
-from ._text import as_json, clean, seconds
+from ._text import as_json, clean, duration
 
 MOST_LINES = 20  # epochs of a phase that are each worth a plain line; longer phases get about ten
 
@@ -45,8 +45,8 @@ class PlainReporter(Reporter):
         left = self._pace.left(record["epoch"])
         with contextlib.suppress(OSError):  # a full disk, or a reader that has ended, does not end the run
             click.echo(
-                f"{self._pace.title()}: epoch {number}/{n}, {scores(record)}, {seconds(record['seconds'])}, "
-                f"{seconds(left)} left",
+                f"{self._pace.title()}: epoch {number}/{n}, {scores(record)}, {duration(record['seconds'])}, "
+                f"{duration(left)} left",
                 err=True,
             )
 

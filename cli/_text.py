@@ -8,26 +8,10 @@ from typing import Any
 import click
 
 from deepbelief.errors import printable as clean
+from deepbelief.quantities import duration, size_of
 from deepbelief.sizing import arrows
 
-__all__ = ["arrows", "as_json", "clean", "facts", "seconds", "size_of"]
-
-
-def seconds(value: float) -> str:
-    """Return a duration as ``0.4 s``, ``12 s``, ``3 min 20 s`` or ``2 h 05 min``."""
-    if value < 9.95:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def size_of(n_bytes: int) -> str:
-    """Return a file's size with a unit."""
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
+__all__ = ["arrows", "as_json", "clean", "duration", "facts", "size_of"]
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> None:

@@ -25,7 +25,7 @@ from ._options import (
 )
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._tables import unknown_option
-from ._text import arrows, clean, facts, seconds, size_of
+from ._text import arrows, clean, duration, facts, size_of
 from ._types import check_given
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def report(
     shown += [
         *goodness(history, estimator.n_iter_),
         ("seed", str(estimator.seed_)),
-        ("time", seconds(took)),
+        ("time", duration(took)),
         ("next", f"deepbelief evaluate {shlex.quote(out)}"),
     ]
     facts(shown)

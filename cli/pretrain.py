@@ -31,7 +31,7 @@ from ._plans import PretrainingPlan, plan_stack
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, plan_sequences, recurrent_options
 from ._tables import reading, table_options
-from ._text import clean, facts, seconds, size_of
+from ._text import clean, duration, facts, size_of
 from ._types import check_given
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def report(plan: PretrainingPlan, out: str, seed: int, took: float) -> None:
             *lines,
             ("seed", seed),
             *advice,
-            ("time", seconds(took)),
+            ("time", duration(took)),
             ("next", plan.next_command(out)),
         ]
     )

@@ -15,7 +15,7 @@ from deepbelief.typing import StrDict
 
 from ._options import data_options, option, run_options, setting_option, setting_options, type_of
 from ._tables import reading
-from ._text import as_json, clean, facts, seconds
+from ._text import as_json, clean, duration, facts
 from ._types import Bounded, check_given
 
 SweepRows = tuple[Any, ...]
@@ -143,7 +143,7 @@ def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
         ("score", f"{result.metric}, larger is better"),
         ("advice", result.advice_for(lambda name: "--refine" if name == "refine" else "--learning-rate")),
         ("seed", seed),
-        ("time", seconds(took)),
+        ("time", duration(took)),
     ]
     if result.best_rate is not None and not options["finetune"]:
         shown.append(("next", next_command(options, result.best_rate)))
@@ -167,7 +167,7 @@ def next_command(options: StrDict, rate: float) -> str:
 
 def _cells(row: Any) -> tuple[str, ...]:
     """Return a row of the table."""
-    return f"{row.rate:.4g}", row.verdict, f"{row.score:.5g}", f"{row.epochs}/{row.n_epochs}", seconds(row.seconds)
+    return f"{row.rate:.4g}", row.verdict, f"{row.score:.5g}", f"{row.epochs}/{row.n_epochs}", duration(row.seconds)
 
 
 def _note(row: Any, best: float | None) -> str:

@@ -22,6 +22,11 @@ MEAN_FIELD_STEPS = 3  # by which missing values of monitored rows are estimated
 MAX_HIDDEN_INPUT = 1e4  # beyond this a run has diverged
 
 
+def n_monitored(n_rows: int) -> int:
+    """Return the number of rows that are monitored: a hundredth of an epoch's work."""
+    return min(MAX_ROWS, max(100, n_rows // 100), n_rows)
+
+
 class Monitor:
     """Judges fixed rows after each epoch of a layer.
 
@@ -49,7 +54,7 @@ class Monitor:
         self._key, self.is_model = (seed, layer), is_model
         self._missing = "missing" in parts.state
         n = len(rows)
-        size = min(MAX_ROWS, max(100, n // 100), n)  # a hundredth of an epoch's work
+        size = n_monitored(n)
         self.rows = self._fixed(rows, size, "monitor")
         # By their own means, or by those that the layer was started with, whichever is further: the rows of a
         # `partial_fit` may be alike. A handful of rows says nothing.

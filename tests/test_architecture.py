@@ -21,6 +21,7 @@ ORDER = [
     "typing",
     "extensions",
     "bounds",
+    "quantities",
     "hyperparameters",
     "sizing",
     "recipes",

@@ -19,6 +19,7 @@ from rich.console import Console
 from tables import case_by_case
 
 from deepbelief import load
+from deepbelief.quantities import duration
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="POSIX signals and terminals"),
@@ -202,12 +203,10 @@ def test_going_on_with_fine_tuning_counts_from_one():
 
 @case_by_case(
     ("value", "text"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"),
-                        (3599.4, "59 min 59 s"), (3599.6, "1 h 00 min"), (7384, "2 h 03 min")]
+                        (3599.4, "59 min 59 s"), (3599.6, "1 h 00 min"), (7384, "2 h 03 min"), (864_000, "10.0 days")]
 )  # fmt: skip
 def test_durations(value, text):
-    from deepbelief.cli._text import seconds
-
-    assert seconds(value) == text
+    assert duration(value) == text
 
 
 def test_help_is_quick(tmp_path):

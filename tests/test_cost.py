@@ -21,7 +21,6 @@ from deepbelief.cost import (
     Link,
     MachineRates,
     Workers,
-    duration,
     exchange_seconds,
     measure_rates,
     predict_cost,
@@ -344,16 +343,6 @@ def test_more_workers_stop_paying_where_the_exchange_takes_longer_than_the_train
     assert exchange_seconds(1, 10**6, RATES) == 0
     slow = Link(1.25e8, 5e-3)
     assert exchange_seconds(8, 10**6, RATES, slow) > exchange_seconds(8, 10**6, RATES, Link())
-
-
-def test_times_are_told_in_a_unit_that_suits_them():
-    assert [duration(s) for s in (0.25, 59, 61, 7200, 864_000)] == [
-        "0.25 s",
-        "59.00 s",
-        "1.0 min",
-        "2.0 h",
-        "10.0 days",
-    ]
 
 
 def test_the_shell_prints_a_plan_and_trains_nothing(tmp_path, monkeypatch):

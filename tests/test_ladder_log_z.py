@@ -103,5 +103,8 @@ def test_estimates_that_disagree_are_noticed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_agreement(found, found)
+        assert check_agreement(found.high + 0.29, found)
     with pytest.warns(DeepBeliefWarning, match=r"disagree by 9.00 nats"):
         assert not check_agreement(other, found)
+    with pytest.warns(DeepBeliefWarning, match="disagree"):
+        assert not check_agreement(found, found.low - 0.31)

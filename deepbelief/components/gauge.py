@@ -89,7 +89,7 @@ def _neighbours(visible: Unit, n_columns: int) -> list[tuple[int, int, int]]:
     runs: list[tuple[int, int, int]] = []
     for columns, unit in units_of(visible, n_columns):
         size = columns.stop - columns.start
-        if not getattr(unit, "one_hot", False) or size < 2:
+        if not unit.one_hot or size < 2:
             continue
         if runs and runs[-1][2] == size and runs[-1][0] + runs[-1][1] * size == columns.start:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1, size)

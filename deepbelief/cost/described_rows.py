@@ -1,4 +1,4 @@
-"""Description of the rows of a run, and quantities as text."""
+"""Description of the rows of a run."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from deepbelief.layer import choose_visible
 from deepbelief.sources import ArraySource, RowSource, SubsetSource, as_source, csr_of, is_source, underlying
 from deepbelief.typing import RowsLike
 
-LOOKED_AT = 1000  # rows by which the type of the visible units is chosen
+N_SAMPLED = 1000  # rows by which the type of the visible units is chosen
 
 
 @dataclass(frozen=True)
@@ -60,34 +60,6 @@ class DataSize:
             return cls(n, v, density, itemsize=matrix.dtype.itemsize)
         in_memory = isinstance(below, ArraySource) and below.is_in_memory
         itemsize = below.array.dtype.itemsize if isinstance(below, ArraySource) else source.dtype.itemsize
-        few = SubsetSource(source, np.arange(min(n, LOOKED_AT)))
+        few = SubsetSource(source, np.arange(min(n, N_SAMPLED)))
         unit = choose_visible("auto", few, SINGLE_PROCESS, scale, missing=True)[0]
         return cls(n, v, on_disk=not in_memory, itemsize=itemsize, visible=unit.spec)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    Examples
-    --------
-    >>> duration(0.5), duration(90), duration(200_000)
-    ('0.50 s', '1.5 min', '2.3 days')
-    """
-    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.2f} s"
-
-
-def size(n_bytes: float) -> str:
-    """Return a number of bytes in the unit that suits it.
-
-    Examples
-    --------
-    >>> size(3 * 2**20)
-    '3.0 MiB'
-    """
-    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if n_bytes >= 2**power:
-            return f"{n_bytes / 2**power:.1f} {unit}"
-    return f"{n_bytes:.0f} bytes"

@@ -10,7 +10,7 @@ from deepbelief.errors import DataError, literal
 from deepbelief.hdf5 import replacing
 from deepbelief.typing import StrDict
 
-LARGEST = 1e18  # of all constants: seconds, bytes, or bytes per second
+MAX_RATE = 1e18  # of all constants: seconds, bytes, or bytes per second
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _is_machine(rates: MachineRates) -> bool:
     whole = [rates.base_bytes, rates.memory, rates.cores]
     network = [value for value in (rates.round_seconds, rates.network_bytes) if value is not None]
     return (
-        all(type(value) in (int, float) and 0 <= value <= LARGEST for value in (*times, *network))
-        and all(type(value) is int and 0 < value <= LARGEST for value in whole)
+        all(type(value) in (int, float) and 0 <= value <= MAX_RATE for value in (*times, *network))
+        and all(type(value) is int and 0 < value <= MAX_RATE for value in whole)
         and rates.network_bytes != 0
     )

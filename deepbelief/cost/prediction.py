@@ -12,7 +12,7 @@ from scipy import sparse
 from deepbelief.backends import get_backend
 from deepbelief.cost import footprint
 from deepbelief.cost.calibration import round_bytes
-from deepbelief.cost.described_rows import DataSize, duration, size
+from deepbelief.cost.described_rows import DataSize
 from deepbelief.cost.footprint import LayerSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
@@ -21,8 +21,9 @@ from deepbelief.estimators.base import held_out_share
 from deepbelief.estimators.pretraining_options import layer_settings, with_pretraining
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.layer import RBMSettings
-from deepbelief.monitor import MAX_ROWS
+from deepbelief.monitor import n_monitored
 from deepbelief.optimizers import Optimizer
+from deepbelief.quantities import duration, size_of
 from deepbelief.recipes import AUTOENCODING, USUAL_EXTENT
 from deepbelief.row_windows import MEMORY_PARTS, memory_bytes, windows_for
 from deepbelief.schedules import steps_at
@@ -65,8 +66,10 @@ class Cost:
         Number of processes that train.
     memory : int
         Bytes of memory of the machine.
+    rows_limit : int
+        Bytes that rows may take in memory: ``memory_limit``, or a share of the machine's memory.
     windowed : bool
-        Whether rows are read in windows, because they exceed the memory limit.
+        Whether rows are read in windows, because they exceed that limit.
     notes : tuple of str
         What the prediction assumes or leaves out.
     """
@@ -80,6 +83,7 @@ class Cost:
     network_bytes: int
     workers: int
     memory: int
+    rows_limit: int
     windowed: bool = False
     notes: tuple[str, ...] = ()
 
@@ -103,13 +107,13 @@ class Cost:
             extent = f"{part.epochs:,} epochs, {part.updates:,} updates" if part.updates else ""
             lines.append(f"  {part.name:<28}{duration(part.seconds):>12}  {extent}".rstrip())
         per = " of each worker" if self.workers > 1 else ""
-        lines.append(f"memory{per}: {size(self.resident_bytes)} at most, rows {size(self.rows_bytes)}")
-        spilled = f", {size(self.spilled_bytes)} of hidden representations" if self.spilled_bytes else ""
+        lines.append(f"memory{per}: {size_of(self.resident_bytes)} at most, rows {size_of(self.rows_bytes)}")
+        spilled = f", {size_of(self.spilled_bytes)} of hidden representations" if self.spilled_bytes else ""
         lines.append(
-            f"disk: model {size(self.model_bytes)}, checkpoints (if kept) {size(self.checkpoint_bytes)}{spilled}"
+            f"disk: model {size_of(self.model_bytes)}, checkpoints (if kept) {size_of(self.checkpoint_bytes)}{spilled}"
         )
         if self.network_bytes:
-            lines.append(f"network: {size(self.network_bytes)}")
+            lines.append(f"network: {size_of(self.network_bytes)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -302,7 +306,7 @@ class _CostOfRun:
         data, settings = self.data, self.settings[layer]
         chains = footprint.persistent_rows(settings.gradient, int(settings.n_chains)) or batch
         here = LayerSize(
-            phases.n_visible, phases.n_hidden, batch, chains, min(MAX_ROWS, max(100, self.n_rows // 100), self.n_rows),
+            phases.n_visible, phases.n_hidden, batch, chains, n_monitored(self.n_rows),
             footprint.moments(settings.solver), phases.steps > 1 or chains != batch,
             footprint.persistent_rows(settings.gradient, int(settings.n_chains)),
         )  # fmt: skip
@@ -362,8 +366,8 @@ class _CostOfRun:
         model = footprint.model_file(self.layers, sum(part.epochs for part in self.parts))
         return Cost(
             tuple(self.parts), int(resident), int(self.row_bytes), model, footprint.checkpoints(self.layers),
-            self.spilled, self.sent, self.workers, self.rates.memory, self.windowed,
-            tuple(dict.fromkeys(self.notes)),
+            self.spilled, self.sent, self.workers, self.rates.memory, self.limit,
+            self.windowed, tuple(dict.fromkeys(self.notes)),
         )  # fmt: skip
 
 
@@ -378,6 +382,6 @@ def _epoch(update: Work, updates: int, whole: float, phases: Phases, n_rows: int
     """Return the work of an epoch: its updates, and the judgement of the monitored rows at its end."""
     work = update * whole
     work.amounts["update"] = updates
-    v, h, n = phases.n_visible, phases.n_hidden, min(MAX_ROWS, max(100, n_rows // 100), n_rows)
+    v, h, n = phases.n_visible, phases.n_hidden, n_monitored(n_rows)
     work.product(n, v, h).product(n, h, v).add("mean:bernoulli", n * (v + h)).add("fresh", n * (2 * v + 6 * h))
     return work.add("fresh", 6 * v * h)

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from deepbelief.cost.described_rows import duration, size
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.errors import SettingError
+from deepbelief.quantities import duration, size_of
 from deepbelief.typing import StrDict
 
 WORTHWHILE = 0.5  # least efficiency at which workers are said to pay
@@ -129,7 +129,7 @@ class Simulation:
         ]
         lines += [
             f"{run.workers:>8,}{duration(run.round_seconds):>10}{duration(run.epoch_seconds):>12}{run.speedup:>9.1f}"
-            f"{run.efficiency:>12.0%}{run.waiting:>9.0%}{run.exchanging:>10.0%}{size(run.network_bytes):>12}"
+            f"{run.efficiency:>12.0%}{run.waiting:>9.0%}{run.exchanging:>10.0%}{size_of(run.network_bytes):>12}"
             for run in self.runs
         ]
         lines.append(

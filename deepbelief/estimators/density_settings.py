@@ -19,8 +19,7 @@ def of_groups(visible: str | Unit) -> bool:
     if visible in (GROUPS, "auto"):
         return visible == GROUPS
     unit = get_unit(visible)
-    parts = getattr(unit, "parts", ((unit, 0),))
-    return bool(unit.discrete) and any(getattr(part, "one_hot", False) for part, _ in parts)
+    return unit.discrete and unit.one_hot
 
 
 def density_settings(settings: RBMSettings, n_hidden: int, n_rows: int = 0) -> RBMSettings:
@@ -43,9 +42,8 @@ def density_settings(settings: RBMSettings, n_hidden: int, n_rows: int = 0) -> R
     chosen: StrDict = {name: ours for name, ours in DENSITY.items() if name in settings.automatic}
     if settings.early_stopping:
         chosen["averaging"] = 0.0
+    chosen["learning_rate"] = density_rate(n_hidden)
     told = {name: Resolved(value, OF_GROUPS) for name, value in chosen.items()}
-    told["learning_rate"] = density_rate(n_hidden)
-    chosen["learning_rate"] = told["learning_rate"].value
     if "n_iter" in settings.automatic and n_rows:
         told["n_iter"] = density_epochs(n_rows, min(int(chosen.get("batch_size", settings.batch_size)), n_rows))
         chosen["n_iter"] = told["n_iter"].value

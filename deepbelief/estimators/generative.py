@@ -160,13 +160,14 @@ class ImputationMixin:
         Returns
         -------
         ndarray of shape (n_rows, n_features), or table as X is, or a list of them
-            What was known is as it was. In a table a missing category is the most probable one, and a missing number
-            a mean, which is rounded only where the column holds integers. One for each draw where ``n_draws`` is given.
+            Rows whose observed values are unchanged. In a table a missing category is the most probable one, and a
+            missing number a mean, which is rounded only where the column holds integers. One for each
+            draw where ``n_draws`` is given.
 
         Raises
         ------
         DataError
-            If a row has no value at all, or a softmax group only a part of its values.
+            If a row has no observed value, or a softmax group only some of its values.
         SettingError
 
         Examples

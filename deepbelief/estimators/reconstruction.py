@@ -104,7 +104,7 @@ class ReconstructionImputationMixin:
         raise NotImplementedError
 
     def impute(self, X: RowsLike, *, n_steps: int = 1) -> RowsLike:
-        """Fill in what is missing in rows with its reconstruction.
+        """Replace the missing values of rows by their reconstructions.
 
         The missing values of a row are first replaced by the mean field of the pretrained first layer, then by the
         network's reconstructions of the row. A network trained with ``input_dropout`` has learned to reconstruct
@@ -113,7 +113,7 @@ class ReconstructionImputationMixin:
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features) or table
-            NaN: missing; in a table whatever its library takes for missing.
+            NaN means missing; in a table, all missing values of its library.
         n_steps : int, default=1
             Number of reconstructions, each of the row as the one before has filled it in. Without ``input_dropout``,
             one is the best.
@@ -121,14 +121,14 @@ class ReconstructionImputationMixin:
         Returns
         -------
         ndarray of shape (n_rows, n_features), or table as X is
-            What was known is as it was. In a table a missing category is the most probable one, and a missing number
-            a mean, which is rounded only where the column holds integers. An autoencoder has no distribution of the
-            missing values: `RBM.impute` draws from one with ``n_draws``, for multiple imputation.
+            Rows whose observed values are unchanged. In a table a missing category is the most probable one, and a
+            missing number a mean, which is rounded only where the column holds integers. An autoencoder has no
+            distribution of the missing values: `RBM.impute` draws from one with ``n_draws``, for multiple imputation.
 
         Raises
         ------
         DataError
-            If a row has no value at all, or a softmax group only a part of its values.
+            If a row has no observed value, or a softmax group only some of its values.
         SettingError
 
         Examples

@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
-from deepbelief.recipes import PRESETS, Resolved
+from deepbelief.recipes import DENSITY, PRESETS, Resolved, density_rate
 from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
@@ -29,20 +29,10 @@ from deepbelief.sources.table_columns import Column
 from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, TableLike
 
 N_UPDATES = 2000  # of a table's layer
-BATCH_SIZE = 128
-RATE = 0.005  # of Adam, for up to this number of hidden units; more need a smaller one
-USUAL_UNITS = 256
-
-
 TABLE_DEFAULTS: StrMapping = {
-    "gradient": "pcd",
-    "n_chains": BATCH_SIZE,
+    **DENSITY,
+    "n_chains": DENSITY["batch_size"],
     "gibbs_steps": 5,
-    "centered": True,
-    "solver": "adam",
-    "weight_decay": 3e-4,
-    "averaging": 0.25,
-    "batch_size": BATCH_SIZE,
     "schedule": warm_up_decay,
 }
 """Automatic settings of an `RBM` for a table with a schema."""
@@ -217,7 +207,7 @@ def table_settings(
     defaults = TABLE_DEFAULTS if schema.library != RATINGS else RATING_DEFAULTS
     chosen = {name: ours for name, ours in defaults.items() if name in settings.automatic}
     if settings.learning_rate == "auto" and "solver" in chosen:
-        chosen["learning_rate"] = RATE * min(1.0, USUAL_UNITS / n_hidden)
+        chosen["learning_rate"] = density_rate(n_hidden)
     if settings.n_iter == "auto" and n_rows:
         size = chosen.get("batch_size", settings.batch_size)
         chosen["n_iter"] = max(1, round(PRESETS[settings.preset].pretraining * N_UPDATES / -(-n_rows // int(size))))

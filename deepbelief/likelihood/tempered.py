@@ -18,6 +18,7 @@ from deepbelief.seeds import run_seed, stream
 from deepbelief.typing import Estimator, Float64Array, RandomState
 
 MAX_SWEEPS = 2000  # of a thermalisation
+UNCERTAINTY = 0.3  # nats of an estimate of log Z without an interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +158,14 @@ def _checked(first: LadderEstimate, second: LadderEstimate) -> LadderEstimate:
     return replace(larger, low=min(first.low, second.low), high=max(first.high, second.high), agrees=False)
 
 
-def check_agreement(first: LogZEstimate, second: LogZEstimate) -> bool:
+def check_agreement(first: LogZEstimate | float, second: LogZEstimate | float) -> bool:
     """Return whether the intervals of two estimates of log Z overlap; warn if they do not.
 
     Parameters
     ----------
-    first, second : LogZEstimate
-        Results of two methods for the same machine.
+    first, second : LogZEstimate or float
+        Results of two methods for the same machine. A number, such as the ``log_z`` that ``history_`` has of training
+        by trajectory tempering, counts as uncertain by 0.3 nats.
 
     Returns
     -------
@@ -183,10 +185,14 @@ def check_agreement(first: LogZEstimate, second: LogZEstimate) -> bool:
     >>> check_agreement(ais_log_z(machine, betas=100), ladder_log_z(machine))
     True
     """
-    agree = first.low <= second.high and second.low <= first.high
+    one, other = (
+        each if isinstance(each, LogZEstimate) else LogZEstimate(each, each - UNCERTAINTY, each + UNCERTAINTY)
+        for each in (first, second)
+    )
+    agree = one.low <= other.high and other.low <= one.high
     if not agree:
         message = (
-            f"two estimates disagree by {math.fabs(first.log_z - second.log_z):.2f} nats: {first}; {second}. Quote "
+            f"two estimates disagree by {math.fabs(one.log_z - other.log_z):.2f} nats: {first}; {second}. Quote "
             "neither until they agree with more betas, or more runs and sweeps."
         )
         warnings.warn(DeepBeliefWarning(message, symptom="estimates-disagree"), stacklevel=2)

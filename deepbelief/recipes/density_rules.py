@@ -1,7 +1,8 @@
-"""Rules for the settings of a machine of one-hot groups, which is trained as a density."""
+"""Rules for the settings of a machine that is trained as a density: one-hot groups, and tables."""
 
 from collections.abc import Mapping
 
+from deepbelief.recipes.presets import Extent
 from deepbelief.recipes.resolved import Resolved
 
 OF_GROUPS = "the recipe for one-hot groups"
@@ -24,25 +25,25 @@ DENSITY_UPDATES = 6_000
 MAX_EPOCHS = 500
 
 
-def density_rate(n_hidden: int) -> Resolved:
+def density_rate(n_hidden: int) -> float:
     """Return the learning rate of Adam for a density.
 
     Examples
     --------
-    >>> density_rate(512).value
+    >>> density_rate(512)
     0.0025
     """
-    return Resolved(RATE * min(1.0, USUAL_UNITS / n_hidden), OF_GROUPS)
+    return RATE * min(1.0, USUAL_UNITS / n_hidden)
 
 
 def density_epochs(n_rows: int, batch_size: int) -> Resolved:
-    """Return the epochs of a density.
+    """Return the epochs of a density of one-hot groups.
 
     Examples
     --------
     >>> density_epochs(2_000, 128).value
     375
     """
-    n_epochs = round(DENSITY_UPDATES / -(-n_rows // batch_size))
     reason = f"about {DENSITY_UPDATES:,} updates of {batch_size} rows, at most {MAX_EPOCHS} epochs"
-    return Resolved(min(max(n_epochs, 1), MAX_EPOCHS), reason)
+    n_epochs = Extent(DENSITY_UPDATES, 1, MAX_EPOCHS).epochs(-(-n_rows // batch_size))
+    return Resolved(n_epochs, reason)

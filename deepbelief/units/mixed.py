@@ -66,6 +66,7 @@ class Parts(UnitType):
     has_pseudo_likelihood = OfAll(all)
     standardises = OfAll(any)
     learns_variance = OfAll(any)
+    one_hot = OfAll(any)
     quadratic = OfAll(any)
 
     @classmethod

@@ -29,7 +29,7 @@ class Softmax(UnitType):
     discrete = True
     unit_interval = True
     has_pseudo_likelihood = True
-    one_hot = True  # exactly one unit of a group is on: see `deepbelief.components.Gauge`
+    one_hot = True
     domain = "softmax units take values in [0, 1] that sum to 1 in each group"
 
     @classmethod

@@ -72,6 +72,10 @@ class UnitCapabilities(Protocol):
         """Whether each column has two states; likelihoods are then probabilities, not densities."""
 
     @property
+    def one_hot(self) -> bool:
+        """Whether exactly one unit of a group is on."""
+
+    @property
     def states(self) -> tuple[float, float]:
         """The two states of each column, where it is discrete."""
 
@@ -190,6 +194,7 @@ class UnitType:
     can_be_hidden: bool = True
     enumerable: bool = False
     discrete: bool = False
+    one_hot: bool = False
     states: tuple[float, float] = (0.0, 1.0)
     unit_interval: bool = False
     standardises: bool = False
