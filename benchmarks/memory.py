@@ -64,9 +64,8 @@ def cases():
 
     def classifier(rows):
         X, y = floats(rows), np.arange(rows) % 10
-        return lambda: DBNClassifier((500, 250), pretraining="none", max_iter=1, batch_size=BATCH, random_state=0).fit(
-            X, y
-        )
+        settings = {"pretraining": "none", "activation": "sigmoid", "max_iter": 1, "batch_size": BATCH}
+        return lambda: DBNClassifier((500, 250), **settings, random_state=0).fit(X, y)
 
     return {
         "float32": rbm,

@@ -28,7 +28,8 @@ N_FIT, N_LABELS, BATCH = 50_000, 1_000, 100
 SETS = ("jsb_chorales", "nottingham", "piano_midi", "musedata")
 PASSES = {"mnist": ((500, 250), 12, 10), "music": ((200, 100), 6, 3)}
 """Hidden sizes, epochs of each layer, epochs of fine-tuning with all labels."""
-FEW = {"max_iter": 50, "batch_size": 20, "learning_rate_init": 0.1, "pretrained_lr_factor": 0.1}
+PLAIN = {"dropout": 0.0, "input_dropout": 0.0, "alpha": 3e-5}
+FEW = PLAIN | {"max_iter": 50, "batch_size": 20, "learning_rate_init": 0.1, "pretrained_lr_factor": 0.1}
 ROWS, WIDTHS, UPDATES = (2_000, 10_000, 50_000), (250, 500, 1000), 6_000
 
 
@@ -75,7 +76,7 @@ def judged(dbn, data, draw, seed, epochs=None):
         "error_1000_labels_logistic_regression": percent(linear, top, y_test),
     }
     if epochs:
-        settings = {"max_iter": epochs, "batch_size": BATCH, "random_state": seed}
+        settings = PLAIN | {"max_iter": epochs, "batch_size": BATCH, "random_state": seed}
         told["error_all_labels"] = percent(DBNClassifier(pretrained=dbn.stack_, **settings).fit(X, y), X_test, y_test)
     return told
 

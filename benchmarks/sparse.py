@@ -74,7 +74,7 @@ def main():
 
     def classifier(y):
         settings = {"pretraining": "none", "batch_size": 100, "max_iter": options.epochs, "random_state": 0}
-        return lambda X: DBNClassifier((500, 250), **settings).fit(X, y)
+        return lambda X: DBNClassifier((500, 250), activation="sigmoid", **settings).fit(X, y)
 
     def keep(title, matrix, fit):
         results[title] = compare(title, matrix, fit, options.epochs, repeats)

@@ -182,7 +182,10 @@ def sorted_rows(seeds):
         for seed in range(seeds):
             errors = {}
             for name in ("sorted file", "in memory"):
-                clf = DBNClassifier((200,), rbm=RBM(n_iter=3), max_iter=8, batch_size=100, random_state=seed)
+                clf = DBNClassifier(
+                    (200,), rbm=RBM(n_iter=3), max_iter=8, batch_size=100, dropout=0.0, input_dropout=0.0, alpha=3e-5,
+                    random_state=seed,
+                )  # fmt: skip
                 if name == "in memory":
                     clf.fit(X[train], y[train])
                 else:

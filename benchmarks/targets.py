@@ -33,7 +33,7 @@ from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor
 
 SIZES = (300, 150)
 LAYER = {"n_iter": 10, "learning_rate": 0.1, "schedule": "linear", "batch_size": 100}
-FINETUNE = {"max_iter": 15, "batch_size": 50}
+FINETUNE = {"max_iter": 15, "batch_size": 50, "dropout": 0.0, "input_dropout": 0.0, "alpha": 3e-5}
 N_ROWS, N_DIGITS = 10_000, 500
 
 

@@ -16,8 +16,8 @@ class Preset(NamedTuple):
     Parameters
     ----------
     pretraining : float
-        Factor on the updates of each layer's pretraining. It leaves single frames of sequences alone: with a sixth of
-        their updates, JSB chorales lost 0.7 nats per frame and a third of the time.
+        Factor on the updates of each layer's pretraining. It leaves single frames of sequences alone, because models
+        of sequences depend on them most (``benchmarks/README.md``).
     tuning : float
         Factor on the updates of fine-tuning.
     sequences : float
