@@ -332,7 +332,7 @@ def _has(given: object, name: str, protocol: type) -> bool:
 def user_level() -> int:
     """Return the `stacklevel` of a warning that is about the line which called this package, or scikit-learn's."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("deepbelief."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("deepbelief."):
         level, frame = level + 1, frame.f_back
     return level
 
