@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,11 @@ from deepbelief.cost import (
     round_bytes,
     simulate_averaging,
 )
+from deepbelief.cost.operations import Phases, update_of_machine, update_of_network
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, SettingError
-from deepbelief.gradients import PT
+from deepbelief.gradients import CD, FPCD, PT, Denoising
+from deepbelief.optimizers import SGD
 from deepbelief.sources import blocks
 
 B, V, H, C = 8, 13, 5, 7  # rows of a minibatch, visible and hidden units, chains
@@ -120,6 +123,7 @@ MACHINES = {
     "fpcd": {"gradient": "fpcd", "n_chains": C},
     "pt": {"gradient": PT(gibbs_steps=2, n_temperatures=3), "n_chains": C},
     "cd, adam": {"gradient": "cd", "solver": "adam"},
+    "cd, drawn rows": {"gradient": CD(sample_visible=True)},
 }
 
 
@@ -157,6 +161,40 @@ def test_the_products_of_a_network_are_those_that_a_backend_is_asked_for(solver)
     for kind in amounts:
         assert expected_amounts[kind] == amounts[kind], kind
     assert amounts["gather"] == N * V
+
+
+def test_the_products_of_denoising_are_those_that_a_backend_is_asked_for():
+    def make(n):
+        rbm = RBM(batch_size=B, n_iter=n, learning_rate=1e-3)
+        return DBN((H,), pretraining="denoising", rbm=rbm, random_state=0)
+
+    products, amounts = counted(make, rows())
+    expected, expected_amounts = predicted(make, rows())
+    assert products == Counter({s: round(n) for s, n in (expected - Counter({(N, V, H): 1})).items()})
+    assert {kind: expected_amounts[kind] for kind in amounts} == amounts
+    assert expected_amounts["draw"] == N * V  # which values are set to 0
+
+
+def test_other_work_of_an_update_is_what_it_goes_over():
+    n, v, h, c = 10, 7, 3, 4
+    three = update_of_machine(CD(gibbs_steps=3), SGD(), Phases(n, v, h, steps=3)).amounts
+    assert (three["update"], three["gibbs step"], three["gather"]) == (1, 2, n * v)
+    assert (three["sum"], three["weigh"]) == (2 * n * v, 2 * n * h)  # both phases
+    assert update_of_machine(CD(), SGD(), Phases(n, v, h)).amounts["gibbs step"] == 0
+    fast = update_of_machine(FPCD(), SGD(nesterov=False), Phases(n, v, h, c)).amounts
+    assert (fast["pass"], fast["momentum"]) == (v * h, 2 * v * h)  # slow and fast weights are added, and both moved
+    noisy = update_of_machine(Denoising(), SGD(), Phases(n, v, h)).amounts
+    assert (noisy["draw"], noisy["sum"]) == (n * v, n * (v + h))
+    stored = update_of_machine(CD(), SGD(), Phases(n, v, h, density=0.1, transposed=True))
+    assert stored.products == {(n, h, v): 1, (n, v, h): 1, (v, n, h): 1}  # the last: the gradient's negative phase
+    assert stored.amounts["sparse product"] == pytest.approx(2 * 0.1 * n * v * h)
+    assert (stored.amounts["to dense"], stored.amounts["gather"]) == (n * v, 0)
+    net = update_of_network((4, 3, 2), n, SGD(nesterov=True), (0.2, 0.5))
+    assert net.products == {(n, 4, 3): 1, (n, 3, 2): 1, (4, n, 3): 1, (3, n, 2): 1, (n, 2, 3): 1}
+    assert net.amounts == {
+        "mean:bernoulli": n * (3 + 2), "gather": n * 4, "draw": n * (4 + 3), "pass": 4 * n * (4 + 3),
+        "sum": n * (3 + 2), "weigh": n * 3, "nesterov": 4 * 3 + 3 * 2, "network update": 1, "network layer": 1,
+    }  # fmt: skip
 
 
 def test_seconds_are_the_sum_of_the_operations():
@@ -214,6 +252,7 @@ LARGE = {
     "one layer": lambda: RBM(1500, n_iter=2, batch_size=50, learning_rate=1e-4, random_state=0),
     "pcd": lambda: RBM(900, n_iter=2, batch_size=50, gradient="pcd", n_chains=300, learning_rate=1e-4, random_state=0),
     "two layers": lambda: DBN((900, 700), rbm=RBM(n_iter=1, batch_size=50, learning_rate=1e-4), random_state=0),
+    "few hidden units": lambda: RBM(20, n_iter=2, batch_size=50, learning_rate=1e-4, random_state=0),
 }
 
 
@@ -221,14 +260,37 @@ LARGE = {
 def test_the_bytes_in_memory_are_those_that_are_allocated(name):
     X, estimator = rows(400, 600), LARGE[name]()
     fitted(LARGE[name]().set_params(**({"n_components": 5} if name != "two layers" else {})), X)  # imports
+    peak = allocated(estimator, X)
+    cost = predict_cost(estimator, X, replace(RATES, base_bytes=0))
+    # The room of a gradient that is never multiplied out is allocated, but takes no memory.
+    sizes = {"one layer": (600, 1500), "pcd": (600, 900), "two layers": (600, 900, 700), "few hidden units": (600, 20)}
+    room = 4 * sum(a * b for a, b in pairwise(sizes[name]))
+    assert cost.resident_bytes - cost.rows_bytes == pytest.approx(peak - room, rel=0.08)
+
+
+def allocated(estimator, X):
     tracemalloc.start()
     fitted(estimator, X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    cost = predict_cost(estimator, X, replace(RATES, base_bytes=0))
-    # The room of a gradient that is never multiplied out is allocated, but takes no memory.
-    room = 4 * sum(a * b for a, b in ([(600, 1500)], [(600, 900)], [(600, 900), (900, 700)])[list(LARGE).index(name)])
-    assert cost.resident_bytes - cost.rows_bytes == pytest.approx(peak - room, rel=0.15)
+    return peak
+
+
+@pytest.mark.parametrize("kind", ["chains at each temperature", "moments and gradient of Adam"])
+def test_what_is_more_in_memory_is_what_is_predicted_to_be(kind):
+    """The difference of two runs, where all else is the same."""
+    if kind == "moments and gradient of Adam":
+        ends, close, common = ({"n_components": 300}, {"n_components": 900}), 0.15, {"solver": "adam"}
+    else:
+        ends, close = ({"gradient": PT(n_temperatures=2)}, {"gradient": PT(n_temperatures=6)}), 0.04
+        common = {"n_components": 100, "n_chains": 150}
+    X, found = rows(200, 300), []
+    fitted(RBM(n_iter=1, batch_size=50, random_state=0, **(common | ends[0] | {"n_components": 5})), X)  # imports
+    for settings in ends:
+        rbm = RBM(n_iter=2, batch_size=50, learning_rate=1e-4, random_state=0, **(common | settings))
+        found.append((allocated(rbm, X), predict_cost(rbm, X, RATES).resident_bytes))
+    (least, few), (most, many) = found
+    assert many - few == pytest.approx(most - least, rel=close)
 
 
 def test_rows_in_windows_take_two_windows_and_are_read_in_each_epoch():
@@ -317,6 +379,30 @@ def test_equal_workers_without_exchange_share_the_work():
     assert shared.runs[0].speedup == pytest.approx(2)
 
 
+def test_a_simulated_epoch_is_the_sum_of_its_rounds_and_exchanges():
+    """Four workers take 25 updates of 0.01 s each, in rounds of 10, 10 and 5."""
+    found = simulate_averaging(
+        10_000, 0.01, 10**6, RATES, workers=(1, 4, 50), batch_size=100, updates_per_round=10, link=None,
+        conditions=Workers(spread=0.0, cores=100),
+    )  # fmt: skip
+    one, four, fifty = found.runs
+    exchange = 4 * (1e-3 + 2 * 10**6 / 1e9)  # a message, and the bytes in both directions
+    assert four.round_seconds == pytest.approx(0.1 + exchange)
+    assert four.epoch_seconds == pytest.approx(0.25 + 3 * exchange)
+    assert (one.network_bytes, four.network_bytes) == (0, 2 * 4 * 3 * 10**6)
+    assert (four.training, four.exchanging) == pytest.approx((0.1 / (0.1 + exchange), exchange / (0.1 + exchange)))
+    assert four.waiting == pytest.approx(0)
+    assert (four.speedup, 4 * four.efficiency) == pytest.approx((1 / four.epoch_seconds,) * 2)
+    assert fifty.epoch_seconds == pytest.approx(0.02 + 0.15)
+    assert (found.fastest, found.worthwhile, replace(found, runs=(fifty,)).worthwhile) == (50, 4, 1)
+    # One worker never waits. Over a link of a tenth of the bandwidth the coordinator takes longer for each worker's
+    # bytes, and the mean is copied in 1 + log2(4) steps; each way has a delay.
+    alone = simulate_averaging(10_000, 0.01, 10**6, RATES, workers=(1,), conditions=Workers(spread=0.5))
+    assert alone.runs[0].epoch_seconds == pytest.approx(alone.one_worker)
+    over = exchange_seconds(4, 10**6, RATES, Link(1e8, 0.005))
+    assert over == pytest.approx(exchange + 4 * (0.01 - 0.001) + 2 * 0.005 + 3 * (0.01 + 0.005))
+
+
 def test_slow_and_lost_workers_hold_the_others_up():
     free = replace(RATES, round_seconds=0.0, network_bytes=math.inf)
 
@@ -331,6 +417,14 @@ def test_slow_and_lost_workers_hold_the_others_up():
     assert spread == pytest.approx(np.exp(0.2 * 1.5388 - 0.02), rel=0.03)  # mean of the largest of ten normal numbers
     lost = of(lost_per_hour=3.6, patience=10.0)  # 0.01 in each round
     assert lost.round_seconds == pytest.approx(1 + 10 * (1 - math.exp(-0.01)), rel=0.05)
+    many = of(lost_per_hour=360.0, slow=1.0, slow_factor=2.0)  # 2 in each round of 2 seconds; 10 rounds
+    assert many.round_seconds == pytest.approx(2 + 10 * (1 - math.exp(-2)), rel=0.03)
+    assert many.lost == pytest.approx(20, rel=0.03)
+    pair = simulate_averaging(
+        10**4, 0.01, 10**6, free, workers=(2,), link=None, n_rounds=100_000, conditions=Workers(spread=1.0)
+    ).runs[0]  # fmt: skip
+    # The larger of two log-normal numbers of mean 1 has the mean 2 Phi(spread / sqrt(2)) = 1 + erf(spread / 2).
+    assert pair.round_seconds == pytest.approx(1 + math.erf(0.5), rel=0.02)
 
 
 def test_more_workers_stop_paying_where_the_exchange_takes_longer_than_the_training():

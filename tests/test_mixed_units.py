@@ -314,3 +314,53 @@ def test_groups_hold_in_further_rows():
         found.encode(X[:, :3])
     with pytest.raises(DataError, match=r"row 0, column 1 is 0\.5"):
         exclusive_groups(np.array([[1.0, 0.5]]))
+
+
+def with_ones(n, *ones):
+    """Return n rows whose columns are 1 in these rows."""
+    X = np.zeros((n, len(ones)))
+    for column, rows in enumerate(ones):
+        X[list(rows), column] = 1
+    return X
+
+
+NONE = range(0)
+
+
+@pytest.mark.parametrize(
+    ("n", "ones", "groups"),
+    [
+        (200, [range(40), range(40, 80)], ((0, 1),)),  # 8 rows are expected together; log(1,000) = 6.9
+        (6, [range(3), range(3, 6)], ((0, 1),)),  # neighbours of which one is 1 in every row, however few
+        (200, [range(40), range(40, 80), NONE, NONE, NONE], ()),  # of 10 pairs: log(10,000) = 9.2
+        # The third is expected to be 1 with each of the others in 6 rows, with both in 12; log(3,000) = 8.0.
+        (300, [range(90), range(90, 180), range(180, 200)], ((0, 1, 2),)),
+        (300, [range(90), range(90, 180), range(180, 192)], ((0, 1),)),  # 7.2
+        (300, [range(90), range(90, 180), range(179, 269)], ((0, 1),)),  # the third is 1 with the second once
+        (400, [range(100), range(100, 200), [199, *range(200, 259)], [198, *range(260, 319)]], ((0, 1), (2, 3))),
+        (400, [range(100), range(100, 200), [0, *range(200, 249)], [1, *range(250, 299)]], ((0, 1),)),  # 6.25 < 8.7
+    ],
+)
+def test_columns_are_joined_that_would_coincide_by_chance(n, ones, groups):
+    assert exclusive_groups(with_ones(n, *ones)).groups == groups
+
+
+def test_rows_that_always_have_a_state_keep_the_one_for_none():
+    found, X = exclusive_groups(interleaved()), interleaved(seed=1)
+    always = X[X[:, [1, 4, 6]].sum(axis=1) == 1]
+    assert found.holding(always) == found
+
+
+def test_a_row_that_breaks_a_group_is_named_in_any_block():
+    found, X = exclusive_groups(interleaved()), interleaved(1500, seed=2)
+    X[1400, [1, 4, 6]] = 1
+    with pytest.raises(DataError, match="row 1400 has 3 ones") as caught:
+        found.encode(X)
+    assert (caught.value.row, caught.value.column, caught.value.value) == (1400, 1, 3.0)
+    assert exclusive_groups(interleaved(1500)).groups == found.groups  # more rows than a block has
+    X[1400, 1] = 2
+    with pytest.raises(DataError, match="row 1400, column 1 is 2") as caught:
+        exclusive_groups(X)
+    assert (caught.value.row, caught.value.column, caught.value.value) == (1400, 1, 2.0)
+    with pytest.raises(DataError, match="at most 8192 columns, got 8193"):
+        exclusive_groups(np.zeros((1, 8193)))
