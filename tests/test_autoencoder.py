@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from deepbelief import DBN, RBM, DBNClassifier, DeepAutoencoder, save
 from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError, SizingWarning, TrainingWarning
+from deepbelief.estimators.reconstruction import _of_sum_one
 from deepbelief.estimators.views import sample_rows
 from deepbelief.finetuning import TrainingSet, hold_out
 from deepbelief.losses import CrossEntropy, SquaredError
@@ -215,6 +216,27 @@ def test_missing_values_are_filled_in_by_their_reconstruction(kind, request):
     empty = np.vstack([gaps[:1], np.full((1, X.shape[1]), np.nan)])
     with pytest.raises(DataError, match="row 1 has no observed value"):
         model.impute(empty)
+
+
+def test_probabilities_of_a_group_that_are_filled_in_sum_to_1():
+    states = np.random.default_rng(0).integers(3, size=(60, 2))
+    X = np.hstack([np.eye(3)[states[:, 0]], states[:, 1:] > 0, np.eye(3)[states[:, 1]]])
+    gaps = X.copy()
+    gaps[::2, :4] = gaps[::3, 4:] = np.nan
+    gaps[::6] = X[::6]
+    rbm = RBM(n_iter=2, visible="parts:softmax:3;bernoulli*1;softmax:3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = DeepAutoencoder((5,), rbm=rbm, max_iter=2, random_state=0).fit(gaps)
+    filled = model.impute(gaps)
+    for columns in (slice(3), slice(4, 7)):
+        np.testing.assert_allclose(filled[:, columns].sum(axis=1), 1, rtol=1e-5)
+    bit = filled[2, 3]  # in no group: the network's output as it is
+    row = np.where(np.isnan(gaps[2:3]), model.inverse_transform(model.transform(gaps[2:3])), gaps[2:3])
+    assert 0 < bit < 1
+    assert bit == pytest.approx(row[0, 3], rel=1e-5)
+    found = _of_sum_one(np.array([[0.2, 0.3, 0.4, 0.1, 0.3]]), (2, 1, 2))
+    np.testing.assert_allclose(found, [[0.4, 0.6, 0.4, 0.25, 0.75]])
 
 
 def test_sizes_are_suggested_for_a_code_and_copies_of_the_input_are_told():

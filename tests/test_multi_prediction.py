@@ -9,10 +9,11 @@ from layer_runs import train, trainer_for
 
 from deepbelief import RBM, load, save
 from deepbelief.backends import get_backend
-from deepbelief.components import MultiPrediction
-from deepbelief.components.multi_prediction import gradient_of_prediction
+from deepbelief.components import MultiPrediction, multi_prediction
+from deepbelief.components.multi_prediction import gradient_of_prediction, predictor
 from deepbelief.errors import SettingError
 from deepbelief.machine import Machine, Workspace
+from deepbelief.optimizers import Adam
 from deepbelief.seeds import stream
 from deepbelief.stack import Weights
 
@@ -72,6 +73,41 @@ def dependent_rows(n=300):
     """Return rows of four groups of 4: the third is a permutation of the first, the others are independent."""
     a, b, noise = np.random.default_rng(0).integers(4, size=(3, n))
     return np.hstack([np.eye(4)[code] for code in (a, b, (a + 1) % 4, noise)])
+
+
+def test_hidden_values_are_not_given_and_count_by_their_rows(monkeypatch):
+    X = dependent_rows(100)
+    X[::7, 4:8] = np.nan
+    row_weights = np.where(X[:, 0] == 1, 3.0, 1.0)
+    seen, steps, gradient = [], [], gradient_of_prediction
+
+    def look(machine, *arrays):
+        seen.append([a.reshape(len(a), 4, 4).copy() for a in arrays[:3]])
+        return gradient(machine, *arrays)
+
+    class Looking(Adam):
+        def step(self, bk, params, grads, moments, rates, momentum, decays):
+            steps.append((rates[0], decays))
+            super().step(bk, params, grads, moments, rates, momentum, decays)
+
+    monkeypatch.setattr(multi_prediction, "gradient_of_prediction", look)
+    monkeypatch.setattr(multi_prediction, "Adam", Looking)
+    component = MultiPrediction(n_hidden=8, rate=0.02, weight_decay=1e-3, shares=(0.3, 0.6))
+    rbm = RBM(2, components=[component], n_iter=20, batch_size=25, visible=SETTINGS["visible"], random_state=0)
+    rbm.fit(X, sample_weight=row_weights)
+    shares = []
+    for target, given, weight in seen:
+        assert np.ptp(given, axis=2).max() == np.ptp(weight, axis=2).max() == 0  # whole groups
+        missing, predicted = target.sum(axis=2) == 0, weight[:, :, 0] > 0
+        np.testing.assert_array_equal(given[:, :, 0] + predicted + missing, 1)  # one of the three
+        rows = np.where(target[:, 0, 0] == 1, 3, 1) / row_weights.mean() / 25
+        np.testing.assert_allclose(weight[:, :, 0], predicted * rows[:, None], rtol=1e-5)
+        shares.append(predicted.sum() / (~missing).sum())
+    assert np.mean(shares) == pytest.approx(0.45, abs=0.03)  # the mean of the range
+    rates = [rate for rate, _ in steps]
+    assert rates[0] < rates[10] > rates[-1]
+    assert rates[10] == pytest.approx(0.02)
+    assert {decays for _, decays in steps} == {(1e-3, 0.0, 0.0)}
 
 
 SETTINGS = {"visible": "softmax:4,4,4,4", "gradient": "pcd", "solver": "adam", "learning_rate": 0.01}
@@ -137,9 +173,19 @@ def test_real_values_are_refused():
 def test_initial_weights_are_the_same_on_every_backend_and_small(make):
     rows = dependent_rows(20).astype(np.float32)
     settings = {"visible": "softmax:4,4,4,4", "components": [MultiPrediction(n_hidden=50)]}
-    state = trainer_for(bk := opened(make), rows, **settings).learner.arrays["multi_prediction"]
+    learner = trainer_for(bk := opened(make), rows, **settings).learner
+    state = learner.arrays["multi_prediction"]
     expected = np.random.default_rng(stream(0, 0, "multi_prediction")).normal(scale=0.01, size=(16, 50))
     np.testing.assert_array_equal(bk.to_numpy(state["W"]), expected.astype(np.float32))
+    np.testing.assert_array_equal(bk.to_numpy(state["vbias"]), bk.to_numpy(learner.machine.base_vbias))
+    assert np.ptp(bk.to_numpy(state["vbias"])) > 0
+
+
+def test_predicting_units_are_logistic_whatever_those_of_the_machine():
+    machine = Machine(Weights(np.ones((3, 2)), np.zeros(3), np.zeros(2), "bernoulli", "gaussian"), get_backend())
+    found = predictor(machine, {"W": np.full((3, 4), 2.0), "vbias": np.zeros(3), "hbias": np.zeros(4)})
+    mean = found.mean_hidden(np.array([[1.0, 0.0, 0.0]]), out=np.empty((1, 4)))
+    np.testing.assert_allclose(mean, 1 / (1 + np.exp(-2)))
 
 
 def test_updates_after_the_first_minibatch_allocate_nothing_of_the_size_of_a_phase(monkeypatch):

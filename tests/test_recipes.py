@@ -22,6 +22,7 @@ from deepbelief.cli._plans import make_dbn
 from deepbelief.cli._sequences import make_model
 from deepbelief.cli.finetune import make_estimator
 from deepbelief.errors import FileFormatError
+from deepbelief.estimators.density_settings import of_groups
 from deepbelief.estimators.tuning import autoencoder_settings
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
@@ -34,6 +35,8 @@ from deepbelief.recipes import (
     autoencoder_pretraining,
     choices_of_file,
     denoising_rate,
+    density_epochs,
+    density_rate,
     epochs_of_layer,
     frame_epochs,
     hidden_dropout,
@@ -158,9 +161,15 @@ class Notes(Reporter):
         (tuning_epochs(500, 10, tuning_extent(DRAWN, 0.0)), 20),
         (tuning_epochs(100, 10, tuning_extent(DRAWN._replace(classes=False), 0.0)), 100),
         (tuning_epochs(2_000, 40, tuning_extent(DRAWN._replace(n_labelled=2_000), 0.0)), 100),
+        (tuning_epochs(100, 10, tuning_extent(DRAWN._replace(pretrained=True), 0.0)), 100),
         (tuning_epochs(60_000, 100, AUTOENCODING), 60),
         (tuning_epochs(60_000, 100, AUTOENCODING, "fast"), 20),
         (tuning_epochs(1_000_000, 100, AUTOENCODING), 20),
+        (density_rate(128), 0.005),
+        (density_rate(512), 0.0025),
+        (density_epochs(2_000, 128), 375),  # 6,000 updates, 16 in an epoch
+        (density_epochs(10**9, 128), 1),
+        (density_epochs(10, 10), 500),
         (denoising_rate(), 0.15),
         (epochs_of_layer(60_000, 100, 18_000, "fast"), 5),  # a sixth of the updates, 600 in an epoch
         (epochs_of_layer(1_000, 20, 6_000, "fast"), 20),
@@ -189,6 +198,10 @@ def test_each_rule_has_a_value_and_a_reason(found, value):
     assert found.value == pytest.approx(value) if isinstance(value, float) else found.value == value
     assert found.reason
     assert "\n" not in found.reason
+
+
+def test_a_shorter_extent_has_an_epoch_at_least():
+    assert Extent(6_000, 1, 100).times(0.3) == (1_800, 1, 100)
 
 
 @case_by_case(
@@ -383,6 +396,7 @@ def test_one_hot_groups_are_trained_as_a_density():
         "n_iter": 500,
     }
     assert {name: found[name] for name in expected} == expected
+    assert (found["gibbs_steps"], found["batch_size"], found["schedule"]) == (1, 128, "constant")
     assert rbm.resolved_["n_iter"].reason == "about 6,000 updates of 128 rows, at most 500 epochs"
     counts = np.bincount(states) / len(states)  # independent groups have -2.19 nats
     assert rbm.log_likelihood(X).mean == pytest.approx((counts * np.log(counts)).sum(), abs=0.08)
@@ -391,6 +405,9 @@ def test_one_hot_groups_are_trained_as_a_density():
     kept = RBM(3, visible="softmax:3,3", centered=False, n_iter=2, random_state=0).fit(X)
     assert "centered" not in kept.resolved_
     assert kept.resolved_["solver"].value == "adam"
+    stopped = RBM(3, visible="softmax:3,3", early_stopping=True, n_iter=1, random_state=0).fit(X)
+    assert stopped.resolved_["averaging"].value == 0  # rows held out judge the weights that are kept
+    assert not of_groups("parts:softmax:3;gaussian*2")  # real values have no such recipe
     for given in ({"learning_rate": 0.1}, {"gradient": "cd"}, {"solver": "sgd"}, {"visible": "bernoulli"}):
         rbm = RBM(3, **{"visible": "softmax:3,3", "n_iter": 1, "random_state": 0, **given}).fit(X)
         assert "adam" not in {choice.value for choice in rbm.resolved_.values()}

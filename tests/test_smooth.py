@@ -54,10 +54,20 @@ def test_weights_of_a_number_stay_smooth(settings, tmp_path, bk):
     assert list(load(tmp_path / "model.h5").components) == [Smooth(GROUPS)]
 
 
+def test_numbers_of_equal_size_with_a_category_between_them_are_tied_each():
+    t = SCORES[0]
+    X = np.hstack([np.eye(n)[np.random.default_rng(i).integers(n, size=200)] for i, n in enumerate((12, 12, 12))])
+    rbm = RBM(12, visible="softmax:12,12,12", components=[Smooth(((24, t), (0, t)))], n_iter=2, random_state=0).fit(X)
+    ranks = [int(np.linalg.matrix_rank(rbm.weights_.W[i : i + 12], tol=1e-5)) for i in (0, 12, 24)]
+    assert ranks[0] <= 8 >= ranks[2]
+    assert ranks[1] > 8
+
+
 @case_by_case(
     ("groups", "settings", "message"),
     [
         (((0, (0, 0, 1)),), {}, "ascending"),
+        (((-1, (0, 1, 2)),), {}, "from -1"),
         (((50, tuple(range(20))),), {}, "exceeds the 55 visible units"),
         ("no", {}, "groups must be pairs"),
         (GROUPS, {"visible": "bernoulli"}, "softmax groups"),
