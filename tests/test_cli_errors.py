@@ -29,7 +29,7 @@ from deepbelief.cli._errors import OTHER_NAMES, option_of
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
 from deepbelief.cli._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
-from deepbelief.errors import MAX_MESSAGE, DataError, FileError, LogWarning, SettingError
+from deepbelief.errors import MAX_MESSAGE, DataError, FileError, LogWarning, SettingError, spelled
 from deepbelief.hdf5.replacement import PROBE
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT, Flag, Shares
 
@@ -363,6 +363,8 @@ def test_braces_in_values_and_names_are_text(text):
             assert error.spelled(told) == f"{expected}; set {name}=5"
             assert error.prefixed("{epochs=3} x: ").spelled(told) == f"{{epochs=3}} x: {expected}; set {name}=5"
     assert str(FileError("{epochs=3} x: no rows")) == "{epochs=3} x: no rows"
+    assert str(FileError("x: lower {n_iter}", settings=("n_iter",))) == "x: lower n_iter"
+    assert spelled("the set {a} needs {b}", ["b"]) == "the set {a} needs b"
 
 
 def test_the_shell_keeps_the_braces_of_names():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sklearn.datasets import load_digits
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, evaluate, hdf5, load, save
+from deepbelief.cli._mixing import ladder_notes
 from deepbelief.diagnostics import mixing_report
 from deepbelief.estimators.views import sample_rows
 from deepbelief.likelihood import ais_log_z
@@ -159,7 +161,10 @@ def test_the_page_compares_chains_with_rows_and_doubts_a_ladder():
     section = report("doubtful.h5", "rows.npy").sections["Mixing of chains"]
     for message in ("two estimates disagree", "the chains of 2 checkpoints", "probability above 1"):
         assert message in section
-    rbm.history_[-1] |= {"unmet": 0, "log_z": ais_log_z(rbm.weights_, betas=1000).log_z + 0.5}
+    annealed = ais_log_z(rbm.weights_, betas=1000)
+    rbm.history_[-1] |= {"unmet": 0, "log_z": annealed.high + 0.2}  # the ladder has an error too
+    assert len(ladder_notes(SimpleNamespace(estimator=rbm), rbm.weights_, X)) == 1
+    rbm.history_[-1] |= {"log_z": annealed.log_z + 0.5}
     save(rbm, "off.h5")
     section = report("off.h5", "rows.npy").sections["Mixing of chains"]
     assert "two estimates disagree" in section
@@ -419,6 +424,7 @@ def test_what_is_no_model_of_the_data_has_no_samples(digits, pretraining):
     page = report("d.h5", "x.npy")
     assert "gives no model of the data" in page.sections["Samples"]
     assert "Samples" not in page.pictures
+    assert "Mixing of chains" not in page.sections
     assert "Reconstructions" in page.pictures
 
 

@@ -75,6 +75,15 @@ def test_samples_are_drawn_by_the_method_that_is_named(tmp_path, method):
     assert out.startswith(f"s.npy: 5 rows, 6 features, 25 {'Gibbs steps' if method == 'gibbs' else 'sweeps at most'}")
 
 
+def test_samples_are_drawn_at_the_temperature_that_is_named():
+    X = np.repeat([[0.0] * 6, [1.0] * 6], 20, axis=0)
+    save(RBM(3, n_iter=100, learning_rate=0.5, random_state=0).fit(X), "m.h5")
+    good("sample", "m.h5", *DRAW, "--temperature", 4, "--out", "warm.npy")
+    warm, cold = (load("m.h5").sample(5, n_steps=7, random_state=3, temperature=t) for t in (4.0, 1.0))
+    np.testing.assert_array_equal(np.load("warm.npy"), warm)
+    assert not np.array_equal(warm, cold)
+
+
 def test_a_fine_tuned_file_draws_from_the_layers_that_it_keeps(tmp_path):
     path = put_model(tmp_path, "classifier")
     result = good("sample", path, *DRAW)

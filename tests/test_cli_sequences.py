@@ -111,6 +111,7 @@ def test_options_and_commands_of_other_models(tmp_path):
     train()
     for command in ("encode", "finetune", "predict"):
         assert "m.h5 holds a model of sequences" in bad(command, "m.h5", "songs.npz:roll")
+    assert "--method is for models of rows" in bad("sample", "m.h5", "--method", "pt")
     assert "RecurrentRBM" in good("info", "m.h5").stdout
     other = put_model(tmp_path, "dbn")
     assert "for models of sequences" in bad("evaluate", other, "--lengths", "offsets")

@@ -222,6 +222,19 @@ def test_cells_that_are_not_filled_are_written_as_they_were(folder, tmp_path):
     assert found[2][2:] == ["dark, red", "False", "01", "x2"]
 
 
+def test_values_that_are_filled_in_are_means_of_as_many_steps_as_are_named(folder, tmp_path):
+    table = pd.read_csv(folder / "t.csv")
+    table.loc[:9, "name"] = np.nan  # a column that the model leaves out
+    table.to_csv(tmp_path / "h.csv", index=False)
+    told = good("impute", folder / "t.h5", tmp_path / "h.csv", "--steps", 3, "--seed", 2, "--out", tmp_path / "f.csv")
+    used = ["size", "count", "colour", "good"]
+    assert f"{table[used].isna().to_numpy().sum()} missing values filled in" in told.stdout
+    found, rows = pd.read_csv(tmp_path / "f.csv")["size"], table.drop(columns="y")
+    three, more = (load(folder / "t.h5").impute(rows, n_steps=n, random_state=2)["size"] for n in (3, 100))
+    np.testing.assert_allclose(found, three, rtol=1e-5)
+    assert np.abs(found - more).max() > 1e-3
+
+
 def test_draws_differ_and_have_a_file_each(folder, tmp_path):
     good("impute", folder / "t.h5", "--draws", 2, "--seed", 2, "--out", tmp_path / "f.csv")
     one, two = (pd.read_csv(tmp_path / f"f-{i}.csv") for i in (1, 2))

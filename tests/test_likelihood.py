@@ -95,6 +95,19 @@ def test_one_draw_of_columns_holds_for_all_rows(bernoulli):
     np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v, n_bits=5), pseudo_log_likelihood(bernoulli, v))
 
 
+def test_missing_units_are_left_out_of_the_sum():
+    """Without connections each unit has its own probability, whatever the others are."""
+    b, nan = np.array([0.3, -1.0, 0.8, 2.0, -0.5]), np.nan
+    groups = Weights(np.zeros((5, 2)), b, np.zeros(2), "softmax:3,2")
+    found = pseudo_log_likelihood(groups, [[0, 1, 0, nan, nan], [nan, nan, nan, 1, 0]])
+    np.testing.assert_allclose(found, [-1.0 - np.log(np.exp(b[:3]).sum()), 2.0 - np.log(np.exp(b[3:]).sum())])
+    bits, row = Weights(np.zeros((5, 2)), b, np.zeros(2)), [[1, nan, 0, 1, 0]]
+    each = [-np.logaddexp(0, -b[0]), 0.0, -np.logaddexp(0, b[2]), -np.logaddexp(0, -b[3]), -np.logaddexp(0, b[4])]
+    np.testing.assert_allclose(pseudo_log_likelihood(bits, row), [sum(each)])
+    drawn = [pseudo_log_likelihood(bits, row, n_bits=1, random_state=seed)[0] for seed in range(50)]
+    np.testing.assert_allclose(np.unique(np.round(drawn, 9)), np.sort(5 * np.array(each)), atol=1e-8)
+
+
 def test_large_weights_of_either_sign_stay_exact():
     """Inputs of 700 and differences of 1e-30 against 1: softplus(o + W) - softplus(o) without cancellation."""
     W = np.array([[-60.0, 3.0], [5.0, -50.0], [400.0, -300.0]])

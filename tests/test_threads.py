@@ -189,6 +189,37 @@ def test_results_have_the_same_bits_for_any_number_of_threads(on_threads, name):
             np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
 
 
+def test_a_loop_has_no_more_threads_than_it_has_room_for(on_threads):
+    taken = on_threads(loops.MAX_THREADS + 36).slots(200)
+    assert set(taken) == set(range(loops.MAX_THREADS))
+    assert set(np.diff(taken)) <= {0, 1}
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_odds"])
+def test_each_thread_has_room_of_its_own(on_threads, name):
+    """With one room for all of them, they would disturb each other when they run at once."""
+    found, width = on_threads(3), 500
+    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 1) * width
+    room, dtype = np.full((loops.MAX_THREADS, size), np.nan), np.float64
+    if name == "softmax":
+        room, sizes, x = room.astype(np.float32), np.array([100, 400], np.int64), numbers(99, width)
+        found._c.softmax(blas.at(x), blas.at(numbers(width)), blas.at(sizes), blas.at(room), 99, 2, width)
+    else:
+        x, v, W, out = (numbers(*shape, dtype=dtype) for shape in ((40, width), (40, 33), (33, width), (40, 33)))
+        v[...] = v > 0
+        found._c.log_odds(*map(blas.at, (x, v, W, room, out)), 40, 33, width, 20)
+    written = ~np.isnan(room)
+    assert written[:3].all()
+    assert not written[3:].any()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_each_value_meets_the_bias_of_its_column(on_threads, n):
+    x, bias = numbers(301, 501), numbers(501, seed=1)
+    p, _, *_ = sampled(on_threads(n), True, x.shape)
+    np.testing.assert_allclose(p, 1 / (1 + np.exp(-(x + bias))), rtol=1e-5)
+
+
 def test_draws_on_threads_are_those_of_numpy(on_threads, monkeypatch):
     p, found, results = np.random.default_rng(10).random(2 * BLOCK + 77, np.float32), on_threads(3), []
     for each in (found, None):
