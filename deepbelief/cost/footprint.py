@@ -129,9 +129,13 @@ def moments(solver: object) -> int:
     return kinds.get(type(solver).__name__, 2)
 
 
-def model_file(layers: Sequence[LayerSize], n_epochs: int) -> int:
-    """Return the bytes of the file of a stack: weights and biases, column means, and hidden states of the top layer."""
-    arrays = sum(layer.weights + layer.itemsize * layer.n_visible for layer in layers)
+def model_file(layers: Sequence[LayerSize], n_epochs: int, *, moments: bool = False) -> int:
+    """Return the bytes of the file of a stack: weights and biases, column means, and hidden states of the top layer.
+
+    With ``moments`` those of the optimizer too, from which an `RBM` can continue.
+    """
+    arrays = sum(layer.n_moments * layer.weights for layer in layers) if moments else 0
+    arrays += sum(layer.weights + layer.itemsize * layer.n_visible for layer in layers)
     top = layers[-1]
     states = top.itemsize * top.n_negative * top.n_hidden
     return int(arrays + states + FILE_BYTES + EPOCH_BYTES * n_epochs)
@@ -140,10 +144,12 @@ def model_file(layers: Sequence[LayerSize], n_epochs: int) -> int:
 def checkpoints(layers: Sequence[LayerSize]) -> int:
     """Return the bytes of a checkpoint and the one before it.
 
-    Each has weights, the last good ones and moments of every layer, and states of the negative phase.
+    Each has weights, the last good ones and moments of every layer, and the hidden states of its persistent chains, or
+    the visible states of the last negative phase.
     """
     arrays = 0
     for layer in layers:
-        states = layer.itemsize * layer.n_negative * layer.n_visible
-        arrays += (2 + layer.n_moments) * layer.weights + states
+        states = layer.n_chains * layer.n_hidden if layer.n_chains else layer.n_negative * layer.n_visible
+        arrays += layer.itemsize * states
+        arrays += (2 + layer.n_moments) * layer.weights
     return 2 * (arrays + CHECKPOINT_BYTES)

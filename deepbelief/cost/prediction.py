@@ -363,7 +363,8 @@ class _CostOfRun:
     def result(self) -> Cost:
         """Return the sums."""
         resident = self.rates.base_bytes + self.row_bytes + self.peak
-        model = footprint.model_file(self.layers, sum(part.epochs for part in self.parts))
+        epochs, single = sum(part.epochs for part in self.parts), hasattr(self.estimator, "n_components")
+        model = footprint.model_file(self.layers, epochs, moments=single)
         return Cost(
             tuple(self.parts), int(resident), int(self.row_bytes), model, footprint.checkpoints(self.layers),
             self.spilled, self.sent, self.workers, self.rates.memory, self.limit,
