@@ -108,3 +108,9 @@ def test_estimates_that_disagree_are_noticed():
         assert not check_agreement(other, found)
     with pytest.warns(DeepBeliefWarning, match="disagree"):
         assert not check_agreement(found, found.low - 0.31)
+    for pair in ((found, other), (other, found)):
+        with pytest.warns(DeepBeliefWarning, match="missed a mode"):
+            both = tempered._checked(*pair)
+        assert (both.log_z, both.low, both.high, both.agrees) == (other.log_z, found.low, other.high, False)
+    met, unmet = (dataclasses.replace(found, met=met) for met in (True, False))
+    assert tempered._checked(unmet, met) is tempered._checked(met, unmet) is met
