@@ -220,6 +220,12 @@ def test_each_value_meets_the_bias_of_its_column(on_threads, n):
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-(x + bias))), rtol=1e-5)
 
 
+def test_numbers_of_rows_that_do_not_exist_give_the_nearest_ones():
+    table, out = numbers(400, 3), np.empty((5, 3), np.float32)
+    loops.load().gather(table, np.array([-(2**40), -1, 7, 400, 2**40]), out)
+    np.testing.assert_array_equal(out, table[[0, 0, 7, 399, 399]])
+
+
 def test_draws_on_threads_are_those_of_numpy(on_threads, monkeypatch):
     p, found, results = np.random.default_rng(10).random(2 * BLOCK + 77, np.float32), on_threads(3), []
     for each in (found, None):
