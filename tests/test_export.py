@@ -375,3 +375,9 @@ def test_what_is_no_network_is_refused():
         feedforward(fitted("classifier relu")[0], "decoder")
     with pytest.raises(SettingError, match="Bernoulli units"):
         to_bernoulli_rbm(fitted("rbm of real values")[0])
+
+
+def test_the_bias_of_an_output_is_in_the_units_of_the_rows():
+    model = DeepAutoencoder((3,), **QUICK).fit(REAL)
+    model.intercepts_[-1][:] = 3.0
+    np.testing.assert_allclose(to_mlp(model).predict(REAL), outputs_of(model, REAL)[0], rtol=1e-4, atol=1e-4)
