@@ -165,8 +165,6 @@ class Notes(Reporter):
         (tuning_epochs(60_000, 100, AUTOENCODING), 60),
         (tuning_epochs(60_000, 100, AUTOENCODING, "fast"), 20),
         (tuning_epochs(1_000_000, 100, AUTOENCODING), 20),
-        (density_rate(128), 0.005),
-        (density_rate(512), 0.0025),
         (density_epochs(2_000, 128), 375),  # 6,000 updates, 16 in an epoch
         (density_epochs(10**9, 128), 1),
         (density_epochs(10, 10), 500),
@@ -198,6 +196,10 @@ def test_each_rule_has_a_value_and_a_reason(found, value):
     assert found.value == pytest.approx(value) if isinstance(value, float) else found.value == value
     assert found.reason
     assert "\n" not in found.reason
+
+
+def test_many_hidden_units_lower_the_rate_of_a_density():
+    assert [density_rate(n) for n in (1, 128, 256, 512)] == [0.005, 0.005, 0.005, 0.0025]
 
 
 def test_a_shorter_extent_has_an_epoch_at_least():
