@@ -1,5 +1,6 @@
 """Outlier detection by density models and reconstructions."""
 
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -7,10 +8,11 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deepbelief.backends import Backend, get_backend
+from deepbelief.backends import get_backend
 from deepbelief.bounds import check_number
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
+from deepbelief.estimators.constructors import RunParameters
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
@@ -22,8 +24,7 @@ from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import is_source, quantile
 from deepbelief.sources.frames import as_frame, is_table
 from deepbelief.sources.schema import Schema
-from deepbelief.training import Reporter
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
+from deepbelief.typing import Array, Estimator, RowsLike, StrDict, TargetsLike, WeightsLike
 
 BATCH = 100
 DENSITY_UPDATES = 1000
@@ -46,7 +47,8 @@ def threshold_of(scores: Array, contamination: float | str, weights: Array | Non
     return median - FENCE * 1.4826 * quantile(np.abs(scores - median), 0.5, weights)
 
 
-class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
+@dataclass(eq=False, repr=False, kw_only=True)
+class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     """Outlier detector for tables with numbers of any scale, categories and missing values.
 
     By default a row's score is the sum of three standardised scores, none of which needs scaled columns: the free
@@ -96,20 +98,8 @@ class AnomalyDetector(OutlierMixin, DocumentationLinkMixin, BaseEstimator):
     [1, -1]
     """
 
-    def __init__(
-        self,
-        estimator: Estimator = None,
-        *,
-        contamination: float | str = "auto",
-        backend: str | Backend = "numpy",
-        verbose: int | Reporter = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.estimator = estimator
-        self.contamination = contamination
-        self.backend = backend
-        self.verbose = verbose
-        self.random_state = random_state
+    estimator: Estimator = field(default=None, kw_only=False)
+    contamination: float | str = "auto"
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Fit the models of typical rows.

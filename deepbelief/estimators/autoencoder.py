@@ -1,8 +1,8 @@
 """The deep autoencoder: a pretrained stack, unrolled and fine-tuned to reconstruct its input."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,10 +11,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
-from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Reconstruction
@@ -44,20 +43,19 @@ from deepbelief.estimators.tuning import (
 )
 from deepbelief.finetuning import FineTuneSettings, hold_out, outputs
 from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_TUNING, Setting
-from deepbelief.losses import Loss, SquaredError, get_loss, reconstruction_losses
+from deepbelief.losses import SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
 from deepbelief.recipes import Choices, Resolved, autoencoder_pretraining
-from deepbelief.schedules import Schedule
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
-from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array, DeviceArray, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
 @documented(FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DeepAutoencoder(
     ReconstructionErrorMixin, FineTunedMixin, ReconstructionImputationMixin, ClassNamePrefixFeaturesOutMixin,
     TransformerMixin, TemplatedEstimator,
@@ -126,79 +124,12 @@ class DeepAutoencoder(
     True
     """
 
-    _head: Reconstruction
-    _pretraining_table: ClassVar[Mapping[str, Setting]] = AUTOENCODER_PRETRAINING
+    solver: str | Optimizer = "adam"
+    code: str = "linear"
+    tied: bool = False
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | str = "auto",
-        *,
-        code: str = "linear",
-        rbm: RBM | Sequence[RBM] | None = None,
-        pretrained: Stack | str | Path | DBN | None = None,
-        pretraining: str = "auto",
-        corruption: str = "masking",
-        corruption_level: float = 0.25,
-        n_passes: int = 1,
-        preset: str = "standard",
-        loss: str | Loss = "auto",
-        tied: bool = False,
-        solver: str | Optimizer = "adam",
-        learning_rate_init: float | str = "auto",
-        schedule: str | Schedule = "linear",
-        momentum: float | str = 0.9,
-        nesterovs_momentum: bool = True,
-        alpha: float | str = "auto",
-        l1: float = 0.0,
-        max_norm: float | None = None,
-        dropout: float | Sequence[float] | str = "auto",
-        input_dropout: float | str = "auto",
-        batch_size: int | str = "auto",
-        max_iter: int | str = "auto",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        backend: str | Backend = "numpy",
-        memory_limit: int | str | None = None,
-        checkpoint: str | Path | CheckpointFile | None = None,
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.code = code
-        self.rbm = rbm
-        self.pretrained = pretrained
-        self.pretraining = pretraining
-        self.corruption = corruption
-        self.corruption_level = corruption_level
-        self.n_passes = n_passes
-        self.preset = preset
-        self.loss = loss
-        self.tied = tied
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.schedule = schedule
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.alpha = alpha
-        self.l1 = l1
-        self.max_norm = max_norm
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.backend = backend
-        self.memory_limit = memory_limit
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
+    _head: Reconstruction = field(init=False)
+    _pretraining_table: ClassVar[Mapping[str, Setting]] = AUTOENCODER_PRETRAINING
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Pretrain the stack, unroll it and fine-tune all layers.

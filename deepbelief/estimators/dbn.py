@@ -1,8 +1,8 @@
 """The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from deepbelief.backends import Backend
-from deepbelief.checkpoints import CheckpointFile, checkpointing
+from deepbelief.checkpoints import checkpointing
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -21,6 +20,7 @@ from deepbelief.estimators.base import (
     rows_to_use,
     warn_diverged,
 )
+from deepbelief.estimators.constructors import ResumableParameters, StackParameters
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import ImputationMixin, predicting_arrays, predicting_from_file
@@ -31,7 +31,6 @@ from deepbelief.estimators.pretraining_options import (
     stack_pretraining,
     templates_of,
 )
-from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.reconstruction import LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
@@ -44,7 +43,7 @@ from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unno
 from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, sample
 from deepbelief.stack import Stack
-from deepbelief.training import Reporter, get_reporter
+from deepbelief.training import get_reporter
 from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
@@ -60,9 +59,11 @@ def _has_likelihood(dbn: Estimator) -> bool:
 
 
 @documented(PRETRAINING, EXECUTION)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DBN(
-    LayerReconstructionMixin, ImputationMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
-):
+    ResumableParameters, StackParameters, LayerReconstructionMixin, ImputationMixin, ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin, TemplatedEstimator,
+):  # fmt: skip
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
     Parameters
@@ -97,34 +98,7 @@ class DBN(
     (1797, 16)
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | str = "auto",
-        *,
-        rbm: RBM | Sequence[RBM] | None = None,
-        pretraining: str = "rbm",
-        corruption: str = "masking",
-        corruption_level: float = 0.25,
-        n_passes: int = 1,
-        preset: str = "standard",
-        backend: str | Backend = "numpy",
-        memory_limit: int | str | None = None,
-        checkpoint: str | Path | CheckpointFile | None = None,
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.rbm = rbm
-        self.pretraining = pretraining
-        self.corruption = corruption
-        self.corruption_level = corruption_level
-        self.n_passes = n_passes
-        self.preset = preset
-        self.backend = backend
-        self.memory_limit = memory_limit
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
+    pretraining: str = "rbm"
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Pretrain the stack.

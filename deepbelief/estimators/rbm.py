@@ -1,9 +1,8 @@
 """The restricted Boltzmann machine as a scikit-learn transformer."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,9 +10,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from deepbelief.backends import Backend
 from deepbelief.bounds import check_number
-from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.checkpoints.checkpointer import Describe
-from deepbelief.components import Component
 from deepbelief.errors import SettingError, user_level
 from deepbelief.estimators.base import (
     Pretraining,
@@ -24,6 +22,7 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
+from deepbelief.estimators.constructors import MachineParameters, ResumableParameters
 from deepbelief.estimators.density_settings import density_settings
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
@@ -37,23 +36,24 @@ from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.scores import ScoredMixin
 from deepbelief.estimators.tables import schema_of, table_settings
-from deepbelief.gradients import GradientEstimator, get_gradient
+from deepbelief.gradients import get_gradient
 from deepbelief.hyperparameters import EXECUTION, MACHINE
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, initial_weights
-from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import FirstRows, transform
 from deepbelief.row_windows import memory_bytes
-from deepbelief.schedules import Schedule
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
-from deepbelief.stack import Stack, Weights
-from deepbelief.training import Reporter, Rows, Run, get_reporter
-from deepbelief.typing import Array, DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
-from deepbelief.units import Unit, named_unit
+from deepbelief.stack import Stack
+from deepbelief.training import Rows, Run, get_reporter
+from deepbelief.typing import Array, DeviceArray, RowsLike, StrDict, TargetsLike, WeightsLike
+from deepbelief.units import named_unit
 
 
 @documented(MACHINE, EXECUTION)
+@dataclass(eq=False, repr=False)
 class RBM(
+    ResumableParameters,
+    MachineParameters,
     WeightsMixin,
     ScoredMixin,
     GenerativeMixin,
@@ -125,83 +125,8 @@ class RBM(
     (2, 2)
     """
 
-    weights_: Weights
-    history_: list[StrDict]
-    _state: LayerState
-    _seed: int
-
-    def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        visible: str | Unit = "auto",
-        scale: str = "none",
-        hidden: str | Unit = "bernoulli",
-        gradient: str | GradientEstimator = "auto",
-        gibbs_steps: int | tuple[int, int] | str = "auto",
-        n_chains: int | str = "auto",
-        centered: bool | str = "auto",
-        binarize: str | None = None,
-        columns: Mapping[str, str] | None = None,
-        handle_unknown: str = "error",
-        learning_rate: float | str = "auto",
-        schedule: str | Schedule = "auto",
-        momentum: float | str = "auto",
-        nesterovs_momentum: bool = False,
-        weight_decay: float | str = "auto",
-        l1: float = 0.0,
-        sparsity_target: float | None = None,
-        sparsity_cost: float = 0.3,
-        learn_variance: bool = False,
-        averaging: float | str = "auto",
-        solver: str | Optimizer = "auto",
-        components: Sequence[str | Component] | None = None,
-        batch_size: int | str = "auto",
-        n_iter: int | str = "auto",
-        early_stopping: bool = False,
-        n_iter_no_change: int = 10,
-        validation_fraction: float = 0.0,
-        warm_start: bool = False,
-        backend: str | Backend = "numpy",
-        memory_limit: int | str | None = None,
-        checkpoint: str | Path | CheckpointFile | None = None,
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.n_components = n_components
-        self.visible = visible
-        self.scale = scale
-        self.hidden = hidden
-        self.gradient = gradient
-        self.gibbs_steps = gibbs_steps
-        self.n_chains = n_chains
-        self.centered = centered
-        self.binarize = binarize
-        self.columns = columns
-        self.handle_unknown = handle_unknown
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.weight_decay = weight_decay
-        self.l1 = l1
-        self.sparsity_target = sparsity_target
-        self.sparsity_cost = sparsity_cost
-        self.learn_variance = learn_variance
-        self.averaging = averaging
-        self.solver = solver
-        self.components = components
-        self.batch_size = batch_size
-        self.n_iter = n_iter
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.warm_start = warm_start
-        self.backend = backend
-        self.memory_limit = memory_limit
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
+    history_: list[StrDict] = field(init=False)
+    _seed: int = field(init=False)
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
         """Train on rows.

@@ -1,7 +1,6 @@
 """The classification RBM: one machine of rows and their labels, which classifies rows and samples rows of a class."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
+from deepbelief.estimators.constructors import RunParameters
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.labels import class_weights, repeated, share_right
@@ -54,13 +54,14 @@ from deepbelief.sources import (
     weights_of,
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import Reporter, Run, get_reporter, split_rows
+from deepbelief.training import Run, get_reporter, split_rows
 from deepbelief.typing import Array, ClassWeight, DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
 @documented(EXECUTION)
-class RBMClassifier(ClassifierMixin, TemplatedEstimator):
+@dataclass(eq=False, repr=False, kw_only=True)
+class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
     """Restricted Boltzmann machine of rows and their labels together (classification RBM).
 
     The label is a softmax group of visible units. The RBM is trained as a joint model of rows and labels, so it can
@@ -111,33 +112,19 @@ class RBMClassifier(ClassifierMixin, TemplatedEstimator):
     (2, 64)
     """
 
-    weights_: Weights
-    h_samples_: Array
-    history_: list[StrDict]
-    classes_: Array
-    n_unlabeled_: int
-    _state: LayerState
-    _seed: int
-    _draws: int
+    n_components: int = field(default=256, kw_only=False)
+    rbm: RBM | None = None
+    class_weight: ClassWeight = None
+    unlabeled: object = "auto"
 
-    def __init__(
-        self,
-        n_components: int = 256,
-        *,
-        rbm: RBM | None = None,
-        class_weight: ClassWeight = None,
-        unlabeled: object = "auto",
-        backend: str | Backend = "numpy",
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.n_components = n_components
-        self.rbm = rbm
-        self.class_weight = class_weight
-        self.unlabeled = unlabeled
-        self.backend = backend
-        self.verbose = verbose
-        self.random_state = random_state
+    weights_: Weights = field(init=False)
+    h_samples_: Array = field(init=False)
+    history_: list[StrDict] = field(init=False)
+    classes_: Array = field(init=False)
+    n_unlabeled_: int = field(init=False)
+    _state: LayerState = field(init=False)
+    _seed: int = field(init=False)
+    _draws: int = field(init=False)
 
     @property
     def _n_labels(self) -> int:

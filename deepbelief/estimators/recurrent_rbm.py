@@ -1,7 +1,6 @@
 """The recurrent restricted Boltzmann machine as a scikit-learn estimator of sequences."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -10,10 +9,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import Tags
 
-from deepbelief.backends import Backend, get_backend
+from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
 from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
+from deepbelief.estimators.constructors import ResumableParameters, SequenceParameters
 from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -21,10 +21,10 @@ from deepbelief.estimators.resolution import visible_choice
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sequence_phases import SequenceRun, has_frame_likelihood
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
-from deepbelief.gradients import CD, GradientEstimator
+from deepbelief.gradients import CD
 from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
-from deepbelief.optimizers import Optimizer, get_optimizer
+from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import pretrain
 from deepbelief.recipes import (
     Choices,
@@ -44,19 +44,21 @@ from deepbelief.recurrent import (
     initial_recurrent,
     recurrent_from_state,
 )
-from deepbelief.recurrent.cells import Cell
 from deepbelief.recurrent.held_out_sequences import Judge, Sequences
 from deepbelief.recurrent.model import NAMES
-from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource
 from deepbelief.stack import Stack, Weights
-from deepbelief.training import Record, Reporter, Run, get_reporter
-from deepbelief.typing import Array, DeviceArray, LengthsLike, RandomState, RowsLike, StrDict, TargetsLike
-from deepbelief.units import Unit, get_unit, named_unit
+from deepbelief.training import Record, Run, get_reporter
+from deepbelief.typing import Array, DeviceArray, LengthsLike, RowsLike, StrDict, TargetsLike
+from deepbelief.units import get_unit, named_unit
 
 
 @documented(RECURRENT, EXECUTION)
-class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, DocumentationLinkMixin, BaseEstimator):
+@dataclass(eq=False, repr=False)
+class RecurrentRBM(
+    ResumableParameters, SequenceParameters, SequenceModelMixin, ClassNamePrefixFeaturesOutMixin,
+    DocumentationLinkMixin, BaseEstimator,
+):  # fmt: skip
     """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
 
     Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.
@@ -99,68 +101,8 @@ class RecurrentRBM(SequenceModelMixin, ClassNamePrefixFeaturesOutMixin, Document
     [1, 2, 3]
     """
 
-    machine_: RecurrentWeights
-    history_: list[StrDict]
-    _state: RecurrentState
-
-    def __init__(
-        self,
-        n_components: int = 150,
-        n_recurrent: int = 100,
-        *,
-        preset: str = "standard",
-        visible: str | Unit = "auto",
-        scale: str = "none",
-        cell: str | Cell = "tanh",
-        truncation: int = 100,
-        gradient: str | GradientEstimator = "cd",
-        gibbs_steps: int = 10,
-        solver: str | Optimizer = "adam",
-        learning_rate: float | str = "auto",
-        schedule: str | Schedule = "constant",
-        momentum: float = 0.9,
-        weight_decay: float | str = "auto",
-        max_grad_norm: float | None = 1.0,
-        batch_size: int | str = "auto",
-        n_iter: int | str = "auto",
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        pretrain_frames: int | str = "auto",
-        pretrain_recurrent: int = 0,
-        warm_start: bool = False,
-        backend: str | Backend = "numpy",
-        checkpoint: str | Path | CheckpointFile | None = None,
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.n_components = n_components
-        self.n_recurrent = n_recurrent
-        self.preset = preset
-        self.visible = visible
-        self.scale = scale
-        self.cell = cell
-        self.truncation = truncation
-        self.gradient = gradient
-        self.gibbs_steps = gibbs_steps
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
-        self.batch_size = batch_size
-        self.n_iter = n_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.pretrain_frames = pretrain_frames
-        self.pretrain_recurrent = pretrain_recurrent
-        self.warm_start = warm_start
-        self.backend = backend
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
+    history_: list[StrDict] = field(init=False)
+    _state: RecurrentState = field(init=False)
 
     def _settings(self) -> RecurrentSettings:
         """Check the settings and return them for the engine."""

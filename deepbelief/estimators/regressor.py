@@ -1,38 +1,28 @@
 """The deep belief network regressor: a pretrained stack with a linear head, fine-tuned."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
-from deepbelief.activations import Activation
-from deepbelief.backends import Backend
-from deepbelief.checkpoints import CheckpointFile
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.estimators.base import check_backend
-from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Values
 from deepbelief.estimators.labels import as_labels, row_weights
-from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.estimators.targets import as_numbers, value_head, value_loss
 from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, SUPERVISED_PRETRAINING
-from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
-from deepbelief.schedules import Schedule
 from deepbelief.sources import RowSource, SubsetSource
-from deepbelief.stack import Stack
-from deepbelief.training import Reporter
-from deepbelief.typing import Array, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 
 
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
+@dataclass(eq=False, repr=False, kw_only=True)
 class DBNRegressor(RegressorMixin, SupervisedEstimator):
     """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
 
@@ -91,85 +81,11 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     True
     """
 
-    n_unlabeled_: int
-    target_mean_: Array
-    target_scale_: Array
-    _head: Values
+    solver: str | Optimizer = "adam"
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] | str = "auto",
-        *,
-        rbm: RBM | Sequence[RBM] | None = None,
-        pretrained: Stack | str | Path | DBN | None = None,
-        pretraining: str = "auto",
-        corruption: str = "masking",
-        corruption_level: float = 0.25,
-        n_passes: int = 1,
-        preset: str = "standard",
-        loss: str | Loss = "auto",
-        activation: str | Activation = "auto",
-        solver: str | Optimizer = "adam",
-        learning_rate_init: float | str = "auto",
-        pretrained_lr_factor: float = 1.0,
-        head_epochs: int = 0,
-        n_frozen: int = 0,
-        schedule: str | Schedule = "linear",
-        momentum: float | str = 0.9,
-        nesterovs_momentum: bool = True,
-        alpha: float | str = "auto",
-        l1: float = 0.0,
-        max_norm: float | None = None,
-        dropout: float | Sequence[float] | str = "auto",
-        input_dropout: float | str = "auto",
-        batch_size: int | str = "auto",
-        max_iter: int | str = "auto",
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        backend: str | Backend = "numpy",
-        memory_limit: int | str | None = None,
-        checkpoint: str | Path | CheckpointFile | None = None,
-        verbose: int | Reporter | Sequence[Reporter] = 0,
-        random_state: RandomState = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.rbm = rbm
-        self.pretrained = pretrained
-        self.pretraining = pretraining
-        self.corruption = corruption
-        self.corruption_level = corruption_level
-        self.n_passes = n_passes
-        self.preset = preset
-        self.loss = loss
-        self.activation = activation
-        self.solver = solver
-        self.learning_rate_init = learning_rate_init
-        self.pretrained_lr_factor = pretrained_lr_factor
-        self.head_epochs = head_epochs
-        self.n_frozen = n_frozen
-        self.schedule = schedule
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.alpha = alpha
-        self.l1 = l1
-        self.max_norm = max_norm
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.backend = backend
-        self.memory_limit = memory_limit
-        self.checkpoint = checkpoint
-        self.verbose = verbose
-        self.random_state = random_state
+    target_mean_: Array = field(init=False)
+    target_scale_: Array = field(init=False)
+    _head: Values = field(init=False)
 
     def _settings(self) -> FineTuneSettings:
         value_loss(self.loss)

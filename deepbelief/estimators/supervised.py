@@ -1,9 +1,8 @@
 """Shared base of classifier and regressor: a pretrained stack with a head, fine-tuned on targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,9 +10,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from deepbelief.activations import Activation
 from deepbelief.backends import Backend, get_backend
-from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, CheckpointFile, checkpointing
+from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import (
     check_backend,
@@ -46,35 +44,16 @@ from deepbelief.recipes import (
     resolution_lines,
 )
 from deepbelief.sources import OF_NETWORKS, RowSource, checked, entering
-from deepbelief.stack import Stack
 from deepbelief.training import Reporter, get_reporter
-from deepbelief.typing import Array, DeviceArray, Estimator, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, DeviceArray, RowsLike, TargetsLike, WeightsLike
 
 
 class SupervisedEstimator(
-    SupervisedRecipes, FineTunedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
+    FineTunedMixin, SupervisedRecipes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
 ):
     """Fitting, features and outputs of an estimator that learns targets; it says by `_read` what these are."""
 
     _pretraining_table: ClassVar[Mapping[str, Setting]] = SUPERVISED_PRETRAINING
-    hidden_layer_sizes: Sequence[int] | str
-    activation: str | Activation
-    dropout: float | Sequence[float] | str
-    pretrained_lr_factor: float
-    head_epochs: int
-    max_iter: int | str
-    preset: str
-    n_frozen: int
-    early_stopping: bool
-    validation_fraction: float
-    warm_start: bool
-    rbm: Estimator
-    backend: str | Backend
-    checkpoint: str | Path | CheckpointFile | None
-    verbose: int | Reporter | Sequence[Reporter]
-
-    pretrained: Stack | str | Path | Estimator | None
-    pretraining: str
     n_unlabeled_: int
     _head: Head
 

@@ -1,6 +1,5 @@
 """Automatic settings of classifiers and regressors, resolved by the rules of `deepbelief.recipes`."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sklearn.base import is_classifier
@@ -8,6 +7,7 @@ from sklearn.base import is_classifier
 from deepbelief.activations import Activation
 from deepbelief.distributed import Partitioned
 from deepbelief.estimators.base import visible_type
+from deepbelief.estimators.constructors import SupervisedParameters
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.tables import schema_of
 from deepbelief.finetuning import FineTuneSettings, TrainingSet
@@ -29,16 +29,12 @@ from deepbelief.recipes import (
 )
 from deepbelief.sources import RowSource, csr_of, has_missing
 from deepbelief.stack import Stack
-from deepbelief.typing import Estimator
 from deepbelief.units import get_unit
 
 
-class SupervisedRecipes:
+class SupervisedRecipes(SupervisedParameters):
     """Choices of layers, activation and regularisation for an estimator that learns targets."""
 
-    hidden_layer_sizes: Sequence[int] | str
-    activation: str | Activation
-    rbm: Estimator
     n_unlabeled_: int
     pretrained_stack_: Stack
 

@@ -14,6 +14,7 @@ from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
 from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
+from deepbelief.estimators.constructors import FineTuningParameters, ResumableParameters
 from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Head
@@ -43,7 +44,7 @@ from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_statistics, has_missing, weights_of
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrMapping, TargetsLike
+from deepbelief.typing import Array, Estimator, RowsLike, StrMapping, TargetsLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def _context(stack: Stack, history: list[Record], choices: Choices) -> State:
     return {"stack": stack_state(stack), "history": history, "choices": plain_choices(choices)}
 
 
-class FineTunedMixin:
+class FineTunedMixin(ResumableParameters, FineTuningParameters):
     """Shared methods of fine-tuned estimators: the run and its fitted attributes."""
 
     coefs_: list[Array]
@@ -76,9 +77,6 @@ class FineTunedMixin:
     pretrained_stack_: Stack
     history_: list[Record]
     resolved_: dict[str, Resolved]
-    max_iter: int | str
-    preset: str
-    random_state: RandomState
     _head: Head
     _activations: list[Activation]
     _seed: int
