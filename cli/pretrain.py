@@ -2,18 +2,20 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from deepbelief.errors import SettingError, literal
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
 from deepbelief.typing import RowsLike, StrDict
 
-from ._cluster import check_cluster, cluster_options, on_cluster
 from ._config import config_option
-from ._cost import check_plan, plan_options, show_cost
 from ._families import identity_option
+from ._files import absolute
 from ._options import (
     DataCommand,
     data_options,
@@ -27,16 +29,136 @@ from ._options import (
     setting_options,
     type_of,
 )
-from ._plans import PretrainingPlan, plan_stack
+from ._plans import PretrainingPlan, chosen_scale, plan_stack
 from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._sequences import check_options, plan_sequences, recurrent_options
 from ._tables import reading, table_options
 from ._text import clean, duration, facts, size_of
-from ._types import check_given
+from ._types import Registered, check_given
 
 if TYPE_CHECKING:
     from deepbelief.checkpoints import CheckpointFile
+    from deepbelief.cost import Cost, MachineRates
     from deepbelief.datasets import DataSet
+
+plan_options = section(
+    "Cost",
+    click.option("--plan", is_flag=True, help="Print the predicted time, memory, disk and network, and train nothing."),
+    option("--machine", metavar="FILE", help="With --plan: constants that `bench --out` measured; else measured now."),
+)
+
+
+def check_plan(options: StrDict) -> None:
+    """Refuse options that cannot be combined with a prediction.
+
+    Raises
+    ------
+    SettingError
+    """
+    if options["machine"] is not None and not options["plan"]:
+        raise SettingError("--machine is for predictions: add --plan, or leave it out")
+    if options["plan"] and options["recurrent"]:
+        raise SettingError("--plan is for stacks: the cost of models of sequences is not known; train for --epochs 1")
+    if options["plan"] and options["scheduler"] is not None:
+        raise SettingError("--plan needs a number of workers: use --workers in place of --scheduler")
+
+
+def show_cost(plan: PretrainingPlan, options: StrDict) -> None:
+    """Print what the run of a plan would cost.
+
+    Raises
+    ------
+    SettingError
+        If the data are a table of mixed columns, or the cost of a setting is not known.
+    """
+    from deepbelief.cost import predict_cost
+
+    if plan.data.schema is not None:
+        raise SettingError("--plan is for arrays: the cost of tables of mixed columns is not known; use --epochs 1")
+    rates = _rates(options)
+    cost = predict_cost(
+        plan.estimator, plan.data.rows, rates, workers=options["workers"] or 1,
+        updates_per_round=options["round_updates"] or 100, sizes=plan.sizes[1:],
+    )  # fmt: skip
+    click.echo(f"{clean(plan.data.name)}: {plan.summary}", err=True)
+    click.echo(str(cost))
+    facts(_memory(cost))
+
+
+def _rates(options: StrDict) -> "MachineRates":
+    from deepbelief.cost import MachineRates, measure_rates
+
+    if options["machine"] is not None:
+        rates = MachineRates.load(options["machine"])
+        if (options["workers"] or 1) > 1 and None in (rates.round_seconds, rates.network_bytes):
+            file = literal(options["machine"])
+            raise SettingError(
+                f"{file} has no times of --workers. Write it by `deepbelief bench --workers 2 --out FILE`."
+            )
+        return rates
+    click.echo("measuring this machine for some seconds; `bench --out FILE` keeps the constants", err=True)
+    workers = options["workers"] or 1
+    return measure_rates(options["backend"], repeats=3, workers=2 if workers > 1 else 0)
+
+
+def _memory(cost: "Cost") -> list[tuple[str, object]]:
+    """Return the rows' share of the memory, and how they are read."""
+    read = "read in windows" if cost.windowed else "they stay in memory"
+    lines: list[tuple[str, object]] = [
+        ("memory limit", f"{size_of(cost.rows_limit)} for rows: {read}"),
+        ("peak", f"{size_of(cost.resident_bytes)} of {size_of(cost.memory)} of memory"),
+    ]
+    if cost.resident_bytes > cost.memory:
+        lines.append(("advice", "more than the memory: lower --memory-limit, the layers or the batch size"))
+    return lines
+
+
+cluster_options = section(
+    "Cluster",
+    option(
+        "--workers", type=int, metavar="N", help="Train in N processes on this machine, each on its own part of DATA."
+    ),
+    option(
+        "--scheduler", metavar="ADDRESS", help="Train on the workers of a Dask scheduler: tcp:// or tls://HOST:PORT."
+    ),
+    option("--round", "round_updates", type=int, metavar="N", help="Updates between averages.  [default: 100]"),
+    option(
+        "--rate-rule",
+        type=Registered("deepbelief.distributed.worker_averaging:RATE_RULES"),
+        help="Rate for n workers; inverse: 1/n.  [default: sqrt]",
+    ),
+)
+
+
+def check_cluster(options: StrDict) -> bool:
+    """Return whether a cluster is requested, after refusing options that exclude or require one."""
+    asked = [name for name in ("workers", "scheduler") if options[name] is not None]
+    if len(asked) == 2:
+        raise SettingError("--workers starts a cluster and --scheduler names one: leave one of the two out")
+    for name, spelled in (("round_updates", "--round"), ("rate_rule", "--rate-rule")):
+        if not asked and options[name] is not None:
+            raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
+    if asked and (options["recurrent"] or options["lengths"] is not None):
+        raise SettingError(f"--recurrent cannot be combined with --{asked[0]}: sequences are trained in this process")
+    if asked and options["holdout"] is not None:
+        raise SettingError(f"--holdout cannot be combined with --{asked[0]}: pass a file without these rows")
+    return bool(asked)
+
+
+@contextlib.contextmanager
+def on_cluster(data: "DataSet", options: StrDict, where: StrDict) -> Iterator[Any]:
+    """Give the data with rows that the workers of the cluster read."""
+    from deepbelief.distributed import Averaging, FileRows, Partitioned, connected, local_cluster
+
+    given = {"updates": options["round_updates"], "rate": options["rate_rule"]}
+    averaging = Averaging(**{name: value for name, value in given.items() if value is not None})
+    rows = FileRows(
+        data.source_path, data.rows, data.scale, absolute(where["labels"]), where["limit"], where["data_dir"]
+    )
+    workers = options["workers"]
+    with local_cluster(workers) if workers is not None else connected(options["scheduler"]) as client:
+        yield replace(data, rows=Partitioned(rows, averaging, client))
+
 
 machine_options = section(
     "Model and training",
@@ -90,12 +212,10 @@ def command(**options: Any) -> None:
       deepbelief pretrain songs.npz:roll --recurrent --lengths offsets --out songs.h5
     """  # noqa: D301
     from deepbelief.datasets import open as open_data
-    from deepbelief.errors import SettingError
     from deepbelief.seeds import run_seed
 
     from ._files import check_outputs, save_model
     from ._inputs import pretraining_metadata
-    from ._scale import chosen_scale
 
     began = time.perf_counter()
     options = recorded("pretrain", options)

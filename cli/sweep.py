@@ -87,7 +87,7 @@ def command(**options: Any) -> None:
     from deepbelief.seeds import run_seed
 
     from ._inputs import classes_of
-    from ._scale import chosen_scale
+    from ._plans import chosen_scale
 
     began = time.perf_counter()
     seed = run_seed(options["seed"])

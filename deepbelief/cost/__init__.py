@@ -5,7 +5,7 @@ times. A simulation of averaging extends that to many workers. All results are p
 """
 
 from deepbelief.cost.calibration import measure_rates, resident_bytes, round_bytes
-from deepbelief.cost.described_rows import DataSize
+from deepbelief.cost.footprint import DataSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.prediction import Cost, predict_cost
 from deepbelief.cost.simulation import (

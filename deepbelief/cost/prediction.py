@@ -12,8 +12,7 @@ from scipy import sparse
 from deepbelief.backends import get_backend
 from deepbelief.cost import footprint
 from deepbelief.cost.calibration import round_bytes
-from deepbelief.cost.described_rows import DataSize
-from deepbelief.cost.footprint import LayerSize
+from deepbelief.cost.footprint import DataSize, LayerSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
 from deepbelief.errors import DataError, SettingError

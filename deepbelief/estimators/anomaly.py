@@ -12,9 +12,8 @@ from deepbelief.backends import get_backend
 from deepbelief.bounds import check_number
 from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
-from deepbelief.estimators.constructors import RunParameters
+from deepbelief.estimators.constructors import DocumentationLinkMixin, RunParameters
 from deepbelief.estimators.dbn import DBN
-from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.sample_weights import present_rows

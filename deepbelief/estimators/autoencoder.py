@@ -14,6 +14,7 @@ from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
+from deepbelief.estimators.constructors import TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Reconstruction
@@ -31,7 +32,6 @@ from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import mean_of, present_rows
 from deepbelief.estimators.tables import decoded
 from deepbelief.estimators.targets import reconstruction_loss
-from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.estimators.tuning import (
     FineTunedMixin,
     Problem,

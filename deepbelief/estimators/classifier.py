@@ -7,17 +7,17 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 
-from deepbelief.errors import ClassesError
+from deepbelief.errors import ClassesError, FileFormatError
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.heads import ClassHead
+from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks
 from deepbelief.estimators.labels import row_weights, warn_doubts
-from deepbelief.estimators.stored_heads import stored_head
 from deepbelief.estimators.supervised import SupervisedEstimator
 from deepbelief.estimators.targets import check_task_weights, class_head, class_loss, same_classes
 from deepbelief.finetuning import FineTuneSettings, TrainingSet
 from deepbelief.hyperparameters import EXECUTION, FINE_TUNING, SUPERVISED_PRETRAINING
+from deepbelief.losses import Loss
 from deepbelief.sources import RowSource, SubsetSource
 from deepbelief.typing import Array, ClassWeight, DeviceArray, RowsLike, TargetsLike, WeightsLike
 
@@ -201,3 +201,26 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
 
 def _told(classes: Array | list[Array]) -> str:
     return str([each.tolist() for each in classes] if isinstance(classes, list) else classes.tolist())
+
+
+def stored_head(state: FittedState, loss: str | Loss, task_weights: Sequence[float] | None) -> ClassHead:
+    """Return the head of a classifier with the targets and classes of a file.
+
+    Raises
+    ------
+    FileFormatError
+        If they do not fit the loss, or are not classes.
+    """
+    targets, chosen = state.values.get("targets", "classes"), class_loss(loss)
+    if targets not in ("classes", "tasks", "labels") or (targets == "labels") != (chosen.targets == "labels"):
+        raise FileFormatError(f"the file's targets {targets!a} do not fit {{loss}}={loss!r}", settings=("loss",))
+    if targets == "labels":
+        head = Labels(state.arrays["classes"].size, chosen)
+        if not np.array_equal(state.arrays["classes"], head.classes):
+            raise FileFormatError("the file's classes must be the numbers of its labels, from 0")
+        return head
+    if targets == "tasks":
+        n_tasks = max(2, sum(name.startswith("classes_") for name in state.arrays))
+        classes = [state.classes(f"classes_{k}") for k in range(n_tasks)]
+        return Tasks(classes, None if task_weights is None else tuple(map(float, task_weights)))
+    return OneClass(state.classes(), chosen)

@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+from sklearn.base import BaseEstimator
+
+from deepbelief import documentation
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.components import Component
+from deepbelief.errors import SettingError
 from deepbelief.gradients import GradientEstimator
 from deepbelief.losses import Loss
 from deepbelief.optimizers import Optimizer
@@ -147,3 +152,49 @@ class SequenceParameters:
     pretrain_frames: int | str = "auto"
     pretrain_recurrent: int = 0
     warm_start: bool = False
+
+
+class DocumentationLinkMixin:
+    """Mixin of public estimators, to the left of `BaseEstimator`.
+
+    scikit-learn reads these names. Without a documentation site in the metadata of the package there is no link.
+    """
+
+    _doc_link_module = "deepbelief"
+
+    @property
+    def _doc_link_template(self) -> str:
+        return documentation.page("api/generated/deepbelief.{estimator_name}")
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return {"estimator_name": type(self).__name__}
+
+
+class TemplatedEstimator(DocumentationLinkMixin, BaseEstimator):
+    """Base of estimators with a template ``rbm``, which must be there before its parameters are set."""
+
+    def set_params(self, **params: object) -> Self:
+        """Set parameters of this estimator, and of its template as ``rbm__NAME``.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        SettingError
+            If ``rbm`` is None or a list, which have no parameters.
+        """
+        rbm = params.get("rbm", getattr(self, "rbm", None))
+        nested = next((name for name in params if name.startswith("rbm__")), None)
+        if nested is not None and not hasattr(rbm, "set_params"):
+            is_list = isinstance(rbm, (list, tuple))
+            fix = "Give one RBM for all layers, or whole lists as rbm" if is_list else "Pass rbm=RBM() to the estimator"
+            raise SettingError(f"`{nested}` needs one RBM as `rbm`, got {'a list' if is_list else repr(rbm)}. {fix}.")
+        return super().set_params(**params)  # type: ignore[no-any-return]

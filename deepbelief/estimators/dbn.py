@@ -20,7 +20,7 @@ from deepbelief.estimators.base import (
     rows_to_use,
     warn_diverged,
 )
-from deepbelief.estimators.constructors import ResumableParameters, StackParameters
+from deepbelief.estimators.constructors import ResumableParameters, StackParameters, TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import ImputationMixin, predicting_arrays, predicting_from_file
@@ -36,7 +36,6 @@ from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, is_mixed, schema_of
-from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised

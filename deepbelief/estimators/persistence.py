@@ -1,13 +1,16 @@
 """Estimators and stacks to and from model files. A file is data: estimators are rebuilt from a fixed list of names."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from deepbelief import hdf5
+from deepbelief.activations import ACTIVATIONS
 from deepbelief.backends import BACKENDS, is_backend_name
+from deepbelief.components import COMPONENTS
 from deepbelief.errors import FileFormatError, SettingError, literal, unknown
 from deepbelief.estimators.anomaly import AnomalyDetector
 from deepbelief.estimators.autoencoder import DeepAutoencoder
@@ -19,16 +22,74 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_classifier import RBMClassifier
 from deepbelief.estimators.recurrent_rbm import RecurrentRBM
 from deepbelief.estimators.regressor import DBNRegressor
-from deepbelief.estimators.strategies import is_strategy, plain_strategy, rebuild_strategy
 from deepbelief.estimators.tables import schema_of
 from deepbelief.fields import restoring
+from deepbelief.gradients import GRADIENTS, Denoising
 from deepbelief.hdf5 import ModelFile
+from deepbelief.losses import LOSSES
+from deepbelief.optimizers import OPTIMIZERS
 from deepbelief.recipes import choices_of_file, plain_choices
 from deepbelief.recurrent import CELLS
+from deepbelief.schedules import SCHEDULES
 from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack
 from deepbelief.typing import Estimator, StrDict, StrMapping
+
+KEYS = {"strategy", "settings"}
+
+
+def strategies() -> dict[str, type[Any]]:
+    """Return the classes that a file may name: those in the registries. Instances of others cannot be saved."""
+    registries: tuple[StrMapping, ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, LOSSES, SCHEDULES, COMPONENTS)
+    found = [kind for registry in registries for kind in registry.values() if isinstance(kind, type)]
+    return {kind.__name__: kind for kind in (*found, Denoising)}
+
+
+def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | None:
+    """Return a strategy by its name and settings, or None if it is none of the package's own.
+
+    Parameters
+    ----------
+    value : object
+    plain : callable
+        Makes its settings plain.
+    """
+    kind = strategies().get(type(value).__name__)
+    if kind is None or type(value) is not kind:
+        return None
+    return {"strategy": kind.__name__, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(kind)}}
+
+
+def is_strategy(value: object) -> bool:
+    """Return whether a plain value is what `plain_strategy` returns."""
+    return isinstance(value, dict) and set(value) == KEYS
+
+
+def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> object:
+    """Return the strategy that `plain_strategy` described.
+
+    Raises
+    ------
+    FileFormatError
+        If this release does not know it, or one of its settings.
+
+    Examples
+    --------
+    >>> rebuild_strategy({"strategy": "CD", "settings": {"gibbs_steps": 3}}, lambda value: value).gibbs_steps
+    3
+    """
+    name, settings = value["strategy"], value["settings"]
+    kind = strategies().get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise FileFormatError(
+            f"the file holds a strategy {name!r}, which this release does not know: register the class before loading"
+        )
+    known = {f.name for f in fields(kind)}
+    if not isinstance(settings, dict) or not set(settings) <= known:
+        raise FileFormatError(f"the file's {name} has settings that this release does not know")
+    return kind(**{key: revive(setting) for key, setting in settings.items()})
+
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     "RBM": RBM,

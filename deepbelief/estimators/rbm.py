@@ -22,14 +22,12 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
-from deepbelief.estimators.constructors import MachineParameters, ResumableParameters
+from deepbelief.estimators.constructors import DocumentationLinkMixin, MachineParameters, ResumableParameters
 from deepbelief.estimators.density_settings import density_settings
-from deepbelief.estimators.doc_links import DocumentationLinkMixin
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.generative import GenerativeMixin, ImputationMixin, predicting_arrays
 from deepbelief.estimators.outcome import check_ladder, check_variation
-from deepbelief.estimators.parameters import WeightsMixin
 from deepbelief.estimators.rbm_state import constant_columns, machine_state, restore_machine, scale_new_columns
 from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.run_fingerprint import describe_run
@@ -43,10 +41,48 @@ from deepbelief.pretraining import FirstRows, transform
 from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, RowSource, checked
-from deepbelief.stack import Stack
+from deepbelief.stack import Stack, Weights
 from deepbelief.training import Rows, Run, get_reporter
 from deepbelief.typing import Array, DeviceArray, RowsLike, StrDict, TargetsLike, WeightsLike
 from deepbelief.units import named_unit
+
+
+class WeightsMixin:
+    """``components_``, ``intercept_hidden_`` and ``intercept_visible_`` of an estimator with ``weights_``."""
+
+    weights_: Weights
+
+    @property
+    def components_(self) -> Array:
+        """Weights, of shape (n_components, n_features)."""
+        return self._fitted("components_").W.T
+
+    @components_.setter
+    def components_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("components_"), W=np.ascontiguousarray(value.T))
+
+    @property
+    def intercept_hidden_(self) -> Array:
+        """Hidden biases, of shape (n_components,)."""
+        return self._fitted("intercept_hidden_").hbias
+
+    @intercept_hidden_.setter
+    def intercept_hidden_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("intercept_hidden_"), hbias=value)
+
+    @property
+    def intercept_visible_(self) -> Array:
+        """Visible biases, of shape (n_features,)."""
+        return self._fitted("intercept_visible_").vbias
+
+    @intercept_visible_.setter
+    def intercept_visible_(self, value: Array) -> None:
+        self.weights_ = replace(self._fitted("intercept_visible_"), vbias=value)
+
+    def _fitted(self, name: str) -> Weights:
+        if not hasattr(self, "weights_"):
+            raise AttributeError(f"{name} is only available after fit")
+        return self.weights_
 
 
 @documented(MACHINE, EXECUTION)

@@ -20,7 +20,7 @@ from deepbelief.estimators.base import (
     rbm_settings,
     warn_diverged,
 )
-from deepbelief.estimators.constructors import RunParameters
+from deepbelief.estimators.constructors import RunParameters, TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.labels import class_weights, repeated, share_right
@@ -32,7 +32,6 @@ from deepbelief.estimators.row_labels import beside, labelled_part, labelled_wei
 from deepbelief.estimators.sample_weights import class_shares, present_rows
 from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import decoded, schema_of, table_settings
-from deepbelief.estimators.templates import TemplatedEstimator
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.likelihood.row_likelihood import LogLikelihood, labelled_log_likelihood

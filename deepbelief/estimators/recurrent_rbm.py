@@ -13,13 +13,11 @@ from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
 from deepbelief.errors import FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
-from deepbelief.estimators.constructors import ResumableParameters, SequenceParameters
-from deepbelief.estimators.doc_links import DocumentationLinkMixin
+from deepbelief.estimators.constructors import DocumentationLinkMixin, ResumableParameters, SequenceParameters
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.resolution import visible_choice
 from deepbelief.estimators.run_fingerprint import describe_run
-from deepbelief.estimators.sequence_phases import SequenceRun, has_frame_likelihood
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
 from deepbelief.gradients import CD
 from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, engine_settings
@@ -39,16 +37,18 @@ from deepbelief.recurrent import (
     NextFrame,
     RecurrentSettings,
     RecurrentState,
+    RecurrentTrainer,
     RecurrentWeights,
     get_cell,
     initial_recurrent,
     recurrent_from_state,
+    recurrent_state,
 )
 from deepbelief.recurrent.held_out_sequences import Judge, Sequences
 from deepbelief.recurrent.model import NAMES
-from deepbelief.sources import RowSource
-from deepbelief.stack import Stack, Weights
-from deepbelief.training import Record, Run, get_reporter
+from deepbelief.sources import RowSource, checked, column_statistics
+from deepbelief.stack import Stack, State, Weights
+from deepbelief.training import Record, Rows, Run, get_reporter
 from deepbelief.typing import Array, DeviceArray, LengthsLike, RowsLike, StrDict, TargetsLike
 from deepbelief.units import get_unit, named_unit
 
@@ -335,3 +335,53 @@ class RecurrentRBM(
 
 
 __all__ = ["RecurrentRBM"]
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceRun:
+    """Values that stay the same from phase to phase of a fit."""
+
+    source: RowSource
+    lengths: Array
+    run: Run
+    pretrain_frames: int
+    judge: Judge | None
+    choices: Choices  # automatic settings so far
+
+    def train(
+        self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
+        history: list[Record], *, shuffle: bool = True, judged: bool = False,
+    ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
+        """Train a machine in a phase of this name, which is added to the history.
+
+        Returns the machine, and what its next update reads beside it.
+        """
+        settings = settings.resolve(self.lengths)
+        for line in resolution_lines({n: c for n, c in settings.resolved.items() if self.choices.get(n) != c}):
+            self.run.reporter.note(line)
+        self.choices.update(settings.resolved)
+        first, last = state.epochs, state.epochs + int(settings.n_iter)
+        judge = self.judge if judged else None
+        trainer = RecurrentTrainer(machine, settings, self.lengths, self.run, horizon=last, state=state, judge=judge)
+        rows = Rows(checked(self.source, machine.frame), self.run.bk, trainer.model.dtype)
+        self.run.checkpointer.enter(phase, partial(_context, machine, history))
+        extent = {"n_epochs": last, "sizes": machine.frame.W.shape, "first_epoch": first}
+        self.run.reporter.begin({"phase": phase, **extent})
+        history += trainer.train(rows, range(first, last), shuffle=shuffle, phase=phase)
+        warn_diverged(trainer.diverged)
+        return trainer.result()
+
+
+def has_frame_likelihood(source: RowSource) -> bool:
+    """Return whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
+    statistics = column_statistics(source)
+    if not get_unit("bernoulli").admits(statistics.min, statistics.max):
+        return True
+    bits = statistics.two_valued(source.dtype) | statistics.constant(source.dtype)
+    ends = np.concatenate([statistics.min, statistics.max])
+    return bool(bits.all() and np.isin(ends, (0, 1)).all())
+
+
+def _context(machine: RecurrentWeights, history: list[Record]) -> State:
+    """Return what is needed to come back to a phase, beside the state of its trainer."""
+    return {"machine": recurrent_state(machine), "history": list(history)}

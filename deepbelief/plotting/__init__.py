@@ -12,7 +12,7 @@ fine-tuned classifier is represented by the layers it had before, ``pretrained_s
 """
 
 from deepbelief.plotting.axes import check_matplotlib, to_png
-from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves
+from deepbelief.plotting.curves import QUANTITIES, plot_learning_curves, plot_mixing
 from deepbelief.plotting.displays import (
     Display,
     RateSweepDisplay,
@@ -28,7 +28,6 @@ from deepbelief.plotting.images import (
     plot_sequence,
 )
 from deepbelief.plotting.logos import plot_agreement, plot_logo
-from deepbelief.plotting.mixing_curve import plot_mixing
 from deepbelief.plotting.weights import plot_receptive_fields, plot_weight_histogram
 
 __all__ = [
