@@ -147,15 +147,14 @@ class LayerTrainer:
 
     def snapshot(self) -> State:
         """Return everything that the next update and the end of the epoch read."""
-        n = self._largest
-        started = n and self.learner.chains is None and self.is_model and self.state.updates
+        negative = None if self.learner.chains is not None else self.learner.phases.negative(entered=True)
         return {
             "weights": vars(self.machine.weights()), "state": vars(self.export_state()), "horizon": self.horizon,
             "good": None if self.good is None else vars(self.good), "rate": self.learner.now.rate,
             "best": None if self._best is None else {"score": self._best[0], "weights": vars(self._best[1])},
             "stalled": self._stalled, "mean": self._entered.mean, "scale": self._entered.scale,
             # Sampling from the model begins at the last negative phase.
-            "negative": self.bk.to_numpy(self.learner.phases.visible(2 * n)[n:]).copy() if started else None,
+            "negative": None if negative is None else self.bk.to_numpy(negative).copy(),
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
@@ -169,9 +168,7 @@ class LayerTrainer:
         scaling: StrDict = {name: None if state[name] is None else state.array(name) for name in ("mean", "scale")}
         self._entered = replace(self._entered, **scaling)
         if state["negative"] is not None:
-            negative = state.array("negative")
-            n = self._largest = len(negative)
-            self.learner.phases.visible(2 * n)[n:] = self.bk.asarray(negative)
+            self.learner.phases.restore_negative(self.bk.asarray(state.array("negative")), self._largest)
 
     def weights_of_rows(self) -> Weights:
         """Return the weights with the scale by which the rows of the last training entered."""
@@ -181,11 +178,11 @@ class LayerTrainer:
         """Return hidden states of the last negative phase: the chains, or a draw where none persist."""
         if self.learner.chains is not None:
             return self.bk.to_numpy(self.learner.chains[: int(self.settings.n_chains)]).copy()
-        n = self._largest
         # A diverged run may leave values that are not finite, and a layer that is not a model has no negative phase:
         # monitored rows then stand in.
-        there = self.is_model and self.state.updates and not self.diverged
-        v = self.learner.phases.negative(n) if there else self.monitor.rows[:n]
+        v = self.learner.phases.negative() if self.is_model and not self.diverged else None
+        if v is None:
+            v = self.monitor.rows[: self._largest]
         out = self.bk.xp.empty_like(v @ self.machine.W)
         return self.bk.to_numpy(
             self.machine.sample_hidden(v, self.bk.rng(stream(seed, self.layer, "states")), out)

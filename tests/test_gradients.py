@@ -448,7 +448,7 @@ def test_fast_weights_drive_the_chains_and_decay(bk, centred):
     v, h, p = exact.joint(driven)
     slow_v, _, slow_p = exact.joint(weights)
     assert np.abs(p @ v - slow_p @ slow_v).max() > 3 * TOLERANCE
-    np.testing.assert_allclose(bk.to_numpy(buffers.negative(N_ROWS)).mean(axis=0), p @ v, atol=TOLERANCE)
+    np.testing.assert_allclose(bk.to_numpy(buffers.negative()).mean(axis=0), p @ v, atol=TOLERANCE)
     np.testing.assert_allclose(bk.to_numpy(state["chains"]).mean(axis=0), p @ h, atol=TOLERANCE)
     for a, b in zip(machine.params, (weights.W, weights.vbias, weights.hbias), strict=True):
         np.testing.assert_array_equal(bk.to_numpy(a), b)  # the parameters themselves are for the optimizer to move

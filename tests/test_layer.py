@@ -389,6 +389,32 @@ def test_negative_states_of_contrastive_divergence_follow_its_last_visible_state
     np.testing.assert_array_equal(trainer.negative_states(0), np.tile([1.0, 0.0], (10, 1)))
 
 
+@case_by_case("n_negative", [3, 10, 17])
+def test_negative_states_follow_a_negative_phase_of_any_number_of_rows(bk, n_negative):
+    """Particles under another name than "chains", beside minibatches of 10 rows, and a last one of 4."""
+
+    @dataclass(frozen=True)
+    class Particles(CD):
+        def start(self, machine, n_chains, rng):
+            return {"particles": machine.bk.xp.zeros((n_negative, 6), machine.dtype)}
+
+        def __call__(self, machine, buffers, n_rows, batch_size, state, rng):
+            n = n_rows + n_negative
+            v, h = buffers.visible(n), buffers.hidden(n)
+            v[n_rows:] = state["particles"] = machine.bk.xp.ones((n_negative, 6), machine.dtype)
+            machine.mean_hidden(v, out=h)
+            return buffers.gradient(n_rows, n_negative, batch_size)
+
+    rows, settings = bits(34, dtype=np.float64), {"gradient": Particles(), "learning_rate": 1e-9}
+    weights = exact.Weights(np.zeros((6, 2)), np.zeros(6), np.array([-9.0, 9.0]))
+    trainer, resumed = (trainer_for(bk, rows, weights=weights, **settings) for _ in range(2))
+    train(trainer, rows, (0, 2))
+    resumed.restore(trainer.snapshot())
+    for each in (trainer, resumed):
+        each.machine.W[...] = bk.asarray(np.stack([np.full(6, 5.0), np.full(6, -5.0)], axis=1))
+        np.testing.assert_array_equal(each.negative_states(0), np.tile([1.0, 0.0], (n_negative, 1)))
+
+
 def test_sparsity_brings_units_to_their_target(bk):
     rows = bits(200)
     means = []

@@ -49,6 +49,7 @@ class PhaseBuffers:
         self.sparse: SparseRows | None = None
         self.weights: DeviceArray | None = None
         self._weight: DeviceArray = None
+        self._first = self._end = 0  # beyond all positive rows, and beyond all negative ones
         self._constants: dict[Hashable, DeviceArray] = {}
 
     def visible(self, rows: int) -> DeviceArray:
@@ -91,7 +92,9 @@ class PhaseBuffers:
             ("row weights", n_positive, n_negative, float(batch_size)),
             lambda: self._row_weights(n_positive, n_negative, batch_size),
         )
-        if p is not None:
+        if p is None:
+            self._first, self._end = max(self._first, n_positive), max(self._end, n)
+        else:
             xp.multiply(p, -n_positive / batch_size, out=weight[n_positive:, 0])
         if self.weights is not None:
             weight = self._weighted(weight, n_positive, paired=paired)
@@ -138,10 +141,20 @@ class PhaseBuffers:
             return self._bk.xp.mean(h, axis=0, out=out)
         return self._bk.xp.matmul(self.weights / self.weights.sum(), h, out=out)
 
-    def negative(self, n: int) -> DeviceArray:
-        """Return the visible states of the last negative phase, if it was as large as the positive one."""
-        v = self.visible(2 * n)[n:]
-        return v if self.offsets is None else v + self.offsets[0]
+    def negative(self, *, entered: bool = False) -> DeviceArray | None:
+        """Return visible states of the last negative phases; None if no gradient had negative rows of equal weight.
+
+        With ``entered``, the offsets of centred units are subtracted from the states.
+        """
+        if not self._end:
+            return None
+        v = self.visible(self._end)[self._first :]
+        return v if entered or self.offsets is None else v + self.offsets[0]
+
+    def restore_negative(self, v: DeviceArray, n_positive: int) -> None:
+        """Restore states that `negative` returned as ``entered``, beyond a minibatch of ``n_positive`` rows."""
+        self._first, self._end = n_positive, n_positive + len(v)
+        self.visible(self._end)[n_positive:] = v
 
 
 class GradientEstimator(Protocol):
@@ -178,7 +191,11 @@ class GradientEstimator(Protocol):
         self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: Mapping[str, DeviceArray],
         rng: Rng,
     ) -> Gradient:  # fmt: skip
-        """Return the gradient for the minibatch in the first ``n_rows`` rows of the visible buffer."""
+        """Return the gradient for the minibatch in the first ``n_rows`` rows of the visible buffer.
+
+        Without an array named ``"chains"``, sampling from the model begins at the negative rows, of any number, that
+        `PhaseBuffers.gradient` was given without ``p``, and where there are none at training rows.
+        """
 
 
 class Persistent(Protocol):
