@@ -107,12 +107,25 @@ static uint64_t run(void) {
     float *data = numbers(ROWS * STORED, 20);
     add_product_32(ends, columns, data, 0.5f, x, out, places, ROWS, ROWS, WIDTH, 16);
     add_product_64(ends64, columns64, data, 0.5f, x, out, places64, ROWS, ROWS, WIDTH, 16);
+    const int64_t wide = (WIDTH + BROAD - 1) / BROAD * BROAD, tall = (ROWS + BROAD - 1) / BROAD * BROAD;
+    float *table = numbers(VISIBLE * WIDTH, 21), *few = numbers(ROWS * VISIBLE, 22), *broad = numbers(N, 23);
+    float *panels = aligned_alloc(64, (size_t)(tall * WIDTH) * sizeof *panels);
+    float *others = aligned_alloc(64, (size_t)(wide * ROWS) * sizeof *panels);
+    multiply(few, table, broad, ROWS, VISIBLE, WIDTH);
+    KEEP(broad, N);
+    multiply_by_turned(broad, table, few, panels, ROWS, WIDTH, VISIBLE);
+    KEEP(few, ROWS * VISIBLE);
+    float *velocity = numbers(VISIBLE * WIDTH, 24);
+    step_along(few, broad, table, velocity, others, 0.1f, 0.9f, 1e-3f, 1.0f, VISIBLE, ROWS, WIDTH);
+    KEEP(table, VISIBLE * WIDTH);
+    KEEP(velocity, VISIBLE * WIDTH);
     KEEP(x, N);
     KEEP(y, N);
     KEEP(z, N);
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
-                   squares, low, high, words, ends, columns, ends64, columns64, places, places64, data};
+                   squares, low, high, words, ends, columns, ends64, columns64, places, places64, data,
+                   table, few, broad, panels, others, velocity};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

@@ -156,6 +156,24 @@ def sparse_product(kind):
     return call
 
 
+def multiplied(found):
+    out, W = np.empty((101, 133), np.float32), numbers(333, 133, seed=1)
+    found.multiply(numbers(101, 333), W, out)
+    return [out]
+
+
+def multiplied_by_turned(found):
+    out, W = np.empty((101, 333), np.float32), numbers(333, 133, seed=1)
+    found.multiply_by_turned(numbers(101, 133), W, out)
+    return [out]
+
+
+def stepped_along(found):
+    w, velocity = numbers(333, 533), numbers(333, 533, seed=1)
+    found.step_along(numbers(41, 333), numbers(41, 533, seed=1), w, velocity, 0.1, 0.9, 1e-3, True)
+    return [w, velocity]
+
+
 CALLS = {
     "sigmoid": by_rows("sigmoid"),
     "sample": lambda found: sampled(found, False, (301, 501)),
@@ -175,10 +193,17 @@ CALLS = {
     "add_product_32": sparse_product(np.int32),
     "add_product_64": sparse_product(np.int64),
 }
+if loops.load() is not None and loops.load().has_products:
+    CALLS |= {
+        "multiply": multiplied,
+        "multiply_by_turned": multiplied_by_turned,
+        "step_along": stepped_along,
+    }
 
 
 def test_every_loop_is_called_here():
-    assert set(loops.ARGUMENTS) <= set(" ".join(CALLS).replace(",", "").split())
+    products = loops.PRODUCTS if loops.load().has_products else {}
+    assert set(loops.ARGUMENTS) | set(products) <= set(" ".join(CALLS).replace(",", "").split())
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -37,6 +37,7 @@ vectors do, so that each value is computed by the same instructions whatever the
 #define COLUMNS 64         /* where columns are added up */
 #define FEW 32768          /* values of a pass that one thread is as fast for */
 #define FEW_COMPUTED 12288 /* where each takes an exponential or more */
+#define FEW_PRODUCTS 262144 /* multiplications that one thread is as fast for */
 
 /* Work on rows of this width. */
 INLINE void share_rows(Part *part, void *job, int64_t rows, int64_t width, int64_t few) {
@@ -750,3 +751,5 @@ EXPORT void round_words(const uint32_t *words, uint16_t *out, int64_t n) {
 
 ADD_PRODUCT(add_product_32, int32_t)
 ADD_PRODUCT(add_product_64, int64_t)
+
+#include "products.h"

@@ -8,12 +8,13 @@ number.
 
 import ctypes
 import importlib.util
+import threading
 from functools import cache
 
 import numpy as np
 
 from deepbelief.backends.blas import at, is_plain, thread_functions
-from deepbelief.typing import Array, DtypeLike
+from deepbelief.typing import Array, Dtype
 
 LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
 MAX_THREADS = 64  # of a loop; as in crew.h
@@ -36,18 +37,29 @@ ARGUMENTS: dict[str, list[object]] = {
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
 }
+PRODUCTS: dict[str, list[object]] = {
+    "multiply": [P, P, P, N, N, N],
+    "multiply_by_turned": [P, P, P, P, N, N, N],
+    "step_along": [P, P, P, P, P, F, F, F, F, N, N, N],
+}
+"""Functions that compilers other than GCC leave out."""
+
+BROAD = 16  # columns of a panel of these; as in products.h
 
 
 class Loops:
     """The compiled functions, taking arrays; loops.c documents each of them."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        for name, types in ARGUMENTS.items():
+        self.has_products = hasattr(library, "multiply")
+        for name, types in (ARGUMENTS | (PRODUCTS if self.has_products else {})).items():
             function = getattr(library, name)
             function.argtypes, function.restype = types, None
         library.follow.argtypes, library.slots.argtypes = [P, P], [P, N]
         self._c = library
+        self._rooms = threading.local()
         self.on_threads = False  # whether loops run on the threads of the BLAS, where these are several
+        self.multiplies = False  # whether products are made for this processor, and run on these threads
         self.follow(*(thread_functions() or (None, None)))
 
     def follow(self, count: ctypes.c_void_p | None, run: ctypes.c_void_p | None) -> None:
@@ -58,6 +70,7 @@ class Loops:
             count = run = None
             self._c.follow(count, run)
         self.on_threads = run is not None
+        self.multiplies = self.on_threads and self.has_products and bool(self._c.multiplies())
 
     def slots(self, total: int) -> Array:
         """Return which thread, from 0, took each unit of work of a loop."""
@@ -155,6 +168,40 @@ class Loops:
             at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
         )  # fmt: skip
 
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        """Write ``left @ right`` into ``out``."""
+        self._c.multiply(at(left), at(right), at(out), *left.shape, right.shape[1])
+
+    def multiply_by_turned(self, left: Array, right: Array, out: Array) -> None:
+        """Write ``left @ right.T`` into ``out``."""
+        m, k = left.shape
+        self._c.multiply_by_turned(at(left), at(right), at(out), self._panels(m, k), m, k, len(right))
+
+    def step_along(
+        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
+        nesterov: bool,
+    ) -> None:  # fmt: skip
+        """Do what `momentum_step` does with the gradient ``left.T @ right``."""
+        k, n = right.shape
+        self._c.step_along(
+            at(left), at(right), at(w), at(velocity), self._panels(n, k), rate, momentum, decay, nesterov, len(w), k, n,
+        )  # fmt: skip
+
+    def _panels(self, width: int, depth: int) -> object:
+        """Return where this thread has room for so many columns in panels."""
+        size = -(-width // BROAD) * BROAD * depth
+        room = getattr(self._rooms, "panels", None)
+        if room is None or room.size < size:
+            room = self._rooms.panels = _aligned(size)
+        return at(room)
+
+
+def _aligned(size: int) -> Array:
+    """Return room for so many float32 values, from a multiple of 64 bytes on."""
+    room = np.empty(size + 16, np.float32)
+    first = -room.ctypes.data % 64 // 4
+    return room[first : first + size]
+
 
 def _largest(x: Array) -> float:
     """Return the largest absolute value, without an array of them; NaN where there is one."""
@@ -176,7 +223,7 @@ def load() -> Loops | None:
 
 def is_right(loops: Loops) -> bool:
     """Check the result of each function on a few numbers."""
-    return states_are_right(loops) and steps_are_right(loops)
+    return states_are_right(loops) and steps_are_right(loops) and products_are_right(loops)
 
 
 def states_are_right(loops: Loops) -> bool:
@@ -239,11 +286,28 @@ def steps_are_right(loops: Loops) -> bool:
     return all(right)
 
 
-def loops_for(*arrays: Array, dtype: DtypeLike = np.float32) -> Loops | None:
+def products_are_right(loops: Loops) -> bool:
+    """Check the products, where there are any, on numbers that are exact."""
+    if not loops.has_products:
+        return True
+    left, right = (np.arange(2 * n, dtype=np.float32).reshape(2, n) for n in (7, 19))
+    out, turned, w, velocity = (np.ones(shape, np.float32) for shape in ((2, 19), (2, 7), (7, 19), (7, 19)))
+    loops.multiply(left, left.T @ right, out)
+    loops.multiply_by_turned(right, left.T @ right, turned)
+    loops.step_along(left, right, w, velocity, 2, 0, 0, False)
+    right_products = left @ (left.T @ right), right @ (left.T @ right).T, 1 - 2 * left.T @ right
+    return all(np.array_equal(a, b) for a, b in zip((out, turned, w), right_products, strict=True))
+
+
+FLOAT32 = np.dtype(np.float32)
+
+
+def loops_for(*arrays: Array, dtype: Dtype = FLOAT32) -> Loops | None:
     """Return the loops where they take these arrays, of this type, else None."""
-    if all(a.dtype == dtype and is_plain(a) for a in arrays):
-        return load()
-    return None
+    for a in arrays:
+        if (a.dtype is not dtype and a.dtype != dtype) or not is_plain(a):
+            return None
+    return load()
 
 
 def describe() -> str:

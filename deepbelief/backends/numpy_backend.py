@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.backends import blas, loops
+from deepbelief.backends import blas, loops, products
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import LazyModule, Product
@@ -209,6 +209,8 @@ class NumpyBackend:
             return rows.times(W, out)
         if self._products is not None and self._products.takes(rows, W):
             return self._products.matmul(rows, W, out)
+        if out is not None and products.multiply(rows, W, out):
+            return out
         return np.matmul(rows, W, out=out)
 
     def rng(self, seed: np.random.SeedSequence) -> NumpyRng:
@@ -306,7 +308,7 @@ class NumpyBackend:
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
         """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
-        found = loops.loops_for(x, v, W, out, dtype=np.float64)
+        found = loops.loops_for(x, v, W, out, dtype=np.dtype(np.float64))
         if found is not None and found.log_odds(x, v, W, out):
             return out
         for i, weights in enumerate(W):
@@ -329,6 +331,10 @@ class NumpyBackend:
         nesterov: bool,
     ) -> None:  # fmt: skip
         """Take one step downhill, within the product where the gradient is one and BLAS is at hand."""
+        if isinstance(grad, Product) and grad.plus is None and self._products is None:
+            numbers = rate, momentum, rate * decay, nesterov
+            if products.step_along(grad.left, grad.right, w, velocity, *numbers):
+                return
         found = loops.loops_for(w, velocity) if nesterov else None
         if isinstance(grad, Product) and (found is None or not found.on_threads):
             arrays = w, velocity, grad.left, grad.right
