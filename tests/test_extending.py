@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import click
@@ -24,10 +24,11 @@ from deepbelief.checkpoints import CheckpointFile
 from deepbelief.components import COMPONENTS, Component
 from deepbelief.distributed import Averaging, Partitioned, clusters
 from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.gradients import CD, GRADIENTS
 from deepbelief.losses import LOSSES
 from deepbelief.optimizers import OPTIMIZERS
-from deepbelief.schedules import SCHEDULES
+from deepbelief.schedules import SCHEDULES, Inverse
 from deepbelief.sources import FORMATS, ArraySource, Content, Format
 from deepbelief.training import Reporter, Run
 from deepbelief.units import UNITS, UnitType
@@ -614,10 +615,22 @@ def test_a_component_follows_a_divergence():
 def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):
     save(rbm(INSTANCES["component"]).fit(ROWS), tmp_path / "model.h5")
     monkeypatch.delitem(COMPONENTS, "slow_mean")
-    with pytest.raises(FileFormatError, match=r"'SlowMean'.*register the class before loading"):
+    with pytest.raises(FileFormatError, match=r"'components:slow_mean'.*register the class before loading"):
         load(tmp_path / "model.h5")
     with pytest.raises(SettingError, match="cannot be kept in a file"):
         save(rbm(INSTANCES["component"]).fit(ROWS), tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize(("registry", "key"), [(COMPONENTS, "mine"), (GRADIENTS, "mine"), (SCHEDULES, "mine")])
+def test_a_class_may_have_the_name_of_another_strategy(registry, key, tmp_path, monkeypatch):
+    """In the same registry too, and where an early file knows the package's own by the name of its class."""
+    save(rbm({"schedule": Inverse(0.2)}).fit(ROWS), tmp_path / "before.h5")
+    monkeypatch.setitem(registry, key, type("Inverse", (Component,), {}))
+    save(rbm({"schedule": Inverse(0.3)}).fit(ROWS), tmp_path / "after.h5")
+    assert [load(tmp_path / name).schedule.tau for name in ("before.h5", "after.h5")] == [0.2, 0.3]
+    early = {"strategy": "Inverse", "settings": {"tau": 0.4}}
+    model = to_model_file(rbm({"schedule": "inverse"}).fit(ROWS), {})
+    assert from_model_file(replace(model, params={**model.params, "schedule": early})).schedule == Inverse(0.4)
 
 
 @case_by_case(

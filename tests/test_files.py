@@ -304,6 +304,8 @@ def test_strategies_of_the_package_come_back(data, tmp_path, settings):
         ({"strategy": "CD", "settings": {"x": 1}}, "CD has settings"),
         ({"strategy": "CD", "settings": 3}, "CD has settings"),
         ({"strategy": "Inverse", "settings": {"tau": 7}}, "tau"),
+        ({"strategy": "schedule:inverse", "settings": {"tau": 7}}, "tau"),
+        ({"strategy": "schedule:linear", "settings": {}}, "'schedule:linear'"),
         ({"strategy": "SGD", "settings": {}}, "gradient"),
         ({"strategy": "CD", "settings": {}, "more": 1}, "gradient"),
     ],

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -39,26 +39,50 @@ from deepbelief.typing import Estimator, StrDict, StrMapping
 KEYS = {"strategy", "settings"}
 
 
+REGISTRIES: dict[str, StrMapping] = {
+    "gradient": GRADIENTS, "solver": OPTIMIZERS, "activation": ACTIVATIONS, "loss": LOSSES, "schedule": SCHEDULES,
+    "components": COMPONENTS,
+}  # fmt: skip
+"""Registries of the classes that a file may name, by the setting that takes them. Others cannot be saved."""
+
+
 def strategies() -> dict[str, type[Any]]:
-    """Return the classes that a file may name: those in the registries. Instances of others cannot be saved."""
-    registries: tuple[StrMapping, ...] = (GRADIENTS, OPTIMIZERS, ACTIVATIONS, LOSSES, SCHEDULES, COMPONENTS)
-    found = [kind for registry in registries for kind in registry.values() if isinstance(kind, type)]
-    return {kind.__name__: kind for kind in (*found, Denoising)}
+    """Return the classes that a file may name: those in the registries, as ``SETTING:KEY``, and `Denoising`."""
+    found = {f"{name}:{key}": kind for name, registry in REGISTRIES.items() for key, kind in registry.items()}
+    return {"gradient:denoising": Denoising} | {name: kind for name, kind in found.items() if isinstance(kind, type)}
+
+
+def _named_strategy(name: object) -> type[Any] | None:
+    """Return the class of a name in a file; files of early versions have names of classes."""
+    found = strategies()
+    early = {kind.__name__: kind for kind in found.values() if kind.__module__.startswith("deepbelief.")}
+    return (
+        ({kind.__name__: kind for kind in found.values()} | early | found).get(name) if isinstance(name, str) else None
+    )
 
 
 def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | None:
-    """Return a strategy by its name and settings, or None if it is none of the package's own.
+    """Return a strategy by its name and settings, or None if its class is not in a registry.
 
     Parameters
     ----------
     value : object
     plain : callable
         Makes its settings plain.
+
+    Raises
+    ------
+    SettingError
+        If it is not a dataclass.
     """
-    kind = strategies().get(type(value).__name__)
-    if kind is None or type(value) is not kind:
+    name = next((name for name, kind in strategies().items() if kind is type(value)), None)
+    if name is None:
         return None
-    return {"strategy": kind.__name__, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(kind)}}
+    if not is_dataclass(value):
+        raise SettingError(
+            f"{type(value).__name__} must be a dataclass, whose fields are the settings that a file keeps"
+        )
+    return {"strategy": name, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(value)}}
 
 
 def is_strategy(value: object) -> bool:
@@ -76,16 +100,16 @@ def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> obje
 
     Examples
     --------
-    >>> rebuild_strategy({"strategy": "CD", "settings": {"gibbs_steps": 3}}, lambda value: value).gibbs_steps
+    >>> rebuild_strategy({"strategy": "gradient:cd", "settings": {"gibbs_steps": 3}}, lambda value: value).gibbs_steps
     3
     """
     name, settings = value["strategy"], value["settings"]
-    kind = strategies().get(name) if isinstance(name, str) else None
+    kind = _named_strategy(name)
     if kind is None:
         raise FileFormatError(
             f"the file holds a strategy {name!r}, which this release does not know: register the class before loading"
         )
-    known = {f.name for f in fields(kind)}
+    known = {f.name for f in fields(kind)} if is_dataclass(kind) else set()
     if not isinstance(settings, dict) or not set(settings) <= known:
         raise FileFormatError(f"the file's {name} has settings that this release does not know")
     return kind(**{key: revive(setting) for key, setting in settings.items()})

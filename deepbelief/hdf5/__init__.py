@@ -135,7 +135,8 @@ softmax within each group; then v scale + mean.
 all scaling above the first layer is part of these arrays. f is ``activation`` of /params: ``sigmoid``,
 ``tanh``, ``hard_tanh`` (z cut off at -1 and 1), ``softsign`` (z / (1 + abs(z))), ``relu``, ``identity``;
 ``auto`` (and for autoencoders always) means the f of ``hidden`` of /stack/layer_(i+1), for ``relu`` max(0, z). An own
-activation is {"strategy": "ReLU", "settings": {...}}. The head's z = h_last coef_last + intercept_last gives
+activation is {"strategy": "activation:relu", "settings": {...}}; early files have the name of the class, "ReLU".
+The head's z = h_last coef_last + intercept_last gives
 
 - a classifier's probabilities: softmax(z); for tasks a softmax within the columns of each; for ``labels``
   sigmoid(z). The prediction is the class of the largest probability; of labels 1 where it is above 0.5;
