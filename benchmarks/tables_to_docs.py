@@ -15,6 +15,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "measured.md"
 TEST_ROWS = 10_000  # of MNIST
+USUAL_RUNS = 5  # of a set in defaults.json
 BY_HAND = (  # columns that synthetic rows of tables were judged by before there was a rule
     {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "tip", "planets": "year"},
     {"titanic": "survived", "penguins": "species", "mpg": "mpg", "tips": "time", "planets": "method"},
@@ -350,14 +351,24 @@ def defaults() -> str:
     """Estimators without a setting."""
     results = read("defaults")["results"]
     arms = list(next(iter(results.values())))
-    rows = [[name, *(with_error(found[arm]["test_error"]) for arm in arms)] for name, found in results.items()]
-    note = "Test error in %; for regression 100 (1 - R2). Means over splits, with standard errors.\n\n"
+    rows = [
+        [name, *(with_error(found[arm]["test_error"]) if arm in found else "" for arm in arms)]
+        for name, found in results.items()
+    ]
+    note = (
+        "Test error in %; for regression 100 (1 - R2). Means over splits, with standard errors; sets with a number of "
+        "rows have one split, where only the seeds of the models differ.\n\n"
+    )
     return note + table(["data", *arms], rows)
 
 
 def with_error(errors: list[float]) -> str:
-    """Return the mean of errors in %, and its standard error."""
-    return f"{100 * statistics.mean(errors):.2f} ({100 * statistics.stdev(errors) / len(errors) ** 0.5:.2f})"
+    """Return the mean of errors in %, its standard error, and how many there are if fewer than `USUAL_RUNS`."""
+    mean = f"{100 * statistics.mean(errors):.2f}"
+    if len(errors) == 1:
+        return f"{mean} (one seed)"
+    counted = f", {len(errors)} seeds" if len(errors) < USUAL_RUNS else ""
+    return f"{mean} ({100 * statistics.stdev(errors) / len(errors) ** 0.5:.2f}{counted})"
 
 
 def targets() -> str:
