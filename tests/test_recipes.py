@@ -253,6 +253,121 @@ def test_settings_that_are_given_win_over_a_preset_which_says_so():
     assert "preset='fast' does not change n_iter=1, which is given" in recurrent.lines
 
 
+LAYERS = DBN((4,), rbm=QUICK, random_state=0).fit(BITS).stack_
+BY_RBM, BY_NONE = (f"has no effect: pretraining={kind!r}" for kind in ("rbm", "none"))
+BY_LAYERS = "has no effect: the layers are given"
+
+
+@case_by_case(
+    ("model", "told"),
+    [
+        (
+            DBNClassifier((4,), rbm=QUICK, corruption_level=0.4),
+            ["corruption_level=0.4 has no effect: pretraining='rbm'"],
+        ),
+        (DBNClassifier((4,), n_passes=3), [f"n_passes=3 {BY_NONE}"]),
+        (
+            DBNClassifier((4,), pretraining="none", rbm=RBM(gradient="pcd", n_iter=7, hidden="relu")),
+            [f"gradient='pcd' {BY_NONE}", f"n_iter=7 {BY_NONE}"],
+        ),
+        (
+            DBNClassifier(
+                (4, 3), pretraining="denoising", rbm=[RBM(n_iter=1, centered=True), QUICK], corruption_level=0.4
+            ),
+            ["centered=True has no effect: pretraining='denoising'"],
+        ),
+        (
+            DBNClassifier(pretrained=LAYERS, pretraining="denoising", n_passes=2),
+            [
+                "n_passes=2 has no effect: the layers are given",
+                "pretraining='denoising' has no effect: the layers are given",
+            ],
+        ),
+        (DBNClassifier((4,), rbm=QUICK, n_passes=2), []),
+        (DBNClassifier(pretrained=LAYERS), []),
+        (DBNClassifier((4,)), []),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
+def test_settings_without_effect_are_told(model, told):
+    notes = Notes()
+    model.set_params(max_iter=1, random_state=0, verbose=notes).fit(BITS, CLASSES)
+    found = sorted(line.removeprefix("rbm__") for line in notes.lines if "no effect" in line)
+    assert found == told
+
+
+def as_given(model):
+    """Return an unfitted copy in which every setting that was chosen for this model is given."""
+    found = {name: choice.value for name, choice in model.resolved_.items()}
+    outer = {name: value for name, value in found.items() if not name.startswith("rbm__")}
+    again = type(model)(**{**model.get_params(deep=False), **outer})
+    inner = {name.removeprefix("rbm__"): value for name, value in found.items() if name not in outer}
+    if not inner:
+        return again
+    if isinstance(model, RBMClassifier):
+        return again.set_params(rbm=RBM(**{**model._template.get_params(), **inner}))
+    templates = []
+    for i in range(len(model.stack_)):
+        own = {n: v[i] if isinstance(v, tuple) else v for n, v in inner.items() if i == 0 or n != "visible"}
+        base = model.rbm[i] if isinstance(model.rbm, list) else model.rbm or RBM()
+        templates.append(RBM(**{**base.get_params(), **{n: v for n, v in own.items() if v is not None}}))
+    return again.set_params(rbm=templates)
+
+
+SOME, SOME_REAL, SOME_CLASSES = BITS[:20], REAL[:20], CLASSES[:20] % 2
+HOLES = np.where(np.arange(240).reshape(20, 12) % 37 == 5, np.nan, SOME_REAL)
+ONE_HOT = np.hstack([np.eye(3)[np.arange(20) % 3], np.eye(3)[np.arange(20) % 2]])
+PARTLY = np.where(np.arange(20) < 6, SOME_CLASSES, -1)
+
+
+@pytest.mark.slow
+@case_by_case(
+    ("model", "data"),
+    [
+        (RBM(4), (SOME,)),
+        (RBM(4), (SOME_REAL,)),
+        (RBM(4), (HOLES,)),
+        (RBM(300), (SOME,)),
+        (RBM(4, gradient="pcd"), (SOME,)),
+        (RBM(4, solver="adam"), (SOME,)),
+        (RBM(4, hidden="rectified"), (SOME_REAL,)),
+        (RBM(3, visible="groups", n_iter=5), (ONE_HOT,)),
+        (DBN((8, 4)), (SOME_REAL,)),
+        (DBN((8, 4), pretraining="denoising", preset="fast"), (SOME,)),
+        (DBN((8, 4), rbm=[RBM(n_iter=3), RBM(batch_size=7)]), (SOME,)),
+        (RBMClassifier(4), (SOME, SOME_CLASSES)),
+        (RBMClassifier(4), (SOME_REAL, SOME_CLASSES)),
+        (DBNClassifier(), (SOME, SOME_CLASSES)),
+        (DBNClassifier((8, 4), preset="fast"), (SOME_REAL, SOME_CLASSES)),
+        (DBNClassifier((110,), max_iter=3), (SOME, PARTLY)),
+        (DBNClassifier((8,), max_iter=3), (HOLES, SOME_CLASSES)),
+        (DBNClassifier((8, 4), activation="identity", rbm=RBM(), max_iter=3), (SOME, SOME_CLASSES)),
+        (DBNClassifier((110,), dropout=0.1, pretraining="denoising", max_iter=3), (SOME, SOME_CLASSES)),
+        (DBNClassifier(pretrained=LAYERS, max_iter=5), (SOME, SOME_CLASSES)),
+        (DBNRegressor((8,)), (SOME_REAL, SOME_REAL[:, 0])),
+        (DBNRegressor((8,), pretraining="rbm"), (SOME, SOME_REAL[:, 0])),
+        (DeepAutoencoder((4,)), (SOME_REAL,)),
+        (DeepAutoencoder((8, 4), max_iter=5), (SOME,)),
+        (DeepAutoencoder((8, 4), code="sigmoid", solver="sgd", max_iter=5), (SOME,)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::deepbelief.errors.DeepBeliefWarning")
+def test_settings_that_were_chosen_train_the_same_model_when_they_are_given(model, data):
+    """A value in `resolved_` that is not the one in effect gives another model."""
+    model.set_params(random_state=0).fit(*data)
+    again = as_given(model).fit(*data)
+    assert {name for name, choice in again.resolved_.items() if choice.value != "auto"} <= {"pretraining"}
+    for name in ("coefs_", "intercepts_"):
+        for before, after in zip(getattr(model, name, []), getattr(again, name, []), strict=True):
+            np.testing.assert_array_equal(after, before)
+    layers = [each.stack_ if hasattr(each, "stack_") else [each.weights_] for each in (model, again)]
+    for before, after in zip(*layers, strict=True):
+        assert (after.visible, after.hidden) == (before.visible, before.hidden)
+        np.testing.assert_array_equal(after.W, before.W)
+        np.testing.assert_array_equal(after.vbias, before.vbias)
+        np.testing.assert_array_equal(after.hbias, before.hbias)
+
+
 def test_a_given_setting_wins_over_the_rule_and_is_not_reported():
     choices = Choices()
     assert choices.take("n_iter", 7, Resolved(100, "few rows")) == 7

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 from sklearn.base import is_classifier
@@ -30,6 +31,7 @@ from deepbelief.recipes import (
     kept_from_preset,
     suggested_layers,
     table_layers,
+    without_effect,
 )
 from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
@@ -159,6 +161,18 @@ def with_pretraining(settings: RBMSettings, estimator: Estimator, kind: str) -> 
     )  # fmt: skip
 
 
+def settings_given(estimator: Estimator) -> dict[str, object]:
+    """Return the settings that differ from their defaults; those of templates are named ``rbm__NAME``."""
+    defaults = signature(type(estimator)).parameters
+    values = estimator.get_params(deep=False)
+    given = {n: v for n, v in values.items() if n in defaults and repr(v) != repr(defaults[n].default)}
+    templates = given.get("rbm")
+    for template in templates if isinstance(templates, (list, tuple)) else [templates]:
+        if isinstance(template, RBM):
+            given |= {f"rbm__{name}": value for name, value in settings_given(template).items()}
+    return given
+
+
 def stack_pretraining(
     estimator: Estimator,
     source: RowSource,
@@ -184,6 +198,8 @@ def stack_pretraining(
     settings[0] = table_settings(settings[0], schema_of(estimator), sizes[0], source.shape[0], imputes=imputes)
     own = {"hidden_layer_sizes": estimator.hidden_layer_sizes} if is_classifier(estimator) else {}
     for line in kept_from_preset(estimator.preset, own | ({"rbm__n_iter": given[0]} if given else {})):
+        reporter.note(line)
+    for line in without_effect(kind, settings_given(estimator)):
         reporter.note(line)
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
         warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)

@@ -13,6 +13,7 @@ from deepbelief.typing import Estimator
 def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choices:
     """Return the type of the visible units, where it was left to the data."""
     choices = Choices()
+    unit = getattr(first.visible_unit, "data", first.visible_unit)  # without labels beside the data
     if schema_of(estimator) is not None:
         reason = "columns of several kinds: each has a group of units"
     elif first.visible_unit.unit_interval:
@@ -20,9 +21,9 @@ def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choic
     else:
         reason = "values outside [0, 1]: each column is standardised"
     if isinstance(given, str) and given == GROUPS:
-        choices["visible"] = Resolved(first.visible, "groups of columns, exactly one of which is 1 in every row")
+        choices["visible"] = Resolved(unit.spec, "groups of columns, exactly one of which is 1 in every row")
     else:
-        choices.take("visible", given, Resolved(first.visible, reason))
+        choices.take("visible", given, Resolved(unit.spec, reason))
     return choices
 
 

@@ -19,7 +19,12 @@ from deepbelief.estimators.early_files import stack_of_file
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_units
-from deepbelief.estimators.pretraining_options import check_templates, pretraining_choices, stack_pretraining
+from deepbelief.estimators.pretraining_options import (
+    check_templates,
+    pretraining_choices,
+    settings_given,
+    stack_pretraining,
+)
 from deepbelief.estimators.rbm import RBM
 from deepbelief.fields import restoring
 from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune
@@ -30,6 +35,7 @@ from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.pretraining import Pretrained
 from deepbelief.recipes import (
     AUTOENCODING,
+    GIVEN,
     Choices,
     Resolved,
     choices_of_file,
@@ -37,6 +43,7 @@ from deepbelief.recipes import (
     kept_from_preset,
     plain_choices,
     resolution_lines,
+    without_effect,
 )
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
@@ -286,6 +293,8 @@ def start_of_tuning(
         )
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)
+    for line in without_effect(GIVEN, settings_given(estimator)):
+        reporter.note(line)
     return Start(_choices_given(estimator), stack)
 
 

@@ -15,6 +15,7 @@ from deepbelief.recipes.presets import (
 )
 from deepbelief.recipes.pretraining_rules import (
     DENOISING_UPDATES,
+    GIVEN,
     UPDATES,
     USUAL,
     autoencoder_pretraining,
@@ -24,6 +25,7 @@ from deepbelief.recipes.pretraining_rules import (
     persistent_chains,
     rows_in_minibatch,
     table_layers,
+    without_effect,
 )
 from deepbelief.recipes.resolved import (
     Choices,
@@ -64,6 +66,7 @@ __all__ = [
     "DECIDING",
     "DENOISING_UPDATES",
     "DENSITY",
+    "GIVEN",
     "OF_GROUPS",
     "PRESETS",
     "RATE_OF_FEW",
@@ -108,4 +111,5 @@ __all__ = [
     "tuning_extent",
     "tuning_input_dropout",
     "tuning_rate",
+    "without_effect",
 ]

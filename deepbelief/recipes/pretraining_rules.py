@@ -1,6 +1,6 @@
 """Rules for the settings of one layer's pretraining."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from deepbelief.recipes.presets import PRESETS, STANDARD, Extent, named
 from deepbelief.recipes.resolved import Resolved
@@ -15,6 +15,20 @@ USUAL: Mapping[str, Resolved] = {
 }
 """Settings of a machine that are the same for all arrays; tables of mixed columns have others."""
 
+GIVEN = "given"  # layers that are not pretrained because they are there
+OF_DENOISING = frozenset({"corruption", "corruption_level"})
+OF_MACHINES = frozenset({"rbm__gibbs_steps", "rbm__n_chains", "rbm__centered", "rbm__learn_variance"})
+OF_TRAINING = frozenset(
+    {"n_passes", "rbm__n_iter", "rbm__learning_rate", "rbm__gradient", "rbm__batch_size", "rbm__momentum"}
+    | {"rbm__weight_decay", "rbm__schedule", "rbm__solver", "rbm__sparsity_target", "rbm__averaging"}
+)
+UNUSED: Mapping[str, frozenset[str]] = {
+    "rbm": OF_DENOISING,
+    "denoising": OF_MACHINES,
+    "none": OF_DENOISING | OF_MACHINES | OF_TRAINING,
+    GIVEN: OF_DENOISING | OF_MACHINES | OF_TRAINING | {"pretraining"},
+}
+"""Settings that each kind of pretraining does not use."""
 ROWS = (10, 100)  # minimum and maximum number of rows in a minibatch
 MINIBATCHES = 50  # in an epoch of few rows
 UPDATES = 6_000
@@ -107,6 +121,20 @@ def denoising_rate() -> Resolved:
 def persistent_chains(batch_size: int) -> Resolved:
     """Return the number of persistent Markov chains."""
     return Resolved(batch_size, "the number of rows in a minibatch")
+
+
+def without_effect(kind: str, settings: Mapping[str, object]) -> Iterator[str]:
+    """Iterate over the lines that name given settings which a kind of pretraining does not use.
+
+    Examples
+    --------
+    >>> list(without_effect("rbm", {"corruption_level": 0.4, "n_passes": 2}))
+    ["corruption_level=0.4 has no effect: pretraining='rbm'"]
+    """
+    reason = "the layers are given" if kind == GIVEN else f"pretraining={kind!r}"
+    for name, value in settings.items():
+        if name in UNUSED[kind]:
+            yield f"{name}={value!r} has no effect: {reason}"
 
 
 def autoencoder_pretraining(*, missing: bool, real: bool, templates: bool) -> Resolved:
