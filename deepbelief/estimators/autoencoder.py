@@ -225,6 +225,10 @@ class DeepAutoencoder(
         real = real_values(visible_type(self, first, source))
         return autoencoder_pretraining(missing=has_missing(source), real=real, templates=self.rbm is not None)
 
+    def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
+        """Return the templates for layers that a rule wants to be pretrained in this way."""
+        return templates
+
     def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
         """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
         templates = code_templates(self.rbm, n_layers, self.code)

@@ -120,10 +120,6 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
         self.resolved_ = {**problem.choices, **result.resolved}
         return result.diverged
 
-    def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
-        """Return the templates for layers that a rule wants to be pretrained in this way."""
-        return templates
-
     def _layers(self) -> list[Layer]:
         """Return all layers but the head, as fine-tuned."""
         each = zip(self.coefs_[:-1], self.intercepts_[:-1], self._activations, strict=True)
