@@ -16,6 +16,7 @@ from deepbelief import DBN, RBM, AnomalyDetector, DBNClassifier, DeepAutoencoder
 from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError
 from deepbelief.estimators import anomaly
 from deepbelief.estimators.persistence import from_model_file, to_model_file
+from deepbelief.estimators.views import reconstruct, rows_of
 from deepbelief.stack import Stack
 
 
@@ -109,8 +110,40 @@ def test_a_model_of_ones_own(model):
     X = np.vstack([rng.normal(0, 1, (200, 4)), rng.normal(0, 8, (10, 4))])
     detector = AnomalyDetector(model, contamination=0.05, random_state=0).fit(X)
     assert roc_auc_score(np.r_[np.zeros(200), np.ones(10)], -detector.score_samples(X)) > 0.9
-    with pytest.raises(SettingError, match="default detector"):
-        detector.explain(X)
+    surprise = detector.explain(X)
+    assert surprise.shape == X.shape
+    assert np.median(surprise[200:].max(axis=1)) > 4 * np.median(surprise[:200].max(axis=1))
+
+
+def test_the_surprise_of_a_value_under_a_model_of_a_table(quick):
+    frame, _ = table(80)
+    frame.loc[frame.index[:3], "colour"] = None
+    with pytest.warns(DataWarning, match="'constant'"):
+        detector = AnomalyDetector(RBM(4, n_iter=5), random_state=0).fit(frame)
+    rbm, found = detector.estimator_, detector.explain(frame.head(6))
+    assert np.all(found[:3, list(frame.columns).index("colour")] == 0)
+    rows = frame.iloc[[3, 5]]
+    values = rbm.schema_.column("colour").values
+    log_p = -np.array([rbm.free_energy(rows.assign(colour=value)) for value in values], np.float64)
+    log_p -= np.logaddexp.reduce(log_p, axis=0)
+    wanted = [-log_p[values.index(colour), i] for i, colour in enumerate(rows["colour"])]
+    np.testing.assert_allclose(found[[3, 5], list(frame.columns).index("colour")], wanted, rtol=1e-4, atol=1e-5)
+    assert np.all(found[:, list(frame.columns).index("constant")] == 0)
+
+
+def test_the_surprise_of_a_column_under_an_autoencoder_of_a_table(quick):
+    frame, _ = table(80)
+    with pytest.warns(DataWarning, match="'constant'"):
+        detector = AnomalyDetector(DeepAutoencoder((3,), max_iter=2), random_state=0).fit(frame)
+    surprise = detector.explain(frame)
+    assert surprise.shape == frame.shape
+    model = detector.estimator_
+    rows = rows_of(model, frame).take(slice(None))
+    back = np.where(np.isnan(rows), rows, reconstruct(model, frame))
+    start = model.schema_.starts[list(frame.columns).index("colour")]
+    wanted = np.square(back - rows)[:, start : start + model.schema_.column("colour").width].sum(axis=1)
+    wanted = np.nan_to_num(wanted)
+    np.testing.assert_allclose(surprise[:, list(frame.columns).index("colour")], wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_same_seed_same_scores_through_clone_and_pickle(quick):

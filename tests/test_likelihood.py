@@ -9,7 +9,7 @@ from tables import case_by_case
 
 from deepbelief import RBM
 from deepbelief.errors import SettingError
-from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.likelihood import conditional_log_likelihoods, pseudo_log_likelihood
 from deepbelief.stack import Weights
 
 
@@ -104,6 +104,7 @@ def test_missing_units_are_left_out_of_the_sum():
     bits, row = Weights(np.zeros((5, 2)), b, np.zeros(2)), [[1, nan, 0, 1, 0]]
     each = [-np.logaddexp(0, -b[0]), 0.0, -np.logaddexp(0, b[2]), -np.logaddexp(0, -b[3]), -np.logaddexp(0, b[4])]
     np.testing.assert_allclose(pseudo_log_likelihood(bits, row), [sum(each)])
+    np.testing.assert_allclose(conditional_log_likelihoods(bits, row), [each])
     drawn = [pseudo_log_likelihood(bits, row, n_bits=1, random_state=seed)[0] for seed in range(50)]
     np.testing.assert_allclose(np.unique(np.round(drawn, 9)), np.sort(5 * np.array(each)), atol=1e-8)
 
@@ -132,6 +133,7 @@ def test_weights_of_any_size_have_the_conditionals_of_enumeration(size, dtype):
     exact = Weights(*(a.astype(np.float64) for a in (weights.W, weights.vbias, weights.hbias)))
     logs = [conditional(exact, v, [i])[np.arange(len(v)), v[:, i].astype(int)] for i in range(6)]
     assert np.abs(logs).max() > size / 2
+    np.testing.assert_allclose(conditional_log_likelihoods(weights, v), np.array(logs).T, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(pseudo_log_likelihood(weights, v), np.sum(logs, axis=0), rtol=1e-9, atol=1e-9)
 
 

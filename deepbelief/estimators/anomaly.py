@@ -11,14 +11,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deepbelief.backends import get_backend
 from deepbelief.bounds import check_number
 from deepbelief.errors import DataError, FileFormatError, SettingError
-from deepbelief.estimators.anomaly_columns import DetectorColumns, conditional_surprise
+from deepbelief.estimators.anomaly_columns import DetectorColumns
 from deepbelief.estimators.constructors import DocumentationLinkMixin, RunParameters
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.sample_weights import present_rows
+from deepbelief.estimators.surprise import by_column, column_surprise
 from deepbelief.estimators.tables import check_names, warn_dropped
 from deepbelief.fields import Fields
+from deepbelief.likelihood import conditional_log_likelihoods
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import is_source, quantile
 from deepbelief.sources.frames import as_frame, is_table
@@ -331,18 +333,16 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         -------
         ndarray of shape (n_rows, n_features)
             In nats: the negative log-probability of the value's bin in the RBM on binned columns, given the bins of
-            the other columns. Columns that were constant in training have 0.
-
-        Raises
-        ------
-        SettingError
-            If `estimator` was given.
+            the other columns. Columns that were constant in training have 0. With an `estimator` of Bernoulli or
+            softmax visible units, or fitted on a table: the same under that RBM. With any other `estimator`: the
+            squared error of each value's reconstruction, in standard deviations where the model standardises.
         """
         check_is_fitted(self, "offset_")
+        rows = self._checked(X, reset=False)
         if self.estimator is not None:
-            raise SettingError("explain needs the default detector: leave `estimator` at None")
-        states = self._columns.states(self._checked(X, reset=False))
-        return conditional_surprise(self._binned.weights_, self._columns.schema.columns, states)
+            return column_surprise(self.estimator_, rows)
+        nats = -conditional_log_likelihoods(self._binned.weights_, self._columns.states(rows), backend=self.backend)
+        return by_column(self._columns.schema, nats)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare missing values and categories."""

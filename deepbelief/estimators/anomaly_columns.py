@@ -1,6 +1,6 @@
 """Columns of a table for an outlier detector: a schema of equal cells, and clipped values for reconstructions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,7 +11,6 @@ from deepbelief.sources import quantile
 from deepbelief.sources.frames import Frame, as_frame
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_columns import READINGS, Column, cells_of, read_column
-from deepbelief.stack import Weights
 from deepbelief.typing import Array, RowsLike
 
 CLIP = 5.0  # largest value that reconstructions see, in robust standard deviations
@@ -119,32 +118,3 @@ def _by_share(values: Array, weights: Array | None) -> Array:
     """Return mean and standard deviation of each category's column."""
     shares = np.clip(np.average(values, axis=0, weights=weights), MIN_SHARE, 1 - MIN_SHARE)
     return np.array([shares, np.sqrt(shares * (1 - shares))])
-
-
-def conditional_surprise(weights: Weights, columns: Sequence[Column], states: Array) -> Array:
-    """Return -log p(state of a column | states of the others) for each row and column, in nats.
-
-    Parameters
-    ----------
-    weights : Weights
-        Of a machine with one softmax group for each column that varies, and Bernoulli hidden units.
-    columns : sequence of Column
-    states : ndarray of shape (n_rows, n_units)
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_columns)
-    """
-    W, found, start = weights.W.astype(np.float64), np.zeros((len(states), len(columns))), 0
-    x = states @ W + weights.hbias
-    for j, column in enumerate(columns):
-        if not column.width:
-            continue
-        own = slice(start, start + column.width)
-        start += column.width
-        rest = x - states[:, own] @ W[own]
-        logits = np.logaddexp(0, rest[:, None, :] + W[own]).sum(axis=2) + weights.vbias[own]
-        logits -= logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        found[:, j] = -(log_p * states[:, own]).sum(axis=1)
-    return found

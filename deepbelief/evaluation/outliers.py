@@ -7,13 +7,9 @@ import numpy as np
 from deepbelief.bounds import check_number
 from deepbelief.errors import SettingError
 from deepbelief.estimators.anomaly import AnomalyDetector, threshold_of
-from deepbelief.estimators.anomaly_columns import conditional_surprise
+from deepbelief.estimators.surprise import column_surprise, has_conditionals
 from deepbelief.estimators.tables import schema_of
-from deepbelief.estimators.views import layers_of, rows_of, whole_rows_of
-from deepbelief.sources import blocks
 from deepbelief.typing import Array, Estimator, RowsLike
-
-SURPRISE_ROWS = 256  # rows whose states are tried one by one at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,23 +108,15 @@ def _scores(model: Estimator, X: RowsLike) -> Array:
 
 
 def _surprise(model: Estimator, X: RowsLike) -> tuple[tuple[str, ...], Array | None]:
-    """Return names of columns and how surprising their values are, if the model supports it."""
+    """Return names of columns and how surprising their values are, in nats, if the model supports it."""
     if isinstance(model, AnomalyDetector):
-        if model.estimator is not None:
-            return (), None
-        found, names = np.asarray(model.explain(X)), getattr(model, "feature_names_in_", None)
-        return tuple(f"x{i}" for i in range(found.shape[1])) if names is None else tuple(map(str, names)), found
+        if model.estimator is None:
+            found = np.asarray(model.explain(X))
+            names = getattr(model, "feature_names_in_", [f"x{i}" for i in range(found.shape[1])])
+            return tuple(map(str, names)), found
+        model = model.estimator_
     schema = schema_of(model)
-    if schema is None or len(layers_of(model)) != 1 or not hasattr(model, "impute"):
+    if schema is None or not has_conditionals(model):
         return (), None
-    weights = layers_of(model).layers[0]
-    hidden = weights.hidden_unit
-    if not hidden.enumerable or len(hidden.group_sizes(weights.n_hidden)) != weights.n_hidden:
-        return (), None  # the conditionals below are those of Bernoulli hidden units
-    rows, whole = rows_of(model, X), whole_rows_of(model, X)
-    parts = []
-    for block, full in zip(blocks(rows, SURPRISE_ROWS), blocks(whole, SURPRISE_ROWS), strict=True):
-        nats = conditional_surprise(weights, schema.used, full)
-        missing = np.isnan(block[:, list(schema.starts)])
-        parts.append(np.where(missing, 0.0, nats))
-    return tuple(column.name for column in schema.used), np.concatenate(parts)
+    used = [i for i, column in enumerate(schema.columns) if column.width]
+    return tuple(column.name for column in schema.used), column_surprise(model, X)[:, used]

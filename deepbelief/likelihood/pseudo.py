@@ -1,5 +1,6 @@
 """Pseudo-log-likelihood of rows under a restricted Boltzmann machine."""
 
+from collections.abc import Iterator
 from numbers import Integral
 
 import numpy as np
@@ -63,33 +64,81 @@ def pseudo_log_likelihood(
     >>> pseudo_log_likelihood(w, np.eye(3)).round(4).tolist()
     [-2.0794, -2.0794, -2.0794]
     """
+    weights = _checked(weights)
+    groups, scale = None, 1.0
+    if n_bits is not None:
+        groups = _groups(weights)
+        if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
+            raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
+        chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
+        groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
+    return scale * np.concatenate([np.zeros(0), *(terms.sum(axis=1) for terms in _terms(weights, X, groups, backend))])
+
+
+def conditional_log_likelihoods(
+    weights: Weights | Estimator, X: RowsLike, *, backend: str | Backend = "numpy"
+) -> Float64Array:
+    """Return log p(v_i | all others) of each visible unit in each row, in nats.
+
+    They are the terms of the pseudo-log-likelihood (`pseudo_log_likelihood`): a low one marks a value that is unusual
+    beside the others of its row.
+
+    Parameters
+    ----------
+    weights : Weights or fitted RBM
+        Bernoulli or softmax visible units, Bernoulli hidden units.
+    X : array-like, CSR matrix or RowSource of shape (n_rows, n_visible)
+        In the units of the training rows. NaN: missing.
+    backend : {"numpy", "cupy"} or Backend
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_units), float64
+        A softmax group is one unit. 0 where the value is missing.
+
+    Raises
+    ------
+    DataError, SettingError
+        See `pseudo_log_likelihood`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = Weights(np.zeros((3, 2)), np.zeros(3), np.zeros(2))
+    >>> conditional_log_likelihoods(w, [[1, 0, 1]]).round(4).tolist()
+    [[-0.6931, -0.6931, -0.6931]]
+    """
+    weights = _checked(weights)
+    return np.concatenate([np.zeros((0, len(_groups(weights)))), *_terms(weights, X, None, backend)])
+
+
+def _checked(weights: Weights | Estimator) -> Weights:
+    """Return the weights of a machine that has a pseudo-likelihood."""
     weights = getattr(weights, "weights_", weights)
     if not weights.has_pseudo_likelihood:
         raise SettingError(
             "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
             f"{{visible={weights.visible!r}}}, {{hidden={weights.hidden!r}}}"
         )
+    return weights
+
+
+def _terms(weights: Weights, X: RowsLike, groups: list[slice] | None, backend: str | Backend) -> Iterator[Float64Array]:
+    """Iterate over blocks of rows: log p(v_i | all others) of these units (None: all)."""
     bits = weights.visible_unit.enumerable
-    groups = None if bits and n_bits is None else _groups(weights)
+    if groups is None and not bits:
+        groups = _groups(weights)
     score = _score_bits if bits else _score_groups
-    scale = 1.0
-    if n_bits is not None and groups is not None:
-        if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
-            raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
-        chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
-        groups, scale = [groups[i] for i in chosen], len(groups) / n_bits
     machine = double_machine(weights, backend)
     if len(np.shape(X)) == 2 and not np.shape(X)[0]:
-        return np.zeros(0)
+        return
     rows = entering(as_source(X), weights, OF_DENSITIES)
-    parts = []
     for block in blocks(rows, max(1, min(MAX_ROWS, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape))))):
         v = machine.bk.asarray(block, dtype=np.float64)
         present = ~np.isnan(block)
         check_groups(block, weights.visible_unit)
         counted = None if present.all() else machine.bk.asarray(present, dtype=np.float64)
-        parts.append(np.asarray(machine.bk.to_numpy(score(machine, completed(machine, v), groups, counted))))
-    return scale * np.concatenate(parts)
+        yield np.asarray(machine.bk.to_numpy(score(machine, completed(machine, v), groups, counted)))
 
 
 def _groups(weights: Weights) -> list[slice]:
@@ -102,7 +151,7 @@ def _groups(weights: Weights) -> list[slice]:
 def _score_bits(
     machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
 ) -> DeviceArray:
-    """Return the scores of rows of Bernoulli units, over these columns (None: all) and where ``counted`` is 1."""
+    """Return the terms of rows of Bernoulli units, of these columns (None: all); 0 where ``counted`` is 0."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
     if groups is not None and len(groups) < len(W):
@@ -112,20 +161,20 @@ def _score_bits(
     on = bk.log_odds(x, v, W, xp.empty_like(v))
     on += vbias
     scores = v * xp.logaddexp(0 * on, -on) + (1 - v) * xp.logaddexp(0 * on, on)
-    return -(scores if counted is None else scores * counted).sum(axis=1)
+    return -(scores if counted is None else scores * counted)
 
 
 def _score_groups(
     machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
 ) -> DeviceArray:
-    """Return the scores of rows of softmax groups, over these groups and where ``counted`` is 1."""
+    """Return the terms of rows of softmax groups and bits, of these groups; 0 where ``counted`` is 0."""
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
-    score = xp.zeros(len(v), np.float64)
+    terms = xp.zeros((len(v), len(groups or ())), np.float64)
     bits = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
-    for columns in groups or ():
+    for i, columns in enumerate(groups or ()):
         if columns.start in bits:
-            score += _score_bits(machine, v, [columns], counted)
+            terms[:, i] = _score_bits(machine, v, [columns], counted)[:, 0]
             continue
         value = v[:, columns].copy()
         off = x - value @ W[columns]
@@ -134,5 +183,5 @@ def _score_groups(
         top = on.max(axis=1, keepdims=True)
         total = xp.log(xp.exp(on - top).sum(axis=1, keepdims=True)) + top
         one = ((on - total) * value).sum(axis=1)
-        score += one if counted is None else one * counted[:, columns.start]
-    return score
+        terms[:, i] = one if counted is None else one * counted[:, columns.start]
+    return terms
