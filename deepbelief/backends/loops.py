@@ -175,7 +175,7 @@ class Loops:
     def multiply_by_turned(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right.T`` into ``out``."""
         m, k = left.shape
-        self._c.multiply_by_turned(at(left), at(right), at(out), self._panels(m, k), m, k, len(right))
+        self._c.multiply_by_turned(at(left), at(right), at(out), _panels(self._rooms, m, k), m, k, len(right))
 
     def step_along(
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
@@ -184,20 +184,22 @@ class Loops:
         """Do what `momentum_step` does with the gradient ``left.T @ right``."""
         k, n = right.shape
         self._c.step_along(
-            at(left), at(right), at(w), at(velocity), self._panels(n, k), rate, momentum, decay, nesterov, len(w), k, n,
+            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), rate, momentum, decay, nesterov,
+            len(w), k, n,
         )  # fmt: skip
 
-    def _panels(self, width: int, depth: int) -> object:
-        """Return where this thread has room for so many columns in panels."""
-        size = -(-width // BROAD) * BROAD * depth
-        room = getattr(self._rooms, "panels", None)
-        if room is None or room.size < size:
-            room = self._rooms.panels = _aligned(size)
-        return at(room)
+
+def _panels(rooms: threading.local, width: int, depth: int) -> object:
+    """Return the address of this thread's scratch memory for this number of columns in panels."""
+    size = -(-width // BROAD) * BROAD * depth
+    room = getattr(rooms, "panels", None)
+    if room is None or room.size < size:
+        room = rooms.panels = _aligned(size)
+    return at(room)
 
 
 def _aligned(size: int) -> Array:
-    """Return room for so many float32 values, from a multiple of 64 bytes on."""
+    """Return memory for this number of float32 values, aligned to 64 bytes."""
     room = np.empty(size + 16, np.float32)
     first = -room.ctypes.data % 64 // 4
     return room[first : first + size]
