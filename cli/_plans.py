@@ -122,11 +122,11 @@ def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Pr
 
     def fit(rows: RowsLike) -> None:
         from deepbelief.errors import SizingWarning
-        from deepbelief.sizing import warn_layer_sizes
+        from deepbelief.sizing import check_layer_sizes
 
         with warnings.catch_warnings():
             if options["autoencoder"]:
-                warn_layer_sizes(sizes[0], sizes[1:], n_samples=n_rows, autoencoder=True)
+                check_layer_sizes(sizes[0], sizes[1:], n_samples=n_rows, autoencoder=True)
                 warnings.simplefilter("ignore", SizingWarning)  # a code on top is meant to be narrow
             dbn.fit(rows)
 

@@ -4,14 +4,12 @@ A hidden layer of a belief network should neither copy its input (an identity) n
 should be what the data carry. For 784 inputs that is 784 -> 500 -> 250.
 """
 
-import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Any
 
-from deepbelief.errors import SettingError, SizingWarning
+from deepbelief.bounds import COUNT, check_sizes
+from deepbelief.errors import SizingWarning, user_level
 
 MANY_ROWS = 1000  # with fewer no minibatch wastes anything worth a word
 FULL_BATCH_ROWS = 2000  # from here on full-batch descent wastes rows
@@ -123,10 +121,10 @@ def suggest_layer_sizes(
        10  softmax outputs, one for each class
       two hidden layers: a good start; a third pays off only once these are tuned
     """
-    n_features = _positive("n_features", n_features)
-    n_samples = None if n_samples is None else _positive("n_samples", n_samples)
-    n_classes = None if n_classes is None else _positive("n_classes", n_classes)
-    n_labeled = None if n_labeled is None else _positive("n_labeled", n_labeled)
+    n_features = COUNT.checked("n_features", n_features)
+    n_samples = None if n_samples is None else COUNT.checked("n_samples", n_samples)
+    n_classes = None if n_classes is None else COUNT.checked("n_classes", n_classes)
+    n_labeled = None if n_labeled is None else COUNT.checked("n_labeled", n_labeled)
     layers = _hidden_layers(n_features, supervised=n_classes is not None)
     depth_reason = "two hidden layers: a good start; a third pays off only once these are tuned"
     if n_samples is not None and n_samples < LEAST_ROWS_FOR_TWO:
@@ -207,32 +205,8 @@ def check_layer_sizes(
     >>> check_layer_sizes(784, (500, 250), n_samples=60000)
     []
     """
-    return warn_layer_sizes(
-        n_features,
-        hidden_layer_sizes,
-        n_samples=n_samples,
-        autoencoder=autoencoder,
-        code=code,
-        noise=noise,
-        sparsity=sparsity,
-        stacklevel=3,
-    )
-
-
-def warn_layer_sizes(
-    n_features: int,
-    hidden_layer_sizes: int | Sequence[int],
-    *,
-    n_samples: int | None = None,
-    autoencoder: bool = False,
-    code: bool | None = None,
-    noise: bool = False,
-    sparsity: bool = False,
-    stacklevel: int = 2,
-) -> list[str]:
-    """Do what `check_layer_sizes` does, for callers that know whose line the warning is about (``stacklevel``)."""
-    n_features = _positive("n_features", n_features)
-    sizes = _sizes(hidden_layer_sizes)
+    n_features = COUNT.checked("n_features", n_features)
+    sizes = check_sizes(hidden_layer_sizes)
     if code is None:
         code = autoencoder or _narrows_to_a_code(sizes)
     advice = []
@@ -240,9 +214,9 @@ def warn_layer_sizes(
         advice += _identity(n_features, sizes)
     advice += _too_narrow(n_features, sizes, code=code)
     if n_samples is not None:
-        advice += _too_deep(_positive("n_samples", n_samples), sizes)
+        advice += _too_deep(COUNT.checked("n_samples", n_samples), sizes)
     if advice:
-        warnings.warn("; ".join(advice), SizingWarning, stacklevel=stacklevel)
+        warnings.warn("; ".join(advice), SizingWarning, stacklevel=user_level())
     return advice
 
 
@@ -321,11 +295,11 @@ def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
     return ""
 
 
-def warn_batch_size(batch_size: int | str, n_rows: int, least: int, *, stacklevel: int = 2) -> None:
+def warn_batch_size(batch_size: int | str, n_rows: int, least: int) -> None:
     """Emit one `SizingWarning` for a minibatch size that was given and wastes the backend or the rows."""
     advice = "" if isinstance(batch_size, str) else batch_size_advice(int(batch_size), n_rows, least)
     if advice:
-        warnings.warn(advice, SizingWarning, stacklevel=stacklevel)
+        warnings.warn(advice, SizingWarning, stacklevel=user_level())
 
 
 def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:
@@ -353,33 +327,3 @@ def _pleasant(size: float) -> int:
 def arrows(sizes: Iterable[object]) -> str:
     """Return layer sizes as ``784 -> 500 -> 250``."""
     return " -> ".join(str(size) for size in sizes)
-
-
-def _sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the sizes as a tuple of positive integers."""
-    if isinstance(hidden_layer_sizes, Integral):
-        return (_positive("hidden_layer_sizes", hidden_layer_sizes),)
-    if isinstance(hidden_layer_sizes, str) or not isinstance(hidden_layer_sizes, Iterable):
-        raise SettingError(
-            f"{{setting}} must be a sequence of integers, got {hidden_layer_sizes!r}",
-            setting="hidden_layer_sizes", value=hidden_layer_sizes,
-        )  # fmt: skip
-    sizes = tuple(hidden_layer_sizes)
-    if not sizes:
-        raise SettingError(
-            "{setting} is empty: pass at least one size, for instance (500, 250)",
-            setting="hidden_layer_sizes", value=sizes,
-        )  # fmt: skip
-    return tuple(_positive(f"hidden_layer_sizes[{i}]", size) for i, size in enumerate(sizes))
-
-
-def _positive(name: str, value: Any) -> int:
-    """Return a positive integer as int; refuse all else."""
-    if not isinstance(value, bool):
-        try:
-            number: int = operator.index(value)
-        except TypeError:
-            number = 0
-        if number > 0:
-            return number
-    raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)

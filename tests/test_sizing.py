@@ -10,7 +10,7 @@ from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier
 from deepbelief.errors import SettingError, SizingWarning
-from deepbelief.sizing import batch_size_advice, check_layer_sizes, suggest_layer_sizes, warn_layer_sizes
+from deepbelief.sizing import batch_size_advice, check_layer_sizes, suggest_layer_sizes
 
 features = st.integers(1, 20_000)
 rows = st.none() | st.integers(1, 10_000_000)
@@ -223,17 +223,13 @@ def test_several_findings_are_one_warning():
     assert all(line in str(record[0].message) for line in advice)
 
 
-def test_the_warning_can_point_at_a_caller():
-    def estimator(stacklevel):
-        warn_layer_sizes(784, (10,), stacklevel=stacklevel)
-
-    lines = []
-    for stacklevel in (2, 3):
-        with pytest.warns(SizingWarning) as record:
-            estimator(stacklevel)
-        lines.append(record[0].lineno)
-    inside, outside = lines
-    assert inside == estimator.__code__.co_firstlineno + 1 < outside
+def test_the_warning_points_at_the_line_that_calls_the_package():
+    X = np.random.default_rng(0).random((20, 160))
+    calls = (lambda: check_layer_sizes(160, (10,)), lambda: DBN((10,), rbm=RBM(n_iter=1)).fit(X))
+    for call in calls:
+        with pytest.warns(SizingWarning, match="under a quarter") as record:
+            call()
+        assert (record[0].filename, record[0].lineno) == (__file__, call.__code__.co_firstlineno)
 
 
 @case_by_case("sizes", [300, np.int64(300), [300], np.array([300, 200]), (np.int32(300),)])

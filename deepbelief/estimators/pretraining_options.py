@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
-from deepbelief.errors import SettingError, unknown, user_level
+from deepbelief.errors import SettingError, unknown
 from deepbelief.estimators.base import (
     Pretraining,
     check_sizes,
@@ -34,7 +34,7 @@ from deepbelief.recipes import (
     without_effect,
 )
 from deepbelief.row_windows import memory_bytes
-from deepbelief.sizing import suggest_layer_sizes, warn_batch_size, warn_layer_sizes
+from deepbelief.sizing import check_layer_sizes, suggest_layer_sizes, warn_batch_size
 from deepbelief.sources import RowSource
 from deepbelief.training import Reporter, Run
 from deepbelief.typing import Estimator
@@ -68,7 +68,7 @@ def layer_sizes(
         advice = suggest_layer_sizes(n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder)
         return tuple(suggested_layers(advice, n_rows, STANDARD if n_labeled is None else preset).value)
     chosen = check_sizes(sizes)
-    warn_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder, stacklevel=user_level() + 1)
+    check_layer_sizes(n_features, chosen, n_samples=n_rows, autoencoder=autoencoder)
     return chosen
 
 
@@ -202,7 +202,7 @@ def stack_pretraining(
     for line in without_effect(kind, settings_given(estimator)):
         reporter.note(line)
     for batch_size in dict.fromkeys(each.batch_size for each in settings):
-        warn_batch_size(batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        warn_batch_size(batch_size, source.shape[0], bk.least_batch)
     first = rbm[0] if isinstance(rbm, (list, tuple)) else rbm
     fraction = 0.0 if first is None else float(first.validation_fraction)
     return pretraining_on(

@@ -12,7 +12,7 @@ from deepbelief.backends import Backend
 from deepbelief.bounds import check_number
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.checkpoints.checkpointer import Describe
-from deepbelief.errors import SettingError, user_level
+from deepbelief.errors import SettingError
 from deepbelief.estimators.base import (
     Pretraining,
     check_backend,
@@ -204,7 +204,7 @@ class RBM(
                 f"warm_start continues with {self.weights_.n_hidden} hidden units, "
                 f"got {{n_components={self.n_components}}}"
             )
-        warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch)
         with checkpointing(self.checkpoint) as checkpointer:
             result = self._pretraining(source, settings, bk, checkpointer, again)()
         self.weights_, self._state = result.stack.layers[0], result.states[0]

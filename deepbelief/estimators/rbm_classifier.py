@@ -9,7 +9,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, FileFormatError, SettingError, unknown, user_level
+from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -177,7 +177,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         if self.class_weight is not None:
             index = repeated(class_weights(classes[numbers], self.class_weight), numbers, seed)
             joined, numbers = SubsetSource(joined, index), numbers[index]
-        warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch, stacklevel=user_level() + 1)
+        warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch)
         shares = class_shares(numbers, len(classes), weights_of(joined))
         weights = labelled_weights(source, int(self.n_components), shares, settings, seed, of_source)
         run, start = Run(bk, seed, reporter), Stack((weights,))

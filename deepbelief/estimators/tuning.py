@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
-from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError, user_level
+from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
 from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
 from deepbelief.estimators.constructors import FineTuningParameters, ResumableParameters
 from deepbelief.estimators.early_files import stack_of_file
@@ -106,7 +106,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
         n_rows = problem.train.rows.shape[0]
         for line in kept_from_preset(self.preset, {"max_iter": self.max_iter}):
             reporter.note(line)
-        warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch, stacklevel=user_level() + 1)
+        warn_batch_size(problem.settings.batch_size, n_rows, bk.least_batch)
         checkpointer.enter("finetune", partial(_context, self.pretrained_stack_, problem.history, problem.choices))
         result = finetune(
             problem.hidden, problem.head, problem.loss, problem.train, problem.settings,
