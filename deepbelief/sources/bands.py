@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from deepbelief.errors import DataError, FileError
 from deepbelief.sources.content import reason_text
-from deepbelief.sources.rows import RowIndex, _count, _indices, _text
-from deepbelief.typing import Dtype, FloatArray
+from deepbelief.sources.rows import HostRows, RowIndex, _indices
+from deepbelief.typing import FloatArray
 
 AnyArray = NDArray[np.generic]
 
@@ -78,19 +78,12 @@ class Bands:
         return values
 
 
-class BandedSource:
+class BandedSource(HostRows):
     """A row source over `Bands`."""
 
-    shape: tuple[int, int]
-    dtype: Dtype
     _bands: Bands
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        out = self._room(rows) if out is None else out
         return self._bands.fill(rows, out)

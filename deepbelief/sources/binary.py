@@ -7,7 +7,7 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources.checks import check_domain
 from deepbelief.sources.convert import as_source
-from deepbelief.sources.rows import RowIndex, RowSource, _count, _deliver, _text
+from deepbelief.sources.rows import HostRows, RowIndex, RowSource, _deliver
 from deepbelief.typing import FloatArray, RandomState
 from deepbelief.units import get_unit
 
@@ -40,7 +40,7 @@ def _uniforms(key: np.uint64, index: NDArray[np.uint64]) -> NDArray[np.float32]:
     return (x >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
-class BinarySource:
+class BinarySource(HostRows):
     """Rows of another source as 0 and 1.
 
     Parameters
@@ -62,16 +62,11 @@ class BinarySource:
         self._threshold = binarize == "threshold"
         self._key = stream(seed, "binarize", *key).generate_state(1, np.uint64)[0]
 
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         n, width = self.shape
         numbers = np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
-        if out is None:
-            out = np.empty((_count(rows, n), width), self.dtype)
+        out = self._room(rows) if out is None else out
         columns = np.arange(width, dtype=np.uint64)
         for start in range(0, len(numbers), 1024):  # scratch of a bounded size
             some = numbers[start : start + 1024]

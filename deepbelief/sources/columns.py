@@ -9,7 +9,7 @@ import numpy as np
 
 from deepbelief.errors import DataError, literal
 from deepbelief.sources.content import names_text
-from deepbelief.sources.rows import RowIndex, RowSource, _count, _text
+from deepbelief.sources.rows import HostRows, RowIndex, RowSource
 from deepbelief.typing import FloatArray
 
 
@@ -35,7 +35,7 @@ def named(source: RowSource, names: Iterable[str] | None) -> RowSource:
     return source
 
 
-class ColumnsSource:
+class ColumnsSource(HostRows):
     """Some columns of another source, in a given order.
 
     Parameters
@@ -54,14 +54,9 @@ class ColumnsSource:
         self.shape = (source.shape[0], len(self.columns))
         self.dtype = source.dtype
 
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        out = self._room(rows) if out is None else out
         out[...] = self.whole.take(rows)[:, self.columns]
         return out
 

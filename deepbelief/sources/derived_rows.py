@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import RowIndex, RowSource, _count, _indices, _text, check_shape
+from deepbelief.sources.rows import HostRows, RowIndex, RowSource, _indices, check_shape
 from deepbelief.typing import Float64Array, FloatArray, SparseMatrix
 
 
-class ScaledSource:
+class ScaledSource(HostRows):
     """Rows of another source as ``(rows - mean) / scale``.
 
     Parameters
@@ -34,15 +34,10 @@ class ScaledSource:
                 raise DataError(f"{name} has shape {array.shape} but the rows have {self.shape[1]} features")
         self._shifted = bool(np.any(self.mean != 0))
 
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            # The source may return a view of the caller's data, which must not be scaled in place.
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        # The source may return a view of the caller's data, which must not be scaled in place.
+        out = self._room(rows) if out is None else out
         self.source.take(rows, out)
         if self._shifted:
             np.subtract(out, self.mean, out=out)
@@ -58,7 +53,7 @@ class ScaledSource:
         return matrix
 
 
-class SubsetSource:
+class SubsetSource(HostRows):
     """Some rows of another source, in a given order.
 
     Parameters
@@ -75,10 +70,6 @@ class SubsetSource:
         self.shape = check_shape((len(self.indices), source.shape[1]))
         self.dtype, self.row_weights = source.dtype, row_weights
 
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
         picked = self.indices[rows if isinstance(rows, slice) else _indices(rows, self.shape[0])]
@@ -90,7 +81,7 @@ class SubsetSource:
         return None if matrix is None else matrix[self.indices]
 
 
-class JoinedSource:
+class JoinedSource(HostRows):
     """Rows of two sources, with the columns of both.
 
     Parameters
@@ -114,14 +105,9 @@ class JoinedSource:
         self.shape = (left.shape[0], left.shape[1] + right.shape[1])
         self.dtype = left.dtype
 
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
-
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
-        if out is None:
-            out = np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
+        out = self._room(rows) if out is None else out
         n = self.left.shape[1]
         out[:, :n], out[:, n:] = self.left.take(rows), self.right.take(rows)
         return out

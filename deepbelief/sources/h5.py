@@ -25,10 +25,10 @@ from deepbelief.sources.content import (
 from deepbelief.sources.label_values import label_vector, text_labels
 from deepbelief.sources.rows import (
     ArraySource,
+    HostRows,
     RowIndex,
     _deliver,
     _indices,
-    _text,
     bounds_of,
     check_shape,
     row_dtype,
@@ -111,7 +111,7 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 DENSE = 4  # maximum number of rows read for each requested row
 
 
-class HDF5Source:
+class HDF5Source(HostRows):
     """Rows of an HDF5 dataset, read from the file as they are taken.
 
     Parameters
@@ -127,10 +127,6 @@ class HDF5Source:
         self._size = self._size_now()
         bounds = bounds_of(self.shape[0], self.chunk_rows, self.shape[1] * dataset.dtype.itemsize)
         self.dtype = stored_dtype(dataset.dtype, self._readable, bounds)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""

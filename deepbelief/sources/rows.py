@@ -138,9 +138,19 @@ def _indices(rows: Array, n: int) -> NDArray[np.intp]:
     return indices
 
 
-def _text(source: RowSource) -> str:
-    """Return the text of a source's repr."""
-    return f"{type(source).__name__}({source.shape[0]} x {source.shape[1]}, {source.dtype})"
+class HostRows:
+    """Base of sources that keep their shape and dtype as attributes."""
+
+    shape: tuple[int, int]
+    dtype: Dtype
+
+    def __repr__(self) -> str:
+        """Show the shape rather than the values."""
+        return f"{type(self).__name__}({self.shape[0]} x {self.shape[1]}, {self.dtype})"
+
+    def _room(self, rows: RowIndex) -> FloatArray:
+        """Return an array for these rows, to be filled."""
+        return np.empty((_count(rows, self.shape[0]), self.shape[1]), self.dtype)
 
 
 def _deliver(values: Array, dtype: Dtype, out: FloatArray | None) -> FloatArray:
@@ -179,7 +189,7 @@ def chunk_rows(source: object) -> int:
     return int(getattr(source, "chunk_rows", 1))
 
 
-class ArraySource:
+class ArraySource(HostRows):
     """Rows of a dense array or memory map of any real dtype, which is not copied.
 
     Parameters
@@ -212,10 +222,6 @@ class ArraySource:
     def is_in_memory(self) -> bool:
         """Whether the rows are in memory, rather than in a file that is mapped into it."""
         return self._map is None
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deepbelief.errors import DataError, FileError
-from deepbelief.sources.rows import RowIndex, _deliver, _indices, _text, check_shape, exact_dtype, row_dtype
+from deepbelief.sources.rows import HostRows, RowIndex, _deliver, _indices, check_shape, exact_dtype, row_dtype
 from deepbelief.typing import FloatArray, SparseMatrix
 
 MAX_COLUMNS = 2**22
@@ -58,7 +58,7 @@ def _check_diagonals(matrix: SparseMatrix) -> None:
         raise ValueError(f"{matrix.data.shape} diagonals have {matrix.offsets.shape} offsets")
 
 
-class SparseSource:
+class SparseSource(HostRows):
     """Rows of a sparse matrix; only the rows taken become dense.
 
     Parameters
@@ -93,10 +93,6 @@ class SparseSource:
         matrix.indices += 1
         matrix.resize(self.shape[0], self.shape[1] + 1)
         return SparseSource(matrix)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from deepbelief.errors import DataError
-from deepbelief.sources.rows import RowIndex, RowSource, _deliver, _indices, _text, check_shape
+from deepbelief.sources.rows import HostRows, RowIndex, RowSource, _deliver, _indices, check_shape
 from deepbelief.typing import DtypeLike, FloatArray
 
 DISK_SHARE = 2  # maximum share of the free disk space for spilled rows
@@ -30,7 +30,7 @@ def fits_on_disk(n_bytes: int) -> bool:
     return n_bytes <= shutil.disk_usage(spill_folder()).free // DISK_SHARE
 
 
-class SpilledSource:
+class SpilledSource(HostRows):
     """Rows in a temporary file, appended block by block before the first is taken.
 
     On POSIX systems the file has no name and disappears when the process ends for any reason.
@@ -58,10 +58,6 @@ class SpilledSource:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=spill_folder(), buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()
         weakref.finalize(self, self._file.close)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def append(self, block: FloatArray) -> None:
         """Write the next rows; OSError where the disk is full."""
@@ -93,7 +89,7 @@ class SpilledSource:
                 view = view[n:]
 
 
-class ComputedSource:
+class ComputedSource(HostRows):
     """Rows that are computed from those of another source at each read, if there is no space to store them.
 
     Parameters
@@ -112,10 +108,6 @@ class ComputedSource:
     ) -> None:
         self.below, self._compute = source, compute
         self.shape, self.dtype = (source.shape[0], width), np.dtype(dtype)
-
-    def __repr__(self) -> str:
-        """Show the shape rather than the values."""
-        return _text(self)
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows (see `RowSource.take`)."""
