@@ -3,14 +3,13 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from deepbelief.bounds import Bounds
 from deepbelief.errors import SettingError
 from deepbelief.typing import Estimator, RowsLike
 
 from ._options import option
 from ._tables import FASTA_FORMATS, csv_file
+from ._types import Bounded
 
 if TYPE_CHECKING:
     from deepbelief.datasets import DataSet
@@ -23,24 +22,8 @@ MAX_SEQUENCES = 5000  # of the data in the report
 __all__ = ["FASTA_FORMATS", "family_figures", "identity_option", "with_identity", "write_letters"]
 
 
-class Identity(click.ParamType):  # type: ignore[type-arg]
-    """A share of sites in (0, 1], or ``none``."""
-
-    name = "share"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Return the share, or ``"none"``."""
-        if value == "none":
-            return "none"
-        try:
-            number = float(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor none", param, ctx)
-        return float(Bounds(0, 1, open_low=True).checked("identity", number))
-
-
 identity_option = option(
-    "--identity", type=Identity(), metavar="SHARE|none",
+    "--identity", type=Bounded(Bounds(0, 1, open_low=True, words=("none",))), metavar="SHARE|none",
     help="Weight of an aligned sequence: 1 / the number of sequences that agree with it at this share of the sites; "
          "none: equal weights.  [default: 0.8]",
 )  # fmt: skip

@@ -50,18 +50,18 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
     def get_metavar(self, param: click.Parameter, ctx: Context = None) -> str:
         """Return how the value is shown in the help."""
         bounds = self._bounds(param)
-        return ("INTEGER" if bounds.integer else "NUMBER") + ("|auto" if bounds.auto else "")
+        return "|".join(["INTEGER" if bounds.integer else "NUMBER", *bounds.all_words])
 
     def convert(self, value: object, param: Parameter, ctx: Context) -> int | float | str:
-        """Return the number, or ``"auto"``."""
+        """Return the number, or the word."""
         bounds = self._bounds(param)
-        if bounds.auto and value == "auto":
-            return "auto"
+        if isinstance(value, str) and value in bounds.all_words:
+            return value
         try:
             number = int(str(value)) if bounds.integer else float(str(value))
         except ValueError:
             word = "an integer" if bounds.integer else "a number"
-            allowed = f"neither {word} nor auto" if bounds.auto else f"not {word}"
+            allowed = f"neither {' nor '.join([word, *bounds.all_words])}" if bounds.all_words else f"not {word}"
             self.fail(f"{value!r} is {allowed}", param, ctx)
         bounds.checked(self._name(param), number)
         return number

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deepbelief.bounds import Bounds
 from deepbelief.typing import StrDict
 
 from ._options import backend_option, data_options, force_option, option
 from ._tables import STDOUT, cell, csv_file, unknown_option
 from ._text import clean, facts
-from ._types import check_given
+from ._types import Bounded, check_given
 
 if TYPE_CHECKING:
     from deepbelief.evaluation.outliers import Outliers
@@ -21,36 +22,14 @@ if TYPE_CHECKING:
 SHOWN = 5  # of the oddest rows
 
 
-class Share(click.ParamType):  # type: ignore[type-arg]
-    """A share of rows, or auto."""
-
-    name = "share"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return how the value is shown in the help."""
-        return "SHARE|auto"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Return a number above 0 and at most a half, or ``"auto"``."""
-        from deepbelief.bounds import check_number
-
-        if value == "auto":
-            return "auto"
-        try:
-            share = float(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
-        check_number("contamination", share, low=0, high=0.5, open_low=True, auto=True)
-        return share
-
-
 @click.command("outliers", short_help="Score rows and find outliers among them.")
 @click.argument("model")
 @click.argument("data", required=False)
 @option("--out", metavar="FILE", help="A .csv file, or - for stdout.  [default: DATA-outliers.csv]")
 @option(
     "--contamination",
-    type=Share(),
+    type=Bounded(Bounds(0, 0.5, auto=True, open_low=True)),
+    metavar="SHARE|auto",
     help="Share of outliers among these rows; auto: more than 3 robust standard deviations below the median.  "
     "[default: auto; of a detector its own threshold]",
 )

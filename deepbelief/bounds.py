@@ -36,6 +36,11 @@ class Bounds:
     none: bool = False
     words: tuple[str, ...] = ()
 
+    @property
+    def all_words(self) -> tuple[str, ...]:
+        """Words that may be given instead of a number."""
+        return ("auto", *self.words) if self.auto else self.words
+
     def checked(self, name: str, value: object) -> Any:
         """Return the value of a setting as a Python number, or refuse it.
 
@@ -49,7 +54,7 @@ class Bounds:
         Traceback (most recent call last):
         deepbelief.errors.SettingError: momentum must be a number >= 0 and < 1 or ramp, got 1
         """
-        words = ("auto", *self.words) if self.auto else self.words
+        words = self.all_words
         if (value is None and self.none) or (isinstance(value, str) and value in words):
             return value
         kind = numbers.Integral if self.integer else numbers.Real
@@ -67,8 +72,7 @@ class Bounds:
 
     def described(self) -> str:
         """Return the type as a docstring gives it."""
-        words = ("auto", *self.words) if self.auto else self.words
-        others = [*(f'"{word}"' for word in words), *(("None",) if self.none else ())]
+        others = [*(f'"{word}"' for word in self.all_words), *(("None",) if self.none else ())]
         return " or ".join(["int" if self.integer else "float", *others])
 
 
