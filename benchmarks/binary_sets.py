@@ -37,7 +37,7 @@ from deepbelief import RBM
 from deepbelief.components import Component
 from deepbelief.errors import DeepBeliefWarning
 from deepbelief.likelihood import ladder_log_z, log_likelihood, reverse_ais_log_z
-from deepbelief.recipes import DENSITY
+from deepbelief.recipes.density_rules import DENSITY
 from deepbelief.sources import ArraySource, SubsetSource, exclusive_groups
 
 BATCH = 500

@@ -120,7 +120,7 @@ def read_lengths(name: str | None, data: "DataSet") -> "NDArray[np.intp] | None"
     """
     import numpy as np
 
-    from deepbelief.recurrent import check_lengths
+    from deepbelief.recurrent.windows import check_lengths
     from deepbelief.sources.files import read_vector
 
     n_rows = data.rows.shape[0]

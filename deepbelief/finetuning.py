@@ -12,19 +12,10 @@ from deepbelief.losses import Loss
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.recipes import (
-    STANDARD,
-    USUAL_EXTENT,
-    Choices,
-    Extent,
-    Resolved,
-    is_auto,
-    resolution_lines,
-    rows_in_minibatch,
-    tuning_decay,
-    tuning_epochs,
-    tuning_rate,
-)
+from deepbelief.recipes.presets import STANDARD, Extent
+from deepbelief.recipes.pretraining_rules import rows_in_minibatch
+from deepbelief.recipes.resolved import Choices, Resolved, is_auto, resolution_lines
+from deepbelief.recipes.tuning_rules import USUAL_EXTENT, tuning_decay, tuning_epochs, tuning_rate
 from deepbelief.row_windows import Index, WindowedOrder
 from deepbelief.schedules import LARGEST_MOMENTUM, Schedule, factor_at, get_schedule, momentum_ramp
 from deepbelief.sources import RowSource

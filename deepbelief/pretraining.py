@@ -14,7 +14,7 @@ from deepbelief.errors import DataError, DivergenceError, FileFormatError, Setti
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
-from deepbelief.recipes import Resolved, resolution_lines
+from deepbelief.recipes.resolved import Resolved, resolution_lines
 from deepbelief.settings import FROM_ROWS, check_binary
 from deepbelief.sources import (
     OF_NETWORKS,

@@ -12,18 +12,17 @@ from deepbelief.components import Component, chosen_components
 from deepbelief.errors import DataWarning, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.recipes import (
+from deepbelief.recipes.presets import STANDARD
+from deepbelief.recipes.pretraining_rules import (
     DENOISING_UPDATES,
-    STANDARD,
     UPDATES,
-    Choices,
-    Resolved,
     denoising_rate,
     epochs_of_layer,
     machine_rate,
     persistent_chains,
     rows_in_minibatch,
 )
+from deepbelief.recipes.resolved import Choices, Resolved
 from deepbelief.schedules import Schedule, get_schedule
 from deepbelief.seeds import host_rng
 from deepbelief.sources import (

@@ -26,8 +26,8 @@ from deepbelief.hyperparameters import (
     checked_settings,
 )
 from deepbelief.layer import RBMSettings
-from deepbelief.recipes import USUAL
-from deepbelief.recurrent import RecurrentSettings
+from deepbelief.recipes.pretraining_rules import USUAL
+from deepbelief.recurrent.trainer import RecurrentSettings
 
 TABLES = {
     RBM: (MACHINE, EXECUTION),

@@ -26,31 +26,29 @@ from deepbelief.estimators.density_settings import of_groups
 from deepbelief.estimators.tuning import autoencoder_settings
 from deepbelief.finetuning import FineTuneSettings
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT
-from deepbelief.recipes import (
-    AUTOENCODING,
-    Choices,
-    Extent,
-    Resolved,
-    Supervision,
+from deepbelief.recipes.density_rules import density_epochs, density_rate
+from deepbelief.recipes.presets import Extent, suggested_layers
+from deepbelief.recipes.pretraining_rules import (
     autoencoder_pretraining,
-    choices_of_file,
     denoising_rate,
-    density_epochs,
-    density_rate,
     epochs_of_layer,
-    frame_epochs,
-    hidden_dropout,
-    layer_activation,
     machine_rate,
-    plain_choices,
-    resolution_lines,
     rows_in_minibatch,
+)
+from deepbelief.recipes.resolved import Choices, Resolved, choices_of_file, plain_choices, resolution_lines
+from deepbelief.recipes.sequence_rules import (
+    frame_epochs,
     sequence_decay,
     sequence_epochs,
     sequences_in_minibatch,
     stopped_epochs,
     stopping_of_sequences,
-    suggested_layers,
+)
+from deepbelief.recipes.tuning_rules import (
+    AUTOENCODING,
+    Supervision,
+    hidden_dropout,
+    layer_activation,
     supervised_pretraining,
     tuning_decay,
     tuning_epochs,

@@ -13,19 +13,11 @@ from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, SettingError
 from deepbelief.gradients import CD, PCD
 from deepbelief.machine import Workspace
-from deepbelief.recurrent import (
-    CELLS,
-    NextFrame,
-    RecurrentMachine,
-    RecurrentSettings,
-    RecurrentTrainer,
-    RecurrentWeights,
-    check_lengths,
-    get_cell,
-    make_plan,
-    states_before,
-)
-from deepbelief.recurrent.model import NAMES
+from deepbelief.recurrent.cells import CELLS, get_cell
+from deepbelief.recurrent.model import NAMES, RecurrentMachine, RecurrentWeights
+from deepbelief.recurrent.phases import NextFrame
+from deepbelief.recurrent.trainer import RecurrentSettings, RecurrentTrainer, states_before
+from deepbelief.recurrent.windows import check_lengths, make_plan
 from deepbelief.sources import ArraySource
 from deepbelief.training import Rows, Run
 

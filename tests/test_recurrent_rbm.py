@@ -15,8 +15,8 @@ from deepbelief.gradients import CD, PCD
 from deepbelief.likelihood.driven import ais_driven_log_z, ais_driven_means, exact_driven_log_z
 from deepbelief.machine import Workspace
 from deepbelief.optimizers import SGD
-from deepbelief.recurrent import RecurrentMachine
 from deepbelief.recurrent.generation import expected_frames
+from deepbelief.recurrent.model import RecurrentMachine
 from deepbelief.sources import as_source
 from deepbelief.training import Reporter, Run
 

@@ -23,7 +23,7 @@ from deepbelief.layer import RBMSettings
 from deepbelief.monitor import n_monitored
 from deepbelief.optimizers import Optimizer
 from deepbelief.quantities import duration, size_of
-from deepbelief.recipes import AUTOENCODING, USUAL_EXTENT
+from deepbelief.recipes.tuning_rules import AUTOENCODING, USUAL_EXTENT
 from deepbelief.row_windows import MEMORY_PARTS, memory_bytes, windows_for
 from deepbelief.schedules import steps_at
 from deepbelief.streaming import BLOCK_ROWS

@@ -19,7 +19,7 @@ from deepbelief.estimators.tuning import Problem, prepare
 from deepbelief.finetuning import FineTuneSettings, judge, start_tuning
 from deepbelief.layer import LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.likelihood import pseudo_log_likelihood
-from deepbelief.recipes import is_auto
+from deepbelief.recipes.resolved import is_auto
 from deepbelief.seeds import host_rng
 from deepbelief.sources import RowSource, has_missing, scaled
 from deepbelief.stack import Weights

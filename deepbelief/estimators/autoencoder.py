@@ -47,7 +47,8 @@ from deepbelief.losses import SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
 from deepbelief.pretraining import transform
-from deepbelief.recipes import Choices, Resolved, autoencoder_pretraining
+from deepbelief.recipes.pretraining_rules import autoencoder_pretraining
+from deepbelief.recipes.resolved import Choices, Resolved
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
 from deepbelief.training import Reporter, get_reporter
 from deepbelief.typing import Array, DeviceArray, RowsLike, TargetsLike, WeightsLike

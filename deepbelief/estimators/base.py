@@ -30,7 +30,8 @@ from deepbelief.estimators.tables import encoded, schema_of
 from deepbelief.hyperparameters import EXECUTION, MACHINE, checked_settings, engine_settings
 from deepbelief.layer import RBMSettings, choose_visible
 from deepbelief.pretraining import Pretrained, pretrain
-from deepbelief.recipes import USUAL, is_auto
+from deepbelief.recipes.pretraining_rules import USUAL
+from deepbelief.recipes.resolved import is_auto
 from deepbelief.sampling import filled_source
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sources import (

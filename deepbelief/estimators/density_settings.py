@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from deepbelief.recipes import DECIDING, DENSITY, OF_GROUPS, Resolved, density_epochs, density_rate
+from deepbelief.recipes.density_rules import DECIDING, DENSITY, OF_GROUPS, density_epochs, density_rate
+from deepbelief.recipes.resolved import Resolved
 from deepbelief.settings import GROUPS, RBMSettings
 from deepbelief.typing import StrDict
 from deepbelief.units import Unit, get_unit

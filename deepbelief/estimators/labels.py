@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
 from deepbelief.estimators.sample_weights import checked_weights
-from deepbelief.recipes import is_auto
+from deepbelief.recipes.resolved import is_auto
 from deepbelief.seeds import host_rng
 from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
 

@@ -10,7 +10,7 @@ from deepbelief.errors import DataWarning, TrainingWarning, user_level
 from deepbelief.health import SETTINGS, variation
 from deepbelief.likelihood import unnormalised
 from deepbelief.losses import Loss
-from deepbelief.recipes import in_effect
+from deepbelief.recipes.resolved import in_effect
 from deepbelief.sources import ColumnStatistics, RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Estimator

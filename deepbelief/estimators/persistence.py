@@ -28,8 +28,8 @@ from deepbelief.gradients import GRADIENTS, Denoising
 from deepbelief.hdf5 import ModelFile
 from deepbelief.losses import LOSSES
 from deepbelief.optimizers import OPTIMIZERS
-from deepbelief.recipes import choices_of_file, plain_choices
-from deepbelief.recurrent import CELLS
+from deepbelief.recipes.resolved import choices_of_file, plain_choices
+from deepbelief.recurrent.cells import CELLS
 from deepbelief.schedules import SCHEDULES
 from deepbelief.seeds import run_seed
 from deepbelief.sources.schema import Schema

@@ -23,16 +23,9 @@ from deepbelief.gradients import Denoising
 from deepbelief.hyperparameters import PRETRAINING, checked_settings
 from deepbelief.layer import RBMSettings
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import (
-    STANDARD,
-    Choices,
-    autoencoder_pretraining,
-    is_auto,
-    kept_from_preset,
-    suggested_layers,
-    table_layers,
-    without_effect,
-)
+from deepbelief.recipes.presets import STANDARD, kept_from_preset, suggested_layers
+from deepbelief.recipes.pretraining_rules import autoencoder_pretraining, table_layers, without_effect
+from deepbelief.recipes.resolved import Choices, is_auto
 from deepbelief.row_windows import memory_bytes
 from deepbelief.sizing import check_layer_sizes, suggest_layer_sizes, warn_batch_size
 from deepbelief.sources import RowSource

@@ -24,28 +24,15 @@ from deepbelief.hyperparameters import EXECUTION, RECURRENT, checked_settings, e
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import pretrain
-from deepbelief.recipes import (
-    Choices,
-    frame_epochs,
-    is_auto,
-    kept_from_preset,
-    resolution_lines,
-    rows_in_minibatch,
-    stopping_of_sequences,
-)
-from deepbelief.recurrent import (
-    NextFrame,
-    RecurrentSettings,
-    RecurrentState,
-    RecurrentTrainer,
-    RecurrentWeights,
-    get_cell,
-    initial_recurrent,
-    recurrent_from_state,
-    recurrent_state,
-)
+from deepbelief.recipes.presets import kept_from_preset
+from deepbelief.recipes.pretraining_rules import rows_in_minibatch
+from deepbelief.recipes.resolved import Choices, is_auto, resolution_lines
+from deepbelief.recipes.sequence_rules import frame_epochs, stopping_of_sequences
+from deepbelief.recurrent.cells import get_cell
 from deepbelief.recurrent.held_out_sequences import Judge, Sequences
-from deepbelief.recurrent.model import NAMES
+from deepbelief.recurrent.model import NAMES, RecurrentWeights, initial_recurrent, recurrent_from_state, recurrent_state
+from deepbelief.recurrent.phases import NextFrame
+from deepbelief.recurrent.trainer import RecurrentSettings, RecurrentState, RecurrentTrainer
 from deepbelief.sources import RowSource, checked, column_statistics
 from deepbelief.stack import Stack, State, Weights
 from deepbelief.training import Record, Rows, Run, get_reporter

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from deepbelief.estimators.tables import schema_of
-from deepbelief.recipes import STANDARD, Choices, Resolved, is_auto, suggested_layers, table_layers
+from deepbelief.recipes.presets import STANDARD, suggested_layers
+from deepbelief.recipes.pretraining_rules import table_layers
+from deepbelief.recipes.resolved import Choices, Resolved, is_auto
 from deepbelief.settings import GROUPS
 from deepbelief.sizing import suggest_layer_sizes
 from deepbelief.stack import Stack, Weights

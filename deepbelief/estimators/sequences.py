@@ -11,9 +11,11 @@ from deepbelief.backends import Backend
 from deepbelief.errors import DataError
 from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, on_device
 from deepbelief.estimators.streams import next_stream
-from deepbelief.recurrent import RecurrentWeights, check_lengths, states_before
 from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.generation import expected_frames, sample_sequence
+from deepbelief.recurrent.model import RecurrentWeights
+from deepbelief.recurrent.trainer import states_before
+from deepbelief.recurrent.windows import check_lengths
 from deepbelief.seeds import stream
 from deepbelief.sources import OF_DENSITIES, RowSource, blocks, entering, is_source
 from deepbelief.sources.frames import is_table

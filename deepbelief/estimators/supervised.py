@@ -43,18 +43,14 @@ from deepbelief.estimators.tuning import (
 from deepbelief.finetuning import FineTuneSettings, TrainingSet, hold_out, outputs
 from deepbelief.hyperparameters import SUPERVISED_PRETRAINING, Setting
 from deepbelief.network import Layer, Network, layers_from_stack, moderated, redrawn, stack_from_layers
-from deepbelief.recipes import (
+from deepbelief.recipes.resolved import Choices, Resolved, in_effect, is_auto, resolution_lines
+from deepbelief.recipes.tuning_rules import (
     RATE_OF_FEW,
     RATE_OF_LINEAR,
     ROWS_OF_FEW,
-    Choices,
-    Resolved,
     Supervision,
     hidden_dropout,
-    in_effect,
-    is_auto,
     layer_activation,
-    resolution_lines,
     supervised_pretraining,
     tuning_decay,
     tuning_extent,

@@ -18,7 +18,9 @@ from sklearn.utils.validation import validate_data
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
 from deepbelief.errors import DataError, DataWarning, SettingError, user_level
-from deepbelief.recipes import DENSITY, PRESETS, Resolved, density_rate
+from deepbelief.recipes.density_rules import DENSITY, density_rate
+from deepbelief.recipes.presets import PRESETS
+from deepbelief.recipes.resolved import Resolved
 from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource

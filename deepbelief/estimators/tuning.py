@@ -33,18 +33,10 @@ from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
 from deepbelief.optimizers import get_optimizer, has_velocity
 from deepbelief.pretraining import Pretrained
-from deepbelief.recipes import (
-    AUTOENCODING,
-    GIVEN,
-    Choices,
-    Resolved,
-    choices_of_file,
-    is_auto,
-    kept_from_preset,
-    plain_choices,
-    resolution_lines,
-    without_effect,
-)
+from deepbelief.recipes.presets import kept_from_preset
+from deepbelief.recipes.pretraining_rules import GIVEN, without_effect
+from deepbelief.recipes.resolved import Choices, Resolved, choices_of_file, is_auto, plain_choices, resolution_lines
+from deepbelief.recipes.tuning_rules import AUTOENCODING
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size

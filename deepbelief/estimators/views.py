@@ -14,7 +14,7 @@ from deepbelief.estimators.tables import decoded, encoded, schema_of
 from deepbelief.network import layers_from_stack
 from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import transform
-from deepbelief.recipes import in_effect
+from deepbelief.recipes.resolved import in_effect
 from deepbelief.sampling import check_generative, first_states, rows_below, sample
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering, is_source

@@ -26,7 +26,7 @@ from deepbelief.evaluation.results import (
     Regression,
 )
 from deepbelief.likelihood import log_likelihood
-from deepbelief.recurrent import check_lengths
+from deepbelief.recurrent.windows import check_lengths
 from deepbelief.sources import as_source, binarized, check_domain, scaled
 from deepbelief.typing import Array, Estimator, LengthsLike, RowsLike, TargetsLike
 from deepbelief.units import get_unit

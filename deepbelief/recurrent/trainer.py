@@ -12,15 +12,9 @@ from deepbelief.gradients import GradientEstimator
 from deepbelief.machine import Workspace
 from deepbelief.monitor import MAX_HIDDEN_INPUT
 from deepbelief.optimizers import Optimizer, get_optimizer
-from deepbelief.recipes import (
-    STANDARD,
-    Choices,
-    Resolved,
-    sequence_decay,
-    sequence_epochs,
-    sequences_in_minibatch,
-    stopped_epochs,
-)
+from deepbelief.recipes.presets import STANDARD
+from deepbelief.recipes.resolved import Choices, Resolved
+from deepbelief.recipes.sequence_rules import sequence_decay, sequence_epochs, sequences_in_minibatch, stopped_epochs
 from deepbelief.recurrent.model import (
     RecurrentMachine,
     RecurrentWeights,
