@@ -59,23 +59,31 @@ class SGD:
         return state[0]
 
 
-def _moments(bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
-    """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
-    return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]
+class _Adaptive:
+    """Steps by the gradient's running mean over its running root mean square."""
 
+    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
+        """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""
+        return [*(bk.xp.zeros_like(p) for p in (*params, *params)), np.zeros(1, np.int64)]
 
-def _adaptive_step(
-    bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product], state: Sequence[DeviceArray],
-    rates: Sequence[float], betas: tuple[float, float], epsilon: float, decays: Sequence[float],
-) -> None:  # fmt: skip
-    """Move each parameter by its gradient's running mean over its running root mean square."""
-    means, squares = state[: len(params)], state[len(params) : -1]
-    for p, g, mean, square, rate, decay in zip(params, grads, means, squares, rates, decays, strict=True):
-        bk.adam_step(p, mean, square, g, rate, betas, epsilon, decay)
+    def step(
+        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
+        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Move each parameter."""
+        state[-1][0] += 1
+        (up, down), betas, epsilon = self._scales(int(state[-1][0]), momentum)
+        means, squares = state[: len(params)], state[len(params) : -1]
+        for p, g, mean, square, rate, decay in zip(params, grads, means, squares, rates, decays, strict=True):
+            bk.adam_step(p, mean, square, g, rate * up / down, betas, epsilon, decay)
+
+    def _scales(self, n: int, momentum: float) -> tuple[tuple[float, float], tuple[float, float], float]:
+        """Return the factor and divisor of rates, the decays of both means, and what is added to the root, at step n."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class AdaGrad:
+class AdaGrad(_Adaptive):
     """AdaGrad (Duchi, Hazan and Singer 2011): steps by the gradient over the root of the sum of its squares so far.
 
     Columns that are rarely on keep large steps. There is no momentum. L2 factors count as a part of the gradient.
@@ -89,24 +97,14 @@ class AdaGrad:
     epsilon: float = 1e-8
     rate: float | None = 0.01
 
-    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
-        """Return the arrays of the running mean square."""
-        return _moments(bk, params)
-
-    def step(
-        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
-        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
-    ) -> None:  # fmt: skip
-        """Move each parameter; the sum of n squares is n times their mean."""
-        state[-1][0] += 1
-        n = int(state[-1][0])
+    def _scales(self, n: int, momentum: float) -> tuple[tuple[float, float], tuple[float, float], float]:
+        """Scale the mean to a sum: that of n squares is n times their mean."""
         root = math.sqrt(n)
-        rates = [rate / root for rate in rates]
-        _adaptive_step(bk, params, grads, state, rates, (0.0, (n - 1) / n), self.epsilon / root, decays)
+        return (1.0, root), (0.0, (n - 1) / n), self.epsilon / root
 
 
 @dataclass(frozen=True)
-class RMSProp:
+class RMSProp(_Adaptive):
     """RMSProp (Tieleman and Hinton 2012): steps by the gradient over its running root mean square.
 
     There is no momentum. L2 factors count as a part of the gradient.
@@ -123,20 +121,13 @@ class RMSProp:
     epsilon: float = 1e-8
     rate: float | None = 0.001
 
-    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
-        """Return the arrays of the running mean square."""
-        return _moments(bk, params)
-
-    def step(
-        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
-        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
-    ) -> None:  # fmt: skip
-        """Move each parameter; nothing is corrected for the start at 0, as in the lecture."""
-        _adaptive_step(bk, params, grads, state, rates, (0.0, self.beta2), self.epsilon, decays)
+    def _scales(self, n: int, momentum: float) -> tuple[tuple[float, float], tuple[float, float], float]:
+        """Correct nothing for the start at 0, as in the lecture."""
+        return (1.0, 1.0), (0.0, self.beta2), self.epsilon
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(_Adaptive):
     """Adam (Kingma and Ba 2015): steps by the gradient's running mean over its running root mean square.
 
     The momentum of the step is the decay of the mean. L2 factors count as a part of the gradient.
@@ -153,20 +144,10 @@ class Adam:
     epsilon: float = 1e-8
     rate: float | None = 0.003
 
-    def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
-        """Return the arrays of both running means."""
-        return _moments(bk, params)
-
-    def step(
-        self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
-        state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
-    ) -> None:  # fmt: skip
-        """Move each parameter; both running means are corrected for their start at 0."""
-        state[-1][0] += 1
-        n = int(state[-1][0])
+    def _scales(self, n: int, momentum: float) -> tuple[tuple[float, float], tuple[float, float], float]:
+        """Correct both running means for their start at 0."""
         root = math.sqrt(1 - self.beta2**n)
-        rates = [rate * root / (1 - momentum**n) for rate in rates]
-        _adaptive_step(bk, params, grads, state, rates, (momentum, self.beta2), self.epsilon * root, decays)
+        return (root, 1 - momentum**n), (momentum, self.beta2), self.epsilon * root
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from deepbelief.bounds import COUNT
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.smooth import Smooth
 from deepbelief.errors import SettingError
@@ -73,9 +74,7 @@ class MultiPrediction(Component):
         if len(self.shares) != 2 or not 0 <= self.shares[0] <= self.shares[1] <= 1:
             raise SettingError(f"shares must be two numbers between 0 and 1, in order, got {self.shares!r}")
         for name in ("n_hidden", "n_steps"):
-            value = getattr(self, name)
-            if not value >= 1 or int(value) != value:
-                raise SettingError(f"{name} must be an integer >= 1, got {value!r}")
+            COUNT.checked(name, getattr(self, name))
         if not (0 < self.rate < float("inf") and 0 <= self.weight_decay < float("inf")):
             raise SettingError(
                 f"the rate must be > 0 and its weight decay >= 0, got {self.rate!r} and {self.weight_decay!r}"

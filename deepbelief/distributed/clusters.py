@@ -11,7 +11,8 @@ from concurrent.futures import CancelledError
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from deepbelief.errors import ClusterError, DeepBeliefError, MissingExtraError, SettingError
+from deepbelief.bounds import COUNT
+from deepbelief.errors import ClusterError, DeepBeliefError, MissingExtraError
 from deepbelief.hdf5 import versions
 
 Client: TypeAlias = Any  # distributed.Client: Dask is an extra
@@ -45,10 +46,7 @@ def local_cluster(n_workers: int) -> Iterator[Client]:
     It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal reaches the workers too, which leave it to
     this process to end them.
     """
-    if not isinstance(n_workers, int) or isinstance(n_workers, bool) or n_workers < 1:
-        raise SettingError(
-            f"{{setting}} must be an integer >= 1, got {n_workers!r}", setting="workers", value=n_workers
-        )
+    COUNT.checked("workers", n_workers)
     distributed = library()
     cluster = distributed.LocalCluster(
         n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,

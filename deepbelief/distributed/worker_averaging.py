@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from deepbelief.bounds import check_number
 from deepbelief.errors import SettingError, unknown
 from deepbelief.sources import ColumnStatistics
 from deepbelief.typing import Array, StrDict
@@ -59,9 +60,7 @@ class Averaging:
         if self.rate not in RATE_RULES:
             raise SettingError(unknown("rate rule", self.rate, RATE_RULES))
         for name, least in (("updates", 1), ("gibbs_steps", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-                raise SettingError(f"{name} must be an integer >= {least}, got {value!r}")
+            check_number(name, getattr(self, name), low=least, integer=True)
         if not isinstance(self.timeout, (int, float)) or not 0 < self.timeout < math.inf:
             raise SettingError(f"timeout must be a number of seconds > 0, got {self.timeout!r}")
 
@@ -119,12 +118,7 @@ MERGED: Mapping[str, Callable[[Message, Message, float], Message]] = {
     "statistics": merged_statistics,
     "mean": merged_means,
     "judged": merged_records,
-    "begin": lambda a, b, share: a,
-    "record": lambda a, b, share: a,
-    "end": lambda a, b, share: a,
-    "epoch": lambda a, b, share: a,
-    "state": lambda a, b, share: a,
-    "done": lambda a, b, share: a,
+    **dict.fromkeys(("begin", "record", "end", "epoch", "state", "done"), lambda a, b, share: a),
 }
 """Merging of the same question of two workers, by kind; ``share`` is the second's share of their rows."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
-from deepbelief.errors import SettingError
+from deepbelief.bounds import check_number
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
@@ -101,10 +101,8 @@ class FPCD(_GibbsChains):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not 0 <= self.fast_rate < float("inf"):
-            raise SettingError(f"fast_rate must be a number >= 0, got {self.fast_rate!r}")
-        if not 0 <= self.fast_decay < 1:
-            raise SettingError(f"fast_decay must be a number >= 0 and < 1, got {self.fast_decay!r}")
+        check_number("fast_rate", self.fast_rate, low=0)
+        check_number("fast_decay", self.fast_decay, low=0, high=1, open_high=True)
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return hidden states drawn from the machine's hidden biases, as if W were 0, and fast parameters of 0."""

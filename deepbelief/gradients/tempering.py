@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepbelief.backends import Rng
+from deepbelief.bounds import check_number
 from deepbelief.errors import SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains
@@ -40,9 +41,7 @@ class PT:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        n: object = self.n_temperatures
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 2:
-            raise SettingError(f"n_temperatures must be an integer >= 2, got {n!r}")
+        check_number("n_temperatures", self.n_temperatures, low=2, integer=True)
 
     @property
     def betas(self) -> list[float]:

@@ -48,13 +48,6 @@ def check_matplotlib() -> None:
         raise MissingExtraError("figures need matplotlib: pip install 'deepbelief[plot]'") from error
 
 
-def check_count(name: str, value: object) -> int:
-    """Return a positive integer, or refuse it."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value > 0:
-        return int(value)
-    raise SettingError(f"{name} must be an integer >= 1, got {value!r}")
-
-
 def image_shape(shape: Shape, n_features: int) -> tuple[int, int] | None:
     """Return (height, width) of the image in a row; None if a row is not an image.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepbelief.bounds import COUNT
 from deepbelief.errors import DataError
 from deepbelief.estimators.tables import schema_of
 from deepbelief.estimators.views import (
@@ -20,7 +21,6 @@ from deepbelief.estimators.views import (
 from deepbelief.plotting.axes import (
     WIDTH,
     Shape,
-    check_count,
     columns_for,
     image_shape,
     mosaic,
@@ -103,7 +103,7 @@ def plot_rows(
         show(ax, rows, low=low, high=high, colors="gray", frame=True)
         ax.set(xlabel="feature", ylabel="row")
         return ax
-    image = mosaic(rows, tile, columns_for(len(rows)) if n_columns is None else check_count("n_columns", n_columns))
+    image = mosaic(rows, tile, columns_for(len(rows)) if n_columns is None else COUNT.checked("n_columns", n_columns))
     ax = new_axes(ax, WIDTH * image.shape[0] / image.shape[1] + 0.4)
     show(ax, image, low=low, high=high, colors="gray", frame=False)
     return ax
@@ -190,7 +190,7 @@ def plot_reconstructions(
     >>> plot_reconstructions(dbn, X, n=3).images[0].get_array().shape
     (17, 26)
     """
-    given, rows = _take(model, X, check_count("n", n))
+    given, rows = _take(model, X, COUNT.checked("n", n))
     made = reconstruct(model, given)
     tile = tile_of(model, shape, rows.shape[1])
     if tile is not None:
@@ -253,7 +253,7 @@ def plot_samples(
     >>> plot_samples(rbm, n=4, n_steps=5, random_state=0).images[0].get_array().shape
     (17, 17)
     """
-    rows = sample_rows(model, check_count("n", n), n_steps=n_steps, random_state=random_state, start=start)
+    rows = sample_rows(model, COUNT.checked("n", n), n_steps=n_steps, random_state=random_state, start=start)
     schema = schema_of(model)
     if schema is not None:
         rows = schema.encode(rows)
@@ -308,7 +308,7 @@ def plot_hidden_probabilities(
     (100, 16)
     """
     layer = check_layer(layers_of(model), layer)
-    given, _ = _take(model, X, check_count("n", n))
+    given, _ = _take(model, X, COUNT.checked("n", n))
     values = hidden_values(model, given, layer)
     low, high = _range(values)
     ax = new_axes(ax, 3.4)

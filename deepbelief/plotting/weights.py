@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepbelief.bounds import COUNT
 from deepbelief.errors import SettingError, unknown
 from deepbelief.estimators.views import layers_of, n_inputs, updates_of
 from deepbelief.plotting.axes import (
     COLORS,
     WIDTH,
     Shape,
-    check_count,
     columns_for,
     mosaic,
     new_axes,
@@ -101,7 +101,7 @@ def plot_receptive_fields(
     layer = check_layer(stack, layer)
     fields = receptive_fields(stack, layer)
     n_features, n_hidden = fields.shape
-    tile, n = tile_of(model, shape, n_features), min(check_count("n", n), n_hidden)
+    tile, n = tile_of(model, shape, n_features), min(COUNT.checked("n", n), n_hidden)
     fields = fields[:, :n]
     limit = _typical_limit(fields)
     style = {"low": -limit, "high": limit, "colors": "RdBu_r"}
