@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,29 +32,38 @@ HELD_ROWS = 300  # that judge a machine, by
 HELD_BITS = 100  # maximum number of columns in the score; each costs a pass over the weights
 
 
-class Trial(Protocol):
+class Trial:
     """A training run at one learning rate."""
 
-    rate: float
     n_epochs: int
-    epochs: int
-    seconds: float
-    diverged: DivergenceError | None
-    finished: bool  # before its last epoch, by early stopping
     score: float  # larger is better
-    gain: float  # in the loss or score of held-out rows since the start
-    start: float  # that loss or score at the start
-    reporter: Reporter
+    start: float  # loss or score of held-out rows at the start
 
-    def advance(self, stop: int) -> "Trial":
-        """Train up to a number of epochs, unless it diverges."""
+    def __init__(self, rate: float) -> None:
+        self.rate, self.epochs, self.seconds = rate, 0, 0.0
+        self.gain = 0.0  # in the loss or score of held-out rows since the start
+        self.finished = False  # before its last epoch, by early stopping
+        self.diverged: DivergenceError | None = None
+        self.reporter = Reporter()
+
+    def advance(self, stop: int) -> Self:
+        """Train up to a number of epochs, unless it diverges or early stopping ends it."""
+        began = time.perf_counter()
+        self._train(stop)
+        self.seconds += time.perf_counter() - began
+        return self
+
+    def _train(self, stop: int) -> None:
+        raise NotImplementedError
 
     @property
     def quality(self) -> tuple[float, ...]:
-        """Name of the score; the best run has the largest."""
+        """Rank of the run; the best has the largest."""
+        return (self.score,)
 
     def is_no_worse(self, best: Any) -> bool:
         """Return whether the difference from the best run does not matter."""
+        return self is best
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +76,13 @@ class SweepPlan:
     where: str = ""  # what of the model is trained, where not all of it
 
 
-class PretrainRun:
+class PretrainRun(Trial):
     """The first layer's pretraining."""
 
     def __init__(
         self, rate: float, weights: Weights, settings: RBMSettings, rows: RowSource, held: Array, bk: Backend, seed: int
     ) -> None:
-        self.rate, self.epochs, self.seconds, self.finished = rate, 0, 0.0, False
-        self.diverged: DivergenceError | None = None
-        self.reporter = Reporter()
+        super().__init__(rate)
         settings = replace(settings, visible=weights.visible, learning_rate=rate).resolve(
             rows.shape[0], weights.n_visible, weights.n_hidden, weights.visible_mean
         )
@@ -85,11 +92,8 @@ class PretrainRun:
         self._rows, self._held = Rows(rows, bk, self._trainer.machine.dtype), held
         self.held_scores = self._judge()
         self.start = self.score = float(self.held_scores.mean())
-        self.gain = 0.0
 
-    def advance(self, stop: int) -> "PretrainRun":
-        """Train up to a number of epochs, unless it diverges."""
-        began = time.perf_counter()
+    def _train(self, stop: int) -> None:
         try:
             self._trainer.run = replace(self._trainer.run, reporter=self.reporter)
             self._trainer.train(self._rows, None, range(self.epochs, stop))
@@ -101,13 +105,6 @@ class PretrainRun:
             self.held_scores = self._judge()
             self.score = float(self.held_scores.mean())
             self.gain = self.score - self.start
-        self.seconds += time.perf_counter() - began
-        return self
-
-    @property
-    def quality(self) -> tuple[float, ...]:
-        """The score."""
-        return (self.score,)
 
     def is_no_worse(self, best: Any) -> bool:
         """Return whether the held-out rows leave open which is better: the one-standard-error rule, row by row."""
@@ -170,13 +167,11 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Swe
     return SweepPlan(make, "learning_rate", f"{metric} of held-out rows", where)
 
 
-class FinetuneRun:
+class FinetuneRun(Trial):
     """Fine-tuning from a stack that all runs share."""
 
     def __init__(self, rate: float, problem: Problem, early_stopping: bool, bk: Backend, seed: int) -> None:
-        self.rate, self.epochs, self.seconds, self.finished = rate, 0, 0.0, False
-        self.diverged: DivergenceError | None = None
-        self.reporter = Reporter()
+        super().__init__(rate)
         settings: FineTuneSettings = replace(problem.settings, learning_rate_init=rate)
         if not early_stopping:
             settings = replace(settings, n_iter_no_change=10**9)
@@ -191,13 +186,10 @@ class FinetuneRun:
         self.start, score = judge(self.tuner.network, problem.validation)
         self.loss = self.start
         self.score = -self.start if score is None else score
-        self.gain = 0.0
         self._least = self.start
         self._best: tuple[float, float] = (-math.inf, -math.inf)
 
-    def advance(self, stop: int) -> "FinetuneRun":
-        """Train up to a number of epochs, unless it diverges or early stopping ends it."""
-        began = time.perf_counter()
+    def _train(self, stop: int) -> None:
         try:
             history = run_epochs(
                 self.tuner, self._n_rows, Run(self.tuner.bk, self._seed, self.reporter),
@@ -212,8 +204,6 @@ class FinetuneRun:
         except DivergenceError as error:
             self.epochs += 1
             self.diverged = error
-        self.seconds += time.perf_counter() - began
-        return self
 
     def _take(self, loss: float, score: float | None) -> None:
         """Keep an epoch's loss and score, or with early stopping those of the best epoch."""
@@ -227,10 +217,6 @@ class FinetuneRun:
     def quality(self) -> tuple[float, ...]:
         """The score, and the negative loss."""
         return (self.score, -self.loss)
-
-    def is_no_worse(self, best: Any) -> bool:
-        """Return whether it is the best run."""
-        return self is best
 
 
 def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) -> SweepPlan:

@@ -150,11 +150,13 @@ def check_different_names(table: TableLike) -> None:
         raise DataError(f"two columns of the table have the same name, {twice[0]!r}: rename one")
 
 
-def _array(values: Sequence[object] | Array) -> Array:
+def as_objects(values: Sequence[object]) -> Array:
     """Return values as an array that keeps the type of each."""
-    if isinstance(values, np.ndarray):
-        return values
     return np.array([*values, None], dtype=object)[:-1]
+
+
+def _array(values: Sequence[object] | Array) -> Array:
+    return values if isinstance(values, np.ndarray) else as_objects(values)
 
 
 def _from_library(table: TableLike) -> Frame:
@@ -182,7 +184,7 @@ def _from_library(table: TableLike) -> Frame:
         else:
             gone = series.is_null().to_list()
             listed = [None if g else v for g, v in zip(gone, series.to_list(), strict=True)]
-            columns[str(name)] = np.array([*listed, None], dtype=object)[:-1]
+            columns[str(name)] = as_objects(listed)
     return replace(_frame(columns, dtypes, library), levels=levels)
 
 
@@ -215,7 +217,7 @@ def _cleaned(name: str, column: Array) -> tuple[Array, Array]:
     known = [value for value in listed if value is not None]
     if known and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
         return np.array([np.nan if value is None else value for value in listed], np.float64), gone
-    return np.array([*listed, None], dtype=object)[:-1], gone
+    return as_objects(listed), gone
 
 
 def _plain(value: object) -> object:

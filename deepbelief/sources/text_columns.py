@@ -15,6 +15,7 @@ import numpy as np
 
 from deepbelief.errors import FileError
 from deepbelief.sources.content import MEMORY_LIMIT, FileTable, size_text
+from deepbelief.sources.frames import as_objects
 from deepbelief.sources.label_values import MISSING, parse_labels
 from deepbelief.sources.layout import DELIMITERS, Layout, find_layout, number_in
 from deepbelief.sources.text import CHUNK, LINE_LIMIT, first_lines, open_text, text_lines
@@ -257,18 +258,12 @@ def _numbers(layout: Layout, j: int, lines: list[int], cells: Cells, words: dict
 
 
 def _booleans(layout: Layout, j: int, lines: list[int], cells: Cells, words: dict[str, str]) -> Array:
-    return _objects([None if cell in GAPS else BOOLEANS.get(cell, cell) for cell in cells])
+    return as_objects([None if cell in GAPS else BOOLEANS.get(cell, cell) for cell in cells])
 
 
 def _texts(layout: Layout, j: int, lines: list[int], cells: Cells, words: dict[str, str]) -> Array:
     """Return texts, with equal texts as the same object."""
-    return _objects([None if cell in GAPS else words.setdefault(cell, cell) for cell in cells])
-
-
-def _objects(values: list[object]) -> Array:
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
-    return found
+    return as_objects([None if cell in GAPS else words.setdefault(cell, cell) for cell in cells])
 
 
 READERS: Mapping[str, Callable[..., Array]] = {"number": _numbers, "boolean": _booleans, "text": _texts}
