@@ -78,7 +78,7 @@ class _Adaptive:
             bk.adam_step(p, mean, square, g, rate * up / down, betas, epsilon, decay)
 
     def _scales(self, n: int, momentum: float) -> tuple[tuple[float, float], tuple[float, float], float]:
-        """Return the factor and divisor of rates, the decays of both means, and what is added to the root, at step n."""
+        """Return factor and divisor of rates, the decays of both means, and what is added to the root, at step n."""
         raise NotImplementedError
 
 

@@ -196,10 +196,8 @@ class DeepAutoencoder(
             sizes = partial(layer_sizes, self.hidden_layer_sizes, source, autoencoder=True)
             templates = partial(self._templates, source=source)
             start = start_of_tuning(self, source, sizes, templates, bk, reporter, checkpointer)
-            if start.pretraining is None:
-                self.pretrained_stack_, history, choices = start.given()
-            else:
-                self.pretrained_stack_, history, choices = start.after(start.pretraining(), self, source)
+            pretrained = None if start.pretraining is None else start.pretraining()
+            self.pretrained_stack_, history, choices = start.after(pretrained, self, source)
             hidden, head = unroll(self.pretrained_stack_)
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))

@@ -207,10 +207,8 @@ class SupervisedEstimator(
                 preset=self.preset,
             )  # fmt: skip
             start = start_of_tuning(self, source, sizes, partial(templates_of, self.rbm), bk, reporter, checkpointer)
-            if start.pretraining is None:
-                self.pretrained_stack_, history, choices = start.given()
-            else:
-                self.pretrained_stack_, history, choices = start.after(start.pretraining(), self, source)
+            pretrained = None if start.pretraining is None else start.pretraining()
+            self.pretrained_stack_, history, choices = start.after(pretrained, self, source)
         drawn = self.pretrained is None and chosen_kind(self, choices) == "none"
         self.resolved_ = choices
         if not again:

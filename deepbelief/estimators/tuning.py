@@ -232,19 +232,19 @@ class Start:
     pretraining: Pretraining | None = None
     templates: Sequence[RBM] = ()
 
-    def after(self, result: Pretrained, estimator: Estimator, source: RowSource) -> tuple[Stack, list[Record], Choices]:
-        """Return the pretrained stack, its history and the automatic settings."""
+    def after(
+        self, result: Pretrained | None, estimator: Estimator, source: RowSource
+    ) -> tuple[Stack, list[Record], Choices]:
+        """Return the stack, its history and the automatic settings: those of the pretraining, if there was one."""
+        if result is None:
+            assert self.stack is not None
+            return self.stack, self.history, self.choices
         warn_diverged(result.diverged)
         found = pretraining_choices(estimator, source, result, self.templates)
         drawn = chosen_kind(estimator, self.choices) == "none"
         kept = {n: c for n, c in found.items() if not drawn or n == "hidden_layer_sizes"}
         self.choices.update({n: c for n, c in kept.items() if n not in self.choices})
         return result.stack, result.history, self.choices
-
-    def given(self) -> tuple[Stack, list[Record], Choices]:
-        """Return the stack, its history and the automatic settings where there is nothing to pretrain."""
-        assert self.stack is not None
-        return self.stack, self.history, self.choices
 
 
 def start_of_tuning(

@@ -31,7 +31,7 @@ RECURRENT: Mapping[str, Setting] = {
     ),
     "cell": Setting(
         "tanh",
-        Choice("deepbelief.recurrent:CELLS", getter="deepbelief.recurrent:get_cell", instances="Cell"),
+        Choice("deepbelief.recurrent.cells:CELLS", getter="deepbelief.recurrent.cells:get_cell", instances="Cell"),
         doc=('``"gru"`` remembers over more steps and takes about twice the time for the recurrence.'),
         help="Recurrent cell.",
     ),
