@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepbelief.errors import SettingError, literal
+from deepbelief.hyperparameters import MACHINE
 from deepbelief.typing import StrDict, StrMapping
 
 from ._options import option, together, type_of
@@ -44,15 +45,9 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
         return check_columns({name.strip(): kind.strip() for name, _, kind in pairs}) or {}
 
 
-def _unknown_type() -> Any:
-    from deepbelief.hyperparameters import MACHINE
-
-    return type_of("handle_unknown", MACHINE["handle_unknown"].kind)
-
-
 unknown_option = option(
     "--handle-unknown",
-    type=_unknown_type(),
+    type=type_of("handle_unknown", MACHINE["handle_unknown"].kind),
     help="Treatment of a category that did not occur in training: an error, or a missing value.  [default: error]",
 )
 table_options = together(

@@ -105,7 +105,10 @@ class MultiPrediction(Component):
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
         """Move the weights by the gradient of the prediction, on the minibatch with its missing values."""
         space, n, groups = step.phases.space, step.n_rows, self._groups(step)
-        machine, moments = predictor(step.machine, state), [state[f"moment_{i}"] for i in range(self._n_moments(state))]
+        machine, moments = (
+            predictor(step.machine, state),
+            [state[f"moment_{i}"] for i in range(len(state) - len(PARTS))],
+        )
         target, given = self._observed(step)
         weight = self._hidden(step, groups)
         weight *= given
@@ -126,9 +129,6 @@ class MultiPrediction(Component):
     def shared(self, state: Arrays) -> Sequence[str]:
         """Return the weights."""
         return PARTS
-
-    def _n_moments(self, state: Arrays) -> int:
-        return len(state) - len(PARTS)
 
     def _groups(self, step: TrainingStep) -> DeviceArray:
         """Return which unit belongs to which group, of shape (n_visible, n_groups)."""

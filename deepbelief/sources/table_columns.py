@@ -309,6 +309,8 @@ def _number(
     name: str, dtype: str, numbers: Array, reading: Reading, wanted: bool, own_unit: bool, weights: Array | None
 ) -> Column:  # fmt: skip
     """Return the cells of a number: its distinct values, or those of a reading."""
+    from scipy.special import ndtri
+
     distinct, places = np.unique(numbers, return_inverse=True)
     counts = np.bincount(places, weights)
     if len(distinct) == 1 and not own_unit:
@@ -331,14 +333,8 @@ def _number(
     middle = (np.cumsum(n) - n / 2) / n.sum()
     cells = {"cells": means, "edges": edges, "low": distinct[first], "high": distinct[last]}
     plain: StrDict = {key: tuple(array.tolist()) for key, array in cells.items()}
-    scores = tuple(_normal_quantile(middle).tolist())
+    scores = tuple(ndtri(middle).tolist())
     return Column(name, "number", dtype, **plain, scores=scores, whole=bool((distinct == np.rint(distinct)).all()))
-
-
-def _normal_quantile(p: Array) -> Array:
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri(p))
 
 
 def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -> Array:
