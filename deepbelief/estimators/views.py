@@ -19,7 +19,7 @@ from deepbelief.sampling import check_generative, first_states, rows_below, samp
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering, is_source
 from deepbelief.stack import Stack
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
 
 
 def layers_of(model: Estimator) -> Stack:
@@ -129,7 +129,7 @@ def sample_rows(
     *,
     n_steps: int = 1000,
     method: str = "auto",
-    temperature: float = 1.0,
+    temperature: float | None = None,
     random_state: RandomState = None,
     backend: str | None = None,
     start: RowsLike = None,
@@ -148,8 +148,8 @@ def sample_rows(
         Gibbs steps in the top machine, or the largest number of sweeps over a ladder of machines.
     method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
         How the top machine is sampled: see `RBM.sample`.
-    temperature : float, default=1.0
-        The top machine's energy is divided by it.
+    temperature : float, optional
+        The top machine's energy is divided by it. None is the model's own default, see `RBM.sample`, else 1.
     random_state : int, Generator or None
     backend : str, optional
         Of a `Stack`, which names none itself.
@@ -172,9 +172,11 @@ def sample_rows(
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
         # A model of classes draws a row of each in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
-        how = {"n_steps": n_steps, "method": method, "temperature": temperature, "random_state": random_state}
+        how: StrDict = {"n_steps": n_steps, "method": method, "random_state": random_state}
+        how |= {} if temperature is None else {"temperature": temperature}
         return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
+    temperature = 1.0 if temperature is None else temperature
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
     check_generative(stack, kind_of_pretraining(model, stack.layers[0].visible_unit))
