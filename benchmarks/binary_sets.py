@@ -17,9 +17,10 @@ machines stand beside it.
 
 "recipe" has the settings of `deepbelief.recipes.DENSITY`, and the hidden units, the updates and the weight decay of
 `SETTINGS`. An RBM of one-hot groups has these settings by default, with about 6,000 updates and a weight decay of 3e-4;
-the chosen runs of mushrooms and pumsb_star have 12,000 updates. Sets without groups are trained in this way only if
-the settings are given. Results are written to `binary_sets.json` after each run; runs that are there are not repeated.
-The file also has seeds 1 and 2 of mushrooms with 20 hidden units and 6,000 updates, which were not chosen.
+the chosen runs of mushrooms and pumsb_star have 12,000 updates. Sets without groups are trained in this way if the
+settings, or ``visible="groups"``, are given. Results are written to `binary_sets.json` after each run; runs that are
+there are not repeated. The file also has seeds 1 and 2 of mushrooms with 20 hidden units and 6,000 updates, which were
+not chosen.
 """
 
 import argparse
@@ -241,30 +242,33 @@ def known(name, arm=None):
 
 
 def run_arm(name, arm, parts, visible, n_seeds):
-    """Try all settings with seed 0 and the best one with further seeds, and write each run that is not there yet."""
+    """Try all settings of an arm, and repeat the best one."""
     gradient = arm.partition(",")[0]
+    run_settings(
+        name, arm, SETTINGS[name][arm], lambda setting, seed: run(parts, visible, gradient, setting, seed), n_seeds
+    )
+
+
+def run_settings(name, arm, settings, train, n_seeds):
+    """Try all settings with seed 0 and the best one with further seeds, and write each run that is not there yet.
+
+    ``train`` is a function of a setting and a seed that returns the result of a run as a dict.
+    """
 
     def once(setting, seed):
         runs = known(name, arm)["runs"]
         for each in runs:
             if each["setting"] == asdict(setting) and each["seed"] == seed:
-                return each
-        found = run(parts, visible, gradient, setting, seed)
+                return setting, each
+        found = train(setting, seed)
         print(f"{name:12}{arm:16}{setting} {found}", flush=True)
         found = {"setting": asdict(setting), **found}
         add("binary_sets", name, arm, value={"runs": [*runs, found]})
-        return found
+        return setting, found
 
-    tried = [once(setting, 0) for setting in SETTINGS[name][arm]]
-    best = max(tried, key=lambda each: each["valid"])
-    seeds = [
-        best,
-        *(once(Setting(**best["setting"]), seed) for seed in range(1, n_seeds)),
-    ]
-    value = known(name, arm) | {
-        "chosen": best["setting"],
-        "test": float(np.mean([each["test"] for each in seeds])),
-    }
+    best, first = max((once(setting, 0) for setting in settings), key=lambda each: each[1]["valid"])
+    seeds = [first, *(once(best, seed)[1] for seed in range(1, n_seeds))]
+    value = known(name, arm) | {"chosen": asdict(best), "test": float(np.mean([each["test"] for each in seeds]))}
     add("binary_sets", name, arm, value=value)
     print(f"{name:12}{arm:16} test {value['test']:.3f}", flush=True)
 

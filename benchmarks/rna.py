@@ -10,6 +10,14 @@ correlations, over all pairs of sites and letters, with those of the weighted tr
 sequences, which are weighted among themselves. The ceiling is that of training against validation sequences; as many
 training sequences drawn by weight as there are samples ("drawn") show what a perfect model reaches. Nats are per site
 and sequence. Results are written to `rna.json`.
+
+    python benchmarks/rna.py --split FOLDER
+    adabmDCA train -d FOLDER/train.fasta -v FOLDER/valid.fasta -o DCA --alphabet rna \\
+        --nchains 1000 --nsweeps 5 --lr 0.05
+    python benchmarks/rna.py --peer "adabmDCA 1.0.0" DCA/chains.fasta
+
+compares the chains of a Potts model that another package trained on the same split (`pip install adabmDCA==1.0.0` into
+an environment of its own).
 """
 
 import argparse
@@ -25,6 +33,7 @@ from common import HERE, add
 
 from deepbelief import RBM, load, save
 from deepbelief.backends import get_backend
+from deepbelief.diagnostics.mixing import nearest_of_own_kind
 from deepbelief.errors import DeepBeliefWarning
 from deepbelief.evaluation.families import site_statistics
 from deepbelief.likelihood import log_likelihood
@@ -96,6 +105,31 @@ def drawn_from(means, groups, seed):
     return np.eye(p.shape[2])[np.minimum((p.cumsum(axis=2) <= u).sum(axis=2), p.shape[2] - 1)].reshape(means.shape)
 
 
+def write_split(folder):
+    """Write training and validation sequences as FASTA."""
+    found = read_alignment(Path(os.environ["DEEPBELIEF_DATA"]) / "rna-rf00379" / "RF00379.fasta")
+    letters_of = np.array(list(found.alphabet))[found.codes]
+    order = np.argsort(found.names, kind="stable")
+    folder.mkdir(exist_ok=True)
+    for part, held in (("train", False), ("valid", True)):
+        some = order[(np.arange(len(order)) % 5 == 0) == held]
+        text = "".join(f">{found.names[i]}\n{''.join(letters_of[i])}\n" for i in some)
+        (folder / f"{part}.fasta").write_text(text)
+
+
+def compare_peer(name, path, family, held, train, valid, groups, weights):
+    """Compare sequences that another package sampled, and as many training sequences drawn by weight."""
+    rows = read_alignment(path, "-ACGU").one_hot()
+    drawn = train[np.random.default_rng(0).choice(len(train), len(rows), p=weights / weights.sum())]
+    row = {"chains": len(rows)}
+    for words, each in (("samples", rows), ("drawn", drawn)):
+        found = site_statistics(each, groups)
+        near = nearest_of_own_kind(valid.astype(float), each.astype(float))
+        row[words] = {"train": found.agreement(family)[1], "valid": found.agreement(held)[1], "nearest": near}
+    print(name, row, flush=True)
+    add("rna", name, value=known(name) | row)
+
+
 def known(name):
     """Return what an earlier run found."""
     path = HERE / "rna.json"
@@ -113,11 +147,19 @@ def main():
     parser.add_argument(
         "--parts", nargs="+", choices=("gibbs", "likelihood", "pt"), default=["gibbs", "likelihood", "pt"]
     )
+    parser.add_argument("--split", type=Path, help="folder for the sequences as FASTA; nothing else is done")
+    parser.add_argument("--peer", nargs=2, metavar=("NAME", "FASTA"), help="compare samples of another package")
     options = parser.parse_args()
+    if options.split:
+        write_split(options.split)
+        return
     warnings.simplefilter("ignore", DeepBeliefWarning)
     train, valid, groups = split()
     weights, among = sequence_weights(train), sequence_weights(valid)
     family, held = site_statistics(train, groups, weights), site_statistics(valid, groups, among)
+    if options.peer:
+        compare_peer(*options.peer, family, held, train, valid, groups, weights)
+        return
     name = f"{options.hidden} hidden, {options.updates} updates, seed {options.seed}"
     facts = {"train": len(train), "valid": len(valid), "effective": float(weights.sum())}
     facts["ceiling"], facts["chains"] = family.agreement(held)[1], options.chains

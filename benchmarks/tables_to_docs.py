@@ -129,35 +129,67 @@ def likelihood() -> str:
     )
 
 
+ARMS = {"pcd": "RBM, pcd", "ptt": "RBM, ptt", "recipe": "RBM, recipe", "made": "MADE"}
+
+
+def chosen_runs(found: dict[str, Any], arm: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the chosen setting of an arm, and the runs that have it."""
+    own = found.get(arm, {"runs": []})
+    chosen = own.get("chosen", own["runs"][0]["setting"] if own["runs"] else {})
+    return chosen, [run for run in own["runs"] if run["setting"] == chosen]
+
+
+def arm_cell(found: dict[str, Any], arm: str) -> str:
+    """Return the result of an arm on one set, and the settings that validation rows chose."""
+    chosen, runs = chosen_runs(found, arm)
+    if not runs:
+        return "not measured"
+    words = f"{chosen['n_hidden']} hidden"
+    words += f", {chosen['updates']:,} updates" if arm == "recipe" else ""
+    words += f", {chosen['orders']} order{'s' * (chosen['orders'] > 1)}" if arm == "made" else ""
+    return f"{spread([run['test'] for run in runs], 2)}; {words}"
+
+
+def ahead_of_made(sets: dict[str, Any]) -> str:
+    """Return on which sets the RBM that validation rows prefer has a higher mean than MADE, and on which it has not."""
+    words: dict[bool, list[str]] = {True: [], False: []}
+    for name, found in sets.items():
+        arms = [arm for arm in ARMS if chosen_runs(found, arm)[1]]
+        if "made" not in arms or len(arms) == 1:
+            continue
+        runs = {arm: chosen_runs(found, arm)[1] for arm in arms}
+        best = max((arm for arm in arms if arm != "made"), key=lambda arm: mean_of(runs[arm], "valid"))
+        gain = mean_of(runs[best], "test") - mean_of(runs["made"], "test")
+        words[gain > 0].append(f"{name} by {abs(gain):.2f}")
+    parts = [f"{which} MADE on {', '.join(words[key])}" for key, which in ((True, "ahead of"), (False, "behind"))
+             if words[key]]  # fmt: skip
+    return f" The RBM that validation rows prefer is {', and '.join(parts)} nats per row." if parts else ""
+
+
+def mean_of(runs: list[dict[str, Any]], key: str) -> float:
+    """Return the mean of one number over runs."""
+    return statistics.mean(run[key] for run in runs)
+
+
 def binary_sets() -> str:
     """Held-out log-likelihoods of binary sets."""
+    results = read("binary_sets")
+    sets = {name: found for name, found in results.items() if name != "environment" and any(a in found for a in ARMS)}
     rows = []
-    for name, found in read("binary_sets").items():
-        arms = ("pcd", "ptt", "recipe")
-        if name == "environment" or not any(arm in found for arm in arms):
-            continue
-        base, cells = found["baselines"], []
-        for arm in arms:
-            own = found.get(arm, {"runs": []})
-            chosen = own.get("chosen", own["runs"][0]["setting"] if own["runs"] else None)
-            runs = [run for run in own["runs"] if run["setting"] == chosen]
-            updates = f", {chosen['updates']:,} updates" if runs and arm == "recipe" else ""
-            cells.append(
-                f"{spread([run['test'] for run in runs], 2)}; {chosen['n_hidden']} hidden{updates}"
-                if runs
-                else "not measured"
-            )
+    for name, found in sets.items():
+        base = found["baselines"]
         simple = [f"{value:.2f}" for value in (base["columns"], base["groups"], base["mixture"]["test"])]
-        rows.append([name, *simple, *cells])
+        rows.append([name, *simple, *(arm_cell(found, arm) for arm in ARMS)])
     note = (
         "Nats per test row. Columns that exclude each other are softmax groups. log Z is exact up to 25 hidden units "
         "and for nltcs; else the values are at the low end of the interval of annealing. The recipe is that of "
         "`deepbelief.recipes.DENSITY` with the updates that are given. By default, an RBM of one-hot groups has this "
-        "recipe with about 6,000 updates; sets without groups have it only if it is given. moviereview has a weight "
-        'decay of 0.01 in place of 0.0003. Use `gradient="ptt"` where modes are far apart, and the recipe or `"pcd"` '
-        "elsewhere.\n\n"
+        'recipe with about 6,000 updates, and so has one of other 0/1 columns with `visible="groups"`. moviereview '
+        'has a weight decay of 0.01 in place of 0.0003. Use `gradient="ptt"` where modes are far apart, and the recipe '
+        'or `"pcd"` elsewhere. MADE (`python made.py`) is a masked autoencoder of the bits, written in PyTorch, whose '
+        f"hidden units and orders validation rows chose; its likelihood is exact.{ahead_of_made(sets)}\n\n"
     )
-    return note + table(["set", "columns", "groups", "mixture", "RBM, pcd", "RBM, ptt", "RBM, recipe"], rows)
+    return note + table(["set", "columns", "groups", "mixture", *ARMS.values()], rows)
 
 
 def rna() -> str:
@@ -165,6 +197,17 @@ def rna() -> str:
     parts, shown = [], {"100", "400", "1500", "5000", "15000"}
     for name, found in read("rna").items():
         if name == "environment":
+            continue
+        if "samples" in found:
+            rows = [[words, *(f"{found[key][part]:.3f}" for part in ("train", "valid")),
+                     ", ".join(f"{share:.2f}" for share in found[key]["nearest"])]
+                    for words, key in ((name, "samples"), ("training sequences", "drawn"))]  # fmt: skip
+            parts.append(
+                f"{found['chains']:,} chains of a Potts model trained by {name}. The last column has the shares of "
+                "validation sequences, and of samples, whose nearest neighbour is of the same kind. All correlations "
+                "rise with the number of samples: compare with as many training sequences.\n\n"
+                + table(["samples", "with training sequences", "with validation sequences", "nearest"], rows)
+            )
             continue
         steps = [step for step in found["gibbs"] if step in shown]
         rows = [[step, *(f"{found['gibbs'][step][part]:.3f}" for part in ("train", "valid"))] for step in steps]

@@ -143,7 +143,8 @@ class RBM(
     An array with one-hot groups (``visible="softmax:3,2"``, ``"groups"`` and the like) is trained as a density too,
     if none of ``gradient``, ``solver`` and ``learning_rate`` is given: the same settings, but with 500 chains,
     ``gibbs_steps=1`` and about 6,000 updates. 20 hidden units on `mushrooms` reach -9.5 nats per test row
-    with these settings, and -10.4 by PCD at a rate of 0.3 without Adam (``benchmarks/binary_sets.py``).
+    with these settings, and -10.4 by PCD at a rate of 0.3 without Adam (``benchmarks/binary_sets.py``). With
+    ``visible="groups"`` this also holds for 0/1 columns without groups.
 
     A table that contains only numbers without missing values, or only booleans, is treated as an array with column
     names.
