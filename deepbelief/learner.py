@@ -8,6 +8,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.components import Parts, TrainingStep
+from deepbelief.errors import SettingError
 from deepbelief.gradients import GradientEstimator, Persistent, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.optimizers import Optimizer
@@ -75,6 +76,7 @@ class Learner:
         moments = {str(i): moment for i, moment in enumerate(self._moments)}
         chains = self._fresh_chains(state.epochs, "chains")
         self.arrays = {"optimizer": moments, "gradient": chains, **self.parts.state}
+        check_state(run.bk, self.arrays)
         fill_state(run.bk, self.arrays, state.arrays)
 
     def _fresh_chains(self, epoch: int, purpose: str) -> dict[str, DeviceArray]:
@@ -168,6 +170,23 @@ class Learner:
         self._clear_moments()
         self.parts.call("reset")
         self.arrays["gradient"] = self._fresh_chains(epoch, "fresh chains")
+
+
+def check_state(bk: Backend, arrays: Mapping[str, Mapping[str, DeviceArray]]) -> None:
+    """Refuse state that files and checkpoints cannot hold.
+
+    Raises
+    ------
+    SettingError
+        If a value is not an array.
+    """
+    for owner, own in arrays.items():
+        for name, value in own.items():
+            if not (isinstance(value, np.ndarray) or bk.owns(value)):
+                raise SettingError(
+                    f"the state {name!r} of {owner!r} must be an array, such as xp.zeros(1), which updates change in "
+                    f"place; got {value!r}"
+                )
 
 
 def host_state(bk: Backend, arrays: Mapping[str, Mapping[str, DeviceArray]]) -> dict[str, dict[str, Array]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -195,5 +195,4 @@ def get_optimizer(solver: str | Optimizer, *, nesterov: bool = False) -> Optimiz
     if solver not in OPTIMIZERS:
         raise SettingError(unknown("solver", solver, OPTIMIZERS))
     kind = OPTIMIZERS[solver]
-    takes_nesterov = "nesterov" in (f.name for f in fields(kind))  # type: ignore[arg-type]
-    return kind(nesterov=nesterov) if takes_nesterov else kind()  # type: ignore[call-arg]
+    return kind(nesterov=nesterov) if hasattr(kind, "nesterov") else kind()  # type: ignore[call-arg]

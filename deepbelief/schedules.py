@@ -111,15 +111,15 @@ class Halving:
         return factor
 
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "constant": lambda: constant,
-    "linear": lambda: linear,
-    "cosine": lambda: cosine,
+SCHEDULES: dict[str, Schedule | type[Schedule]] = {
+    "constant": constant,
+    "linear": linear,
+    "cosine": cosine,
     "exponential": Exponential,
     "inverse": Inverse,
     "halving": Halving,
 }
-"""Learning-rate schedules by name: a new one is one function or class and one entry."""
+"""Learning-rate schedules by name: a new one is one entry, a function of the position or a class of such functions."""
 
 
 def needs_validation(schedule: Schedule) -> bool:
@@ -184,16 +184,18 @@ def get_schedule(schedule: str | Schedule) -> Schedule:
     >>> get_schedule("linear")(0.25)
     0.75
     """
-    if callable(schedule) and not isinstance(schedule, type) and _takes_a_position(schedule):
-        return schedule
-    if not isinstance(schedule, str):
+    found, what = schedule, "schedule"
+    if isinstance(schedule, str):
+        if schedule not in SCHEDULES:
+            raise SettingError(unknown("schedule", schedule, SCHEDULES))
+        entry, what = SCHEDULES[schedule], f"SCHEDULES[{schedule!r}]"
+        found = entry() if isinstance(entry, type) else entry
+    if not callable(found) or isinstance(found, type) or not _takes_a_position(found):
         raise SettingError(
-            f"schedule must be one of {', '.join(SCHEDULES)}, or a function of the position in the run, from 0 to 1, "
-            f"that returns a factor of the learning rate, got {schedule!r}"
+            f"{what} must be one of {', '.join(SCHEDULES)}, or a function of the position in the run, from 0 to 1, "
+            f"that returns a factor of the learning rate, got {found!r}"
         )
-    if schedule not in SCHEDULES:
-        raise SettingError(unknown("schedule", schedule, SCHEDULES))
-    return SCHEDULES[schedule]()
+    return found
 
 
 def momentum_ramp(updates: int) -> float:

@@ -72,7 +72,7 @@ class Decorrelated(Component):
     def adjust(self, step, state, grads):
         W, xp = step.machine.W, step.machine.bk.xp
         gram = (W.T @ W) * (1 - xp.eye(W.shape[1], dtype=W.dtype))
-        grads[0][...] += self.factor * (W @ gram)
+        grads[0] += self.factor * (W @ gram)
 
 
 class Nameless(Component):
@@ -619,6 +619,60 @@ def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):
         load(tmp_path / "model.h5")
     with pytest.raises(SettingError, match="cannot be kept in a file"):
         save(rbm(INSTANCES["component"]).fit(ROWS), tmp_path / "other.h5")
+
+
+class Plain:
+    """An optimizer that is not a dataclass."""
+
+    rate = 0.01
+
+    def start(self, bk, params):
+        return []
+
+    def step(self, bk, params, grads, state, rates, momentum, decays):
+        pass
+
+
+def counting(**members):
+    """Return a gradient estimator whose state is not an array, or with these members instead of its own."""
+    own = {
+        "__call__": lambda self, *given: CD(1)(*given[:4], {}, given[5]), "is_model": True, "schedule": "linear",
+        "momentum": 0.0, "gibbs_steps": 1, "start": lambda self, machine, n_chains, rng: {"n": 0},
+        "__init__": lambda self, gibbs_steps=1: None,
+    }  # fmt: skip
+    return type("Counting", (), own | members)
+
+
+@case_by_case(
+    ("registry", "kind", "settings", "line"),
+    [
+        (GRADIENTS, counting(), {"gradient": "mine"}, "state 'n' of 'gradient' must be an array"),
+        (GRADIENTS, counting(__init__=lambda self: None), {"gradient": "mine"}, "Counting must take gibbs_steps"),
+        (GRADIENTS, counting(__init__=lambda self, gibbs_steps, n: None), {"gradient": "mine"}, "a default for each"),
+        (GRADIENTS, counting(gibbs_steps=(1, 2)), {"gradient": "mine"}, "Counting must be a dataclass"),
+        (UNITS, type("Mine", (UnitType,), {"spec": "mine"}), {"visible": "mine"}, "Mine must define .*log_partition"),
+        (UNITS, type("Mine", (UnitType,), {}), {"hidden": "mine"}, "Mine must define spec, "),
+        (UNITS, Pairs, {"hidden": Pairs}, "must be one of bernoulli, .* or an instance, got <class"),
+    ],
+)
+def test_incomplete_strategies_are_refused(monkeypatch, registry, kind, settings, line):
+    monkeypatch.setitem(registry, "mine", kind)
+    with pytest.raises(SettingError, match=line):
+        rbm(settings).fit(ROWS)
+
+
+def test_a_strategy_that_is_not_a_dataclass_trains_but_only_its_name_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "plain", Plain)
+    save(rbm({"solver": "plain"}).fit(ROWS), tmp_path / "named.h5")
+    assert load(tmp_path / "named.h5").solver == "plain"
+    with pytest.raises(SettingError, match="Plain must be a dataclass"):
+        save(rbm({"solver": Plain()}).fit(ROWS), tmp_path / "instance.h5")
+
+
+def test_a_misspelled_hook_is_refused():
+    with pytest.raises(SettingError, match=r"Typo\.adjsut is not a hook .* did you mean 'adjust'\?"):
+        type("Typo", (Component,), {"adjsut": lambda self, step, state, grads: None})
+    type("Other", (Component,), {"tie": lambda self: None, "_adjsut": lambda self: None, "starts": 3})
 
 
 @pytest.mark.parametrize(("registry", "key"), [(COMPONENTS, "mine"), (GRADIENTS, "mine"), (SCHEDULES, "mine")])

@@ -57,6 +57,16 @@ def test_what_is_no_schedule_is_told_what_one_must_be(given):
         get_schedule(given)
 
 
+def test_functions_and_classes_can_be_registered(monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "wave", math.cos)
+    assert get_schedule("wave")(0.5) == math.cos(0.5)
+    assert RBM(2, n_iter=1, schedule="wave").fit(np.eye(4)).n_iter_ == 1
+    for wrong in (lambda: math.cos, 3):
+        monkeypatch.setitem(SCHEDULES, "wave", wrong)
+        with pytest.raises(SettingError, match=r"SCHEDULES\['wave'\] must be .* a function of the position"):
+            get_schedule("wave")
+
+
 @case_by_case("factor", [-1.0, math.nan, math.inf, None, "1", [0.5]])
 def test_a_schedule_must_return_a_factor(factor):
     rows = np.eye(4)

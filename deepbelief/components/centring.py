@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deepbelief.components.component import Component, TrainingStep
+from deepbelief.components.component import Component, Gradients, TrainingStep
 from deepbelief.errors import SettingError
-from deepbelief.gradients import Arrays, Gradient
+from deepbelief.gradients import Arrays
 from deepbelief.typing import DeviceArray, LayerSettings
 
 OFFSET_RATE = 0.01  # of the running mean of the hidden units, per update (Melchior, Fischer and Wiskott 2016)
@@ -45,7 +45,7 @@ class Centring(Component):
         offset *= 1 - OFFSET_RATE
         offset += mean
 
-    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradients) -> None:
         """Change to the biases of centred units, b + W lambda and c + mu W, which the optimizer moves beside W."""
         self._shift(step, state, 1)
 

@@ -1,16 +1,20 @@
 """Interface of components: optional parts of the training of a restricted Boltzmann machine."""
 
+import difflib
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 
-from deepbelief.backends import Rng
-from deepbelief.gradients import Arrays, Gradient, GradientEstimator, PhaseBuffers
+from deepbelief.backends import Product, Rng
+from deepbelief.errors import SettingError
+from deepbelief.gradients import Arrays, GradientEstimator, PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.seeds import host_rng
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
+
+Gradients = list[DeviceArray | Product]
 
 
 class TrainingStep:
@@ -106,6 +110,17 @@ class Component:
     needs_model: ClassVar[bool] = False
     weight_gradient: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a method whose name is close to that of a hook."""
+        hooks = [name for name in vars(Component) if not name.startswith("_")]
+        for name in vars(cls):
+            near = difflib.get_close_matches(name, hooks, 1, cutoff=0.8)
+            if near and name not in hooks and not name.startswith("_") and callable(vars(cls)[name]):
+                raise SettingError(
+                    f"{cls.__name__}.{name} is not a hook of components: did you mean {near[0]!r}? Begin the names of "
+                    "other methods with an underscore"
+                )
+
     @classmethod
     def of(cls, settings: LayerSettings) -> Self | None:
         """Return the component that a layer's settings ask for; None if they do not."""
@@ -136,8 +151,8 @@ class Component:
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
         """Read the minibatch before the gradient is computed, which overwrites its buffer."""
 
-    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
-        """Change the gradients of W, vbias and hbias in place, before the optimizer uses them.
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradients) -> None:
+        """Change or replace the gradients of W, vbias and hbias in the list, before the optimizer uses them.
 
         The gradient of W may be a `Product` that is not multiplied out, unless `weight_gradient` is set.
         """

@@ -50,8 +50,10 @@ class Parts:
         W = grads[0]
         if isinstance(W, Product) and any(component.weight_gradient for component in self.components):
             grads = (W.array(self._step.machine.bk), *grads[1:])
-        self.call("adjust", grads)
-        return grads
+        changed = list(grads)
+        self.call("adjust", changed)
+        W, vbias, hbias = changed
+        return W, vbias, hbias
 
     def entered(self, rows: DeviceArray) -> DeviceArray:
         """Return rows as they enter the machine, without changing the given ones."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from deepbelief.components.component import Component, TrainingStep
+from deepbelief.components.component import Component, Gradients, TrainingStep
 from deepbelief.errors import SettingError
-from deepbelief.gradients import Arrays, Gradient, GradientEstimator
+from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
 
@@ -55,9 +55,9 @@ class Sparsity(Component):
         activity *= ACTIVITY_DECAY
         activity += mean
 
-    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradients) -> None:
         """Add the difference from the target to the gradient of the hidden biases."""
-        hbias = grads[2]
+        hbias: DeviceArray = grads[2]
         excess = step.phases.space("excess activity", 1, len(hbias))[0]
         step.machine.bk.xp.subtract(state["activity"], self.target, out=excess)
         excess *= self.cost

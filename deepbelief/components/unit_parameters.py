@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
-from deepbelief.components.component import Component, TrainingStep
-from deepbelief.gradients import Arrays, Gradient
+from deepbelief.components.component import Component, Gradients, TrainingStep
+from deepbelief.gradients import Arrays
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import get_unit
 from deepbelief.units.unit import Parametrised
@@ -34,7 +34,7 @@ class UnitParameters(Component):
     def _gradient(self, step: TrainingStep) -> DeviceArray:
         return step.phases.space("gradient of unit parameters", *step.machine.hidden_parameters.shape)
 
-    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradient) -> None:
+    def adjust(self, step: TrainingStep, state: Arrays, grads: Gradients) -> None:
         """Compute the gradient from the rows of both phases."""
         machine, phases = step.machine, step.phases
         v, weight = phases.rows_of_gradient()

@@ -5,6 +5,9 @@ over the model (negative phase). The positive phase is exact; the estimators dif
 phase. A denoising autoencoder has the same parameters, and its gradient is exact for the noise that was drawn.
 """
 
+import inspect
+from dataclasses import is_dataclass
+
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
@@ -77,9 +80,22 @@ def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int
     >>> get_gradient("pcd", 5).gibbs_steps
     5
     """
-    if not isinstance(gradient, str):
-        check_members("gradient", gradient, GradientEstimator, GRADIENTS)
-        return gradient
+    found = _named(gradient, gibbs_steps) if isinstance(gradient, str) else gradient
+    check_members("gradient", found, GradientEstimator, GRADIENTS)
+    if isinstance(found.gibbs_steps, tuple) and not is_dataclass(found):
+        raise SettingError(f"gradient={type(found).__name__} must be a dataclass, or have one number of gibbs_steps")
+    return found
+
+
+def _named(gradient: str, gibbs_steps: int | tuple[int, int]) -> GradientEstimator:
     if gradient not in GRADIENTS:
         raise SettingError(unknown("gradient", gradient, GRADIENTS))
-    return GRADIENTS[gradient](gibbs_steps=gibbs_steps)  # type: ignore[call-arg]
+    kind = GRADIENTS[gradient]
+    try:
+        inspect.signature(kind).bind(gibbs_steps=gibbs_steps)
+    except TypeError as error:
+        raise SettingError(
+            f"gradient={gradient!r}: {kind.__name__} must take gibbs_steps, as a field gibbs_steps: int = 1, and "
+            f"have a default for each other setting ({error})"
+        ) from error
+    return kind(gibbs_steps=gibbs_steps)  # type: ignore[call-arg]

@@ -88,9 +88,9 @@ def get_unit(spec: str | Unit) -> Unit:
     (3, 3, 2)
     """
     if not isinstance(spec, str):
-        missing = [name for name in REQUIRED if not hasattr(spec, name)]
-        if "log_partition" in missing or "spec" in missing:
+        if isinstance(spec, type) or not (hasattr(spec, "spec") or isinstance(spec, UnitType)):
             raise SettingError(f"a unit type must be one of {', '.join(UNITS)} or an instance, got {spec!r}")
+        missing = [name for name in REQUIRED if not hasattr(spec, name)]
         if missing:
             raise SettingError(f"the unit type {type(spec).__name__} must define {', '.join(missing)}")
         return spec
@@ -98,7 +98,7 @@ def get_unit(spec: str | Unit) -> Unit:
     parsed = getattr(UNITS.get(name), "parsed", None)
     if name not in UNITS or (colon and text and parsed is None):
         raise SettingError(unknown("unit type", spec, UNITS))
-    return UNITS[name]() if parsed is None else parsed(text, get_unit)
+    return get_unit(UNITS[name]() if parsed is None else parsed(text, get_unit))
 
 
 def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int) -> tuple[str, int] | None:
