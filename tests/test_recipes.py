@@ -414,6 +414,12 @@ FITS = {
         {},
         {"learning_rate_init": 0.003},
     ),
+    "few rows of numbers": (
+        lambda: DBNRegressor((4,), max_iter=2),
+        (BITS, REAL[:, 0]),
+        {},
+        {"pretraining": "none", "activation": "tanh", "alpha": 5 / 60, "rbm__visible": "gaussian"},
+    ),
     "DeepAutoencoder": (
         lambda: DeepAutoencoder((4,), max_iter=2),
         (REAL,),
