@@ -398,10 +398,7 @@ def defaults() -> str:
         [name, *(with_error(found[arm]["test_error"]) if arm in found else "" for arm in arms)]
         for name, found in results.items()
     ]
-    note = (
-        "Test error in %; for regression 100 (1 - R2). Means over splits, with standard errors; sets with a number of "
-        "rows have one split, where only the seeds of the models differ.\n\n"
-    )
+    note = "Test error in %; for regression 100 (1 - R2). Means over splits, with standard errors.\n\n"
     return note + table(["data", *arms], rows)
 
 
