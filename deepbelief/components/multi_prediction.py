@@ -105,10 +105,8 @@ class MultiPrediction(Component):
     def before_gradient(self, step: TrainingStep, state: Arrays) -> None:
         """Move the weights by the gradient of the prediction, on the minibatch with its missing values."""
         space, n, groups = step.phases.space, step.n_rows, self._groups(step)
-        machine, moments = (
-            predictor(step.machine, state),
-            [state[f"moment_{i}"] for i in range(len(state) - len(PARTS))],
-        )
+        machine = predictor(step.machine, state)
+        moments = [state[f"moment_{i}"] for i in range(len(state) - len(PARTS))]
         target, given = self._observed(step)
         weight = self._hidden(step, groups)
         weight *= given
