@@ -6,14 +6,12 @@ from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.errors import DataError, SettingError
-from deepbelief.estimators.base import check_backend, check_rows, on_device, rows_to_use, visible_type, warn_diverged
+from deepbelief.estimators.base import check_backend, check_rows, on_device, visible_type, warn_diverged
 from deepbelief.estimators.constructors import TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -27,7 +25,7 @@ from deepbelief.estimators.pretraining_options import (
     real_values,
 )
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.reconstruction import ReconstructionErrorMixin, ReconstructionImputationMixin
+from deepbelief.estimators.reconstruction import CodesMixin, ReconstructionErrorMixin, ReconstructionImputationMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import mean_of, present_rows
 from deepbelief.estimators.tables import decoded
@@ -46,7 +44,6 @@ from deepbelief.hyperparameters import AUTOENCODER_PRETRAINING, EXECUTION, FINE_
 from deepbelief.losses import SquaredError, get_loss, reconstruction_losses
 from deepbelief.network import Network, stack_from_layers, unroll
 from deepbelief.optimizers import Optimizer
-from deepbelief.pretraining import transform
 from deepbelief.recipes.pretraining_rules import autoencoder_pretraining
 from deepbelief.recipes.resolved import Choices, Resolved
 from deepbelief.sources import OF_NETWORKS, RowSource, as_source, entering, has_missing
@@ -58,8 +55,8 @@ from deepbelief.units import get_unit
 @documented(FINE_TUNING, AUTOENCODER_PRETRAINING, EXECUTION)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DeepAutoencoder(
-    ReconstructionErrorMixin, FineTunedMixin, ReconstructionImputationMixin, ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin, TemplatedEstimator,
+    ReconstructionErrorMixin, FineTunedMixin, ReconstructionImputationMixin, CodesMixin,
+    TemplatedEstimator,
 ):  # fmt: skip
     """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
 
@@ -254,23 +251,6 @@ class DeepAutoencoder(
         self._begin_head()
         self._check_tied(any(weights.mean is not None for weights in self.pretrained_stack_.layers[1:]))
 
-    def transform(self, X: RowsLike) -> DeviceArray:
-        """Return the codes of rows.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_code)
-            CuPy if X is.
-        """
-        check_is_fitted(self, "coefs_")
-        bk = check_backend(self.backend, X)
-        source = rows_to_use(self, X, bk)
-        return on_device(transform(self.stack_, source, bk), X, bk)
-
     def inverse_transform(self, X: RowsLike) -> DeviceArray:
         """Return the reconstructions of codes.
 
@@ -319,15 +299,3 @@ class DeepAutoencoder(
         float
         """
         return -mean_of(self.reconstruction_error(X), sample_weight)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.stack_.sizes[-1]
-
-    def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input, missing values and kept dtypes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.pretraining in ("auto", "rbm")
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -6,8 +6,6 @@ from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +14,6 @@ from deepbelief.estimators.base import (
     check_backend,
     check_number,
     check_rows,
-    on_device,
     rows_to_use,
     warn_diverged,
 )
@@ -31,7 +28,7 @@ from deepbelief.estimators.pretraining_options import (
     stack_pretraining,
     templates_of,
 )
-from deepbelief.estimators.reconstruction import LayerReconstructionMixin
+from deepbelief.estimators.reconstruction import CodesMixin, LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.streams import next_stream
@@ -39,11 +36,10 @@ from deepbelief.estimators.tables import decoded, is_mixed, schema_of
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
-from deepbelief.pretraining import transform
 from deepbelief.sampling import check_generative, sample
 from deepbelief.stack import Stack
 from deepbelief.training import get_reporter
-from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike, WeightsLike
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike, WeightsLike
 from deepbelief.units import get_unit
 
 
@@ -60,8 +56,8 @@ def _has_likelihood(dbn: Estimator) -> bool:
 @documented(PRETRAINING, EXECUTION)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DBN(
-    ResumableParameters, StackParameters, LayerReconstructionMixin, ImputationMixin, ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin, TemplatedEstimator,
+    ResumableParameters, StackParameters, LayerReconstructionMixin, ImputationMixin, CodesMixin,
+    TemplatedEstimator,
 ):  # fmt: skip
     """Deep belief network: a stack of restricted Boltzmann machines, pretrained layer by layer.
 
@@ -147,23 +143,6 @@ class DBN(
         self._predicting = predicting_arrays(result.states[0].arrays)
         self._seed, self._draws = seed, 0
         return self
-
-    def transform(self, X: RowsLike) -> DeviceArray:
-        """Return the top layer's hidden means.
-
-        Parameters
-        ----------
-        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_top)
-            CuPy if X is.
-        """
-        check_is_fitted(self, "stack_")
-        bk = check_backend(self.backend, X)
-        source = rows_to_use(self, X, bk)
-        return on_device(transform(self.stack_, source, bk), X, bk)
 
     def _settings(self) -> list[RBMSettings]:
         return check_templates(self)
@@ -269,15 +248,3 @@ class DBN(
         bk = check_backend(self.backend, X)
         source = rows_to_use(self, X, bk, fill=False)
         return log_likelihood(self.stack_, source, method=method, **({"backend": bk} | ais))
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.stack_.sizes[-1]
-
-    def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input, missing values and kept dtypes."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.pretraining == "rbm"
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -1,8 +1,10 @@
-"""Reconstruction of rows by fitted estimators, its error, and imputation by it."""
+"""Codes and reconstructions of rows by fitted estimators, errors of the latter, and imputation by them."""
 
 from collections.abc import Iterator
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend
@@ -20,6 +22,43 @@ from deepbelief.typing import Array, DeviceArray, RowsLike
 
 Reconstructions = Iterator[tuple[int, int, Array, Array]]
 """(start, stop, rows, reconstructions), both in the units of the data."""
+
+
+class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Codes of rows, for an estimator with ``stack_``: what the units of its top layer pass on."""
+
+    stack_: Stack
+    backend: str | Backend
+    pretraining: str
+
+    def transform(self, X: RowsLike) -> DeviceArray:
+        """Return the hidden means of the top layer; of an autoencoder these are the codes.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_top)
+            CuPy if X is.
+        """
+        check_is_fitted(self, "stack_")
+        bk = check_backend(self.backend, X)
+        source = rows_to_use(self, X, bk)
+        return on_device(transform(self.stack_, source, bk), X, bk)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.stack_.sizes[-1]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Declare sparse input, missing values and kept dtypes."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.pretraining in ("auto", "rbm")
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
 class ReconstructionErrorMixin:
