@@ -21,7 +21,7 @@ from ._errors import reported
 from ._types import Text
 
 COMMANDS: dict[str, click.Command] = {}
-"""Commands from outside this folder by name: a new one is one click command and one entry."""
+"""Commands from other packages by name; to add one, write a click command and add an entry."""
 
 
 class Commands(click.Group):

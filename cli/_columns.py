@@ -29,7 +29,7 @@ def matched(model: Model, spec: str, data: DataSet) -> DataSet:
     Raises
     ------
     DataError
-        Naming the columns that are missing, and those that there are besides.
+        If columns are missing or additional; the message names them.
     """
     wanted, have = model_names(model), data.feature_names
     if wanted is None or have is None:

@@ -317,7 +317,7 @@ def _open(model: Model, spec: str, where: Metadata, handle_unknown: str | None =
     first_index = model.recorded("first_index", int)
     data = open_data(spec, scale="none", n_features=model.n_features, first_index=first_index, **where)
     data = matched(model, spec, data)
-    statistics = column_statistics(data.rows)  # refuses values that are not finite
+    statistics = column_statistics(data.rows)  # refuses NaN and infinity
     if model.scale == "255" and float(statistics.max.max()) < 1.5:
         message = f"no value is above 1, but {model.path} divides by 255 as in training: pass values from 0 to 255"
         warnings.warn(DataWarning(message, symptom="other-units"), stacklevel=2)

@@ -112,18 +112,23 @@ labels_option = option(
     "--labels", metavar="NAME|FILE", help="Labels: a CSV column (name or index), a key (npz, HDF5, Zarr), or a file."
 )
 holdout_option = option(
-    "--holdout", type=Bounded(), metavar="SHARE", help="Hold out this share of the rows, by class, for `evaluate`."
+    "--holdout",
+    type=Bounded(),
+    metavar="SHARE",
+    help="Hold out this share of the rows, stratified by class, for `evaluate`.",
 )
 limit_option = option("--limit", type=Bounded(), metavar="N", help="Use the first N rows only.")
 data_dir_option = option(
-    "--data-dir", metavar="FOLDER", help="Folder of mnist and fashion-mnist; else DEEPBELIEF_DATA."
+    "--data-dir", metavar="FOLDER", help="Folder with mnist and fashion-mnist. [default: DEEPBELIEF_DATA]"
 )
 memory_option = option(
-    "--memory-limit", metavar="SIZE", help="Memory for rows, such as 512MiB; more are read in windows.  [default: 1/4]"
+    "--memory-limit",
+    metavar="SIZE",
+    help="Memory for rows, such as 512MiB; larger data are read in windows.  [default: a quarter]",
 )
 backend_option = click.option(
     "--backend", type=type_of("backend", EXECUTION["backend"].kind), default="numpy", show_default=True,
-    help="cupy: on a GPU; numpy:bfloat16: products of less precision where the processor has AMX.",
+    help="cupy: on a GPU; numpy:bfloat16: lower-precision products on processors with AMX.",
 )  # fmt: skip
 shape_option = click.option(
     "--shape", type=ImageShape(), default="auto", show_default=True,

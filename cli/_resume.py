@@ -42,7 +42,7 @@ def recorded(command: str, options: StrDict) -> StrDict:
     Raises
     ------
     DataError, SettingError
-        If there is no checkpoint, or it is of a run with other options than those that were typed.
+        If there is no checkpoint, or it belongs to a run with other options than those that were typed.
     """
     from deepbelief.fields import Fields
     from deepbelief.hdf5 import last_checkpoint
@@ -74,7 +74,7 @@ def recorded(command: str, options: StrDict) -> StrDict:
     ]
     if other:
         raise SettingError(
-            f"{literal(path)} is of a run with other options: {'; '.join(other)}; leave them out to resume"
+            f"{literal(path)} belongs to a run with other options: {'; '.join(other)}; leave them out to resume"
         )
     free = {name: value for name, value in typed.items() if name in FREE}
     if not free.keys().isdisjoint(CLUSTERS):  # the run goes over from one cluster to another

@@ -9,7 +9,7 @@ from ._options import force_option, option
 
 
 @click.command("bench", short_help="Time this machine's backends on standard shapes.")
-@option("--backend", default="all", show_default=True, metavar="NAME", help="numpy, cupy, or all that can be used.")
+@option("--backend", default="all", show_default=True, metavar="NAME", help="numpy, cupy, or all available backends.")
 @option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -18,8 +18,10 @@ from ._options import force_option, option
     help="Number of rounds; medians are reported.",
 )
 @option("--quick", is_flag=True, help="Use a fifth of the rows and two rounds, as a quick check.")
-@option("--out", metavar="FILE", help="Measure the constants for `pretrain --plan` too, and keep them in FILE (JSON).")
-@option("--workers", type=click.IntRange(min=2), metavar="N", help="With --out: time rounds of N local workers too.")
+@option(
+    "--out", metavar="FILE", help="Also measure the constants for `pretrain --plan`, and write them to FILE (JSON)."
+)
+@option("--workers", type=click.IntRange(min=2), metavar="N", help="With --out: also time rounds of N local workers.")
 @force_option
 def command(backend: str, repeats: int, quick: bool, out: str | None, workers: int | None, force: bool) -> None:
     """Time training, fine-tuning and encoding on standard shapes, relative to their matrix products alone.

@@ -24,7 +24,7 @@ FORMATS = (".npy", ".csv", ".h5")
     "--out",
     metavar="FILE",
     help="A .npy, .csv or .h5 file (.csv or .parquet for a table), or - for CSV on stdout.  [default: "
-    "CODES-decoded.npy, of a table .csv]",
+    "CODES-decoded.npy; tables: .csv]",
 )
 @click.option(
     "--scaled", is_flag=True, help="Keep the rows in the scale of the model, such as grey levels from 0 to 1."
@@ -73,7 +73,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     dtype, n_features = loaded.stack.layers[0].W.dtype, loaded.n_features
     shape = (data.rows.shape[0], n_features)
     check_width(loaded, codes, data.rows.shape[1])
-    column_statistics(data.rows)  # refuses values that are not finite
+    column_statistics(data.rows)  # refuses NaN and infinity
     if loaded.schema is not None:
         table = loaded.estimator.set_params(backend=backend).inverse_transform(data.rows.take(slice(None)))
         write_table(out, table, loaded.schema)

@@ -48,7 +48,7 @@ def command(model: str, data: str | None, **options: Any) -> None:
     Missing values are empty cells of a CSV file, or nulls of a Parquet file. A missing number is replaced by its mean
     given the rest of the row, a missing category by the most probable one. All other cells, labels included, are
     copied. With --draws N the command writes N files, FILE-1 to FILE-N, with values drawn at random given the rest of
-    the row. An autoencoder fills in its reconstruction of the row, and takes no --draws and no --seed.
+    the row. An autoencoder fills in its reconstruction of the row, and does not accept --draws or --seed.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from ._types import check_given
 LAST_RECORDS = 5
 
 
-@click.command("info", short_help="Show what is in a model file.")
+@click.command("info", short_help="Show the contents of a model file.")
 @click.argument("file")
 @click.option("--json", "json_", is_flag=True, help="Print the contents as JSON.")
 def command(file: str, json_: bool) -> None:

@@ -31,7 +31,7 @@ SHOWN = 5  # of the oddest rows
     type=Bounded(Bounds(0, 0.5, auto=True, open_low=True)),
     metavar="SHARE|auto",
     help="Share of outliers among these rows; auto: more than 3 robust standard deviations below the median.  "
-    "[default: auto; of a detector its own threshold]",
+    "[default: auto; a detector has its own threshold]",
 )
 @data_options
 @unknown_option

@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 plan_options = section(
     "Cost",
     click.option("--plan", is_flag=True, help="Print the predicted time, memory, disk and network, and train nothing."),
-    option("--machine", metavar="FILE", help="With --plan: constants that `bench --out` measured; else measured now."),
+    option(
+        "--machine",
+        metavar="FILE",
+        help="With --plan: a file from `bench --out`; without it, the machine is measured now.",
+    ),
 )
 
 
@@ -134,7 +138,7 @@ def check_cluster(options: StrDict) -> bool:
     """Return whether a cluster is requested, after refusing options that exclude or require one."""
     asked = [name for name in ("workers", "scheduler") if options[name] is not None]
     if len(asked) == 2:
-        raise SettingError("--workers starts a cluster and --scheduler names one: leave one of the two out")
+        raise SettingError("--workers starts a cluster and --scheduler names one: use only one of them")
     for name, spelled in (("round_updates", "--round"), ("rate_rule", "--rate-rule")):
         if not asked and options[name] is not None:
             raise SettingError(f"{spelled} is a setting of clusters: add --workers or --scheduler, or leave it out")
@@ -170,7 +174,7 @@ machine_options = section(
 )
 scale_option = click.option(
     "--scale", type=type_of("scale", MACHINE["scale"].kind), default="auto", show_default=True,
-    help="A name, stored in the model.",
+    help="Scaling of values, stored in the model.",
 )  # fmt: skip
 out_option = option("--out", metavar="FILE", help="The model's file.  [default: DATA-NAME.h5 in this folder]")
 

@@ -35,8 +35,9 @@ def command(
 ) -> None:  # fmt: skip
     """Write an HTML page about MODEL: receptive fields, reconstructions, samples, learning curves and settings.
 
-    The page shows rows of DATA, by default the test split of the training data of MODEL, if there is one; of a model
-    of sequences likelihood, accuracy and rolls. It needs no network connection and runs no scripts.
+    The page shows rows of DATA, by default the test split of the training data of MODEL, if there is one. For a
+    model of sequences it shows likelihood, accuracy and piano rolls. It needs no network connection and runs no
+    scripts.
 
     \b
     Examples:

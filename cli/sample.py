@@ -57,8 +57,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @option(
     "--out",
     metavar="FILE",
-    help="A .npy, .csv, .h5 or .png file, of a table .csv or .parquet, of sequences .fasta, or - for CSV on stdout.  "
-    "[default: MODEL-samples.npy, of a table .csv, of sequences .fasta]",
+    help="A .npy, .csv, .h5 or .png file (tables: .csv, .parquet; FASTA models: .fasta), or - for CSV on stdout.  "
+    "[default: MODEL-samples.npy; tables: .csv; FASTA models: .fasta]",
 )
 @shape_option
 @backend_option

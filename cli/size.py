@@ -3,7 +3,7 @@
 import click
 
 
-@click.command("size", short_help="Suggest layer sizes for data of a shape.")
+@click.command("size", short_help="Suggest layer sizes for a number of columns.")
 @click.argument("n_features", type=int)
 @click.option("--rows", type=int, default=None, help="Number of rows, labelled or not.")
 @click.option("--classes", type=int, default=None, help="Number of classes.")

@@ -14,7 +14,7 @@ from deepbelief.typing import DeviceArray
 
 
 class Activation(Protocol):
-    """Interface of an activation; a new one is one class and one entry in `ACTIVATIONS`."""
+    """Interface of an activation; to add one, write a class and add an entry to `ACTIVATIONS`."""
 
     @property
     def name(self) -> str:
@@ -182,7 +182,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "relu": ReLU,
     "identity": Identity,
 }
-"""Activations by name: a new one is one class and one entry."""
+"""Activations by name; to add one, write a class and add an entry."""
 
 
 def get_activation(activation: str | Activation) -> Activation:

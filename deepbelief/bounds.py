@@ -93,7 +93,7 @@ BOUNDS: Mapping[str, Bounds] = {
     "refine": Bounds(0, integer=True),
     "temperature": Bounds(0, open_low=True),
 }
-"""Numbers that methods and commands take; those of estimators are in `deepbelief.hyperparameters`."""
+"""Numerical arguments of methods and commands; settings of estimators are in `deepbelief.hyperparameters`."""
 
 
 PRETRAININGS = ("rbm", "denoising", "none")

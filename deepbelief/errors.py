@@ -181,7 +181,7 @@ class SettingError(DeepBeliefError, ValueError):
 
 
 class FileFormatError(DeepBeliefError, ValueError):
-    """A model file that is damaged, hostile, foreign, or too new."""
+    """A model file that is damaged, malicious, of another kind, or too new."""
 
     symptom, verbatim = "file-refused", True
 

@@ -165,7 +165,7 @@ class FineTuner:
         self._updates += 1
 
     def _rates(self, n: int) -> list[float]:
-        """Return the rate of each parameter: those of the lower layers may stand still or follow slowly."""
+        """Return the rate of each parameter; lower layers may have a smaller rate or none."""
         settings = self.settings
         still = n - 2 if self._epoch < settings.head_epochs else 2 * settings.n_frozen
         return [
@@ -264,7 +264,7 @@ class FineTuner:
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
-        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        """Continue within an epoch that has begun, from the values of `snapshot`."""
         state, params = Fields.of(state), self.network.params
         moving = {"params": params, "optimizer": self._state, "loss": [self._loss]}
         for name, own in moving.items():

@@ -46,7 +46,7 @@ class LayerTrainer:
     def train(
         self, rows: Rows, held_out: Rows | None, epochs: range, *, shuffle: bool = True, **labels: object
     ) -> list[Record]:
-        """Train for some epochs and return their records, each with ``labels`` in it."""
+        """Train for a number of epochs and return their records, to each of which ``labels`` are added."""
         self._rows, self._labels = rows, labels
         self._largest = min(int(self.settings.batch_size), len(rows))
         self._entered = self.machine.weights()

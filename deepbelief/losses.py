@@ -13,7 +13,7 @@ from deepbelief.typing import DeviceArray
 
 
 class Loss(Protocol):
-    """Interface of a loss; a new one is one class and one entry in `LOSSES`.
+    """Interface of a loss; to add one, write a class and add an entry to `LOSSES`.
 
     ``targets`` says what its outputs are compared with: ``"classes"``, ``"labels"`` (0 or 1, or shares between) or
     ``"values"``.
@@ -257,7 +257,7 @@ LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropy,
     "squared_error": SquaredError,
 }
-"""Losses by name: a new one is one class and one entry (`TaskSoftmaxNLL` has none: it needs its sizes)."""
+"""Losses by name; to add one, write a class and add an entry (`TaskSoftmaxNLL` has none: it needs its sizes)."""
 
 
 def reconstruction_losses() -> list[str]:

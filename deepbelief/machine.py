@@ -43,7 +43,7 @@ class Machine:
     Parameters
     ----------
     weights : Weights
-        Host values to start from; never changed.
+        Initial values on the host; they are not modified.
     bk : Backend
     dtype : numpy dtype
         float32, or float64 for exact work.
@@ -143,12 +143,12 @@ class Machine:
         return self.visible.mean(self.bk, self.bk.matmul(h, self.W.T, out), self.vbias)
 
     def sample_hidden(self, v: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
-        """Draw h given v into ``out``; E[h | v] goes into ``mean`` where that is given."""
+        """Draw h given v into ``out``, and write E[h | v] into ``mean`` if given."""
         x = self.bk.matmul(v, self.W, mean)
         return self.hidden.sample(self.bk, x, self.hbias, rng, out)
 
     def sample_visible(self, h: DeviceArray, rng: Rng, out: DeviceArray, mean: DeviceArray = None) -> DeviceArray:
-        """Draw v given h into ``out``; E[v | h] goes into ``mean`` where that is given."""
+        """Draw v given h into ``out``, and write E[v | h] into ``mean`` if given."""
         x = self.bk.matmul(h, self.W.T, mean)
         return self.visible.sample(self.bk, x, self.vbias, rng, out)
 

@@ -13,7 +13,7 @@ from deepbelief.typing import DeviceArray
 
 
 class Optimizer(Protocol):
-    """Interface of an optimizer; a new one is one class and one entry in `OPTIMIZERS`."""
+    """Interface of an optimizer; to add one, write a class and add an entry to `OPTIMIZERS`."""
 
     @property
     def rate(self) -> float | None:
@@ -151,7 +151,7 @@ class Adam(_Adaptive):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam}
-"""Optimizers by name: a new one is one class and one entry."""
+"""Optimizers by name; to add one, write a class and add an entry."""
 
 
 def has_velocity(solver: Optimizer) -> bool:

@@ -103,7 +103,7 @@ class RBMSettings:
         if self.early_stopping and self.averaging:
             raise SettingError(
                 f"{{early_stopping=True}} returns the weights of one epoch, {{averaging={self.averaging:g}}} the mean "
-                "of many: leave one of the two out",
+                "of many: use only one of them",
                 setting="early_stopping", value=True,
             )  # fmt: skip
         for component in self.all_components:
@@ -228,7 +228,7 @@ def choose_visible(
     ``"auto"`` is Bernoulli where all values, scaled as ``scale`` says, lie in [0, 1], else Gaussian. ``"groups"`` has a
     softmax group for each one-hot group of columns, and decides on the other columns one by one. Gaussian units
     standardise each column; constant columns keep scale 1. Mean and scale are those of the map as a whole.
-    With ``missing`` NaN is a missing value, which does not count.
+    With ``missing`` NaN marks a missing value, which is ignored.
 
     Raises
     ------

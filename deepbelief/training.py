@@ -162,7 +162,7 @@ class ResumableTask(Task, Protocol):
         """Return everything that the next update and the end of the epoch read, as host values."""
 
     def restore(self, state: State) -> None:
-        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        """Continue within an epoch that has begun, from the values of `snapshot`."""
 
 
 def run_epochs(

@@ -202,7 +202,7 @@ def test_a_class_of_minus_one_is_asked_about(data, make, text):
     y = y.astype(str) if text else y
     settings = {"max_iter": 1} if make is DBNClassifier else {}
     settings |= {"rbm": SHORT["rbm"], "random_state": 0}
-    with pytest.warns(DataWarning, match=r"its 40 rows labelled -1 were taken as unlabelled: pass unlabeled=None"):
+    with pytest.warns(DataWarning, match=r"its 40 rows labelled -1 were treated as unlabelled: pass unlabeled=None"):
         clf = make(**settings).fit(X, y)
     assert clf.classes_.astype(int).tolist() == [0, 1]
     assert clf.n_unlabeled_ == 40
@@ -241,11 +241,11 @@ def test_labels_that_cannot_be_used(data):
         (y + 0.5, {}, "Unknown label type: continuous"),
         (np.where(y, y, np.inf), {}, "infinity"),
         (np.full(120, np.nan), {}, "every row is unlabelled.*DBN"),
-        ([1, "a"] * 60, {}, "y must be numbers or texts, got both, such as 1 and 'a'"),
+        ([1, "a"] * 60, {}, "y must be numbers or strings, got both, such as 1 and 'a'"),
         ([3 + 1j, 4 + 2j] * 60, {}, "unknown|Complex"),
         (y[:-1], {}, "inconsistent|119"),
-        ([[1], [1, 2]] * 60, {}, r"y must have a label for each row, a number or a text, got \[1\]"),
-        (y, {"unlabeled": []}, r"unlabeled must be 'auto', None or a label, a number or a text, got \[\]"),
+        ([[1], [1, 2]] * 60, {}, r"y must have a label for each row, a number or a string, got \[1\]"),
+        (y, {"unlabeled": []}, r"unlabeled must be 'auto', None or a label, a number or a string, got \[\]"),
         (np.stack([y, y], axis=-1)[:, None], {}, "dim 3"),
     ]
     for labels, settings, match in cases:
@@ -259,7 +259,7 @@ def test_labels_that_cannot_be_used(data):
 def test_a_missing_label_turned_into_a_text_is_asked_about(data, make, text):
     y = np.where(data[1] == 0, text, np.array(list("wxyz"))[data[1]])
     settings = {"max_iter": 1} if make is DBNClassifier else {}
-    with pytest.warns(DataWarning, match=f"y has the class '{text}', which is what a missing label becomes"):
+    with pytest.warns(DataWarning, match=f"y has the class '{text}', the text of a missing label"):
         clf = make(rbm=SHORT["rbm"], random_state=0, **settings).fit(data[0], y)
     assert text in clf.classes_
 

@@ -47,7 +47,7 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
 @case_by_case(
     ("options", "told"),
     [
-        (("--workers", 2, "--scheduler", "tcp://127.0.0.1:1"), "leave one of the two out"),
+        (("--workers", 2, "--scheduler", "tcp://127.0.0.1:1"), "use only one of them"),
         (("--round", 5), "--round is a setting of clusters: add --workers or --scheduler"),
         (("--rate-rule", "sqrt"), "--rate-rule is a setting of clusters"),
         (("--workers", 0), "--workers must be an integer >= 1, got 0"),

@@ -144,13 +144,15 @@ def test_sequences_go_on_as_they_were_only(songs, stop):
     assert run("pretrain", *SONGS, "--out", "m.h5").exit_code == 143
     before = Path("m.ckpt.h5").read_bytes()
     assert bad("pretrain", "--resume", "m.ckpt.h5", "--truncation", "4", "--lengths", "lengths") == (
-        "m.ckpt.h5 is of a run with other options: --truncation was 3, is 4; --lengths was offsets, is lengths; "
+        "m.ckpt.h5 belongs to a run with other options: --truncation was 3, is 4; --lengths was offsets, is lengths; "
         "leave them out to resume"
     )
     np.savez("songs.npz", roll=songs, offsets=[0, 9, 14, 25, 30])
-    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 is of a run with other data: lengths was")
+    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith(
+        "m.ckpt.h5 belongs to a run with other data: lengths was"
+    )
     np.savez("songs.npz", roll=1 - songs, offsets=[0, 9, 13, 25, 30])
-    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 is of a run with other data: sha256 was")
+    assert bad("pretrain", "--resume", "m.ckpt.h5").startswith("m.ckpt.h5 belongs to a run with other data: sha256 was")
     assert Path("m.ckpt.h5").read_bytes() == before
     np.savez("songs.npz", roll=songs, offsets=[0, 9, 13, 25, 30])
     good("pretrain", *SONGS, "--resume", "m.ckpt.h5", "--quiet")
@@ -191,11 +193,11 @@ def test_progress_counts_on(stopped):
 def test_what_is_typed_must_agree(stopped):
     line = bad("pretrain", "--resume", "m.ckpt.h5", "--layers", "12,9", "--seed", "5")
     assert line == (
-        "m.ckpt.h5 is of a run with other options: --layers was (12, 8), is (12, 9); --seed was 1, is 5; "
+        "m.ckpt.h5 belongs to a run with other options: --layers was (12, 8), is (12, 9); --seed was 1, is 5; "
         "leave them out to resume"
     )
     assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(
-        "m.ckpt.h5 is of a run with other options: data"
+        "m.ckpt.h5 belongs to a run with other options: data"
     )
     assert "leave --checkpoint other.h5 out" in bad("pretrain", "--resume", "m.ckpt.h5", "--checkpoint", "other.h5")
     good("pretrain", *TINY, "--resume", "m.ckpt.h5", "--quiet")

@@ -83,7 +83,7 @@ def test_samples_are_the_models_and_a_picture_has_time_from_left_to_right():
 
 
 @case_by_case(("more", "match"), [
-    (("--lengths", "offset"), "no array 'offset'; there are: roll, offsets"),
+    (("--lengths", "offset"), "no array 'offset'; available: roll, offsets"),
     (("--lengths", "wrong"), "offsets end at 31, but there are 30 rows"),
     (("--lengths", "halves"), "lengths are integers"),
     (("--lengths", "nowhere.npy"), "nowhere"),

@@ -338,8 +338,8 @@ def test_pickles_are_never_loaded(tmp_path, refused):
 def test_npz_keys(tmp_path, refused):
     assert "one of: a, b" in refused("a.npz", npz(a=np.eye(2), b=np.eye(3)))
     assert "one of: none" in refused("a.npz", npz())
-    assert "no array 'c'; there are: a, b" in refused("a.npz:c", npz(a=np.eye(2), b=np.eye(3)))
-    assert "called 'y'; there are: X" in refused("a.npz", npz(X=np.eye(2)), labels="y")
+    assert "no array 'c'; available: a, b" in refused("a.npz:c", npz(a=np.eye(2), b=np.eye(3)))
+    assert "called 'y'; available: X" in refused("a.npz", npz(X=np.eye(2)), labels="y")
     (tmp_path / "a.npz").write_bytes(npz(x_train=np.zeros((5, 2, 2), np.uint8), y_train=np.array(list("abcde"))))
     dataset = open_data(str(tmp_path / "a.npz:x_train"), labels="y_train")
     assert dataset.rows.shape == (5, 4)

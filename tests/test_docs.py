@@ -1,7 +1,9 @@
 """The documentation's pages: their Python runs, their links lead somewhere, and every name they document exists."""
 
 import ast
+import contextlib
 import importlib.util
+import io
 import pickle
 import re
 import shutil
@@ -71,7 +73,38 @@ def test_python_on_a_page_runs(path, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a page may show a model that warns
         for number, block in enumerate(blocks(path, "python")):
-            exec(compile(block, f"{path.name}, block {number}", "exec"), scope)
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(compile(block, f"{path.name}, block {number}", "exec"), scope)
+            shown = re.search(
+                rf"^```python\n{re.escape(block)}```\n\n```text\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S
+            )
+            if shown:
+                agree(printed.getvalue(), shown[1], drawn="sample(" in block)
+
+
+def agree(printed: str, shown: str, *, drawn: bool) -> None:
+    """Check the output of a block against that on its page: words, and numbers within 2 %; of drawn values the lines.
+
+    Processors round differently, so that a whole number, such as a prediction for a doubtful row, may change.
+    """
+    ours, theirs = printed.strip().splitlines(), shown.strip().splitlines()
+    assert len(ours) == len(theirs), f"printed:\n{printed}"
+    for line, expected in zip(ours, theirs, strict=True):
+        if drawn:
+            continue
+        number = r"-?\d+(?:\.\d+)?"
+        assert re.sub(number, "#", line).split() == re.sub(number, "#", expected).split(), f"printed:\n{printed}"
+        pairs = zip(re.findall(number, line), re.findall(number, expected), strict=True)
+        np.testing.assert_allclose(
+            *np.array([(float(a), float(b)) for a, b in pairs if "." in b]).reshape(-1, 2).T, rtol=0.02
+        )
+
+
+def test_an_output_that_differs_from_its_page_is_found():
+    agree("0.965\n[0 1 2]\n", "0.963\n[0 1 1]", drawn=False)
+    for printed in ("0.91\n[0 1 1]", "0.963\n", "error 0.963\n[0 1 1]"):
+        with pytest.raises(AssertionError):
+            agree(printed, "0.963\n[0 1 1]", drawn=False)
 
 
 def test_names_imported_on_pages_have_a_page():
@@ -112,6 +145,24 @@ def test_links_between_pages_lead_somewhere(name):
         path = (page.parent / target).resolve()
         if not path.is_relative_to(DOCS) or path.relative_to(DOCS).parts[0] not in GENERATED:
             assert path.is_file() or path.with_suffix(".rst").is_file(), f"{name} links to {target}"
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Return the anchors of a page: its headings, as GitHub and MyST spell them, and explicit ones."""
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings} | set(
+        re.findall(r'<a id="([^"]+)"', text)
+    )
+
+
+@case_by_case("name", ["../README.md", *NAMES])
+def test_links_to_a_section_find_it(name):
+    page = DOCS / name
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        path = (page.parent / target).resolve() if target else page
+        assert anchor in anchors_of(path), f"{name} links to {target}#{anchor}"
 
 
 @case_by_case("name", NAMES)

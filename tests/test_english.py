@@ -52,6 +52,17 @@ BANNED = {
     r"\bin the manner of\b": "like",
     r"\bnothing to (?:learn|compare with|save)\b": "name what is missing",
     r"\b(?:carry|carries) the estimate\b": "dominates",
+    r"\bwhere (?:it|they|that) (?:is|are) given\b": "if given",
+    r"\b(?<!so )(?:that|which) there (?:is|are)\b(?! (?:at|no)\b)": "existing, or leave it out",
+    r"\btakes? no notice\b": "ignores",
+    r"\bhas none of\b": "does not have",
+    r"\bhostile\b": "malicious",
+    r"\bstands? still\b": "does not change",
+    r"\b(?:come|comes|came) back as\b": "is read as",
+    r"\b(?:gone|goes|went) up and down\b": "reconstructed",
+    r"\bone step downhill\b": "one optimizer step",
+    r"\ba new one is\b": "to add one, write",
+    r"\bpast the scheduler\b": "directly",
 }
 PROSE = [
     ROOT / "README.md",

@@ -527,8 +527,8 @@ def test_a_bad_setting_is_one_clear_line_before_any_training(cls, name, value, m
     [
         ({"momentum": "ramp", "solver": "adam"}, "momentum='ramp' is for solver='sgd'"),
         ({"head_epochs": 5, "max_iter": 4}, "head_epochs=5 exceeds max_iter=4.*n_frozen"),
-        ({"pretraining": "denoising", "rbm": RBM(gradient="pcd")}, "gradient='pcd'.*leave one of the two out"),
-        ({"rbm": RBM(schedule="halving")}, "an RBM has none of: use linear"),
+        ({"pretraining": "denoising", "rbm": RBM(gradient="pcd")}, "gradient='pcd'.*use only one of them"),
+        ({"rbm": RBM(schedule="halving")}, "an RBM does not have: use linear"),
         ({"rbm": RBM(hidden="gaussian", sparsity_target=0.1)}, "sparsity_target needs hidden='bernoulli'"),
     ],
 )

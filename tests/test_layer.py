@@ -474,5 +474,5 @@ def test_early_stopping_of_a_stack_and_its_conflicts():
     epochs = [max(r["epoch"] for r in dbn.history_ if r["layer"] == layer) for layer in (1, 2)]
     assert all("held_out_score" in record for record in dbn.history_)
     assert min(epochs) < 40
-    with pytest.raises(SettingError, match=r"averaging=0.5 the mean of many: leave one of the two out"):
+    with pytest.raises(SettingError, match=r"averaging=0.5 the mean of many: use only one of them"):
         RBM(4, early_stopping=True, averaging=0.5).fit(rows)

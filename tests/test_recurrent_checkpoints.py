@@ -102,7 +102,7 @@ def test_other_sequences_are_refused(tmp_path, when, rows, lengths, line):
     file = stopped(tmp_path, {"frames": 2, "recurrent net": 5, "all": 10}[when], **phases)
     before = file.path.read_bytes()
     with pytest.raises(
-        DataError, match=f"run.h5 is of a run with other data: {line}.*; resume it unchanged, or delete"
+        DataError, match=f"run.h5 belongs to a run with other data: {line}.*; resume it unchanged, or delete"
     ) as e:
         make(checkpoint=file, **phases).fit(rows, lengths)
     assert "\n" not in str(e.value)
@@ -118,7 +118,9 @@ def test_other_sequences_are_refused(tmp_path, when, rows, lengths, line):
 def test_other_settings_are_refused(tmp_path, change, line):
     file = stopped(tmp_path)
     before = file.path.read_bytes()
-    with pytest.raises(SettingError, match=f"run.h5 is of a run with other settings: {line}; resume it unchanged") as e:
+    with pytest.raises(
+        SettingError, match=f"run.h5 belongs to a run with other settings: {line}; resume it unchanged"
+    ) as e:
         make(checkpoint=file, **change).fit(ROWS, LENGTHS)
     assert "\n" not in str(e.value)
     assert file.path.read_bytes() == before

@@ -37,7 +37,7 @@ def test_datasets_are_found_by_name_or_alone(path):
         dataset = open_data(spec, labels="deep/kinds")
         np.testing.assert_array_equal(dataset.rows.take(slice(None)), X)
         assert list(dataset.labels) == ["b", "ä"] * 15
-    assert "no dataset 'deep/x'; there are: deep/er/rows, deep/kinds" in refused(f"{path}:deep/x")
+    assert "no dataset 'deep/x'; available: deep/er/rows, deep/kinds" in refused(f"{path}:deep/x")
     assert "'deep' is not a dataset" in refused(f"{path}:deep")
     assert "no dataset 'y'" in refused(path, labels="y")
 

@@ -349,7 +349,7 @@ def test_losses_and_targets_that_do_not_go_together_are_refused_before_training(
     cases = [
         ({}, y + 0.5, "Unknown label type: continuous.*DBNRegressor"),
         ({}, y[:, 0] + 0.5, "Unknown label type: continuous.*DBNRegressor"),
-        ({"loss": "softmax_nll"}, y[:, 0] / 7, "classes in y must be whole numbers or texts, got 0.*DBNRegressor"),
+        ({"loss": "softmax_nll"}, y[:, 0] / 7, "classes in y must be whole numbers or strings, got 0.*DBNRegressor"),
         ({"loss": "squared_error"}, y[:, 0], "softmax_nll.*cross_entropy"),
         ({"loss": "cross_entropy"}, y[:, 0], r"0/1 matrix.*got shape \(120,\).*softmax_nll"),
         ({"loss": "cross_entropy"}, labels[:, 0], "0/1 matrix.*softmax_nll"),

@@ -1,8 +1,8 @@
 """Backends: the switch between NumPy (CPU) and CuPy (GPU).
 
-A backend is an array namespace ``xp`` and the few operations that the namespace cannot say, or that
-must be fused to be fast. The NumPy version of each is its definition; every backend is held to it by
-one conformance test. Nothing above this folder imports CuPy or asks which backend it has.
+A backend is an array namespace ``xp`` plus the few operations that the namespace does not offer, or that must be fused
+to be fast. The NumPy version of each operation is its definition, and one conformance test compares every backend with
+it. No module outside this folder imports CuPy or checks which backend is in use.
 """
 
 import warnings
@@ -48,13 +48,13 @@ def _in_float32(reason: str) -> None:
 
 
 BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}
-"""Backends by name, each made for a precision: a new one is one file and one entry."""
+"""Backends by name; each factory takes a precision. To add one, write a file and add an entry."""
 
 PRECISIONS = ("float32", "bfloat16")
 
 
 def is_backend_name(name: object) -> bool:
-    """Return whether this names a backend, with a precision or without.
+    """Return whether the name is that of a backend, with or without a precision.
 
     Examples
     --------
@@ -66,22 +66,22 @@ def is_backend_name(name: object) -> bool:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Return backend and precision of a name."""
+    """Split a name into backend and precision."""
     backend, colon, precision = name.partition(":")
     return backend, precision if colon else PRECISIONS[0]
 
 
 def get_backend(backend: str | Backend = "numpy", precision: str | None = None) -> Backend:
-    """Return the backend of this name; an instance is returned as it is.
+    """Return the backend with this name; an instance is returned unchanged.
 
     Parameters
     ----------
     backend : {"numpy", "cupy"} or Backend
-        ``"numpy"`` runs everywhere; ``"cupy"`` needs CuPy and a CUDA device. ``"numpy:bfloat16"`` is both arguments in
-        one, for the ``backend`` of estimators and commands.
+        ``"numpy"`` runs everywhere; ``"cupy"`` needs CuPy and a CUDA device. ``"numpy:bfloat16"`` combines both
+        arguments, for the ``backend`` setting of estimators and commands.
     precision : {"float32", "bfloat16"}, optional
-        What the factors of float32 matrix products are rounded to. Weights, statistics and sums stay float32. Where
-        bfloat16 is not faster, or is not available, a warning reports it and products are computed in float32.
+        Precision to which the factors of float32 matrix products are rounded. Weights, statistics and sums stay
+        float32. If bfloat16 is unavailable or not faster, a warning says so and products are computed in float32.
 
     Returns
     -------
@@ -90,13 +90,13 @@ def get_backend(backend: str | Backend = "numpy", precision: str | None = None) 
     Raises
     ------
     BackendError
-        If the name is unknown, CuPy is not installed, or there is no device. There is never a silent
-        fall-back to another backend.
+        If the name is unknown, CuPy is not installed, or there is no device. It never falls back silently to another
+        backend.
 
     Warns
     -----
     PrecisionWarning
-        If products are made in float32 instead.
+        If products are computed in float32 instead.
 
     Examples
     --------

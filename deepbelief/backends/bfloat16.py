@@ -1,6 +1,6 @@
-"""Matrix products of bfloat16 numbers on the processor, by Intel's MKL: 8 significant bits, summed up in float32.
+"""Matrix products of bfloat16 numbers (8 significant bits, accumulated in float32) on the processor, by Intel's MKL.
 
-Only processors with AMX multiply such matrices faster than float32 ones; elsewhere MKL takes several times as long.
+Only processors with AMX multiply such matrices faster than float32 ones; on others, MKL takes several times as long.
 """
 
 import ctypes
@@ -14,11 +14,11 @@ from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED, at
 from deepbelief.backends.loops import loops_for
 from deepbelief.typing import Array, DeviceArray
 
-INSTRUCTIONS = "amx_bf16"  # what the processor's list of instructions calls those that make it worth while
+INSTRUCTIONS = "amx_bf16"  # flag of processors on which bfloat16 products are faster
 
 
 def rounded(x: Array) -> Array:
-    """Return the bfloat16 numbers nearest to ``x``, ties to even, as their 16 bits; infinities and NaN stay.
+    """Round ``x`` to bfloat16, ties to even, and return the 16 bits of each number; infinities and NaN are preserved.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ class Bfloat16Products:
 
     @staticmethod
     def takes(*arrays: DeviceArray) -> bool:
-        """Return whether all these are float32 matrices, whole in memory, by rows or by columns."""
+        """Return whether all arguments are contiguous float32 matrices, stored by rows or by columns."""
         return all(
             a.dtype == np.float32 and a.ndim == 2 and a.size and (a.flags.c_contiguous or a.flags.f_contiguous)
             for a in arrays
         )
 
     def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
-        """Return ``left @ right``, in ``out`` where that is given."""
+        """Return ``left @ right``, in ``out`` if given."""
         room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
         self._multiply(left, right, 1, room, 0)
         return room
@@ -99,7 +99,7 @@ class Bfloat16Products:
 
 
 def _library() -> Path | None:
-    """Return MKL's file, where the package is installed."""
+    """Return the path of MKL's library, or None if the package is not installed."""
     try:
         files = importlib.metadata.files("mkl") or []
     except importlib.metadata.PackageNotFoundError:
@@ -110,7 +110,7 @@ def _library() -> Path | None:
 
 @cache
 def load() -> Bfloat16Products | str:
-    """Return the products, whatever the processor; or why there are none."""
+    """Return the products on any processor, or the reason why there are none."""
     path = _library()
     if path is None:
         return "Intel's MKL is not installed: pip install 'deepbelief[mkl]'"
@@ -121,7 +121,7 @@ def load() -> Bfloat16Products | str:
 
 
 def fast() -> Bfloat16Products | str:
-    """Return the products where they are faster than those of float32, or why they are not."""
+    """Return the products if they are faster than those of float32, or the reason why not."""
     info = Path("/proc/cpuinfo")
     if not info.exists() or INSTRUCTIONS not in info.read_text().split():
         return f"this processor has no instructions for bfloat16 matrix products ({INSTRUCTIONS})"

@@ -1,8 +1,8 @@
-"""The BLAS that NumPy itself calls, with the scalars that `numpy.matmul` leaves out.
+"""Access to NumPy's own BLAS, with the scalar factors that `numpy.matmul` lacks.
 
-Adding a product to an existing matrix saves a pass over a matrix of the weights' size. The routines
-are found through NumPy's own extension module, so that no second library with its own threads is loaded; where
-they are not found, `load` returns None and the caller uses NumPy alone.
+Adding a product to an existing matrix saves a pass over a matrix as large as the weights. The routines are looked up
+in NumPy's own extension module, so that no second library with its own threads is loaded. If they are not found,
+`load` returns None and the caller uses NumPy alone.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ import numpy as np
 from deepbelief.typing import Array, Dtype
 
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
-# What NumPy's wheels, and builds with 64-bit or 32-bit indices, call a routine.
+# Names of a routine in NumPy's wheels, and in builds with 64-bit or 32-bit indices.
 SPELLINGS = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}", ctypes.c_int32))
 TYPES: dict[str, tuple[str, type]] = {"f": ("s", ctypes.c_float), "d": ("d", ctypes.c_double)}
 
@@ -25,12 +25,12 @@ PLAIN = 0x101  # NumPy's flags of arrays that are C-contiguous and aligned
 
 
 def is_plain(x: Array) -> bool:
-    """Return whether compiled code can read the values of an array one after the other where they lie."""
+    """Return whether compiled code can read the values of an array in place, as one contiguous block."""
     return x.flags.num & PLAIN == PLAIN
 
 
 def holds_row_numbers(x: Array) -> bool:
-    """Return whether compiled code can read row numbers where they lie."""
+    """Return whether compiled code can read row numbers in place."""
     return x.ndim == 1 and x.dtype == np.int64 and is_plain(x)
 
 
@@ -38,21 +38,21 @@ byref, first_byte = ctypes.byref, ctypes.c_char.from_buffer  # found once: each 
 
 
 def at(x: Array) -> object:
-    """Return where an array's values lie, as ctypes takes it: in a third of the time of ``x.ctypes.data``."""
+    """Return the address of an array's values for ctypes, in a third of the time of ``x.ctypes.data``."""
     try:
         return byref(first_byte(x))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # it may not be written to, or is empty
+    except (TypeError, ValueError):  # read-only or empty
         return x.ctypes.data
 
 
-# OpenBLAS's functions that tell its release, its kind of threads, and how many of them it may use now.
+# OpenBLAS's functions that return its release, its kind of threads, and the number of threads it may use now.
 OPENBLAS = ("scipy_openblas_get_{}64_", "openblas_get_{}64_", "openblas_get_{}")
 RELEASES = tuple(f"OpenBLAS 0.3.{n}".encode() for n in range(27, 32))
 POSIX_THREADS = 1
 
 
 class Blas:
-    """Two routines for arrays of one dtype; all arrays are C-contiguous."""
+    """Two BLAS routines for C-contiguous arrays of one dtype."""
 
     def __init__(self, gemm: Any, axpy: Any, integer: type, real: type) -> None:
         flag, pointer = ctypes.c_int, ctypes.c_void_p
@@ -76,7 +76,7 @@ class Blas:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """Return NumPy's extension module, through which its BLAS is found."""
+    """Return NumPy's extension module, which gives access to its BLAS."""
     try:
         return ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
     except (ImportError, OSError, TypeError):
@@ -85,10 +85,10 @@ def _library() -> ctypes.CDLL | None:
 
 @cache
 def thread_functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p] | None:
-    """Return the addresses of functions of the BLAS: of that which counts its threads, and that which runs tasks.
+    """Return the addresses of two functions of the BLAS: one counts its threads, the other runs tasks on them.
 
-    The second one is OpenBLAS's `exec_blas`, which its headers for users leave out. None where the BLAS is another one,
-    of a release that was not tried, or has other threads than those of POSIX.
+    The second one is OpenBLAS's `exec_blas`, which its public headers omit. Returns None for another BLAS, for a
+    release that was not tested, and for threads other than POSIX threads.
     """
     library = _library()
     run = getattr(library, "exec_blas", None)
@@ -106,7 +106,7 @@ def thread_functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p] | None:
 
 @cache
 def load(char: str) -> Blas | None:
-    """Return the routines for a dtype's character, or None where there are none to be trusted."""
+    """Return the routines for a dtype's character, or None if they are missing or compute wrong results."""
     if char not in TYPES:
         return None
     letter, real = TYPES[char]
@@ -120,7 +120,7 @@ def load(char: str) -> Blas | None:
 
 
 def _is_right(blas: Blas, dtype: Dtype) -> bool:
-    """Check the routines on small numbers that are exact."""
+    """Check the routines on small integers, whose products are exact."""
     left, right = (np.arange(2 * n, dtype=dtype).reshape(2, n) for n in (3, 5))
     out = np.ones((3, 5), dtype)
     blas.add_product(left, right, -2, out, 4)

@@ -11,9 +11,9 @@ from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.errors import BackendError
 from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
-NULL = np.intp(0)  # the address that a kernel takes for no array
+NULL = np.intp(0)  # address that means "no array" to a kernel
 CTYPES = {"f": "float", "d": "double"}
-DENSEST = 0.02  # share of values that are not 0 up to which products with sparse rows are taken to win: not measured
+DENSEST = 0.02  # largest share of nonzero values for which sparse products are assumed to be faster; not measured
 
 
 def _import_cupy() -> DeviceArray:
@@ -34,7 +34,7 @@ def _import_cupy() -> DeviceArray:
 
 
 class Kernels:
-    """Compiled kernels, and how they are started.
+    """Compiled kernels and their launches.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Kernels:
     def run(
         self, kernel: str, like: DeviceArray, blocks: int, threads: tuple[int, ...], arguments: tuple[object, ...]
     ) -> None:
-        """Run the kernel for the dtype of ``like``; it takes its arguments' memory as it is, without a check."""
+        """Run the kernel for the dtype of ``like``; the kernel does not check the memory of its arguments."""
         if blocks:
             self._compiled[f"{kernel}<{CTYPES[like.dtype.char]}>"]((blocks,), threads, arguments)
 
@@ -70,16 +70,16 @@ def _compile(cupy: ModuleType) -> StrMapping:
 
 
 def _must(fit: bool, *arrays: DeviceArray) -> None:
-    """Refuse arrays of which a kernel would read or write what is beside them."""
+    """Refuse arrays that would make a kernel read or write beyond their memory."""
     if not fit:
         raise ValueError(f"arrays of shapes {', '.join(str(a.shape) for a in arrays)} do not fit together")
 
 
 class CupyRng:
-    """A Philox stream: its key, and the counter of its next draw; all else happens in the kernels.
+    """Philox stream: its key and the counter of its next draw; the kernels do the rest.
 
-    Bernoulli draws compare 24 separate bits with the probability (53 in float64, of which these are the highest):
-    each has its probability to within 2**-24.
+    Bernoulli draws compare 24 independent bits with the probability (53 in float64, the highest of which are the same
+    24), so that each draw has its probability to within 2**-24.
     """
 
     def __init__(self, backend: "CupyBackend", seed: np.random.SeedSequence) -> None:
@@ -88,9 +88,9 @@ class CupyRng:
         self._counter = 0
 
     def draws(self, like: DeviceArray) -> tuple[np.uint64, np.uint64]:
-        """Return what draws for all elements of ``like`` are made of: the key, and the first of their counters."""
+        """Return the key and the first counter of the draws for all elements of ``like``."""
         first = self._counter
-        self._counter += (like.size + 3) // 4 * 2  # counters for four elements, of which float32 looks at one
+        self._counter += (like.size + 3) // 4 * 2  # two counters for four elements; float32 uses one of them
         return np.uint64(self._key), np.uint64(first)
 
     def bernoulli(self, p: DeviceArray, out: DeviceArray) -> DeviceArray:
@@ -110,16 +110,16 @@ class CupyRng:
         return out
 
     def state(self) -> StrMapping:
-        """Return where the stream stands."""
+        """Return the position of the stream."""
         return {"key": self._key, "counter": self._counter}
 
     def set_state(self, state: StrMapping) -> None:
-        """Go on from where a stream stood."""
+        """Continue from the position of a stream."""
         self._key, self._counter = state["key"], state["counter"]
 
 
 class CupySparse:
-    """A table in compressed form on the device, of which rows are never moved: kernels find them by their order."""
+    """Table in compressed form on the device; its rows are never moved, and kernels find them by their order."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class CupySparse:
 
 
 class CupyRows:
-    """A few rows in compressed form, multiplied in the order in which their values lie."""
+    """Some rows in compressed form, multiplied in the order in which their values are stored."""
 
     pays_transposed = True
 
@@ -191,7 +191,7 @@ class CupyBackend:
     """CuPy on the current CUDA device."""
 
     name = "cupy"
-    least_batch = 16  # less leaves most of a GPU idle
+    least_batch = 16  # a smaller minibatch leaves most of a GPU idle
     concurrent = False  # runs would share one device
     special: ModuleType | LazyModule = LazyModule("cupyx.scipy.special")
 
@@ -213,7 +213,7 @@ class CupyBackend:
         return isinstance(x, self.xp.ndarray)
 
     def sparse(self, matrix: DeviceArray) -> CupySparse:
-        """Copy a CSR matrix to the device, values that are stored twice added up."""
+        """Copy a CSR matrix to the device; values stored twice are added up."""
         if not matrix.has_canonical_format:
             matrix = matrix.copy()
             matrix.sum_duplicates()
@@ -240,7 +240,7 @@ class CupyBackend:
         if bias is None:
             bias, period = NULL, 1
         else:
-            period = bias.size  # one for all rows, or for each row
+            period = bias.size  # one bias for all rows, or one for each row
             _must(period in (x.shape[-1], x.size), x, bias)
         self.kernels.launch("sigmoid", x, x, bias, np.int64(x.size), np.int64(period))
         return x
@@ -281,10 +281,10 @@ class CupyBackend:
         return out
 
     def log_odds(self, x: DeviceArray, v: DeviceArray, W: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
+        """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others."""
         (n_rows, width), n_units = x.shape, len(W)
         _must(v.shape == out.shape == (n_rows, n_units) and W.shape[1] == width, x, v, W, out)
-        columns, values = (self.xp.ascontiguousarray(a.T) for a in (x, v))  # neighbours in memory are rows
+        columns, values = (self.xp.ascontiguousarray(a.T) for a in (x, v))  # transposed: adjacent in memory are rows
         found = self.xp.empty_like(values)
         blocks = (found.size + kernels.THREADS - 1) // kernels.THREADS
         numbers = np.int64(n_rows), np.int64(n_units), np.int64(width)
@@ -302,7 +302,7 @@ class CupyBackend:
         decay: float,
         nesterov: bool,
     ) -> None:
-        """Take one step downhill in one kernel."""
+        """Take one optimizer step in one kernel."""
         if isinstance(grad, Product):
             grad = grad.array(self)
         _must(w.size == velocity.size == grad.size, w, velocity, grad)
@@ -316,7 +316,7 @@ class CupyBackend:
         self, w: DeviceArray, mean: DeviceArray, square: DeviceArray, grad: DeviceArray, rate: float,
         betas: tuple[float, float], epsilon: float, decay: float,
     ) -> None:  # fmt: skip
-        """Take one step downhill in one kernel."""
+        """Take one optimizer step in one kernel."""
         if isinstance(grad, Product):
             grad = grad.array(self)
         _must(w.size == mean.size == square.size == grad.size, w, mean, square, grad)
@@ -329,5 +329,5 @@ class CupyBackend:
         return int(self.xp.cuda.runtime.memGetInfo()[1])
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked."""
+        """Wait until the device has finished all its work."""
         self.xp.cuda.get_current_stream().synchronize()

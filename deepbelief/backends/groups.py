@@ -1,4 +1,4 @@
-"""Softmax over groups of neighbouring columns, as array operations of any backend's namespace: the definition."""
+"""Softmax over groups of adjacent columns, written as array operations that run in the namespace of any backend."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -11,14 +11,14 @@ Layouts = dict[tuple[int, ...], DeviceArray]
 
 
 class Groups:
-    """Groups of columns as rows of one array, padded to the largest of them; equal ones as they lie.
+    """Groups of columns as rows of one array, padded to the largest group; groups of equal size need no padding.
 
     Parameters
     ----------
     xp : module
         Namespace of the arrays.
     asarray : callable
-        Brings a NumPy array to the device.
+        Copies a NumPy array to the device.
     """
 
     def __init__(self, xp: ModuleType, asarray: Callable[..., DeviceArray]) -> None:
@@ -26,7 +26,7 @@ class Groups:
         self._places: Layouts = {}
 
     def padded(self, x: DeviceArray, sizes: tuple[int, ...], fill: float) -> DeviceArray:
-        """Return an array of shape (n_rows, n_groups, largest group), with ``fill`` behind smaller groups."""
+        """Return an array of shape (n_rows, n_groups, largest group), with smaller groups padded by ``fill``."""
         shape = len(x), len(sizes), max(sizes)
         if min(sizes) == shape[2]:
             return x.reshape(*shape)
@@ -36,7 +36,7 @@ class Groups:
         return out.reshape(*shape)
 
     def back(self, padded: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Return the columns of a padded array without the padding."""
+        """Remove the padding and return the columns."""
         flat = padded.reshape(len(padded), len(sizes) * max(sizes))
         return flat if min(sizes) == max(sizes) else flat[:, self._places_of(sizes)]
 
@@ -66,7 +66,7 @@ class Groups:
         return (self._xp.log(total) + top[:, :, 0]).sum(axis=1)
 
     def one_hot(self, p: DeviceArray, u: DeviceArray, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:
-        """Write 1 for the first column of each group whose cumulated ``p`` reaches 1 - u of the group's sum, else 0."""
+        """Write 1 for the first column of each group whose cumulative ``p`` reaches (1 - u) times its sum, else 0."""
         xp, n_groups = self._xp, len(sizes)
         sums = xp.cumsum(self.padded(p, sizes, 0.0), axis=2)
         reached = (1 - u).reshape(len(p), n_groups, 1) * sums[:, :, -1:]

@@ -13,16 +13,16 @@ from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """The matrix ``left.T @ right``, not multiplied out: a backend may add it to a velocity while it multiplies.
+    """The matrix ``left.T @ right`` in unevaluated form, so that a backend can add it to a velocity as it multiplies.
 
     Parameters
     ----------
     left : array of shape (n_rows, n_in)
     right : array of shape (n_rows, n_out)
     out : array of shape (n_in, n_out)
-        Room for the product, where it is wanted as an array.
+        Buffer for the product, used if it is evaluated.
     plus : tuple of SparseRows of shape (n, n_in) and array of shape (n, n_out), optional
-        A second such product that is added.
+        Factors of a second product, which is added.
     """
 
     left: DeviceArray
@@ -40,7 +40,7 @@ class Product:
 
 
 class SparseRows(Protocol):
-    """Rows on the device of which only nonzero values are stored."""
+    """Rows on the device that store only nonzero values."""
 
     shape: tuple[int, int]
     pays_transposed: bool  # whether `add_transposed` is faster than a product with dense rows
@@ -52,26 +52,26 @@ class SparseRows(Protocol):
         """Write the rows into ``out``."""
 
     def times(self, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
-        """Return the rows times ``W``, in ``out`` where that is given."""
+        """Return the rows times ``W``, in ``out`` if given."""
 
     def add_transposed(self, h: DeviceArray, out: DeviceArray, factor: float = 1) -> None:
         """Add ``factor`` times the transposed rows times ``h`` to ``out``."""
 
 
 class Sparse(Protocol):
-    """A table on the device of which only nonzero values are stored."""
+    """Table on the device that stores only nonzero values."""
 
-    pays: bool  # whether it is sparse enough for products with its rows to be faster than with dense ones
+    pays: bool  # whether the table is sparse enough for its products to be faster than dense ones
 
     def shuffled(self, order: DeviceArray) -> "Sparse":
         """Return the rows in this order."""
 
     def part(self, start: int, stop: int) -> SparseRows:
-        """Return consecutive rows, which may share memory."""
+        """Return consecutive rows, which may share memory with the table."""
 
 
 class Rng(Protocol):
-    """A stream of random numbers on the device; every method fills ``out``."""
+    """Stream of random numbers on the device; every method fills ``out``."""
 
     def bernoulli(self, p: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write 1 with probability ``p``, else 0 (``out`` may not be ``p``)."""
@@ -83,14 +83,14 @@ class Rng(Protocol):
         """Write draws from N(0, 1)."""
 
     def state(self) -> StrMapping:
-        """Return where the stream stands, as plain values and NumPy arrays."""
+        """Return the position of the stream as plain values and NumPy arrays."""
 
     def set_state(self, state: StrMapping) -> None:
-        """Go on from where a stream stood."""
+        """Continue from the position of a stream."""
 
 
 class LazyModule:
-    """A module that is imported when a name of it is first looked up.
+    """Module that is imported at the first access to one of its names.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, name: str) -> Callable[..., DeviceArray]:
-        """Return what the module has under a name."""
+        """Import the module, and return its attribute."""
         return getattr(importlib.import_module(self._name), name)  # type: ignore[no-any-return]
 
 
@@ -116,11 +116,11 @@ class Backend(Protocol):
     name: str
     xp: ModuleType
     special: ModuleType | LazyModule  # namespace of special functions, named as in scipy.special
-    least_batch: int  # rows in a minibatch below which the backend is not busy
-    concurrent: bool  # whether several runs at a time are faster than one after another
+    least_batch: int  # smallest number of rows in a minibatch that keeps the backend busy
+    concurrent: bool  # whether several runs at once are faster than one after another
 
     def asarray(self, x: DeviceArray, dtype: DtypeLike | None = None) -> DeviceArray:
-        """Return ``x`` as a C-contiguous array on the device (no copy where it is one)."""
+        """Return ``x`` as a C-contiguous array on the device, without a copy if it already is one."""
 
     def to_numpy(self, x: DeviceArray) -> Array:
         """Return ``x`` as a NumPy array."""
@@ -132,7 +132,7 @@ class Backend(Protocol):
         """Return a SciPy CSR matrix on the device."""
 
     def matmul(self, rows: DeviceArray | SparseRows, W: DeviceArray, out: DeviceArray | None = None) -> DeviceArray:
-        """Return ``rows @ W``, in ``out`` where that is given."""
+        """Return ``rows @ W``, in ``out`` if given."""
 
     def rng(self, seed: np.random.SeedSequence) -> Rng:
         """Return the random stream of this seed."""
@@ -141,13 +141,13 @@ class Backend(Protocol):
         """Gather rows into ``out``."""
 
     def sigmoid(self, x: DeviceArray, bias: DeviceArray | None = None) -> DeviceArray:
-        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``; the bias is one for all rows, or shaped like ``x``."""
+        """Replace ``x`` by ``1 / (1 + exp(-(x + bias)))``; the bias is one row or shaped like ``x``."""
 
     def sigmoid_sample(self, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
-        """Do what `sigmoid` does to ``x``, and write into ``out`` 1 with that probability, else 0."""
+        """Apply `sigmoid` to ``x``, and write 1 into ``out`` with that probability, else 0."""
 
     def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes; the bias as for `sigmoid`."""
+        """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes; for the bias see `sigmoid`."""
 
     def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""
@@ -156,20 +156,20 @@ class Backend(Protocol):
         """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""
 
     def sigmoid_backward(self, grad: DeviceArray, y: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
+        """Write ``(1 - y) * y * grad`` into ``out``, which must be neither ``y`` nor ``grad``."""
 
     def weigh(self, x: DeviceArray, weight: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the columns' sums into ``out``."""
+        """Multiply each row of ``x`` by its weight, of shape (n_rows, 1), and write the column sums into ``out``."""
 
     def log_odds(self, x: DeviceArray, v: DeviceArray, W: DeviceArray, out: DeviceArray) -> DeviceArray:
-        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others.
+        """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others.
 
         Parameters
         ----------
         x : array of shape (n_rows, n_hidden)
             Hidden inputs of the rows.
         v : array of shape (n_rows, n_units)
-            States of the units asked about, as they count in ``x``.
+            States of the visible units in question, which ``x`` includes.
         W : array of shape (n_units, n_hidden)
             Their weights.
         out : array of shape (n_rows, n_units)
@@ -181,24 +181,24 @@ class Backend(Protocol):
         self, w: DeviceArray, velocity: DeviceArray, grad: DeviceArray | Product, rate: float, momentum: float,
         decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
-        """Take one step downhill.
+        """Take one optimizer step.
 
         With ``g = rate * (grad + decay * w)``: ``velocity = momentum * velocity - g`` and ``w += velocity``;
-        with ``nesterov``, ``w += momentum * velocity - g``. A ``grad`` that is an array is used as scratch space.
+        with ``nesterov``, ``w += momentum * velocity - g``. If ``grad`` is an array, it is used as scratch space.
         """
 
     def adam_step(
         self, w: DeviceArray, mean: DeviceArray, square: DeviceArray, grad: DeviceArray | Product, rate: float,
         betas: tuple[float, float], epsilon: float, decay: float,
     ) -> None:  # fmt: skip
-        """Take one step downhill by the gradient's running mean over its running root mean square.
+        """Take one step along the running mean of the gradient divided by its running root mean square.
 
-        With ``g = grad + decay * w``: ``mean = beta1 * mean + (1 - beta1) * g``, ``square`` likewise of ``g**2``, and
-        ``w -= rate * mean / (sqrt(square) + epsilon)``. A ``grad`` that is an array is used as scratch space.
+        With ``g = grad + decay * w``: ``mean = beta1 * mean + (1 - beta1) * g``, the same for ``square`` and ``g**2``,
+        and ``w -= rate * mean / (sqrt(square) + epsilon)``. If ``grad`` is an array, it is used as scratch space.
         """
 
     def memory(self) -> int:
-        """Return the bytes of memory that there are where arrays live."""
+        """Return the size in bytes of the memory that holds the arrays."""
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked."""
+        """Wait until the device has finished all its work."""

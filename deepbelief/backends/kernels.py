@@ -1,21 +1,21 @@
-"""CUDA sources of the fused operations, as text: they compile in tests on any machine with a compiler.
+"""CUDA sources of the fused operations, as text; tests compile them on any machine with a C++ compiler.
 
-Each operation of the backend has its twin in `numpy_backend` or, for rows in compressed form, in `sparse`, which is its
-definition. A thread of an element-wise kernel handles four neighbours, and there are as many threads as that takes.
+`numpy_backend` defines each operation, and `sparse` those on rows in compressed form. A thread of an element-wise
+kernel handles four adjacent elements.
 
 Random draws come from Philox4x32-10, a generator without a state: four random words are a function of a key and a
-counter [1]_. Element ``i`` takes word ``i % 4`` of counter ``first + i // 4 * 2``, and in float64 that of the next
-counter for its lower bits: both precisions draw the same numbers. So the host knows what a draw uses up, and no
-element's draw depends on how the work is shared between threads.
+counter [1]_. Element ``i`` takes word ``i % 4`` of counter ``first + i // 4 * 2``; in float64 it takes its lower bits
+from the same word of the next counter, so that both precisions draw the same numbers. The host therefore knows how
+many counters a draw uses, and no draw depends on how the work is divided among threads.
 
 References
 ----------
 .. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11.
 """
 
-THREADS = 128  # of a block; element-wise, 100 x 500 then make 98 blocks, about one for each processor of a large GPU
-NEIGHBOURS = 4  # elements that a thread of an element-wise kernel handles
-COLUMNS, ROWS = 32, 8  # threads of a block of `weigh`: columns are neighbours in memory
+THREADS = 128  # threads of a block; 100 x 500 elements then take 98 blocks, about one for each processor of a large GPU
+NEIGHBOURS = 4  # elements handled by a thread of an element-wise kernel
+COLUMNS, ROWS = 32, 8  # threads of a block of `weigh`; adjacent columns are adjacent in memory
 
 COMMON = r"""
 typedef long long Index;  // arrays may have more than 2**31 elements
@@ -29,7 +29,7 @@ __device__ inline Index first_of_four() {
     return 4 * (blockIdx.x * (Index)blockDim.x + threadIdx.x);
 }
 
-// Whether the four elements from x[i] on are there, and lie where memory is read and written in one piece.
+// Whether the four elements from x[i] on exist and are aligned, so that they are read and written in one access.
 template <typename T>
 __device__ inline bool in_one_piece(const T* x, const Index i, const Index n) {
     return i + 4 <= n && (unsigned long long)(x + i) % sizeof(Four<T>) == 0;
@@ -71,7 +71,7 @@ __device__ inline void philox(unsigned* at, unsigned key0, unsigned key1) {
     }
 }
 
-// The random words of the four elements from i on: a word each for float; for double four more, for the lower bits.
+// Random words of the four elements from i on: one word each for float; for double, four more for the lower bits.
 template <typename T>
 struct Words {
     unsigned at[sizeof(T)];
@@ -153,7 +153,7 @@ __global__ void normal(T* out, const Index n, const Word64 key, const Word64 fir
 """
 
 SIGMOID = r"""
-// Four elements of logistic(x + bias); the bias repeats after `period` elements, and may be no bias.
+// Four elements of logistic(x + bias); the bias repeats after `period` elements, and may be null.
 template <typename T>
 __device__ inline Four<T> logistic(const T* x, const T* bias, const Index i, const Index n, const Index period) {
     Four<T> four = load(x, i, n);
@@ -197,7 +197,7 @@ __global__ void sigmoid_sample(T* x, const T* bias, T* out, const Index n, const
 
 WEIGH = r"""
 // A block takes COLUMNS columns. Its ROWS threads for a column add up every ROWS-th row each, and one of them adds
-// their sums, always in the same order: the same bits in every run. Four rows at a time are on their way from memory.
+// their sums, always in the same order: the same bits in every run. Four rows are loaded at a time.
 template <typename T>
 __global__ void weigh(T* x, const T* weight, T* sums, const Index n_rows, const Index n_columns) {
     __shared__ T part[ROWS][COLUMNS];
@@ -262,7 +262,7 @@ __global__ void adam_step(T* w, T* mean, T* square, const T* grad, const T rate,
 """
 
 LOG_ODDS = r"""
-// A thread makes one value of out, of shape (n_units, n_rows): x is of shape (width, n_rows), v shaped like out.
+// A thread computes one value of out, of shape (n_units, n_rows); x has shape (width, n_rows), v the shape of out.
 template <typename T>
 __global__ void log_odds(const T* x, const T* v, const T* W, T* out, const Index n_rows, const Index n_units,
                          const Index width) {
@@ -280,8 +280,8 @@ __global__ void log_odds(const T* x, const T* v, const T* W, T* out, const Index
 }
 """
 
-# cuSPARSE would make the products, but the transposed one may differ from run to run, and CuPy's slices of a sparse
-# matrix make the host wait.
+# cuSPARSE offers these products, but its transposed one may differ from run to run, and slicing a sparse matrix in CuPy
+# makes the host wait.
 SPARSE = r"""
 // The values of row r, which are sorted by column, lie from ends[r] to ends[r + 1]. Row i of a minibatch is row
 // order[start + i] of the table, or row start + i where there is no order.
@@ -300,7 +300,7 @@ __global__ void rows_dense(const Index* ends, const int* indices, const T* data,
     for (Index k = ends[row] + threadIdx.x; k < ends[row + 1]; k += blockDim.x) to[indices[k]] = data[k];
 }
 
-// A thread makes an element of rows @ W, which is `width` wide; adjacent blocks cover a row.
+// A thread computes one element of rows @ W, which has `width` columns; adjacent blocks cover a row.
 template <typename T>
 __global__ void rows_times(const Index* ends, const int* indices, const T* data, const Index* order, const T* W,
                            T* out, const Index start, const Index width) {
@@ -325,8 +325,8 @@ __device__ inline T value_at(const int* indices, const T* data, Index low, const
     return low < end && indices[low] == column ? data[low] : T(0);
 }
 
-// out += factor * rows.T @ h. A block takes a column of the rows: its threads look it up in a row each, one of them
-// lists what was found, in the rows' order, and all add that up.
+// out += factor * rows.T @ h. A block takes a column of the rows: each thread looks it up in one row, one thread lists
+// the values found, in the order of the rows, and all threads add them up.
 template <typename T>
 __global__ void rows_transposed_times(const Index* ends, const int* indices, const T* data, const Index* order,
                                       const T* h, T* out, const Index start, const Index n_rows, const Index width,

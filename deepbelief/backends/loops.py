@@ -1,8 +1,8 @@
-"""The loops of loops.c, where they were compiled when the package was installed: element-wise work in one pass.
+"""Compiled loops of loops.c, if they were built when the package was installed: element-wise work in one pass.
 
-All arrays are float32 where nothing else is said, and C-contiguous. Results differ from NumPy's by rounding. The
-functions are called through ctypes, which lets other threads run meanwhile. A loop over many values uses as many
-threads of the BLAS as that may use when the loop begins, where it is OpenBLAS; its result does not depend on their
+All arrays are C-contiguous, and float32 unless stated otherwise. Results differ from NumPy's by rounding. The
+functions are called through ctypes, which lets other threads run meanwhile. If the BLAS is OpenBLAS, a loop over many
+values uses as many of its threads as OpenBLAS itself may use when the loop begins; the result does not depend on their
 number.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from deepbelief.backends.blas import at, is_plain, thread_functions
 from deepbelief.typing import Array, Dtype
 
-LARGEST_EXPONENT = 340.0  # of the factors of `log_odds`, of which the product of two must not overflow
+LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; the product of two factors must not overflow
 MAX_THREADS = 64  # of a loop; as in crew.h
-BLOCK_ROWS = 16  # of `log_odds`; as in loops.c
+BLOCK_ROWS = 16  # rows of a block of `log_odds`, as in loops.c
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
@@ -58,12 +58,12 @@ class Loops:
         library.follow.argtypes, library.slots.argtypes = [P, P], [P, N]
         self._c = library
         self._rooms = threading.local()
-        self.on_threads = False  # whether loops run on the threads of the BLAS, where these are several
+        self.on_threads = False  # whether loops run on the threads of the BLAS, if it has several
         self.multiplies = False  # whether products are made for this processor, and run on these threads
         self.follow(*(thread_functions() or (None, None)))
 
     def follow(self, count: ctypes.c_void_p | None, run: ctypes.c_void_p | None) -> None:
-        """Use the threads of a BLAS: its functions that count them and that run tasks; None: one thread."""
+        """Use the threads of a BLAS, given its functions that count threads and run tasks; None: use one thread."""
         self._c.follow(count, run)
         taken = self.slots(MAX_THREADS)
         if taken[0] or not set(np.diff(taken)) <= {0, 1}:
@@ -85,24 +85,24 @@ class Loops:
     def sample(
         self, p: Array, bias: Array | None, lanes: "ctypes.Array[ctypes.c_void_p]", out: Array, block: int
     ) -> None:
-        """Write 1 where a draw is below ``p``, else 0, after doing what `sigmoid` does where there is a bias.
+        """Write 1 where a draw is below ``p``, else 0; with a bias, apply `sigmoid` first.
 
-        ``lanes`` is a ctypes array of the addresses where the states of NumPy's SFC64 generators lie; what they draw
-        for each ``block`` of values is in `numpy_backend`.
+        ``lanes`` is a ctypes array of the addresses of the states of NumPy's SFC64 generators; `numpy_backend` defines
+        their draws for each ``block`` of values.
         """
         address, width = (None, 1) if bias is None else (at(bias), bias.size)
         self._c.sample(at(p), address, lanes, at(out), p.size, width, block)
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
-        """Write ``(1 - y) * y * grad`` into ``out``, which is neither of them."""
+        """Write ``(1 - y) * y * grad`` into ``out``, which must be neither ``y`` nor ``grad``."""
         self._c.sigmoid_backward(at(grad), at(y), at(out), y.size)
 
     def gather(self, rows: Array, index: Array, out: Array) -> None:
-        """Write the rows with these int64 numbers, or the nearest ones that exist, into ``out``."""
+        """Write the rows with these int64 numbers into ``out``; numbers out of range are clipped."""
         self._c.gather(at(rows), at(index), at(out), len(index), *rows.shape)
 
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
-        """Multiply each row of ``x`` by its weight, and write the sums of the columns of that into ``out``."""
+        """Multiply each row of ``x`` by its weight, and write the column sums of the result into ``out``."""
         self._c.weigh(at(x), at(weight), at(out), *x.shape)
 
     def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
@@ -111,28 +111,28 @@ class Loops:
         self._c.softmax(at(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
 
     def one_hot(self, p: Array, u: Array, sizes: Array, out: Array) -> None:
-        """Write 1 for the first column of each group whose cumulated ``p`` reaches 1 - u of the group's sum, else 0."""
+        """Write 1 for the first column of each group whose cumulative ``p`` reaches (1 - u) times its sum, else 0."""
         self._c.one_hot(at(p), at(u), at(sizes), at(out), len(p), len(sizes), p.shape[1])
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
-        """Take one step downhill."""
+        """Take one optimizer step."""
         self._c.momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
 
     def settle(self, w: Array, velocity: Array, decay: float) -> None:
-        """Subtract ``decay * w`` from ``velocity``, and add that to ``w``."""
+        """Subtract ``decay * w`` from ``velocity``, and add the velocity to ``w``."""
         self._c.settle(at(w), at(velocity), decay, w.size)
 
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
-        """Take one step downhill; the numbers are rate, each beta and 1 less it, epsilon and decay."""
+        """Take one optimizer step; the numbers are rate, each beta followed by 1 - beta, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> bool:
-        """Write what hidden units add to the log-odds of each visible unit; all arrays are float64.
+        """Write the contribution of hidden units to the log-odds of each visible unit; all arrays are float64.
 
-        Returns False, and writes nothing, where a value of ``x`` or ``W`` is beyond `LARGEST_EXPONENT` in size, or one
-        of ``v`` beyond [0, 1].
+        Returns False, and writes nothing, if an absolute value in ``x`` or ``W`` exceeds `LARGEST_EXPONENT`, or a value
+        of ``v`` is outside [0, 1].
         """
         largest = _largest(W)
         if not (largest <= LARGEST_EXPONENT and _largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
@@ -143,9 +143,9 @@ class Loops:
         return True
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
-        """Return, of each column, the mean beyond the first row, the squares around it, the least and the largest.
+        """Return for each column the mean minus the first row, the squared deviations, minimum and maximum.
 
-        The first two are float64. A value that is not finite is in the mean, and may be missing in the others.
+        The first two are float64. A value that is not finite shows in the mean, but not always in the others.
         """
         mean, squares = np.empty(x.shape[1]), np.empty(x.shape[1])
         low, high = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
@@ -159,7 +159,7 @@ class Loops:
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
     ) -> None:
-        """Add ``factor`` times compressed rows times ``W`` to ``out``, a number of rows of ``W`` at a time."""
+        """Add ``factor`` times compressed rows times ``W`` to ``out``, for some rows of ``W`` at a time."""
         n_rows, (depth, width) = len(ends) - 1, W.shape
         ends = ends.astype(indices.dtype, copy=False)
         places = np.empty(n_rows, indices.dtype)
@@ -206,13 +206,13 @@ def _aligned(size: int) -> Array:
 
 
 def _largest(x: Array) -> float:
-    """Return the largest absolute value, without an array of them; NaN where there is one."""
+    """Return the largest absolute value, without a temporary array; NaN if there is one."""
     return max(float(x.max(initial=0.0)), -float(x.min(initial=0.0)), key=lambda size: (size != size, size))
 
 
 @cache
 def load() -> Loops | None:
-    """Return the loops; None where they were not compiled, or compute wrong results on this machine."""
+    """Return the loops; None if they were not compiled, or compute wrong results on this machine."""
     spec = importlib.util.find_spec("deepbelief.backends._loops")
     if spec is None or spec.origin is None:
         return None
@@ -254,7 +254,7 @@ def states_are_right(loops: Loops) -> bool:
 
 
 def steps_are_right(loops: Loops) -> bool:
-    """Check the functions that compute gradients and statistics, and that move weights."""
+    """Check the functions that compute gradients and statistics, and that update weights."""
     f32, x = np.float32, np.linspace(-3, 3, 38, dtype=np.float32).reshape(2, 19)
     mean = 1 / (1 + np.exp(-x))
     slope, right = np.empty_like(x), []
@@ -305,7 +305,7 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def loops_for(*arrays: Array, dtype: Dtype = FLOAT32) -> Loops | None:
-    """Return the loops where they take these arrays, of this type, else None."""
+    """Return the loops if they accept these arrays and this dtype, else None."""
     for a in arrays:
         if (a.dtype is not dtype and a.dtype != dtype) or not is_plain(a):
             return None
@@ -313,5 +313,5 @@ def loops_for(*arrays: Array, dtype: Dtype = FLOAT32) -> Loops | None:
 
 
 def describe() -> str:
-    """Return what does the element-wise work."""
+    """Describe the implementation of the element-wise operations."""
     return "NumPy" if load() is None else "compiled"

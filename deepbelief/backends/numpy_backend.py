@@ -1,4 +1,4 @@
-"""The CPU backend, and the definition of every backend operation."""
+"""NumPy backend, which defines every backend operation."""
 
 import ctypes
 import itertools
@@ -17,18 +17,18 @@ from deepbelief.backends.interface import LazyModule, Product
 from deepbelief.backends.sparse import HostRows, HostSparse
 from deepbelief.typing import Array, DeviceArray, DtypeLike, SparseMatrix, StrMapping
 
-# Elements handled at a time: bounded scratch space, and what one step touches stays in cache.
+# Elements handled at a time. This bounds the scratch space and keeps the data of one step in cache.
 BLOCK = 65536
 
 GROUPS = Groups(np, np.asarray)
 
-LANES = 4  # parallel generators, which a processor steps at once
-STEP = 4 * LANES  # values for which a step of them has 16 bits each
-LOW_BITS = {"f": 8, "d": 37}  # of a draw, by dtype, that all draws of a block share
+LANES = 4  # parallel generators, which the processor advances together
+STEP = 4 * LANES  # values that receive 16 bits each from one step of all generators
+LOW_BITS = {"f": 8, "d": 37}  # lowest bits of a draw, by dtype, that all draws of a block share
 
 
 def _compare(words: Array, p: Array, low: float, out: Array) -> None:
-    """Write 1 where a word's draw from [0, 1) is below ``p``; ``low`` is the draws' lowest part, from 2**15 on."""
+    """Write 1 where the draw of a word from [0, 1) is below ``p``; ``low`` holds the lowest bits of the draws."""
     number = out.dtype.type
     np.copyto(out, words)
     np.add(out, number(low), out=out)
@@ -37,12 +37,12 @@ def _compare(words: Array, p: Array, low: float, out: Array) -> None:
 
 
 class NumpyRng:
-    """Random draws from raw generator words: a fifth of the cost of `Generator.random`.
+    """Random draws from raw generator words, at a fifth of the cost of `Generator.random`.
 
-    float32 Bernoulli draws compare 24 bits with the probability, of which neighbours share the lowest 8: each draw
-    has its probability to within 2**-24, and two of a block are dependent where both have the same high bits, once
-    in 2**32. float64 draws share 29 bits more. Other draws are made in float64: one seed draws the same numbers in
-    both precisions, up to rounding.
+    float32 Bernoulli draws compare 24 bits with the probability, and the draws of a block share the lowest 8 of them.
+    Each draw has its probability to within 2**-24; two draws of a block are dependent only if both have the same high
+    bits, which happens once in 2**32. float64 draws share 29 further bits. All other draws are made in float64, so that
+    a seed gives the same numbers in both precisions, up to rounding.
     """
 
     def __init__(self, seed: np.random.SeedSequence) -> None:
@@ -50,11 +50,11 @@ class NumpyRng:
         self.__setstate__([np.random.SFC64(np.random.SeedSequence(seed.entropy, spawn_key=key)) for key in keys])
 
     def __getstate__(self) -> list[np.random.SFC64]:
-        """Return the generators: a copy, or another process, has them at other addresses."""
+        """Return the generators; their addresses differ in a copy or another process."""
         return self._lanes
 
     def __setstate__(self, lanes: list[np.random.SFC64]) -> None:
-        """Take the generators, and where their states lie."""
+        """Restore the generators and the addresses of their states."""
         self._lanes = lanes
         self._addresses = (ctypes.c_void_p * LANES)(*(lane.ctypes.state_address for lane in lanes))
         self._generator = np.random.Generator(lanes[0])
@@ -72,11 +72,11 @@ class NumpyRng:
         return out
 
     def bernoulli_of_sigmoid(self, found: loops.Loops, x: Array, bias: Array, out: Array) -> None:
-        """Do with compiled loops what `NumpyBackend.sigmoid` and `bernoulli` do, with the same draws."""
+        """Apply `NumpyBackend.sigmoid` and `bernoulli` in one compiled loop, with the same draws."""
         found.sample(x, bias, self._addresses, out, BLOCK)
 
     def _words(self, size: int) -> Iterator[tuple[int, int, Array, int]]:
-        """Yield, for each block, its limits, 16 random bits for each element, and 64 that all of them share."""
+        """Yield for each block its bounds, 16 random bits for each element, and 64 bits shared by all elements."""
         for start in range(0, size, BLOCK):
             n = min(BLOCK, size - start)
             steps = 1 + -(-n // STEP)
@@ -86,7 +86,7 @@ class NumpyRng:
     def uniform(self, out: Array) -> Array:
         """Write draws from U[0, 1)."""
         for part, numbers in self._doubles(self._generator.random, out):
-            if part.dtype != numbers.dtype:  # 24 bits, or rounding could make 1 of them
+            if part.dtype != numbers.dtype:  # 24 bits, since rounding to float32 could give 1
                 numbers *= 2.0**24
                 np.floor(numbers, out=numbers)
                 numbers *= 2.0**-24
@@ -100,18 +100,18 @@ class NumpyRng:
         return out
 
     def _doubles(self, draw: Callable[..., Array], out: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield parts of ``out`` and as many draws in float64."""
+        """Yield parts of ``out``, each with the same number of float64 draws."""
         flat, scratch = out.reshape(-1), np.empty(min(BLOCK, out.size))
         for start in range(0, out.size, BLOCK):
             part = flat[start : start + BLOCK]
             yield part, draw(out=scratch[: part.size])
 
     def state(self) -> StrMapping:
-        """Return where the stream stands."""
+        """Return the position of the stream."""
         return {f"lane_{i}": lane.state for i, lane in enumerate(self._lanes)}
 
     def set_state(self, state: StrMapping) -> None:
-        """Go on from where a stream stood."""
+        """Continue from the position of a stream."""
         for i, lane in enumerate(self._lanes):
             lane.state = state[f"lane_{i}"]
 
@@ -120,11 +120,11 @@ def _step_by_product(
     routines: blas.Blas | Bfloat16Products, w: Array, velocity: Array, grad: Product, rate: float, momentum: float,
     decay: float, nesterov: bool,
 ) -> None:  # fmt: skip
-    """Take one step downhill without multiplying the gradient out."""
+    """Take one optimizer step without evaluating the product that is the gradient."""
     keep = momentum
     if nesterov:  # w += momentum * new - g is w += (1 + momentum) * new - momentum * old
         routines.add(velocity, -momentum, w)
-        keep *= 1 - decay  # the decay of what w has just lost
+        keep *= 1 - decay  # corrects for the decay that has just been applied to w
     routines.add_product(grad.left, grad.right, -rate, velocity, keep)
     if grad.plus is not None:
         rows, right = grad.plus
@@ -141,7 +141,7 @@ def _step_by_product(
 def _step_by_blocks(
     w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
 ) -> None:
-    """Take one step downhill: in one pass, or block by block."""
+    """Take one optimizer step, in one pass or block by block."""
     found = loops.loops_for(w, velocity, grad)
     if found is not None and w.shape == velocity.shape == grad.shape:
         found.momentum_step(w, velocity, grad, rate, momentum, decay, nesterov)
@@ -172,11 +172,11 @@ class NumpyBackend:
     Parameters
     ----------
     products : Bfloat16Products, optional
-        What multiplies float32 matrices; None: NumPy does.
+        Multiplies float32 matrices; None: NumPy does.
     """
 
     name = "numpy"
-    least_batch = 2  # one row is a matrix-vector product, which reads all weights for little work
+    least_batch = 2  # a single row is a matrix-vector product, which reads all weights for little arithmetic
     concurrent = True
     xp: ModuleType = np
     special: ModuleType | LazyModule = LazyModule("scipy.special")
@@ -200,7 +200,7 @@ class NumpyBackend:
         return isinstance(x, np.ndarray)
 
     def sparse(self, matrix: SparseMatrix) -> HostSparse:
-        """Return a CSR matrix, which is kept and not copied."""
+        """Return a CSR matrix as a table, without a copy."""
         return HostSparse(matrix)
 
     def matmul(self, rows: DeviceArray, W: Array, out: Array | None = None) -> Array:
@@ -218,7 +218,7 @@ class NumpyBackend:
         return NumpyRng(seed)
 
     def take(self, rows: Array, index: Array, out: Array) -> Array:
-        """Gather rows into ``out``; mode="clip" spares NumPy a buffer."""
+        """Gather rows into ``out``; with mode="clip" NumPy needs no buffer."""
         found = loops.loops_for(rows, out) if rows.ndim == 2 and len(rows) else None
         if found is not None and out.shape == (*index.shape, rows.shape[1]) and blas.holds_row_numbers(index):
             found.gather(rows, index, out)
@@ -226,9 +226,10 @@ class NumpyBackend:
         return np.take(rows, index, axis=0, out=out, mode="clip")
 
     def sigmoid(self, x: Array, bias: Array | None = None) -> Array:
-        """Replace ``x`` by the logistic function of ``x + bias``; there may be a bias for each row.
+        """Replace ``x`` by the logistic function of ``x + bias``; the bias may differ between rows.
 
-        NumPy's vectorised exp beats `scipy.special.expit` by more than two; where it overflows, 1 / inf = 0 is right.
+        NumPy's vectorised exp is more than twice as fast as `scipy.special.expit`; if it overflows, 1 / inf = 0 is
+        correct.
         """
         if bias is not None and bias.shape == x.shape[-1:]:
             found = loops.loops_for(x, bias)
@@ -244,7 +245,7 @@ class NumpyBackend:
         with np.errstate(over="ignore"):
             np.exp(x, out=x)
             np.add(x, 1, out=x)
-            return np.divide(1, x, out=x)  # has wider vectors than np.reciprocal
+            return np.divide(1, x, out=x)  # uses wider vectors than np.reciprocal
 
     def sigmoid_sample(self, x: Array, bias: Array, rng: Any, out: Array) -> Array:
         """Replace ``x`` by the logistic function of ``x + bias``, and write 1 with that probability, else 0."""
@@ -307,14 +308,14 @@ class NumpyBackend:
         return out
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
-        """Write what Bernoulli hidden units add to the log-odds of each visible unit given all others."""
+        """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others."""
         found = loops.loops_for(x, v, W, out, dtype=np.dtype(np.float64))
         if found is not None and found.log_odds(x, v, W, out):
             return out
         for i, weights in enumerate(W):
             off = x - v[:, i : i + 1] * weights
             on = off + weights
-            # softplus(z) is max(z, 0) + log(1 + exp(-|z|)): nothing overflows, and one logarithm does for both.
+            # softplus(z) is max(z, 0) + log(1 + exp(-|z|)): nothing overflows, and both terms share one logarithm.
             rise = np.maximum(on, 0)
             rise -= np.maximum(off, 0)
             for z in (on, off):
@@ -330,7 +331,7 @@ class NumpyBackend:
         self, w: Array, velocity: Array, grad: Array | Product, rate: float, momentum: float, decay: float,
         nesterov: bool,
     ) -> None:  # fmt: skip
-        """Take one step downhill, within the product where the gradient is one and BLAS is at hand."""
+        """Take one optimizer step, fused with the product if the gradient is one and BLAS is available."""
         if isinstance(grad, Product) and grad.plus is None and self._products is None:
             numbers = rate, momentum, rate * decay, nesterov
             if products.step_along(grad.left, grad.right, w, velocity, *numbers):
@@ -350,7 +351,7 @@ class NumpyBackend:
         self, w: Array, mean: Array, square: Array, grad: Array | Product, rate: float, betas: tuple[float, float],
         epsilon: float, decay: float,
     ) -> None:  # fmt: skip
-        """Take one step downhill: in one pass, or block by block."""
+        """Take one optimizer step, in one pass or block by block."""
         grad = grad.array(self) if isinstance(grad, Product) else grad
         found = loops.loops_for(w, mean, square, grad)
         if found is not None and w.shape == mean.shape == square.shape == grad.shape:
@@ -376,7 +377,7 @@ class NumpyBackend:
             part -= t
 
     def memory(self) -> int:
-        """Return the physical memory, 1 GiB where the system does not say."""
+        """Return the size of the physical memory; 1 GiB if it is unknown."""
         try:
             return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, ValueError, OSError):

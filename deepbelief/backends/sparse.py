@@ -1,4 +1,4 @@
-"""Sparse rows on the processor, by compiled loops or SciPy's own kernels: results are added to the output."""
+"""Sparse rows on the processor, by compiled loops or SciPy's kernels, which add their results to the output."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -7,14 +7,14 @@ from threadpoolctl import threadpool_info
 from deepbelief.backends import loops
 from deepbelief.typing import Array, SparseMatrix
 
-try:  # what SciPy's operators call, but no public name: without them products are made with dense minibatches
+try:  # called by SciPy's operators, but not public; without them, products use dense minibatches
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs, csr_tocsc, csr_todense
 except ImportError:
     csr_todense = None
 
 Compressed = tuple[Array, Array, Array]
 
-# Share of values that are not 0 up to which sparse products, and transposed ones, are faster than those of one BLAS
+# Largest share of nonzero values for which sparse products, and transposed ones, are faster than those of one BLAS
 # thread (AVX-512): with compiled loops, and with SciPy's kernels.
 DENSEST = {True: (0.22, 0.14), False: (0.1, 0.1)}
 
@@ -22,7 +22,7 @@ CACHED = 2**17  # values that stay in cache
 
 
 class HostSparse:
-    """Rows in compressed form; parts of them share its memory.
+    """Rows in compressed form; parts share their memory.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ class HostSparse:
 
 
 class HostRows:
-    """A few rows in compressed form, to be multiplied.
+    """Some rows in compressed form, to be multiplied.
 
-    Compressed columns are made first where that keeps in cache what is read and written in no order, the other factor
-    or the result: it then has as many rows as these.
+    They are first converted to compressed columns if this keeps in cache the array that is accessed in random order
+    (the other factor or the result), which then has as many rows as these.
     """
 
     def __init__(self, rows: Compressed, shape: tuple[int, int], pays_transposed: bool) -> None:
@@ -130,5 +130,5 @@ def _add_product(found: loops.Loops, rows: Compressed, factor: float, W: Array, 
 def _flat(out: Array) -> Array:
     """Return an array as a vector that shares its memory."""
     flat = out.view()
-    flat.shape = (-1,)  # an error where that would take a copy
+    flat.shape = (-1,)  # raises an error if a copy would be needed
     return flat

@@ -1,4 +1,4 @@
-"""Checkpointers: writing the state of a run between updates, and finding the state to resume from."""
+"""Checkpointers, which write the state of a run between updates and find the state to resume from."""
 
 import contextlib
 import platform
@@ -29,14 +29,14 @@ Describe = Callable[[], tuple[StrMapping, StrMapping]]
 
 @dataclass(frozen=True, eq=False)
 class ResumePoint:
-    """Stage and state that a run is resumed from.
+    """Stage and state from which a run is resumed.
 
     Parameters
     ----------
     context : mapping
-        What the stage gave to `Checkpointer.enter`.
+        Value that the stage passed to `Checkpointer.enter`.
     task : mapping
-        State of the task that was being trained.
+        State of the task in training.
     """
 
     context: Fields
@@ -44,21 +44,21 @@ class ResumePoint:
 
 
 class Checkpointer:
-    """Interface of checkpointers, which write the state of a run between updates; this one writes nothing."""
+    """Checkpointer that writes nothing, and the interface of all checkpointers."""
 
     def begin(self, random_state: RandomState, describe: Describe) -> int:
-        """Begin a run, or find one to resume, and return its seed.
+        """Begin a run, or find the run to resume, and return its seed.
 
         Parameters
         ----------
         random_state : int, Generator, RandomState or None
         describe : callable
-            Returns what must be the same in a resumed run, as plain values: settings, and data.
+            Returns, as plain values, the settings and the description of the data, which a resumed run must share.
 
         Raises
         ------
         SettingError, DataError
-            If there is a checkpoint of another run.
+            If the file is the checkpoint of another run.
         """
         return run_seed(random_state)
 
@@ -67,10 +67,10 @@ class Checkpointer:
         return None
 
     def enter(self, stage: str, context: Callable[[], State]) -> None:
-        """Begin a stage, or a part of one; ``context`` returns what is needed to come back to it."""
+        """Begin a stage, or a part of one; ``context`` returns the values needed to restore it."""
 
     def resume(self) -> State | None:
-        """Return what `after_update` was given where the run stood, once."""
+        """Return the state that `after_update` wrote at the point to resume from, at the first call only."""
         return None
 
     def after_update(
@@ -78,34 +78,34 @@ class Checkpointer:
     ) -> None:
         """Keep the state between this update and the next, if it is time to.
 
-        ``n_updates`` were made since the last call.
+        ``n_updates`` is the number of updates since the last call.
 
         Raises
         ------
         Interrupted
-            If a signal has asked the run to stop: after that.
+            If a signal has asked the run to stop; the state is written first.
         """
 
     def keep(self, state: State) -> bool:
-        """Keep this state at once, whatever the interval; True if that was done."""
+        """Write this state at once, whatever the interval; return whether it was written."""
         return False
 
     def finish(self) -> None:
-        """End a run that has nothing left to do."""
+        """Mark the run as finished."""
 
 
 NO_CHECKPOINTS = Checkpointer()
 
 
 class FileCheckpointer(Checkpointer):
-    """Writes checkpoints to a file.
+    """Checkpointer that writes to a file.
 
     Parameters
     ----------
     file : CheckpointFile
         Path and intervals.
     signals : Signals
-        Requests of the operating system to stop.
+        Signals that ask the run to stop.
     """
 
     def __init__(self, file: CheckpointFile, signals: Signals) -> None:
@@ -123,12 +123,12 @@ class FileCheckpointer(Checkpointer):
         self._start_counting()
 
     def begin(self, random_state: RandomState, describe: Describe) -> int:
-        """Begin a run, or find one to resume."""
+        """Begin a run, or find the run to resume."""
         self._settings, self._data = describe()
         found, trouble = last_checkpoint(self._path)
         self._damaged = bool(trouble)
         if found is not None and found.finished and self._differences(found):
-            found = None  # nothing is lost when the next run takes its place
+            found = None  # a finished run may be overwritten
         if trouble and found is not None:
             _warn(f"{trouble}; resuming from the previous one, {previous_of(self._path)}")
         if found is None:
@@ -143,7 +143,7 @@ class FileCheckpointer(Checkpointer):
         return found.seed
 
     def _differences(self, found: Checkpoint) -> DataError | SettingError | None:
-        """Return the error of resuming from another run's checkpoint."""
+        """Return the error of resuming from the checkpoint of another run."""
         start_anew = f"resume it unchanged, or delete {literal(self._path)} to start again"
         for error, what, was, now in (
             (DataError, "data", found.data, self._data),
@@ -151,7 +151,7 @@ class FileCheckpointer(Checkpointer):
         ):
             lines = differences(was, now)
             if lines:
-                message = f"{literal(self._path)} is of a run with other {what}: {'; '.join(lines)}; {start_anew}"
+                message = f"{literal(self._path)} belongs to a run with other {what}: {'; '.join(lines)}; {start_anew}"
                 return error(message, symptom="other-run")
         return None
 
@@ -171,7 +171,7 @@ class FileCheckpointer(Checkpointer):
         self._stage, self._context = stage, context()
 
     def resume(self) -> State | None:
-        """Return where the run stood, once."""
+        """Return the state to resume from, at the first call only."""
         found, self._found = self._found, None
         return None if found is None else Fields.of(found.state).fields("phase")
 
@@ -188,7 +188,7 @@ class FileCheckpointer(Checkpointer):
                 raise self._interrupted(stopped, written)
 
     def keep(self, state: State) -> bool:
-        """Keep this state at once."""
+        """Write this state at once."""
         return self._write(state)
 
     def _is_due(self, epoch_done: bool, phase_done: bool) -> bool:
@@ -203,7 +203,7 @@ class FileCheckpointer(Checkpointer):
         self._began, self._updates, self._epochs = time.monotonic(), 0, 0
 
     def _write(self, phase: State) -> bool:
-        """Write a checkpoint; where that fails, training continues and the old one stays."""
+        """Write a checkpoint; if that fails, training continues and the old checkpoint stays."""
         state = {"stage": self._stage, "context": self._context, "phase": phase}
         self._start_counting()
         return self._put(
@@ -228,21 +228,21 @@ class FileCheckpointer(Checkpointer):
         return Interrupted(f"{name}: no checkpoint could be written to {self._path}", number, "")
 
     def finish(self) -> None:
-        """Mark the last checkpoint as that of a run that has nothing left to do."""
+        """Mark the last checkpoint as that of a finished run."""
         if self._last is not None:
             self._put(replace(self._last, finished=True))
 
 
 @contextlib.contextmanager
 def checkpointing(checkpoint: str | Path | CheckpointFile | None) -> Iterator[Checkpointer]:
-    """Return a context with the checkpointer that an estimator's ``checkpoint`` asks for.
+    """Yield the checkpointer for an estimator's ``checkpoint`` setting.
 
     Raises
     ------
     SettingError
-        If it is not one, or another run writes that file.
+        If the setting is not valid, or another run is writing that file.
     FileFormatError
-        If there is a file that is not a checkpoint.
+        If the file exists and is not a checkpoint.
     """
     file = as_checkpoint_file(checkpoint)
     if file is None:
@@ -257,8 +257,8 @@ def checkpointing(checkpoint: str | Path | CheckpointFile | None) -> Iterator[Ch
 
 
 def environment() -> StrDict:
-    """Return the properties of the machine that the last bits of results depend on."""
-    # NumPy and SciPy may bring one each, which are listed in any order.
+    """Return the properties of the machine on which the last bits of results depend."""
+    # NumPy and SciPy may each bring a BLAS; they are listed in no particular order.
     libraries = sorted(
         (pool["internal_api"], f"{pool['version']} {pool.get('architecture', '')} threads {pool['num_threads']}")
         for pool in threadpool_info()
@@ -270,7 +270,7 @@ def environment() -> StrDict:
 
 
 def differences(was: StrMapping, now: StrMapping, name: str = "") -> list[str]:
-    """Return a line for each plain value that is not the same.
+    """Return a line for each plain value that differs.
 
     Examples
     --------
@@ -288,7 +288,7 @@ def differences(was: StrMapping, now: StrMapping, name: str = "") -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """Return a value as a file gives it back."""
+    """Return a value as it is read from a file."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and value != value:

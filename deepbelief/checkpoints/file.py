@@ -15,7 +15,7 @@ EVERY_UNITS = {
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """Checkpoint file of a run, and how often it is written.
+    """Checkpoint file of a run and the interval between checkpoints.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class CheckpointFile:
 
     @property
     def interval(self) -> tuple[str, float] | None:
-        """Unit counted between two checkpoints, and its number."""
+        """Unit and length of the interval between two checkpoints."""
         if self.every is None:
             return None
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", str(self.every))
@@ -61,7 +61,7 @@ class CheckpointFile:
 
 
 def as_checkpoint_file(checkpoint: str | Path | CheckpointFile | None) -> CheckpointFile | None:
-    """Return what ``checkpoint=`` means."""
+    """Return the value of ``checkpoint=`` as a `CheckpointFile`, or None."""
     if checkpoint is None or isinstance(checkpoint, CheckpointFile):
         return checkpoint
     return CheckpointFile(checkpoint)

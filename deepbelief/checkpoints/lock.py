@@ -1,4 +1,4 @@
-"""An advisory lock, so that two runs do not write one checkpoint; whatever ends a process frees it."""
+"""Advisory lock that keeps two runs from writing one checkpoint; it is released whenever the process ends."""
 
 import contextlib
 import importlib
@@ -24,7 +24,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     Raises
     ------
     SettingError
-        If another run holds it, or another file has that name.
+        If another run holds the lock, or another file has that name.
     DataError
         If the folder cannot be written to.
     """
@@ -39,7 +39,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            lock.unlink()  # first, so that nobody takes a lock on a file without a name
+            lock.unlink()  # first, so that no other run locks a file that has no name any more
         os.close(handle)
 
 
@@ -55,7 +55,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[attr-defined]
             if os.path.samestat(os.fstat(handle), lock.stat()):
-                with contextlib.suppress(OSError):  # a full disk: an empty file is a lock too
+                with contextlib.suppress(OSError):  # the disk is full: an empty file also serves as a lock
                     os.pwrite(handle, MARK, 0)
                 return handle
         except BlockingIOError:
@@ -63,7 +63,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
             raise SettingError(
                 f"{literal(path)} is the checkpoint of a run in progress: wait for it, or choose another name"
             ) from None
-        except FileNotFoundError:  # its last owner took it away in between
+        except FileNotFoundError:  # its last owner has removed it in the meantime
             pass
         except OSError:  # a file system without locks
             return handle
@@ -76,14 +76,14 @@ def _is_lock(handle: int) -> bool:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove a checkpoint and the one before it; a symbolic link to it stays.
+    """Remove a checkpoint and its predecessor; symbolic links to it stay.
 
     Raises
     ------
     SettingError
         If a run is writing it.
     FileFormatError, DataError
-        If one of them is another file, which is not a checkpoint; nothing is then removed.
+        If one of the files is not a checkpoint; nothing is then removed.
     """
     check_replaceable(path)
     with locked(path):

@@ -9,14 +9,14 @@ USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_D
 
 
 class Signals:
-    """Remembers the first of these signals; a second one acts at once. Handlers of other programs stay."""
+    """Record of the first of these signals; a second one acts at once. Handlers of other code stay in place."""
 
     def __init__(self) -> None:
         self.received = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Begin to listen, in the main thread only: others cannot."""
+        """Install the handlers, in the main thread only: other threads cannot."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: usual for number, usual in USUAL.items() if signal.getsignal(number) == usual}
             for number in self._before:

@@ -31,7 +31,7 @@ COMPONENTS: dict[str, type[Component]] = {
     "gauge": Gauge,
     "averaging": Averaging,
 }
-"""Components by name: a new one is one class and one entry. Model files hold instances of these classes only."""
+"""Components by name; to add one, write a class and add an entry. Model files hold instances of these classes only."""
 
 
 def get_component(component: str | Component) -> Component:

@@ -195,7 +195,7 @@ WORK: Mapping[type[GradientEstimator], Callable[[Work, Phases, Any], None]] = {
     PT: _tempered,
     Denoising: _denoising,
 }
-"""Functions that count the work of a gradient, by the class of the estimator: a new one is one entry."""
+"""Functions that count the operations of a gradient, by the class of the estimator."""
 
 
 def update_of_machine(estimator: GradientEstimator, solver: Optimizer, sizes: Phases) -> Work:

@@ -224,7 +224,7 @@ def _fitted_stack(model: Estimator) -> Stack | None:
     """Return the layers of a model; None if it is not fitted."""
     stack = Stack((model.weights_,)) if hasattr(model, "weights_") else getattr(model, "stack_", None)
     if stack is not None and stack.tuned:
-        raise SettingError("these layers are fine-tuned and no longer machines: check the estimator that tuned them")
+        raise SettingError("these layers are fine-tuned and no longer RBMs: check the estimator that fine-tuned them")
     return stack
 
 

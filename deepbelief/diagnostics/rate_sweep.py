@@ -322,15 +322,17 @@ def _advice(rows: Sequence[SweepRow], best: float | None, plan: SweepPlan) -> st
     top, bottom = rows[0], rows[-1]
     if best is None:
         if bottom.verdict == "diverged":
-            return f"No rate is good: try smaller ones, such as {bottom.rate / 10:.3g}."
+            return f"No rate works well: try smaller ones, such as {bottom.rate / 10:.3g}."
         if top.verdict == "too slow":
-            return f"No rate is good: try larger ones, such as {top.rate * 10:.3g}; or the rows have little structure."
+            return (
+                f"No rate works well: try larger ones, such as {top.rate * 10:.3g}; or the rows have little structure."
+            )
         slow = next(row for row in rows if row.verdict != "diverged")
-        return f"No rate is good: try some between those that diverged and {slow.rate:.3g}."
+        return f"No rate works well: try rates between those that diverged and {slow.rate:.3g}."
     where = f" for {plan.where}" if plan.where else ""
     text = f"Use {{{plan.setting}}}={best:.4g}{where}."
     if len(rows) > 1 and best == top.rate and rows[1].verdict != "good":
-        return f"{text} It is the largest one tried: {best * 3:.3g} may be better still."
+        return f"{text} It is the largest rate tried: {best * 3:.3g} may be better."
     if len(rows) > 1 and best == bottom.rate:
-        return f"{text} It is the smallest one tried: {best / 3:.3g} may be better still."
-    return f"{text} {{refine}}=4 would look closer around it."
+        return f"{text} It is the smallest rate tried: {best / 3:.3g} may be better."
+    return f"{text} {{refine}}=4 tries more rates around it."

@@ -1,11 +1,11 @@
-"""Pretraining on a cluster of Dask workers, in rounds: each trains on its own rows, then parameters are averaged.
+"""Pretraining on a Dask cluster, in rounds: each worker trains on its own rows, then parameters are averaged.
 
-All workers run the same `deepbelief.pretraining.pretrain` that one alone would. Where it has a question for all -
-column statistics, the mean of the parameters, whether an epoch diverged - the coordinator in this process merges the
-questions of all workers, and sends back the answer. Rows, hidden representations and chains stay where they
-are; parameters come to this process and go back past the scheduler.
+Every worker runs `deepbelief.pretraining.pretrain`, as a single process would. For values that depend on all rows
+(column statistics, the mean of the parameters, whether an epoch diverged), the coordinator in this process merges the
+messages of all workers and sends the result to each. Rows, hidden representations and chains stay on the workers;
+parameters travel directly between the workers and this process, not through the scheduler.
 
-A Dask scheduler runs code for whoever reaches its port: open it to nobody but yourself, or use ``tls://``.
+A Dask scheduler runs code for anyone who can reach its port: restrict access to the port, or use ``tls://``.
 
 References
 ----------

@@ -17,7 +17,7 @@ from deepbelief.hdf5 import versions
 
 Client: TypeAlias = Any  # distributed.Client: Dask is an extra
 Future: TypeAlias = Any  # distributed.Future
-NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # its server of metrics listens in any case
+NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # its metrics server listens in any case
 PATIENCE = 10  # seconds for a scheduler to answer
 
 
@@ -41,10 +41,10 @@ def _ignore_interrupts(plugin: object, worker: object) -> None:
 
 @contextlib.contextmanager
 def local_cluster(n_workers: int) -> Iterator[Client]:
-    """Give the client of a cluster of local processes, each with one thread.
+    """Yield the client of a cluster of local processes, each with one thread.
 
-    It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal reaches the workers too, which leave it to
-    this process to end them.
+    It listens on 127.0.0.1 only, and has no dashboard. Ctrl-C in a terminal also reaches the workers; they ignore it,
+    and this process ends them.
     """
     COUNT.checked("workers", n_workers)
     distributed = library()
@@ -60,12 +60,12 @@ def local_cluster(n_workers: int) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """Give a client of the scheduler at an address, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+    """Yield a client of the scheduler at an address, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
 
     Raises
     ------
     ClusterError
-        If there is none, within seconds.
+        If no scheduler answers within a few seconds.
     """
     distributed = library()
     connection = distributed.Security().get_connection_args("client")
@@ -88,7 +88,7 @@ def connected(address: str) -> Iterator[Client]:
 
 
 def _check_scheduler(address: str) -> None:
-    """Raise an error unless a scheduler answers: a client would wait for minutes on a service of another kind."""
+    """Raise an error unless a scheduler answers: a client would wait for minutes for another kind of service."""
     answer: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     async def ask() -> object:
@@ -105,7 +105,7 @@ def _check_scheduler(address: str) -> None:
         except BaseException as error:
             answer.put(error)
 
-    # A separate thread, because this one may have a loop, and the other side may send anything.
+    # In a separate thread, because this one may run an event loop, and the other side may send anything.
     threading.Thread(target=run, name="deepbelief scheduler", daemon=True).start()
     try:
         found = answer.get(timeout=PATIENCE + 1)
@@ -119,7 +119,7 @@ def _check_scheduler(address: str) -> None:
 
 
 def current_client() -> Client:
-    """Return the client that there is."""
+    """Return the current client."""
     try:
         return library().get_client(timeout=PATIENCE)
     except ValueError as error:
@@ -129,13 +129,13 @@ def current_client() -> Client:
 
 
 def check_client(client: Client) -> None:
-    """Refuse a client that is closed, or has lost its scheduler."""
+    """Refuse a client that is closed or has lost its scheduler."""
     if client.status != "running":
         raise ClusterError(f"the Dask client must be connected, got one that is {client.status}: create a new one")
 
 
 def alive(client: Client) -> set[str]:
-    """Return the addresses of the workers that are there."""
+    """Return the addresses of the connected workers."""
     try:
         return set(client.sync(client.scheduler.ncores, callback_timeout=PATIENCE))
     except (OSError, TimeoutError, AttributeError, RuntimeError) as error:
@@ -144,9 +144,9 @@ def alive(client: Client) -> set[str]:
 
 @contextlib.contextmanager
 def translated(client: Client) -> Iterator[None]:
-    """Turn what Dask raises into a `ClusterError`.
+    """Turn errors of Dask into a `ClusterError`.
 
-    Calls that may never return have a ``callback_timeout``; its `TimeoutError` is left to the caller.
+    Calls that might never return have a ``callback_timeout``; the caller handles its `TimeoutError`.
     """
     try:
         yield
@@ -155,19 +155,19 @@ def translated(client: Client) -> Iterator[None]:
     except Exception as error:
         if client.status == "closed":
             raise ClusterError("the Dask client has been closed, which ended the run") from error
-        if isinstance(error, CancelledError):  # what Dask makes of all that waited for a scheduler which is gone
+        if isinstance(error, CancelledError):  # raised by Dask for everything that waited for a lost scheduler
             raise ClusterError("the scheduler has stopped, which ended the run") from error
         raise ClusterError(f"the cluster failed: {brief(error)}") from error
 
 
 def brief(error: BaseException) -> str:
-    """Return type and first line of an error."""
+    """Return the type and the first line of an error."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def no_answer(workers: Collection[str]) -> ClusterError:
-    """Return the error of workers that do not answer."""
+    """Return the error about workers that do not answer."""
     return ClusterError(f"no answer from worker {', '.join(sorted(workers))}: end or restart it, then try again")
 
 
@@ -192,12 +192,12 @@ def answering(client: Client, addresses: Collection[str], patience: float) -> se
 
 
 def check_workers(client: Client) -> list[str]:
-    """Return the addresses of the workers, sorted, after refusing any that cannot train.
+    """Return the sorted addresses of the workers, or refuse workers that cannot train.
 
     Raises
     ------
     ClusterError
-        Naming those without this package, or with another version of it.
+        If workers lack this package or have another version of it; the message names them.
     """
     name, own = "deepbelief", versions()["deepbelief"]
 

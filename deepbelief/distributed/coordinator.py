@@ -1,4 +1,4 @@
-"""The coordinator of a run: it releases all parts at once and answers their questions to one another."""
+"""Coordinator of a run, which starts all parts together and merges their messages."""
 
 import contextlib
 import secrets
@@ -29,20 +29,20 @@ from deepbelief.typing import StrMapping
 
 
 class Roster:
-    """Workers by the part of the rows that each has.
+    """Assignment of workers to parts of the rows.
 
     Parameters
     ----------
     client : distributed.Client
     patience : float
-        Seconds for a worker to answer.
+        Seconds that a worker has to answer.
     """
 
     def __init__(self, client: object, patience: float) -> None:
         self._client, self._patience = client, patience
         self.workers: dict[int, str] = {}  # address by part
         self.orphans: set[int] = set()  # parts without a worker
-        self.left: set[str] = set()  # addresses of workers that were left out while the scheduler counted them
+        self.left: set[str] = set()  # addresses of workers that were left out although the scheduler still lists them
 
     def begin(self, addresses: Sequence[str]) -> None:
         """Give each worker a part."""
@@ -55,12 +55,12 @@ class Roster:
         return sorted(there - self.left - set(self.workers.values()))
 
     def gone(self) -> list[int]:
-        """Return the parts whose workers the scheduler has lost."""
+        """Return the parts whose workers are no longer connected."""
         there = alive(self._client)
         return [number for number, address in self.workers.items() if address not in there]
 
     def lost(self) -> list[int]:
-        """Return the parts whose workers are gone; if none is, of those that do not answer."""
+        """Return the parts of lost workers, or else of workers that do not answer."""
         return self.gone() or self.parts_of(
             set(self.workers.values()) - answering(self._client, self.workers.values(), self._patience)
         )
@@ -85,16 +85,16 @@ class Roster:
 
 
 Recipe = tuple[Callable[..., object], *tuple[object, ...]]  # a function and its arguments
-"""A function that returns a part's rows, and its arguments."""
+"""A function that returns the rows of a part, and its arguments."""
 
 
 class Coordinator:
-    """Runs the parts of one job on the workers that hold them.
+    """Coordinator that runs the parts of a job on the workers that hold their rows.
 
-    Their questions come here, past the scheduler, and the answer goes back by way of one of them. A worker that is lost
-    is left out from the round in which that happens; at the end of an epoch its part goes to a worker that has nothing
-    to do, such as one that came later, but to none that was left out. Tasks do not depend on each other, so that
-    nothing is ever computed twice. Each wait ends after a few times the timeout of `Averaging`.
+    Messages of the workers come here directly, not through the scheduler, and the merged message returns by way of one
+    worker. A lost worker is left out from the current round on; at the end of the epoch its part goes to an idle
+    worker, such as one that joined later, but never to a worker that was left out. Tasks do not depend on each other,
+    so that Dask computes nothing twice. Every wait ends after a few times the timeout of `Averaging`.
 
     Parameters
     ----------
@@ -102,23 +102,23 @@ class Coordinator:
     job : Job
     reporter : Reporter
     checkpointer : Checkpointer
-        Of the state that the first part has at the end of an epoch.
+        Writes the state of the first part at the end of an epoch.
     """
 
     def __init__(
         self, client: Client, job: worker.Job, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
     ) -> None:
         self.client, self.job, self.reporter, self.checkpointer = client, job, reporter, checkpointer
-        self._last: StrMapping = {}  # phase that the checkpointer was shown
+        self._last: StrMapping = {}  # phase last passed to the checkpointer
         self._recipes: list[Recipe] = []
         self._timeout: float = job.averaging.timeout
         self._patience = min(PATIENCE, self._timeout)
         self.roster = Roster(client, self._patience)
-        self._rows: Question | None = None  # the answer to all parts about their rows
+        self._rows: Question | None = None  # merged message of all parts about their rows
         self._steps: dict[int, int] = {}
 
     def run(self, recipes: dict[str, Recipe]) -> Pretrained:
-        """Pretrain on the rows that these recipes give, by the worker's address."""
+        """Pretrain on the rows that these recipes return; the keys are worker addresses."""
         self.roster.begin(list(recipes))
         self._recipes = list(recipes.values())
         self._check_job()
@@ -135,7 +135,7 @@ class Coordinator:
                 )
 
     def _check_job(self) -> None:
-        """Refuse what cannot be sent to workers."""
+        """Refuse a job that cannot be sent to workers."""
         try:
             library().protocol.pickle.dumps(self.job)
         except Exception as error:
@@ -145,7 +145,7 @@ class Coordinator:
             ) from error
 
     def _found(self) -> Question | None:
-        """Return the state that the run resumes from."""
+        """Return the state from which the run resumes."""
         found = self.checkpointer.found("pretrain")
         phase = self.checkpointer.resume()
         if found is None or phase is None:
@@ -164,7 +164,7 @@ class Coordinator:
         )
 
     def _way_out(self) -> str:
-        """Keep what there is, and return what to do."""
+        """Write the last state, and return advice for the message."""
         if self._last and self.checkpointer.keep(self._last):
             return "restart both; the run resumes from its checkpoint, at the end of the last epoch"
         return "restart both"
@@ -198,7 +198,7 @@ class Coordinator:
             answer = self._answer(question)
 
     def _placed(self, answer: Message) -> Message:
-        """Return the message to the parts: on their workers already where it is large, copied from one to the next."""
+        """Return the message to the parts; a large one is first copied to the workers, from one to the next."""
         if not isinstance(answer, Question):
             return answer
         while True:
@@ -216,7 +216,7 @@ class Coordinator:
         )  # fmt: skip
 
     def _answer(self, question: Question) -> Message:
-        """Return the answer to the parts: what the reporter says, or what all of them said."""
+        """Return the answer to the parts: the reporter's decision, or their merged messages."""
         match question.kind:
             case "rows":
                 self._rows = question
@@ -234,13 +234,13 @@ class Coordinator:
         return question
 
     def _join(self, state: Question) -> dict[int, Future]:
-        """Let idle workers take over parts that were left, and return the question that each of them waits with.
+        """Let idle workers take over orphaned parts, and return the pending message of each.
 
-        They receive what the others were until they ask how the epoch was, as these will next; those that do not come
-        so far in time are left alone.
+        They receive the earlier answers until they reach the question about the epoch, which the others ask next;
+        workers that do not get there in time are left out.
         """
         joined = {}
-        deadline = time.monotonic() + self._timeout  # for all of them: the others wait
+        deadline = time.monotonic() + self._timeout  # one deadline for all, since the other workers wait
         for number, address in zip(sorted(self.roster.orphans), self.roster.idle(), strict=False):
             self.roster.orphans.remove(number)  # it is offered once
             self.roster.workers[number] = address
@@ -266,7 +266,7 @@ class Coordinator:
         return future.result(timeout=max(POLL, deadline - time.monotonic()))
 
     def _gathered(self, asked: dict[int, Future]) -> list[Question]:
-        """Wait for the questions of all parts that are there, and bring them here, past the scheduler."""
+        """Wait for the messages of all remaining parts, and fetch them directly from the workers."""
         first, watch = None, Watch(self.client, self._timeout)
         while True:
             late = [number for number in self.roster.workers if asked[number].status == "pending"]
@@ -284,9 +284,9 @@ class Coordinator:
                 self.roster.leave_out(self.roster.gone() + (late if slow else self.roster.parts_of(silent)))
 
     def _brought(self, futures: list[Future]) -> list[Question] | None:
-        """Return the results; None if a worker is gone, or it takes too long.
+        """Return the results; None if a worker is lost or takes too long.
 
-        Dask waits for what a dead worker had: after some seconds it is looked who is there.
+        Dask waits for the results of a dead worker, so the workers are checked after some seconds.
         """
         patience, began = self._patience / 2, time.monotonic()
         while True:
@@ -312,12 +312,12 @@ class Coordinator:
 
 
 def kind_of(question: Question) -> str:
-    """Return what kind of question it is; a task."""
+    """Return the kind of a message; a task."""
     return question.kind
 
 
 def new_key() -> str:
-    """Return a name for a run that no other has."""
+    """Return a unique name for a run."""
     return secrets.token_hex(8)
 
 

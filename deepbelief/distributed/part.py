@@ -1,4 +1,4 @@
-"""A worker's part of a run: pretraining in a thread, which talks to other workers through the coordinator."""
+"""Part of a run on one worker: pretraining in a thread that communicates through the coordinator."""
 
 import contextlib
 import queue
@@ -24,7 +24,7 @@ from deepbelief.stack import Stack, State
 from deepbelief.training import Record, Reporter, Run, split_rows
 from deepbelief.typing import Array, StrDict
 
-EPOCH = sys.maxsize  # updates of an epoch that is finished, for any worker and any number of rows
+EPOCH = sys.maxsize  # number of updates that marks a finished epoch, for any worker and any number of rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class _Ended(BaseException):
 
 
 class Part:
-    """One worker's rows, and the thread that trains on them."""
+    """Rows of one worker, and the thread that trains on them."""
 
     def __init__(self, job: Job, number: int, source: RowSource, place: State | None = None) -> None:
         self.place = place
@@ -64,16 +64,16 @@ class Part:
         self._thread.start()
 
     def advance(self, step: int, answer: Message) -> Question:
-        """Give the answer to the last question, train on, and return the next question; the same step again repeats it.
+        """Pass on the answer to the last question, and train until the next one; a repeated step returns the same.
 
-        Step 0 answers nothing: it asks for the first question.
+        Step 0 has no answer: it asks for the first question.
         """
         if step != self._step:
             if step:
                 self._answers.put(answer)
             found = self._questions.get()
             if isinstance(found, Exception):
-                self._questions.put(found)  # the thread has ended: a repeated question gets the same answer
+                self._questions.put(found)  # the thread has ended: a repeated call returns the same result
                 raise found
             self._step, self._last = step, found
         return self._last
@@ -88,7 +88,7 @@ class Part:
         raise _Ended
 
     def end(self) -> None:
-        """Let the thread end where it waits for an answer."""
+        """End the thread at the point where it waits for an answer."""
         self._ended = True
         self._answers.put(None)
         self._thread.join(timeout=1)
@@ -122,7 +122,7 @@ class Part:
 
 
 class PartCommunicator(Communicator):
-    """Communication of a cluster: the coordinator merges what all workers send and returns the result."""
+    """Communicator of a cluster: the coordinator merges the messages of all workers and returns the result."""
 
     def __init__(self, part: Part) -> None:
         self._part, averaging = part, part.job.averaging
@@ -131,7 +131,7 @@ class PartCommunicator(Communicator):
         self.settling = averaging.gibbs_steps if part.job.n_parts > 1 else 0
 
     def seed(self, seed: int) -> int:
-        """Return the seed of this part's draws; the first has that of the run."""
+        """Return the seed of this part's draws; the first part has the seed of the run."""
         number = self._part.number
         return int(stream(seed, "part", number).generate_state(1, np.uint64)[0] >> 1) if number else seed
 
@@ -150,7 +150,7 @@ class PartCommunicator(Communicator):
         return found
 
     def rounds(self, start: int, stop: int, n: int, batch_size: int) -> int:
-        """Return how many rounds end here: all parts have equally many in an epoch, whatever their numbers of rows."""
+        """Return the number of rounds that end here; all parts have the same number in an epoch."""
         updates = -(-self._largest // batch_size)
         rounds = -(-updates // self._part.job.averaging.updates)
         return rounds * stop // n - rounds * start // n
@@ -161,13 +161,13 @@ class PartCommunicator(Communicator):
         return found
 
     def judged(self, record: StrDict, reason: str) -> tuple[StrDict, str]:
-        """Return the record for the rows of all parts."""
+        """Return the record merged over the rows of all parts."""
         found: tuple[StrDict, str] = self._part.ask("judged", (record, reason))
         return found
 
 
 class PartReporter(Reporter):
-    """Passes the records of this run to the coordinator's reporter."""
+    """Reporter that passes the records of this run to the coordinator's reporter."""
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -177,7 +177,7 @@ class PartReporter(Reporter):
         self._part.ask("begin", what)
 
     def record(self, record: Record) -> bool:
-        """Return whether the coordinator's reporter has had enough."""
+        """Return whether the coordinator's reporter wants to stop."""
         return bool(self._part.ask("record", record))
 
     def end(self) -> None:
@@ -186,14 +186,14 @@ class PartReporter(Reporter):
 
 
 class PartCheckpointer(Checkpointer):
-    """Hands the state at the end of an epoch to workers that join, and to a later run."""
+    """Checkpointer that passes the state at the end of an epoch to joining workers and to a later run."""
 
     def __init__(self, part: Part) -> None:
         self._part, self._place, self._made = part, part.place, 0
         self._context: Callable[[], State] = dict
 
     def found(self, stage: str) -> ResumePoint | None:
-        """Return where the others stand whom this worker has joined, or where all stood in an earlier run."""
+        """Return the point that the other workers have reached, or that an earlier run had reached."""
         return (
             None
             if self._place is None
@@ -205,14 +205,14 @@ class PartCheckpointer(Checkpointer):
         self._context = context
 
     def resume(self) -> State | None:
-        """Return the end of the epoch that is finished, once."""
+        """Return the state at the end of the finished epoch, at the first call only."""
         place, self._place = self._place, None
         return None if place is None else place["phase"]
 
     def after_update(
         self, state: Callable[[], State], *, epoch_done: bool, phase_done: bool, n_updates: int = 1
     ) -> None:
-        """Give the state at the end of an epoch, if the coordinator wants it."""
+        """Send the state at the end of an epoch, if the coordinator wants it."""
         self._made += n_updates
         if epoch_done and self._part.ask("epoch", None):
             phase = {name: value for name, value in state().items() if name != "windows"} | {"updates": EPOCH}
@@ -222,7 +222,7 @@ class PartCheckpointer(Checkpointer):
 
 
 def worker_backend(name: str) -> Backend:
-    """Return a worker's backend; ``"auto"`` is CuPy where there is a device."""
+    """Return a worker's backend; ``"auto"`` is CuPy if there is a device."""
     if name == "auto":
         try:
             return get_backend("cupy")
@@ -235,19 +235,19 @@ _PARTS: dict[tuple[str, int], Part] = {}
 
 
 def start(job: Job, number: int, source: RowSource, state: Question | None = None) -> int:
-    """Begin a part on this worker, or join others in this state, and return its number of rows (a task)."""
+    """Begin a part on this worker, or join the other workers in this state, and return its number of rows; a task."""
     _PARTS[job.key, number] = Part(job, number, source, None if state is None else state.value)
     return int(source.shape[0])
 
 
 def advance(key: str, number: int, step: int, answer: Message) -> Question:
-    """Go on with a part until its next question; a task."""
+    """Continue a part until its next question; a task."""
     if (part := _PARTS.get((key, number))) is None:
         raise ClusterError(f"part {number + 1} of the rows has left its worker, which may have been restarted")
     return part.advance(step, answer.value if isinstance(answer, Question) else answer)
 
 
 def end(key: str) -> None:
-    """End what this worker has of a run, and let go of its rows."""
+    """End this worker's part of a run, and release its rows."""
     for name in [name for name in _PARTS if name[0] == key]:
         _PARTS.pop(name).end()

@@ -1,4 +1,4 @@
-"""Rows that lie on the workers of a cluster, or in a file that each of them opens for itself."""
+"""Rows on the workers of a cluster, or in a file that each worker opens for itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,13 +29,14 @@ from deepbelief.stack import Stack
 from deepbelief.training import Run
 from deepbelief.typing import Array, Dtype, RowsLike, StrDict
 
-TIMEOUT = Averaging.timeout  # seconds for a silent worker, where rows are brought here
+TIMEOUT = Averaging.timeout  # seconds to wait for a silent worker when rows are fetched
 
 
 class Partitioned:
-    """Rows on a cluster, and how the workers that hold them train together: what `fit` takes.
+    """Rows on a cluster for `fit`, with the settings by which the workers train together.
 
-    Pretraining runs where the rows are. What else reads them, as fine-tuning does, brings them to this process.
+    Pretraining runs where the rows are. Anything else that reads them, such as fine-tuning, fetches them to this
+    process.
 
     Parameters
     ----------
@@ -48,13 +49,13 @@ class Partitioned:
     Raises
     ------
     DataError
-        If X is not a table, or its number of rows is not known.
+        If X is not two-dimensional, or its number of rows is unknown.
 
     Examples
     --------
     >>> from deepbelief import RBM
     >>> from deepbelief.distributed import Averaging, Partitioned
-    >>> def train(X):  # a dask array, beside a distributed.Client
+    >>> def train(X):  # X: a dask array; a distributed.Client exists
     ...     return RBM(16).fit(Partitioned(X, Averaging(updates=50)))
     """
 
@@ -69,7 +70,7 @@ class Partitioned:
         return f"Partitioned({self.shape[0]} x {self.shape[1]}, {self.dtype})"
 
     def take(self, rows: slice | Array, out: Array | None = None) -> Array:
-        """Return these rows, brought to this process (see `RowSource.take`)."""
+        """Fetch these rows to this process (see `RowSource.take`)."""
         return self.placed.take(rows, out)
 
     def pretrain(
@@ -93,7 +94,7 @@ class Partitioned:
 
 
 class ChunkRows:
-    """Rows of a dask array, each chunk on the worker that holds it."""
+    """Rows of a dask array; each chunk stays on the worker that holds it."""
 
     def __init__(self, X: RowsLike, client: Client = None) -> None:
         if X.ndim != 2 or any(np.isnan(n) for n in X.shape):
@@ -103,17 +104,19 @@ class ChunkRows:
             )
         if X.dtype.kind not in "biuf":
             raise DataError(f"rows must be real numbers, got dtype {X.dtype}")
-        if X.dtype.kind in "iu" and X.dtype.itemsize > 2:  # a worker that has none beyond 2**24 must not differ
+        if (
+            X.dtype.kind in "iu" and X.dtype.itemsize > 2
+        ):  # all workers need one dtype, also those whose values are below 2**24
             X = X.astype(np.float64)
         self._X, self._client = X.rechunk({1: -1}), client
         self.shape = (int(X.shape[0]), int(X.shape[1]))
         self.dtype = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
 
     def take(self, rows: slice | Array, out: Array | None = None) -> Array:
-        """Return these rows, brought to this process."""
+        """Fetch these rows to this process."""
         client = current_client() if self._client is None else self._client
         check_client(client)
-        # Chunk by chunk, so that no worker gets those of others.
+        # Chunk by chunk, so that no worker receives the chunks of others.
         with translated(client):
             chunks = client.compute(self._X[rows].to_delayed().ravel().tolist())
         blocks = gathered(client, chunks, TIMEOUT)
@@ -124,7 +127,7 @@ class ChunkRows:
         return out
 
     def place(self, client: Client, workers: list[str], timeout: float) -> dict[str, Recipe]:
-        """Return how each worker gets its rows; chunks that are not computed yet are computed where Dask wants to."""
+        """Return a recipe for each worker's rows; Dask decides where pending chunks are computed."""
         with translated(client):
             held = client.persist(self._X)
         chunks = {future.key: future for future in library().futures_of(held)}
@@ -135,33 +138,32 @@ class ChunkRows:
             places = client.who_has(list(chunks.values()))
         by_worker: dict[str, list[Future]] = {}
         for key in keys:
-            by_worker.setdefault(places[key][0], []).append(chunks[key])  # who had it first: others have copies
+            by_worker.setdefault(places[key][0], []).append(chunks[key])  # its first owner; others have copies
         first = sorted(by_worker.items(), key=lambda item: keys.index(item[1][0].key))
         return {address: (_joined, *parts) for address, parts in first}
 
 
 def _joined(*chunks: RowsLike) -> RowSource:
     whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return ArraySource(np.require(whole, requirements=["C", "A"]))  # what came over the wire may lie anyhow
+    return ArraySource(np.require(whole, requirements=["C", "A"]))  # arrays received from others may have any layout
 
 
 @dataclass(frozen=True, eq=False)
 class FileRows:
-    """Rows of a data set by name; each worker opens its own part.
+    """Rows of a named data set or file; each worker opens its own part.
 
     Parameters
     ----------
     spec : str
-        As `deepbelief.datasets.open` takes it; workers must find the file under the same path.
+        Name or path for `deepbelief.datasets.open`; workers must find the file under the same path.
     rows : RowSource
-        The same rows as they are read in this process.
+        The same rows, as read in this process.
     scale : Scaling
-        Map of the columns, decided on all rows.
+        Scaling of the columns, determined from all rows.
     labels, data_dir : str, optional
-        Column, key or file of the labels, which are left out.
-        Folder of named data sets.
+        Column, key or file of the labels, which are left out; folder of named data sets.
     limit : int, optional
-        Number of rows from the first on.
+        Use only this number of rows, from the first on.
     """
 
     spec: str
@@ -178,15 +180,15 @@ class FileRows:
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that `take` gives."""
+        """The dtype that `take` returns."""
         return self.rows.dtype
 
     def take(self, rows: slice | Array, out: Array | None = None) -> Array:
-        """Return these rows as they are read in this process."""
+        """Return these rows, as read in this process."""
         return self.rows.take(rows, out)
 
     def place(self, client: Client, workers: list[str], timeout: float) -> dict[str, Recipe]:
-        """Return how each worker gets its rows, in parts of equal size."""
+        """Return a recipe for each worker's rows, in parts of equal size."""
         n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
         where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}
         folder = None if self.data_dir is None else str(Path(self.data_dir).expanduser().resolve())
@@ -209,7 +211,7 @@ def _opened(spec: str, scale: Scaling, where: StrDict, shape: tuple[int, int], s
         raise DataError(f"worker {worker} finds {rows.shape} in {spec}, where {shape} was expected: another file?")
     below = underlying(rows)
     if isinstance(below, ArraySource) and below.is_in_memory:
-        return ArraySource(np.array(rows.take(slice(start, stop))))  # the rest of the file is not kept
+        return ArraySource(np.array(rows.take(slice(start, stop))))  # a copy, so that the rest of the file is released
     return SubsetSource(rows, np.arange(start, stop))
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a cluster, always with a bound: a worker that is frozen keeps its connections and never answers."""
+"""Bounded waiting for a cluster: a frozen worker keeps its connections and never answers."""
 
 import contextlib
 import time
@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 from deepbelief.distributed.clusters import PATIENCE, Client, Future, alive, answering, library, no_answer, translated
 from deepbelief.distributed.worker_averaging import Message
 
-POLL = 0.5  # seconds between two looks at who is there
+POLL = 0.5  # seconds between two checks of the workers
 
 
 class Watch:
-    """Finds workers that have been silent for a time, such as frozen ones, which the scheduler still counts.
+    """Detector of workers that have been silent for some time, such as frozen ones, which the scheduler still lists.
 
     Parameters
     ----------
     client : distributed.Client
     timeout : float
-        Seconds. Workers are asked twice in that time.
+        Seconds of silence allowed. Workers are asked twice in that time.
     """
 
     def __init__(self, client: Client, timeout: float) -> None:
@@ -26,7 +26,7 @@ class Watch:
         self._suspects: set[str] = set()
 
     def silent(self, addresses: Collection[str]) -> set[str]:
-        """Return those that have not answered twice in a row."""
+        """Return the workers that have not answered twice in a row."""
         if time.monotonic() < self._next:
             return set()
         missing = set(addresses) - answering(self.client, addresses, min(PATIENCE, self._interval))
@@ -35,7 +35,7 @@ class Watch:
         return found
 
     def check(self) -> None:
-        """Refuse to wait for workers that have been silent.
+        """Raise an error if workers have been silent.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class Watch:
 
 
 def wait_for(client: Client, futures: Sequence[Future], timeout: float) -> None:
-    """Wait until all are finished, as long as all workers answer.
+    """Wait until all futures are finished, while all workers answer.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def wait_for(client: Client, futures: Sequence[Future], timeout: float) -> None:
 
 
 def finished(client: Client, futures: Sequence[Future]) -> bool:
-    """Wait a little; return whether that was enough."""
+    """Wait briefly; return whether all futures are finished."""
     with translated(client), contextlib.suppress(TimeoutError):
         library().wait(futures, timeout=POLL)
         return True
@@ -67,7 +67,7 @@ def finished(client: Client, futures: Sequence[Future]) -> bool:
 
 
 def gathered(client: Client, futures: Sequence[Future], timeout: float) -> list[Message]:
-    """Bring results here, past the scheduler, as long as all workers answer.
+    """Fetch results directly from the workers, while all workers answer.
 
     Raises
     ------
@@ -86,4 +86,4 @@ def gathered(client: Client, futures: Sequence[Future], timeout: float) -> list[
             found: list[Message] = client.sync(client._gather, futures, direct=True, callback_timeout=patience)
             return found
         watch.check()
-        patience *= 2  # what is brought may be large
+        patience *= 2  # results may be large

@@ -1,4 +1,4 @@
-"""Averaging of workers: frequency, and the learning rate of each worker."""
+"""Averaging over workers: its frequency, and the learning rate of each worker."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,24 +23,24 @@ RATE_RULES: Mapping[str, Callable[[int], float]] = {
 
 @dataclass(frozen=True)
 class Averaging:
-    """Training of a cluster in rounds; after each, the workers continue from the mean of their parameters.
+    """Training on a cluster in rounds; after each round the workers continue from the mean of their parameters.
 
     Parameters
     ----------
     updates : int, default=100
-        Updates that a worker makes in a round; an epoch has whole rounds, as many on each worker.
+        Updates of a worker in a round. An epoch consists of whole rounds, the same number on each worker.
     rate : {"sqrt", "same", "inverse", "linear"}, default="sqrt"
-        By what the learning rate is multiplied for n workers: sqrt n, 1, 1/n or n.
+        Factor of the learning rate for n workers: sqrt n, 1, 1/n or n.
     velocities : bool, default=True
-        Whether velocities are averaged beside the parameters.
+        Whether velocities are averaged along with the parameters.
     gibbs_steps : int, default=5
         Steps that persistent chains, which stay on their workers, take after each round without an update.
     backend : {"auto", "numpy", "cupy"}, default="auto"
-        Of the workers; ``"auto"``: CuPy where a worker has a device.
+        Backend of the workers; ``"auto"``: CuPy if a worker has a device.
     timeout : float, default=300
-        Seconds that the others wait for a worker, after the first has finished, before they continue without it. A
-        worker that does not answer at all for so long is lost; one that hears nothing for four times as long ends its
-        part.
+        Seconds that the other workers wait for a worker, after the first has finished a round, before they continue
+        without it. A worker that does not answer for this time is treated as lost; a worker that receives no message
+        for four times as long ends its part.
 
     Examples
     --------
@@ -65,11 +65,11 @@ class Averaging:
             raise SettingError(f"timeout must be a number of seconds > 0, got {self.timeout!r}")
 
     def factor(self, n_workers: int) -> float:
-        """Return by what the learning rate is multiplied."""
+        """Return the factor of the learning rate."""
         return RATE_RULES[self.rate](n_workers)
 
 
-Message: TypeAlias = Any  # value of a question or of an answer, by the kind of the question
+Message: TypeAlias = Any  # value of a question or an answer; its type depends on the kind of the question
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +91,12 @@ class Question:
 
 
 def merged_means(a: list[Array], b: list[Array], share: float) -> list[Array]:
-    """Return a + (b - a) share: exactly what they are where both are the same."""
+    """Return a + (b - a) share, which is exact where both are equal."""
     return [x + (y - x) * x.dtype.type(share) for x, y in zip(a, b, strict=True)]
 
 
 def merged_statistics(a: ColumnStatistics, b: ColumnStatistics, share: float) -> ColumnStatistics:
-    """Return the statistics of the rows of both (Chan, Golub and LeVeque 1983)."""
+    """Return the statistics of the rows of both parts (Chan, Golub and LeVeque 1983)."""
     n, delta = a.n + b.n, b.mean - a.mean
     weight = b.n / n
     var = a.var * (1 - weight) + b.var * weight + delta * delta * (weight * (1 - weight))
@@ -104,7 +104,7 @@ def merged_statistics(a: ColumnStatistics, b: ColumnStatistics, share: float) ->
 
 
 def merged_records(a: tuple[StrDict, str], b: tuple[StrDict, str], share: float) -> tuple[StrDict, str]:
-    """Return the mean of what was measured, and why one of the two has diverged, if it has."""
+    """Return the mean of two records, and the reason if one of them has diverged."""
     (left, why), (right, other) = a, b
     record = dict(left)
     for name in ("reconstruction_error", "free_energy_gap", "never_on", "always_on", "deviation"):
@@ -120,7 +120,7 @@ MERGED: Mapping[str, Callable[[Message, Message, float], Message]] = {
     "judged": merged_records,
     **dict.fromkeys(("begin", "record", "end", "epoch", "state", "done"), lambda a, b, share: a),
 }
-"""Merging of the same question of two workers, by kind; ``share`` is the second's share of their rows."""
+"""Functions by kind that merge a question of two workers; ``share`` is the second worker's share of their rows."""
 
 
 def merged(*questions: Question) -> Question:

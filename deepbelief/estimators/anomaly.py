@@ -35,8 +35,8 @@ DENSITY_UNITS = 8
 GAUSSIAN_UNITS = 32
 RECONSTRUCTION_UNITS = 64
 RECONSTRUCTIONS = 3  # networks whose errors are averaged
-KEPT_SHARE = 0.9  # of the training rows that models are fitted to a second time
-LEAST_ERROR = 0.01  # smallest mean squared error that a column's errors are divided by
+KEPT_SHARE = 0.9  # share of the training rows to which models are fitted a second time
+LEAST_ERROR = 0.01  # lower limit of the mean squared error by which a column's errors are divided
 FENCE = 3.0  # robust standard deviations below the median of the scores: contamination="auto"
 
 
@@ -54,8 +54,8 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
 
     By default a row's score is the sum of three standardised scores, none of which needs scaled columns: the free
     energy of a small RBM on binned columns, the free energy of a Gaussian RBM with fixed variances, and the error of
-    autoencoders that reconstruct columns from rows of which some are masked. Both RBMs are fitted without the tenth of
-    the rows that the first one finds least likely, so that outliers among the training rows do little harm. Columns
+    autoencoders that reconstruct the columns of partly masked rows. Both RBMs are fitted without the tenth of the rows
+    that a first RBM finds least likely, so that outliers among the training rows do little harm. Columns
     with a single value, text columns that identify rows, and columns with more than 100 categories are left out.
 
     Parameters
@@ -68,18 +68,18 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         whose score is more than three robust standard deviations below the median.
     backend : str or Backend, default="numpy"
     verbose : int or Reporter, default=0
-        1 and more: print a line per epoch of each model.
+        From 1 on, print a line per epoch of each model.
     random_state : int, RandomState, Generator or None, default=None
 
     Attributes
     ----------
     offset_ : float
-        `decision_function` is `score_samples` minus it.
+        Value that `decision_function` subtracts from `score_samples`.
     estimator_ : fitted estimator
-        The model, where one was given.
+        The fitted model, if one was given.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Only where the training rows had names.
+        Names of the columns; only if the training rows had names.
 
     See Also
     --------
@@ -103,12 +103,12 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
     contamination: float | str = "auto"
 
     def fit(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> Self:
-        """Fit the models of typical rows.
+        """Fit the models, and choose the threshold for outliers.
 
         Parameters
         ----------
         X : DataFrame, Table or array-like of shape (n_rows, n_features)
-            NaN, None and empty text: missing. Some of the rows may be outliers.
+            NaN, None and empty texts are missing values. Some of the rows may be outliers.
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none.
@@ -138,7 +138,7 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return self
 
     def _settings(self) -> None:
-        """Refuse settings that are out of bounds."""
+        """Refuse settings that are out of range."""
         check_number("contamination", self.contamination, low=0, high=0.5, open_low=True, auto=True)
         get_backend(self.backend)
 
@@ -264,7 +264,7 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return rbm
 
     def _parts(self, states: Array, values: Array) -> Array:
-        """Return the three scores of rows before they are standardised; high: unusual."""
+        """Return the three scores of rows before standardisation; high values are unusual."""
         errors = [
             np.sqrt((_squared(net, values) / mean).sum(axis=1))
             for net, mean in zip(self._networks, self._errors, strict=True)
@@ -282,7 +282,7 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return -np.asarray(((parts - self._centres[:, None]) / self._spreads[:, None]).sum(axis=0))
 
     def score_samples(self, X: RowsLike) -> Array:
-        """Return a score for each row: the higher, the more typical.
+        """Return a score for each row; typical rows have high scores.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return self._scores(self._checked(X, reset=False))
 
     def decision_function(self, X: RowsLike) -> Array:
-        """Return `score_samples` minus ``offset_``: negative for outliers.
+        """Return `score_samples` minus ``offset_``, which is negative for outliers.
 
         Parameters
         ----------
@@ -323,7 +323,7 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def explain(self, X: RowsLike) -> Array:
-        """Return the surprise of each value, given the rest of its row.
+        """Return the surprise of each value given the rest of its row.
 
         Parameters
         ----------
@@ -345,14 +345,14 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         return by_column(self._columns.schema, nats)
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare missing values and categories."""
+        """Declare support for missing values and categories."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.estimator is None
         return tags
 
 
 def _weights(weights: Array | None) -> dict[str, Array]:
-    """Return the argument of `fit` that weights are; none where there are none."""
+    """Return the keyword argument of `fit` for the weights, if there are any."""
     return {} if weights is None else {"sample_weight": weights}
 
 

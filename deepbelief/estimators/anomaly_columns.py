@@ -1,4 +1,4 @@
-"""Columns of a table for an outlier detector: a schema of equal cells, and clipped values for reconstructions."""
+"""Columns of a table for an outlier detector: a schema with cells of equal width, and clipped values to reconstruct."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_columns import READINGS, Column, cells_of, read_column
 from deepbelief.typing import Array, RowsLike
 
-CLIP = 5.0  # largest value that reconstructions see, in robust standard deviations
-INNER = (0.05, 0.95)  # quantiles, which lie 3.29 standard deviations apart in a normal distribution
-MIN_SHARE = 1e-3  # of a category, and of all others together
+CLIP = 5.0  # values for reconstruction are clipped here, in robust standard deviations
+INNER = (0.05, 0.95)  # quantiles, which are 3.29 standard deviations apart in a normal distribution
+MIN_SHARE = 1e-3  # smallest share of a category, and of all other categories together
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,10 @@ class DetectorColumns:
     Parameters
     ----------
     schema : Schema
-        Numbers have cells of equal width, and missing values a unit.
+        Numbers have cells of equal width; missing values have a unit.
     centres, scales : ndarray of shape (n_values,)
-        Of the columns of `values`: of a number its median and a robust standard deviation, of a category its share.
+        Centres and scales of the columns of `values`: median and robust standard deviation of a number, mean and
+        standard deviation of the 0/1 column of a category.
     """
 
     schema: Schema
@@ -36,14 +37,14 @@ class DetectorColumns:
 
     @classmethod
     def fit(cls, rows: RowsLike, weights: Array | None = None) -> Self:
-        """Decide on cells and scales from training rows, by their weights where they are given.
+        """Determine cells and scales from training rows, with weights if given.
 
-        Columns with the same value in all rows are left out, unless this holds for all columns.
+        Columns with the same value in all rows are left out, unless all columns are constant.
 
         Raises
         ------
         DataError
-            If no column has a value, or one has values of several types or values that are not finite.
+            If no column has a value, or a column has values of several types or values that are not finite.
         """
         frame = as_frame(rows)
         columns = [read_column(frame, i, None, READINGS["equal"], weights) for i in range(len(frame.names))]
@@ -65,11 +66,11 @@ class DetectorColumns:
         return sum(column.n_values if column.kind == "category" else 1 for column in self.schema.used)
 
     def states(self, rows: RowsLike) -> Array:
-        """Return one group of 0 and 1 for each column."""
+        """Return one group of 0/1 units for each column."""
         return self.schema.encode(rows, handle_unknown=None, dtype=np.float64)
 
     def values(self, rows: RowsLike) -> Array:
-        """Return scaled values, those of numbers clipped, and 0 where they are missing; a column for each category."""
+        """Return scaled values: a clipped column for each number, a column for each category; 0 where missing."""
         found, start = [], 0
         for column, values, missing in _blocks(self.schema, as_frame(rows, self.schema.names)):
             own = slice(start, start + values.shape[1])
@@ -80,7 +81,7 @@ class DetectorColumns:
 
 
 def _two_cells(column: Column, is_number: bool) -> Column:
-    """Return a column that does not vary with two units, where no column varies."""
+    """Return a constant column with two units, for tables in which no column varies."""
     if not column.values:
         return column
     if not is_number:
@@ -94,7 +95,7 @@ def _two_cells(column: Column, is_number: bool) -> Column:
 
 
 def _blocks(schema: Schema, frame: Frame) -> Iterator[tuple[Column, Array, Array]]:
-    """Give each column that is used, its values (of a category a column of 0 and 1 each), and which are missing."""
+    """Yield each column in use, its values (for categories, one 0/1 column each), and a mask of the missing ones."""
     for column in schema.used:
         i = frame.names.index(column.name)
         values, missing = frame.column(i)
@@ -106,7 +107,7 @@ def _blocks(schema: Schema, frame: Frame) -> Iterator[tuple[Column, Array, Array
 
 
 def _robust(values: Array, weights: Array | None) -> Array:
-    """Return median and robust standard deviation of a number, each as a column of one."""
+    """Return the median and a robust standard deviation of a number, each as an array of length 1."""
     known = values[:, 0]
     mean = np.average(known, weights=weights)
     deviation = float(np.sqrt(np.average(np.square(known - mean), weights=weights)))
@@ -115,6 +116,6 @@ def _robust(values: Array, weights: Array | None) -> Array:
 
 
 def _by_share(values: Array, weights: Array | None) -> Array:
-    """Return mean and standard deviation of each category's column."""
+    """Return the mean and standard deviation of each category's column."""
     shares = np.clip(np.average(values, axis=0, weights=weights), MIN_SHARE, 1 - MIN_SHARE)
     return np.array([shares, np.sqrt(shares * (1 - shares))])

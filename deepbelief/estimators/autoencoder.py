@@ -1,4 +1,4 @@
-"""The deep autoencoder: a pretrained stack, unrolled and fine-tuned to reconstruct its input."""
+"""Deep autoencoder: a pretrained stack, unrolled and fine-tuned to reconstruct its input."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,24 +58,25 @@ class DeepAutoencoder(
     ReconstructionErrorMixin, FineTunedMixin, ReconstructionImputationMixin, CodesMixin,
     TemplatedEstimator,
 ):  # fmt: skip
-    """Deep autoencoder: pretrained layer by layer, unrolled into encoder and decoder, fine-tuned as a whole.
+    """Deep autoencoder, pretrained layer by layer, unrolled into encoder and decoder, and fine-tuned as a whole.
 
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Units of the encoder's layers, ending with the code: (500, 250) gives 784-500-250-500-784.
+        Numbers of units of the encoder's layers, ending with the code. With 784 columns, (500, 250) gives
+        784-500-250-500-784.
     rbm : RBM, list of RBM or None, default=None
         Settings of pretraining, as in `DBN`; the top layer's ``hidden`` follows from ``code``.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
         Adam is insensitive to the scale of the data and the number of columns.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 0.03 with a linear code and 0.3
-        with a sigmoid one, less with a momentum beyond 0.9.
+        with a sigmoid code, and less if the momentum exceeds 0.9.
     dropout : float or list of float or "auto", default="auto"
-        Share of units that is dropped in each update, in the hidden layers below the code and their mirror images: one
-        number for all of these layers, or one for each. No units of the code are dropped. ``"auto"``: 0.
+        Share of units dropped in each update, in the hidden layers below the code and their mirror images: one number
+        for all of these layers, or one for each. Units of the code are never dropped. ``"auto"``: 0.
     input_dropout : float or "auto", default="auto"
-        Share of the inputs that is dropped; the complete rows are reconstructed. ``"auto"``: 0.
+        Share of the inputs dropped in each update; the targets are the complete rows. ``"auto"``: 0.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their loss has not fallen for ``n_iter_no_change`` epochs, and keep
         the best weights.
@@ -87,12 +88,12 @@ class DeepAutoencoder(
     stack_ : Stack
         The fine-tuned encoder; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers after pretraining.
+        The layers before fine-tuning.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, encoder first.
+        Weights and biases of each layer, the encoder first.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
-        Outputs come back by the inverse map.
+        Outputs are mapped back by the inverse.
     history_ : list of dict
     resolved_ : dict
         Value of each setting that was ``"auto"``, and the reason for it; settings of the template are named
@@ -138,7 +139,7 @@ class DeepAutoencoder(
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
-            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
+            matter: the gradient of each row is multiplied by its weight and divided by the mean weight.
 
         Returns
         -------
@@ -180,7 +181,7 @@ class DeepAutoencoder(
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
-        """Check everything, pretrain if there is no earlier fit to continue, and return what is to be fine-tuned."""
+        """Check settings and rows, pretrain unless an earlier fit is continued, and return the fine-tuning problem."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         X, _, weights = present_rows(X, sample_weight)
@@ -209,7 +210,7 @@ class DeepAutoencoder(
         check_code(self.code)
         names = ("auto", *reconstruction_losses())
         if not isinstance(self.loss, str) or self.loss not in names:
-            get_loss(self.loss)  # an instance, or a name that it refuses
+            get_loss(self.loss)  # accepts an instance, refuses an unknown name
             if isinstance(self.loss, str):
                 raise SettingError(f"loss must be {', '.join(names[:-1])} or {names[-1]}, got {self.loss!r}")
         return finetune_settings(self)
@@ -222,18 +223,18 @@ class DeepAutoencoder(
         return autoencoder_pretraining(missing=has_missing(source), real=real, templates=self.rbm is not None)
 
     def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
-        """Return the templates for layers that a rule wants to be pretrained in this way."""
+        """Return the templates for layers under this rule of pretraining."""
         return templates
 
     def _templates(self, n_layers: int, source: RowSource) -> list[RBM]:
-        """Return the settings of each layer, after refusing before pretraining what could not be fine-tuned then."""
+        """Return the settings of each layer; refuse before pretraining what could not be fine-tuned afterwards."""
         templates = code_templates(self.rbm, n_layers, self.code)
         self._check_tied(any(get_unit(template.hidden).scaled_above for template in templates[:-1]))
         reconstruction_loss(self.loss, visible_type(self, templates[0], source))
         return templates
 
     def _begin_head(self) -> None:
-        """Set the head, with the loss and the outputs that the stack's data ask for."""
+        """Set the head, with loss and outputs that suit the data of the stack."""
         first = self.pretrained_stack_.layers[0]
         self._head = Reconstruction(first, reconstruction_loss(self.loss, first.visible_unit))
 
@@ -266,7 +267,7 @@ class DeepAutoencoder(
         return decoded(self, self._decode(X))
 
     def _decode(self, X: RowsLike) -> RowsLike:
-        """Return the rows of visible units that codes stand for."""
+        """Return the visible units for codes."""
         check_is_fitted(self, "coefs_")
         bk = check_backend(self.backend, X)
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
@@ -286,7 +287,7 @@ class DeepAutoencoder(
             yield start, stop, leave(bk.to_numpy(rows)), leave(bk.to_numpy(output))
 
     def score(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> float:
-        """Return the negative mean of `reconstruction_error`: larger is better.
+        """Return the negative mean of `reconstruction_error`; larger is better.
 
         Parameters
         ----------

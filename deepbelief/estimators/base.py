@@ -1,4 +1,4 @@
-"""Shared parts of the estimators: checks of settings and rows, and rows for the engine."""
+"""Checks of settings and rows that all estimators share, and conversion of rows for the engine."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -54,11 +54,11 @@ from deepbelief.units import Unit, get_unit
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-LARGE_MAP = 2**26  # bytes of a memory map above which its rows are not checked all at once
+LARGE_MAP = 2**26  # size in bytes from which the rows of a memory map are checked in blocks
 
 
 def streamed(X: RowsLike) -> RowsLike:
-    """Return what is not to be read at once as a source: an open file's rows, a large memory map, a dask array.
+    """Return the rows of an open file, a large memory map or a dask array as a source; other rows unchanged.
 
     Masked values of NumPy's masked arrays become NaN.
     """
@@ -77,7 +77,7 @@ def streamed(X: RowsLike) -> RowsLike:
 
 
 def check_backend(backend: str | Backend, X: RowsLike) -> Backend:
-    """Return the backend, and refuse device rows that do not belong to it."""
+    """Return the backend; refuse device rows that belong to another one."""
     bk = get_backend(backend)
     if hasattr(X, "__cuda_array_interface__") and not bk.owns(X):
         raise BackendError(
@@ -91,8 +91,8 @@ def check_rows(
 ) -> RowSource:  # fmt: skip
     """Return X as a source, after scikit-learn's checks; sparse rows stay sparse, integers stay integers.
 
-    Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`. Rows with ``weights``
-    keep them.
+    Tables of mixed columns become rows of visible units, see `deepbelief.estimators.tables`. The source keeps the
+    ``weights`` of its rows.
     """
     if hasattr(X, "collect_schema") and hasattr(X, "collect"):  # a LazyFrame of polars
         raise DataError(f"`X` must be in memory, got a {type(X).__name__}. Call its collect() first.")
@@ -112,13 +112,13 @@ def check_rows(
             estimator, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=min_rows,
             ensure_all_finite=_finite(estimator, X),
         )  # fmt: skip
-    except RuntimeError as error:  # a torch tensor that requires gradients, or lies on a device
+    except RuntimeError as error:  # a torch tensor that requires gradients or is on a device
         raise DataError(f"`X` must be readable by NumPy, got a {type(X).__name__}: {error}") from error
     return weighted(as_source(X), weights)
 
 
 def _needs_no_check(estimator: Estimator, X: RowsLike, min_rows: int) -> bool:
-    """Return whether X is what scikit-learn's checks would return as it is: they take longer than one row's product."""
+    """Return whether scikit-learn's checks would return X unchanged; they take longer than the product of one row."""
     return (
         type(X) is np.ndarray
         and X.ndim == 2
@@ -132,12 +132,12 @@ def _needs_no_check(estimator: Estimator, X: RowsLike, min_rows: int) -> bool:
 
 
 def _finite(estimator: Estimator, X: RowsLike) -> bool | str:
-    """Return what scikit-learn's check asks of the values: where an estimator allows it they may be missing (NaN)."""
+    """Return scikit-learn's ``ensure_all_finite``: values may be missing (NaN) if the estimator allows it."""
     return "allow-nan" if get_tags(estimator).input_tags.allow_nan and not sparse.issparse(X) else True
 
 
 def first_layer(estimator: Estimator) -> Weights:
-    """Return the layer that models the rows of a fitted estimator."""
+    """Return the first layer of a fitted estimator."""
     if hasattr(estimator, "weights_"):
         return estimator.weights_  # type: ignore[no-any-return]
     stack = estimator.pretrained_stack_ if hasattr(estimator, "pretrained_stack_") else estimator.stack_
@@ -145,16 +145,16 @@ def first_layer(estimator: Estimator) -> Weights:
 
 
 def whole_rows(source: RowSource, first: Weights, bk: Backend) -> RowSource:
-    """Return rows in the units of the data, missing values filled in once by the mean field of a layer."""
+    """Return rows in the units of the data, with missing values filled in once by the mean field of a layer."""
     if not has_missing(source):
         return source
     return as_source(np.concatenate(list(blocks(filled_source(source, first, bk)))))
 
 
 def rows_to_use(estimator: Estimator, X: RowsLike, bk: Backend, *, fill: bool = True) -> RowSource:
-    """Return rows for a fitted estimator; those of a source are checked as they are read, as `fit` checks all first.
+    """Return rows for a fitted estimator; the rows of a source are checked as they are read.
 
-    Missing values are filled in by the mean field of the first layer, or with ``fill=False`` they stay.
+    Missing values are filled in by the mean field of the first layer, unless ``fill`` is False.
     """
     source = check_rows(estimator, X, bk, reset=False)
     if get_tags(estimator).input_tags.allow_nan and has_missing(source):
@@ -164,7 +164,7 @@ def rows_to_use(estimator: Estimator, X: RowsLike, bk: Backend, *, fill: bool = 
 
 
 def visible_type(estimator: Estimator, rbm: Estimator, source: RowSource) -> Unit:
-    """Return the type of visible units that an RBM with these settings would have for these rows of an estimator."""
+    """Return the type of visible units of an RBM with these settings for these rows of an estimator."""
     schema = schema_of(estimator)
     if schema is not None:
         return get_unit(schema.visible)
@@ -174,9 +174,9 @@ def visible_type(estimator: Estimator, rbm: Estimator, source: RowSource) -> Uni
 def check_rows_and_targets(
     estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, *, reset: bool, weights: Array | None = None
 ) -> tuple[RowSource, Array]:  # fmt: skip
-    """Return X as a source and y as an array of as many rows, after scikit-learn's checks; one column as a vector.
+    """Return X as a source and y as an array of the same length, after scikit-learn's checks; one column as a vector.
 
-    Missing labels or targets stay in y, see `deepbelief.estimators.labels`.
+    Missing labels or targets remain in y, see `deepbelief.estimators.labels`.
     """
     units, y = encoded(estimator, X, reset=reset, min_rows=2, weights=weights), as_labels(y)
     X = streamed(X) if units is None else as_source(units)
@@ -219,7 +219,7 @@ def _check_source(estimator: Estimator, source: RowSource, *, reset: bool, min_r
     names = names_of(source)
     fitted = getattr(estimator, "feature_names_in_", None)
     if names is None or (not reset and fitted is None):
-        # Number and names of features only; those of an earlier fit go where the source has none.
+        # Number and names of features only; names of an earlier fit are removed if the source has none.
         validate_data(estimator, source, reset=reset, skip_check_array=True)
         return
     if reset:
@@ -227,13 +227,13 @@ def _check_source(estimator: Estimator, source: RowSource, *, reset: bool, min_r
         estimator.feature_names_in_ = np.array(names, dtype=object)
         return
     check_names([] if fitted is None else fitted, names, type(estimator).__name__)
-    with warnings.catch_warnings():  # a source has names that scikit-learn does not know
+    with warnings.catch_warnings():  # scikit-learn does not recognise the names of a source
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
         validate_data(estimator, source, reset=False, skip_check_array=True)
 
 
 def check_names(fitted: Sequence[str], names: Sequence[str], what: str) -> None:
-    """Raise DataError unless the columns have the names, in the order, of those that a model was fitted on."""
+    """Raise DataError unless the columns have the names of the columns in `fit`, in the same order."""
     fitted, names = [str(name) for name in fitted], [str(name) for name in names]
     if fitted == names:
         return
@@ -250,16 +250,16 @@ def check_names(fitted: Sequence[str], names: Sequence[str], what: str) -> None:
 
 
 def on_device(result: Array, X: RowsLike, bk: Backend) -> DeviceArray:
-    """Return the result where the rows came from: CuPy in, CuPy out."""
+    """Return the result on the device of the rows: CuPy in, CuPy out."""
     if isinstance(X, np.ndarray) or not bk.owns(X):
         return result
     return bk.asarray(result)
 
 
 def rbm_settings(rbm: Estimator) -> RBMSettings:
-    """Check an RBM's settings and return them for the engine."""
+    """Check the settings of an RBM and return them for the engine."""
     values = checked_settings(rbm, MACHINE, FLAGS)
-    check_schedule(rbm, "which an RBM has none of")
+    check_schedule(rbm, "which an RBM does not have")
     automatic = frozenset(name for name, value in values.items() if is_auto(value))
     usual = {name: rule for name, rule in USUAL.items() if name in automatic}
     values |= {name: rule.value for name, rule in usual.items()}
@@ -268,7 +268,7 @@ def rbm_settings(rbm: Estimator) -> RBMSettings:
 
 
 def check_schedule(estimator: Estimator, missing: str) -> None:
-    """Refuse a schedule that follows a validation loss, which is ``missing``."""
+    """Refuse a schedule that follows a validation loss; ``missing`` completes the message."""
     if estimator.schedule != "auto" and needs_validation(get_schedule(estimator.schedule)):
         raise SettingError(
             f"{{setting}}={estimator.schedule!r} follows a validation loss, {missing}: use linear",
@@ -277,20 +277,20 @@ def check_schedule(estimator: Estimator, missing: str) -> None:
 
 
 def warn_diverged(error: DivergenceError | None) -> None:
-    """Warn that training stopped at the last good epoch."""
+    """Warn that training diverged and stopped at the last good epoch."""
     if error is not None:
         warning = DivergenceWarning(f"{error}; the weights of the last good epoch were kept", error=error)
         warnings.warn(warning, stacklevel=user_level())
 
 
-Pretraining: TypeAlias = Callable[[], Pretrained]  # a run that is ready to begin
+Pretraining: TypeAlias = Callable[[], Pretrained]  # a run that is ready to start
 
 
-HELD_OUT_SHARE = 0.1  # of the rows, for early stopping where no other share is given
+HELD_OUT_SHARE = 0.1  # share of the rows held out for early stopping by default
 
 
 def held_out_share(given: float, settings: RBMSettings) -> float:
-    """Return the share of the rows to hold out: that which is given, or one that early stopping needs."""
+    """Return the share of the rows to hold out: the given share, or the default of early stopping."""
     return given or (HELD_OUT_SHARE if settings.early_stopping else 0.0)
 
 
@@ -298,7 +298,7 @@ def pretraining_on(
     source: RowSource, sizes: Sequence[int], settings: Sequence[RBMSettings], validation_fraction: float, run: Run, *,
     start: Stack | None = None, **more: Any,
 ) -> Pretraining:  # fmt: skip
-    """Return the pretraining on these rows except the held-out ones, here or on the cluster that holds them."""
+    """Return the pretraining on these rows without the held-out ones, in this process or on the cluster of the rows."""
     validation_fraction = held_out_share(validation_fraction, settings[0])
     if isinstance(source, Partitioned):
         more |= {"validation_fraction": validation_fraction}
@@ -307,7 +307,7 @@ def pretraining_on(
     if start is not None:
         checked(source, start.layers[0])
     if validation_fraction:
-        if start is None:  # an error then names a row of the whole
+        if start is None:  # so that an error names the row's number in X
             choose_visible(settings[0].visible, source, scale=settings[0].scale, missing=has_missing(source))
         source, held_out, _, _ = split_rows(source, validation_fraction, run.seed)
     return partial(pretrain, source, sizes, settings, run, held_out=held_out, start=start, **more)

@@ -1,4 +1,4 @@
-"""The deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
+"""Deep belief network classifier: a pretrained stack with a softmax head, fine-tuned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from deepbelief.typing import Array, ClassWeight, DeviceArray, RowsLike, Targets
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DBNClassifier(ClassifierMixin, SupervisedEstimator):
-    """Deep belief network with a head for classes: pretrained without labels, fine-tuned with them.
+    """Deep belief network for classification: pretrained without labels, fine-tuned with labels.
 
     Each column of a two-dimensional y is a task with its own softmax on shared hidden layers; the losses of the tasks
     are added. With ``loss="cross_entropy"``, y is a 0/1 matrix in which a row may have any number of labels.
@@ -33,20 +33,20 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     Parameters
     ----------
     hidden_layer_sizes : tuple of int or "auto", default="auto"
-        As in `DBN`. If ``pretrained`` is given, the sizes must be those of its stack.
+        As in `DBN`. If ``pretrained`` is given, the sizes must agree with its stack.
     loss : {"auto", "softmax_nll", "cross_entropy"} or Loss, default="auto"
         ``"auto"`` is ``"softmax_nll"``: one class for each row (and task). ``"cross_entropy"``: logistic outputs for
-        a 0/1 matrix y of shape (n_rows, n_labels). `DBNRegressor` has the squared error.
+        a 0/1 matrix y of shape (n_rows, n_labels). For the squared error use `DBNRegressor`.
     task_weights : list of float or None, default=None
         Weight of the loss of each task; None: 1.
     class_weight : dict, "balanced", list of these or None, default=None
-        Weights of rows by their class. With several columns of y the weights of each are multiplied, as in
-        scikit-learn; a list has one setting for each.
+        Weights of rows by class. With several columns of y, a row's weights of all columns are multiplied, as in
+        scikit-learn; a list has one setting for each column.
     unlabeled : "auto", None or label, default="auto"
         Mark of rows without a label. Missing values (None, NaN, NaT, ``pandas.NA``, an empty text) always mark them
         too. ``"auto"``: -1, as a number or as the text "-1", if there are at least two other labels; None: no mark.
-        Rows without a label are used in pretraining only. If y has several columns, this applies to each: a missing
-        label is ignored, the other labels of its row are used.
+        Rows without a label are used in pretraining only. If y has several columns, this applies to each column: a
+        missing label is ignored, and the other labels of its row are used.
     warm_start : bool, default=False
         `fit` continues from the fine-tuned weights instead of pretraining again.
 
@@ -57,10 +57,10 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers after pretraining.
+        The layers before fine-tuning.
     coefs_, intercepts_ : list of ndarray
-        Weights and biases of each layer, with the head last: one output per class, with the outputs of all tasks in
-        adjacent columns.
+        Weights and biases of each layer, with the head last: one output per class; the outputs of all tasks are
+        adjacent.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
         Rows enter the first layer as ``(X - input_mean_) / input_scale_``, which the weights leave out.
     resolved_ : dict
@@ -72,7 +72,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
     n_iter_ : int
         Fine-tuning epochs done.
     n_unlabeled_ : int
-        Number of rows that had no label at all.
+        Number of rows without any label.
     n_features_in_ : int
 
     Examples
@@ -105,7 +105,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         return super()._settings()
 
     def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
-        """Return the labelled rows with class numbers, or 0/1 labels, and weights."""
+        """Return the labelled rows with their class numbers or 0/1 labels, and their weights."""
         head, targets, known = class_head(y, self.loss, self.unlabeled, self.task_weights)
         if again and not same_classes(head.classes, self.classes_):
             expected, given = _told(self.classes_), _told(head.classes)
@@ -139,8 +139,8 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         Returns
         -------
         ndarray of shape (n_rows, n_classes), or a list of them
-            Columns as in ``classes_``, with one array per task if there are several; for a 0/1 matrix, the probability
-            of each label, of shape (n_rows, n_labels). CuPy if X is.
+            One column for each of ``classes_``, and one array per task if there are several. For a 0/1 matrix, the
+            probability of each label, of shape (n_rows, n_labels). A CuPy array if X is one.
         """
         output = self._outputs(X)
         probabilities = self._head.probabilities(output)
@@ -193,7 +193,7 @@ class DBNClassifier(ClassifierMixin, SupervisedEstimator):
         return self._head.accuracy(y, predicted, self.unlabeled, sample_weight)
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare that a row may have several labels."""
+        """Declare support for several labels per row."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
@@ -204,7 +204,7 @@ def _told(classes: Array | list[Array]) -> str:
 
 
 def stored_head(state: FittedState, loss: str | Loss, task_weights: Sequence[float] | None) -> ClassHead:
-    """Return the head of a classifier with the targets and classes of a file.
+    """Return the head of a classifier for the targets and classes in a file.
 
     Raises
     ------

@@ -155,9 +155,9 @@ class SequenceParameters:
 
 
 class DocumentationLinkMixin:
-    """Mixin of public estimators, to the left of `BaseEstimator`.
+    """Mixin of public estimators, placed to the left of `BaseEstimator`.
 
-    scikit-learn reads these names. Without a documentation site in the metadata of the package there is no link.
+    scikit-learn reads these attributes. There is no link if the package metadata name no documentation site.
     """
 
     _doc_link_module = "deepbelief"
@@ -171,7 +171,7 @@ class DocumentationLinkMixin:
 
 
 class TemplatedEstimator(DocumentationLinkMixin, BaseEstimator):
-    """Base of estimators with a template ``rbm``, which must be there before its parameters are set."""
+    """Base of estimators with a template ``rbm``, which must exist before its parameters are set."""
 
     def set_params(self, **params: object) -> Self:
         """Set parameters of this estimator, and of its template as ``rbm__NAME``.

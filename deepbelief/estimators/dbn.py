@@ -1,4 +1,4 @@
-"""The deep belief network as a scikit-learn transformer, and what every estimator with a stack shares."""
+"""Deep belief network as a scikit-learn transformer, and the parameters shared by all estimators with a stack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ from deepbelief.units import get_unit
 
 
 def _has_likelihood(dbn: Estimator) -> bool:
-    """Return whether a network is, or will be, one that has a likelihood."""
+    """Return whether a network has a likelihood, or will have one after `fit`."""
     if dbn.pretraining != "rbm":
         return False
     if hasattr(dbn, "stack_"):
@@ -67,7 +67,7 @@ class DBN(
         Settings of the layers: one template for all layers, or one for each; None means ``RBM()``. Its
         ``n_components``, ``backend``, ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and
         ``visible`` applies to the first layer only, as do ``binarize`` and ``learn_variance`` of a single template.
-        Rows are held out for the whole stack, by the ``validation_fraction`` of the first template.
+        The ``validation_fraction`` of the first template applies to the whole stack.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class DBN(
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
-            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
+            matter: the gradient of each row is multiplied by its weight and divided by the mean weight.
 
         Returns
         -------
@@ -174,22 +174,23 @@ class DBN(
         n_samples : int, default=1
             Number of rows to draw.
         n_steps : int, default=1000
-            Gibbs steps from hidden states of the last negative phase; along a ladder, the largest number of sweeps.
+            Gibbs steps, starting from hidden states of the last negative phase; for a ladder, the maximum number of
+            sweeps.
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
-            As in `RBM.sample`; the ladder of ``"pt"`` and ``"ptt"`` lies at temperatures of the top machine, and
-            ``"auto"`` is ``"gibbs"``.
+            As in `RBM.sample`; ``"pt"`` and ``"ptt"`` use a ladder of temperatures of the top machine, and ``"auto"``
+            is ``"gibbs"``.
         temperature : float, default=1.0
-            The top machine's energy is divided by it: below 1 rows are more typical, above 1 more varied.
+            Divisor of the top machine's energy: below 1, rows are more typical; above 1, they are more varied.
         missing : bool, default=False
-            Of a model of a table: as in `RBM.sample`.
+            For models of tables only, as in `RBM.sample`.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Means of the visible units given the states above. A network that was fitted on a table of mixed columns
-            draws a table.
+            Means of the visible units given the states above. A network fitted on a table of mixed columns returns a
+            table.
         """
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
@@ -204,10 +205,10 @@ class DBN(
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def score_samples(self, X: RowsLike) -> Array:
-        """Return a lower bound on each row's log-likelihood, in nats, up to the log Z of the top machine.
+        """Return a lower bound on the log-likelihood of each row, in nats, up to the log Z of the top machine.
 
-        Exact for one layer, where it is -F(v). Comparable between rows of one model only; `log_likelihood` takes
-        log Z off.
+        With one layer it is exact: -F(v). The values are comparable only between rows of the same model;
+        `log_likelihood` subtracts log Z.
 
         Parameters
         ----------
@@ -223,18 +224,19 @@ class DBN(
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
-        """Return a lower bound on the log-likelihood of the rows, with the error that log Z and its own draws bring.
+        """Return a lower bound on the log-likelihood of the rows, with the errors of log Z and of its random draws.
 
-        For one layer it is the log-likelihood itself.
+        With one layer it is the log-likelihood itself.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
         method : {"auto", "exact", "ais", "ptt"}, default="auto"
-            How log Z of the top machine is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
+            Method of computing log Z of the top machine; ``"auto"`` enumerates if one side has at most 25 Bernoulli
+            units.
         **ais
-            Passed on to `deepbelief.likelihood.log_likelihood`; ``backend`` is this estimator's.
+            Passed to `deepbelief.likelihood.log_likelihood`, with the ``backend`` of this estimator.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Automatic settings of a machine of one-hot groups."""
+"""Automatic settings of machines with one-hot groups."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from deepbelief.units import Unit, get_unit
 
 
 def of_groups(visible: str | Unit) -> bool:
-    """Return whether visible units are discrete and some of them are one-hot groups, or groups are to be found.
+    """Return whether the visible units are discrete and include one-hot groups, given or still to be found.
 
     Examples
     --------
@@ -24,15 +24,15 @@ def of_groups(visible: str | Unit) -> bool:
 
 
 def density_settings(settings: RBMSettings, n_hidden: int, n_rows: int = 0) -> RBMSettings:
-    """Return settings whose automatic values are those of a density, if the visible units are one-hot groups.
+    """Replace automatic settings by the recipe for densities, if the visible units are one-hot groups.
 
     Parameters
     ----------
     settings : RBMSettings
-        Returned as they are if the gradient, the solver or the learning rate is given, or rows are binarised.
+        Returned unchanged if the gradient, the solver or the learning rate is given, or rows are binarised.
     n_hidden : int
     n_rows : int, default=0
-        Of training; 0: the number of epochs stays as it is.
+        Number of training rows; 0: the number of epochs does not change.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Parameters of an estimator's docstring, filled in from the tables of settings."""
+"""Completion of an estimator's docstring with parameters from the tables of settings."""
 
 import inspect
 import textwrap
@@ -13,9 +13,9 @@ WIDTH = 112
 
 
 def documented(*tables: Mapping[str, Setting]) -> Callable[[Class], Class]:
-    r"""Return a decorator of classes that fills in the parameters which a docstring leaves out.
+    r"""Return a class decorator that adds the parameters missing from a docstring.
 
-    Each comes from the first table that has it.
+    The text of each comes from the first table that contains it.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def documented(*tables: Mapping[str, Setting]) -> Callable[[Class], Class]:
 
 
 def _parameters(cls: type, own: str, tables: tuple[Mapping[str, Setting], ...]) -> str:
-    """Return the parameters of a constructor in its order: the docstring's own, else those of the tables."""
+    """Return the parameters of a constructor in its order, from the docstring or else from the tables."""
     written: dict[str, str] = {}
     name = ""
     for line in own.splitlines():

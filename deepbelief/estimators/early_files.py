@@ -1,4 +1,4 @@
-"""Model files of early versions, and the stack that any model file holds."""
+"""Model files of early versions, and the stack in a model file."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from deepbelief.stack import Stack
 def with_own_scaling(model: ModelFile) -> ModelFile:
     """Return a model that takes rows in the units of the data.
 
-    Files of early versions keep the scaling of the command line beside the model, in their metadata.
+    Files of early versions store the scaling of the command line in their metadata.
     """
     recorded = model.metadata.get("scaling")
     if not isinstance(recorded, Mapping) or "kind" not in recorded or model.stack is None:
@@ -22,7 +22,7 @@ def with_own_scaling(model: ModelFile) -> ModelFile:
     try:
         own = Scaling.from_dict(recorded).map_of(model.stack.sizes[0])
     except (DeepBeliefError, TypeError, ValueError) as error:
-        raise FileFormatError("its metadata hold no valid scaling") from error
+        raise FileFormatError("its metadata contain no valid scaling") from error
     kept = {name: value for name, value in model.metadata.items() if name != "scaling"}
     metadata = {**kept, "scale": str(recorded["kind"])}
     if own is None:

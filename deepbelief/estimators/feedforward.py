@@ -1,4 +1,4 @@
-"""Fitted models as plain feed-forward networks, from rows in the units of the data to what the model returns."""
+"""Fitted models as plain feed-forward networks, from rows in the units of the data to the model's output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,21 +31,21 @@ REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """A network of dense layers, with all scaling folded in.
+    """Network of dense layers, with all scaling folded in.
 
     Parameters
     ----------
     layers : tuple of Layer
-        From the rows upwards; the last one computes the output's total input, with the identity as activation
-        unless the network ends in hidden units.
+        Layers from the rows upwards. The last one computes the input of the output function and has the identity as
+        activation, unless the network ends in hidden units.
     logistic : bool
         Whether the model's output is the logistic function of the last layer's values.
     groups : tuple of int
-        Numbers of values that each softmax of the output spans; empty where the output has none.
+        Number of values in each softmax of the output; empty if there is none.
     mean, scale : ndarray of shape (n_outputs,) or None
-        What the model returns is ``output * scale + mean``; None: the output itself.
+        The model returns ``output * scale + mean``; None: the output itself.
     classes : list of ndarray
-        Class labels, one array for each softmax; empty for other models.
+        Class labels, one array per softmax; empty for other models.
     """
 
     layers: tuple[Layer, ...]
@@ -57,17 +57,17 @@ class FeedForward:
 
     @property
     def output(self) -> str:
-        """Name of the function that turns the last layer's values into the model's: none, softmax or sigmoid."""
+        """Name of the function that is applied to the last layer: none, softmax or sigmoid."""
         return "softmax" if self.groups else "sigmoid" if self.logistic else "none"
 
     @property
     def n_inputs(self) -> int:
-        """Number of columns that the network takes."""
+        """Number of input columns."""
         return int(self.layers[0].W.shape[0])
 
     @property
     def n_outputs(self) -> int:
-        """Number of columns that it returns."""
+        """Number of output columns."""
         return int(self.layers[-1].W.shape[1])
 
     @property
@@ -79,14 +79,14 @@ class FeedForward:
 def feedforward(model: Estimator, part: Part = "auto") -> FeedForward:
     """Return a fitted model as a feed-forward network.
 
-    That of a model with a schema takes the rows which ``model.schema_.encode`` makes of a table.
+    The network of a model with a schema takes the output of ``model.schema_.encode`` for a table.
 
     Parameters
     ----------
     model : fitted DBNClassifier, DBNRegressor, DeepAutoencoder, DBN, RBM or Stack
     part : {"auto", "encoder", "decoder"}, default="auto"
-        ``"auto"`` is what the model is for: class probabilities, predictions, reconstructions, and of an `RBM` or a
-        `DBN` the hidden means. ``"encoder"`` is its `transform`, ``"decoder"`` its `inverse_transform`.
+        ``"auto"`` gives the main output of the model: class probabilities, predictions, reconstructions, or for an
+        `RBM` or `DBN` the hidden means. ``"encoder"`` is its `transform`, ``"decoder"`` its `inverse_transform`.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
 
 
 def _decoder_of(stack: Stack) -> FeedForward:
-    """Return the way down a stack by the means of its visible units."""
+    """Return the network that maps codes down a stack, by the means of the visible units."""
     if stack.tuned:
         raise SettingError(
             "a fine-tuned stack cannot be decoded: export the model before fine-tuning, or a DeepAutoencoder"
@@ -182,8 +182,10 @@ def _decoder_of(stack: Stack) -> FeedForward:
 
 
 def _check_mean(unit: Unit, n_units: int, side: str) -> None:
-    """Refuse units whose mean is not the activation that stands for them in a network, by trying some inputs."""
-    if unit.activation in ACTIVATIONS and not unit.parameters:  # learned ones make each unit's mean another function
+    """Refuse units whose mean differs from the activation that represents them in a network, by testing some inputs."""
+    if (
+        unit.activation in ACTIVATIONS and not unit.parameters
+    ):  # with learned parameters, each unit has a different mean function
         bk, x, bias = get_backend("numpy"), np.linspace(-4, 4, 9)[:, None].repeat(n_units, axis=1), np.zeros(n_units)
         mean = unit.mean(bk, x.copy(), bias)
         if np.allclose(mean, get_activation(unit.activation).forward(bk, x, bias), rtol=0, atol=1e-6):
@@ -195,7 +197,7 @@ def _check_mean(unit: Unit, n_units: int, side: str) -> None:
 
 
 def _with_head(model: Estimator, layers: tuple[Layer, ...]) -> FeedForward:
-    """Return a classifier's or a regressor's network with its head."""
+    """Return the network of a classifier or regressor with its head."""
     identity = get_activation("identity")
     W, bias = model.coefs_[-1], model.intercepts_[-1]
     if isinstance(model, DBNRegressor):

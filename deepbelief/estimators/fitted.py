@@ -13,7 +13,7 @@ from deepbelief.typing import Array, DtypeLike, Estimator, StrMapping
 
 @dataclass(frozen=True, eq=False)
 class FittedState:
-    """Layers, arrays, plain values and parts of a fitted estimator, by the names that they have in a file."""
+    """Layers, arrays, plain values and parts of a fitted estimator, by their names in a file."""
 
     layers: Stack | None
     arrays: Mapping[str, Array]
@@ -23,13 +23,13 @@ class FittedState:
 
     @property
     def stack(self) -> Stack:
-        """The layers, which must be there."""
+        """The layers, which must exist."""
         if self.layers is None:
             raise FileFormatError("the file holds no layers")
         return self.layers
 
     def part(self, name: str, kind: type, n_features: int) -> Estimator:
-        """Return a part, which must be of a class and take rows of this width."""
+        """Return a part, which must be of the given class and take rows of this width."""
         part = self.parts[name]
         if type(part) is not kind or getattr(part, "n_features_in_", None) != n_features:
             raise FileFormatError(f"the file's {name} must be of kind {kind.__name__} and take {n_features} features")
@@ -42,14 +42,14 @@ class FittedState:
         return self.stack.layers[0]
 
     def count(self, name: str, default: int | None = None) -> int:
-        """Return a value that counts something."""
+        """Return a count, which must be an integer of at least 0."""
         value = self.values[name] if default is None else self.values.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise FileFormatError(f"the file's {name} must be an integer >= 0, got {value!r}")
         return value
 
     def shaped(self, name: str, shape: tuple[int | None, ...], dtype: DtypeLike) -> Array:
-        """Return an array, or refuse it for its shape or dtype; None stands for any number of rows but 0."""
+        """Return an array, or refuse its shape or dtype; None stands for any positive number of rows."""
         array = self.arrays[name]
         agrees = array.ndim == len(shape) and all(
             n == s or (s is None and n) for s, n in zip(shape, array.shape, strict=True)

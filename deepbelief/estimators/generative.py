@@ -36,37 +36,38 @@ class GenerativeMixin:
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float | str = "auto",
         clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
-        """Draw rows from the model by Gibbs sampling, plain or along a ladder of machines.
+        """Draw rows from the model, by plain Gibbs sampling or along a ladder of machines.
 
         Parameters
         ----------
         n_samples : int, default=1
         n_steps : int, default=1000
-            Gibbs steps from hidden states of the last negative phase; along a ladder, the largest number of sweeps.
+            Gibbs steps, starting from hidden states of the last negative phase; for a ladder, the maximum number of
+            sweeps.
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
-            ``"gibbs"`` runs plain chains, which seldom change between modes that lie far apart. ``"pt"`` and ``"ptt"``
-            exchange states along a ladder of machines, whose first one has no connections: with ``"pt"`` they lie at
-            temperatures chosen by the share of exchanges that are accepted, with ``"ptt"`` they are the checkpoints of
+            ``"gibbs"`` runs plain chains, which seldom move between distant modes. ``"pt"`` and ``"ptt"`` exchange
+            states along a ladder of machines, the first of which has no connections. With ``"pt"``, these are the model
+            at temperatures chosen by the acceptance rate of exchanges; with ``"ptt"``, they are the checkpoints of
             training with ``gradient="ptt"``. ``"auto"`` is ``"ptt"`` after such training, else ``"gibbs"``.
         temperature : float or "auto", default="auto"
-            The energy is divided by it: below 1 rows are more typical, above 1 more varied. Bernoulli and softmax
+            Divisor of the energy: below 1, rows are more typical; above 1, they are more varied. Bernoulli and softmax
             units only. ``"auto"`` is 1, except that in a table of mixed columns each column is finally drawn three more
             times given all others, at a temperature of 0.75. Models that are trained on such rows then predict real
             ones better; associations between columns are slightly too strong. 1 draws from the model as it is.
         clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
-            Clamped values, in the units of the data; NaN: free. For a model of a table: a mapping of columns to values,
-            or a table; other columns are free.
+            Clamped values, in the units of the data; NaN leaves a value free. For models of tables, a mapping of
+            columns to values, or a table; all other columns are free.
         missing : bool, default=False
-            Of a model of a table: leave values out as they are missing in the training rows. Columns of which less than
-            5 % of the values, or fewer than 10, are missing there stay whole.
+            For models of tables only: also draw which values are missing, as in the training rows. Columns in
+            which less than 5 % of the values, or fewer than 10, are missing there stay complete.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Means of the visible units given the last hidden states; what is held is as it was given. A model that was
-            fitted on a table of mixed columns draws a table: whole rows, with the columns and dtypes of that in `fit`.
+            Means of the visible units given the last hidden states; clamped values are unchanged. A model fitted on a
+            table of mixed columns returns a table of complete rows, with the columns and dtypes of the table in `fit`.
 
         Raises
         ------
@@ -104,7 +105,7 @@ class GenerativeMixin:
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 
     def gibbs(self, v: RowsLike, random_state: RandomState = None) -> RowsLike:
-        """Return the rows after one Gibbs step: hidden states drawn given v, then visible states given those.
+        """Return the rows after one Gibbs step, which draws hidden states given v, then visible states given these.
 
         Parameters
         ----------
@@ -115,7 +116,7 @@ class GenerativeMixin:
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            Booleans for Bernoulli visible units whose rows are not scaled.
+            Booleans if the visible units are Bernoulli units without scaling.
         """
         source, bk = self._rows_of(v)  # type: ignore[attr-defined]
         machine, rng = Machine(self.weights_, bk), bk.rng(next_stream(self, "gibbs", random_state))
@@ -133,46 +134,46 @@ class ImputationMixin:
     backend: str | Backend
 
     def _imputing(self) -> Mapping[str, Array]:
-        """Return the weights that were trained for imputation, by their names; none where there are none."""
+        """Return the weights trained for imputation, by name; empty if there are none."""
         raise NotImplementedError
 
     def impute(
         self, X: RowsLike, *, method: str = "auto", n_steps: int = 100, burn_in: int = 20, n_draws: int | None = None,
         random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
-        """Fill in what is missing in rows with its mean given the rest of the row.
+        """Replace the missing values of rows by their means given the rest of the row.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features) or table
-            NaN means missing; in a table, all missing values of its library.
+            NaN marks missing values; in a table, so do the missing values of its library.
         method : {"auto", "gibbs", "mean_field"}, default="auto"
-            ``"gibbs"`` runs a chain for each row with what is known held and averages E[v | h] over it.
-            ``"mean_field"`` iterates the means of both sides: deterministic and faster, and less exact where several
-            answers fit a row. A model of a table of mixed columns uses the weights that it trained for this, see
-            `deepbelief.components.MultiPrediction`. ``"auto"`` is ``"mean_field"`` where there are such weights and
-            ``n_draws`` is not given, else ``"gibbs"``.
+            ``"gibbs"`` runs a chain for each row with the observed values clamped, and averages E[v | h] over it.
+            ``"mean_field"`` iterates the means of both sides; this is deterministic and faster, but less accurate if
+            several completions fit a row. A model of a table of mixed columns uses the weights trained for this
+            purpose, see `deepbelief.components.MultiPrediction`. ``"auto"`` is ``"mean_field"`` if there are such
+            weights and ``n_draws`` is not given, else ``"gibbs"``.
         n_steps : int, default=100
-            Gibbs steps that are averaged, or the most iterations of the mean field.
+            Number of Gibbs steps that are averaged, or maximum number of mean-field iterations.
         burn_in : int, default=20
-            Gibbs steps before the average.
+            Number of Gibbs steps before averaging.
         n_draws : int, optional
             Number of draws of the missing values to return instead of their mean, for multiple imputation
-            (Rubin 1987). For ``method="gibbs"``.
+            (Rubin 1987). Requires ``method="gibbs"``.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
         ndarray of shape (n_rows, n_features), or table as X is, or a list of them
-            Rows whose observed values are unchanged. In a table a missing category is the most probable one, and a
-            missing number a mean, which is rounded only where the column holds integers. One for each
-            draw where ``n_draws`` is given.
+            Complete rows; observed values are unchanged. In a table, a missing category is replaced by the most
+            probable one and a missing number by its mean, which is rounded only in columns of integers. With
+            ``n_draws``, a list with one array or table per draw.
 
         Raises
         ------
         DataError
-            If a row has no observed value, or a softmax group only some of its values.
+            If a row has no observed value, or a softmax group is only partly observed.
         SettingError
 
         Examples
@@ -222,13 +223,13 @@ class ImputationMixin:
 
 
 def predicting_arrays(state: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-    """Return the weights for imputation in a layer's state by their names; none where it has none."""
+    """Return the weights for imputation in the state of a layer, by name; empty if there are none."""
     arrays = state.get(MultiPrediction.name, {})
     return {name: arrays[name] for name in PARTS if name in arrays}
 
 
 def predicting_from_file(state: FittedState) -> dict[str, Array]:
-    """Return the weights for imputation in a file; none where it has none."""
+    """Return the weights for imputation in a file; empty if there are none."""
     first, name = state.stack.layers[0], "predicting.W"
     if name not in state.arrays:
         return {}
@@ -238,7 +239,7 @@ def predicting_from_file(state: FittedState) -> dict[str, Array]:
 
 
 def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequence | None, how: StrDict) -> Array:
-    """Return rows with their missing values filled in, block by block."""
+    """Fill in the missing values of rows, block by block."""
     found, rng = rows.copy(), None if seed is None else bk.rng(seed)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = found[start : start + BLOCK_ROWS]
@@ -250,7 +251,7 @@ def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequ
 
 
 def _clamped(clamp: RowsLike, n_samples: int, weights: Weights) -> Array:
-    """Return what is held for each sample."""
+    """Return the clamped values of each sample."""
     held = np.asarray(clamp, dtype=weights.W.dtype)
     if held.shape not in {(weights.n_visible,), (n_samples, weights.n_visible)} or np.isinf(held).any():
         raise DataError(
@@ -264,7 +265,7 @@ def _clamped(clamp: RowsLike, n_samples: int, weights: Weights) -> Array:
 
 
 def rows_with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:
-    """Return X as an array in which NaN may be, after refusing rows that cannot be filled in."""
+    """Return X as an array that may contain NaN; refuse rows that cannot be imputed."""
     if is_source(X):
         X = X.take(slice(0, X.shape[0]))
     if bk.owns(X) and not isinstance(X, np.ndarray):

@@ -1,6 +1,6 @@
 """Output heads of a fine-tuned network: a class, a class for each task, labels, or real values.
 
-A head has a loss, turns targets into what the loss compares with, and outputs into predictions.
+A head defines the loss, encodes targets for it, and turns outputs into predictions.
 """
 
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ from deepbelief.typing import Array, TargetsLike, WeightsLike
 class Head(Protocol):
     """Interface of a head."""
 
-    by_class: ClassVar[bool]  # whether rows are held out by class
+    by_class: ClassVar[bool]  # whether held-out rows are stratified by class
 
     @property
     def loss(self) -> Loss:
-        """Return the loss, which makes the outputs too."""
+        """Return the loss, which also computes the outputs."""
 
     @property
     def n_outputs(self) -> int:
         """Return the number of outputs."""
 
     def predict(self, output: Array) -> Array:
-        """Return what these outputs predict, in the user's terms."""
+        """Return the predictions for outputs, in the form of the user's targets."""
 
     def constant(self, targets: Array, weights: Array | None) -> Array:
         """Return the best outputs that do not depend on the row."""
@@ -42,14 +42,14 @@ class Head(Protocol):
 class ClassHead(Head, Protocol):
     """A head of a classifier."""
 
-    targets: ClassVar[str]  # what they are called in files
+    targets: ClassVar[str]  # name in files
 
     @property
     def classes(self) -> Array | list[Array]:
-        """Return what ``classes_`` is: an array, or a list with one for each task."""
+        """Return ``classes_``: an array, or a list with one array per task."""
 
     def probabilities(self, output: Array) -> Array | list[Array]:
-        """Return what ``predict_proba`` does."""
+        """Return the result of ``predict_proba``."""
 
     def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
         """Return what ``score`` does."""
@@ -57,7 +57,7 @@ class ClassHead(Head, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OneClass:
-    """One class for each row: softmax outputs."""
+    """One class per row, with softmax outputs."""
 
     classes: Array
     loss: Loss
@@ -87,13 +87,13 @@ class OneClass:
         return _shares(targets, weights, len(self.classes))
 
     def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
-        """Return the share of the rows with a label that are right."""
+        """Return the accuracy on the rows with a label."""
         return share_right(y, predicted, self.classes, unlabeled, weights)
 
 
 @dataclass(frozen=True, eq=False)
 class Tasks:
-    """One class for each task and row: a softmax for each task, on shared layers."""
+    """One class per task and row, with a softmax for each task on shared layers."""
 
     classes: list[Array]
     weights: tuple[float, ...] | None = None
@@ -102,7 +102,7 @@ class Tasks:
     targets: ClassVar[str] = "tasks"
 
     def __post_init__(self) -> None:
-        """Check that each task has classes and, if any has, a weight; make the loss."""
+        """Check that each task has classes, and a weight if weights are given; create the loss."""
         for k, classes in enumerate(self.classes):
             if len(classes) < 2:
                 found = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no label"
@@ -113,7 +113,7 @@ class Tasks:
 
     @property
     def n_outputs(self) -> int:
-        """One for each class of each task."""
+        """One output for each class of each task."""
         return sum(map(len, self.classes))
 
     def probabilities(self, output: Array) -> list[Array]:
@@ -134,7 +134,7 @@ class Tasks:
         return np.concatenate([_shares(column, weights, len(classes)) for column, classes in each])
 
     def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
-        """Return the mean of the tasks' accuracies, each over the rows with a label for it."""
+        """Return the mean accuracy over tasks, each on the rows with a label for the task."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:
             raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
@@ -147,7 +147,7 @@ class Tasks:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A number of labels for each row: logistic outputs, one for each label."""
+    """Any number of labels per row, with one logistic output for each label."""
 
     n_outputs: int
     loss: Loss
@@ -156,7 +156,7 @@ class Labels:
 
     @property
     def classes(self) -> Array:
-        """Return the numbers of the labels."""
+        """Return the indices of the labels."""
         return np.arange(self.n_outputs)
 
     def probabilities(self, output: Array) -> Array:
@@ -164,7 +164,7 @@ class Labels:
         return output
 
     def predict(self, output: Array) -> Array:
-        """Return 1 where a label is more probable than not, else 0."""
+        """Return 1 if a label is more probable than not, else 0."""
         return (output > 0.5).astype(np.int64)
 
     def constant(self, targets: Array, weights: Array | None) -> Array:
@@ -172,7 +172,7 @@ class Labels:
         return _means(targets, weights)
 
     def accuracy(self, y: TargetsLike, predicted: Array, unlabeled: object, weights: WeightsLike) -> float:
-        """Return the share of the rows with a label that have all of theirs right."""
+        """Return the share of the labelled rows whose labels are all predicted correctly."""
         y = np.asarray(as_labels(y))
         if y.shape != predicted.shape:
             raise DataError(f"y has shape {y.shape}, the predictions have {predicted.shape}")
@@ -186,24 +186,24 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """Real values for each row: linear outputs for targets of mean 0 and s.d. 1."""
+    """Real values, with linear outputs for targets of mean 0 and standard deviation 1."""
 
     mean: Array
     scale: Array
     own_loss: Loss | None = None
-    n_present: float | None = None  # mean number of targets of a row, where some are missing
+    n_present: float | None = None  # mean number of targets of a row, if some are missing
     loss: Loss = field(init=False, repr=False)
     by_class: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Make the loss: squared errors, with RMSE in the target's unit, or in s.d.s where there are several."""
+        """Create the loss; its RMSE is in the unit of a single target, or in standard deviations of several."""
         unit = float(self.scale[0]) if self.n_outputs == 1 else (self.n_present or self.n_outputs) ** -0.5
         loss = SquaredError(rmse_unit=unit) if self.own_loss is None else self.own_loss
         object.__setattr__(self, "loss", loss if self.n_present is None else MissingTargets(loss))
 
     @property
     def n_outputs(self) -> int:
-        """One for each column of y."""
+        """One output for each column of y."""
         return len(self.mean)
 
     def encode(self, y: Array) -> Array:
@@ -216,14 +216,14 @@ class Values:
         return _means(targets, weights)
 
     def predict(self, output: Array) -> Array:
-        """Return the outputs in the units of y; a vector where there is one."""
+        """Return the outputs in the units of y; a vector if there is one column."""
         values: Array = output * self.scale + self.mean
         return values.ravel() if self.n_outputs == 1 else values
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """The rows themselves, as they enter the first layer."""
+    """Reconstruction of the rows, as they enter the first layer."""
 
     first: Weights
     loss: Loss
@@ -231,7 +231,7 @@ class Reconstruction:
 
     @property
     def n_outputs(self) -> int:
-        """One for each visible unit."""
+        """One output for each visible unit."""
         return self.first.n_visible
 
     def constant(self, targets: Array, weights: Array | None) -> Array:
@@ -245,14 +245,14 @@ class Reconstruction:
 
 
 def _shares(targets: Array, weights: Array | None, n_classes: int) -> Array:
-    """Return the weighted share of each class; -1 is a missing label."""
+    """Return the weighted share of each class; -1 marks a missing label."""
     known = targets >= 0
     counts = np.bincount(targets[known], None if weights is None else weights[known], minlength=n_classes)
     return np.asarray(counts / max(counts.sum(), np.finfo(float).tiny))
 
 
 def _means(targets: Array, weights: Array | None) -> Array:
-    """Return the weighted mean of each column; NaN is a missing target."""
+    """Return the weighted mean of each column; NaN marks a missing target."""
     present = ~np.isnan(targets)
     counted = present if weights is None else present * weights[:, None]
     total = np.where(present, targets, 0) * (1 if weights is None else weights[:, None])

@@ -1,9 +1,9 @@
-"""Labels and targets: which rows have one, and how much each row weighs.
+"""Labels and targets: missing labels, and weights of rows.
 
 One rule holds for every estimator and for the command line. A missing value (None, NaN, NaT, ``pandas.NA``, an empty
-text) never is a label. With ``unlabeled="auto"``, -1 (a number or the text "-1") marks a missing label too where at
-least two other labels are present; any other value of ``unlabeled`` is the mark in place of -1, and None means that
-there is no mark besides missing values.
+text) is never a label. With ``unlabeled="auto"``, -1 (a number or the text "-1") also marks a missing label if at least
+two other labels are present. Any other value of ``unlabeled`` replaces -1 as the mark, and None means that only missing
+values mark missing labels.
 """
 
 import numbers
@@ -21,15 +21,15 @@ from deepbelief.typing import Array, ClassWeight, TargetsLike, WeightsLike
 
 MARK = -1
 MISSING_AS_TEXT = {"nan", "None", "NaT", "<NA>"}
-ONE_HOT = 0.9  # share of the rows with a single 1 from which on a 0/1 matrix is treated as one-hot classes
-MAX_EXACT = 2**53  # the largest whole number up to which float64 has all of them
+ONE_HOT = 0.9  # smallest share of rows with a single 1 at which a 0/1 matrix is treated as one-hot classes
+MAX_EXACT = 2**53  # float64 represents all whole numbers up to this one
 
 
 def as_labels(y: TargetsLike) -> TargetsLike:
     """Return labels or targets as an array in which `missing_labels` finds the missing ones.
 
-    Lists and nullable pandas columns become arrays of objects where a plain array would hide what is missing, and
-    masked values become None. What is neither is left to the checks that follow.
+    Lists and nullable pandas columns become arrays of objects if a plain array would hide missing values, and masked
+    values become None. Other input is left to the checks that follow.
     """
     if isinstance(y, np.ma.MaskedArray):
         values = y.data.astype(object)
@@ -48,7 +48,7 @@ def as_labels(y: TargetsLike) -> TargetsLike:
 
 
 def _numbers_where_possible(y: Array) -> Array:
-    """Return an array of objects without missing values as one of numbers, if all of them are."""
+    """Convert an array of objects without missing values to numbers, if all values are numbers."""
     if y.dtype != object or not y.size:
         return y
     values = y.ravel().tolist()
@@ -92,7 +92,7 @@ def missing_labels(y: Array) -> Array:
 
 
 def filled(y: TargetsLike) -> TargetsLike:
-    """Return labels with a present label for each missing one, for checks that do not support missing labels."""
+    """Replace missing labels by present ones, for checks that do not support missing labels."""
     if not isinstance(y, np.ndarray) or not (missing := missing_labels(y)).any():
         return y
     if missing.all():
@@ -103,7 +103,7 @@ def filled(y: TargetsLike) -> TargetsLike:
 
 
 def known_labels(y: Array) -> Array:
-    """Return labels none of which is missing as numbers or texts.
+    """Return labels without missing ones as an array of numbers or texts.
 
     Raises
     ------
@@ -114,12 +114,14 @@ def known_labels(y: Array) -> Array:
     if y.dtype == object and len({isinstance(value, (str, bytes)) for value in y.tolist()}) > 1:
         text = next(value for value in y.tolist() if isinstance(value, (str, bytes)))
         other = next(value for value in y.tolist() if not isinstance(value, (str, bytes)))
-        raise DataError(f"y must be numbers or texts, got both, such as {other!r} and {text!r}: make all of them texts")
+        raise DataError(
+            f"y must be numbers or strings, got both, such as {other!r} and {text!r}: make all of them strings"
+        )
     return y
 
 
 def check_classes(y: Array) -> Array:
-    """Return labels, none of which is missing, as classes.
+    """Return labels without missing ones as classes.
 
     Raises
     ------
@@ -131,21 +133,21 @@ def check_classes(y: Array) -> Array:
     if not whole and not (y.dtype == object and all(isinstance(v, (str, bytes, numbers.Integral)) for v in y.tolist())):
         kind = "continuous" if y.dtype.kind == "f" else "unknown"
         raise DataError(
-            f"Unknown label type: {kind}: classes in y must be whole numbers or texts, got {y.tolist()[0]!r}; use "
+            f"Unknown label type: {kind}: classes in y must be whole numbers or strings, got {y.tolist()[0]!r}; use "
             "DBNRegressor for real values"
         )
     return y
 
 
 def _texts(mark: object) -> set[str]:
-    """Return the texts of a mark: a whole number is written with or without a decimal place."""
+    """Return the spellings of a mark: a whole number may be written with or without a decimal place."""
     if isinstance(mark, numbers.Real) and not isinstance(mark, (bool, np.bool_)) and mark % 1 == 0:
         return {str(int(mark)), str(float(mark))}  # type: ignore[call-overload]
     return {str(mark).strip()}
 
 
 def _equal(y: Array, mark: object) -> Array:
-    """Return a mask of the labels that are this value, or its text."""
+    """Return a mask of the labels that equal this value or one of its spellings."""
     kind = y.dtype.kind
     if kind in "US":
         texts = np.char.decode(y, "utf-8", "replace") if kind == "S" else y
@@ -163,13 +165,13 @@ def _equal(y: Array, mark: object) -> Array:
 
 
 def labelled_rows(y: Array, unlabeled: object) -> Array:
-    """Return a mask of the labelled rows, by the rule that heads this module."""
+    """Return a mask of the labelled rows, by the rule at the top of this module."""
     known: Array = ~missing_labels(y)
     if unlabeled is None:
         return known
     if not isinstance(unlabeled, (str, bytes, numbers.Real, np.bool_, np.datetime64)):
         raise SettingError(
-            f"{{setting}} must be 'auto', None or a label, a number or a text, got {unlabeled!r}",
+            f"{{setting}} must be 'auto', None or a label, a number or a string, got {unlabeled!r}",
             setting="unlabeled", value=unlabeled,
         )  # fmt: skip
     if not is_auto(unlabeled):
@@ -179,18 +181,18 @@ def labelled_rows(y: Array, unlabeled: object) -> Array:
 
 
 def n_different(y: Array) -> int:
-    """Return the number of different labels, none of which is missing."""
+    """Return the number of different labels, given labels without missing ones."""
     if y.dtype != object:
         return len(np.unique(y))
     try:
         return len(set(y.tolist()))
     except TypeError:
         wrong = next(value for value in y.tolist() if not isinstance(value, Hashable))
-        raise DataError(f"y must have a label for each row, a number or a text, got {wrong!r}") from None
+        raise DataError(f"y must have a label for each row, a number or a string, got {wrong!r}") from None
 
 
 def warn_doubts(y: Array, classes: Array | list[Array], unlabeled: object, targets: str = "classes") -> None:
-    """Warn of a -1 that was treated as a mark beside 0 and 1, and of one-hot classes that were treated as tasks.
+    """Warn of -1 treated as a mark next to the labels 0 and 1, and of one-hot classes treated as tasks.
 
     Parameters
     ----------
@@ -200,7 +202,7 @@ def warn_doubts(y: Array, classes: Array | list[Array], unlabeled: object, targe
     unlabeled : "auto", None or label
     targets : {"classes", "tasks", "labels"}
     """
-    if targets == "labels":  # 0/1, where -1 is not a class and several columns are meant
+    if targets == "labels":  # for 0/1 labels, -1 is no class and several columns are intended
         return
     columns: list[tuple[str, Array, Array]] = (
         [("y", y, np.asarray(classes))] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
@@ -223,7 +225,7 @@ def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> st
     if not n_marked:
         return ""
     return (
-        f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were taken as unlabelled: "
+        f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were treated as unlabelled: "
         "pass {unlabeled=None} if -1 is a class, or {unlabeled=-1} if it is not"
     )
 
@@ -233,7 +235,7 @@ def _doubt_of_text(name: str, classes: Array) -> str:
     if not found:
         return ""
     return (
-        f"{name} has the class {found[0]!r}, which is what a missing label becomes as a text: leave it missing (None, "
+        f"{name} has the class {found[0]!r}, the text of a missing label: leave it missing (None, "
         "NaN or an empty text) if these rows have no label"
     )
 
@@ -254,9 +256,9 @@ def _doubt_of_tasks(y: Array, classes: list[Array]) -> str:
 
 
 def rows_to_compare(y: Array, classes: Array, unlabeled: object) -> Array:
-    """Return a mask of the rows whose labels a prediction can be compared with.
+    """Return a mask of the rows whose labels can be compared with predictions.
 
-    A label that is missing cannot, nor the mark of unlabelled rows, unless that is one of the classes.
+    Missing labels cannot, nor can the mark of unlabelled rows unless it is one of the classes.
     """
     known: Array = ~missing_labels(y)
     mark = MARK if is_auto(unlabeled) else unlabeled
@@ -268,7 +270,7 @@ def rows_to_compare(y: Array, classes: Array, unlabeled: object) -> Array:
 def share_right(
     y: TargetsLike, predicted: Array, classes: Array, unlabeled: object, weights: WeightsLike, what: str = "y"
 ) -> float:
-    """Return the share of the rows with a label that are predicted right.
+    """Return the share of the labelled rows whose label is predicted correctly.
 
     Raises
     ------
@@ -292,14 +294,14 @@ def share_right(
 
 
 def is_text(labels: Array) -> bool:
-    """Return whether labels, none of which is missing, are texts."""
+    """Return whether labels without missing ones are texts."""
     return labels.dtype.kind in "US" or isinstance(labels[0], (str, bytes))
 
 
 def row_weights(
     y: Array, known: Array, sample_weight: WeightsLike, class_weight: ClassWeight, labelled: Array | None = None
 ) -> Array | None:
-    """Return the weights of the labelled rows, by row times by class; None where all are 1.
+    """Return the weights of the labelled rows (row weight times class weight); None if all are 1.
 
     Parameters
     ----------
@@ -309,7 +311,7 @@ def row_weights(
     sample_weight : array-like of shape (n_rows,) or None
     class_weight : dict, "balanced", list of these or None
     labelled : ndarray of shape (n_labelled_rows, n_columns), optional
-        Which labels the labelled rows have, where y has several columns.
+        Mask of the labels that the labelled rows have, if y has several columns.
     """
     weights = None
     if sample_weight is not None:
@@ -349,13 +351,13 @@ def class_weights(y: Array, class_weight: ClassWeight) -> Array:
     return per_class[places]  # type: ignore[no-any-return]
 
 
-MAX_REPEATED = 10  # times as many rows as there are, at most, where some are repeated for their class
+MAX_REPEATED = 10  # maximum ratio of rows after and before they are repeated by class
 
 
 def repeated(weights: Array, numbers: Array, seed: int) -> Array:
-    """Return row numbers in which each row stands as often as its weight asks for, in proportion to the smallest.
+    """Return row numbers in which the frequency of each row is its weight divided by the smallest weight.
 
-    Parts of a row are given to rows of the class drawn at random.
+    Fractions of a row are assigned to randomly drawn rows of the class.
     """
     present = weights[weights > 0]
     copies = weights / max(present.min(), present.sum() / (MAX_REPEATED * len(weights)))

@@ -1,4 +1,4 @@
-"""Checks of what a fit came to: constant outputs, losses at chance level, and rows in other units than a stack's."""
+"""Checks of the result of a fit: constant outputs, losses at chance level, and rows in other units than the stack's."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,31 +17,31 @@ from deepbelief.typing import Array, Estimator
 from deepbelief.units import Unit, states_of
 
 MAX_SAMPLE = 1000  # maximum number of rows to check
-MIN_GAIN = 0.02  # share of a constant output's loss by which a model must be better
-MIN_EPOCHS = 10  # of fine-tuning, below which a run is treated as a trial
+MIN_GAIN = 0.02  # share of the loss of constant outputs by which a model must improve on it
+MIN_EPOCHS = 10  # fine-tuning epochs below which a run is treated as a trial
 MIN_RANGE = 1e-3  # of outputs that depend on the row, as a share of the largest
 MAX_PCA_COLUMNS = 500  # an eigenvalue problem of this size takes a tenth of a second
 MAX_PCA_RATIO = 1.5  # of the squared error of an autoencoder to that of PCA
-SMALL_ERROR = 0.01  # of the variance: PCA of rows with few distinct values is exact, and no network is
-MAX_RATIO = 10.0  # between standard deviations or means of columns in the same units
-MAX_MEAN = 0.5  # nats; the error of log Z along a ladder is smaller
-MAX_SHIFT = 5.0  # standard deviations between means of columns in the same units
+SMALL_ERROR = 0.01  # share of the variance; PCA of rows with few distinct values is exact, unlike any network
+MAX_RATIO = 10.0  # largest ratio of standard deviations or means of columns in the same units
+MAX_MEAN = 0.5  # nats; larger than the error of log Z along a ladder
+MAX_SHIFT = 5.0  # largest difference between means of columns in the same units, in standard deviations
 
 
 def sample_index(n_rows: int) -> Array:
-    """Return the numbers of rows at even distances."""
+    """Return the numbers of evenly spaced rows."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, MAX_SAMPLE)).round().astype(np.intp))
 
 
 def sample_rows(rows: RowSource) -> Array:
-    """Return rows at even distances."""
+    """Return evenly spaced rows."""
     return rows.take(sample_index(rows.shape[0]))
 
 
 def check_outcome(
     estimator: Estimator, loss: Loss, output: Array, constant: Array, target: Array, weights: Array | None
 ) -> bool:
-    """Warn of outputs that are hardly better than constant ones, and return whether they are.
+    """Warn of outputs that are hardly better than constant ones, and return whether this is so.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def check_outcome(
         It has done its epochs.
     loss : Loss
     output : ndarray of shape (n_rows, n_outputs)
-        Of the fitted model, on training rows.
+        Outputs of the fitted model for training rows.
     constant : ndarray of shape (n_outputs,)
-        The best output that does not depend on the row.
+        The best outputs that do not depend on the row.
     target : ndarray
         As the loss takes them.
     weights : ndarray of shape (n_rows,), optional
@@ -78,7 +78,7 @@ def _epochs(estimator: Estimator) -> int:
 
 
 def _advice(estimator: Estimator) -> str:
-    """Return what to change where nothing was learned."""
+    """Return advice for a model that has learned nothing."""
     dropped = any(np.any(in_effect(estimator, name)) for name in ("dropout", "input_dropout"))
     ways = ["less dropout"] if dropped else []
     if hasattr(estimator, "activation"):
@@ -89,7 +89,7 @@ def _advice(estimator: Estimator) -> str:
 
 
 def check_variation(rbm: Estimator) -> None:
-    """Warn of features that hardly vary: a regularised model behind them sees little of them.
+    """Warn of features that hardly vary, from which a regularised model learns little.
 
     Parameters
     ----------
@@ -102,9 +102,10 @@ def check_variation(rbm: Estimator) -> None:
 
 
 def check_ladder(estimator: Estimator, source: RowSource) -> None:
-    """Warn of a ladder of trajectory tempering that may have lost a mode.
+    """Warn of a trajectory-tempering ladder that may have lost a mode.
 
-    Its chains did not meet after a checkpoint, or its log Z gives discrete rows a mean probability above 1.
+    This is the case if its chains did not meet after a checkpoint, or its log Z gives discrete rows a mean probability
+    above 1.
 
     Parameters
     ----------
@@ -146,10 +147,10 @@ def _are_states(rows: Array, unit: Unit) -> bool:
 def check_against_pca(
     autoencoder: Estimator, output: Array, rows: Array, first: Weights, n_code: int, advice: str
 ) -> None:
-    """Warn of reconstructions that are much worse than those of PCA with codes of the same size.
+    """Warn of reconstructions that are much worse than those of PCA with the same code size.
 
-    They are worse in the units of the data and in those of the network, where each column counts alike: errors of the
-    largest columns alone say little of a network that was trained on standardised ones.
+    They must be worse both in the units of the data and in those of the network, where all columns have equal weight:
+    errors in the data's units depend mostly on the largest columns, but the network is trained on standardised ones.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def check_against_pca(
     output, rows : ndarray of shape (n_rows, n_features)
         Reconstructions and rows in the units of the network.
     first : Weights
-        Of the layer that rows enter.
+        Weights of the first layer.
     n_code : int
     advice : str
         What to try first.
@@ -178,7 +179,7 @@ def check_against_pca(
 
 
 def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
-    """Return the squared error per row over that of PCA, 0 where it is small, and the error."""
+    """Return the ratio of the squared error per row to that of PCA, or 0 if the error is small; and the error."""
     centred = np.asarray(rows - rows.mean(axis=0), np.float64)
     variances = np.maximum(np.linalg.eigvalsh(centred.T @ centred / len(rows)), 0)
     least = float(variances[:-n_code].sum())
@@ -191,7 +192,7 @@ def _warn(message: str, symptom: str = "learned-nothing", settings: Sequence[str
 
 
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:
-    """Warn of rows in other units than those that a stack was pretrained on."""
+    """Warn of rows in other units than the training rows of a stack."""
     by_means = first.visible_unit.unit_interval
     if by_means and first.mean is not None and first.scale is not None:
         statistics = statistics.scaled(first.mean, first.scale)

@@ -1,4 +1,7 @@
-"""Estimators and stacks to and from model files. A file is data: estimators are rebuilt from a fixed list of names."""
+"""Estimators and stacks to and from model files.
+
+Files contain only data; estimators are rebuilt from a fixed list of names.
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -86,7 +89,7 @@ def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | N
 
 
 def is_strategy(value: object) -> bool:
-    """Return whether a plain value is what `plain_strategy` returns."""
+    """Return whether a plain value has the form that `plain_strategy` returns."""
     return isinstance(value, dict) and set(value) == KEYS
 
 
@@ -96,7 +99,7 @@ def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> obje
     Raises
     ------
     FileFormatError
-        If this release does not know it, or one of its settings.
+        If this release does not have the strategy, or one of its settings.
 
     Examples
     --------
@@ -107,11 +110,11 @@ def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> obje
     kind = _named_strategy(name)
     if kind is None:
         raise FileFormatError(
-            f"the file holds a strategy {name!r}, which this release does not know: register the class before loading"
+            f"the file holds a strategy {name!r}, which is not registered: register the class before loading"
         )
     known = {f.name for f in fields(kind)} if is_dataclass(kind) else set()
     if not isinstance(settings, dict) or not set(settings) <= known:
-        raise FileFormatError(f"the file's {name} has settings that this release does not know")
+        raise FileFormatError(f"the file's {name} has settings that this release does not support")
     return kind(**{key: revive(setting) for key, setting in settings.items()})
 
 
@@ -125,29 +128,29 @@ ESTIMATORS: dict[str, type[Estimator]] = {
     "RecurrentRBM": RecurrentRBM,
     "AnomalyDetector": AnomalyDetector,
 }
-"""Classes that a file may name; each has `_get_state`, `_set_state` and `_settings`, which refuses what `fit` would."""
+"""Classes that a file may name; each has `_get_state`, `_set_state` and `_settings`, which checks as `fit` does."""
 
-# Settings of a run, not of a model: a file holds these values, and whatever it holds is not taken from it.
-TEMPLATES = ("rbm", "estimator")  # settings that are estimators, or lists of them
+# Settings of a run, not of a model: files contain these values, and other values in a file are ignored.
+TEMPLATES = ("rbm", "estimator")  # settings that are estimators or lists of estimators
 OF_A_RUN = {"pretrained": None, "verbose": 0, "checkpoint": None, "memory_limit": None}
 
 
 def save(estimator: Estimator, path: str | os.PathLike[str], *, metadata: StrMapping | None = None) -> None:
     """Write a fitted estimator, or a bare stack, to an HDF5 model file.
 
-    The file is written beside its place and then moved there: an old file survives any failure.
+    The file is written under a temporary name and then renamed, so that an old file survives any failure.
 
     Parameters
     ----------
     estimator : Stack or an estimator of this package, fitted
     path : str or path
     metadata : mapping, optional
-        Plain values of your own, returned by ``deepbelief.hdf5.read(path).metadata``.
+        Plain values to store in the file, returned by ``deepbelief.hdf5.read(path).metadata``.
 
     Raises
     ------
     SettingError
-        If it is not fitted, or has a setting that a file cannot hold.
+        If the estimator is not fitted, or has a setting that cannot be stored in a file.
     DataError
         If the file cannot be written.
 
@@ -172,18 +175,18 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Es
     ----------
     path : str or path
     memory_limit : int, optional
-        Bytes that the content may take; by default 64 MiB and 40 times the length of the file, but at most half of
-        the machine's memory.
+        Largest size of the content in bytes; by default 64 MiB plus 40 times the length of the file, but at most half
+        of the machine's memory.
 
     Returns
     -------
     estimator or Stack
-        It predicts bit for bit what the saved one did, on the same machine and versions.
+        Its predictions have the same bits as those of the saved one, on the same machine with the same versions.
 
     Raises
     ------
     FileFormatError
-        If the file is damaged, hostile, foreign, or of a newer version.
+        If the file is damaged, malicious, of another kind, or of a newer version.
     DataError
         If there is no such file.
 
@@ -205,7 +208,7 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Es
 
 
 def to_model_file(estimator: Estimator, metadata: StrMapping) -> ModelFile:
-    """Return what a file holds of a fitted estimator."""
+    """Return the file content for a fitted estimator."""
     if isinstance(estimator, Stack):
         return ModelFile("Stack", {}, stack=estimator, metadata=metadata)
     kind = type(estimator).__name__
@@ -241,7 +244,7 @@ def _plain(owner: str, name: str, value: Any) -> object:
     if isinstance(value, (list, tuple)):
         return [_plain(owner, name, v) for v in value]
     if name == "random_state" and value is not None and not isinstance(value, (int, np.integer)):
-        return None  # a generator's position is of the past; the seed that it gave is kept beside
+        return None  # its position is outdated; the seed drawn from it is stored separately
     if name == "backend" and is_backend_name(getattr(value, "name", None)):
         return value.name
     if name in ("visible", "hidden") and not isinstance(value, str):
@@ -269,7 +272,9 @@ def _rebuild(kind: str, params: StrMapping) -> Estimator:
     cls = ESTIMATORS[kind]
     allowed = set(cls._get_param_names())
     if unknown := sorted(set(params) - allowed):
-        raise FileFormatError(f"the file's {kind} has settings that this release does not know: {', '.join(unknown)}")
+        raise FileFormatError(
+            f"the file's {kind} has settings that this release does not support: {', '.join(unknown)}"
+        )
     params = {name: value for name, value in params.items() if name not in OF_A_RUN}
     return cls(**{name: _revive_templates(v) if name in TEMPLATES else _revive(v) for name, v in params.items()})
 
@@ -287,16 +292,16 @@ def _revive_templates(value: Any) -> Estimator:
 
 
 def _check_settings(estimator: Estimator) -> None:
-    """Refuse what `fit` would refuse."""
+    """Check the settings as `fit` does."""
     if not is_backend_name(estimator.backend):
         raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
-    if estimator.random_state is not None:  # else NumPy's global stream would move
+    if estimator.random_state is not None:  # otherwise NumPy's global stream would advance
         run_seed(estimator.random_state)
     estimator._settings()
 
 
 def from_model_file(model: ModelFile) -> Estimator:
-    """Return the fitted estimator that a file holds."""
+    """Return the fitted estimator in a file."""
     model = with_own_scaling(model)
     if model.kind == "Stack":
         return FittedState(model.stack, {}, {}).stack

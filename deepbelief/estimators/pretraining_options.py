@@ -1,4 +1,4 @@
-"""Options of pretraining a stack: sizes, templates and kind of pretraining of its layers."""
+"""Options of stack pretraining: sizes, templates and kind of pretraining of the layers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,9 +44,9 @@ def layer_sizes(
     table: bool = False,
     preset: str = STANDARD,
 ) -> tuple[int, ...]:
-    """Return the hidden layer sizes; warn of those that the user gave and the guidance advises against.
+    """Return the hidden layer sizes; warn about given sizes that the guidance advises against.
 
-    With ``table`` the rows are those of a table of mixed columns, of which the network is a model.
+    ``table`` states that the network models a table of mixed columns.
     """
     n_rows, n_features = source.shape
     if isinstance(sizes, str):
@@ -66,12 +66,12 @@ def layer_sizes(
 
 
 def n_labeled(estimator: Estimator, source: RowSource) -> int | None:
-    """Return the number of rows that have a class; None where targets are not classes."""
+    """Return the number of rows with a class; None if the targets are not classes."""
     return source.shape[0] - int(estimator.n_unlabeled_) if is_classifier(estimator) else None
 
 
 def templates_of(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBM]:
-    """Return the template of each layer from one for all, a list with one per layer, or None for the defaults."""
+    """Return the template of each layer, given one for all layers, a list of them, or None for the defaults."""
     templates: list[Any] = list(rbm) if isinstance(rbm, (list, tuple)) else [RBM() if rbm is None else rbm] * n_layers
     if len(templates) != n_layers:
         raise SettingError(
@@ -90,14 +90,14 @@ def check_code(code: str) -> None:
 
 
 def code_templates(rbm: RBM | Sequence[RBM] | None, n_layers: int, code: str) -> list[RBM]:
-    """Return the settings of each layer's pretraining, with the units of the code on top."""
+    """Return the pretraining settings of each layer, with the units of the code in the top layer."""
     check_code(code)
     *below, top = templates_of(rbm, n_layers)
     return [*below, RBM(**{**top.get_params(deep=False), "hidden": CODES[code]})]
 
 
 def layer_settings(rbm: RBM | Sequence[RBM] | None, n_layers: int) -> list[RBMSettings]:
-    """Return the checked settings of each layer; what concerns the rows holds for the first of one for all."""
+    """Return the checked settings of each layer; a single template's settings of rows apply to the first layer only."""
     settings = [rbm_settings(template) for template in templates_of(rbm, n_layers)]
     if isinstance(rbm, (list, tuple)):
         return settings
@@ -112,15 +112,15 @@ def check_pretraining(estimator: Estimator) -> None:
 
 
 def check_templates(estimator: Estimator) -> list[RBMSettings]:
-    """Refuse settings of pretraining outside their ranges, those of the templates included."""
+    """Refuse pretraining settings outside their ranges, also in the templates."""
     check_pretraining(estimator)
     return layer_settings(estimator.rbm, len(estimator.rbm) if isinstance(estimator.rbm, (list, tuple)) else 1)
 
 
 def kind_of_pretraining(model: Estimator, visible: Unit) -> str:
-    """Return how the layers of a model are pretrained on rows of this type.
+    """Return the kind of pretraining of a model's layers on rows of this type.
 
-    ``"auto"`` is what `fit` chose, see `deepbelief.recipes`.
+    ``"auto"`` is the choice of `fit`, see `deepbelief.recipes`.
     """
     kind = str(getattr(model, "pretraining", "rbm"))
     if kind != "auto":
@@ -132,7 +132,7 @@ def kind_of_pretraining(model: Estimator, visible: Unit) -> str:
 
 
 def real_values(visible: Unit) -> bool:
-    """Return whether units are for real values, which denoising may learn from."""
+    """Return whether units represent real values, for which denoising is possible."""
     return bool(visible.reconstruction_loss) and not visible.unit_interval
 
 
@@ -141,10 +141,10 @@ def with_pretraining(settings: RBMSettings, estimator: Estimator, kind: str) -> 
     settings = replace(settings, preset=str(getattr(estimator, "preset", STANDARD)))
     if kind == "rbm":
         return settings
-    if kind == "denoising" and settings.gradient != "cd":  # not the default: somebody asked for it
+    if kind == "denoising" and settings.gradient != "cd":  # not the default, so the user chose it
         raise SettingError(
-            f"{{gradient={settings.gradient!r}}} is for machines, but {{pretraining='denoising'}} has its own "
-            "gradient: leave one of the two out"
+            f"{{gradient={settings.gradient!r}}} is for RBMs, but {{pretraining='denoising'}} has its own "
+            "gradient: use only one of them"
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(
@@ -179,9 +179,9 @@ def stack_pretraining(
     kind: str | None = None,
     imputes: bool = False,
 ) -> Pretraining:
-    """Return a stack's pretraining by an estimator's settings, with these templates, in this or its own way.
+    """Return the pretraining of a stack by an estimator's settings and these templates, of the given or its own kind.
 
-    With ``imputes`` the first layer of a table of mixed columns trains weights for imputation too.
+    With ``imputes``, the first layer of a table of mixed columns also trains weights for imputation.
     """
     check_pretraining(estimator)
     settings = layer_settings(rbm, len(sizes))

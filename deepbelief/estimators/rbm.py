@@ -1,4 +1,4 @@
-"""The restricted Boltzmann machine as a scikit-learn transformer."""
+"""Restricted Boltzmann machine as a scikit-learn transformer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -138,7 +138,7 @@ class RBM(
     For such a table the automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 256 hidden units and less for more,
     ``weight_decay=3e-4``, ``averaging=0.25``, minibatches of 128 rows, and about 2,000 updates. Weights for imputation
-    are trained beside the machine: `deepbelief.components.MultiPrediction`.
+    are trained along with the machine: `deepbelief.components.MultiPrediction`.
 
     An array with one-hot groups (``visible="softmax:3,2"``, ``"groups"`` and the like) is trained as a density too,
     if none of ``gradient``, ``solver`` and ``learning_rate`` is given: the same settings, but with 500 chains,
@@ -170,8 +170,8 @@ class RBM(
         """Train on rows.
 
         NaN in an array is a missing value: the model maximises the likelihood of the observed values, on the
-        assumption that values are missing at random. The hidden states of all rows are kept. Rows from files and
-        sparse rows must be complete, and so must rows that ``binarize`` applies to.
+        assumption that values are missing at random. The hidden states of all rows are kept in memory. Rows from files,
+        sparse rows and rows to which ``binarize`` applies must be complete.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class RBM(
         y : ignored
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows: a weight of 2 counts as two copies of the row, a weight of 0 as none. Only ratios
-            matter: each term of the gradient is multiplied by the row's weight divided by the mean weight.
+            matter: the gradient of each row is multiplied by its weight and divided by the mean weight.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class RBM(
         return self
 
     def _fit(self, X: RowsLike, sample_weight: WeightsLike) -> None:
-        """Train on rows for their density: features that hardly vary do no harm then."""
+        """Train on rows for their density, without the warning about features that hardly vary."""
         bk = check_backend(self.backend, X)
         X, _, weights = present_rows(X, sample_weight)
         again = bool(self.warm_start) and hasattr(self, "weights_")
@@ -352,7 +352,7 @@ class RBM(
         return hasattr(self, "weights_")
 
     def __sklearn_tags__(self) -> object:
-        """Declare sparse input and kept dtypes."""
+        """Declare support for sparse input, and the preserved dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

@@ -1,4 +1,4 @@
-"""The classification RBM: one machine of rows and their labels, which classifies rows and samples rows of a class."""
+"""Classification RBM: a joint model of rows and labels, which classifies rows and samples rows of a class."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -61,7 +61,7 @@ from deepbelief.units import get_unit
 @documented(EXECUTION)
 @dataclass(eq=False, repr=False, kw_only=True)
 class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
-    """Restricted Boltzmann machine of rows and their labels together (classification RBM).
+    """Restricted Boltzmann machine for rows and labels together (classification RBM).
 
     The label is a softmax group of visible units. The RBM is trained as a joint model of rows and labels, so it can
     draw rows from a class; p(y | v) is exact. Gaussian columns are scaled by their standard deviation within classes.
@@ -73,7 +73,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
     rbm : RBM or None, default=None
         Settings of training; None means ``RBM(averaging=0.5)``: the mean of the weights over the second half of
         training predicts better than the final weights, which vary between seeds. Its ``n_components``, ``backend``,
-        ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the type of the data.
+        ``verbose``, ``warm_start`` and ``random_state`` are ignored here, and ``visible`` is the unit type of the rows.
     class_weight : dict, "balanced" or None, default=None
         Weights of rows by class: a weight of 2 counts as two copies of the row. Rows are repeated in proportion to
         these weights, up to 10 times their number; beyond that, rows of classes with small weights are left out.
@@ -85,7 +85,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
     weights_ : Weights
-        Of the machine; its last ``n_classes`` visible units are the labels.
+        Weights of the machine; its last ``n_classes`` visible units are the labels.
     n_unlabeled_ : int
         Number of rows that had no label.
     h_samples_ : ndarray of shape (n_chains, n_components)
@@ -142,7 +142,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
             )
 
     def fit(self, X: RowsLike, y: TargetsLike, sample_weight: WeightsLike = None) -> Self:
-        """Train on rows and their labels.
+        """Train on rows and labels.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
 
     @property
     def _n_data(self) -> int:
-        """Number of visible units that are not labels."""
+        """Number of visible units without those of the labels."""
         return self.weights_.n_visible - len(self.classes_)
 
     @property
@@ -216,7 +216,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
     def _rows(self, X: RowsLike, bk: Backend) -> RowSource:
-        """Return rows of the data's units; missing values are filled in by the mean field of data and labels."""
+        """Return rows of visible units; missing values are filled in by the mean field of data and labels."""
         source = check_rows(self, X, bk, reset=False)
         if has_missing(source):
             unlabelled = beside(source, np.full((source.shape[0], len(self.classes_)), np.nan, np.float32))
@@ -230,7 +230,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: RowsLike) -> DeviceArray:
-        """Return the exact log p(y | v), in the format of `predict_proba`.
+        """Return the exact log p(y | v), with columns as in `predict_proba`.
 
         Parameters
         ----------
@@ -318,9 +318,9 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
         method : {"auto", "exact", "ais"}, default="auto"
-            Method of estimating log Z; ``"auto"`` enumerates if one side of the RBM is small.
+            Method of computing log Z; ``"auto"`` enumerates if one side of the RBM is small.
         **ais
-            Passed on to `deepbelief.likelihood.ais_log_z`.
+            Further arguments of `deepbelief.likelihood.ais_log_z`, such as ``n_runs`` and ``betas``.
 
         Returns
         -------
@@ -379,7 +379,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0], gaps=missing)
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input and missing values."""
+        """Declare support for sparse input and missing values."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         return tags

@@ -1,4 +1,4 @@
-"""Training state of an RBM in a model file."""
+"""Training state of RBMs in model files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from deepbelief.typing import Array, DtypeLike, Estimator, StrDict, StrMapping
 Shape = tuple[int | None, ...]
 
 PARAMETERS = ("W", "vbias", "hbias")
-# Names in files of the first releases, each with its owner and name today.
+# Names in files of the first releases, each with its current owner and name.
 FORMER = {
     "chains": ("gradient", "chains"), "activity": ("sparsity", "activity"), "offset": ("centring", "offset"),
     "log_variance": ("variance", "log_variance"),
@@ -32,7 +32,7 @@ def _key(owner: str, name: str) -> str:
 
 
 def plain_state(state: LayerState) -> tuple[dict[str, Array], StrDict]:
-    """Return the arrays of a state by their names in a file, and its attributes."""
+    """Return the arrays of a state by name in a file, and its attributes."""
     names = {owner: list(own) for owner, own in state.arrays.items()}
     arrays = {_key(owner, name): state.arrays[owner][name] for owner in names for name in names[owner]}
     return arrays, {"epochs": state.epochs, "updates": state.updates, "state": names}
@@ -41,7 +41,7 @@ def plain_state(state: LayerState) -> tuple[dict[str, Array], StrDict]:
 def state_from_file(
     arrays: Mapping[str, Array], attributes: StrMapping, weights: Weights, settings: RBMSettings
 ) -> LayerState:
-    """Return the state that a file holds, checked against the state that training would start with.
+    """Return the state in a file, after comparison with the initial state of training.
 
     Raises
     ------
@@ -65,14 +65,14 @@ def state_from_file(
 
 
 def machine_state(estimator: Estimator, **more: Array) -> FittedState:
-    """Return what an estimator with one machine has learned; ``more`` are further arrays."""
+    """Return the fitted state of an estimator with one machine; ``more`` are further arrays."""
     arrays, values = plain_state(estimator._state)
     arrays = arrays | {"h_samples": estimator.h_samples_} | more
     return FittedState(Stack((estimator.weights_,)), arrays, values | {"draws": estimator._draws})
 
 
 def restore_machine(estimator: Estimator, state: FittedState, settings: RBMSettings) -> None:
-    """Give an estimator with one machine what it has learned."""
+    """Restore the fitted state of an estimator with one machine."""
     weights = estimator.weights_ = state.single("an RBM")
     for name in ("epochs", "updates", *(("averaged",) if "averaged" in state.values else ())):
         state.count(name)
@@ -104,9 +104,9 @@ def _former_state(arrays: Mapping[str, Array], attributes: StrMapping) -> dict[s
 
 
 def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tuple[Shape, DtypeLike]]]:
-    """Return shape and dtype of each array of a started state; None stands for a number that the run decides.
+    """Return the shape and dtype of each array of an initial state; None stands for a size that depends on the run.
 
-    Those are numbers that grow with the chains, and those of rows in arrays that the gradient lists as ``growing``.
+    These are sizes that grow with the chains, and row numbers of arrays that the gradient lists as ``growing``.
     """
     shapes = []
     for n_chains in (1, 2):
@@ -131,26 +131,26 @@ def _common(a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
 
 
 def _agrees(array: Array, shape: Shape, dtype: DtypeLike) -> bool:
-    """Return whether an array has this dtype and shape; None stands for any number but 0."""
+    """Return whether an array has this dtype and shape; None stands for any positive size."""
     same = array.dtype == dtype and array.ndim == len(shape)
     return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))
 
 
 def constant_columns(source: RowSource) -> Array:
-    """Return a mask of the columns that have one value."""
+    """Return a mask of the constant columns."""
     return column_statistics(source, missing=has_missing(source)).constant(source.dtype)
 
 
 def scale_new_columns(
     weights: Weights, waiting: Array | None, source: RowSource, settings: RBMSettings
 ) -> tuple[Weights, Array | None]:
-    """Scale columns that were constant until now, and so entered as 0, by the first batch in which they vary.
+    """Scale columns that were constant, and therefore 0, until now by the first batch in which they vary.
 
     Parameters
     ----------
     weights : Weights
     waiting : ndarray of bool of shape (n_visible,) or None
-        The columns that have been constant; None: there are none to scale.
+        Mask of the columns that have been constant; None: there are none.
     source : RowSource
         The batch.
     settings : RBMSettings
@@ -159,7 +159,7 @@ def scale_new_columns(
     -------
     weights : Weights
     waiting : ndarray or None
-        The columns that are constant still.
+        Mask of the columns that are still constant.
     """
     if waiting is None or not waiting.any():
         return weights, waiting

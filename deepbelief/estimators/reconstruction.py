@@ -53,7 +53,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.stack_.sizes[-1]
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input, missing values and kept dtypes."""
+        """Declare support for sparse input and missing values, and the preserved dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.pretraining in ("auto", "rbm")
@@ -62,7 +62,7 @@ class CodesMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 
 class ReconstructionErrorMixin:
-    """The error of each row's reconstruction, for an estimator that reconstructs rows block by block."""
+    """Reconstruction errors of rows, for an estimator that reconstructs rows block by block."""
 
     backend: str | Backend
 
@@ -72,7 +72,7 @@ class ReconstructionErrorMixin:
     def reconstruction_error(self, X: RowsLike) -> Array:
         """Return the squared error of each row's reconstruction, summed over columns, in the units of the data.
 
-        Rows unlike those of training have large errors: the error is an anomaly score too.
+        Rows that differ from the training rows have large errors, so the error can serve as an anomaly score.
 
         Parameters
         ----------
@@ -92,13 +92,13 @@ class ReconstructionErrorMixin:
 
 
 class LayerReconstructionMixin(ReconstructionErrorMixin):
-    """Reconstruction through the layers of a generative model: up and down by the means of the units."""
+    """Reconstruction through the layers of a generative model, up and down by the means of the units."""
 
     def _generative_stack(self) -> Stack:
         raise NotImplementedError
 
     def inverse_transform(self, X: RowsLike) -> DeviceArray:
-        """Return rows from hidden states of the top layer, layer by layer through the means of the visible units.
+        """Map hidden states of the top layer to rows, layer by layer through the means of the visible units.
 
         Parameters
         ----------
@@ -108,13 +108,13 @@ class LayerReconstructionMixin(ReconstructionErrorMixin):
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            In the units of the data; CuPy if X is. A table, of the most probable categories and the mean numbers, where
-            the model was fitted on one of mixed columns.
+            In the units of the data; CuPy if X is. If the model was fitted on a table of mixed columns, a table of the
+            most probable categories and the mean numbers.
         """
         return decoded(self, self._decode(X))
 
     def _decode(self, X: RowsLike) -> RowsLike:
-        """Return the rows of visible units that codes stand for."""
+        """Return the visible units for codes."""
         check_is_fitted(self)
         bk, stack = check_backend(self.backend, X), self._generative_stack()
         codes = check_array(bk.to_numpy(X) if bk.owns(X) else X, dtype=[np.float64, np.float32])
@@ -147,15 +147,15 @@ class ReconstructionImputationMixin:
 
         The missing values of a row are first replaced by the mean field of the pretrained first layer, then by the
         network's reconstructions of the row. A network trained with ``input_dropout`` has learned to reconstruct
-        values that it does not see, and imputes better than one trained without.
+        values that are hidden from it, and imputes better than a network trained without.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features) or table
-            NaN means missing; in a table, all missing values of its library.
+            NaN marks missing values; in a table, so do the missing values of its library.
         n_steps : int, default=1
-            Number of reconstructions, each of the row as the one before has filled it in. Without ``input_dropout``,
-            one is the best.
+            Number of reconstructions, each of the row with the values from the previous one. Without ``input_dropout``,
+            1 works best.
 
         Returns
         -------
@@ -167,7 +167,7 @@ class ReconstructionImputationMixin:
         Raises
         ------
         DataError
-            If a row has no observed value, or a softmax group only some of its values.
+            If a row has no observed value, or a softmax group is only partly observed.
         SettingError
 
         Examples
@@ -200,7 +200,7 @@ class ReconstructionImputationMixin:
 
 
 def _of_sum_one(output: Array, sizes: tuple[int, ...]) -> Array:
-    """Return outputs of which those of each group with several columns sum to 1."""
+    """Normalise the outputs of each group with several columns to a sum of 1."""
     if len(sizes) == output.shape[1]:
         return output
     widths = np.array(sizes)
@@ -210,16 +210,17 @@ def _of_sum_one(output: Array, sizes: tuple[int, ...]) -> Array:
 
 
 def explained_variance(source: RowSource, reconstructions: Reconstructions, *, by_column: bool) -> float:
-    """Return the share of the rows' variance that their reconstructions explain: 1 is perfect, the means have 0.
+    """Return the share of the rows' variance that their reconstructions explain: 1 if perfect, 0 for the means.
 
     Parameters
     ----------
     source : RowSource
-        At least two rows, not all alike; with weights they count by them.
+        At least two rows, which must not all be equal; their weights, if any, are used.
     reconstructions : iterator
         Of all these rows.
     by_column : bool
-        Whether columns have different units: the mean share over columns that vary; otherwise the share of all values.
+        If columns have different units, True for the mean share over the columns that vary; otherwise False, for the
+        share of the total variance.
     """
     statistics, weights = column_statistics(source), weights_of(source)
     counts = np.ones(source.shape[0]) if weights is None else mean_one(weights)

@@ -1,4 +1,4 @@
-"""The recurrent restricted Boltzmann machine as a scikit-learn estimator of sequences."""
+"""Recurrent restricted Boltzmann machine as a scikit-learn estimator for sequences."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -46,19 +46,19 @@ class RecurrentRBM(
     ResumableParameters, SequenceParameters, SequenceModelMixin, ClassNamePrefixFeaturesOutMixin,
     DocumentationLinkMixin, BaseEstimator,
 ):  # fmt: skip
-    """RNN-RBM: a model of sequences, with a restricted Boltzmann machine at each step driven by a recurrent state.
+    """RNN-RBM, a model of sequences with a restricted Boltzmann machine at each step that depends on a recurrent state.
 
-    Sequences are the rows of ``X`` one after another, with their ``lengths``; without these all rows are one sequence.
-    A list of arrays is taken too, one array for each sequence.
+    ``X`` contains the frames of all sequences, one sequence after another, and ``lengths`` their numbers of frames;
+    without ``lengths`` all rows are one sequence. ``X`` may also be a list with one array per sequence.
 
     Parameters
     ----------
     warm_start : bool, default=False
         `fit` continues from the weights and velocities of the last `fit`.
     checkpoint : str, Path, CheckpointFile or None, default=None
-        A file in which `fit` keeps its state while it trains, that of pretraining included, every five minutes or as a
-        `CheckpointFile` says, and from which the same `fit` resumes after a crash or Ctrl-C, to the same weights as a
-        run that never stopped. Other settings, other rows or the same rows cut into other sequences are refused.
+        File in which `fit` stores its state during pretraining and training, every five minutes or as given by a
+        `CheckpointFile`. After a crash or Ctrl-C, the same `fit` resumes from it and ends with the same weights as an
+        uninterrupted run. Different settings, rows or sequence lengths are refused.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class RecurrentRBM(
     history_ : list of dict
         Reconstruction error and gradient norms by epoch.
     resolved_ : dict
-        Of each setting that was ``"auto"``, its value and the reason for it.
+        Value of each setting that was ``"auto"``, and the reason for it.
     n_features_in_ : int
     n_iter_ : int
         Epochs done.
@@ -92,11 +92,11 @@ class RecurrentRBM(
     _state: RecurrentState = field(init=False)
 
     def _settings(self) -> RecurrentSettings:
-        """Check the settings and return them for the engine."""
+        """Return the checked settings for the engine."""
         values = checked_settings(self, RECURRENT, FLAGS)
         if self.visible != "auto":
             named_unit(self.visible)
-        check_schedule(self, "which there is none of")
+        check_schedule(self, "which this model does not have")
         if self.gradient == "cd":
             values["gradient"] = CD(values["gibbs_steps"], sample_visible=True)
         settings: RecurrentSettings = engine_settings(RecurrentSettings, RECURRENT, values)
@@ -109,9 +109,9 @@ class RecurrentRBM(
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_frames, n_features), or list of arrays
         y : ignored
-            But ``fit(X, lengths)`` is understood too: what has not one entry for each frame are lengths.
+            Except that ``fit(X, lengths)`` also works: an array without one entry per frame is treated as lengths.
         lengths : array-like of int, optional
-            Frames of each sequence, at least 2; they sum to the rows. None: one sequence.
+            Number of frames of each sequence, at least 2; the sum is the number of rows. None: one sequence.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class RecurrentRBM(
         return self._fit(X, y, lengths, self._settings(), again, checkpoint=self.checkpoint)
 
     def partial_fit(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> Self:
-        """Train on one pass over these sequences, in order; the first call also starts the weights.
+        """Train for one pass over these sequences, in order; the first call also initialises the weights.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class RecurrentRBM(
         checkpoint: str | Path | CheckpointFile | None = None,
         shuffle: bool = True,
     ) -> Self:
-        """Train from the start, or ``again`` from where the last `fit` ended, and keep what was learned."""
+        """Train from the start, or with ``again`` from the end of the last `fit`, and store the result."""
         lengths = lengths_or_targets(X, y, lengths)
         bk = check_backend(self.backend, X)
         source, lengths = as_sequences(self, X, lengths, bk, reset=not again, shortest=2)
@@ -181,7 +181,7 @@ class RecurrentRBM(
     def _recipe(
         self, source: RowSource, lengths: Array, run: Run, settings: RecurrentSettings, *, once: bool
     ) -> tuple["SequenceRun", RecurrentSettings]:
-        """Return the sequences to train on and what resolves the settings that depend on all of them."""
+        """Return the training sequences, and the function that resolves settings which depend on all sequences."""
         choices, n_frames = Choices(), int(lengths.sum())
         batch_size = int(rows_in_minibatch(n_frames).value)
         frames = choices.take("pretrain_frames", self.pretrain_frames, frame_epochs(n_frames, batch_size))
@@ -211,7 +211,7 @@ class RecurrentRBM(
             )
 
     def _start(self, run: "SequenceRun", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
-        """Return the first weights, after the pretraining that is asked for, and the history of that."""
+        """Return the initial weights, after pretraining if requested, and its history."""
         if (found := run.run.checkpointer.found("recurrent")) is not None:
             return self._taken_up(found, run.source)
         if (found := run.run.checkpointer.found("pretrain recurrent")) is not None:
@@ -226,7 +226,7 @@ class RecurrentRBM(
         return machine, history
 
     def _taken_up(self, found: ResumePoint, source: RowSource) -> tuple[RecurrentWeights, list[Record]]:
-        """Return the machine and the history at the start of the phase of a checkpoint."""
+        """Return the machine and the history at the start of a checkpoint's phase."""
         machine = recurrent_from_state(found.context.fields("machine"))
         there = machine.frame.n_visible, machine.frame.n_hidden, machine.n_recurrent, machine.cell
         ours = source.shape[1], self.n_components, self.n_recurrent, get_cell(self.cell).name
@@ -235,7 +235,7 @@ class RecurrentRBM(
         return machine, found.context.records("history")
 
     def _frame(self, run: "SequenceRun") -> tuple[Weights, list[Record]]:
-        """Return the weights of the frames' machine, pretrained without time if that is asked for, and its history."""
+        """Return the weights of the frames' machine, pretrained on single frames if requested, and the history."""
         if run.pretrain_frames:
             rbm = RBMSettings(
                 visible=self.visible, scale=self.scale, gradient=CD(int(self.gibbs_steps), sample_visible=True),
@@ -283,13 +283,13 @@ class RecurrentRBM(
 
     @property
     def n_iter_(self) -> int:
-        """Epochs done, pretraining left out."""
+        """Number of epochs, without pretraining."""
         if not hasattr(self, "machine_"):
             raise AttributeError("n_iter_ is only available after fit")
         return self._state.epochs
 
     def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> DeviceArray:
-        """Train, and return what `transform` does of the same sequences.
+        """Train, and return the result of `transform` for the same sequences.
 
         Parameters
         ----------
@@ -314,7 +314,7 @@ class RecurrentRBM(
         return hasattr(self, "machine_")
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input and kept dtypes."""
+        """Declare support for sparse input, and the preserved dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -326,7 +326,7 @@ __all__ = ["RecurrentRBM"]
 
 @dataclass(frozen=True, eq=False)
 class SequenceRun:
-    """Values that stay the same from phase to phase of a fit."""
+    """Values shared by all phases of a fit."""
 
     source: RowSource
     lengths: Array
@@ -339,9 +339,9 @@ class SequenceRun:
         self, phase: str, settings: RecurrentSettings, machine: RecurrentWeights, state: RecurrentState,
         history: list[Record], *, shuffle: bool = True, judged: bool = False,
     ) -> tuple[RecurrentWeights, RecurrentState]:  # fmt: skip
-        """Train a machine in a phase of this name, which is added to the history.
+        """Train a machine in a phase with this name, and add the phase to the history.
 
-        Returns the machine, and what its next update reads beside it.
+        Returns the machine, and the state that its next update needs in addition.
         """
         settings = settings.resolve(self.lengths)
         for line in resolution_lines({n: c for n, c in settings.resolved.items() if self.choices.get(n) != c}):
@@ -360,7 +360,7 @@ class SequenceRun:
 
 
 def has_frame_likelihood(source: RowSource) -> bool:
-    """Return whether frames have a likelihood: bits, or values beyond [0, 1]; grey levels have none."""
+    """Return whether frames have a likelihood, as 0/1 values and values outside [0, 1] do, but grey levels do not."""
     statistics = column_statistics(source)
     if not get_unit("bernoulli").admits(statistics.min, statistics.max):
         return True
@@ -370,5 +370,5 @@ def has_frame_likelihood(source: RowSource) -> bool:
 
 
 def _context(machine: RecurrentWeights, history: list[Record]) -> State:
-    """Return what is needed to come back to a phase, beside the state of its trainer."""
+    """Return the values needed to resume a phase, in addition to the state of its trainer."""
     return {"machine": recurrent_state(machine), "history": list(history)}

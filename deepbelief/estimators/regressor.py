@@ -1,4 +1,4 @@
-"""The deep belief network regressor: a pretrained stack with a linear head, fine-tuned."""
+"""Deep belief network regressor: a pretrained stack with a linear head, fine-tuned."""
 
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +24,7 @@ from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 @documented(FINE_TUNING, SUPERVISED_PRETRAINING, EXECUTION)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DBNRegressor(RegressorMixin, SupervisedEstimator):
-    """Deep belief network with a linear head: pretrained without targets, fine-tuned to predict real values.
+    """Deep belief network for regression: pretrained without targets, fine-tuned with a linear head.
 
     Targets are standardised inside the model, so neither their units nor their origin matter; predictions are in the
     units of y. The squared error is summed over the columns of y. Missing targets (None, NaN, ``pandas.NA``) are
@@ -33,12 +33,12 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     Parameters
     ----------
     loss : {"auto", "squared_error"} or Loss, default="auto"
-        ``"auto"`` is the squared error. `DBNClassifier` has losses for classes and labels.
+        ``"auto"`` is the squared error. For classes and labels use `DBNClassifier`.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
         Optimizer. Adam is insensitive to the scale of the squared error, which grows with the width of the top layer.
     learning_rate_init : float or "auto", default="auto"
-        ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / units of the top layer, at most
-        0.03, and less with a momentum beyond 0.9.
+        ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / (number of units in the top
+        layer), at most 0.03, and less if the momentum exceeds 0.9.
     early_stopping : bool, default=False
         Hold out a share of the rows, stop when their squared error, in variances of the targets, has not fallen by
         more than ``tol`` for ``n_iter_no_change`` epochs, and keep the best weights.
@@ -48,13 +48,14 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     Attributes
     ----------
     n_unlabeled_ : int
-        Number of rows that had no target at all.
+        Number of rows without any target.
     target_mean_, target_scale_ : ndarray of shape (n_outputs,)
-        Mean and s.d. of the columns of y in `fit`, weighted as its rows are; a constant column has scale 1. Float64.
+        Mean and standard deviation of the columns of y in `fit`, with the weights of the rows, in float64; 1 is the
+        scale of a constant column.
     stack_ : Stack
         The fine-tuned layers; ``stack_.tuned`` is True.
     pretrained_stack_ : Stack
-        The layers after pretraining.
+        The layers before fine-tuning.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, with the head last.
     input_mean_, input_scale_ : ndarray of shape (n_features,)
@@ -96,7 +97,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
         return replace(settings, rate=min(0.03, 1 / n_top))
 
     def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
-        """Return the rows that have a target, with standardised targets and weights."""
+        """Return the rows with a target, their standardised targets, and their weights."""
         y = as_numbers(y)
         known = np.asarray(~np.isnan(y.reshape(len(y), -1)).all(axis=1))
         if not known.any():

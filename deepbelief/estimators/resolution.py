@@ -1,4 +1,4 @@
-"""Content of ``resolved_``: values of the automatic settings of a fitted estimator, each with its reason."""
+"""Content of ``resolved_``: the values of a fitted estimator's automatic settings, each with a reason."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from deepbelief.typing import Estimator
 
 
 def visible_choice(estimator: Estimator, first: Weights, given: object) -> Choices:
-    """Return the type of the visible units, where it was left to the data."""
+    """Return the type of the visible units, if it was determined by the data."""
     choices = Choices()
     unit = getattr(first.visible_unit, "data", first.visible_unit)  # without labels beside the data
     if schema_of(estimator) is not None:
@@ -38,13 +38,13 @@ def size_choice(
     table: bool = False,
     preset: str = STANDARD,
 ) -> Choices:
-    """Return the hidden layer sizes, where they were left to the guidance; ``n_labeled``: of a classifier."""
+    """Return the hidden layer sizes, if they were automatic; ``n_labeled`` is for classifiers."""
     choices = Choices()
     if is_auto(given):
         if table:
             choices["hidden_layer_sizes"] = table_layers()
             return choices
-        n_classes = None if n_labeled is None else 2  # the depth depends on whether there are any
+        n_classes = None if n_labeled is None else 2  # the depth depends on whether there are classes
         advice = suggest_layer_sizes(sizes[0], n_rows, n_classes, n_labeled=n_labeled)
         reason = suggested_layers(advice, n_rows, STANDARD if n_labeled is None else preset).reason
         choices["hidden_layer_sizes"] = Resolved(tuple(sizes[1:]), reason)
@@ -58,9 +58,9 @@ def layer_choices(
     visible: object,
     prefix: str = "rbm__",
 ) -> Choices:
-    """Return the choices of all layers by the names of the template's settings.
+    """Return the choices for all layers, by the names of the template's settings.
 
-    Where layers differ a value is a tuple with one for each layer, None where the layer's own was given.
+    If layers differ, a value is a tuple with an entry per layer, which is None if the user gave the setting.
     """
     choices = Choices()
     own = visible_choice(estimator, stack.layers[0], visible)

@@ -24,23 +24,23 @@ from deepbelief.training import BLOCK_ROWS, Reporter, Rows
 from deepbelief.typing import Array, Float64Array
 from deepbelief.units import Unit, WithLabels, named_unit
 
-LEAST_SHARE = 0.1  # of the deviation over all rows: classes that are points have none
+LEAST_SHARE = 0.1  # lower limit of a share; classes that consist of a single point have none
 
 
 def deviation_shares(source: RowSource, numbers: Array) -> Float64Array:
-    """Return the standard deviation of each column within classes as a share of that over all rows.
+    """Return the standard deviation of each column within classes, as a share of its deviation over all rows.
 
     Parameters
     ----------
     source : RowSource
-        NaN is a missing value, which does not count.
+        NaN marks a missing value, which is ignored.
     numbers : ndarray of int of shape (n_rows,)
         Classes.
 
     Returns
     -------
     ndarray of shape (n_features,)
-        From 0.1 to 1; 1 for columns that are constant.
+        Between 0.1 and 1; 1 for constant columns.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def deviation_shares(source: RowSource, numbers: Array) -> Float64Array:
 def labelled_part(
     source: RowSource, y: Array, unlabeled: object, reporter: Reporter
 ) -> tuple[RowSource, Array, Array]:  # fmt: skip
-    """Return the rows with a label, their class numbers, and the classes."""
+    """Return the labelled rows, their class numbers, and the classes."""
     if y.ndim != 1:
         raise DataError(f"y must be one column of classes, got shape {y.shape}")
     known = labelled_rows(y, unlabeled)
@@ -95,7 +95,7 @@ def labelled_part(
 def labelled_weights(
     source: RowSource, n_hidden: int, shares: Array, settings: RBMSettings, seed: int, numbers: Array
 ) -> Weights:  # fmt: skip
-    """Return weights to start from, for rows with their labels beside them.
+    """Return initial weights for rows followed by their labels.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def labelled_weights(
     settings : RBMSettings
     seed : int
     numbers : ndarray of int of shape (n_rows,)
-        Classes of the source's rows. Deviations within them are the scale of Gaussian columns.
+        Class numbers of the rows. Gaussian columns are scaled by their deviations within classes.
     """
     n_classes = len(shares)
     visible = settings.visible if settings.visible in FROM_ROWS else named_unit(settings.visible)
@@ -142,7 +142,7 @@ def log_joint(weights: Weights, source: RowSource, n_classes: int, bk: Backend, 
 
 
 def beside(source: RowSource, labels: Array) -> RowSource:
-    """Return rows with labels beside them; those with missing values in memory, where they are looked for."""
+    """Return rows followed by their labels; rows with missing values are read into memory."""
     joined = JoinedSource(source, as_source(labels))
     if not has_missing(source):
         return joined

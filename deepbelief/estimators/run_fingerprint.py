@@ -13,16 +13,16 @@ from deepbelief.stack import Stack
 from deepbelief.typing import Array, Estimator, StrDict, WeightsLike
 
 TOLD_ONLY = ("verbose", "checkpoint")
-OF_TEMPLATES = ("n_components", *EXECUTION)  # which a DBN takes no notice of
+OF_TEMPLATES = ("n_components", *EXECUTION)  # ignored by a DBN
 
 
 def describe_run(
     estimator: Estimator, source: RowSource, targets: Array | None = None, weights: WeightsLike = None, *,
     lengths: Array | None = None, start: Sequence[object] = (),
 ) -> tuple[StrDict, StrDict]:  # fmt: skip
-    """Return the settings and the data of a run; ``start`` are the arrays that a warm start continues from.
+    """Return the settings and the data of a run; ``start`` contains the initial arrays of a warm start.
 
-    ``lengths`` are those of the sequences that the rows are made of.
+    ``lengths`` are the lengths of the sequences that the rows consist of.
     """
     settings, weights = _settings(estimator), weights_of(source) if weights is None else weights
     if start:
@@ -42,7 +42,7 @@ def _settings(estimator: Estimator, without: Sequence[str] = ()) -> StrDict:
 
 
 def _plain(value: object) -> object:
-    """Return a setting as plain values that are the same in another process."""
+    """Return a setting as plain values that are equal in all processes."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -63,9 +63,9 @@ def _plain(value: object) -> object:
 
 
 def _known_by_name(value: object) -> object:
-    """Return the name of a function or of a strategy's class, with what the latter is made of."""
+    """Return the name of a function or of a strategy's class, with the settings of the strategy."""
     if isinstance(value, (np.random.Generator, np.random.RandomState)):
-        return None  # it has moved on: the checkpoint has the seed
+        return None  # its position has changed; the checkpoint contains the seed
     if is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__, **{f.name: _plain(getattr(value, f.name)) for f in fields(value)}}
     named = value if hasattr(value, "__qualname__") else type(value)

@@ -1,4 +1,4 @@
-"""Weights of rows in fits and scores of density models."""
+"""Sample weights in `fit` and `score` of density models."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 def present_rows(
     X: RowsLike, sample_weight: WeightsLike, y: TargetsLike = None
 ) -> tuple[RowsLike, TargetsLike, Array | None]:
-    """Return rows, labels and weights without the rows of weight 0.
+    """Leave out the rows with weight 0, and return rows, labels and weights.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def present_rows(
 
     Returns
     -------
-    X, y : as they were given, or those of the rows that are left
+    X, y : as given, or those of the remaining rows
     weights : ndarray of shape (n_rows_left,) or None
         None where no weights are given.
 
@@ -51,7 +51,7 @@ def weighted(source: RowSource, weights: Array | None) -> RowSource:
 
 
 def checked_weights(sample_weight: WeightsLike, n_rows: int) -> Array:
-    """Return one weight for each row.
+    """Return the weights after checking them.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def checked_weights(sample_weight: WeightsLike, n_rows: int) -> Array:
 
 
 def mean_of(values: Array, sample_weight: WeightsLike) -> float:
-    """Return the mean of the values of rows, by their weights where they are given."""
+    """Return the mean of the values of rows, with weights if given."""
     if sample_weight is None:
         return float(np.mean(values, dtype=np.float64))
     return float(np.average(values.astype(np.float64), weights=checked_weights(sample_weight, len(values))))

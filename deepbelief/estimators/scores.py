@@ -43,8 +43,8 @@ class ScoredMixin(LayerReconstructionMixin):
     def free_energy(self, X: RowsLike) -> Array:
         """Return the free energy F(v) = -log sum_h exp(-E(v, h)) of each row, in nats.
 
-        Values of different models are not comparable. Missing values (NaN) are summed out too: exactly with at most 12
-        Bernoulli hidden units, else by the upper bound of their mean field.
+        Values of different models are not comparable. Missing values (NaN) are also summed out: exactly with at most 12
+        Bernoulli hidden units, otherwise by a mean-field upper bound.
 
         Parameters
         ----------
@@ -65,14 +65,13 @@ class ScoredMixin(LayerReconstructionMixin):
         """Return the pseudo-log-likelihood of each row, in nats, summed over visible units.
 
         It is the sum over units i of ``v_i log p_i + (1 - v_i) log(1 - p_i)``, where ``p_i`` is the probability that
-        unit i is on given the values of all others, grey ones as they are; a softmax group is one unit. On rows of 0
+        unit i is on given the values of all other units, including grey ones; a softmax group is one unit. On rows of 0
         and 1 it is exactly the expectation of the random number that ``BernoulliRBM.score_samples`` returns. On grey
-        rows it is not: scikit-learn compares a row's free energy with that after ``v_i`` has become ``1 - v_i``.
-
-        Missing values (NaN) do not count; the others see their mean field.
+        rows it is not: scikit-learn compares the free energy of a row with that after replacing ``v_i`` by ``1 - v_i``.
+        Missing values (NaN) are left out of the sum; for the other units they are replaced by their mean field.
 
         Machines without a pseudo-likelihood (Gaussian visible or hidden units) return -F(v) instead, which is
-        comparable between rows of one model only.
+        comparable only between rows of the same model.
 
         Parameters
         ----------
@@ -90,13 +89,13 @@ class ScoredMixin(LayerReconstructionMixin):
         return pseudo_log_likelihood(self.weights_, source, n_bits=n_bits, backend=bk)
 
     def score(self, X: RowsLike, y: TargetsLike = None, sample_weight: WeightsLike = None) -> float:
-        """Return how well the model fits the rows: larger is better, comparable between models of the same units.
+        """Return a measure of fit that is comparable between models with the same types of units; larger is better.
 
         With Bernoulli or softmax visible units and Bernoulli hidden units it is the mean of `score_samples`, in nats.
-        Other machines have no pseudo-likelihood; theirs is the share of the rows' variance that reconstructions by
-        the means of hidden and visible units explain: at most 1, and 0 for the column means. Gaussian columns count
-        in units of the column's deviation. To search by the likelihood of a machine with at most 25 Bernoulli hidden
-        units instead, pass ``scoring=lambda rbm, X, y=None: rbm.log_likelihood(X).mean``.
+        Other machines have no pseudo-likelihood. Their score is the share of the rows' variance that is explained by
+        reconstructions through the means of hidden and visible units: at most 1, and 0 for the column means. Gaussian
+        columns are measured in standard deviations. To search by the likelihood of a machine with at most 25 Bernoulli
+        hidden units instead, pass ``scoring=lambda rbm, X, y=None: rbm.log_likelihood(X).mean``.
 
         Parameters
         ----------
@@ -124,16 +123,16 @@ class ScoredMixin(LayerReconstructionMixin):
         return explained_variance(weighted(source, weights), back, by_column=by_column)
 
     def log_likelihood(self, X: RowsLike, *, method: str = "auto", **ais: Any) -> LogLikelihood:
-        """Return the log-likelihood of the rows, with the error that log Z brings.
+        """Return the log-likelihood of the rows, with the uncertainty of log Z.
 
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
             0 and 1 for Bernoulli visible units.
         method : {"auto", "exact", "ais", "ptt"}, default="auto"
-            How log Z is found; ``"auto"`` enumerates where one side has at most 25 Bernoulli units.
+            Method of computing log Z; ``"auto"`` enumerates if one side has at most 25 Bernoulli units.
         **ais
-            Passed on to `deepbelief.likelihood.ais_log_z`; ``backend`` is this estimator's.
+            Passed to `deepbelief.likelihood.ais_log_z`, with the ``backend`` of this estimator.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Sequences in: rows with lengths, or lists of arrays, after the checks that all estimators make; and their uses."""
+"""Sequences as rows with lengths or lists of arrays: checks, scores and samples."""
 
 import warnings
 from typing import Any
@@ -24,9 +24,9 @@ from deepbelief.typing import Array, DeviceArray, Estimator, LengthsLike, Random
 
 
 def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> LengthsLike:
-    """Return the lengths: also where they were passed as ``y``, as ``fit(X, lengths)``.
+    """Return the lengths, which may have been passed as ``y``, as in ``fit(X, lengths)``.
 
-    Targets, which are ignored, have one entry for each row; lengths of at least 2 have fewer.
+    Targets, which are ignored, have one entry per row; lengths of at least 2 have fewer entries.
     """
     if lengths is not None or y is None or is_list_of_arrays(X):
         return lengths
@@ -36,7 +36,7 @@ def lengths_or_targets(X: RowsLike, y: TargetsLike, lengths: LengthsLike) -> Len
 
 
 def is_list_of_arrays(X: RowsLike) -> bool:
-    """Return whether ``X`` is one table for each sequence rather than one table."""
+    """Return whether ``X`` is a list with one array per sequence."""
     return isinstance(X, (list, tuple)) and len(X) > 0 and all(np.ndim(each) == 2 for each in X)
 
 
@@ -48,8 +48,8 @@ def as_sequences(
     Raises
     ------
     DataError
-        If lengths do not sum to the rows, a sequence is too short, or a value is not finite; the message names
-        sequence and frame.
+        If lengths do not sum to the number of rows, a sequence is too short, or a value is not finite; the message
+        names sequence and frame.
     """
     tables: list[TableLike] = []
     if is_list_of_arrays(X):
@@ -79,7 +79,7 @@ def as_sequences(
 def _checked(
     estimator: Estimator, X: RowsLike, tables: list[TableLike], bk: Backend, *, reset: bool, min_rows: int
 ) -> RowSource:
-    """Return X as a source, as `check_rows` does, after comparing the names of the columns of tables made into one."""
+    """Return X as a source, like `check_rows`, after comparing the column names of concatenated tables."""
     with warnings.catch_warnings():
         if tables:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
@@ -96,7 +96,7 @@ def _checked(
 
 
 def _table(X: RowsLike) -> Array | None:
-    """Return dense rows of numbers, if that is what they are."""
+    """Return rows as an array if they are dense rows of numbers, else None."""
     if np.iscomplexobj(X):
         return None
     try:
@@ -106,7 +106,7 @@ def _table(X: RowsLike) -> Array | None:
 
 
 def _name_place(X: Array | None, lengths: LengthsLike, error: ValueError) -> None:
-    """Raise DataError with sequence and frame, if they can be known."""
+    """Raise DataError with sequence and frame, if they can be determined."""
     if X is None or X.ndim != 2 or np.isfinite(X).all():
         return
     try:
@@ -137,7 +137,7 @@ class SequenceModelMixin(TransformerMixin):
     _draws: int
 
     def _states(self, X: RowsLike, lengths: LengthsLike) -> tuple[Backend, Rows, Array, Array]:
-        """Return the backend, the frames, and the states before and after each."""
+        """Return the backend, the frames, and the states before and after each frame."""
         check_is_fitted(self, "machine_")
         bk = check_backend(self.backend, X)
         source, lengths = as_sequences(self, X, lengths, bk, reset=False)
@@ -145,7 +145,7 @@ class SequenceModelMixin(TransformerMixin):
         return bk, rows, *states_before(self.machine_, rows, lengths, bk)
 
     def transform(self, X: RowsLike, lengths: LengthsLike = None) -> DeviceArray:
-        """Return the recurrent state after each frame: what the model keeps of the sequence so far.
+        """Return the recurrent state after each frame, which summarises the sequence so far.
 
         Parameters
         ----------
@@ -164,10 +164,10 @@ class SequenceModelMixin(TransformerMixin):
     def predict_next(
         self, X: RowsLike, lengths: LengthsLike = None, *, n_chains: int = 10, betas: int = 100, gibbs_steps: int = 50
     ) -> DeviceArray:
-        """Return the expectation of the frame that follows each frame: probabilities for Bernoulli units.
+        """Return the expectation of the frame that follows each frame; for Bernoulli units these are probabilities.
 
-        Up to 12 hidden units it is exact, else the weighted mean over annealed Gibbs chains; the same call gives the
-        same numbers.
+        With at most 12 hidden units it is exact, otherwise a weighted mean over annealed Gibbs chains. Repeated calls
+        return the same numbers.
 
         Parameters
         ----------
@@ -175,12 +175,12 @@ class SequenceModelMixin(TransformerMixin):
         lengths : array-like of int, optional
             None: one sequence.
         n_chains, betas, gibbs_steps : int
-            Chains for each frame, the inverse temperatures that they go through, and their steps after that.
+            Number of chains for each frame, their inverse temperatures, and the number of steps at the end.
 
         Returns
         -------
         ndarray of shape (n_frames, n_features)
-            In the units of the data: row t, of frames up to t, is to be compared with frame t + 1. CuPy if X is.
+            In the units of the data. Row t depends on frames up to t and predicts frame t + 1. CuPy if X is.
         """
         check_number("n_chains", n_chains, low=1, integer=True)
         check_number("betas", betas, low=1, integer=True)
@@ -193,7 +193,7 @@ class SequenceModelMixin(TransformerMixin):
     def log_likelihood(
         self, X: RowsLike, lengths: LengthsLike = None, *, method: str = "auto", **ais: Any
     ) -> FrameLogLikelihood:
-        """Return the log-likelihood of each frame given those before it, with the error that log Z brings.
+        """Return the log-likelihood of each frame given the preceding frames, with the uncertainty of log Z.
 
         Parameters
         ----------
@@ -202,8 +202,8 @@ class SequenceModelMixin(TransformerMixin):
         lengths : array-like of int, optional
             None: one sequence.
         method : {"auto", "exact", "ais"}, default="auto"
-            How log Z of each frame's machine is found: by enumeration (up to 12 hidden units) or by annealed importance
-            sampling; ``"auto"`` enumerates where it can.
+            Method of computing log Z of each frame's machine: enumeration (up to 12 hidden units) or annealed
+            importance sampling; ``"auto"`` enumerates if possible.
         **ais
             ``n_runs`` for each frame (10) and ``betas`` (300 equal steps, or the inverse temperatures).
 
@@ -221,7 +221,7 @@ class SequenceModelMixin(TransformerMixin):
         return frame_log_likelihood(self.machine_, rows, before, bk, rng, method=method, **ais)
 
     def score_samples(self, X: RowsLike, lengths: LengthsLike = None, **settings: Any) -> Array:
-        """Return the log-likelihood of each frame, in nats, as `log_likelihood` finds it.
+        """Return the log-likelihood of each frame, in nats, see `log_likelihood`.
 
         Parameters
         ----------
@@ -246,16 +246,16 @@ class SequenceModelMixin(TransformerMixin):
         n_steps : int, default=100
             Frames.
         prefix : array-like of shape (n_frames, n_features), optional
-            Frames that come before; they are not returned.
+            Preceding frames, which are not returned.
         gibbs_steps : int, default=50
-            For each frame, from the one before.
+            Gibbs steps for each frame, starting from the previous frame.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
         Returns
         -------
         ndarray of shape (n_steps, n_features)
-            Frames that are drawn, in the units of the data.
+            The sampled frames, in the units of the data.
         """
         check_is_fitted(self, "machine_")
         check_number("n_steps", n_steps, low=1, integer=True)

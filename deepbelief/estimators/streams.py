@@ -7,20 +7,20 @@ import numpy as np
 from deepbelief.seeds import run_seed, stream
 from deepbelief.typing import Estimator, RandomState
 
-_NUMBERING = threading.Lock()  # of the module: pickles and clones of an estimator carry no lock
+_NUMBERING = threading.Lock()  # a lock of the module, because pickles and clones of an estimator cannot contain one
 
 
 def next_stream(estimator: Estimator, purpose: str, random_state: RandomState) -> np.random.SeedSequence:
-    """Return the seed of a draw from a fitted model.
+    """Return the seed of the next draw from a fitted model.
 
     Parameters
     ----------
     estimator : fitted estimator
-        With the seed of its run in ``_seed`` and the number of draws so far in ``_draws``.
+        It has the seed of its run in ``_seed`` and the number of draws so far in ``_draws``.
     purpose : str
         Name of the stream.
     random_state : int, Generator, RandomState or None
-        None: the next stream of the model's own; threads that share the model get different ones.
+        None: the next stream of the model; threads that share the model receive different streams.
 
     Returns
     -------

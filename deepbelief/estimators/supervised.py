@@ -1,4 +1,4 @@
-"""Shared base of classifier and regressor: a pretrained stack with a head, fine-tuned on targets."""
+"""Base class of classifier and regressor: a pretrained stack with a head, fine-tuned on targets."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -64,13 +64,13 @@ from deepbelief.units import get_unit
 
 
 class SupervisedRecipes(SupervisedParameters):
-    """Choices of layers, activation and regularisation for an estimator that learns targets."""
+    """Automatic layers, activation and regularisation of an estimator that learns targets."""
 
     n_unlabeled_: int
     pretrained_stack_: Stack
 
     def _pretraining_rule(self, source: RowSource, first: RBM) -> Resolved:
-        """Return how layers are to be pretrained on these rows."""
+        """Return the rule for pretraining layers on these rows."""
         n_rows, modelled = source.shape[0], schema_of(self) is not None or isinstance(source, Partitioned)
         modelled = modelled or has_missing(source)
         bits = modelled or visible_type(self, first, source).unit_interval
@@ -79,14 +79,14 @@ class SupervisedRecipes(SupervisedParameters):
         )
 
     def _suited_templates(self, kind: Resolved, templates: list[RBM], source: RowSource, choices: Choices) -> list[RBM]:
-        """Return the templates for layers that a rule wants to be pretrained in this way."""
+        """Return the templates for layers under this rule of pretraining."""
         if kind.value != "none" or csr_of(source) is not None:
             return templates
         choices["rbm__visible"] = Resolved("gaussian", "layers that are not pretrained learn from standardised columns")
         return [RBM(visible="gaussian"), *templates[1:]]
 
     def _choose_activation(self, choices: Choices, *, drawn: bool) -> None:
-        """Resolve the activation, where all hidden units have the same."""
+        """Resolve the activation, if all hidden units have the same one."""
         names = {get_unit(weights.hidden).activation for weights in self.pretrained_stack_}
         if len(names) == 1 and "activation" not in choices:
             rule = layer_activation(names.pop(), pretrained=not drawn, classes=bool(is_classifier(self)))
@@ -94,14 +94,14 @@ class SupervisedRecipes(SupervisedParameters):
 
     @property
     def _activation_of_layers(self) -> str | Activation:
-        """The activation of the hidden layers, resolved where it was ``"auto"``."""
+        """Activation of the hidden layers, with ``"auto"`` resolved."""
         activation: str | Activation = in_effect(self, "activation")
         return activation
 
     def _recipe(
         self, settings: FineTuneSettings, choices: Choices, train: TrainingSet, *, drawn: bool
     ) -> FineTuneSettings:
-        """Return the settings with those resolved that depend on labels and layers."""
+        """Return the settings, and resolve automatic ones that depend on labels and layers."""
         stack, n_labelled = self.pretrained_stack_, train.rows.shape[0]
         logistic = all(get_unit(weights.hidden).activation == "sigmoid" for weights in stack)
         facts = Supervision(
@@ -131,7 +131,7 @@ class SupervisedRecipes(SupervisedParameters):
 class SupervisedEstimator(
     FineTunedMixin, SupervisedRecipes, ClassNamePrefixFeaturesOutMixin, TransformerMixin, TemplatedEstimator
 ):
-    """Fitting, features and outputs of an estimator that learns targets; it says by `_read` what these are."""
+    """Fitting, features and outputs of an estimator that learns targets; subclasses define the targets by `_read`."""
 
     _pretraining_table: ClassVar[Mapping[str, Setting]] = SUPERVISED_PRETRAINING
     n_unlabeled_: int
@@ -144,8 +144,8 @@ class SupervisedEstimator(
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
         y : array-like of shape (n_rows,) or (n_rows, n_columns)
-            Targets. Of a classifier: class labels, in several columns one for each task, or a 0/1 matrix (see
-            ``loss``); rows may be unlabelled (see ``unlabeled``). Of a regressor: numbers; NaN and None are missing.
+            Targets. For a classifier, class labels (several columns are tasks) or a 0/1 matrix (see ``loss``); rows may
+            be unlabelled (see ``unlabeled``). For a regressor, numbers; NaN and None are missing targets.
         sample_weight : array-like of shape (n_rows,), optional
             Weights of the rows in fine-tuning.
 
@@ -190,7 +190,7 @@ class SupervisedEstimator(
         reporter: Reporter,
         checkpointer: Checkpointer = NO_CHECKPOINTS,
     ) -> Problem:
-        """Check everything, pretrain if there is no earlier fit to continue, and return what is to be fine-tuned."""
+        """Check settings and rows, pretrain unless an earlier fit is continued, and return the fine-tuning problem."""
         settings = self._settings()
         again = self.warm_start and hasattr(self, "coefs_")
         source, y = check_rows_and_targets(self, X, y, bk, reset=not again)
@@ -213,7 +213,7 @@ class SupervisedEstimator(
         self.resolved_ = choices
         if not again:
             self._choose_activation(choices, drawn=drawn)
-        resumed = checkpointer.found("finetune") is not None  # with layers that have been drawn again
+        resumed = checkpointer.found("finetune") is not None  # with layers that have been initialised again
         if drawn and not again and not resumed and self._activation_of_layers != "auto":
             self.pretrained_stack_ = redrawn(self.pretrained_stack_, self._activation_of_layers)
         hidden, head = self._start(again)
@@ -230,7 +230,7 @@ class SupervisedEstimator(
         )  # fmt: skip
 
     def _read(self, source: RowSource, y: Array, sample_weight: WeightsLike, again: bool) -> TrainingSet:
-        """Set the head for these targets, and return the rows that have some; ``again``: the head that there is."""
+        """Set the head for these targets, and return the rows with targets; ``again`` keeps the existing head."""
         raise NotImplementedError
 
     def _settings(self) -> FineTuneSettings:
@@ -244,7 +244,7 @@ class SupervisedEstimator(
         return settings
 
     def _suited(self, settings: FineTuneSettings, n_top: int) -> FineTuneSettings:
-        """Return the settings for a head on a number of units."""
+        """Return the settings for a head on this number of units."""
         return settings
 
     def _check_layers(self, n_layers: int) -> None:
@@ -253,7 +253,7 @@ class SupervisedEstimator(
             raise SettingError(f"{{n_frozen={self.n_frozen}}} exceeds the number of hidden layers ({n_layers})")
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
-        """Return the hidden layers and the head to start from."""
+        """Return the initial hidden layers and head."""
         layers = layers_from_stack(self.pretrained_stack_, self._activation_of_layers)
         if again:
             self._activations = [layer.activation for layer in layers]
@@ -268,7 +268,7 @@ class SupervisedEstimator(
         ]
 
     def _split(self, train: TrainingSet) -> tuple[TrainingSet, TrainingSet | None]:
-        """Scale the rows as the first layer wants them, and hold some out for early stopping."""
+        """Scale the rows for the first layer, and hold some out for early stopping."""
         first = self.pretrained_stack_.layers[0]
         assert train.targets is not None
         targets = train.targets.astype(first.W.dtype) if train.targets.dtype.kind == "f" else train.targets
@@ -297,11 +297,11 @@ class SupervisedEstimator(
         return out
 
     def _where_from(self, result: Array, X: RowsLike) -> DeviceArray:
-        """Return the result where the rows came from; what is not a number stays on the host."""
+        """Return the result on the device of the rows; results that are not numbers stay on the host."""
         return on_device(result, X, check_backend(self.backend, X)) if result.dtype.kind in "biuf" else result
 
     def predict(self, X: RowsLike) -> DeviceArray:
-        """Return what the network takes each row for: its class, labels or values.
+        """Return the predicted class, labels or values of each row.
 
         Parameters
         ----------
@@ -333,7 +333,7 @@ class SupervisedEstimator(
         return int(self.coefs_[-1].shape[0])
 
     def __sklearn_tags__(self) -> Tags:
-        """Declare sparse input, missing values, kept dtypes and several targets."""
+        """Declare support for sparse input, missing values and several targets, and the preserved dtypes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.pretrained is not None or self.pretraining in ("auto", "rbm")

@@ -1,7 +1,7 @@
-"""Tables of mixed columns for estimators: encoded as rows of visible units, and decoded into tables again.
+"""Tables of mixed columns for estimators, encoded as rows of visible units and decoded back into tables.
 
-An estimator that was fitted on such a table has a ``schema_``. What concerns the columns is set in the template of the
-first layer, as all that concerns the rows is.
+An estimator fitted on such a table has a ``schema_``. Settings of the columns, like all settings of the rows, are in
+the template of the first layer.
 """
 
 import warnings
@@ -39,17 +39,17 @@ TABLE_DEFAULTS: StrMapping = {
 }
 """Automatic settings of an `RBM` for a table with a schema."""
 RATING_DEFAULTS: StrMapping = {**TABLE_DEFAULTS, "weight_decay": 1e-2}
-"""Those for ratings, of which a row has few."""
+"""Automatic settings for ratings, where a row has few values."""
 FOR_TABLES = "the recipe for tables of mixed columns"
 
 
 def schema_of(model: Estimator) -> Schema | None:
-    """Return the schema of a fitted model; None where it was not fitted on a table of mixed columns."""
+    """Return the schema of a fitted model; None if it was not fitted on a table of mixed columns."""
     return getattr(model, "schema_", None)
 
 
 def is_mixed(schema: Schema | None) -> bool:
-    """Return whether a schema is that of a table of mixed columns, rather than of aligned sequences or ratings."""
+    """Return whether a schema describes a table of mixed columns, rather than aligned sequences or ratings."""
     return schema is not None and not schema.alphabet and schema.library != RATINGS
 
 
@@ -62,7 +62,7 @@ def _template(estimator: Estimator, name: str, default: object) -> Any:
 
 
 def _given_schema(estimator: Estimator) -> Schema | None:
-    """Return the schema of the model that ``pretrained=`` means."""
+    """Return the schema of the model given as ``pretrained=``."""
     given = getattr(estimator, "pretrained", None)
     if isinstance(given, (str, Path)):
         found = hdf5.read(given).attributes.get("schema")
@@ -73,15 +73,15 @@ def _given_schema(estimator: Estimator) -> Schema | None:
 def encoded(
     estimator: Estimator, X: RowsLike, *, reset: bool, min_rows: int = 1, weights: Array | None = None
 ) -> RowsLike:  # fmt: skip
-    """Return a table as rows of visible units; None where X is to be taken as it is.
+    """Return a table as rows of visible units, or None if X needs no encoding.
 
     Parameters
     ----------
     estimator : estimator
-        Gets the schema, the names and the number of the columns, or is fitted and has them.
+        Estimator on which schema, names and number of the columns are set, or which is fitted and has them.
     X : object
-        Rows of any kind. A `RowSource` is never a table: its rows are those of visible units, which may come with
-        the schema of a file.
+        Rows of any kind. A `RowSource` is never a table: it has rows of visible units, possibly with the schema of a
+        file.
     reset : bool
         Whether the estimator is being fitted.
     min_rows : int, default=1
@@ -116,7 +116,7 @@ def encoded(
 
 
 def _adopted(estimator: Estimator, source: RowSource, min_rows: int) -> RowSource:
-    """Return rows that come with a schema, after taking it over."""
+    """Return rows that have a schema, after adopting the schema."""
     schema = table_schema(source)
     assert schema is not None
     _check_count(estimator, source.shape[0], min_rows)
@@ -134,7 +134,7 @@ def _check_count(estimator: Estimator, n_rows: int, min_rows: int) -> None:
 
 
 def _check_visible(estimator: Estimator) -> None:
-    """Refuse a type of visible units for a table, whose columns have groups of softmax units."""
+    """Refuse a given type of visible units for a table, whose columns are softmax groups."""
     visible = _template(estimator, "visible", "auto")
     if visible != "auto":
         raise SettingError(
@@ -148,7 +148,7 @@ def _is_array(X: RowsLike) -> bool:
 
 
 def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> Schema | None:
-    """Return the schema for fitting on these rows; None where they need none."""
+    """Return the schema for fitting on these rows; None if they need none."""
     if not (is_table(X) or _is_array(X)):
         return None
     given, columns = _given_schema(estimator), _template(estimator, "columns", None)
@@ -166,7 +166,7 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
 
 
 def warn_dropped(columns: Iterable[Column], advice: str = "") -> None:
-    """Warn of the columns among these that are left out of a model, with the reason."""
+    """Warn of columns that are left out of a model, with the reason."""
     dropped = "; ".join(f"{column.name!r} ({column.reason})" for column in columns if column.kind == "dropped")
     if dropped:
         message = f"left out of the model: {dropped}{advice}"
@@ -174,7 +174,7 @@ def warn_dropped(columns: Iterable[Column], advice: str = "") -> None:
 
 
 def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, reset: bool) -> None:
-    """Check number and names of a table's columns as scikit-learn does; with ``reset``, keep them."""
+    """Check the number and names of a table's columns as scikit-learn does; with ``reset``, store them."""
     if not isinstance(X, Mapping):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     elif reset:
@@ -185,18 +185,18 @@ def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, rese
 def table_settings(
     settings: RBMSettings, schema: Schema | None, n_hidden: int, n_rows: int = 0, *, imputes: bool = False
 ) -> RBMSettings:
-    """Return the settings of the first layer for a table: automatic ones are those for tables.
+    """Return the settings of the first layer with automatic ones set for tables.
 
     Parameters
     ----------
     settings : RBMSettings
     schema : Schema or None
-        None: the settings are returned as they are.
+        None: the settings are returned unchanged.
     n_hidden : int
     n_rows : int, default=0
-        Of training; 0: the number of epochs stays as it is.
+        Number of training rows; 0: the number of epochs does not change.
     imputes : bool, default=False
-        Whether weights for imputation are trained beside the machine.
+        Whether weights for imputation are also trained.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def decoded(
     *,
     gaps: bool = False,
 ) -> RowsLike:
-    """Return rows of a model's visible units as its table; as they are where it has no schema.
+    """Decode rows of a model's visible units into a table; without a schema they are returned unchanged.
 
     Parameters
     ----------
@@ -238,9 +238,9 @@ def decoded(
     rows : ndarray of shape (n_rows, n_units)
         Means of the units.
     random : SeedSequence or Generator, optional
-        Draw categories and numbers by the means instead of returning the most probable and the mean ones.
+        Draw categories and numbers from the means, instead of returning the most probable category and the mean number.
     gaps : bool, default=False
-        Leave values out as they are missing in training rows.
+        Also draw which values are missing, as in the training rows.
 
     Returns
     -------
@@ -258,7 +258,7 @@ def decoded(
 
 
 def clamped(schema: Schema, clamp: RowsLike) -> Array:
-    """Return as rows of units what is held of a table; all columns that are not named are free.
+    """Return the clamped values of a table as rows of units; columns that are not named are free.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def clamped(schema: Schema, clamp: RowsLike) -> Array:
 
 
 def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Generator | None = None) -> TableLike:
-    """Return a table with its missing values replaced by those that rows of units stand for.
+    """Return a table with its missing values replaced by values decoded from rows of units.
 
     Parameters
     ----------
@@ -287,14 +287,14 @@ def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Gen
         With a schema.
     X : DataFrame, Table, mapping or array
     units : ndarray of shape (n_rows, n_units)
-        Means of the units of the whole rows.
+        Means of the units of the complete rows.
     random : Generator, optional
         As in `decoded`.
 
     Returns
     -------
     DataFrame, Table, dict or ndarray
-        Of the kind of X; what was known is as it was.
+        Of the same kind as X, with observed values unchanged.
     """
     schema = model.schema_
     frame, found = as_frame(X, schema.names), schema.decode(units, random=random, rounded=random is not None)

@@ -1,4 +1,4 @@
-"""Targets of fine-tuning: losses and heads that they ask for."""
+"""Targets of fine-tuning, with their losses and heads."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from deepbelief.units import Unit
 
 
 def class_loss(loss: str | Loss) -> Loss:
-    """Return a classifier's loss, softmax + NLL by default; refuse one that is not for classes or labels."""
+    """Return a classifier's loss, softmax and NLL by default; refuse losses that are not for classes or labels."""
     chosen = SoftmaxNLL() if isinstance(loss, str) and loss == "auto" else get_loss(loss)
     if chosen.targets not in ("classes", "labels"):
         raise SettingError(
@@ -31,7 +31,7 @@ def class_loss(loss: str | Loss) -> Loss:
 
 
 def value_loss(loss: str | Loss) -> Loss | None:
-    """Return a regressor's own loss, or None for the squared error; refuse one that is not for real values."""
+    """Return a regressor's custom loss, or None for the squared error; refuse losses that are not for real values."""
     if isinstance(loss, str) and loss in ("auto", "squared_error"):
         return None
     chosen = get_loss(loss)
@@ -43,7 +43,7 @@ def value_loss(loss: str | Loss) -> Loss | None:
 
 
 def reconstruction_loss(loss: str | Loss, visible: Unit) -> Loss:
-    """Return the loss of an autoencoder for data of this type; refuse a loss that is for other data."""
+    """Return the loss of an autoencoder for data of this type; refuse losses for other data."""
     if not isinstance(loss, str):
         return loss
     usual = visible.reconstruction_loss or ("cross_entropy" if visible.unit_interval else "")
@@ -71,7 +71,7 @@ def check_task_weights(weights: Sequence[float] | None) -> None:
 
 
 def same_classes(one: Array | list[Array], other: Array | list[Array]) -> bool:
-    """Return whether two heads have the same classes, or the same for each task."""
+    """Return whether two heads have the same classes, in all tasks if there are several."""
     if isinstance(one, list) != isinstance(other, list):
         return False
     if not isinstance(one, list):
@@ -82,13 +82,13 @@ def same_classes(one: Array | list[Array], other: Array | list[Array]) -> bool:
 def class_head(
     y: Array, loss: str | Loss, unlabeled: object, task_weights: Sequence[float] | None
 ) -> tuple[ClassHead, Array, Array]:
-    """Return the head that labels ask for.
+    """Return the head for these labels.
 
     Parameters
     ----------
     y : ndarray of shape (n_rows,) or (n_rows, n_columns)
     loss : str or Loss
-        It decides what several columns are: tasks, or labels of 0 and 1.
+        Determines whether several columns are tasks or 0/1 labels.
     unlabeled : "auto", None or label
     task_weights : sequence of float or None
 
@@ -96,9 +96,9 @@ def class_head(
     -------
     head : ClassHead
     targets : ndarray
-        Of the labelled rows, as the head's loss takes them.
+        Targets of the labelled rows, in the form that the head's loss expects.
     known : ndarray of shape (n_rows,)
-        Mask of the rows with a label.
+        Mask of the labelled rows.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: object) -> tupl
 
 
 def as_numbers(y: Array) -> Array:
-    """Return real values as numbers, missing ones as NaN, or refuse them."""
+    """Return targets as numbers, with NaN for missing ones; refuse targets that are not numbers."""
     numbers = y
     if y.dtype.kind == "O":
         try:
@@ -173,7 +173,7 @@ def as_numbers(y: Array) -> Array:
 
 
 def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
-    """Return the head for real values: weighted means and s.d.s of the columns, scale 1 where a column is constant."""
+    """Return the head for real values, with the weighted mean and standard deviation of each column."""
     columns = y.reshape(len(y), -1).astype(np.float64)
     if weights is not None:
         columns, weights = columns[weights > 0], weights[weights > 0]
@@ -194,12 +194,12 @@ def value_head(y: Array, loss: str | Loss, weights: Array | None) -> Values:
 
 
 def _mean_and_scale(values: Array, weights: Array | None) -> tuple[float, float]:
-    """Return the weighted mean and s.d. of a column's targets; scale 1 where they are all equal."""
+    """Return the weighted mean and standard deviation of a column's targets; the latter is 1 if they are all equal."""
     if values.min() == values.max():
         return float(values[0]), 1.0
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.average(values, weights=weights)
         away = values - mean
-        # Deviations are squared as shares of the largest: neither huge nor tiny units overflow.
+        # Deviations are divided by the largest before squaring, so that neither huge nor tiny values overflow.
         largest = np.abs(away).max()
         return float(mean), float(largest * np.sqrt(np.average((away / largest) ** 2, weights=weights)))

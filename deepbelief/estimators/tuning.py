@@ -1,4 +1,4 @@
-"""Shared parts of estimators that fine-tune: their settings, and the stack that they start from."""
+"""Shared parts of fine-tuned estimators: settings, and the initial stack."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ from deepbelief.typing import Array, Estimator, RowsLike, StrMapping, TargetsLik
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Fine-tuning problem: the network to start from, rows and settings."""
+    """Fine-tuning problem: initial network, rows and settings."""
 
     hidden: list[Layer]
     head: tuple[Array, Array]
@@ -63,12 +63,12 @@ class Problem:
 
 
 def _context(stack: Stack, history: list[Record], choices: Choices) -> State:
-    """Return what is needed to come back to fine-tuning."""
+    """Return the values needed to resume fine-tuning."""
     return {"stack": stack_state(stack), "history": history, "choices": plain_choices(choices)}
 
 
 class FineTunedMixin(ResumableParameters, FineTuningParameters):
-    """Shared methods of fine-tuned estimators: the run and its fitted attributes."""
+    """Methods and fitted attributes shared by fine-tuned estimators."""
 
     coefs_: list[Array]
     intercepts_: list[Array]
@@ -84,7 +84,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
     def _begin(
         self, checkpointer: Checkpointer, describe: Callable[..., tuple[StrMapping, StrMapping]], again: bool
     ) -> None:
-        """Begin a run: draw its seed, or continue with that of an earlier one."""
+        """Begin a run: draw its seed, or continue with the seed of an earlier run."""
         if again:
             start = [*self.coefs_, *self.intercepts_, np.array(self._epochs)]
             checkpointer.begin(self._seed, partial(describe, start=start))
@@ -94,7 +94,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
     def _solve(
         self, problem: Problem, bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS
     ) -> DivergenceError | None:
-        """Fine-tune, keep weights and history, and return why the run diverged, or None."""
+        """Fine-tune, store weights and history, and return the reason why the run diverged, or None."""
         n_rows = problem.train.rows.shape[0]
         for line in kept_from_preset(self.preset, {"max_iter": self.max_iter}):
             reporter.note(line)
@@ -113,7 +113,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
         return result.diverged
 
     def _layers(self) -> list[Layer]:
-        """Return all layers but the head, as fine-tuned."""
+        """Return all fine-tuned layers except the head."""
         each = zip(self.coefs_[:-1], self.intercepts_[:-1], self._activations, strict=True)
         return [Layer(W, b, activation) for W, b, activation in each]
 
@@ -126,7 +126,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
         return FittedState(self.stack_, arrays, {"epochs": self._epochs}, self.pretrained_stack_)
 
     def _set_network(self, state: FittedState, sizes: tuple[int, ...]) -> None:
-        """Take over the layers of a network of these widths, and the stacks that go with it."""
+        """Adopt the layers of a network with these widths, and its stacks."""
         self.coefs_, self.intercepts_ = state.network(sizes)
         assert state.pretrained is not None
         self.stack_, self.pretrained_stack_ = state.stack, state.pretrained
@@ -134,13 +134,13 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
 
     @property
     def input_mean_(self) -> Array:
-        """Value subtracted from each column of the input, of shape (n_features,); 0 where rows stay."""
+        """Value subtracted from each column of the input, of shape (n_features,); 0 if rows are not scaled."""
         first = self._first_layer("input_mean_")
         return np.zeros_like(first.vbias) if first.mean is None else first.mean
 
     @property
     def input_scale_(self) -> Array:
-        """Divisor of each column of the input, of shape (n_features,); 1 where rows stay."""
+        """Divisor of each column of the input, of shape (n_features,); 1 if rows are not scaled."""
         first = self._first_layer("input_scale_")
         return np.ones_like(first.vbias) if first.scale is None else first.scale
 
@@ -159,7 +159,7 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
 
     @property
     def seed_(self) -> int:
-        """Seed of the run, which ``random_state`` gave or that was drawn."""
+        """Seed of the run, given by ``random_state`` or drawn."""
         if not hasattr(self, "_seed"):
             raise AttributeError("seed_ is only available after fit")
         return self._seed
@@ -173,18 +173,18 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
 
 
 def prepare(estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, reporter: Reporter) -> Problem:
-    """Return what fine-tuning an estimator on these rows is to solve: it is checked, and pretrained if need be."""
+    """Return the problem of fine-tuning an estimator on these rows, after checks and pretraining if needed."""
     problem: Problem = estimator._prepare(X, y, None, bk, reporter)
     return problem
 
 
 def is_fine_tuned(model: Estimator) -> bool:
-    """Return whether `prepare` takes a model."""
+    """Return whether `prepare` accepts a model."""
     return isinstance(model, FineTunedMixin)
 
 
 def finetune_settings(estimator: Estimator) -> FineTuneSettings:
-    """Check an estimator's settings of fine-tuning and return them for the engine."""
+    """Check an estimator's fine-tuning settings and return them for the engine."""
     check_templates(estimator)
     values = checked_settings(estimator, FINE_TUNING, FLAGS)
     solver = get_optimizer(estimator.solver)
@@ -200,7 +200,7 @@ def finetune_settings(estimator: Estimator) -> FineTuneSettings:
 
 
 def autoencoder_settings(settings: FineTuneSettings, choices: Choices, n_layers: int) -> FineTuneSettings:
-    """Return an autoencoder's settings: layers mirror each other, the code is whole, nothing automatic regularises."""
+    """Return an autoencoder's settings: dropout is symmetric and spares the code, automatic regularisation is off."""
     nothing = Resolved(0.0, "an autoencoder")
     names = ("alpha", "dropout", "input_dropout")
     settings = replace(settings, **{name: choices.take(name, getattr(settings, name), nothing) for name in names})
@@ -211,7 +211,7 @@ def autoencoder_settings(settings: FineTuneSettings, choices: Choices, n_layers:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The stack that fine-tuning starts from, or the pretraining that makes it.
+    """Initial stack of fine-tuning, or the pretraining that produces it.
 
     Parameters
     ----------
@@ -221,9 +221,9 @@ class Start:
     history : list of dict
         Of the stack's pretraining.
     pretraining : callable, optional
-        Makes the stack. The caller calls it and passes what it returns to `after`.
+        Produces the stack. The caller calls it and passes the result to `after`.
     templates : sequence of RBM
-        Those of the layers of the pretraining.
+        Templates of the pretrained layers.
     """
 
     choices: Choices
@@ -251,9 +251,9 @@ def start_of_tuning(
     estimator: Estimator, source: RowSource, sizes: Callable[[], tuple[int, ...]],
     templates: Callable[[int], list[RBM]], bk: Backend, reporter: Reporter, checkpointer: Checkpointer = NO_CHECKPOINTS,
 ) -> Start:  # fmt: skip
-    """Return the stack to start from where there is one, else its pretraining on these rows.
+    """Return the initial stack if there is one, else its pretraining on these rows.
 
-    ``sizes`` makes the layer sizes and ``templates`` their RBM settings: a stack that is given has its own.
+    ``sizes`` returns the layer sizes and ``templates`` the RBM settings; neither is called if a stack is given.
     """
     if (found := checkpointer.found("finetune")) is not None:
         stack = stack_from_state(found.context.fields("stack"))
@@ -267,7 +267,7 @@ def start_of_tuning(
         return Start(choices, stack, found.context.records("history"))
     if estimator.pretrained is None:
         return _to_pretrain(estimator, source, sizes(), templates, bk, reporter, checkpointer)
-    statistics = column_statistics(source, missing=has_missing(source))  # refuses values that are not finite
+    statistics = column_statistics(source, missing=has_missing(source))  # refuses NaN and infinity
     stack, names = given_stack(estimator.pretrained), getattr(estimator.pretrained, "feature_names_in_", None)
     if names is not None and hasattr(estimator, "feature_names_in_"):
         check_names(names, estimator.feature_names_in_, "the pretrained model")
@@ -287,7 +287,7 @@ def start_of_tuning(
 
 
 def _choices_given(estimator: Estimator) -> Choices:
-    """Return how given layers were pretrained where that is left to the rules: a file keeps it, but not the layers."""
+    """Return the kind of pretraining of given layers if it is automatic; files store it, but not in the layers."""
     choices = Choices()
     choices.take("pretraining", estimator.pretraining, Resolved("rbm", "the layers are given"))
     return choices
@@ -314,7 +314,7 @@ def _to_pretrain(
 
 
 def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backend) -> tuple[TrainingSet, Loss]:
-    """Return rows with themselves as targets, and the loss; missing values are filled in, and are not targets."""
+    """Return rows with themselves as targets, and the loss; missing values are filled in, but are not targets."""
     rows = checked(whole_rows(source, first, bk), first, OF_NETWORKS)
     if not has_missing(source):
         return TrainingSet(rows, weights=weights_of(source)), loss
@@ -323,19 +323,19 @@ def rows_to_reconstruct(source: RowSource, first: Weights, loss: Loss, bk: Backe
 
 
 def chosen_kind(estimator: Estimator, choices: Mapping[str, Resolved]) -> str:
-    """Return how layers are pretrained: what was given, or what a rule chose."""
+    """Return the kind of pretraining, as given or chosen by a rule."""
     found = choices.get("pretraining")
     return str(estimator.pretraining if found is None else found.value)
 
 
 def check_dropout(dropout: float | Sequence[float] | str, n_layers: int) -> None:
-    """Refuse a list of shares that has not one for each layer that may drop units."""
+    """Refuse a list without exactly one share for each layer with dropout."""
     if isinstance(dropout, (list, tuple)) and len(dropout) != n_layers:
         raise SettingError(f"dropout must be a number or a list of {n_layers} rates, got {len(dropout)}")
 
 
 def given_stack(given: Stack | str | Path | Estimator) -> Stack:
-    """Return the stack that ``pretrained=`` means."""
+    """Return the stack given as ``pretrained=``."""
     if isinstance(given, (str, Path)):
         return stack_of_file(given)
     if isinstance(given, Stack):

@@ -1,6 +1,7 @@
 """Uniform access to layers, reconstructions, samples and hidden values of fitted models.
 
-A model is asked for what it has (``inverse_transform``, ``pretrained_stack_`` ...), so that a new one is one of them.
+Functions look for attributes of a model (``inverse_transform``, ``pretrained_stack_`` ...), so that they support new
+models.
 """
 
 import numpy as np
@@ -23,12 +24,12 @@ from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
 
 
 def layers_of(model: Estimator) -> Stack:
-    """Return a fitted model's layers as they are: fine-tuned ones where it is fine-tuned.
+    """Return the current layers of a fitted model, which are the fine-tuned ones if it has any.
 
     Raises
     ------
     SettingError
-        If it is not fitted, or no model.
+        If it is not fitted, or is not a model.
     """
     if isinstance(model, Stack):
         return model
@@ -43,12 +44,12 @@ def layers_of(model: Estimator) -> Stack:
 
 
 def pretrained_layers(model: Estimator) -> Stack:
-    """Return the layers that are still those of a deep belief network, which can be decoded.
+    """Return the layers before fine-tuning, which can be decoded.
 
     Raises
     ------
     SettingError
-        If only fine-tuned ones are there.
+        If the model has only fine-tuned layers.
     """
     kept = getattr(model, "pretrained_stack_", None)
     stack = layers_of(model) if kept is None else kept
@@ -57,13 +58,13 @@ def pretrained_layers(model: Estimator) -> Stack:
 
 
 def rows_of(model: Estimator, X: RowsLike) -> RowSource:
-    """Return rows as a source; those of a table as the visible units of a model that was fitted on one.
+    """Return rows as a source; rows of a table become visible units of the model.
 
     Parameters
     ----------
     model : fitted estimator or Stack
     X : DataFrame, Table, array-like, CSR matrix or RowSource
-        Of a model of a table: a table, or rows of its visible units as a source.
+        For a model of a table, a table or a source of rows of its visible units.
     """
     if is_source(X):
         return X
@@ -71,7 +72,7 @@ def rows_of(model: Estimator, X: RowsLike) -> RowSource:
 
 
 def whole_rows_of(model: Estimator, X: RowsLike) -> RowSource:
-    """Return rows as `rows_of`, missing values filled in by the mean field of the model's first layer."""
+    """Return rows like `rows_of`, with missing values filled in by the mean field of the model's first layer."""
     kept = getattr(model, "pretrained_stack_", None)
     stack = layers_of(model) if kept is None else kept
     rows, bk = rows_of(model, X), _backend(model)
@@ -81,23 +82,23 @@ def whole_rows_of(model: Estimator, X: RowsLike) -> RowSource:
 
 
 def decode(model: Estimator, codes: Array) -> Array:
-    """Return the rows of visible units that a model's codes stand for, in the units of the data."""
+    """Return the rows of visible units for a model's codes, in the units of the data."""
     return np.asarray(model._decode(codes) if schema_of(model) is not None else model.inverse_transform(codes))
 
 
 def reconstruct(model: Estimator, X: RowsLike) -> Array:
-    """Return rows gone up through the layers and down again, by the model's own methods where it has both ways.
+    """Reconstruct rows up and down the layers, by the model's own methods if it has both directions.
 
     Parameters
     ----------
     model : fitted estimator or Stack
-        Of a classifier the layers before fine-tuning.
+        For a classifier, its layers before fine-tuning are used.
     X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
 
     Returns
     -------
     ndarray of shape (n_rows, n_features)
-        In the units of the data; of a table, rows of visible units.
+        In the units of the data; for a table, rows of visible units.
     """
     if schema_of(model) is not None:
         X = rows_of(model, X)
@@ -111,12 +112,12 @@ def reconstruct(model: Estimator, X: RowsLike) -> Array:
 
 
 def n_inputs(stack: Stack) -> int:
-    """Return the number of visible units of a row's data, without those of its label."""
+    """Return the number of visible units of a row, without those of its label."""
     return stack.sizes[0] - getattr(stack.layers[0].visible_unit, "n_labels", 0)
 
 
 def with_labels(model: Estimator, X: RowsLike) -> RowsLike:
-    """Return rows with p(y | v) beside them where the model has units of the label, else as they are."""
+    """Return rows followed by p(y | v) if the model has label units, else unchanged."""
     stack = layers_of(model)
     if n_inputs(stack) == stack.sizes[0] or isinstance(model, Stack):
         return X
@@ -135,42 +136,42 @@ def sample_rows(
     start: RowsLike = None,
     missing: bool = False,
 ) -> Array:
-    """Draw rows from a model, or from the layers before fine-tuning that it keeps.
+    """Draw rows from a model, or from its layers before fine-tuning.
 
-    Chains start from the rows of `start`, else from the hidden states that the model keeps of training, else as
-    `first_states` draws them.
+    Chains start from the rows of `start`, or else from hidden states stored in training, or else from states drawn by
+    `first_states`.
 
     Parameters
     ----------
     model : fitted estimator or Stack
     n_samples : int
     n_steps : int, default=1000
-        Gibbs steps in the top machine, or the largest number of sweeps over a ladder of machines.
+        Gibbs steps in the top machine, or maximum number of sweeps over a ladder of machines.
     method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
-        How the top machine is sampled: see `RBM.sample`.
+        Sampling method of the top machine, see `RBM.sample`.
     temperature : float, optional
-        The top machine's energy is divided by it. None is the model's own default, see `RBM.sample`, else 1.
+        Divisor of the top machine's energy. None is the model's own default, see `RBM.sample`, else 1.
     random_state : int, Generator or None
     backend : str, optional
-        Of a `Stack`, which names none itself.
+        Backend for a `Stack`, which has none.
     start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
-        Used in turn. A model that draws its classes in turn takes no notice of it.
+        Rows that are used in turn; ignored by a model that draws its classes in turn.
     missing : bool, default=False
-        Of a model of a table: leave values out as they are missing in the training rows.
+        For models of tables only: also draw which values are missing, as in the training rows.
 
     Returns
     -------
     ndarray of shape (n_samples, n_features)
-        In the units of the data. Of a model of a table: a table.
+        In the units of the data; a table for a model of a table.
 
     Raises
     ------
     SettingError
-        If only fine-tuned layers are there.
+        If the model has only fine-tuned layers.
     """
     check_number("n_samples", n_samples, low=1, integer=True)
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
-        # A model of classes draws a row of each in turn.
+        # A model with classes draws rows of each class in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
         how: StrDict = {"n_steps": n_steps, "method": method, "random_state": random_state}
         how |= {} if temperature is None else {"temperature": temperature}
@@ -194,7 +195,7 @@ def sample_rows(
 
 
 def hidden_values(model: Estimator, X: RowsLike, layer: int) -> Array:
-    """Return what a layer's units pass on for each row: probabilities where they are Bernoulli or logistic units.
+    """Return the outputs of a layer's units for each row; for Bernoulli or logistic units these are probabilities.
 
     Parameters
     ----------
@@ -220,13 +221,13 @@ def hidden_values(model: Estimator, X: RowsLike, layer: int) -> Array:
 
 
 def updates_of(model: Estimator, layer: int) -> tuple[Array, str]:
-    """Return the changes of a layer's weights that a model keeps, and their name.
+    """Return the changes of a layer's weights that a model stores, and the name of their kind.
 
     Returns
     -------
     W : ndarray of shape (n_visible, n_hidden)
     kind : {"last update", "fine-tuning"}
-        The last update of an `RBM` with its momentum, or the way from pretrained to fine-tuned weights.
+        The last update of an `RBM`, including momentum, or the difference between fine-tuned and pretrained weights.
 
     Raises
     ------
@@ -245,13 +246,13 @@ def updates_of(model: Estimator, layer: int) -> tuple[Array, str]:
             f"a {type(model).__name__} keeps no updates; an RBM keeps its last one, a fine-tuned classifier the "
             "difference from the pretrained weights"
         )
-    # As feed-forward layers both have the scalings between layers folded in.
+    # Converted to feed-forward layers, both include the scaling between layers.
     old, new = (layers_from_stack(stack)[layer].W for stack in (before, after))
     return new - old, "fine-tuning"
 
 
 def first_rows(X: RowsLike, n_rows: int) -> RowsLike:
-    """Return the first rows of a table of any kind, on the host and of the same kind."""
+    """Return the first rows of a table of any kind, on the host, as a table of the same kind."""
     if is_source(X):
         return SubsetSource(X, np.arange(min(n_rows, X.shape[0])))
     if hasattr(X, "__cuda_array_interface__"):

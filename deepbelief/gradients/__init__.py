@@ -53,7 +53,7 @@ GRADIENTS: dict[str, type[GradientEstimator]] = {
     "ptt": PTT,
     "exact": Exact,
 }
-"""Gradient estimators by name: a new one is one class and one entry."""
+"""Gradient estimators by name; to add one, write a class and add an entry."""
 
 
 def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int, int] = 1) -> GradientEstimator:

@@ -34,7 +34,7 @@ def _salt_and_pepper(bk: Backend, v: DeviceArray, level: float, rng: Rng, space:
 
 
 CORRUPTIONS = {"masking": _mask, "gaussian": _add_noise, "salt_and_pepper": _salt_and_pepper}
-"""Kinds of corruption by name: a new one is one function and one entry."""
+"""Kinds of corruption by name; to add one, write a function and add an entry."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Checkpoints as model files of kind ``"Checkpoint"``, of which the last two are kept."""
+"""Checkpoints as model files of kind ``"Checkpoint"``; the last two are kept."""
 
 import os
 import re
@@ -17,21 +17,21 @@ from deepbelief.stack import Checkpoint
 from deepbelief.typing import Array
 
 KIND = "Checkpoint"
-LAYOUT = 2  # of a run's state; raised by each change that an older checkpoint cannot be read with
-ARRAY = "array at"  # an object with this one key stands for an array of the file
+LAYOUT = 2  # version of the state of a run; increased by each change that makes older checkpoints unreadable
+ARRAY = "array at"  # an object with only this key stands for an array of the file
 
 
-_HEAD = 8192  # bytes in which the kind of every checkpoint stands, at offset 1472 today
+_HEAD = 8192  # bytes that contain the kind of every checkpoint, today at offset 1472
 _IS_KIND = re.compile(rb"kind\0{4}.{16}" + KIND.encode() + rb"\0", re.DOTALL)
 
 
 def previous_of(path: str | os.PathLike[str]) -> Path:
-    """Return the path of the checkpoint before the last one, beside the file that a symbolic link points to."""
+    """Return the path of the previous checkpoint, next to the file that a symbolic link points to."""
     return Path(f"{os.path.realpath(path) if Path(path).is_symlink() else os.fspath(path)}.previous")
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is a checkpoint, whole or damaged, by its first bytes.
+    """Return whether a file is a checkpoint, intact or damaged, by its first bytes.
 
     Raises
     ------
@@ -47,25 +47,25 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Refuse a path where a checkpoint, or the one before it, would take the place of any other file.
+    """Refuse a path where a checkpoint, or its predecessor, would replace a file of another kind.
 
     Raises
     ------
     FileFormatError
         If there is another file.
     DataError
-        If there is something that cannot be read, such as a folder.
+        If the path cannot be read, for instance if it is a folder.
     """
     previous = previous_of(path)
     for file in (Path(path), previous):
-        # An empty file beside an older checkpoint is what a power failure makes of a checkpoint.
+        # A power failure may leave an empty file next to an older checkpoint.
         torn = file != previous and file.is_file() and not file.stat().st_size and previous.is_file()
         if file.exists() and not torn and not is_checkpoint(file):
             raise FileFormatError(f"{file} is not a checkpoint of deepbelief and is left as it is: choose another name")
 
 
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, damaged: bool = False) -> None:
-    """Write a checkpoint, whole or not at all; the one that was there stays beside it, under `previous_of`.
+    """Write a checkpoint atomically; the existing one is kept next to it, under the path of `previous_of`.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint, *, da
     checkpoint : Checkpoint
         State of the run.
     damaged : bool
-        Whether the file that is there is damaged: it is then replaced, and the one before it stays.
+        Whether the existing file is damaged: it is then replaced, and its predecessor is kept.
 
     Raises
     ------
@@ -99,9 +99,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises
     ------
     DataError
-        When there is no such file or it cannot be read.
+        If there is no such file or it cannot be read.
     FileFormatError
-        When it is damaged, or something else.
+        If it is damaged or not a checkpoint.
     """
     model = read(path)
     if model.kind != KIND:
@@ -122,12 +122,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, str]:
-    """Return the last whole checkpoint, if there is any, and what is wrong with the last one, if it is not that.
+    """Return the last intact checkpoint, if there is one, and the error of the last one if it is damaged.
 
     Raises
     ------
     DataError, FileFormatError
-        If there is one that cannot be used and none before it, or another file that is not a checkpoint.
+        If the checkpoint cannot be used and has no predecessor, or the file is not a checkpoint.
     """
     check_replaceable(path)
     previous = previous_of(path)
@@ -143,7 +143,7 @@ def last_checkpoint(path: str | os.PathLike[str]) -> tuple[Checkpoint | None, st
 
 
 def _take_apart(value: object, where: str, arrays: dict[str, Array]) -> object:
-    """Return nested values with names instead of arrays, which go into ``arrays``."""
+    """Return nested values with arrays replaced by names, and put the arrays into ``arrays``."""
     if isinstance(value, np.ndarray):
         arrays[where] = value
         return {ARRAY: where}

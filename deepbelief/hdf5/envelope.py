@@ -24,19 +24,19 @@ def seal(length: int, digest: str) -> bytes:
 
 @contextmanager
 def open_verified(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, int]]:
-    """Open a model file whose every byte is as it was written.
+    """Open a model file after verifying every byte.
 
     Yields
     ------
     file, length : binary file, int
-        The very file that was checked, so that nothing can be put in its place, and its size.
+        The open file that was checked, so that it cannot be exchanged afterwards, and its size.
 
     Raises
     ------
     DataError
-        When there is no such file or it cannot be read.
+        If there is no such file or it cannot be read.
     FileFormatError
-        When it is not a model file, damaged, or of a newer version.
+        If it is not a model file, is damaged, or has a newer version.
     """
     with open_regular(path) as file:
         try:
@@ -73,7 +73,7 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
 
 
 def _foreign(path: str | os.PathLike[str], block: bytes, body: bytes) -> FileFormatError:
-    """Return the error for a file that does not start as a model file does."""
+    """Return the error for a file that does not start like a model file."""
     if not block:
         return FileFormatError(f"{path} is not a model file: it is empty")
     if block.startswith(_HDF5):
@@ -95,7 +95,7 @@ def _check_version(path: str | os.PathLike[str], block: bytes) -> None:
 
 
 def cannot(verb: str, path: str | os.PathLike[str], error: BaseException, more: str = "") -> DataError:
-    """Return the error for a file that the system does not let us read or write."""
-    number = getattr(error, "errno", None)  # its text is short, where HDF5's has several lines
+    """Return the error for a file that cannot be read or written."""
+    number = getattr(error, "errno", None)  # the system's text is short, while HDF5's has several lines
     reason = os.strerror(number) if number else (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"cannot {verb} {literal(path)}: {reason}{more}")

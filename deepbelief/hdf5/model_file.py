@@ -1,4 +1,4 @@
-"""The value that a model file holds, and the few names that writer and reader share."""
+"""Content of a model file as a value, and the names that writer and reader share."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,24 +31,24 @@ class ModelFile:
         The class of the model: ``"RBM"``, ``"DBN"``, ``"DBNClassifier"``, ``"Stack"`` ...
     params : mapping
         Settings by name. Plain values: None, bool, int, float (NaN and infinity too), str, and lists and
-        mappings of them; NumPy scalars become plain values, tuples and arrays come back as lists. A nested
+        mappings of these. NumPy scalars become plain values; tuples and arrays are read as lists. A nested
         estimator is ``{"kind": "RBM", "params": {...}}``.
     stack : Stack or None
         Layers of the model.
     pretrained : Stack or None
-        The stack before fine-tuning, where it was kept.
+        The stack before fine-tuning, if it was kept.
     arrays : mapping of str to ndarray
         Further fitted arrays by name, for instance ``"classes"`` or ``"head_W"``: real floats of 4 or 8 bytes (finite),
-        integers, bools, fixed-width strings, or objects that are all strings. Values, shape and dtype come back as
-        they were (byte order becomes the machine's own).
+        integers, bools, fixed-width strings, or objects that are all strings. Values, shape and dtype are
+        preserved; the byte order becomes the machine's own.
     attributes : mapping
         Further fitted plain values by name.
     history : sequence of mapping
         One record of plain values per epoch.
     metadata : mapping
-        The user's own plain values.
+        Plain values supplied by the user.
     parts : mapping of str to ModelFile
-        Models that this one consists of; they have no parts and no metadata.
+        Models that this one consists of; they have neither parts nor metadata.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Plain values as strict JSON and back: NaN, infinity and keys that are not strings survive."""
+"""Plain values as strict JSON and back, including NaN, infinity and keys that are not strings."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def dumps(value: object, where: str) -> bytes:
     Raises
     ------
     DataError
-        When a value is not plain, nested too deeply or too long.
+        If a value is not plain, is nested too deeply or is too long.
     """
     try:
         text = json.dumps(_encode(value, where, 0), allow_nan=False).encode("ascii")
@@ -39,7 +39,7 @@ def loads(text: bytes, where: str) -> object:
     Raises
     ------
     FileFormatError
-        When the text is not what `dumps` writes.
+        If `dumps` could not have written the text.
     """
     try:
         return _decode(json.loads(text.decode("utf-8"), parse_constant=_no_constant), where, 0)
@@ -56,7 +56,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _encode(value: object, where: str, depth: int) -> object:
-    """Return a value that JSON can carry."""
+    """Return a value that JSON can represent."""
     if depth > MAX_DEPTH:
         raise DataError(f"{where.split('.')[0]} is nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):

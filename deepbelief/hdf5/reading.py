@@ -18,8 +18,8 @@ from deepbelief.stack import Stack, Weights, check_scale, check_units
 from deepbelief.typing import Array, StrDict
 from deepbelief.units import get_unit
 
-_JSON_MEMORY = 32  # bytes that Python takes for one byte of JSON, at worst
-_STRING_MEMORY = 128  # bytes that Python takes for one short string
+_JSON_MEMORY = 32  # bytes of memory per byte of JSON in Python, at worst
+_STRING_MEMORY = 128  # bytes of memory for one short string in Python
 _TEXTS: dict[str, type] = {"params": dict, "attributes": dict, "history": list}
 _ROOT_TEXTS: dict[str, type] = {"metadata": dict, "versions": dict}
 _GROUPS = ("arrays", "stack", "pretrained")
@@ -32,8 +32,8 @@ def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Mo
     ----------
     path : str or path-like
     memory_limit : int, optional
-        Bytes that the content may take; by default 64 MiB and 40 times the length of the file, but at most half of
-        the machine's memory.
+        Largest size of the content in bytes; by default 64 MiB plus 40 times the length of the file, but at most half
+        of the machine's memory.
 
     Returns
     -------
@@ -42,9 +42,9 @@ def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Mo
     Raises
     ------
     DataError
-        When there is no such file or it cannot be read.
+        If there is no such file or it cannot be read.
     FileFormatError
-        When it is not a model file, damaged, hostile, too large, or of a newer version.
+        If it is not a model file, is damaged, malicious or too large, or has a newer version.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Mo
 
 
 def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> StrDict:
-    """Tell what is in a model file, after the same checks as `read`.
+    """Return a summary of a model file, after the same checks as `read`.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def describe(path: str | os.PathLike[str], *, memory_limit: int | None = None) -
         ``layers`` (per layer ``n_visible``, ``n_hidden``, ``visible``, ``hidden``, ``dtype``, ``scaled``), ``tuned``,
         ``pretrained`` (whether the stack before fine-tuning was kept), ``arrays`` (name to ``shape`` and ``dtype``),
         ``params``, ``attributes``, ``epochs`` (length of the history), ``metadata``, ``stack_metadata``, ``versions``
-        (that wrote the file), ``parts`` (``kind`` and ``layers`` of the models that this one is made of, by name),
-        ``bytes``. Texts come from the file: strip control characters before printing.
+        (of the libraries that wrote the file), ``parts`` (``kind`` and ``layers`` of the models that this one consists
+        of, by name), ``bytes``. Texts come from the file: strip control characters before printing.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _load(path: str | os.PathLike[str], memory_limit: int | None) -> tuple[Model
 
 @contextmanager
 def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn whatever a hostile file makes the library raise into one clear line."""
+    """Turn any error that a malicious file causes in the library into one clear line."""
     try:
         yield
     except DeepBeliefError as error:
@@ -149,7 +149,7 @@ def _one_line(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @dataclass
 class _Plan:
-    """Memory that reading takes; nothing is read before the sum is known."""
+    """Memory needed for reading; nothing is read before the total is known."""
 
     nbytes: int = 0
 
@@ -170,7 +170,7 @@ class _Plan:
         return finish
 
     def array(self, item: safety.Item, where: str, shape: tuple[int, ...] | None = None) -> Callable[[], Array]:
-        """Plan to read an array; with a shape, a floating one of that shape."""
+        """Plan to read an array; with a shape, require a floating array of that shape."""
         dataset = safety.as_dataset(item, where)
         if shape is not None and (dataset.shape != shape or dataset.dtype not in FLOATS):
             raise FileFormatError(f"{where} must be floating of shape {shape}, got {dataset.dtype} {dataset.shape}")
@@ -215,7 +215,7 @@ def _plan_part(item: safety.Item, where: str, plan: _Plan) -> Callable[[], Model
 def _plan_content(
     group: h5py.h5g.GroupID, items: Mapping[str, safety.Item], where: str, plan: _Plan
 ) -> Callable[[], ModelFile]:
-    """Plan to read what the root and each part have."""
+    """Plan to read the members that the root and each part have in common."""
     kind = safety.text(group, "kind", where or "/")
     if not NAME.fullmatch(kind):
         raise FileFormatError(f"{where}kind is not the name of a class")
@@ -233,7 +233,7 @@ def _plan_content(
 
 
 def _named(item: safety.Item, where: str) -> StrDict:
-    """Return the members of a group, whose names must be allowed ones."""
+    """Return the members of a group, whose names must be allowed."""
     items = safety.members(safety.as_group(item, where), where)
     for name in items:
         if not NAME.fullmatch(name):

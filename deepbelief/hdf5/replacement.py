@@ -20,13 +20,13 @@ _NAME = re.compile(rf"\.{FORMAT}-(?P<host>[0-9a-f]{{12}})-(?P<pid>\d+)-(?P<start
 
 
 def temporary_name(target: Path) -> Path:
-    """Return an unused name in the folder of a file, which carries this process."""
+    """Return an unused name in the folder of a file that identifies this process."""
     pid = os.getpid()
     return target.with_name(f".{FORMAT}-{_host()}-{pid}-{_start_of(pid)}-{secrets.token_hex(4)}.tmp")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes of this machine that no longer run."""
+    """Remove the temporary files of processes on this machine that no longer run."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _NAME.fullmatch(entry.name)
@@ -45,11 +45,11 @@ def _is_dead(pid: int, start: int) -> bool:
         return True
     except (OverflowError, OSError):
         return False
-    return start != 0 and _start_of(pid) not in (0, start)  # another process has the number now
+    return start != 0 and _start_of(pid) not in (0, start)  # another process may have this number now
 
 
 def _start_of(pid: int) -> int:
-    """Return when a process began, in clock ticks since the machine did; 0 where that is unknown."""
+    """Return the start time of a process, in clock ticks since the machine started; 0 if it is unknown."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         return int(text.rpartition(")")[2].split()[19])
@@ -59,7 +59,7 @@ def _start_of(pid: int) -> int:
 
 @functools.cache
 def _host() -> str:
-    """Return a name of this machine, and of the container in it: process numbers count within that."""
+    """Return a name of this machine and container, within which process numbers are unique."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/etc/machine-id").read_text(encoding="ascii"))
@@ -68,13 +68,13 @@ def _host() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-PROBE = b"\0" * 4096  # bytes that a test of a folder writes: a full disk takes an empty file
+PROBE = b"\0" * 4096  # bytes written to test a folder: even a full disk accepts an empty file
 
 
 def replace_file(path: str | os.PathLike[str], content: memoryview, *, previous: Path | None = None) -> None:
-    """Put new content at a path, whole or not at all; the old file goes to ``previous`` where that is given.
+    """Replace the content at a path atomically; the old file is moved to ``previous`` if given.
 
-    A symbolic link stays and its target is replaced. The mode is the old file's, or what the umask gives.
+    A symbolic link stays and its target is replaced. The mode is that of the old file, or follows the umask.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def replace_file(path: str | os.PathLike[str], content: memoryview, *, previous:
         If it cannot be written; the old file is then unchanged.
     """
     target, mode = _target(path)
-    if previous is None:  # else a checkpoint of a run, which looked at its start
+    if previous is None:  # otherwise it is a checkpoint of a run, which checked the folder at its start
         remove_leftovers(target.parent)
     with _temporary(path, target, mode) as temporary:
         _write_new(temporary, content, mode)
@@ -94,7 +94,7 @@ def replace_file(path: str | os.PathLike[str], content: memoryview, *, previous:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file in the folder of the path; rename it to the path once the body has written it.
+    """Yield a temporary file in the folder of the path; rename it to the path after the body has written it.
 
     Raises
     ------
@@ -113,9 +113,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Check before long work that a file can be written at a path; the probe is removed again.
+    """Check before a long run that a file can be written at a path.
 
-    Temporary files that killed processes left in the folder are removed.
+    It writes and removes a small file, and removes temporary files left in the folder by killed processes.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _give_name(file: Path, name: Path) -> None:
-    """Give a file a second name, or, where there are no hard links, that name instead of its own."""
+    """Give a file a second name, or rename it if the file system has no hard links."""
     between = temporary_name(name)
     try:
         between.hardlink_to(file)
@@ -147,7 +147,7 @@ def _give_name(file: Path, name: Path) -> None:
 
 
 def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
-    """Return the file to replace, behind symbolic links, and the mode of the old one."""
+    """Return the file to replace, with symbolic links resolved, and the mode of the old file."""
     try:
         target = Path(os.path.realpath(path))
         folder, mode = target.parent.is_dir(), None
@@ -164,14 +164,14 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
 
 @contextmanager
 def _temporary(path: str | os.PathLike[str], target: Path, mode: int | None) -> Iterator[Path]:
-    """Yield a name in the folder of the target; the file is removed if anything goes wrong."""
+    """Yield a name in the folder of the target; remove the file after an error."""
     temporary = temporary_name(target)
     try:
         yield temporary
     except BaseException as error:
         reason = error if isinstance(error, OSError) else None
         if isinstance(error, RuntimeError) and not isinstance(error, DeepBeliefError):
-            reason = _write_error(temporary)  # h5py raises a RuntimeError where a file cannot be closed
+            reason = _write_error(temporary)  # h5py raises a RuntimeError if a file cannot be closed
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if reason is not None:
@@ -181,7 +181,7 @@ def _temporary(path: str | os.PathLike[str], target: Path, mode: int | None) -> 
 
 
 def _write_error(file: Path) -> OSError | None:
-    """Return the error of writing more into a file; None if that succeeds."""
+    """Return the error of writing more bytes to a file, or None if that succeeds."""
     try:
         with file.open("ab", buffering=0) as opened:
             opened.write(PROBE)
@@ -203,7 +203,7 @@ def _write_new(path: Path, content: memoryview, mode: int | None) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system can; the file is whole either way."""
+    """Make a rename survive a power failure, if the system can; the file is complete in either case."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):

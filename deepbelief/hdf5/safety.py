@@ -1,7 +1,7 @@
-"""HDF5 objects that may be opened and read without leaving the file or the memory there is.
+"""Safe access to HDF5 objects, which stays within the file and the available memory.
 
-Everything here looks before it reads: links before they are followed, storage, filters, types and sizes
-before a value is touched. Only h5py's low level is used, since its high level follows and reads by itself.
+Links are checked before they are followed, and storage, filters, types and sizes before a value is read. Only h5py's
+low-level interface is used, because the high-level interface follows links and reads values on its own.
 """
 
 import math
@@ -21,15 +21,15 @@ FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32}
 LAYOUTS = {h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED}
 MAX_MEMBERS = 4096
 MAX_CHUNKS = 65536
-MAX_INFLATION = 1032  # what deflate can make of one byte
-BASE_MEMORY = 64 * 2**20  # bytes that the content of any file may take
-MEMORY_FACTOR = 40  # further bytes for each byte of the file
+MAX_INFLATION = 1032  # largest number of bytes that deflate expands one byte to
+BASE_MEMORY = 64 * 2**20  # bytes that the content of any file may use
+MEMORY_FACTOR = 40  # additional bytes for each byte of the file
 _TYPES = [(dtype, h5t.py_create(dtype)) for dtype in NUMBERS]
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset that passed every check but the size of all of them together.
+    """Dataset that passed all checks except that of the total size.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Dataset:
         Little-endian number, bool or ``S`` for UTF-8 strings.
     shape : tuple of int
     nbytes : int
-        Memory that reading it takes.
+        Memory needed to read it.
     """
 
     id: h5d.DatasetID
@@ -58,7 +58,7 @@ class Dataset:
 
 
 def members(group: h5g.GroupID, where: str) -> StrDict:
-    """Return what a group holds, by name, opened; all of it must be reached by hard links."""
+    """Open the members of a group and return them by name; all must be reached by hard links."""
     if group.get_num_objs() > MAX_MEMBERS:
         raise FileFormatError(f"{where} has more than {MAX_MEMBERS} members")
     found = {}
@@ -71,14 +71,14 @@ def members(group: h5g.GroupID, where: str) -> StrDict:
 
 
 def as_group(item: Item, where: str) -> h5g.GroupID:
-    """Return the item when it is a group."""
+    """Return the item if it is a group."""
     if not isinstance(item, h5g.GroupID):
         raise FileFormatError(f"{where} must be a group")
     return item
 
 
 def as_dataset(item: Item, where: str) -> Dataset:
-    """Return the item when it is a dataset with nothing unusual about it."""
+    """Return the item if it is an ordinary dataset."""
     if not isinstance(item, h5d.DatasetID):
         raise FileFormatError(f"{where} must be a dataset")
     plan = item.get_create_plist()
@@ -101,7 +101,7 @@ def as_dataset(item: Item, where: str) -> Dataset:
 
 
 def _check_chunks(chunk: tuple[int, ...], shape: tuple[int, ...], where: str) -> int:
-    """Return the elements of one chunk."""
+    """Check the chunks, and return the number of elements of one."""
     if math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True)) > MAX_CHUNKS:
         raise FileFormatError(f"{where} has more than {MAX_CHUNKS} chunks")
     return math.prod(chunk)
@@ -157,7 +157,7 @@ def text(owner: Item, name: str, where: str) -> str:
 
 
 def check_memory(needed: int, file_length: int, limit: int | None) -> None:
-    """Refuse more bytes of content than the limit, or than a file of this length can hold."""
+    """Refuse content with more bytes than the limit, or than a file of this length can hold."""
     if needed > file_length * MAX_INFLATION:
         raise FileFormatError(f"it declares {needed} bytes of content, which a file of {file_length} bytes cannot hold")
     limit = default_limit(file_length) if limit is None else limit
@@ -169,9 +169,10 @@ def check_memory(needed: int, file_length: int, limit: int | None) -> None:
 
 
 def default_limit(file_length: int) -> int:
-    """Return 64 MiB and 40 times the file's length, but at most half of the physical memory.
+    """Return 64 MiB plus 40 times the file's length, but at most half of the physical memory.
 
-    A file of this library takes up to 32 times its length, where it is all JSON; compressed zeros take 1032 times it.
+    A file of this library needs up to 32 times its length in memory, if it is all JSON; compressed zeros need 1032
+    times.
     """
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

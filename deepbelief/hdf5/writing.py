@@ -22,22 +22,22 @@ from deepbelief.typing import Array, StrMapping
 
 
 def write(path: str | os.PathLike[str], model: ModelFile, *, previous: Path | None = None) -> None:
-    """Write a model file, whole or not at all.
+    """Write a model file atomically.
 
-    The HDF5 part is made in memory, so this needs about as much memory again as the arrays take.
+    The HDF5 part is built in memory, which needs about as much additional memory as the arrays.
 
     Parameters
     ----------
     path : str or path-like
-        An existing file is replaced in one step; readers that have it open keep the old one.
+        An existing file is replaced in one step; programs that have it open continue to read the old one.
     model : ModelFile
     previous : path, optional
-        Where an existing file goes instead of away.
+        Path to which an existing file is moved, instead of being deleted.
 
     Raises
     ------
     DataError
-        When a value cannot be stored or the file cannot be written; what was at the path is unchanged.
+        If a value cannot be stored or the file cannot be written; an existing file is then unchanged.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def _write_model(file: h5py.File, model: ModelFile) -> None:
 
 
 def _write_content(group: h5py.Group, model: ModelFile) -> None:
-    """Write what the root and each part have."""
+    """Write the members that the root and each part have in common."""
     if not (isinstance(model.kind, str) and NAME.fullmatch(model.kind)):
         raise DataError(f"kind must be the name of a class, got {model.kind!r}")
     _set_text(group, "kind", model.kind)
@@ -152,7 +152,7 @@ def _write_json(group: h5py.Group, name: str, value: object, where: str) -> None
 
 
 def _write_bytes(group: h5py.Group, name: str, data: NDArray[np.bytes_]) -> h5py.Dataset:
-    """Write UTF-8 strings of a fixed length; the memory type is given since HDF5 converts no character sets."""
+    """Write UTF-8 strings of a fixed length; HDF5 does not convert character sets, so the memory type is given."""
     dtype = h5py.string_dtype("utf-8", data.dtype.itemsize)
     dataset = group.create_dataset(name, shape=data.shape, dtype=dtype, track_times=False)
     if data.size:
@@ -172,7 +172,7 @@ def _set_integer(owner: h5py.HLObject, name: str, value: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that write a file."""
+    """Return the versions of the libraries that are writing a file."""
     package = sys.modules[__name__.partition(".")[0]]
     return {
         "deepbelief": getattr(package, "__version__", "unknown"),

@@ -24,7 +24,7 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of a table: all that there is to say about a setting.
+    """One row of a table: the complete description of a setting.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ MACHINE: Mapping[str, Setting] = {
             '``"groups"`` finds one-hot groups of neighbouring columns, which become softmax groups. '
             '``"parts:gaussian*2;softmax:3,2"`` combines types, with their numbers of columns.'
         ),
-        help="Units of the inputs, or softmax:3,3,2, or parts:gaussian*2;softmax:3,2.",
+        help="Type of the visible units; also softmax:3,3,2, or parts:gaussian*2;softmax:3,2.",
     ),
     "scale": Setting(
         "none",

@@ -71,14 +71,14 @@ FINE_TUNING: Mapping[str, Setting] = {
             'tanh and similar activations learn faster from columns with mean 0: ``rbm=RBM(visible="gaussian")`` '
             "standardises them and stores the scaling with the model."
         ),
-        help="auto: as the hidden units; without pretraining relu, of regressors tanh.",
+        help="auto: that of the hidden units; without pretraining relu (regressors: tanh).",
         group="head",
     ),
     "solver": Setting(
         "sgd",
         SOLVER,
         doc=("Optimizer of fine-tuning."),
-        help="[default: sgd; of regressors and autoencoders adam]",
+        help="[default: sgd; adam for regressors and autoencoders]",
     ),
     "learning_rate_init": Setting(
         "auto",
@@ -98,7 +98,7 @@ FINE_TUNING: Mapping[str, Setting] = {
             "Factor of the learning rate of the layers below the head; 0 freezes them. With few labels, a small "
             "factor preserves the pretrained features."
         ),
-        help="Rate below the head, as a multiple.",
+        help="Factor of the learning rate below the head.",
         group="head",
     ),
     "head_epochs": Setting(

@@ -41,7 +41,7 @@ PRETRAINING: Mapping[str, Setting] = {
         0.25,
         Bounds(0),
         doc=("Share of values that are corrupted; for Gaussian noise, its standard deviation."),
-        help="Share of values, or deviation of noise.",
+        help="Share of values, or standard deviation of the noise.",
     ),
     "n_passes": Setting(
         1,

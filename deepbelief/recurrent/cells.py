@@ -1,4 +1,4 @@
-"""Recurrent cells: how a state follows from the state before and the frame of its step."""
+"""Recurrent cells, which compute a state from the previous state and the current frame."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,14 +9,14 @@ from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, unknown
 from deepbelief.typing import Array, DeviceArray
 
-CLOSED = 3.0  # initial bias of the gate that holds: a step keeps 95 % of the state
+CLOSED = 3.0  # initial bias of the update gate: each step keeps 95 % of the state
 
 
 class Cell(Protocol):
-    """Interface of a cell; a new one is one class and one entry in `CELLS`.
+    """Interface of a recurrent cell; a new cell is one class and one entry in `CELLS`.
 
-    A step works on a block of rows, one for each sequence. The inputs of a unit's gates are adjacent: ``x``, from
-    the frames, and ``a``, from the states before, are of shape (n_rows, n_gates * n_recurrent).
+    A step processes a block of rows, one for each sequence. The inputs of all gates are adjacent: ``x``, computed from
+    the frames, and ``a``, computed from the previous states, have shape (n_rows, n_gates * n_recurrent).
     """
 
     @property
@@ -29,7 +29,7 @@ class Cell(Protocol):
 
     @property
     def splits(self) -> bool:
-        """Whether the gradient at ``a`` differs from that at ``x``."""
+        """Whether the gradients with respect to ``a`` and ``x`` differ."""
 
     def initial(self, n: int, rng: np.random.Generator) -> Array:
         """Return initial recurrent weights of shape (n, n_gates * n)."""
@@ -38,20 +38,20 @@ class Cell(Protocol):
         """Return initial biases of shape (n_gates * n,)."""
 
     def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
-        """Write the states after the step into ``out``; ``x`` and ``a`` become what `backward` reads."""
+        """Write the new states into ``out``, and into ``x`` and ``a`` the values that `backward` needs."""
 
     def backward(
         self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
         dx: DeviceArray, da: DeviceArray,
     ) -> None:  # fmt: skip
-        """Write the gradients at ``x`` and ``a``, given ``g`` at the new states.
+        """Write the gradients with respect to ``x`` and ``a``, given the gradient ``g`` with respect to the new states.
 
-        ``g`` is replaced by what reaches the states before on other ways than through ``a``.
+        ``g`` is replaced by the part of the gradient that reaches the previous states other than through ``a``.
         """
 
 
 def _orthogonal(n: int, rng: np.random.Generator) -> Array:
-    """Return a random rotation: it neither shrinks nor blows up what it carries from step to step."""
+    """Return a random rotation, which preserves the norm of a state from step to step."""
     q, r = np.linalg.qr(rng.normal(size=(n, n)))
     return np.asarray(q * np.sign(np.diag(r)))
 
@@ -81,7 +81,7 @@ class Tanh:
         self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
         dx: DeviceArray, da: DeviceArray,
     ) -> None:  # fmt: skip
-        """Write g (1 - after**2); nothing goes past ``a``."""
+        """Write g (1 - after**2); the whole gradient goes through ``a``."""
         bk.xp.multiply(after, after, out=dx)
         dx *= g
         bk.xp.subtract(g, dx, out=dx)
@@ -90,10 +90,10 @@ class Tanh:
 
 @dataclass(frozen=True)
 class GRU:
-    """Gated recurrent units: each holds its state until its gate opens (Cho et al. 2014).
+    """Gated recurrent units, each of which keeps its state until its gate opens (Cho et al. 2014).
 
-    Gates r, z and the candidate c are adjacent: ``c = tanh(x_c + r a_c)``, and the new state is
-    ``(1 - z) c + z before``, so that a closed gate carries state and gradient over any number of steps.
+    The gates r and z and the candidate c are adjacent: ``c = tanh(x_c + r a_c)``, and the new state is
+    ``(1 - z) c + z before``, so that a closed gate preserves state and gradient over any number of steps.
     """
 
     name: str = "gru"
@@ -105,7 +105,7 @@ class GRU:
         return np.concatenate([_orthogonal(n, rng) for _ in range(3)], axis=1)
 
     def initial_bias(self, n: int) -> Array:
-        """Return biases that keep gates nearly closed: from the start, gradients reach back some dozens of steps."""
+        """Return biases that keep gates nearly closed, so that gradients reach back dozens of steps from the start."""
         return np.repeat([0.0, CLOSED, 0.0], n)
 
     def forward(self, bk: Backend, x: DeviceArray, a: DeviceArray, before: DeviceArray, out: DeviceArray) -> None:
@@ -125,7 +125,7 @@ class GRU:
         self, bk: Backend, g: DeviceArray, x: DeviceArray, a: DeviceArray, before: DeviceArray, after: DeviceArray,
         dx: DeviceArray, da: DeviceArray,
     ) -> None:  # fmt: skip
-        """Write the gates' gradients; z g goes past them."""
+        """Write the gradients of the gates; z g reaches the previous states directly."""
         n = g.shape[1]
         r, z, c = x[:, :n], x[:, n : 2 * n], x[:, 2 * n :]
         dc = g * (1 - z) * (1 - c * c)
@@ -138,11 +138,11 @@ class GRU:
 
 
 CELLS: dict[str, type[Cell]] = {"tanh": Tanh, "gru": GRU}
-"""Recurrent cells by name: a new one is one class and one entry."""
+"""Recurrent cells by name."""
 
 
 def get_cell(cell: str | Cell) -> Cell:
-    """Return the cell of this name; an instance is returned as it is.
+    """Return the cell with this name; an instance is returned unchanged.
 
     Examples
     --------

@@ -18,15 +18,15 @@ METHODS = ("auto", "exact", "ais")
 
 @dataclass(frozen=True, eq=False)
 class FrameLogLikelihood:
-    """Log-likelihoods of frames given those before them in their sequences, in nats.
+    """Log-likelihoods of frames given the preceding frames of their sequences, in nats.
 
     Attributes
     ----------
     frames : ndarray of shape (n_frames,)
     low, high : float
-        The mean over the frames with 3 standard errors of the estimates of log Z; ``low`` also takes off what annealing
-        makes log Z too small by in expectation, half its variance. Both are the mean where log Z is exact. Quote
-        ``low``.
+        The mean over the frames minus and plus 3 standard errors of the estimates of log Z. Annealing underestimates
+        log Z by half its variance in expectation, which ``low`` also subtracts. Both equal the mean if log Z is exact.
+        Report ``low``.
     method : str
         How log Z was found.
     """
@@ -84,7 +84,7 @@ def frame_log_likelihood(
 
 
 def _check_binary(weights: RecurrentWeights, v: Array, start: int) -> None:
-    """Refuse grey levels, which have no likelihood."""
+    """Refuse grey levels, for which a binary machine has no likelihood."""
     if not weights.frame.visible_unit.discrete:
         return
     wrong = np.argwhere((v != 0) & (v != 1))

@@ -15,10 +15,10 @@ def expected_frames(
     weights: RecurrentWeights, before: Array, bk: Backend, rng: Rng, *, n_chains: int = 10, betas: int = 100,
     gibbs_steps: int = 50,
 ) -> Array:  # fmt: skip
-    """Return the expectation of frames, given the states before them.
+    """Return the expectation of frames given the recurrent states before them.
 
-    Up to 12 hidden units it is exact; else the mean of E[v | h] over Gibbs chains that annealed runs start, weighted
-    as these are (`deepbelief.likelihood.driven.ais_driven_means`).
+    With at most 12 hidden units it is exact. Otherwise it is a weighted mean of E[v | h] over Gibbs chains that start
+    from annealed runs, with the weights of these runs (`deepbelief.likelihood.driven.ais_driven_means`).
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def expected_frames(
     bk : Backend
     rng : Rng
     n_chains, betas, gibbs_steps : int
-        Chains of each frame, their inverse temperatures, and their steps at the end.
+        Number of chains of each frame, their inverse temperatures, and the number of final steps.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def _exact(machine: Machine) -> DeviceArray:
 def sample_sequence(
     weights: RecurrentWeights, n_steps: int, state: Array, bk: Backend, rng: Rng, *, gibbs_steps: int = 50
 ) -> Array:
-    """Draw a sequence frame by frame, each by a Gibbs chain of its machine that starts at the frame before.
+    """Draw a sequence frame by frame; the Gibbs chain of each frame's machine starts from the previous frame.
 
     Parameters
     ----------

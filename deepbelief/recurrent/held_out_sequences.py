@@ -1,4 +1,4 @@
-"""Sequences that are held out of training, and the likelihood by which they judge a recurrent machine."""
+"""Held-out sequences, and their likelihood as the score of a recurrent machine."""
 
 from dataclasses import dataclass
 
@@ -18,38 +18,38 @@ N_RUNS, N_BETAS = 5, 200  # of annealing for each frame
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Frames of sequences, one after another, with the lengths of these."""
+    """Concatenated frames of sequences, with the lengths of the sequences."""
 
     source: RowSource
     lengths: Array
 
     def part(self, index: Array) -> "Sequences":
-        """Return these sequences alone."""
+        """Return a subset of the sequences."""
         ends = np.cumsum(self.lengths)
         frames = [np.arange(ends[i] - self.lengths[i], ends[i]) for i in index]
         return Sequences(SubsetSource(self.source, np.concatenate(frames)), self.lengths[index])
 
     def split(self, fraction: float, seed: int) -> tuple["Sequences", "Sequences"]:
-        """Return sequences to train on, and whole ones that are held out, drawn at random."""
+        """Split into training sequences and randomly drawn, whole held-out sequences."""
         n = len(self.lengths)
         order = host_rng(seed, "held-out sequences").permutation(n)
         n_held = min(max(1, round(fraction * n)), n - 1)
         return self.part(np.sort(order[n_held:])), self.part(np.sort(order[:n_held]))
 
     def some(self, most: int) -> "Sequences":
-        """Return the first sequences, up to about this number of frames, at least one."""
+        """Return the first sequences, at least one, up to about this number of frames."""
         return self.part(np.flatnonzero(np.cumsum(self.lengths) - self.lengths < most))
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """Scores a machine by the log-likelihood of held-out frames, always with the same random numbers."""
+    """Scorer of a machine by the log-likelihood of held-out frames, with the same random numbers at each call."""
 
     held_out: Sequences
     run: Run
 
     def __call__(self, weights: RecurrentWeights) -> float:
-        """Return the mean over frames, at the pessimistic end of its interval."""
+        """Return the lower end of the interval of the mean over frames."""
         bk, some = self.run.bk, self.held_out.some(MAX_FRAMES)
         rows = Rows(checked(some.source, weights.frame), bk, weights.frame.W.dtype)
         before, _ = states_before(weights, rows, some.lengths, bk)

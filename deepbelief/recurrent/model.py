@@ -1,8 +1,8 @@
-"""The recurrent machine: a restricted Boltzmann machine at each step, its biases driven by a recurrent state.
+"""Recurrent machine: a restricted Boltzmann machine at each step, whose biases depend on a recurrent state.
 
-With the state ``u`` before a frame, its machine has the visible biases ``vbias + u Wuv`` and the hidden biases
-``hbias + u Wuh``; ``u`` then follows the frame through the cell (Boulanger-Lewandowski, Bengio and Vincent 2012).
-All but the recurrence itself is done for the frames of all steps at once.
+If ``u`` is the state before a frame, the frame's machine has the visible biases ``vbias + u Wuv`` and the hidden biases
+``hbias + u Wuh``; the cell then computes the next state from ``u`` and the frame (Boulanger-Lewandowski, Bengio and
+Vincent 2012). Everything except the recurrence itself is computed for the frames of all steps at once.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from deepbelief.stack import State, Weights, weights_from_state
 from deepbelief.typing import DeviceArray, FloatArray, StrDict
 
 NAMES = ("Wuv", "Wuh", "Wvu", "Wuu", "ubias", "u0")
-INPUT_SPREAD = 0.1  # standard deviation of the first weights from frames to states
+INPUT_SPREAD = 0.1  # standard deviation of the initial weights from frames to states
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class RecurrentWeights:
     Parameters
     ----------
     frame : Weights
-        W, and the biases that are shared by all frames.
+        W and the biases shared by all frames.
     Wuv : ndarray of shape (n_recurrent, n_visible)
     Wuh : ndarray of shape (n_recurrent, n_hidden)
     Wvu : ndarray of shape (n_visible, n_gates * n_recurrent)
@@ -68,7 +68,7 @@ class RecurrentWeights:
         return int(self.u0.shape[0])
 
     def arrays(self) -> dict[str, FloatArray]:
-        """Return the arrays beside the frames' machine, by name."""
+        """Return all arrays except those of the frames' machine, by name."""
         return {f.name: a for f in fields(self) if isinstance(a := getattr(self, f.name), np.ndarray)}
 
 
@@ -78,7 +78,7 @@ def recurrent_state(weights: RecurrentWeights) -> State:
 
 
 def recurrent_from_state(state: State) -> RecurrentWeights:
-    """Return the machine that `recurrent_state` took apart; FileFormatError if the state is not one."""
+    """Rebuild a machine from the values of `recurrent_state`; raise FileFormatError if they are not valid."""
     state = Fields.of(state)
     frame = weights_from_state(state.fields("frame"))
     arrays = {name: state.array(name) for name in NAMES}
@@ -87,9 +87,9 @@ def recurrent_from_state(state: State) -> RecurrentWeights:
 
 
 def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) -> RecurrentWeights:
-    """Return a machine whose biases are not driven yet, and whose states hardly forget.
+    """Return an initial machine, whose biases do not yet depend on the states and whose states decay slowly.
 
-    Frames enter the states with small weights; what states do to the biases is all learned.
+    The weights from frames to states are small; those from states to biases start at 0.
     """
     rng, kind, dtype = host_rng(seed, "recurrent weights"), get_cell(cell), frame.W.dtype
     n_inputs = kind.n_gates * n_recurrent
@@ -107,12 +107,12 @@ def initial_recurrent(frame: Weights, n_recurrent: int, cell: str, seed: int) ->
 
 
 class RecurrentMachine:
-    """A recurrent machine with its parameters on a device.
+    """Recurrent machine with its parameters on a device.
 
     Parameters
     ----------
     weights : RecurrentWeights
-        Host values to start from; never changed.
+        Initial values on the host; they are not modified.
     bk : Backend
     """
 
@@ -146,17 +146,17 @@ class RecurrentMachine:
         Parameters
         ----------
         v : array of shape (n_frames, n_visible)
-            Packed by step, as `WindowPlan` says.
+            Packed by step, as in `WindowPlan`.
         entering : array of shape (n_windows, n_recurrent)
             States before the windows.
         steps : sequence of int
-            Number of windows that run at each step; never rising.
+            Number of windows that run at each step; it never increases.
 
         Returns
         -------
         array of shape (n_windows, n_recurrent)
-            States after the windows. The states before and after each frame are in `before` and `after`, until the
-            next call.
+            States after the windows. The attributes `before` and `after` hold the states before and after each frame
+            until the next call.
         """
         bk, xp, space = self.bk, self.bk.xp, self._space
         n, width = len(v), self.Wuu.shape[1]
@@ -180,7 +180,7 @@ class RecurrentMachine:
         return leaving
 
     def driven(self) -> Machine:
-        """Return the frames' machines as one, with biases for each row of the last `forward`."""
+        """Return the machines of the frames of the last `forward` as one machine with separate biases for each row."""
         return self.driven_by(self.before, self._space)
 
     def driven_by(self, before: DeviceArray, space: Workspace) -> Machine:
@@ -200,10 +200,10 @@ class RecurrentMachine:
         Parameters
         ----------
         frame : tuple
-            Gradient of W, and those at the biases of each frame, of shape (n_frames, n_visible) and (n_frames,
-            n_hidden).
+            Gradients of W and of the biases of each frame, of shape (n_frames, n_visible) and (n_frames, n_hidden).
         first : array of shape (n_windows, 1)
-            1 for windows that begin their sequence, and so from ``u0``; else 0: the gradient ends there.
+            1 for windows at the beginning of a sequence, which start from ``u0``; 0 for others, where the gradient is
+            truncated.
         """
         xp, space, room = self.bk.xp, self._space, self._room
         dW, dv, dh = frame
@@ -220,9 +220,9 @@ class RecurrentMachine:
         return [dW, room[1], room[2], *middle, room[7], room[8]]
 
     def _through_time(self, up: DeviceArray, n_windows: int) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-        """Return the gradients at the gates' inputs, and at the states before the windows.
+        """Return the gradients with respect to the gates' inputs and the states before the windows.
 
-        ``up`` is the gradient at the state before each frame that comes through the frame's biases.
+        ``up`` is the gradient with respect to the state before each frame, through the frame's biases.
         """
         xp, space, cell = self.bk.xp, self._space, self.cell
         dx = space("dx", *self._x.shape)

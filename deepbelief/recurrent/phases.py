@@ -1,4 +1,4 @@
-"""Gradients at the frames' machines: the positive and the negative phase of each frame, with its own biases."""
+"""Gradients of the frames' machines, from the positive and the negative phase of each frame with its biases."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from deepbelief.typing import DeviceArray
 
 
 class FrameBuffers(PhaseBuffers):
-    """Room for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
+    """Buffers for the frames of a minibatch and their negative phase; biases have a gradient for each frame."""
 
     def gradient(
         self, n_positive: int, n_negative: int, batch_size: int, p: DeviceArray | None = None, *, paired: bool = True
     ) -> Gradient:  # fmt: skip
-        """Return the product that is the gradient of W, and the gradients at each frame's biases.
+        """Return the gradient of W as a product, and the gradients of each frame's biases.
 
-        The chains are those of the frames: of row i of the positive phase is row i of the negative one, and all weigh
-        the same: there is no ``p``.
+        Row i of the negative phase is the chain of row i of the positive phase, and all rows have the same weight, so
+        there is no ``p``.
         """
         xp, n = self._bk.xp, n_positive
         v, h = self.visible(2 * n), self.hidden(2 * n)
@@ -33,13 +33,13 @@ class FrameBuffers(PhaseBuffers):
 
 @dataclass(frozen=True)
 class NextFrame:
-    """Prediction of each frame by the visible biases alone: the recurrent net without its machines.
+    """Prediction of each frame by the visible biases alone, that is, by the recurrent network without its machines.
 
     The gradient is that of the cross-entropy (Gaussian units: half the squared error) of a recurrent network, which
-    is how the recurrent weights may be pretrained; W and the hidden biases stand still.
+    can pretrain the recurrent weights; W and the hidden biases do not change.
     """
 
-    gibbs_steps: int = 1  # there are none; estimators are made with a number
+    gibbs_steps: int = 1  # not used, but every estimator has a number of steps
     schedule: str = "constant"
     momentum: float | str = "auto"
     is_model: bool = False
@@ -51,7 +51,7 @@ class NextFrame:
     def __call__(
         self, machine: Machine, buffers: PhaseBuffers, n_rows: int, batch_size: int, state: object, rng: Rng
     ) -> Gradient:
-        """Return the gradient at the visible biases; the others are 0."""
+        """Return the gradient of the visible biases; the other gradients are 0."""
         v, bk = buffers.visible(2 * n_rows), machine.bk
         v[n_rows:] = 0
         predicted = machine.visible.mean(bk, v[n_rows:], machine.vbias)
@@ -65,16 +65,16 @@ class NextFrame:
 
 
 FRAME_GRADIENTS = ("cd", "mfcd")
-"""Gradients that support different biases for each frame."""
+"""Gradients that support separate biases for each frame."""
 
 
 def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> GradientEstimator:
-    """Return the estimator of this name, if it supports different biases for each frame.
+    """Return the estimator with this name, if it supports separate biases for each frame.
 
     Raises
     ------
     SettingError
-        If its negative phase is one for all rows, or it trains no model.
+        If it has a single negative phase for all rows, or does not train a model.
     """
     estimator = get_gradient(gradient, gibbs_steps)
     if type(estimator) in set(GRADIENTS.values()) - {GRADIENTS[name] for name in FRAME_GRADIENTS}:

@@ -30,13 +30,13 @@ from deepbelief.stack import State
 from deepbelief.training import Record, Rows, Run, run_epochs
 from deepbelief.typing import Array, DeviceArray
 
-CLIPPING = 1.0  # the norm to try where gradients explode
-RATES = {"adam": 0.001}  # for other optimizers: their own, else 0.01
+CLIPPING = 1.0  # norm that the error suggests if gradients explode
+RATES = {"adam": 0.001}  # other optimizers: their own rate, or 0.01
 
 
 @dataclass(frozen=True)
 class RecurrentSettings:
-    """Settings of training, as the estimator spells them; ``"auto"`` is resolved against the sequences."""
+    """Settings of training, as in the estimator; ``"auto"`` is resolved for the sequences."""
 
     truncation: int = 100
     gradient: str | GradientEstimator = "cd"
@@ -56,7 +56,7 @@ class RecurrentSettings:
     resolved: Mapping[str, Resolved] = field(default_factory=dict, compare=False)
 
     def resolve(self, lengths: Array) -> "RecurrentSettings":
-        """Return the same settings with every ``"auto"`` replaced by what it means for these sequences."""
+        """Return the settings with every ``"auto"`` replaced by its value for these sequences."""
         truncation = int(min(self.truncation, lengths.max()))
         windows = -(-lengths // truncation)
         per_window = lengths.sum() / windows.sum()
@@ -80,7 +80,7 @@ class RecurrentSettings:
 
 @dataclass
 class RecurrentState:
-    """Training state beside the weights, as host values."""
+    """Training state in addition to the weights, as host values."""
 
     optimizer: list[Array] = field(default_factory=list)
     epochs: int = 0  # epochs done
@@ -88,10 +88,10 @@ class RecurrentState:
 
 
 class RecurrentTrainer:
-    """The task that the epoch loop runs: an update is a minibatch of windows, each from the state its last one left.
+    """Task of the epoch loop; an update is a minibatch of windows, each of which continues from the one before.
 
-    Frames weigh the same wherever they stand: a gradient is the sum over the frames of a minibatch, divided by the
-    mean number of frames in one.
+    All frames have the same weight: a gradient is the sum over the frames of a minibatch, divided by the mean number of
+    frames in a minibatch.
     """
 
     finished = False
@@ -110,25 +110,25 @@ class RecurrentTrainer:
         self._space = Workspace(bk, self.model.dtype)
         self._optimizer: Optimizer = settings.solver  # type: ignore[assignment]
         self._kept = self._optimizer.start(bk, self.model.params)
-        # Another optimizer than that of the state starts afresh.
+        # An optimizer other than that of the state starts with an empty state.
         same = [a.shape for a in self._kept] == [a.shape for a in self.state.optimizer]
         for own, kept in zip(self._kept, self.state.optimizer if same else [], strict=False):
             own[...] = bk.asarray(kept) if bk.owns(own) else kept
         self._decays = [float(settings.weight_decay) if p.ndim == 2 else 0.0 for p in self.model.params]
         self._states = bk.xp.zeros((len(lengths), weights.n_recurrent), self.model.dtype)
-        self._seen = bk.xp.zeros(3, self.model.dtype)  # sum of squared errors, sum and largest of gradient norms
+        self._seen = bk.xp.zeros(3, self.model.dtype)  # sum of squared errors, sum and maximum of gradient norms
         self._good: RecurrentWeights | None = weights if self.state.epochs else None
         self.diverged: DivergenceError | None = None
-        self._judge = judge  # scores the machine: larger is better
+        self._judge = judge  # returns a score of the machine; larger is better
         self._best: tuple[float, RecurrentWeights] | None = None
         self._stalled = 0  # epochs since the best one
 
     def train(
         self, rows: Rows, epochs: range, *, shuffle: bool = True, **labels: object
     ) -> list[Record]:  # fmt: skip
-        """Train for some epochs and return their records, each with ``labels`` in it."""
+        """Train for a number of epochs and return their records, to each of which ``labels`` are added."""
         self._rows, self._shuffle, self._labels = rows, shuffle, labels
-        # An update is a minibatch of windows: the loop counts those.
+        # An update is a minibatch of windows, which the loop counts.
         return run_epochs(
             self, self.n_updates, self.run, epochs=epochs, horizon=self.horizon, batch_size=1, key=self._key(),
             shuffle=shuffle,
@@ -138,7 +138,7 @@ class RecurrentTrainer:
         return ("recurrent", type(self.settings.gradient).__name__)
 
     def begin_epoch(self, epoch: int, order: Index | WindowedOrder) -> None:
-        """Lay the windows of the sequences out, shuffled by sequence; minibatches stay in their order."""
+        """Arrange the windows of the shuffled sequences in minibatches, whose order is then fixed."""
         sequences = np.arange(len(self.lengths))
         if self._shuffle:
             host_rng(self.run.seed, *self._key(), epoch, "sequences").shuffle(sequences)
@@ -163,7 +163,7 @@ class RecurrentTrainer:
         self.state.updates += 1
 
     def gradient(self, number: int, rng: Rng) -> list[DeviceArray | Product]:
-        """Return the gradient for a minibatch of the epoch, and keep the states that its windows leave."""
+        """Return the gradient for a minibatch of the epoch, and store the last states of its windows."""
         xp, model = self.bk.xp, self.model
         begin, end = int(self._frame_bounds[number]), int(self._frame_bounds[number + 1])
         windows = slice(int(self._lane_bounds[number]), int(self._lane_bounds[number + 1]))
@@ -181,7 +181,7 @@ class RecurrentTrainer:
         return model.backward(frame, first)
 
     def _clip(self, grads: list[DeviceArray | Product]) -> None:
-        """Shorten the gradient to its largest norm (Pascanu, Mikolov and Bengio 2013), and watch the norm."""
+        """Clip the norm of the gradient (Pascanu, Mikolov and Bengio 2013), and record it."""
         xp = self.bk.xp
         for i, g in enumerate(grads):
             grads[i] = g.array(self.bk) if isinstance(g, Product) else g
@@ -194,7 +194,7 @@ class RecurrentTrainer:
                 g *= factor
 
     def end_epoch(self, epoch: int) -> Record:
-        """Tell of the epoch; on divergence go back to the last good one and stop."""
+        """Report the epoch; after a divergence, restore the last good epoch and stop."""
         self.state.epochs = epoch + 1
         squares, norms, largest = (float(x) for x in self.bk.to_numpy(self._seen))
         record: Record = dict(self._labels)
@@ -210,7 +210,7 @@ class RecurrentTrainer:
         return record | self._judged(epoch, weights)
 
     def _judged(self, epoch: int, weights: RecurrentWeights) -> Record:
-        """Score the machine every few epochs, keep the best, and stop after `n_iter_no_change` without a better one."""
+        """Score the machine every few epochs, keep the best, and stop after `n_iter_no_change` without improvement."""
         patience = self.settings.n_iter_no_change
         every = max(1, patience // 2)
         if self._judge is None or ((epoch + 1) % every and epoch + 1 < self.horizon):
@@ -224,7 +224,7 @@ class RecurrentTrainer:
         return {"validation_log_likelihood": score}
 
     def _fall_back(self, epoch: int, largest: float) -> None:
-        """Say what happened and what to try; keep the weights of the last good epoch."""
+        """Record the error with its advice, and restore the weights of the last good epoch."""
         clip, rate = self.settings.max_grad_norm, float(self.settings.learning_rate)
         if clip is None:
             advice = f"clip them with {{max_grad_norm}}={CLIPPING:g}, or try "
@@ -241,7 +241,7 @@ class RecurrentTrainer:
             raise self.diverged
 
     def _moving(self) -> dict[str, list[DeviceArray]]:
-        """Return the arrays that go from update to update, by what they are."""
+        """Return by name the arrays that one update passes to the next."""
         return {
             "params": self.model.params, "optimizer": self._kept, "states": [self._states], "seen": [self._seen],
         }  # fmt: skip
@@ -255,7 +255,7 @@ class RecurrentTrainer:
         return arrays | {"good": good, "best": best, "rate": self._rate, **counts}
 
     def restore(self, state: State) -> None:
-        """Go on, within an epoch that has begun, from what `snapshot` returned there."""
+        """Continue within an epoch that has begun, from the values of `snapshot`."""
         state = Fields.of(state)
         for name, several in self._moving().items():
             for own, kept in zip(several, state.arrays(name, several), strict=True):
@@ -268,7 +268,7 @@ class RecurrentTrainer:
             self._best = best.number("score"), recurrent_from_state(best.fields("weights"))
 
     def result(self) -> tuple[RecurrentWeights, RecurrentState]:
-        """Return the weights to keep, and what the next update reads beside them (afresh after a divergence)."""
+        """Return the final weights and the state for the next update, which is empty after a divergence."""
         if self.diverged:
             assert self._good is not None
             return self._good, replace(self.state, optimizer=[])
@@ -282,8 +282,8 @@ def states_before(
 ) -> tuple[Array, Array]:
     """Return the states before and after each frame, of shape (n_frames, n_recurrent), on the host.
 
-    The frames of some sequences at a time go through windows with carried states, so that memory on the device does
-    not grow with the sequences.
+    Some sequences at a time are processed in windows that pass on their states, so that the memory used on the device
+    does not depend on the number of sequences.
     """
     model = RecurrentMachine(weights, bk)
     plan = make_plan(lengths, int(min(truncation, lengths.max())), min(lanes, len(lengths)), range(len(lengths)))

@@ -12,12 +12,12 @@ from deepbelief.typing import Array
 
 
 def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) -> Array:
-    """Return the lengths of the sequences that rows are made of; None: all rows are one.
+    """Return the lengths of the sequences that the rows consist of; None: all rows are one sequence.
 
     Raises
     ------
     DataError
-        If they do not sum to the rows, or a sequence is too short; the message names it.
+        If they do not sum to the number of rows, or a sequence is too short; the message names it.
     """
     found = np.asarray([n_rows] if lengths is None else lengths)
     if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
@@ -43,24 +43,24 @@ def check_lengths(lengths: ArrayLike | None, n_rows: int, *, shortest: int = 1) 
 
 @dataclass(frozen=True, eq=False)
 class WindowPlan:
-    """An epoch: minibatches of windows, which follow each other within each sequence.
+    """Plan of an epoch: minibatches of windows, which are in order within each sequence.
 
-    The frames of a minibatch are packed by step: first those of all its windows' first steps, then of their second
-    steps, and so on. Windows are sorted by length, so that those which still run at a step are the first ones.
+    The frames of a minibatch are packed by step: first the frames of the first step of all windows, then those of the
+    second step, and so on. Windows are sorted by length, so that the windows that still run at a step come first.
 
     Attributes
     ----------
     frames : ndarray of shape (n_frames,)
         Row numbers in the order of their visits.
     frame_bounds : ndarray of shape (n_updates + 1,)
-        Where each minibatch's frames begin in it.
+        Position in ``frames`` at which the frames of each minibatch begin.
     lanes : ndarray of shape (n_windows,)
         Sequence of each window.
     lane_bounds : ndarray of shape (n_updates + 1,)
     first : ndarray of bool, shape (n_windows,)
-        Whether a window begins its sequence.
+        Whether a window is the first of its sequence.
     steps : list of list of int
-        For each minibatch the number of windows that run at each step.
+        For each minibatch, the number of windows that run at each step.
     """
 
     frames: Array
@@ -72,16 +72,16 @@ class WindowPlan:
 
 
 def count_updates(lengths: Array, truncation: int, batch_size: int) -> int:
-    """Return the number of minibatches in an epoch: that of a whole sequence's windows at least."""
+    """Return the number of minibatches in an epoch, at least the number of windows of the longest sequence."""
     windows = -(-lengths // truncation)
     return int(max(-(-windows.sum() // batch_size), windows.max()))
 
 
 def make_plan(lengths: Array, truncation: int, batch_size: int, order: Sequence[int] | Array) -> WindowPlan:
-    """Lay the windows of the sequences, in this order, into minibatches of at most ``batch_size`` windows.
+    """Arrange the windows of the sequences, in this order, in minibatches of at most ``batch_size`` windows.
 
-    All windows are laid end to end over the lanes of a minibatch, each as long as the epoch; a sequence that falls
-    over a lane's end is never in two lanes at once (McNaughton's rule), and its windows come in their order.
+    All windows are laid end to end over the lanes, each of which is as long as the epoch. A sequence that continues in
+    the next lane is never in two lanes at once (McNaughton's rule), and its windows are visited in order.
 
     Examples
     --------

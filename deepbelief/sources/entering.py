@@ -58,7 +58,7 @@ class EnteringSource:
 
     @property
     def dtype(self) -> Dtype:
-        """The dtype that `take` gives."""
+        """The dtype that `take` returns."""
         return self.rows.dtype
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:

@@ -28,7 +28,7 @@ MAGIC_IDX = tuple(bytes([0, 0, kind]) for kind in (8, 9, 11, 12, 13, 14))
 
 @dataclass(frozen=True)
 class Format:
-    """A data format; a new one is one instance and one entry in `FORMATS`.
+    """Data format; to add one, create an instance and add it to `FORMATS`.
 
     Parameters
     ----------

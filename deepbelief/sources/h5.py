@@ -201,12 +201,12 @@ def _dataset(path: Path, file: "h5py.File", name: str) -> "h5py.Dataset":
     for part in filter(None, name.split("/")):
         link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
         if link is None:
-            raise FileError(f"{path}: no dataset {name!r}; there are: {names_text(_names(path, file))}")
+            raise FileError(f"{path}: no dataset {name!r}; available: {names_text(_names(path, file))}")
         if not isinstance(link, h5py.HardLink):
             raise FileError(f"{path}: {name!r} is a soft or external link, not followed; name the dataset itself")
         item = item[part]
     if not isinstance(item, h5py.Dataset):
-        raise FileError(f"{path}: {name or '/'!r} is not a dataset; there are: {names_text(_names(path, file))}")
+        raise FileError(f"{path}: {name or '/'!r} is not a dataset; available: {names_text(_names(path, file))}")
     _check_storage(path, item)
     return item
 

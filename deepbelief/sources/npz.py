@@ -65,7 +65,7 @@ def _choose(path: Path, keys: list[str], part: str | None) -> str:
     """Return the key to read: the requested one, the only one, or the one called X or data."""
     if part is not None:
         if part not in keys:
-            raise FileError(f"{path}: no array {part!r}; there are: {names_text(keys)}")
+            raise FileError(f"{path}: no array {part!r}; available: {names_text(keys)}")
         return part
     preferred = [key for key in ("X", "data") if key in keys]
     if len(keys) != 1 and not preferred:
@@ -96,7 +96,7 @@ def read_npz(path: Path, part: str | None, labels: str | None) -> Content:
         keys, found = _keys(archive), None
         if labels is not None:
             if labels not in keys:
-                raise FileError(f"{path}: no file and no array is called {labels!r}; there are: {names_text(keys)}")
+                raise FileError(f"{path}: no file and no array is called {labels!r}; available: {names_text(keys)}")
             found = label_vector(_array(path, archive, labels), f"{path}:{labels}")
         if part is None and {"format", "data", "shape"} <= set(keys):
             rows = _sparse(path, {key: _array(path, archive, key) for key in keys if key != labels})

@@ -193,7 +193,7 @@ def _labels(path: Path, file: "ParquetFile", name: str) -> Array:
     """Read a column of labels: numbers or strings."""
     names = file.schema_arrow.names
     if name not in names:
-        raise FileError(f"{path}: no column and no file is called {name!r}; there are: {names_text(names)}")
+        raise FileError(f"{path}: no column and no file is called {name!r}; available: {names_text(names)}")
     import pyarrow
     from pyarrow.compute import max as largest
     from pyarrow.compute import utf8_length

@@ -42,7 +42,7 @@ class RowSource(Protocol):
         ...
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
-        """Return these rows as a C-contiguous array, written into `out` where it is given.
+        """Return these rows as a C-contiguous array, written into `out` if given.
 
         Parameters
         ----------

@@ -118,7 +118,7 @@ def _array(path: Path, arrays: StrDict, name: str) -> ZarrArray:
     """Return an array by name, after checking its codecs and its declared size."""
     name = name.strip("/")
     if name not in arrays:
-        raise FileError(f"{path}: no array {name!r}; there are: {names_text(arrays)}")
+        raise FileError(f"{path}: no array {name!r}; available: {names_text(arrays)}")
     array = arrays[name]
     check_declared_size(path, array.shape, array.dtype.itemsize, limit=2**63)
     _check_codecs(array)

@@ -53,7 +53,7 @@ UNITS: dict[str, Callable[..., Unit]] = {
     "labelled": WithLabels,
     "parts": Parts,
 }
-"""Unit types by name: a new one is one class and one entry."""
+"""Unit types by name; to add one, write a class and add an entry."""
 
 CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
 """Hidden units that pretrain an autoencoder's code, by the name of the code."""
