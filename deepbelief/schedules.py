@@ -119,7 +119,7 @@ SCHEDULES: dict[str, Schedule | type[Schedule]] = {
     "inverse": Inverse,
     "halving": Halving,
 }
-"""Learning-rate schedules by name: a new one is one entry, a function of the position or a class of such functions."""
+"""Learning-rate schedules by name; to add one, add a function of the position, or a class of such functions."""
 
 
 def needs_validation(schedule: Schedule) -> bool:
