@@ -14,12 +14,14 @@ import importlib.util
 import warnings
 
 from clocks import clocked, ratios, summary
-from common import write
+from common import add, environment
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import BernoulliRBM, MLPClassifier
 
+from deepbelief import RBM
 from deepbelief.backends import get_backend
 from deepbelief.diagnostics.speed import Work, floor, interleaved, ours, rows_for
+from deepbelief.gradients import Denoising
 
 RBMS = {
     "784x500, batch 100": Work("cd", (784, 500), 100, 10_000),
@@ -36,12 +38,17 @@ def rbms(work, epochs):
     bk, X = get_backend("numpy"), rows_for(work)[0]
     pcd = Work("pcd", work.sizes, work.batch_size, work.n_rows)
     settings = {"n_components": work.sizes[1], "batch_size": work.batch_size, "n_iter": epochs, "random_state": 0}
-    return {
+    things = {
         "floor": clocked(floor(work, bk), 1),
         "deepbelief CD-1": clocked(ours(work, bk, epochs), epochs),
         "deepbelief PCD-1": clocked(ours(pcd, bk, epochs), epochs),
         "BernoulliRBM PCD-1": clocked(lambda: BernoulliRBM(**settings, learning_rate=0.05).fit(X), epochs),
     }
+    if work == RBMS["784x500, batch 100"]:  # both of the same products
+        adam, noisy = RBM(**settings, learning_rate=1e-4, solver="adam"), RBM(**settings, gradient=Denoising())
+        things["deepbelief CD-1, Adam"] = clocked(lambda: adam.fit(X), epochs)
+        things["deepbelief denoising"] = clocked(lambda: noisy.fit(X), epochs)
+    return things
 
 
 def nets(work, epochs):
@@ -116,7 +123,6 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one repeat of two epochs; nothing is written")
     options = parser.parse_args()
     repeats, epochs = (1, 2) if options.quick else (options.repeats, options.epochs)
-    results = {}
     for title, work in (RBMS | NETS).items():
         if options.only not in title:
             continue
@@ -125,9 +131,13 @@ def main():
         rows = {name: summary(values) for name, values in times.items()}
         show(title, work, rows, against)
         of_floor, of_other = ratios(rows, "floor"), ratios(rows, against)
-        results[title] = {n: row | {"of_floor": of_floor[n], f"of_{against}": of_other[n]} for n, row in rows.items()}
+        found = {n: row | {"of_floor": of_floor[n], f"of_{against}": of_other[n]} for n, row in rows.items()}
         if not options.quick:
-            write("speed", {"settings": vars(options), "versions": versions(), "results": results})
+            machine = environment()
+            key, settings = f"{machine['cpu']}, {machine['vectors']}", {"repeats": repeats, "epochs": epochs}
+            add("speed", "processors", key, "environment", value=machine | versions())
+            add("speed", "processors", key, "settings", title, value=settings)
+            add("speed", "processors", key, "results", title, value=found)
 
 
 if __name__ == "__main__":
