@@ -41,7 +41,9 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @click.option(
     "--temperature",
     type=Bounded(),
-    help="Rows are more typical below 1 and more varied above 1.  [default: 1; of a table, see `RBM.sample`]",
+    default=1.0,
+    show_default=True,
+    help="Rows are more typical below 1 and more varied above 1.",
 )
 @click.option(
     "--missing",
@@ -64,8 +66,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, method: str | None, temperature: float | None, missing: bool,
-    seed: int | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
+    model: str, n: int, steps: int | None, method: str | None, temperature: float, missing: bool, seed: int | None,
+    out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL by Gibbs sampling in its top RBM and a downward pass through the means of the layers below.
 
@@ -160,11 +162,11 @@ def check_missing(schema: "Schema | None", *, missing: bool) -> None:
         )
 
 
-def check_sequences(temperature: float | None, method: str | None, ending: str) -> None:
+def check_sequences(temperature: float, method: str | None, ending: str) -> None:
     """Refuse a temperature or a method for frames, and find out first whether a picture of them can be drawn."""
     from deepbelief.errors import SettingError
 
-    for name, given in (("temperature", temperature is not None), ("method", method is not None)):
+    for name, given in (("temperature", temperature != 1), ("method", method is not None)):
         if given:
             raise SettingError(f"--{name} is for models of rows; leave it out for a model of sequences")
     if ending == ".png":

@@ -17,10 +17,10 @@ class Held:
         self.free = missing.astype(dtype)
         self._values = bk.xp.where(missing, bk.xp.zeros_like(known), known).astype(dtype)
 
-    def hold(self, v: DeviceArray, columns: slice = slice(None)) -> DeviceArray:
-        """Put the held states back into ``v``, which has these columns."""
-        v *= self.free[:, columns]
-        v += self._values[:, columns]
+    def hold(self, v: DeviceArray) -> DeviceArray:
+        """Put the held states back into ``v``."""
+        v *= self.free
+        v += self._values
         return v
 
 

@@ -18,8 +18,6 @@ from deepbelief.typing import Array, DeviceArray
 
 METHODS = ("auto", "gibbs", "pt", "ptt")
 MIN_SWEEPS = 20  # rungs of a ladder
-N_REDRAWS = 3  # times that each column of a sampled table is drawn again
-REDRAW_TEMPERATURE = 0.75  # at which it is drawn
 
 
 def rows_below(stack: Stack, h: DeviceArray, bk: Backend) -> DeviceArray:
@@ -154,59 +152,6 @@ def _tempered(
             DeepBeliefWarning(message, symptom="unmet-ladder", settings=("n_steps",)), stacklevel=user_level()
         )
     return top.sample_hidden(ladder.v[-1], rng, xp.empty((n, top.W.shape[1]), top.dtype))
-
-
-def redrawn(
-    weights: Weights, means: Array, bk: Backend, rng: Rng, *, clamp: Array | None = None, n_sweeps: int = N_REDRAWS,
-    temperature: float = REDRAW_TEMPERATURE,
-) -> Array:  # fmt: skip
-    """Return rows of softmax groups, each of which has been drawn again from its exact distribution given the others.
-
-    The log-probabilities of a group are divided by a temperature. Below 1 this takes away a part of the noise that
-    weight decay leaves in the groups. The distribution of each group alone hardly changes in a few sweeps, unlike that
-    of chains that run at such a temperature.
-
-    Parameters
-    ----------
-    weights : Weights
-        Softmax visible units, Bernoulli hidden units.
-    means : ndarray of shape (n_rows, n_visible)
-        Probabilities of the groups, from which the first states are drawn.
-    bk : Backend
-    rng : Rng
-    clamp : ndarray of shape (n_rows, n_visible), optional
-        Visible states to clamp; NaN means free.
-    n_sweeps : int, default=3
-    temperature : float, default=0.75
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_visible)
-        Of 0 and 1.
-    """
-    machine, xp = Machine(weights, bk, np.float64), bk.xp  # sums of a group's log-odds lose digits in float32
-    held = None if clamp is None else Held(bk.asarray(clamp, dtype=machine.dtype), bk, machine.dtype)
-    sizes = machine.visible.group_sizes(weights.n_visible)
-    v = xp.empty(means.shape, machine.dtype)
-    bk.one_hot_sample(bk.asarray(means, dtype=machine.dtype).copy(), rng, sizes, v)
-    if held is not None:
-        held.hold(v)
-    x = machine.hbias + v @ machine.W
-    ends = np.cumsum(sizes).tolist()
-    groups = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
-    for columns in groups * n_sweeps:
-        W, value = machine.W[columns], v[:, columns].copy()
-        x -= value @ W
-        log_p = bk.log_odds(x, xp.zeros_like(value), W, xp.empty_like(value))
-        log_p += machine.vbias[columns]
-        log_p /= temperature
-        width = (value.shape[1],)
-        bk.one_hot_sample(bk.softmax(log_p, xp.zeros_like(log_p[0]), width), rng, width, value)
-        if held is not None:
-            held.hold(value, columns)
-        x += value @ W
-        v[:, columns] = value
-    return bk.to_numpy(v).astype(means.dtype)
 
 
 def at_temperature(weights: Weights, temperature: float) -> Weights:

@@ -161,7 +161,7 @@ def test_held_values_come_back_as_given(two_patterns):
         (lambda m: m.impute([[1, np.nan, 0, 0]], burn_in=-1), SettingError, "burn_in"),
         (lambda m: m.sample(2, clamp=[1, 0]), DataError, r"clamp must be 4 numbers, or 2 rows of them.*shape \(2,\)"),
         (lambda m: m.sample(2, clamp=[1, 0, np.inf, 0]), DataError, "infinite"),
-        (lambda m: m.sample(2, temperature=0), SettingError, "temperature must be a number > 0 or auto, got 0"),
+        (lambda m: m.sample(2, temperature=0), SettingError, "temperature must be a number > 0, got 0"),
         (lambda m: m.sample(0), SettingError, "n_samples"),
         (lambda m: m.sample(2, n_steps=0), SettingError, "n_steps"),
     ],

@@ -11,7 +11,7 @@ from tables import case_by_case
 from deepbelief import DBN, RBM, RBMClassifier, load, save
 from deepbelief.errors import DeepBeliefWarning, SettingError
 from deepbelief.pretraining import transform
-from deepbelief.sampling import first_states, redrawn, rows_below, sample
+from deepbelief.sampling import first_states, rows_below, sample
 from deepbelief.seeds import stream
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack, Weights
@@ -149,54 +149,3 @@ def test_every_model_samples_along_a_ladder(tmp_path):
     assert dbn.sample(3, method="pt", **how).shape == (3, 6)
     clf = RBMClassifier(4, rbm=RBM(n_iter=2), random_state=0).fit(X, X[:, 0])
     assert clf.sample([0, 1], method="pt", **how).shape == (2, 6)
-
-
-GROUPS = (3, 2, 2)
-STARTS = (0, 3, 5)
-
-
-def groups_machine():
-    rng = np.random.default_rng(0)
-    return Weights(rng.normal(size=(7, 4)), rng.normal(size=7), rng.normal(size=4), visible="softmax:3,2,2")
-
-
-def group_states():
-    return np.array(
-        [np.concatenate([np.eye(n)[k] for n, k in zip(GROUPS, ks, strict=True)]) for ks in np.ndindex(GROUPS)]
-    )
-
-
-def exact_sweep(weights, temperature):
-    """Return the matrix of one sweep over the groups, by enumeration."""
-    V = group_states()
-    energies = -(V @ weights.vbias + np.logaddexp(0, V @ weights.W + weights.hbias).sum(axis=1)) / temperature
-    sweep = np.eye(len(V))
-    for start, size in zip(STARTS, GROUPS, strict=True):
-        others = np.delete(V, np.s_[start : start + size], axis=1)
-        p = np.exp(-energies) * (others[:, None] == others[None]).all(axis=2)
-        sweep = sweep @ (p / p.sum(axis=1, keepdims=True))
-    return sweep
-
-
-@case_by_case("temperature", [1.0, 0.5])
-def test_groups_are_drawn_again_from_their_distribution_given_the_others(bk, temperature):
-    weights, V, n = groups_machine(), group_states(), 20_000
-    means = np.full((n, 7), 1 / 2)
-    means[:, :3] = [0.7, 0.2, 0.1]
-    first = np.prod(np.where(V == 1, means[0], 1), axis=1)
-    found = redrawn(weights, means, bk, bk.rng(stream(0)), n_sweeps=1, temperature=temperature)
-    shares = (found[:, None] == V[None]).all(axis=2).mean(axis=0)
-    expected = first @ exact_sweep(weights, temperature)
-    np.testing.assert_allclose(shares, expected, atol=0.018)  # five standard errors at most
-    assert np.abs(expected - first @ exact_sweep(weights, 1.5 - temperature)).max() > 0.03
-
-
-def test_clamped_groups_are_not_drawn_again(bk):
-    weights, V, n = groups_machine(), group_states(), 20_000
-    clamp = np.full((n, 7), np.nan)
-    clamp[:, 3:5] = [0, 1]
-    found = redrawn(weights, np.full((n, 7), 1 / 2), bk, bk.rng(stream(0)), clamp=clamp, n_sweeps=10, temperature=1.0)
-    assert (found[:, 3:5] == [0, 1]).all()
-    p = np.exp(V @ weights.vbias + np.logaddexp(0, V @ weights.W + weights.hbias).sum(axis=1)) * V[:, 4]
-    shares = (found[:, None] == V[None]).all(axis=2).mean(axis=0)
-    np.testing.assert_allclose(shares, p / p.sum(), atol=0.018)

@@ -85,22 +85,6 @@ def test_drawn_rows_are_a_table_that_looks_like_the_one_in_fit(rbm):
     assert drawn.equals(again)
 
 
-def test_columns_of_a_sampled_table_are_drawn_again_unless_a_temperature_is_given(rbm, monkeypatch):
-    calls = []
-
-    def redrawn(weights, means, *args, **kwargs):
-        calls.append(means.shape)
-        return np.tile(np.concatenate([np.eye(n)[0] for n in rbm.schema_.groups]), (len(means), 1))
-
-    monkeypatch.setattr("deepbelief.estimators.generative.redrawn", redrawn)
-    drawn = rbm.sample(30, n_steps=5, random_state=0)
-    assert calls == [(30, rbm.weights_.n_visible)]
-    assert (drawn["colour"] == "blue").all()  # the first category: the table is that of the new draws
-    assert rbm.sample(30, n_steps=5, temperature=1, random_state=0)["colour"].nunique() > 1
-    RBM(2, n_iter=1, random_state=0).fit(np.eye(4)).sample(3, n_steps=5)
-    assert len(calls) == 1
-
-
 def test_clamped_columns_are_held(rbm):
     drawn = rbm.sample(200, n_steps=50, clamp={"colour": "blue"}, random_state=0)
     assert (drawn["colour"] == "blue").all()

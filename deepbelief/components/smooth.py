@@ -12,8 +12,7 @@ from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units import Unit
 
-N_HATS = 6  # minimum number of hat functions; with the line and the parabola they span at most 8 dimensions
-HAT_SHARE = 0.3  # hat functions per bin
+N_HATS = 6  # hat functions; with the line and the parabola they span at most 8 dimensions
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class Smooth(Component):
     """Keep the weights of neighbouring bins of a number similar.
 
     A number is one softmax group over the bins of its range. Its rows of W, as functions of the bins' normal scores t,
-    stay in the span of t, (t**2 - 1) / 2 and hat functions: they are projected onto that span after each update. The
-    number of hat functions is 0.3 times the number of bins, and at least six.
+    stay in the span of t, (t**2 - 1) / 2 and six hat functions: they are projected onto that span after each update.
     Groups with no more bins than the span has dimensions are not constrained, nor are biases.
 
     Parameters
@@ -121,7 +119,7 @@ def projection(scores: Sequence[float]) -> Array | None:
     True
     """
     t = np.asarray(scores, dtype=np.float64)
-    knots = np.linspace(t[0], t[-1], max(N_HATS, round(HAT_SHARE * len(t))))
+    knots = np.linspace(t[0], t[-1], N_HATS)
     hats = np.maximum(0, 1 - np.abs(t[:, None] - knots) / (knots[1] - knots[0]))
     span = np.column_stack([t, (t**2 - 1) / 2, hats])
     left, values, _ = np.linalg.svd(span, full_matrices=False)

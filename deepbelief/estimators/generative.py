@@ -12,10 +12,10 @@ from deepbelief.errors import DataError, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import clamped, completed, decoded, encoded, is_mixed, schema_of
+from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
 from deepbelief.layer import LayerState
 from deepbelief.machine import Machine
-from deepbelief.sampling import check_generative, fill_in, redrawn, sample
+from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering, is_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
@@ -33,7 +33,7 @@ class GenerativeMixin:
     backend: str | Backend
 
     def sample(
-        self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float | str = "auto",
+        self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
         clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw rows from the model, by plain Gibbs sampling or along a ladder of machines.
@@ -49,11 +49,9 @@ class GenerativeMixin:
             states along a ladder of machines, the first of which has no connections. With ``"pt"``, these are the model
             at temperatures chosen by the acceptance rate of exchanges; with ``"ptt"``, they are the checkpoints of
             training with ``gradient="ptt"``. ``"auto"`` is ``"ptt"`` after such training, else ``"gibbs"``.
-        temperature : float or "auto", default="auto"
+        temperature : float, default=1.0
             Divisor of the energy: below 1, rows are more typical; above 1, they are more varied. Bernoulli and softmax
-            units only. ``"auto"`` is 1, except that in a table of mixed columns each column is finally drawn three more
-            times given all others, at a temperature of 0.75. Models that are trained on such rows then predict real
-            ones better; associations between columns are slightly too strong. 1 draws from the model as it is.
+            units only.
         clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
             Clamped values, in the units of the data; NaN leaves a value free. For models of tables, a mapping of
             columns to values, or a table; all other columns are free.
@@ -85,7 +83,7 @@ class GenerativeMixin:
         check_is_fitted(self, "weights_")
         check_number("n_samples", n_samples, low=1, integer=True)
         check_number("n_steps", n_steps, low=1, integer=True)
-        check_number("temperature", temperature, low=0, open_low=True, auto=True)
+        check_number("temperature", temperature, low=0, open_low=True)
         bk, weights = check_backend(self.backend, None), self.weights_
         schema, seed = schema_of(self), next_stream(self, "sample", random_state)
         if clamp is not None and schema is not None:
@@ -95,12 +93,9 @@ class GenerativeMixin:
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
         inside = None if held is None else weights.enter(held)
         rows = sample(
-            Stack((weights,)), states, n_steps, bk, rng, clamp=inside, method=method,
-            temperature=1.0 if temperature == "auto" else float(temperature),
+            Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside, method=method,
             ladder=self._state.arrays.get("gradient"),
         )  # fmt: skip
-        if temperature == "auto" and is_mixed(schema) and weights.has_pseudo_likelihood:
-            rows = redrawn(weights, rows, bk, rng, clamp=held)
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
         return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
 

@@ -129,11 +129,10 @@ class RBM(
     -----
     A pandas or polars DataFrame, a pyarrow Table or a mapping of columns may contain numbers, booleans, categories and
     missing values. Each column then becomes a group of softmax units: a category has one unit per value, a number one
-    unit for each of at most 20 bins of its range, up to 40 where each has 20 rows, with smoothed weights. Columns with
-    a single value, columns with more than 100 categories, and text columns that identify rows are left out, with a
-    `DataWarning`. A column has two more units, for "present" and "missing", if 5 % to 95 % of its values are missing,
-    at least 10 of them, and this depends on other columns. `sample`, `impute`, `inverse_transform` and `gibbs` then
-    return tables.
+    unit for each of at most 20 bins of its range, with smoothed weights. Columns with a single value, columns with
+    more than 100 categories, and text columns that identify rows are left out, with a `DataWarning`. A column has two
+    more units, for "present" and "missing", if 5 % to 95 % of its values are missing, at least 10 of them, and this
+    depends on other columns. `sample`, `impute`, `inverse_transform` and `gibbs` then return tables.
 
     For such a table the automatic settings are ``gradient="pcd"`` with 128 chains, ``gibbs_steps=5``,
     ``centered=True``, ``solver="adam"`` with a rate of 0.005 for up to 256 hidden units and less for more,

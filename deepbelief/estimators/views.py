@@ -20,7 +20,7 @@ from deepbelief.sampling import check_generative, first_states, rows_below, samp
 from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import OF_NETWORKS, RowSource, SubsetSource, as_source, check_sparse, entering, is_source
 from deepbelief.stack import Stack
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
+from deepbelief.typing import Array, Estimator, RandomState, RowsLike
 
 
 def layers_of(model: Estimator) -> Stack:
@@ -130,7 +130,7 @@ def sample_rows(
     *,
     n_steps: int = 1000,
     method: str = "auto",
-    temperature: float | None = None,
+    temperature: float = 1.0,
     random_state: RandomState = None,
     backend: str | None = None,
     start: RowsLike = None,
@@ -149,8 +149,8 @@ def sample_rows(
         Gibbs steps in the top machine, or maximum number of sweeps over a ladder of machines.
     method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
         Sampling method of the top machine, see `RBM.sample`.
-    temperature : float, optional
-        Divisor of the top machine's energy. None is the model's own default, see `RBM.sample`, else 1.
+    temperature : float, default=1.0
+        Divisor of the top machine's energy.
     random_state : int, Generator or None
     backend : str, optional
         Backend for a `Stack`, which has none.
@@ -173,11 +173,9 @@ def sample_rows(
     if hasattr(model, "sample") and (start is None or hasattr(model, "classes_")):
         # A model with classes draws rows of each class in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
-        how: StrDict = {"n_steps": n_steps, "method": method, "random_state": random_state}
-        how |= {} if temperature is None else {"temperature": temperature}
+        how = {"n_steps": n_steps, "method": method, "temperature": temperature, "random_state": random_state}
         return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
     check_number("n_steps", n_steps, low=1, integer=True)
-    temperature = 1.0 if temperature is None else temperature
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
     check_generative(stack, kind_of_pretraining(model, stack.layers[0].visible_unit))

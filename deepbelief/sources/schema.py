@@ -13,6 +13,7 @@ from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.table_columns import (
     KINDS,
+    MAX_CELLS,
     READINGS,
     Column,
     cells_of,
@@ -112,7 +113,7 @@ class Schema:
 
     @classmethod
     def fit(
-        cls, table: TableLike, columns: Mapping[str, str] | None = None, *, max_cells: int | None = None,
+        cls, table: TableLike, columns: Mapping[str, str] | None = None, *, max_cells: int = MAX_CELLS,
         weights: Array | None = None, labelled: bool = False,
     ) -> "Schema":  # fmt: skip
         """Determine the kind of each column from training rows.
@@ -127,8 +128,8 @@ class Schema:
             Of pandas, polars or pyarrow. Missing values are those of the library, None and NaN.
         columns : mapping of str to {"number", "category", "dropped"}, optional
             Kinds of named columns, which override the automatic choice.
-        max_cells : int, optional
-            Largest number of cells of a number. None: 20 and, where each cell has 20 rows, up to 40.
+        max_cells : int, default=20
+            Largest number of cells of a number.
         weights : ndarray of shape (n_rows,), optional
             Weight of each row as a number of rows; it affects the cells of numbers.
         labelled : bool, default=False
@@ -153,9 +154,7 @@ class Schema:
             if name not in frame.names:
                 told = f"{{columns}} names {name!r}: {literal(unknown('column', name, frame.names))}"
                 raise SettingError(told, settings=("columns",))
-        reading = READINGS["quantile"]
-        if max_cells is not None:
-            reading = replace(reading, n_cells=max_cells, max_cells=0)
+        reading = replace(READINGS["quantile"], n_cells=max_cells)
         found = [read_column(frame, i, wanted.get(name), reading, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
             found[i] = replace(found[i], levels=levels, ordered=ordered)

@@ -11,9 +11,7 @@ from deepbelief.sources.frames import Frame
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, StrDict, StrMapping
 
-MIN_CELLS = 20  # of a number with few rows; a number with no more distinct values has one for each
-MAX_CELLS = 40  # of a number with many rows
-CELL_ROWS = 20  # rows for each cell beyond the minimum
+MAX_CELLS = 20  # cells of a number; a number with so few distinct values has one for each
 EQUAL_CELLS = 12  # cells of equal width
 REACH = 3.0  # standard deviations from the mean to the outer bounds of cells of equal width
 MAX_CATEGORIES = 100  # of one column
@@ -124,21 +122,15 @@ class Reading:
     edges : callable
         Takes the distinct values of a number, the number of rows with each, and a number of cells; returns the bounds
         between neighbouring cells.
-    n_cells, max_cells : int
-        Largest number of cells of a number, and of one with `CELL_ROWS` known values for each cell, where that is more.
-        A number with no more distinct values has a cell for each.
+    n_cells : int
+        Largest number of cells of a number; one with so few distinct values has a cell for each.
     missing_units : bool
         Whether a missing value has a unit (see `Column`) instead of being unknown.
     """
 
     edges: Callable[[Array, Array, int], Array]
     n_cells: int
-    max_cells: int = 0
     missing_units: bool = False
-
-    def cells_for(self, n_rows: float) -> int:
-        """Return the largest number of cells of a number with this number of known values."""
-        return max(self.n_cells, min(int(n_rows) // CELL_ROWS, self.max_cells))
 
 
 def quantile_edges(distinct: Array, counts: Array, n_cells: int) -> Array:
@@ -157,7 +149,7 @@ def equal_edges(distinct: Array, counts: Array, n_cells: int) -> Array:
 
 
 READINGS = {
-    "quantile": Reading(quantile_edges, MIN_CELLS, MAX_CELLS),
+    "quantile": Reading(quantile_edges, MAX_CELLS),
     "equal": Reading(equal_edges, EQUAL_CELLS, missing_units=True),
 }
 
@@ -247,8 +239,7 @@ def rated_columns(frame: Frame) -> list[Column]:
     every = np.concatenate(known)
     if len(np.unique(every)) < 2:
         raise DataError(f"ratings must differ, got {len(every)} equal ones: pass at least two different ratings")
-    reading = replace(READINGS["quantile"], max_cells=0)
-    found = _number("", "float64", every, reading, wanted=False, own_unit=False, weights=None)
+    found = _number("", "float64", every, READINGS["quantile"], wanted=False, own_unit=False, weights=None)
     mean = (float(every.mean()),)
     return [
         replace(found, name=name, whole=False)
@@ -326,9 +317,13 @@ def _number(
         if wanted:
             raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
         return Column(name, "dropped", dtype, (float(distinct[0]),), reason="the same value in all rows")
-    n_cells = reading.cells_for(counts.sum())
-    edges = (distinct[1:] + distinct[:-1]) / 2 if len(distinct) <= n_cells else reading.edges(distinct, counts, n_cells)
-    filled = np.unique(np.searchsorted(edges, distinct))  # a cell without values joins the nearest one that has some
+    if len(distinct) <= reading.n_cells:
+        edges = (distinct[1:] + distinct[:-1]) / 2
+    else:
+        edges = reading.edges(distinct, counts, reading.n_cells)
+    filled = np.unique(
+        np.searchsorted(edges, distinct)
+    )  # a cell without values is merged with the nearest one that has some
     edges = edges[(filled[:-1] + filled[1:] + 1) // 2 - 1]
     cell = np.searchsorted(edges, distinct)
     n = np.bincount(cell, counts)
