@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import click
 
 from deepbelief.datasets import DataSet
-from deepbelief.errors import DataError, DataWarning, literal
+from deepbelief.errors import DataError, DataWarning
 from deepbelief.sources import match_columns, named
 from deepbelief.sources.content import names_text
 
@@ -38,7 +38,7 @@ def matched(model: Model, spec: str, data: DataSet) -> DataSet:
     try:
         rows = match_columns(data.rows, have, wanted, leave_out=label)
     except DataError as error:
-        raise DataError(f"{literal(spec)}: {literal(error)}{_label_hint(have, wanted, data)}") from error
+        raise DataError(f"{spec}: {error}{_label_hint(have, wanted, data)}") from error
     if [name for name in have if name != label or name in wanted] != wanted:
         click.echo(f"{clean(spec)}: columns put in the order of those that {clean(model.path)} has", err=True)
     return replace(data, rows=rows, feature_names=wanted)
@@ -50,7 +50,7 @@ def _by_position(model: Model, spec: str, data: DataSet, wanted: list[str] | Non
     if width != model.n_features:
         hint = "; name the column of the labels with --labels" if width == model.n_features + 1 else ""
         hint = "" if data.labels is not None else hint
-        raise DataError(f"{literal(spec)} has {width} features, {model.path} was trained on {model.n_features}{hint}")
+        raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
     if wanted is not None:
         _note(f"{spec} has no column names: its columns are assumed to be in the order of {names_text(wanted)}")
     elif data.feature_names is not None:

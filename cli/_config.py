@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from deepbelief.errors import SettingError, literal, unknown
+from deepbelief.errors import SettingError, unknown
 from deepbelief.typing import StrDict
 
 from ._types import Layers
@@ -42,10 +42,10 @@ def read_config(path: str, command: click.Command) -> StrDict:
     for key, value in values.items():
         name = key.replace("_", "-")
         if name not in parameters:
-            raise SettingError(f"{literal(path)}: {unknown('key', key, parameters)}")
+            raise SettingError(f"{path}: ", unknown("key", key, parameters))
         if parameters[name].name in settings:
-            raise SettingError(f"{literal(path)}: {name} occurs twice, with - and with _")
-        settings[str(parameters[name].name)] = _checked(f"{literal(path)}: {key}", parameters[name], value)
+            raise SettingError(f"{path}: {name} occurs twice, with - and with _")
+        settings[str(parameters[name].name)] = _checked(f"{path}: {key}", parameters[name], value)
     return settings
 
 
@@ -60,15 +60,15 @@ def _parse(path: str) -> StrDict:
     with check_regular(Path(path)).open("rb") as file:
         raw = file.read(MAX_CONFIG + 1)
     if len(raw) > MAX_CONFIG:
-        raise SettingError(f"{literal(path)}: a file of options must have at most {MAX_CONFIG} bytes")
+        raise SettingError(f"{path}: a file of options must have at most {MAX_CONFIG} bytes")
     try:
         values = json.loads(raw) if Path(path).suffix.lower() == ".json" else tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # both parsers' errors are ValueErrors
         raise SettingError(
-            f"{literal(path)}: not valid {'JSON' if path.lower().endswith('.json') else 'TOML'}: {literal(error)}"
+            f"{path}: not valid {'JSON' if path.lower().endswith('.json') else 'TOML'}: {error}"
         ) from error
     if not isinstance(values, dict):
-        raise SettingError(f"{literal(path)}: must hold option names and values, not a {type(values).__name__}")
+        raise SettingError(f"{path}: must hold option names and values, not a {type(values).__name__}")
     return values
 
 

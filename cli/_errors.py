@@ -15,6 +15,7 @@ from deepbelief.errors import (
     DivergenceError,
     DivergenceWarning,
     Interrupted,
+    Mention,
     Structured,
     one_line,
 )
@@ -82,19 +83,20 @@ def _message(error: BaseException) -> str:
     return f"{text} [{error.link}]; nothing was written" if isinstance(error, DivergenceError) else text
 
 
-def option_of(setting: str) -> str:
-    """Return a setting, ``NAME`` or ``NAME=VALUE``, as an option of the running command; as it is where there is none.
+def option_of(mention: Mention) -> str:
+    """Return a setting as an option of the running command, or as Python writes it where there is none.
 
     ``early_stopping=True`` becomes ``--early-stopping``, ``unlabeled=None`` ``--unlabeled=none``.
     """
-    name, equals, value = setting.partition("=")
-    parameter = _parameter_of(name)
-    if parameter is None or (equals and not isinstance(parameter, click.Option)):
-        return setting
+    parameter = _parameter_of(mention.name)
+    if parameter is None or not (isinstance(parameter, click.Option) or mention.value is ...):
+        return str(mention)
     option = max(parameter.opts, key=len)
-    if equals and getattr(parameter, "is_flag", False):
-        return option if value == "True" else f"no {option}"
-    return f"{option}{equals}{'none' if value == 'None' else value}"
+    if mention.value is ...:
+        return option
+    if getattr(parameter, "is_flag", False):
+        return option if mention.value is True else f"no {option}"
+    return f"{option}={'none' if mention.value is None else mention.text}"
 
 
 def _parameter_of(setting: str) -> click.Parameter | None:

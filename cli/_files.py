@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from deepbelief.errors import DataError, SettingError, literal
+from deepbelief.errors import DataError, SettingError
 from deepbelief.typing import Estimator, StrMapping
 
 
@@ -28,9 +28,9 @@ def check_output(path: str, *, force: bool, inputs: Iterable[str | None] = (), o
 
     for given in inputs:
         if given is not None and same_file(path, given):
-            raise SettingError(f"{option} {literal(path)} is an input file; choose another name")
+            raise SettingError(f"{option} {path} is an input file; choose another name")
     if os.path.lexists(path) and not force and not Path(path).is_dir():
-        raise SettingError(f"{literal(path)} exists; choose another {option}, or replace it with --force")
+        raise SettingError(f"{path} exists; choose another {option}, or replace it with --force")
     check_writable(path)
 
 
@@ -53,7 +53,7 @@ def check_outputs(
         appended = resumed and own
         check_output(log, force=force or appended, inputs=(*inputs, out), option="--log")
     if log is not None and out is not None and os.path.realpath(log) == os.path.realpath(out):
-        raise SettingError(f"--log and --out are both {literal(out)}; choose two names")
+        raise SettingError(f"--log and --out are both {out}; choose two names")
 
 
 def absolute(spec: str | None) -> str | None:
@@ -96,7 +96,7 @@ def save_model(estimator: Estimator, out: str, metadata: StrMapping, checkpoint:
 
     try:
         if not force and os.path.lexists(out):
-            raise DataError(f"{literal(out)} was written by another program meanwhile and is left as it is")
+            raise DataError(f"{out} was written by another program meanwhile and is left as it is")
         save(estimator, out, metadata=metadata)
     except DataError as error:
         raise DataError(f"{error}; {_kept(estimator, out, metadata, checkpoint)}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from deepbelief import hdf5
 from deepbelief.datasets import BUILTIN, OPENML, DataSet
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError, literal
+from deepbelief.errors import DataError, DataWarning, FileFormatError, SettingError
 from deepbelief.losses import get_loss
 from deepbelief.sources import SubsetSource, column_statistics
 from deepbelief.sources.files import split_spec
@@ -153,7 +153,7 @@ def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -
         file = with_own_scaling(file)
         estimator = from_model_file(file)
     except FileFormatError as error:
-        raise FileFormatError(f"{literal(path)}: {literal(error)}") from error
+        raise FileFormatError(f"{path}: {error}") from error
     if file.stack is None and not detectors:
         raise SettingError(
             f"{path} holds an estimator of kind {file.kind}, which has no stack of layers: only info and outliers "

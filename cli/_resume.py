@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from deepbelief.errors import DataError, SettingError, literal
+from deepbelief.errors import DataError, SettingError
 from deepbelief.typing import StrDict, StrMapping
 
 from ._files import absolute, same_file
@@ -51,19 +51,17 @@ def recorded(command: str, options: StrDict) -> StrDict:
     if path is None:
         return options
     if options["checkpoint"] is not None and not _same(options["checkpoint"], path):
-        raise SettingError(
-            f"--resume {literal(path)} keeps writing that file: leave --checkpoint {literal(options['checkpoint'])} out"
-        )
+        raise SettingError(f"--resume {path} keeps writing that file: leave --checkpoint {options['checkpoint']} out")
     found, _ = last_checkpoint(path)
     if found is None:
-        raise DataError(f"no such checkpoint: {literal(path)}")
+        raise DataError(f"no such checkpoint: {path}")
     metadata = Fields(found.metadata, f"{path}: metadata")
     of = metadata.get("command")
     if of != command:
         raise SettingError(
-            f"{literal(path)} is a checkpoint of {of}: deepbelief {of} --resume {literal(shlex.quote(path))}"
+            f"{path} is a checkpoint of {of}: deepbelief {of} --resume {shlex.quote(path)}"
             if of in COMMANDS
-            else f"{literal(path)} was written by a Python program: the same fit resumes from it"
+            else f"{path} was written by a Python program: the same fit resumes from it"
         )
     before = _options(metadata.fields("options"))
     typed = {name: value for name, value in options.items() if _is_typed(name)}
@@ -73,9 +71,7 @@ def recorded(command: str, options: StrDict) -> StrDict:
         if name not in FREE and not _agree(value, before.get(name))
     ]
     if other:
-        raise SettingError(
-            f"{literal(path)} belongs to a run with other options: {'; '.join(other)}; leave them out to resume"
-        )
+        raise SettingError(f"{path} belongs to a run with other options: {'; '.join(other)}; leave them out to resume")
     free = {name: value for name, value in typed.items() if name in FREE}
     if not free.keys().isdisjoint(CLUSTERS):  # the run goes over from one cluster to another
         before = {name: value for name, value in before.items() if name not in CLUSTERS}
@@ -159,15 +155,13 @@ def checkpoint_for(command: str, options: StrMapping, out: str, inputs: Iterable
     for mine in (path, str(previous_of(path))):
         for given in (*inputs, out, options["log"]):
             if given is not None and (same_file(mine, given) or _same(mine, given)):
-                raise SettingError(
-                    f"--checkpoint {literal(path)} is already used as input or output; choose another name"
-                )
+                raise SettingError(f"--checkpoint {path} is already used as input or output; choose another name")
     check_replaceable(path)
     if options["resume"] is None and (Path(path).exists() or previous_of(path).exists()):
         if not options["force"]:
             raise SettingError(
-                f"{literal(path)} belongs to a run that was stopped: resume with deepbelief {command} --resume "
-                f"{literal(shlex.quote(path))}, or start again with --force"
+                f"{path} belongs to a run that was stopped: resume with deepbelief {command} --resume "
+                f"{shlex.quote(path)}, or start again with --force"
             )
         remove(path)
     kept = {name: value for name, value in options.items() if name not in NOT_KEPT}

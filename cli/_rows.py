@@ -9,7 +9,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from deepbelief.errors import SettingError, literal, unknown
+from deepbelief.errors import SettingError, unknown
 from deepbelief.typing import Array, DtypeLike
 
 STDOUT = "-"
@@ -76,7 +76,7 @@ def check_format(path: str, formats: Iterable[str]) -> str:
     formats = tuple(formats)
     ending = ".csv" if path == STDOUT else Path(path).suffix.lower()
     if ending not in formats:
-        raise SettingError(f"{literal(path)}: {unknown('ending', ending, formats)}")
+        raise SettingError(f"{path}: ", unknown("ending", ending, formats))
     return ending
 
 

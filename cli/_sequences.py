@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.errors import DataError, SettingError, literal
+from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
 from deepbelief.typing import StrDict
 
@@ -128,17 +128,15 @@ def read_lengths(name: str | None, data: "DataSet") -> "NDArray[np.intp] | None"
         return None
     numbers = read_vector(name, data.source_path)
     if numbers.dtype.kind != "i":
-        raise DataError(f"{literal(name)}: lengths are integers, got {numbers.dtype}")
+        raise DataError(f"{name}: lengths are integers, got {numbers.dtype}")
     if len(numbers) > 1 and numbers[0] == 0:
         if numbers[-1] != n_rows:
-            raise DataError(
-                f"{literal(name)}: offsets end at {numbers[-1]}, but there are {n_rows} rows: they must be equal"
-            )
+            raise DataError(f"{name}: offsets end at {numbers[-1]}, but there are {n_rows} rows: they must be equal")
         numbers = np.diff(numbers)
     try:
         return check_lengths(numbers, n_rows)
     except DataError as error:
-        raise DataError(f"{literal(name)}: {literal(error)}") from error
+        raise DataError(f"{name}: {error}") from error
 
 
 def select(data: "DataSet", name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":

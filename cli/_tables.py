@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.errors import SettingError, literal
+from deepbelief.errors import SettingError
 from deepbelief.hyperparameters import MACHINE
 from deepbelief.typing import StrDict, StrMapping
 
@@ -88,17 +88,11 @@ def check_table_output(out: str, schema: "Schema", formats: Sequence[str]) -> No
     if ending in FASTA_FORMATS and schema is not None and schema.alphabet:
         return
     if schema is not None and ending not in TABLE_FORMATS:
-        raise SettingError(
-            f"{literal(out)}: rows of a table are written as {' or '.join(TABLE_FORMATS)}: choose another --out"
-        )
+        raise SettingError(f"{out}: rows of a table are written as {' or '.join(TABLE_FORMATS)}: choose another --out")
     if ending in FASTA_FORMATS:
-        raise SettingError(
-            f"{literal(out)}: FASTA is for models of aligned sequences: choose one of {', '.join(formats)}"
-        )
+        raise SettingError(f"{out}: FASTA is for models of aligned sequences: choose one of {', '.join(formats)}")
     if schema is None and ending not in formats:
-        raise SettingError(
-            f"{literal(out)}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}"
-        )
+        raise SettingError(f"{out}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}")
 
 
 def write_table(out: str, table: Any, schema: "Schema") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from deepbelief.bounds import BOUNDS, Bounds, check_sizes, check_steps
-from deepbelief.errors import DataError, SettingError, literal, unknown
+from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.hyperparameters import Choice
 from deepbelief.hyperparameters.kinds import Names, imported
 
@@ -90,7 +90,7 @@ class Registered(click.ParamType):  # type: ignore[type-arg]
         name = str(param.name if param is not None else self.name)
         has_parameters = self.choice.example and ":" in str(value)
         if value not in self.choice.names() and not has_parameters:
-            raise SettingError(unknown("{setting}", value, self.choice.names()), setting=name, value=value)
+            raise SettingError(unknown(Mention(name), value, self.choice.names()), setting=name, value=value)
         return str(self.choice.checked(name, value))
 
 
@@ -197,7 +197,7 @@ def check_given(model: str | None, data: str | None = None) -> None:
     with contextlib.suppress(OSError, ValueError):  # a name that no file can have
         there = there or Path(str(model)).exists()
     if not there:
-        raise DataError(f"no such file: {literal(model)}")
+        raise DataError(f"no such file: {model}")
     if data is not None:
         from deepbelief.datasets import check_exists
 

@@ -140,7 +140,7 @@ def names_of_outputs(spec: str, out: str | None, draws: int | None) -> list[str]
     SettingError
         If their format is not that of the table.
     """
-    from deepbelief.errors import SettingError, literal
+    from deepbelief.errors import SettingError
     from deepbelief.sources.files import split_spec
     from deepbelief.sources.formats import format_of
 
@@ -150,9 +150,7 @@ def names_of_outputs(spec: str, out: str | None, draws: int | None) -> list[str]
     if out == "-" and draws is not None:
         raise SettingError("--draws writes several files: name them with --out")
     if out != "-" and Path(out).suffix.lower() != ending:
-        raise SettingError(
-            f"{literal(out)}: the output must have the format of the input, {ending}: choose another --out"
-        )
+        raise SettingError(f"{out}: the output must have the format of the input, {ending}: choose another --out")
     if draws is None:
         return [out]
     return [f"{out.removesuffix(Path(out).suffix)}-{i}{Path(out).suffix}" for i in range(1, draws + 1)]

@@ -52,7 +52,7 @@ def command(
       deepbelief outliers titanic.h5 --contamination 0.02
     """  # noqa: D301
     check_given(model, data)
-    from deepbelief.errors import SettingError, literal
+    from deepbelief.errors import SettingError
     from deepbelief.evaluation import find_outliers
 
     from ._files import check_output
@@ -60,7 +60,7 @@ def command(
 
     loaded = read_model(model, detectors=True)
     if out not in (None, STDOUT) and Path(str(out)).suffix.lower() != ".csv":
-        raise SettingError(f"{literal(out)}: scores are written as .csv: choose another --out")
+        raise SettingError(f"{out}: scores are written as .csv: choose another --out")
     name, rows = rows_to_score(loaded, data, where)
     out = out or f"{name}-outliers.csv"
     if out != STDOUT:

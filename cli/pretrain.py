@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.errors import SettingError, literal
+from deepbelief.errors import SettingError
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
 from deepbelief.typing import RowsLike, StrDict
 
@@ -95,7 +95,7 @@ def _rates(options: StrDict) -> "MachineRates":
     if options["machine"] is not None:
         rates = MachineRates.load(options["machine"])
         if (options["workers"] or 1) > 1 and None in (rates.round_seconds, rates.network_bytes):
-            file = literal(options["machine"])
+            file = options["machine"]
             raise SettingError(
                 f"{file} has no times of --workers. Write it by `deepbelief bench --workers 2 --out FILE`."
             )

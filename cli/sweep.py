@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from deepbelief.errors import Mention
 from deepbelief.hyperparameters import MACHINE, PRETRAINING
 from deepbelief.typing import StrDict
 
@@ -130,6 +131,11 @@ def _model(options: StrDict) -> Any:
     return DBN(rbm=RBM(**given, **swept), **outer)
 
 
+def _option(mention: Mention) -> str:
+    """Return the rate as an option of the command that trains with it, not as one of the rates of this command."""
+    return f"{'--refine' if mention.name == 'refine' else '--learning-rate'}={mention.text}"
+
+
 def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
     """Print the table, what the scores are, and what to do next."""
     cells = [COLUMNS, *(_cells(row) for row in result.rows)]
@@ -141,7 +147,7 @@ def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
     click.echo()
     shown = [
         ("score", f"{result.metric}, larger is better"),
-        ("advice", result.advice_for(lambda name: "--refine" if name == "refine" else "--learning-rate")),
+        ("advice", result.advice_for(_option)),
         ("seed", seed),
         ("time", duration(took)),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import invalid
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Bounds:
         below = number < self.high if self.open_high or self.high == math.inf else number <= self.high
         if not (above and below):
             others = "".join(f" or {word}" for word in (*words, *(("None",) if self.none else ())))
-            raise SettingError(f"{{setting}} must be {self}{others}, got {value!r}", setting=name, value=value)
+            raise invalid(name, f"{self}{others}", value)
         return int(number) if self.integer else float(number)
 
     def __str__(self) -> str:
@@ -117,11 +117,7 @@ def check_sizes(sizes: Any) -> tuple[int, ...]:
         (isinstance(values, Sequence) or hasattr(values, "tolist")) and not isinstance(values, str) and len(values) > 0
     )
     if not good or not all(isinstance(s, numbers.Integral) and not isinstance(s, bool) and int(s) > 0 for s in values):
-        raise SettingError(
-            f"{{setting}} must be positive integers, for instance (500, 250), or 'auto', got {sizes!r}",
-            setting="hidden_layer_sizes",
-            value=sizes,
-        )
+        raise invalid("hidden_layer_sizes", "positive integers, for instance (500, 250), or 'auto'", sizes)
     return tuple(int(s) for s in values)
 
 
@@ -134,9 +130,6 @@ def check_steps(steps: Any) -> int | tuple[int, int] | str:
             check_number("gibbs_steps", each, low=1, integer=True)
         return int(steps[0]), int(steps[1])
     if isinstance(steps, (tuple, list)):
-        raise SettingError(
-            f"{{setting}} must be a number, or that of the first and the last epoch, got {steps!r}",
-            setting="gibbs_steps", value=steps,
-        )  # fmt: skip
+        raise invalid("gibbs_steps", "a number, or that of the first and the last epoch", steps)
     check_number("gibbs_steps", steps, low=1, integer=True)
     return int(steps)

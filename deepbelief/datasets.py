@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.errors import DataError, DataWarning, SettingError, literal
+from deepbelief.errors import DataError, DataWarning, Mention, SettingError, invalid
 from deepbelief.sources.content import Content
 from deepbelief.sources.files import first_rows, read, split_spec
 from deepbelief.sources.idx import has_idx_files, read_idx_folder
@@ -201,7 +201,7 @@ def open(
     ((100, 784), array([0, 1, 2]), 'none')
     """
     if limit is not None and limit < 1:
-        raise SettingError(f"{{setting}} must be at least 1, got {limit}", setting="limit", value=limit)
+        raise invalid("limit", "at least 1", limit)
     base, colon, split = spec.partition(":")
     if base in BUILTIN:
         content = _builtin(base, split if colon else None, labels, data_dir)
@@ -232,9 +232,11 @@ def _check_scale(spec: str, scale: str | Scaling) -> None:
     """Refuse to scale a table of mixed columns, whose numbers are binned."""
     if isinstance(scale, str) and scale not in ("auto", "none"):
         raise SettingError(
-            f"{{setting}}={scale!r} is for files of numbers; {spec} is a table: leave it out",
-            setting="scale", value=scale,
-        )  # fmt: skip
+            Mention("scale", scale),
+            f" is for files of numbers; {spec} is a table: leave it out",
+            setting="scale",
+            value=scale,
+        )
 
 
 def _short_name(path: Path) -> str:
@@ -257,13 +259,13 @@ def check_exists(spec: str) -> None:
     except DataError as error:
         near = difflib.get_close_matches(spec.partition(":")[0], BUILTIN, n=1)
         hint = f"did you mean {near[0]}?" if near else f"built-in sets are {', '.join(BUILTIN)}"
-        raise DataError(f"{literal(error)}; {hint}") from None
+        raise DataError(f"{error}; {hint}") from None
 
 
 def _builtin(name: str, split: str | None, labels: str | None, data_dir: str | None) -> Content:
     """Load a built-in set."""
     if labels is not None:
-        raise SettingError(f"{name} already has labels; leave {{setting}}={labels!r} out", setting="labels")
+        raise SettingError(f"{name} already has labels; leave ", Mention("labels", labels), " out", setting="labels")
     if name not in OPENML and split is not None:
         raise DataError(f"{name} has no splits, got {name}:{split}")
     if split not in (None, "train", "test"):

@@ -10,18 +10,13 @@ import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from numbers import Number
 from typing import Self
 
 from deepbelief import documentation
 
 MAX_MESSAGE = 1000  # characters of a message; values from files and callers may be of any length
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-PLACEHOLDER = re.compile(
-    rf"(?<!\w)(?:{_QUOTED})"  # values and names of the user, in which braces are text
-    rf"|(?<![^\s(\[`])\{{(?P<setting>[a-z_]+(?:=(?:{_QUOTED}|[^{{}}'\"]|\{{[^{{}}]*\}})*)?)\}}"
-    r"(?![\w/{\\-]|\.\w)"  # {a=1}.csv is the name of a file
-)
-LITERAL_BRACE = "\ufdd0"  # noncharacter: stands for a brace that begins no placeholder
 
 
 def one_line(text: str) -> str:
@@ -37,42 +32,74 @@ def printable(value: object) -> str:
     )
 
 
-def spelled(template: str, settings: Iterable[str] = (), name_of: Callable[[str], str] = str) -> str:
-    """Return a text in which settings stand as `name_of` writes them.
+@dataclass(frozen=True)
+class Mention:
+    """A setting that a message names: the command line writes it as an option.
 
     Parameters
     ----------
-    template : str
-        With ``{NAME}`` for each of the settings, and ``{NAME=VALUE}`` for any setting with a value.
-        Braces within quotes, within words, and in text from `literal` are text.
-    settings : iterable of str
-        Names that the template has without a value.
-    name_of : callable, default=str
-        Function that writes ``NAME`` and ``NAME=VALUE``.
-
-    Returns
-    -------
-    str
+    name : str
+        Name in Python.
+    value : object, optional
+        Its value, if the message gives one.
+    form : str, default=""
+        Format of the value, as `format` takes it. By default numbers are written as they print, and other values as
+        Python writes them.
 
     Examples
     --------
-    >>> spelled("{tied=True} needs an {activation}", ["activation"])
-    'tied=True needs an activation'
-    >>> spelled(f"{literal('{a=1} b.csv')}: '{{a=1}}' needs {{tied=True}}")
-    "{a=1} b.csv: '{a=1}' needs tied=True"
+    >>> print(Mention("n_iter"), Mention("hidden", "spin"), Mention("learning_rate", 1 / 3, form=".3g"))
+    n_iter hidden='spin' learning_rate=0.333
     """
-    names = set(settings)
 
-    def replaced(found: re.Match[str]) -> str:
-        name = found["setting"]
-        return found[0] if name is None or not ("=" in name or name in names) else name_of(name)
+    name: str
+    value: object = ...
+    form: str = ""
 
-    return PLACEHOLDER.sub(replaced, template).replace(LITERAL_BRACE, "{")
+    @property
+    def text(self) -> str:
+        """The value as it is written, empty if there is none."""
+        if self.value is ...:
+            return ""
+        return format(self.value, self.form) if self.form or isinstance(self.value, Number) else repr(self.value)
+
+    def __str__(self) -> str:
+        return self.name if self.value is ... else f"{self.name}={self.text}"
 
 
-def literal(text: object) -> str:
-    """Return text for a template whose braces begin no placeholders, such as the name of a file."""
-    return str(text).replace("{", LITERAL_BRACE)
+class Message(tuple[str | Mention, ...]):
+    """A message in parts: text, which stays as it is whatever it contains, and settings.
+
+    Parameters
+    ----------
+    *parts : object
+        Instances of `Mention`, messages, errors with a message, and anything else as text.
+
+    Examples
+    --------
+    >>> message = Message("{a=1} b.csv: ", Mention("tied", True), " needs a table")
+    >>> print(message)
+    {a=1} b.csv: tied=True needs a table
+    >>> message.spelled(lambda setting: f"--{setting.name}")
+    '{a=1} b.csv: --tied needs a table'
+    """
+
+    def __new__(cls, *parts: object) -> Self:  # noqa: D102  # the class says it
+        found: list[str | Mention] = []
+        for part in parts:
+            inner = part.message if isinstance(part, Structured) else part
+            found += inner if isinstance(inner, Message) else [inner if isinstance(inner, Mention) else str(inner)]
+        return tuple.__new__(cls, found)
+
+    def __getnewargs__(self) -> tuple[object, ...]:
+        return tuple(self)
+
+    def __str__(self) -> str:
+        return self.spelled(str)
+
+    def spelled(self, name_of: Callable[[Mention], str]) -> str:
+        """Return one line of text with settings as `name_of` writes them."""
+        return one_line("".join(part if isinstance(part, str) else name_of(part) for part in self))
 
 
 class Structured(Exception):
@@ -80,44 +107,35 @@ class Structured(Exception):
 
     Parameters
     ----------
-    message : str
-        ``{setting}`` stands for the name of the field `setting`, ``{NAME}`` for each NAME of `settings`, and
-        ``{NAME=VALUE}`` for a setting with a value: the command line writes them as options.
+    *parts : object
+        Parts of the `Message`.
     **fields
         Values of the class's fields, None by default. Code decides by these and never reads the message.
-        ``verbatim`` of a class says that a message without ``settings`` has no placeholders.
 
     Examples
     --------
-    >>> error = SettingError("{setting} must be an integer >= 1, got 0", setting="n_iter", value=0)
+    >>> error = SettingError(Mention("n_iter"), " must be an integer >= 1, got 0", setting="n_iter", value=0)
     >>> str(error)
     'n_iter must be an integer >= 1, got 0'
-    >>> error.spelled({"n_iter": "--epochs"}.get)
+    >>> error.spelled(lambda setting: "--epochs")
     '--epochs must be an integer >= 1, got 0'
     """
 
     setting: str | None = None
-    settings: tuple[str, ...] = ()
     value: object = None
     symptom: str = ""
-    verbatim: bool = False
 
-    def __init__(self, message: object = "", **fields: object) -> None:
+    def __init__(self, *parts: object, **fields: object) -> None:
         unknown_names = [name for name in fields if not hasattr(type(self), name)]
         if unknown_names:
             raise TypeError(f"{type(self).__name__} has no field {unknown_names[0]!r}")
-        is_text = self.verbatim and not fields.get("settings")
-        self.template = literal(message) if is_text else str(message)
+        self.message = Message(*parts)
         vars(self).update(fields)
-        Exception.__init__(self, Structured.spelled(self, str))
+        Exception.__init__(self, str(self.message))
 
-    def spelled(self, name_of: Callable[[str], str]) -> str:
-        """Return the message with its settings under the names that `name_of` gives them."""
-        name = self.setting
-        names = self.settings if name is None else (*self.settings, "setting")
-        return one_line(
-            spelled(self.template, names, lambda text: name_of(name if name and text == "setting" else text))
-        )
+    def spelled(self, name_of: Callable[[Mention], str]) -> str:
+        """Return the message with its settings as `name_of` writes them."""
+        return self.message.spelled(name_of)
 
     @property
     def link(self) -> str:
@@ -126,15 +144,15 @@ class Structured(Exception):
 
     def prefixed(self, text: str) -> Self:
         """Return the same error with a text before its message."""
-        fields = {name: value for name, value in vars(self).items() if name != "template" and hasattr(type(self), name)}
-        return type(self)(literal(text) + self.template, **fields)
+        fields = {name: value for name, value in vars(self).items() if hasattr(type(self), name)}
+        return type(self)(text, self, **fields)
 
 
 class DeepBeliefError(Structured):
     """Base of all errors raised on purpose."""
 
-    def __init__(self, message: object = "", **fields: object) -> None:
-        Structured.__init__(self, message, **fields)
+    def __init__(self, *parts: object, **fields: object) -> None:
+        Structured.__init__(self, *parts, **fields)
         if self.symptom:
             self.add_note(f"See {self.link}")
 
@@ -153,9 +171,7 @@ class DataError(DeepBeliefError, ValueError):
 
 
 class FileError(DataError):
-    """Rows in a file that cannot be used; the message begins with the name of the file, whose braces are text."""
-
-    verbatim = True
+    """Rows in a file that cannot be used; the message begins with the name of the file."""
 
 
 class NotNumericError(FileError):
@@ -183,7 +199,7 @@ class SettingError(DeepBeliefError, ValueError):
 class FileFormatError(DeepBeliefError, ValueError):
     """A model file that is damaged, malicious, of another kind, or too new."""
 
-    symptom, verbatim = "file-refused", True
+    symptom = "file-refused"
 
 
 class DivergenceError(DeepBeliefError, ArithmeticError):
@@ -226,8 +242,8 @@ class Interrupted(KeyboardInterrupt):
 class DeepBeliefWarning(Structured, UserWarning):
     """Base of all warnings given on purpose."""
 
-    def spelled(self, name_of: Callable[[str], str]) -> str:
-        """Return the message with its settings under the names that `name_of` gives them, and its symptom."""
+    def spelled(self, name_of: Callable[[Mention], str]) -> str:
+        """Return the message with its settings as `name_of` writes them, and its symptom."""
         text = Structured.spelled(self, name_of)
         return f"{text} [{self.link}]" if self.symptom else text
 
@@ -337,9 +353,20 @@ def user_level() -> int:
     return level
 
 
-def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
+def invalid(name: str, constraint: str, value: object) -> SettingError:
+    """Return the error of a setting whose value breaks a constraint.
+
+    Examples
+    --------
+    >>> print(invalid("n_iter", "an integer >= 1", 0))
+    n_iter must be an integer >= 1, got 0
+    """
+    return SettingError(Mention(name), f" must be {constraint}, got {value!r}", setting=name, value=value)
+
+
+def unknown(what: str | Mention, given: object, allowed: Iterable[str]) -> Message:
     """Return the message for a name that is not in a registry, with the nearest match."""
     names = list(allowed)
     near = difflib.get_close_matches(str(given), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {given!r}: choose one of {', '.join(names)}{hint}"
+    return Message("unknown ", what, f" {given!r}: choose one of {', '.join(names)}{hint}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.errors import DivergenceError, SettingError
+from deepbelief.errors import DivergenceError, Mention, SettingError
 from deepbelief.fields import Fields
 from deepbelief.losses import Loss
 from deepbelief.monitor import MAX_HIDDEN_INPUT
@@ -244,9 +244,13 @@ class FineTuner:
         rate = float(self.settings.learning_rate_init)
         reason = f"weights reached {largest:.3g}" if np.isfinite(largest) else "weights are no longer finite"
         self.diverged = DivergenceError(
-            f"fine-tuning diverged in epoch {epoch + 1}: {reason}; try {{setting}}={rate / 10:.3g} (it was {rate:.3g})",
-            setting="learning_rate_init", value=rate, epoch=epoch + 1,
-        )  # fmt: skip
+            f"fine-tuning diverged in epoch {epoch + 1}: {reason}; try ",
+            Mention("learning_rate_init", rate / 10, ".3g"),
+            f" (it was {rate:.3g})",
+            setting="learning_rate_init",
+            value=rate,
+            epoch=epoch + 1,
+        )
         self.finished = True
         if self._good is None and self._best is None:
             raise self.diverged

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.errors import DataError, SettingError, spelled
+from deepbelief.errors import DataError, Mention, Message, SettingError
 from deepbelief.machine import Layers
 from deepbelief.sources import as_source
 from deepbelief.stack import Stack
 from deepbelief.typing import DeviceArray, Estimator, Float64Array, RowsLike, StrMapping
 
 Record = StrMapping
+Found = tuple[str, str, *tuple[str | Mention, ...]]  # name of a check, what it found, and parts of the advice
 
 NEVER, ALWAYS = 0.05, 0.95  # a unit below, or above, for every row says nothing about any of them
 LARGEST_SHARE = 0.1  # of the hidden units that may be so
@@ -26,7 +27,8 @@ WINDOW = 0.1  # of the epochs, over which errors are averaged
 LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
 SMALLEST_GAP = 2.0  # nats; a gap below is not significant
 ROWS = 10_000  # maximum number of rows to check
-SETTINGS = ("sparsity_target", "weight_decay")  # that advice names
+
+NO_ADVICE = Message()
 
 
 @dataclass(frozen=True)
@@ -36,21 +38,17 @@ class Finding:
     layer: int
     check: str
     found: str
-    template: str = ""
+    message: Message = NO_ADVICE
 
     @property
     def advice(self) -> str:
         """Advice on what to do, empty where there is nothing."""
-        return self.advice_for(str)
-
-    def advice_for(self, name_of: Callable[[str], str]) -> str:
-        """Return the advice with settings as `name_of` writes them."""
-        return spelled(self.template, SETTINGS, name_of)
+        return str(self.message)
 
     @property
     def ok(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.template
+        return not self.message
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,9 @@ class Health:
         """Advice, one line each."""
         return self.advice_for(str)
 
-    def advice_for(self, name_of: Callable[[str], str]) -> tuple[str, ...]:
+    def advice_for(self, name_of: Callable[[Mention], str]) -> tuple[str, ...]:
         """Return the advice with settings as `name_of` writes them."""
-        told = [(f, f.advice_for(name_of)) for f in self.findings if not f.ok]
+        told = [(f, f.message.spelled(name_of)) for f in self.findings if not f.ok]
         return tuple(f"layer {f.layer}: {f.check}: {f.found}; {advice}" for f, advice in told)
 
     def __str__(self) -> str:
@@ -80,6 +78,10 @@ class Health:
             f"layer {f.layer}  {f.check:<22} {f.found}" + (f"  -> {f.advice}" if f.advice else "")
             for f in self.findings
         )
+
+
+def _finding(layer: int, check: str, found: str, *advice: str | Mention) -> Finding:
+    return Finding(layer, check, found, Message(*advice))
 
 
 def update_ratio(bk: Backend, velocity: DeviceArray, W: DeviceArray) -> DeviceArray:
@@ -117,7 +119,7 @@ def findings(history: Sequence[Record], layer: int = 1) -> tuple[Finding, ...]:
         Number of the layer, in messages.
     """
     checks = (_ratio, _idle, variation, _rise, _gap)
-    return tuple(Finding(layer, *found) for check in checks if (found := check(history)) is not None)
+    return tuple(_finding(layer, *found) for check in checks if (found := check(history)) is not None)
 
 
 def layer_findings(history: Sequence[Record]) -> tuple[Finding, ...]:
@@ -130,7 +132,7 @@ def _values(history: Sequence[Record], name: str) -> list[float]:
     return [r[name] for r in history if r.get(name) is not None and math.isfinite(r[name])]
 
 
-def _ratio(history: Sequence[Record]) -> tuple[str, ...] | None:
+def _ratio(history: Sequence[Record]) -> Found | None:
     """Judge the size of updates (section 7), in the middle of the run.
 
     Small minibatches and many hidden units make updates large without harm: they are too large only where the error
@@ -149,23 +151,29 @@ def _ratio(history: Sequence[Record]) -> tuple[str, ...] | None:
     return found
 
 
-def _idle(history: Sequence[Record]) -> tuple[str, ...] | None:
+def _idle(history: Sequence[Record]) -> Found | None:
     """Judge units that are the same for all rows (section 15)."""
     if not history or history[-1].get("never_on") is None:
         return None
     return _idle_found(history[-1]["never_on"], history[-1]["always_on"])
 
 
-def _idle_found(never: float, always: float) -> tuple[str, ...]:
+def _idle_found(never: float, always: float) -> Found:
     found = "units always off, on", f"{100 * never:.0f} %, {100 * always:.0f} %"
     if never > LARGEST_SHARE:
-        return *found, "dead units: lower the learning rate, set a {sparsity_target}, or use fewer hidden units"
+        return (
+            *found,
+            "dead units: lower the learning rate, set a ",
+            Mention("sparsity_target"),
+            ", or use fewer hidden units",
+        )
     if always > LARGEST_SHARE:
-        return *found, "saturated units: lower the learning rate, raise {weight_decay}, or set a {sparsity_target}"
+        decay, target = Mention("weight_decay"), Mention("sparsity_target")
+        return *found, "saturated units: lower the learning rate, raise ", decay, ", or set a ", target
     return found
 
 
-def variation(history: Sequence[Record]) -> tuple[str, ...] | None:
+def variation(history: Sequence[Record]) -> Found | None:
     """Judge how much units vary over rows, if they are not off or on for all of them."""
     if not history or history[-1].get("deviation") is None:
         return None
@@ -173,15 +181,16 @@ def variation(history: Sequence[Record]) -> tuple[str, ...] | None:
     return None if max(last["never_on"], last["always_on"]) > LARGEST_SHARE else _variation_found(last["deviation"])
 
 
-def _variation_found(deviation: float) -> tuple[str, ...]:
+def _variation_found(deviation: float) -> Found:
     found = "deviation of units", f"{deviation:.2g}"
     if deviation < LEAST_DEVIATION:
         return (
-            *found, (
-                "units hardly vary: train longer, use fewer hidden units, standardise the features for the next "
-                "model, or set {learn_variance=True} with Gaussian visible units"
-            ),
-        )  # fmt: skip
+            *found,
+            "units hardly vary: train longer, use fewer hidden units, standardise the features for the next model, or "
+            "set ",
+            Mention("learn_variance", True),
+            " with Gaussian visible units",
+        )
     return found
 
 
@@ -200,7 +209,7 @@ def _improves(history: Sequence[Record]) -> bool:
     return bool(smoothed[-1] < IMPROVING * smoothed[len(smoothed) // 2])
 
 
-def _rise(history: Sequence[Record]) -> tuple[str, ...] | None:
+def _rise(history: Sequence[Record]) -> Found | None:
     """Look for a reconstruction error that has risen and stays there: the way in which a run begins to diverge.
 
     Rises within a run that it recovers from are the noise of large minibatch updates, and do no harm.
@@ -217,7 +226,7 @@ def _rise(history: Sequence[Record]) -> tuple[str, ...] | None:
     return "reconstruction error", found, "it rose and stays high: lower the learning rate or the momentum"
 
 
-def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
+def _gap(history: Sequence[Record]) -> Found | None:
     """Look for a growing gap of free energies between held-out and training rows (section 6)."""
     gaps = _values(history, "free_energy_gap")
     if not gaps:
@@ -225,7 +234,8 @@ def _gap(history: Sequence[Record]) -> tuple[str, ...] | None:
     middle, last = gaps[len(gaps) // 2], gaps[-1]
     found = "free-energy gap", f"{last:.3g} nats"
     if last > SMALLEST_GAP and last > 2 * max(middle, 0.0):
-        return *found, "it grows: the model overfits; stop earlier, raise {weight_decay}, or use fewer hidden units"
+        decay = Mention("weight_decay")
+        return *found, "it grows: the model overfits; stop earlier, raise ", decay, ", or use fewer hidden units"
     return found
 
 
@@ -280,6 +290,6 @@ def rbm_health(rbm: Estimator, X: RowsLike) -> Health:
         if weights.hidden_unit.unit_interval:
             shares = [float(share) for share in idle_shares(bk, rows)]
             seen = {"never_on": shares[0], "always_on": shares[1], "deviation": float(deviation(bk, rows))}
-            own[1:1] = [Finding(number, *f) for check in (_idle, variation) if (f := check([seen])) is not None]
+            own[1:1] = [_finding(number, *f) for check in (_idle, variation) if (f := check([seen])) is not None]
         found += own
     return Health(tuple(found))

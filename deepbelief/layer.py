@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from deepbelief.backends import Rng
 from deepbelief.completion import completed
-from deepbelief.errors import DivergenceError
+from deepbelief.errors import DivergenceError, Mention
 from deepbelief.fields import Fields
 from deepbelief.learner import LayerState, Learner, host_state
 from deepbelief.monitor import Monitor
@@ -132,10 +132,14 @@ class LayerTrainer:
         """Return to the weights of the last good epoch, with a state that has not diverged."""
         rate = float(self.settings.learning_rate)
         self.diverged = DivergenceError(
-            f"layer {self.layer + 1} diverged in epoch {epoch + 1}: {reason}; try {{setting}}={rate / 10:.3g} "
-            f"(it was {rate:.3g})",
-            setting="learning_rate", value=rate, layer=self.layer + 1, epoch=epoch + 1,
-        )  # fmt: skip
+            f"layer {self.layer + 1} diverged in epoch {epoch + 1}: {reason}; try ",
+            Mention("learning_rate", rate / 10, ".3g"),
+            f" (it was {rate:.3g})",
+            setting="learning_rate",
+            value=rate,
+            layer=self.layer + 1,
+            epoch=epoch + 1,
+        )
         self.finished = True
         if self.good is None:
             raise self.diverged

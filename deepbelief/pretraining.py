@@ -10,7 +10,7 @@ import numpy as np
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import ResumePoint
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
-from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
+from deepbelief.errors import DataError, DivergenceError, FileFormatError, Mention, SettingError
 from deepbelief.fields import Fields, restoring
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible, initial_weights
 from deepbelief.machine import Layers
@@ -88,7 +88,7 @@ def pretrain(
         raise DataError(f"pretraining needs at least 2 rows, got {source.shape[0]}")
     seed, communicator = run.seed, run.communicator
     if communicator is not SINGLE_PROCESS and any(each.early_stopping for each in settings):
-        raise SettingError("{early_stopping=True} is for a single process: leave it out on a cluster")
+        raise SettingError(Mention("early_stopping", True), " is for a single process: leave it out on a cluster")
     own = replace(run, seed=communicator.seed(seed))
     n_rows = communicator.rows(source.shape[0])
     found = run.checkpointer.found("pretrain")
@@ -156,7 +156,7 @@ class _Layers:
         held = None if held is None else below.represent(held)
         if settings.binarize is not None:
             if not get_unit(below.machine.hidden.next_visible).enumerable:
-                raise SettingError(f"{{binarize={settings.binarize!r}}} needs Bernoulli units in the layer below")
+                raise SettingError(Mention("binarize", settings.binarize), " needs Bernoulli units in the layer below")
             if settings.binarize != "resample":
                 rows = rows.binarized(settings.binarize, *key, "binarize")
             if held is not None:
@@ -183,8 +183,9 @@ class _Layers:
         hidden = named_unit(settings.hidden)
         if not hidden.can_be_hidden:
             raise SettingError(
-                f"{hidden.spec} units are visible units: choose {{hidden='bernoulli'}}, 'gaussian', 'spin', 'relu' or "
-                "'rectified'"
+                f"{hidden.spec} units are visible units: choose ",
+                Mention("hidden", "bernoulli"),
+                ", 'gaussian', 'spin', 'relu' or 'rectified'",
             )
         state = None if self.states is None else self.states[layer]
         if self.start is not None:

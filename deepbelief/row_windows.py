@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend
-from deepbelief.errors import SettingError
+from deepbelief.errors import invalid
 from deepbelief.sources import RowSource
 from deepbelief.typing import Array, DeviceArray, DtypeLike
 
@@ -40,10 +40,7 @@ def memory_bytes(limit: int | str | None) -> int | None:
     unit = BYTES.get(found[2].lower()) if found else None
     n_bytes = int(float(found[1]) * unit) if found and unit else 0
     if isinstance(limit, bool) or n_bytes < LEAST_MEMORY:
-        raise SettingError(
-            f"{{setting}} must be bytes, or '512 MiB', '2 GB' ..., at least 1 MiB, got {limit!r}",
-            setting="memory_limit", value=limit,
-        )  # fmt: skip
+        raise invalid("memory_limit", "bytes, or '512 MiB', '2 GB' ..., at least 1 MiB", limit)
     return n_bytes
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.completion import Held, base_rates, completed, mean_field
-from deepbelief.errors import DeepBeliefWarning, SettingError, unknown, user_level
+from deepbelief.errors import DeepBeliefWarning, Mention, SettingError, unknown, user_level
 from deepbelief.gradients.trajectory import rungs
 from deepbelief.ladder import Ladder, annealed_ladder, extended
 from deepbelief.machine import Layers, Machine
@@ -129,10 +129,9 @@ def _tempered(
     """Return hidden states of the last rung of a ladder, after its states have come from the first rung."""
     bk, xp = top.bk, top.bk.xp
     if not (top.visible.tractable and top.hidden.tractable) or (top.visible.quadratic and top.hidden.quadratic):
-        raise SettingError(
-            f"{{method='pt'}} and {{method='ptt'}} need units with a free energy, got {{visible={top.visible.spec!r}}} "
-            f"and {{hidden={top.hidden.spec!r}}}: use 'gibbs'"
-        )
+        methods = Mention("method", "pt"), " and ", Mention("method", "ptt")
+        units = Mention("visible", top.visible.spec), " and ", Mention("hidden", top.hidden.spec)
+        raise SettingError(*methods, " need units with a free energy, got ", *units, ": use 'gibbs'")
     if kept is None:
         ladder, _ = annealed_ladder(top, top.base_vbias, n, rng, held)
     else:
@@ -144,13 +143,14 @@ def _tempered(
         ladder, _ = extended(Ladder(machines, v, held), top, rng)
     _, met = ladder.thermalise(rng, min(MIN_SWEEPS, n_sweeps), n_sweeps)
     if not met:
-        message = (
+        warning = DeepBeliefWarning(
             f"{1 - ladder.share():.0%} of the samples did not come from the first of {len(ladder.machines)} machines "
-            f"after {n_sweeps} sweeps: modes may have wrong weights. Raise {{n_steps}}."
+            f"after {n_sweeps} sweeps: modes may have wrong weights. Raise ",
+            Mention("n_steps"),
+            ".",
+            symptom="unmet-ladder",
         )
-        warnings.warn(
-            DeepBeliefWarning(message, symptom="unmet-ladder", settings=("n_steps",)), stacklevel=user_level()
-        )
+        warnings.warn(warning, stacklevel=user_level())
     return top.sample_hidden(ladder.v[-1], rng, xp.empty((n, top.W.shape[1]), top.dtype))
 
 
@@ -165,10 +165,12 @@ def at_temperature(weights: Weights, temperature: float) -> Weights:
     if temperature == 1:
         return weights
     if not (weights.visible_unit.discrete and weights.hidden_unit.discrete):
-        raise SettingError(
-            f"{{temperature={temperature:g}}} needs Bernoulli or softmax units on both sides, got "
-            f"{{visible={weights.visible!r}}}, {{hidden={weights.hidden!r}}}: use {{temperature=1}}"
+        given, needed = (
+            Mention("temperature", temperature, "g"),
+            " needs Bernoulli or softmax units on both sides, got ",
         )
+        units = Mention("visible", weights.visible), ", ", Mention("hidden", weights.hidden)
+        raise SettingError(given, needed, *units, ": use ", Mention("temperature", 1))
     parts = {name: getattr(weights, name) / weights.W.dtype.type(temperature) for name in ("W", "vbias", "hbias")}
     return replace(weights, **parts)
 
@@ -239,4 +241,6 @@ def check_generative(stack: Stack, pretraining: str = "rbm") -> None:
     if stack.tuned:
         raise SettingError("a fine-tuned stack is no longer a deep belief network: sample from the pretrained one")
     if pretraining != "rbm":
-        raise SettingError(f"{{pretraining={pretraining!r}}} gives no model to sample from: use {{pretraining='rbm'}}")
+        raise SettingError(
+            Mention("pretraining", pretraining), " gives no model to sample from: use ", Mention("pretraining", "rbm")
+        )

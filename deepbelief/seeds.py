@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import invalid
 from deepbelief.typing import RandomState
 
 Key = int | str
@@ -62,6 +62,4 @@ def run_seed(random_state: RandomState) -> int:
         if random_state >= 0:
             return int(random_state)
         wanted = ">= 0"
-    raise SettingError(
-        f"{{setting}} must be {wanted}, got {random_state!r}", setting="random_state", value=random_state
-    )
+    raise invalid("random_state", f"{wanted}", random_state)

@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.activations import get_activation
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
 from deepbelief.components import Component, chosen_components
-from deepbelief.errors import DataWarning, SettingError, user_level
+from deepbelief.errors import DataWarning, Mention, SettingError, user_level
 from deepbelief.gradients import GradientEstimator, get_gradient
 from deepbelief.optimizers import Optimizer, get_optimizer
 from deepbelief.recipes.presets import STANDARD
@@ -99,13 +99,18 @@ class RBMSettings:
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
         if self.missing and not gradient.is_model:
-            raise SettingError("missing values (NaN) need {pretraining='rbm'}, which models them; else fill them in")
+            raise SettingError(
+                "missing values (NaN) need ", Mention("pretraining", "rbm"), ", which models them; else fill them in"
+            )
         if self.early_stopping and self.averaging:
             raise SettingError(
-                f"{{early_stopping=True}} returns the weights of one epoch, {{averaging={self.averaging:g}}} the mean "
-                "of many: use only one of them",
-                setting="early_stopping", value=True,
-            )  # fmt: skip
+                Mention("early_stopping", True),
+                " returns the weights of one epoch, ",
+                Mention("averaging", self.averaging, "g"),
+                " the mean of many: use only one of them",
+                setting="early_stopping",
+                value=True,
+            )
         for component in self.all_components:
             if component.needs_model and not gradient.is_model:
                 raise SettingError(f"{component.name!r} is for gradients of RBMs, not for denoising autoencoders")
@@ -165,11 +170,13 @@ def _warn_of_codes(statistics: ColumnStatistics, dtype: DtypeLike) -> None:
     if not same and any((ends != np.rint(ends)).any() for ends in (low, high)):
         return  # standardised on purpose
     values = f"the two values {low[0]:g} and {high[0]:g}" if same else "two values each"
-    message = (
-        f"all columns hold {values}: as real values they get Gaussian units, and likelihoods are densities; "
-        "{scale}='minmax' maps them to 0 and 1"
+    warning = DataWarning(
+        f"all columns hold {values}: as real values they get Gaussian units, and likelihoods are densities; ",
+        Mention("scale", "minmax"),
+        " maps them to 0 and 1",
+        symptom="two-values",
     )
-    warnings.warn(DataWarning(message, symptom="two-values", settings=("scale",)), stacklevel=user_level())
+    warnings.warn(warning, stacklevel=user_level())
 
 
 def _warn_of_constants(source: RowSource, statistics: ColumnStatistics) -> None:
@@ -194,15 +201,17 @@ def check_binary(
     if binarize is None:
         return
     if visible == GROUPS or (visible != "auto" and not get_unit(visible).enumerable):
-        raise SettingError(f"{{binarize={binarize!r}}} needs Bernoulli visible units, got {{visible={visible!r}}}")
+        raise SettingError(
+            Mention("binarize", binarize), " needs Bernoulli visible units, got ", Mention("visible", visible)
+        )
     check_domain(source, get_unit(AUTOMATIC[0]), own)
 
 
 def _grouped(source: RowSource, statistics: ColumnStatistics, communicator: Communicator, scale: str) -> Unit:
     """Return softmax units for the one-hot groups among the columns, and for each other column the type it admits."""
     if communicator is not SINGLE_PROCESS or scale != "none":
-        where = "rows in this process" if communicator is not SINGLE_PROCESS else "{scale}='none'"
-        raise SettingError(f"{{visible}}='groups' needs {where}: name the groups, such as 'softmax:3,3,2'")
+        where = "rows in this process" if communicator is not SINGLE_PROCESS else Mention("scale", "none")
+        raise SettingError(Mention("visible", "groups"), " needs ", where, ": name the groups, such as 'softmax:3,3,2'")
     found = one_hot_groups(source)
     if not found:
         message = "no group of columns is one-hot in all rows: each column is a separate unit"

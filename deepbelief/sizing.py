@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from deepbelief.bounds import COUNT, check_sizes
-from deepbelief.errors import SizingWarning, user_level
+from deepbelief.errors import Mention, Message, SizingWarning, user_level
 
 MANY_ROWS = 1000  # with fewer no minibatch wastes anything worth a word
 FULL_BATCH_ROWS = 2000  # from here on full-batch descent wastes rows
@@ -265,7 +265,7 @@ def _too_narrow(n_features: int, sizes: tuple[int, ...], *, code: bool) -> list[
     ]
 
 
-def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
+def batch_size_advice(batch_size: int, n_rows: int, least: int) -> Message:
     """Return what is wrong with a minibatch size, and what would be right, or nothing.
 
     Parameters
@@ -277,29 +277,31 @@ def batch_size_advice(batch_size: int, n_rows: int, least: int) -> str:
 
     Examples
     --------
-    >>> batch_size_advice(1, 1000, 2)
-    '{batch_size=1} makes matrix products inefficient: an update takes nearly as long as with 2 rows; take 10 to 100'
-    >>> batch_size_advice(100, 1000, 2)
-    ''
+    >>> print(batch_size_advice(1, 1000, 2))
+    batch_size=1 makes matrix products inefficient: an update takes nearly as long as with 2 rows; take 10 to 100
+    >>> len(batch_size_advice(100, 1000, 2))
+    0
     """
     if batch_size < least and n_rows >= MANY_ROWS:
-        return (
-            f"{{batch_size={batch_size}}} makes matrix products inefficient: an update takes nearly as long as with "
-            f"{least} rows; take {max(10, least)} to {max(100, 10 * least)}"
+        return Message(
+            Mention("batch_size", batch_size),
+            f" makes matrix products inefficient: an update takes nearly as long as with {least} rows; take "
+            f"{max(10, least)} to {max(100, 10 * least)}",
         )
     if batch_size >= n_rows >= FULL_BATCH_ROWS:
-        return (
-            f"{{batch_size={batch_size}}} makes one update in an epoch of {n_rows} rows, but minibatches of 10 to "
-            "1000 make many updates that are as good: use 100"
+        return Message(
+            Mention("batch_size", batch_size),
+            f" makes one update in an epoch of {n_rows} rows, but minibatches of 10 to 1000 make many updates that "
+            "are as good: use 100",
         )
-    return ""
+    return Message()
 
 
 def warn_batch_size(batch_size: int | str, n_rows: int, least: int) -> None:
     """Emit one `SizingWarning` for a minibatch size that was given and wastes the backend or the rows."""
-    advice = "" if isinstance(batch_size, str) else batch_size_advice(int(batch_size), n_rows, least)
+    advice = Message() if isinstance(batch_size, str) else batch_size_advice(int(batch_size), n_rows, least)
     if advice:
-        warnings.warn(advice, SizingWarning, stacklevel=user_level())
+        warnings.warn(SizingWarning(advice), stacklevel=user_level())
 
 
 def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:

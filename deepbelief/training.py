@@ -11,7 +11,7 @@ import numpy as np
 from deepbelief.backends import Backend, Rng
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.fields import Fields, restoring
 from deepbelief.row_windows import Index, WindowedOrder, Windows
 from deepbelief.seeds import host_rng, stream
@@ -253,9 +253,9 @@ class _Loop:
         if "windows" in place and place["windows"] != self._windows():
             was, now = place["windows"] or "no windows", self._windows() or "none"
             raise SettingError(
-                f"the run read its rows in {was}, but this one would in {now}: pass the rows in the same way, "
-                "with the same {memory_limit}",
-                settings=("memory_limit",),
+                f"the run read its rows in {was}, but this one would in {now}: pass the rows in the same way, with ",
+                "the same ",
+                Mention("memory_limit"),
             )
         with restoring(f"{place.where}.task"):
             cast(ResumableTask, self.task).restore(place.fields("task"))

@@ -29,6 +29,12 @@ def asks_for_equal_bits(function):
     return code is not None and any(name.startswith(("assert_array_equal", "assert_same")) for name in code.co_names)
 
 
+def pytest_configure(config):
+    """Do not collect docstrings' examples, which are slow tests, where slow ones are left out."""
+    if config.option.markexpr == "not slow":
+        config.option.doctestmodules = False
+
+
 def pytest_collection_modifyitems(config, items):
     """Mark docstrings' examples slow and comparisons of bits blas; leave out tests for a GPU unless -m names them."""
     for item in items:

@@ -254,7 +254,7 @@ def read_messages(root: Path) -> list[str]:
     found = {}
     for room, path, tree in modules(root):
         for name, scope in error_names(tree):
-            texts = {f"str({name})", f"repr({name})", f"{name}.args", f"{name}.args[0]", f"{name}.template"}
+            texts = {f"str({name})", f"repr({name})", f"{name}.args", f"{name}.args[0]", f"{name}.message"}
             for node in ast.walk(scope):
                 if isinstance(node, ast.Assign) and ast.unparse(node.value) in texts:
                     texts |= {ast.unparse(target) for target in node.targets}

@@ -192,6 +192,7 @@ def test_codes_and_rows_that_do_not_fit_are_refused(bits):
         DeepAutoencoder(pretrained=autoencoder.pretrained_stack_, **SHORT).fit(bits[:, :5])
 
 
+@pytest.mark.slow
 def test_an_outlier_has_the_largest_error(bits):
     autoencoder = DeepAutoencoder((9, 2), random_state=0).fit(bits)
     odd = np.tile([1.0, 0.0], 6)
@@ -275,6 +276,7 @@ def factors(n):
     return rng.normal(size=(n, 5)) @ rng.normal(size=(5, 24)) * np.linspace(20, 1, 24) + rng.normal(size=(n, 24))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("X", "settings", "noise", "model"),
     [

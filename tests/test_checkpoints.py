@@ -341,6 +341,7 @@ def test_a_kill_while_a_damaged_checkpoint_is_replaced_leaves_the_one_before_it(
     assert previous_of(file.path).read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @case_by_case("step", range(8))

@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import pytest
 from cli_runs import COMMAND, ENVIRONMENT, TINY, bad, good, model_bytes, process, put_model, run, snapshot
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from tables import case_by_case
 
@@ -29,7 +31,7 @@ from deepbelief.cli._errors import OTHER_NAMES, option_of
 from deepbelief.cli._files import check_outputs
 from deepbelief.cli._progress import LogReporter, PlainReporter
 from deepbelief.cli._types import Bounded, ImageShape, Layers, Listed, Registered, Steps
-from deepbelief.errors import MAX_MESSAGE, DataError, FileError, LogWarning, SettingError, spelled
+from deepbelief.errors import MAX_MESSAGE, DataError, FileError, LogWarning, Mention, Message, SettingError
 from deepbelief.hdf5.replacement import PROBE
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING, RECURRENT, Flag, Shares
 
@@ -324,19 +326,25 @@ def test_remedies_are_spelled_as_options(tmp_path):
 
 
 @case_by_case(
-    ("command", "template", "typed"),
+    ("command", "mentions", "printed", "typed"),
     [
-        ("pretrain", "{early_stopping=True} holds rows out", "--early-stopping holds rows out"),
-        ("pretrain", "got {averaging=0.5}: set {centered=False}", "got --averaging=0.5: set no --centered"),
-        ("pretrain", "{learning_rate=1e-3}, {n_iter=20}.", "--learning-rate=1e-3, --epochs=20."),
-        ("pretrain", "a larger {n_iter}, rbm=RBM(n_iter=20)", "a larger --epochs, rbm=RBM(n_iter=20)"),
-        ("finetune", "pass {unlabeled=None}, or {unlabeled=-1}", "pass --unlabeled=none, or --unlabeled=-1"),
-        ("finetune", "{class_weight={'a': 1}} of {x}.csv", "class_weight={'a': 1} of {x}.csv"),
-        ("size", "{gradient='pt'} needs rows", "gradient='pt' needs rows"),
+        ("pretrain", [Mention("early_stopping", True)], "early_stopping=True", "--early-stopping"),
+        ("pretrain", [Mention("averaging", 0.5), ": ", Mention("centered", False)],
+         "averaging=0.5: centered=False", "--averaging=0.5: no --centered"),
+        ("pretrain", [Mention("learning_rate", 0.0012, ".1g"), ", ", Mention("n_iter", np.int64(20))],
+         "learning_rate=0.001, n_iter=20", "--learning-rate=0.001, --epochs=20"),
+        ("pretrain", ["a larger ", Mention("n_iter"), ", n_iter=20"], "a larger n_iter, n_iter=20",
+         "a larger --epochs, n_iter=20"),
+        ("finetune", [Mention("unlabeled", None), Mention("unlabeled", -1)], "unlabeled=Noneunlabeled=-1",
+         "--unlabeled=none--unlabeled=-1"),
+        ("finetune", [Mention("class_weight", {"a": 1}), " of {x}.csv"], "class_weight={'a': 1} of {x}.csv",
+         "class_weight={'a': 1} of {x}.csv"),
+        ("size", [Mention("gradient", "pt")], "gradient='pt'", "gradient='pt'"),
     ],
 )  # fmt: skip
-def test_settings_of_a_message_are_spelled_as_they_are_typed(command, template, typed):
-    error = SettingError(template, settings=("n_iter",))
+def test_settings_of_a_message_are_spelled_as_they_are_typed(command, mentions, printed, typed):
+    error = SettingError(*mentions)
+    assert str(error) == printed
     for ctx in (click.Context(cli), click.Context(cli.get_command(None, command))):  # after a failure, and within
         ctx.invoked_subcommand = command
         with ctx:
@@ -346,31 +354,36 @@ def test_settings_of_a_message_are_spelled_as_they_are_typed(command, template, 
 COMMANDS = {name: cli.get_command(click.Context(cli), name) for name in cli.list_commands(click.Context(cli))}
 
 
-@case_by_case(
-    "text",
-    [
-        "row 0, column '{alpha=1}': 'x {a=3} y' is not a number",
-        "unknown {setting} '{setting}': choose one of '{epochs=3}', \"it's {epochs=3}\"",
-        "{epochs=3}.csv: line 3; data/{epochs=3}/x.csv: line 3; a{epochs=3}b",
-        "the rows' {setting}={'epochs=3': '{epochs=3}'}, b'{epochs=3}'",
-    ],
+HOSTILE = st.text("{}='\"\\ -%_.aeo\ufdd0", max_size=8) | st.sampled_from(
+    ["{epochs=3}", " {n_iter} ", "'{setting}'", "{epochs='3'}.csv", "{{n_iter}}", "%(n_iter)s", "n_iter=3", "--epochs"]
 )
-def test_braces_in_values_and_names_are_text(text):
-    for told, name in ((str, "n_iter"), (option_of, "--epochs")):
+MENTIONS = st.builds(Mention, st.sampled_from(["n_iter", "hidden"]), st.sampled_from([..., "{n_iter=3}", 3]))
+
+
+@given(st.lists(HOSTILE | MENTIONS, max_size=6), HOSTILE)
+def test_text_passes_through_messages_whatever_it_contains(parts, prefix):
+    spelled = {Mention("n_iter"): "--epochs", Mention("n_iter", 3): "--epochs=3"}
+    spelled |= {Mention("n_iter", "{n_iter=3}"): "--epochs='{n_iter=3}'", Mention("hidden", 3): "--hidden=3"}
+    spelled |= {Mention("hidden", "{n_iter=3}"): "--hidden='{n_iter=3}'", Mention("hidden"): "--hidden"}
+    for name_of, told in (
+        (str, lambda m: m.name + ("" if m.value is ... else f"={m.value!r}")),
+        (option_of, spelled.get),
+    ):
+        expected = "".join(part if isinstance(part, str) else told(part) for part in parts)
+        error = FileError(*parts)
         with click.Context(COMMANDS["pretrain"]):
-            error = DataError(f"{text}; set {{n_iter=5}}", setting="n_iter")
-            expected = text.replace(" {setting}", f" {name}")
-            assert error.spelled(told) == f"{expected}; set {name}=5"
-            assert error.prefixed("{epochs=3} x: ").spelled(told) == f"{{epochs=3}} x: {expected}; set {name}=5"
-    assert str(FileError("{epochs=3} x: no rows")) == "{epochs=3} x: no rows"
-    assert str(FileError("x: lower {n_iter}", settings=("n_iter",))) == "x: lower n_iter"
-    assert spelled("the set {a} needs {b}", ["b"]) == "the set {a} needs b"
+            assert error.spelled(name_of) == expected
+            assert LogWarning(Message("", Message(*parts)), symptom="").spelled(name_of) == expected
+            for wrapped in (DataError(prefix, error), error.prefixed(prefix)):
+                assert pickle.loads(pickle.dumps(wrapped)).spelled(name_of) == prefix + expected
+    assert Message(f"{error}").spelled(option_of) == str(error)
 
 
 def test_the_shell_keeps_the_braces_of_names():
     Path("{epochs=2} t.csv").write_text("{epochs=3},y\n" + "{epochs=4},1\nb,2\n" * 20)
     cases = (
         (["{epochs=1} t.csv"], "no such file or folder: {epochs=1} t.csv"),
+        (["digits", "--labels", "' {n_iter} '"], """leave --labels="' {n_iter} '" out"""),
         (["{epochs=2} t.csv", "--labels", "z"], "{epochs=2} t.csv: no column and no file is called 'z'"),
         (
             ["{epochs=2} t.csv", "--columns", "z=number"],
@@ -424,22 +437,25 @@ def test_a_setting_that_the_library_refuses_is_told_with_its_option(command):
 
 
 def test_no_message_names_an_option_as_python_does():
-    """Messages of errors and warnings hold settings as placeholders, which the shell fills with its options."""
+    """Messages mention settings as parts of their own, which the shell writes as options."""
     names = {p.name for command in COMMANDS.values() for p in command.params if isinstance(p, click.Option)} | {
         *OTHER_NAMES
     }
     bare = "|".join(sorted(name for name in names if "_" in name))
-    pattern = re.compile(rf"(?<![\w.{{(])({'|'.join(names)})=(?=['\w]|$)|(?<![\w.({{'\"])({bare})(?![\w(='}}]|\[)")
+    pattern = re.compile(rf"(?<![\w.(])({'|'.join(names)})=(?=['\w]|$)|(?<![\w.(='\"`])({bare})(?![\w(=']|\[)")
     found = {}
     for path in Path(deepbelief.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             called = getattr(node, "func", None)
             name = getattr(called, "id", None) or getattr(called, "attr", "")
-            if name.endswith(("Error", "Warning")) and node.args:
-                parts = [n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)]
+            if name.endswith(("Error", "Warning", "Message")) and node.args:
+                parts = [n.value for arg in node.args for n in ast.walk(arg) if isinstance(n, ast.Constant)]
                 text = " ".join(part for part in parts if isinstance(part, str) and " " in part)
                 if hit := pattern.search(text):
                     found[f"{path.name}:{node.lineno}"] = hit[0]
+            inner = getattr(getattr(node, "value", None), "func", None)
+            if isinstance(node, ast.FormattedValue) and getattr(inner, "id", "") in ("Mention", "Message", "unknown"):
+                found[f"{path.name}:{node.lineno}"] = "a part of a message within a text"
     assert found == {}
 
 

@@ -24,9 +24,9 @@ from deepbelief import (
     overfit_check,
 )
 from deepbelief.activations import ACTIVATIONS, HardTanh, ReLU, Tanh
-from deepbelief.backends import get_backend
+from deepbelief.backends import Product, get_backend
 from deepbelief.backends.numpy_backend import NumpyBackend
-from deepbelief.diagnostics import differences, rate_sweep
+from deepbelief.diagnostics import differences, objectives, rate_sweep
 from deepbelief.diagnostics.differences import compare
 from deepbelief.diagnostics.rate_sweep import between
 from deepbelief.errors import DataError, SettingError
@@ -764,6 +764,7 @@ def test_half_the_rate_is_not_given_up_for_starting_slowly(causes):
     assert verdicts(result) == {0.1: "good", 0.05: "good"}
 
 
+@pytest.mark.slow
 def test_what_is_neither_stopped_nor_diverged_is_judged_at_its_end(causes):
     for rates, other in (((2, 0.1), "too high"), ((0.1, 0.002), "too slow")):
         result = learning_rate_sweep(SMALL_RBM, causes[0], rates=rates)
@@ -846,6 +847,19 @@ def test_results_do_not_depend_on_how_many_run_at_a_time_nor_where(causes):
     assert [row.score for row in two.rows] == scores
     assert [row.score for row in other.rows] == pytest.approx(scores, rel=1e-5)
     assert one.best_rate == two.best_rate == other.best_rate
+
+
+def test_gradients_are_multiplied_out_by_the_backend():
+    class Other(NumpyBackend):
+        def matmul(self, rows, W, out=None):
+            made.append(np.matmul(rows, W, out=out))
+            return made[-1]
+
+    made, left, right = [], np.arange(6.0).reshape(3, 2), np.ones((3, 4))
+    found = objectives.on_host(Other(), Product(left, right, np.empty((2, 4))))
+    np.testing.assert_allclose(found, np.tile([[6.0], [9.0]], 4))
+    assert len(made) == 1
+    assert found is not made[0]
 
 
 @case_by_case("concurrent", [True, False])

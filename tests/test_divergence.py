@@ -29,7 +29,7 @@ def test_a_run_that_diverges_at_once_names_layer_epoch_and_rate(bk, gradient, ra
     assert f"(it was {rate:.3g})" in str(caught.value)
     error = pickle.loads(pickle.dumps(caught.value))  # as it comes from a worker
     assert (error.layer, error.epoch, error.setting, error.value) == (1, 1, "learning_rate", rate)
-    assert f"try --learning-rate={rate / 10:.3g}" in error.spelled({"learning_rate": "--learning-rate"}.get)
+    assert f"try --learning-rate={rate / 10:.3g}" in error.spelled(lambda mention: f"--learning-rate={mention.text}")
 
 
 @pairwise(

@@ -224,7 +224,7 @@ def test_warnings_and_errors_point_to_their_row(monkeypatch):
         ("https://a.b", "https://a.b/settings/diagnose.html#sizes"),
     ):
         monkeypatch.setattr("deepbelief.documentation.site", lambda address=address: address)
-        warning = pickle.loads(pickle.dumps(errors.SizingWarning("{setting} is 3", setting="n_iter")))
+        warning = pickle.loads(pickle.dumps(errors.SizingWarning(errors.Mention("n_iter"), " is 3", setting="n_iter")))
         assert str(warning) == f"n_iter is 3 [{pointer}]"
         assert warning.spelled(lambda _: "--epochs") == f"--epochs is 3 [{pointer}]"
         error = errors.SettingError("n_iter is 3", symptom="sizes")

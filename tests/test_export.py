@@ -138,6 +138,7 @@ def close(ours, theirs, rows):
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @case_by_case("name", MAKERS)
 def test_onnx_computes_the_same(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")

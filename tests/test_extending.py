@@ -23,7 +23,7 @@ from deepbelief.backends import BACKENDS, get_backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.components import COMPONENTS, Component
 from deepbelief.distributed import Averaging, Partitioned, clusters
-from deepbelief.errors import DataError, FileFormatError, SettingError
+from deepbelief.errors import DataError, FileFormatError, Mention, SettingError
 from deepbelief.estimators.persistence import from_model_file, to_model_file
 from deepbelief.gradients import CD, GRADIENTS
 from deepbelief.losses import LOSSES
@@ -266,7 +266,7 @@ def count(data):
     """A command."""
     n_rows = datasets.open(data).rows.shape[0]
     if n_rows > 30:
-        raise SettingError(f"{{setting}} must be at most 30, got {n_rows}", setting="data", value=n_rows)
+        raise SettingError(Mention("data"), f" must be at most 30, got {n_rows}", setting="data", value=n_rows)
     click.echo(f"{n_rows} rows")
 
 
@@ -647,7 +647,7 @@ def counting(**members):
     ("registry", "kind", "settings", "line"),
     [
         (GRADIENTS, counting(), {"gradient": "mine"}, "state 'n' of 'gradient' must be an array"),
-        (GRADIENTS, counting(__init__=lambda self: None), {"gradient": "mine"}, "Counting must take gibbs_steps"),
+        (GRADIENTS, counting(__init__=lambda self: None), {"gradient": "mine"}, "Counting must take `gibbs_steps`"),
         (GRADIENTS, counting(__init__=lambda self, gibbs_steps, n: None), {"gradient": "mine"}, "a default for each"),
         (GRADIENTS, counting(gibbs_steps=(1, 2)), {"gradient": "mine"}, "Counting must be a dataclass"),
         (UNITS, type("Mine", (UnitType,), {"spec": "mine"}), {"visible": "mine"}, "Mine must define .*log_partition"),

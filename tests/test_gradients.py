@@ -65,6 +65,7 @@ def assert_near(got, truth, tolerance=TOLERANCE):
 # --- towards the exact gradient ---
 
 
+@pytest.mark.slow
 @pairwise(bk=BACKENDS, dtype=[np.float32, np.float64], estimator=TO_INFINITY, indirect=["bk"])
 def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     weights = exact.tiny(seed=3, spread=1.0, dtype=dtype)
@@ -76,6 +77,7 @@ def test_long_chains_approach_the_exact_gradient(bk, estimator, dtype):
     assert_near(estimate(bk, estimator, weights, rows, state=state), truth)
 
 
+@pytest.mark.slow
 @case_by_case("estimator", TO_INFINITY)
 def test_long_chains_with_softmax_groups(estimator):
     bk = get_backend("numpy")

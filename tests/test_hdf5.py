@@ -26,7 +26,7 @@ from tables import case_by_case
 
 from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5 import ModelFile, check_writable, describe, envelope, read, reading, replacing, write
-from deepbelief.hdf5 import leftovers as leftover_names
+from deepbelief.hdf5.replacement import _start_of
 from deepbelief.stack import Stack, Weights
 
 DATA = Path(__file__).parent / "data"
@@ -471,7 +471,7 @@ def test_the_temporary_files_of_killed_processes_are_removed(path, way):
     elsewhere = left.replace(host, "0" * 12)
     other = [elsewhere, left.replace(".tmp", ".h5"), ".deepbelief-mine.tmp", "notes.tmp"]
     reused = left.replace(f"-{pid}-{start}-", f"-{os.getpid()}-1-")
-    ours = left.replace(f"-{pid}-{start}-", f"-{os.getpid()}-{leftover_names._start_of(os.getpid())}-")
+    ours = left.replace(f"-{pid}-{start}-", f"-{os.getpid()}-{_start_of(os.getpid())}-")
     for name in (*other, reused, ours):
         path.with_name(name).touch()
     with replacing(path) as temporary:

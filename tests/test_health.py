@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, rbm_health
-from deepbelief.errors import DataError, SettingError, TrainingWarning
+from deepbelief.errors import DataError, Message, SettingError, TrainingWarning
 from deepbelief.health import Finding, Health, findings, idle_shares, layer_findings
 
 
@@ -128,6 +128,7 @@ def test_a_lower_rate_is_advised_where_it_helps_and_only_there(X, n, rate, lower
     assert any("lower the learning rate" in line for line in rbm_health(at, X).advice) == lower
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_features_that_hardly_vary_are_told():
     rbm = RBM(random_state=0).fit(IRIS)
@@ -187,7 +188,7 @@ def test_what_has_no_health_is_refused():
 
 
 def test_findings_print_what_to_do():
-    health = Health((Finding(1, "a", "b"), Finding(2, "c", "d", "e")))
+    health = Health((Finding(1, "a", "b"), Finding(2, "c", "d", Message("e"))))
     assert str(health).splitlines()[1].split() == ["layer", "2", "c", "d", "->", "e"]
     assert health.advice == ("layer 2: c: d; e",)
     assert not health.ok

@@ -106,6 +106,7 @@ def test_forward_is_below_and_reverse_above_in_expectation():
     assert np.mean(reverse) > truth + 3 * np.std(reverse) / np.sqrt(60)
 
 
+@pytest.mark.slow
 def test_three_standard_deviations_hold_the_truth():
     """On a small machine 100 intervals at 3 s.d.: at least 95 hold log Z."""
     weights = tiny(6, 4, seed=5)

@@ -147,6 +147,7 @@ def mixed_rows(n=300, seed=0):
 SPEC = "parts:gaussian*2;bernoulli*2;softmax:3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [{}, {"learn_variance": True}, {"gradient": "pcd", "solver": "adam", "learning_rate": 0.01}]
 )

@@ -113,6 +113,7 @@ def test_hidden_values_are_not_given_and_count_by_their_rows(monkeypatch):
 SETTINGS = {"visible": "softmax:4,4,4,4", "gradient": "pcd", "solver": "adam", "learning_rate": 0.01}
 
 
+@pytest.mark.slow
 def test_hidden_values_are_predicted_and_the_machine_stays_as_it_is(bk):
     X = dependent_rows()
     holes = X.copy()

@@ -584,6 +584,7 @@ def test_weights_of_any_size_can_be_drawn():
         assert left[heights.argmax()] <= float(W[0, 0]) <= left[heights.argmax()] + ax.patches[0].get_width()
 
 
+@pytest.mark.slow
 def test_weights_that_no_training_makes_are_drawn_somehow():
     W = np.array([[1e308, -1e308, 1e-308], [1e308, 1e308, 0]])
     stack = Stack((Weights(W, np.zeros(2), np.zeros(3)), Weights(W.T.copy(), np.zeros(3), np.zeros(2))))

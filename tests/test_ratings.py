@@ -27,6 +27,7 @@ def by_biases(known, rounds=20):
     return mean + user[:, None] + item, item + mean
 
 
+@pytest.mark.slow
 def test_predicted_ratings_beat_means_and_biases_of_known_and_new_users(tmp_path):
     stars, seen = simulated()
     known = np.where(seen, stars, np.nan)

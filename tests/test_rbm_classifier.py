@@ -128,7 +128,7 @@ def test_long_chains_approach_the_exact_gradient(bk):
     for draw in range(4):
         buffers.visible(2 * len(v))[: len(v)] = bk.asarray(v)
         grads = CD(40, sample_visible=True)(machine, buffers, len(v), len(v), {}, bk.rng(stream(draw)))
-        arrays = [grads[0].array(bk.xp), *grads[1:]]
+        arrays = [grads[0].array(bk), *grads[1:]]
         total = [t + bk.to_numpy(g) / 4 for t, g in zip(total, arrays, strict=True)]
     for found, expected in zip(total, gradient(weights, rows), strict=True):
         np.testing.assert_allclose(found, expected, atol=0.03)

@@ -167,7 +167,7 @@ def gradients(w, X, lengths, bk=None, **settings):
     rng = trainer.bk.rng(np.random.SeedSequence(0))
     total = None
     for number in range(trainer.n_updates):
-        found = [g.array(trainer.bk.xp) if hasattr(g, "array") else g for g in trainer.gradient(number, rng)]
+        found = [g.array(trainer.bk) if hasattr(g, "array") else g for g in trainer.gradient(number, rng)]
         found = [trainer.bk.to_numpy(g).copy() for g in found]
         total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
     return dict(zip((*FRAME_NAMES, *NAMES), total, strict=True))

@@ -50,6 +50,7 @@ def test_a_run_that_goes_on_from_an_earlier_fit(tmp_path):
     stop_everywhere(again, tmp_path, ROWS, LENGTHS, n_updates=10)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.DivergenceWarning")
 def test_a_run_that_diverges_falls_back_to_the_same_epoch(tmp_path):
     settings = {"schedule": explode, "solver": "sgd", "max_grad_norm": None, "n_iter": 4, "learning_rate": 0.1}

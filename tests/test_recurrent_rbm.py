@@ -55,6 +55,7 @@ def test_a_sequence_is_known_by_its_past_only():
     assert (before[10:20] != after[10:20]).any()
 
 
+@pytest.mark.slow
 def test_it_learns_what_follows_what():
     rnn = short(n_iter=150, learning_rate=0.01).fit(CYCLE, LENGTHS)
     for lengths in (None, LENGTHS):
@@ -242,6 +243,7 @@ def driven(bk, n_hidden=6, *, visible="bernoulli", n=40):
     return w, states, RecurrentMachine(w, bk).driven_by(bk.asarray(states), Workspace(bk, np.float64))
 
 
+@pytest.mark.slow
 @case_by_case("visible", ["bernoulli", "gaussian", "softmax:3,2"])
 def test_log_z_of_each_frame_by_enumeration_and_by_annealing(visible, bk):
     import exact

@@ -124,7 +124,7 @@ def test_gradient_of_the_mean_squared_error_is_that_of_finite_differences(data, 
     tuner = FineTuner(Network(hidden, *head, loss, bk), train, None, FineTuneSettings(batch_size=160).resolve(160, 0.1))
     tuner.begin_epoch(0, rng.permutation(160))
     products = tuner.network.backward(tuner.gradient_at_output(0, 160))
-    found = [bk.to_numpy(g.array(bk.xp) if hasattr(g, "array") else g) for g in products]
+    found = [bk.to_numpy(g.array(bk) if hasattr(g, "array") else g) for g in products]
     params = tuner.network.host_params()
     rows = train.rows.take(slice(None))
     targets = (both(y) - np.average(both(y), axis=0, weights=weights)) / regressor.target_scale_

@@ -40,6 +40,7 @@ def fitted(make, scale, rows):
     return model.fit(rows) if make in ("rbm", "dbn", "denoising", "autoencoder", "sequences") else model.fit(rows, Y)
 
 
+@pytest.mark.slow
 @case_by_case("scale", MAPS)
 @case_by_case("make", MAKERS)
 def test_a_scaled_model_of_raw_rows_is_the_model_of_scaled_rows(make, scale, tmp_path):

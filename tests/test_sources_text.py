@@ -37,6 +37,7 @@ word = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_what_is_written_is_read(opened, monkeypatch, draw):

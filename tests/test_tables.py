@@ -119,6 +119,7 @@ def test_holes_are_filled_and_all_else_stays(rbm):
         rbm.impute(holes, n_draws=2, method="mean_field")
 
 
+@pytest.mark.slow
 def test_an_autoencoder_fills_in_columns_that_others_determine(tmp_path):
     table = mixed(240)
     table["double"] = 2 * table["size"] + 1
@@ -246,6 +247,7 @@ def test_left_out_columns_are_told():
     assert drawn["name"].isna().all()
 
 
+@pytest.mark.slow
 @case_by_case(
     ("change", "message"),
     [
@@ -278,6 +280,7 @@ def test_unknown_categories_may_be_missing():
         RBM(handle_unknown="zero").fit(mixed())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.TrainingWarning")  # 20 epochs are few
 def test_networks_take_tables():
     table = mixed()
@@ -348,6 +351,7 @@ def with_holes(table, share=0.2, seed=0):
     return out
 
 
+@pytest.mark.slow
 def test_models_learn_from_tables_with_holes():
     table = mixed(200)
     holes = with_holes(table)
@@ -364,6 +368,7 @@ def test_models_learn_from_tables_with_holes():
     assert rbm.get_params() == RBM(16, n_iter=300, random_state=0).get_params()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [DBNClassifier, DBNRegressor, RBMClassifier, DeepAutoencoder])
 def test_networks_learn_from_tables_with_holes(kind):
     table = mixed(200)
@@ -384,6 +389,7 @@ def test_networks_learn_from_tables_with_holes(kind):
     assert len(model.predict(X.iloc[:2].map(lambda value: None))) == 2
 
 
+@pytest.mark.slow
 def test_arrays_with_holes_need_no_schema():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 1)) + rng.normal(size=(100, 6)) / 3

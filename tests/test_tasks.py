@@ -49,7 +49,7 @@ def full_batch(bk, loss, targets, n=N, weights=None):
     tuner.begin_epoch(0, np.arange(n))
     tuner._rate = 0.0
     grads = tuner.network.backward(tuner.gradient_at_output(0, n))
-    arrays = [bk.to_numpy(g.array(bk.xp) if hasattr(g, "array") else g).copy() for g in grads]
+    arrays = [bk.to_numpy(g.array(bk) if hasattr(g, "array") else g).copy() for g in grads]
     return tuner.end_epoch(0)["loss"], arrays, tuner.network.host_params(), X
 
 

@@ -1,6 +1,7 @@
 """Unit types against enumeration, quadrature and their own statistics."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -361,12 +362,18 @@ def test_groups_are_softmax_and_drawn_by_their_probabilities(sizes, dtype, bk, l
 # --- half-lines ---
 
 
+@cache
+def nodes(n):
+    """Return the points and weights of Gauss-Legendre quadrature, from an eigenvalue problem of this size."""
+    return np.polynomial.legendre.leggauss(n)
+
+
 def quadrature(x, gamma=1.0, n=400):
     """Return the log of the integral of exp(x h - gamma h**2 / 2) over h >= 0, and the mean, by Gauss-Legendre."""
     peak = max(x / gamma, 0.0)
     least = max(0.0, peak - 12 / math.sqrt(gamma))
     most = peak + (40 / -x if x < -1 else 12 / math.sqrt(gamma))
-    points, weights = np.polynomial.legendre.leggauss(n)
+    points, weights = nodes(n)
     h = (most - least) / 2 * (points + 1) + least
     top = x * peak - gamma * peak**2 / 2
     density = np.exp(x * h - gamma * h**2 / 2 - top) * weights * (most - least) / 2

@@ -17,7 +17,7 @@ from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import CheckpointFile, as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
 from deepbelief.checkpoints.signals import Signals
-from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError, literal
+from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.fields import Fields
 from deepbelief.hdf5 import check_replaceable, check_writable, last_checkpoint, previous_of, versions, write_checkpoint
 from deepbelief.seeds import run_seed
@@ -137,21 +137,21 @@ class FileCheckpointer(Checkpointer):
         if different := self._differences(found):
             raise different
         if elsewhere := differences(found.machine, self._machine):
-            _warn(f"{literal(self._path)} was written elsewhere, and the last bits may differ: {'; '.join(elsewhere)}")
+            _warn(f"{self._path} was written elsewhere, and the last bits may differ: {'; '.join(elsewhere)}")
         self._found = self._last = found
         self._seed = found.seed
         return found.seed
 
     def _differences(self, found: Checkpoint) -> DataError | SettingError | None:
         """Return the error of resuming from the checkpoint of another run."""
-        start_anew = f"resume it unchanged, or delete {literal(self._path)} to start again"
+        start_anew = f"resume it unchanged, or delete {self._path} to start again"
         for error, what, was, now in (
             (DataError, "data", found.data, self._data),
             (SettingError, "settings", found.settings, self._settings),
         ):
             lines = differences(was, now)
             if lines:
-                message = f"{literal(self._path)} belongs to a run with other {what}: {'; '.join(lines)}; {start_anew}"
+                message = f"{self._path} belongs to a run with other {what}: {'; '.join(lines)}; {start_anew}"
                 return error(message, symptom="other-run")
         return None
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepbelief.errors import DataError, SettingError, literal
+from deepbelief.errors import DataError, SettingError
 from deepbelief.hdf5 import check_replaceable, previous_of
 
 MARK = b"deepbelief lock\n"  # content of a lock file, which distinguishes it from other files
@@ -48,10 +48,10 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         try:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         except OSError as error:
-            raise DataError(f"cannot write {literal(lock)}: {error.strerror or error}") from error
+            raise DataError(f"cannot write {lock}: {error.strerror or error}") from error
         if not _is_lock(handle):
             os.close(handle)
-            raise SettingError(f"{literal(lock)} exists, but is not the lock of {literal(path)}: choose another name")
+            raise SettingError(f"{lock} exists, but is not the lock of {path}: choose another name")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[attr-defined]
             if os.path.samestat(os.fstat(handle), lock.stat()):
@@ -61,7 +61,7 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         except BlockingIOError:
             os.close(handle)
             raise SettingError(
-                f"{literal(path)} is the checkpoint of a run in progress: wait for it, or choose another name"
+                f"{path} is the checkpoint of a run in progress: wait for it, or choose another name"
             ) from None
         except FileNotFoundError:  # its last owner has removed it in the meantime
             pass

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deepbelief.components.component import Component, Gradients, TrainingStep
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays
 from deepbelief.typing import DeviceArray, LayerSettings
 
@@ -32,7 +32,9 @@ class Centring(Component):
         """Return the hidden units' means given the data's mean."""
         machine = step.machine
         if machine.visible_mean is None:
-            raise SettingError("{centered=True} needs the column means of the training rows, which these weights lack")
+            raise SettingError(
+                Mention("centered", True), " needs the column means of the training rows, which these weights lack"
+            )
         offset = machine.mean_hidden(machine.visible_mean.reshape(1, -1))[0]
         step.phases.offsets = machine.visible_mean, offset
         return {"offset": offset}

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.machine import Machine
 from deepbelief.typing import Array
@@ -42,7 +42,7 @@ class Gauge(Component):
         """Refuse units of one column each."""
         split = getattr(visible, "split", None)
         if split is None:
-            raise SettingError(f"the zero-sum gauge is for softmax groups, got {{visible={visible.spec!r}}}")
+            raise SettingError("the zero-sum gauge is for softmax groups, got ", Mention("visible", visible.spec))
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
         """Bring the initial weights into the gauge."""

@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.bounds import COUNT
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.smooth import Smooth
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.machine import Machine, Workspace
 from deepbelief.optimizers import Adam
@@ -86,7 +86,8 @@ class MultiPrediction(Component):
         """Refuse units whose mean is not a probability."""
         if not (visible.unit_interval and visible.discrete):
             raise SettingError(
-                f"multi-prediction training is for Bernoulli or softmax visible units, got {{visible={visible.spec!r}}}"
+                "multi-prediction training is for Bernoulli or softmax visible units, got ",
+                Mention("visible", visible.spec),
             )
 
     def start(self, step: TrainingStep) -> Arrays:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units import Unit
@@ -59,7 +59,7 @@ class Smooth(Component):
         """Refuse units of one column each."""
         if visible.unit_interval and visible.discrete and not visible.enumerable:
             return
-        raise SettingError(f"smoothly tied weights are for softmax groups, got {{visible={visible.spec!r}}}")
+        raise SettingError("smoothly tied weights are for softmax groups, got ", Mention("visible", visible.spec))
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
         """Project the initial weights."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from deepbelief.components.component import Component, Gradients, TrainingStep
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
@@ -39,9 +39,13 @@ class Sparsity(Component):
         """Refuse hidden units that are not Bernoulli."""
         if not hidden.enumerable:
             raise SettingError(
-                f"{{setting}} needs {{hidden}}='bernoulli', got {hidden.spec!r}",
-                setting="sparsity_target", settings=("hidden",), value=self.target,
-            )  # fmt: skip
+                Mention("sparsity_target"),
+                " needs ",
+                Mention("hidden", "bernoulli"),
+                f", got {hidden.spec!r}",
+                setting="sparsity_target",
+                value=self.target,
+            )
 
     def start(self, step: TrainingStep) -> Arrays:
         """Return running means at the target."""

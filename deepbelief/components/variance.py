@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from deepbelief.components.component import Component, TrainingStep
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.typing import DeviceArray, LayerSettings
 from deepbelief.units import Unit
@@ -39,8 +39,8 @@ class LearnedVariance(Component):
         if not (visible.learns_variance and hidden.tractable and gradient.is_model):
             kind = hidden.spec if visible.learns_variance else visible.spec
             raise SettingError(
-                f"{{learn_variance=True}} is for RBMs of Gaussian visible units and hidden units with an energy, "
-                f"got {kind}"
+                Mention("learn_variance", True),
+                f" is for RBMs of Gaussian visible units and hidden units with an energy, got {kind}",
             )
 
     def start(self, step: TrainingStep) -> Arrays:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from deepbelief.cost.operations import Work
-from deepbelief.errors import DataError, literal
+from deepbelief.errors import DataError, Mention
 from deepbelief.hdf5 import replacing
 from deepbelief.typing import StrDict
 
@@ -85,7 +85,7 @@ class MachineRates:
             If the file exists, without ``force``.
         """
         if Path(path).exists() and not force:
-            raise DataError(f"{literal(path)} exists. Pass {{force=True}} to replace it.")
+            raise DataError(f"{path} exists. Pass ", Mention("force", True), " to replace it.")
         with replacing(str(path)) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
@@ -102,11 +102,11 @@ class MachineRates:
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{literal(path)} cannot be read as the constants of a machine. {advice}") from error
+            raise DataError(f"{path} cannot be read as the constants of a machine. {advice}") from error
         required = {"flop", "product_value", "amounts", "base_bytes", "memory", "cores"}
         names = {each.name for each in fields(cls)}
         if not (isinstance(values, dict) and required <= values.keys() <= names and _is_machine(cls(**values))):
-            raise DataError(f"{literal(path)} must hold the constants of a machine. {advice}")
+            raise DataError(f"{path} must hold the constants of a machine. {advice}")
         return cls(**values)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import CD, FPCD, MFCD, PCD, PT, Denoising, GradientEstimator
 from deepbelief.optimizers import SGD, Optimizer
 
@@ -217,9 +217,9 @@ def update_of_machine(estimator: GradientEstimator, solver: Optimizer, sizes: Ph
     if count is None:
         known = ", ".join(kind.__name__ for kind in WORK)
         raise SettingError(
-            f"{{gradient}} must be one whose cost is known ({known}), got {type(estimator).__name__}. "
-            "Train for one epoch to see its time.",
-            settings=("gradient",),
+            Mention("gradient"),
+            f" must be one whose cost is known ({known}), got {type(estimator).__name__}. Train for one epoch ",
+            "to see its time.",
         )
     work = Work()
     count(work, sizes, estimator)

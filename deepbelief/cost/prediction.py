@@ -15,7 +15,7 @@ from deepbelief.cost.calibration import round_bytes
 from deepbelief.cost.footprint import DataSize, LayerSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.operations import Phases, Work, forward, update_of_machine, update_of_network
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.estimators.base import held_out_share
 from deepbelief.estimators.pretraining_options import layer_settings, with_pretraining
 from deepbelief.finetuning import FineTuneSettings
@@ -213,9 +213,11 @@ class _CostOfRun:
             given = estimator.hidden_layer_sizes if sizes is None else sizes
             if isinstance(given, str):
                 raise SettingError(
-                    "{setting} must be numbers to predict a cost, got 'auto'. Pass `sizes`.",
-                    setting="hidden_layer_sizes", value=given,
-                )  # fmt: skip
+                    Mention("hidden_layer_sizes"),
+                    " must be numbers to predict a cost, got 'auto'. Pass `sizes`.",
+                    setting="hidden_layer_sizes",
+                    value=given,
+                )
             hidden = tuple(int(s) for s in np.atleast_1d(np.asarray(given)))
             settings, kind = layer_settings(estimator.rbm, len(hidden)), str(estimator.pretraining)
             kind = "rbm" if kind == "auto" and estimator.rbm is not None else kind

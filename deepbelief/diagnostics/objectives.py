@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.pretraining_options import layer_sizes, templates_of
 from deepbelief.estimators.rbm import RBM
@@ -27,7 +27,7 @@ MOST_ROWS = 30
 
 def on_host(bk: Backend, grad: DeviceArray | Product) -> Array:
     """Return a gradient as a new NumPy array."""
-    return np.array(bk.to_numpy(grad.array(bk.xp) if isinstance(grad, Product) else grad))
+    return np.array(bk.to_numpy(grad.array(bk) if isinstance(grad, Product) else grad))
 
 
 class _Recorder:
@@ -232,8 +232,12 @@ def _refuse_other_layers(model: Estimator, templates: Sequence[RBM]) -> None:
     """Refuse layers that are not trained as machines."""
     if getattr(model, "pretraining", "rbm") != "rbm" or not all(rbm_settings(t).is_model for t in templates):
         raise SettingError(
-            "layers that are not trained as restricted Boltzmann machines have no free energy: gradient_check takes "
-            "{pretraining='rbm'} with {gradient='cd'} or 'pcd'"
+            "layers that are not trained as restricted Boltzmann machines have no free energy: gradient_check ",
+            "takes ",
+            Mention("pretraining", "rbm"),
+            " with ",
+            Mention("gradient", "cd"),
+            " or 'pcd'",
         )
 
 

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from deepbelief.diagnostics.gradient_checking import check_model, private_copy
 from deepbelief.diagnostics.sweep_result import LearningRateSweep, SweepRow
 from deepbelief.diagnostics.trials import SweepPlan, Trial, finetuning_plan, pretraining_plan
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, Message, SettingError, invalid
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
@@ -107,9 +107,7 @@ def learning_rate_sweep(
     checked = check_rates(rates)
     check_number("refine", refine, low=0, integer=True)
     if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
-        raise SettingError(
-            f"{{setting}} must be an integer other than 0, or None, got {n_jobs!r}", setting="n_jobs", value=n_jobs
-        )
+        raise invalid("n_jobs", "an integer other than 0, or None", n_jobs)
     check_model(model, y, "learning_rate_sweep", machines=True)
     if _num_samples(X) < LEAST_ROWS:
         raise DataError(f"a sweep needs at least {LEAST_ROWS} rows, to hold some out, got {_num_samples(X)}: add rows")
@@ -127,18 +125,18 @@ def learning_rate_sweep(
 
 def check_rates(rates: Sequence[float] | Array) -> list[float]:
     """Return the rates as floats, or refuse them."""
-    allowed = "{setting} must be different numbers above 0, for instance (0.1, 0.001)"
+    allowed = Message(Mention("rates"), " must be different numbers above 0, for instance (0.1, 0.001)")
     if isinstance(rates, str) or not hasattr(rates, "__iter__"):
-        raise SettingError(f"{allowed}, got {rates!r}", setting="rates", value=rates)
+        raise SettingError(allowed, f", got {rates!r}", setting="rates", value=rates)
     given = list(rates)
     if not given:
-        raise SettingError(f"{allowed}, got none", setting="rates", value=rates)
+        raise SettingError(allowed, ", got none", setting="rates", value=rates)
     for rate in given:
         number = isinstance(rate, numbers.Real) and not isinstance(rate, (bool, np.bool_))
         if not number or not 0 < float(rate) < math.inf:
-            raise SettingError(f"{allowed}, got {rate!r}", setting="rates", value=rate)
+            raise SettingError(allowed, f", got {rate!r}", setting="rates", value=rate)
         if given.count(rate) > 1:
-            raise SettingError(f"{allowed}, got {rate!r} {given.count(rate)} times", setting="rates", value=rate)
+            raise SettingError(allowed, f", got {rate!r} {given.count(rate)} times", setting="rates", value=rate)
     return [float(rate) for rate in given]
 
 
@@ -317,22 +315,21 @@ class _Sweep:
         )
 
 
-def _advice(rows: Sequence[SweepRow], best: float | None, plan: SweepPlan) -> str:
+def _advice(rows: Sequence[SweepRow], best: float | None, plan: SweepPlan) -> Message:
     """Return the recommended next step."""
     top, bottom = rows[0], rows[-1]
     if best is None:
         if bottom.verdict == "diverged":
-            return f"No rate works well: try smaller ones, such as {bottom.rate / 10:.3g}."
+            return Message(f"No rate works well: try smaller ones, such as {bottom.rate / 10:.3g}.")
         if top.verdict == "too slow":
-            return (
-                f"No rate works well: try larger ones, such as {top.rate * 10:.3g}; or the rows have little structure."
-            )
+            larger = f"{top.rate * 10:.3g}; or the rows have little structure."
+            return Message(f"No rate works well: try larger ones, such as {larger}")
         slow = next(row for row in rows if row.verdict != "diverged")
-        return f"No rate works well: try rates between those that diverged and {slow.rate:.3g}."
+        return Message(f"No rate works well: try rates between those that diverged and {slow.rate:.3g}.")
     where = f" for {plan.where}" if plan.where else ""
-    text = f"Use {{{plan.setting}}}={best:.4g}{where}."
+    text = Message("Use ", Mention(plan.setting, best, ".4g"), f"{where}. ")
     if len(rows) > 1 and best == top.rate and rows[1].verdict != "good":
-        return f"{text} It is the largest rate tried: {best * 3:.3g} may be better."
+        return Message(text, f"It is the largest rate tried: {best * 3:.3g} may be better.")
     if len(rows) > 1 and best == bottom.rate:
-        return f"{text} It is the smallest rate tried: {best / 3:.3g} may be better."
-    return f"{text} {{refine}}=4 tries more rates around it."
+        return Message(text, f"It is the smallest rate tried: {best / 3:.3g} may be better.")
+    return Message(text, Mention("refine", 4), " tries more rates around it.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepbelief.errors import spelled
+from deepbelief.errors import Mention, Message
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,24 @@ class LearningRateSweep:
         What the rate is called: ``"learning_rate"`` or, of fine-tuning, ``"learning_rate_init"``.
     metric : str
         What the scores are.
-    template : str
-        What to do next, with ``{NAME}`` for the names of settings.
+    message : Message
+        What to do next.
     """
 
     best_rate: float | None
     rows: tuple[SweepRow, ...]
     setting: str
     metric: str
-    template: str
+    message: Message
 
     @property
     def advice(self) -> str:
         """Advice on what to do next."""
-        return self.advice_for(str)
+        return str(self.message)
 
-    def advice_for(self, name_of: Callable[[str], str]) -> str:
-        """Return what to do next, with settings under the names that `name_of` gives them."""
-        return spelled(self.template, (self.setting, "refine"), name_of)
+    def advice_for(self, name_of: Callable[[Mention], str]) -> str:
+        """Return what to do next, with settings as `name_of` writes them."""
+        return self.message.spelled(name_of)
 
     def __repr__(self) -> str:
         """Return the table and the advice."""

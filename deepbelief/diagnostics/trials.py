@@ -10,7 +10,7 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.completion import completed
-from deepbelief.errors import DataError, DivergenceError, SettingError
+from deepbelief.errors import DataError, DivergenceError, Mention, SettingError
 from deepbelief.estimators.base import check_rows, rbm_settings
 from deepbelief.estimators.pretraining_options import check_pretraining, layer_sizes, templates_of, with_pretraining
 from deepbelief.estimators.rbm import RBM
@@ -140,7 +140,9 @@ def pretraining_plan(own: Estimator, X: RowsLike, bk: Backend, seed: int) -> Swe
     else:
         check_pretraining(own)
         if own.pretraining == "none":
-            raise SettingError("{pretraining='none'} has no learning rate: sweep that of the fine-tuning, or use 'rbm'")
+            raise SettingError(
+                Mention("pretraining", "none"), " has no learning rate: sweep that of the fine-tuning, or use 'rbm'"
+            )
         sizes = layer_sizes(own.hidden_layer_sizes, source)
         template, size = templates_of(own.rbm, len(sizes))[0], sizes[0]
         kind = "rbm" if is_auto(own.pretraining) else own.pretraining
@@ -225,8 +227,7 @@ def finetuning_plan(own: Estimator, X: RowsLike, y: TargetsLike, bk: Backend) ->
     problem = prepare(own, X, y, bk, Reporter())
     if problem.validation is None or not problem.validation.rows.shape[0]:
         raise DataError(
-            "there are no held-out rows to judge by: give more rows, or a larger {validation_fraction}",
-            settings=("validation_fraction",),
+            "there are no held-out rows to judge by: give more rows, or a larger ", Mention("validation_fraction")
         )
 
     def make(rate: float) -> FinetuneRun:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, Message, SettingError
 from deepbelief.estimators.base import check_backend, check_rows, on_device, visible_type, warn_diverged
 from deepbelief.estimators.constructors import TemplatedEstimator
 from deepbelief.estimators.documented import documented
@@ -169,7 +169,7 @@ class DeepAutoencoder(
         if not told and not problem.settings.input_dropout:  # PCA sees all inputs
             first, whole = self._head.first, problem.train.targets is None  # denoising needs whole rows
             denoises = kind_of_pretraining(self, first.visible_unit) == "denoising"
-            advice = "{pretraining='denoising'}, " if whole and not denoises else ""
+            advice = Message(Mention("pretraining", "denoising"), ", ") if whole and not denoises else Message()
             check_against_pca(self, output, rows, first, self.stack_.sizes[-1], advice)
 
     def _prepare(
@@ -240,10 +240,8 @@ class DeepAutoencoder(
 
     def _check_tied(self, any_scaled: bool) -> None:
         if self.tied and any_scaled:
-            raise SettingError(
-                "{tied=True} needs outputs that are not rescaled: rectified units are scaled for the layer above; "
-                "use {tied=False} or Bernoulli units"
-            )
+            reason = " needs outputs that are not rescaled: rectified units are scaled for the layer above; use "
+            raise SettingError(Mention("tied", True), reason, Mention("tied", False), " or Bernoulli units")
 
     def _set_state(self, state: FittedState) -> None:
         sizes = state.stack.sizes

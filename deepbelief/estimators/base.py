@@ -19,8 +19,8 @@ from deepbelief.errors import (
     DataError,
     DivergenceError,
     DivergenceWarning,
+    Mention,
     SettingError,
-    literal,
     user_level,
 )
 from deepbelief.estimators.labels import as_labels
@@ -81,7 +81,11 @@ def check_backend(backend: str | Backend, X: RowsLike) -> Backend:
     bk = get_backend(backend)
     if hasattr(X, "__cuda_array_interface__") and not bk.owns(X):
         raise BackendError(
-            f"X is on a CUDA device but {{backend={bk.name!r}}}: pass {{backend='cupy'}}, or move the rows with X.get()"
+            "X is on a CUDA device but ",
+            Mention("backend", bk.name),
+            ": pass ",
+            Mention("backend", "cupy"),
+            ", or move the rows with X.get()",
         )
     return bk
 
@@ -238,14 +242,12 @@ def check_names(fitted: Sequence[str], names: Sequence[str], what: str) -> None:
     if fitted == names:
         return
     if sorted(fitted) == sorted(names):
-        raise DataError(
-            f"the columns must be in the order of those that {what} was fitted on: {literal(names_text(fitted))}"
-        )
+        raise DataError(f"the columns must be in the order of those that {what} was fitted on: {names_text(fitted)}")
     told = {
         "missing": [name for name in fitted if name not in set(names)],
         "new": [name for name in names if name not in set(fitted)],
     }
-    shown = "; ".join(f"{word}: {literal(names_text(some))}" for word, some in told.items() if some)
+    shown = "; ".join(f"{word}: {names_text(some)}" for word, some in told.items() if some)
     raise DataError(f"the columns are not those that {what} was fitted on ({shown})")
 
 
@@ -271,9 +273,11 @@ def check_schedule(estimator: Estimator, missing: str) -> None:
     """Refuse a schedule that follows a validation loss; ``missing`` completes the message."""
     if estimator.schedule != "auto" and needs_validation(get_schedule(estimator.schedule)):
         raise SettingError(
-            f"{{setting}}={estimator.schedule!r} follows a validation loss, {missing}: use linear",
-            setting="schedule", value=estimator.schedule,
-        )  # fmt: skip
+            Mention("schedule", estimator.schedule),
+            f" follows a validation loss, {missing}: use linear",
+            setting="schedule",
+            value=estimator.schedule,
+        )
 
 
 def warn_diverged(error: DivergenceError | None) -> None:

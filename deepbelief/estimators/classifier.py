@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 
-from deepbelief.errors import ClassesError, FileFormatError
+from deepbelief.errors import ClassesError, FileFormatError, Mention
 from deepbelief.estimators.base import check_backend
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
@@ -213,7 +213,7 @@ def stored_head(state: FittedState, loss: str | Loss, task_weights: Sequence[flo
     """
     targets, chosen = state.values.get("targets", "classes"), class_loss(loss)
     if targets not in ("classes", "tasks", "labels") or (targets == "labels") != (chosen.targets == "labels"):
-        raise FileFormatError(f"the file's targets {targets!a} do not fit {{loss}}={loss!r}", settings=("loss",))
+        raise FileFormatError(f"the file's targets {targets!a} do not fit ", Mention("loss", loss))
     if targets == "labels":
         head = Labels(state.arrays["classes"].size, chosen)
         if not np.array_equal(state.arrays["classes"], head.classes):

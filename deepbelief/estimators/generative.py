@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deepbelief.backends import Backend
 from deepbelief.components.multi_prediction import PARTS, MultiPrediction
-from deepbelief.errors import DataError, SettingError, unknown
+from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.streams import next_stream
@@ -191,7 +191,10 @@ class ImputationMixin:
             check_number("n_draws", n_draws, low=1, integer=True)
             if method == "mean_field":
                 raise SettingError(
-                    f"{{setting}} needs {{method='gibbs'}}, got {method!r}: a mean field is one state",
+                    Mention("n_draws"),
+                    " needs ",
+                    Mention("method", "gibbs"),
+                    f", got {method!r}: a mean field is one state",
                     setting="n_draws",
                     value=n_draws,
                 )

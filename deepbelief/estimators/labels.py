@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.errors import DataError, DataWarning, Mention, Message, SettingError, invalid, user_level
 from deepbelief.estimators.sample_weights import checked_weights
 from deepbelief.recipes.resolved import is_auto
 from deepbelief.seeds import host_rng
@@ -170,10 +170,7 @@ def labelled_rows(y: Array, unlabeled: object) -> Array:
     if unlabeled is None:
         return known
     if not isinstance(unlabeled, (str, bytes, numbers.Real, np.bool_, np.datetime64)):
-        raise SettingError(
-            f"{{setting}} must be 'auto', None or a label, a number or a string, got {unlabeled!r}",
-            setting="unlabeled", value=unlabeled,
-        )  # fmt: skip
+        raise invalid("unlabeled", "'auto', None or a label, a number or a string", unlabeled)
     if not is_auto(unlabeled):
         return known & ~_equal(y, unlabeled)
     unmarked = known & ~_equal(y, MARK)
@@ -218,40 +215,44 @@ def _column_names(y: Array) -> list[str]:
     return [f"column {k} of y (from 0)" for k in range(y.shape[1])]
 
 
-def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> str:
+def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> Message | None:
     if not is_auto(unlabeled) or sorted(map(str, classes.tolist())) not in (["0", "1"], ["0.0", "1.0"]):
-        return ""
+        return None
     n_marked = int(_equal(y, MARK).sum())
     if not n_marked:
-        return ""
-    return (
-        f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were treated as unlabelled: "
-        "pass {unlabeled=None} if -1 is a class, or {unlabeled=-1} if it is not"
+        return None
+    return Message(
+        f"{name} has labels -1, 0 and 1, and its {n_marked} rows labelled -1 were treated as unlabelled: pass ",
+        Mention("unlabeled", None),
+        " if -1 is a class, or ",
+        Mention("unlabeled", -1),
+        " if it is not",
     )
 
 
-def _doubt_of_text(name: str, classes: Array) -> str:
+def _doubt_of_text(name: str, classes: Array) -> Message | None:
     found = [value for value in classes.tolist() if isinstance(value, str) and value in MISSING_AS_TEXT]
     if not found:
-        return ""
-    return (
+        return None
+    return Message(
         f"{name} has the class {found[0]!r}, the text of a missing label: leave it missing (None, "
         "NaN or an empty text) if these rows have no label"
     )
 
 
-def _doubt_of_tasks(y: Array, classes: list[Array]) -> str:
+def _doubt_of_tasks(y: Array, classes: list[Array]) -> Message | None:
     if y.dtype.kind not in "biuf" or not all(np.array_equal(found, (0, 1)) for found in classes):
-        return ""
+        return None
     ones = (y == 1).sum(axis=1)
     n_one, none = int((ones == 1).sum()), np.flatnonzero(ones == 0)
     if n_one < ONE_HOT * len(y):
-        return ""
+        return None
     without = f"; {len(none)} rows, the first of them row {none[0]} (from 0), have none" if len(none) else ""
-    return (
+    return Message(
         f"y looks like one-hot classes, since {n_one} of {len(y)} rows have a single 1{without}: its {y.shape[1]} "
         "columns are learned as separate tasks. For one class per row pass y.argmax(axis=1), with -1 for rows without "
-        "a class; for any number of labels per row {loss='cross_entropy'}"
+        "a class; for any number of labels per row ",
+        Mention("loss", "cross_entropy"),
     )
 
 

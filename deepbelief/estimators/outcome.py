@@ -1,13 +1,12 @@
 """Checks of the result of a fit: constant outputs, losses at chance level, and rows in other units than the stack's."""
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
 from deepbelief.backends import get_backend
-from deepbelief.errors import DataWarning, TrainingWarning, user_level
-from deepbelief.health import SETTINGS, variation
+from deepbelief.errors import DataWarning, Mention, Message, TrainingWarning, user_level
+from deepbelief.health import variation
 from deepbelief.likelihood import unnormalised
 from deepbelief.losses import Loss
 from deepbelief.recipes.resolved import in_effect
@@ -69,7 +68,7 @@ def check_outcome(
     found = f"the loss of training rows, {own:.4g}, is not below that of constant outputs, {other:.4g}"
     if float(np.ptp(output, axis=0).max()) <= MIN_RANGE * float(np.abs(output).max()):
         found = "its outputs are the same for all rows"
-    _warn(f"{type(estimator).__name__} has learned nothing from these rows: {found}. {_advice(estimator)}")
+    _warn(f"{type(estimator).__name__} has learned nothing from these rows: {found}. ", _advice(estimator))
     return True
 
 
@@ -77,15 +76,15 @@ def _epochs(estimator: Estimator) -> int:
     return int(getattr(estimator, "n_iter_", len(estimator.history_)))
 
 
-def _advice(estimator: Estimator) -> str:
+def _advice(estimator: Estimator) -> Message:
     """Return advice for a model that has learned nothing."""
     dropped = any(np.any(in_effect(estimator, name)) for name in ("dropout", "input_dropout"))
-    ways = ["less dropout"] if dropped else []
+    ways: list[str | Mention] = ["less dropout, "] if dropped else []
     if hasattr(estimator, "activation"):
-        ways += ["a larger {max_iter}", "{activation='tanh'}", "{solver='adam'}"]
+        ways += ["a larger ", Mention("max_iter"), ", ", Mention("activation", "tanh"), ", ", Mention("solver", "adam")]
     else:
-        ways += ["more epochs", "a larger learning rate"]
-    return f"Try {', '.join(ways)}, or check that the targets depend on the columns."
+        ways += ["more epochs, a larger learning rate"]
+    return Message("Try ", *ways, ", or check that the targets depend on the columns.")
 
 
 def check_variation(rbm: Estimator) -> None:
@@ -98,7 +97,8 @@ def check_variation(rbm: Estimator) -> None:
     """
     found = variation(rbm.history_) if len(rbm.history_) >= MIN_EPOCHS else None
     if found is not None and len(found) > 2:
-        _warn(f"features have a standard deviation of {found[1]} over the rows: {found[2]}", "flat-features", SETTINGS)
+        told = f"features have a standard deviation of {found[1]} over the rows: "
+        _warn(told, *found[2:], symptom="flat-features")
 
 
 def check_ladder(estimator: Estimator, source: RowSource) -> None:
@@ -117,13 +117,16 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
     last = estimator.history_[-1] if estimator.history_ else {}
     if "unmet" not in last:
         return
-    advice = "Lower the learning rate, or raise {n_chains} or PTT(max_sweeps=); compare with ladder_log_z"
+    advice = Message(
+        "Lower the learning rate, or raise ", Mention("n_chains"), " or PTT(max_sweeps=); compare with ladder_log_z"
+    )
     if last["unmet"]:
         _warn(
-            f"the chains of {last['unmet']} checkpoints of {{gradient='ptt'}} had not met within `max_sweeps` sweeps: "
-            f"modes may have wrong weights. {advice}",
-            "unmet-ladder",
-            ("n_chains",),
+            f"the chains of {last['unmet']} checkpoints of ",
+            Mention("gradient", "ptt"),
+            " had not met within `max_sweeps` sweeps: modes may have wrong weights. ",
+            advice,
+            symptom="unmet-ladder",
         )
     weights, rows = estimator.weights_, sample_rows(source)
     if not weights.visible_unit.discrete or not _are_states(rows, weights.visible_unit):
@@ -131,10 +134,11 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
     mean = float(unnormalised(Stack((weights,)), as_source(rows)).mean()) - last["log_z"]
     if mean > MAX_MEAN:
         _warn(
-            f"the training rows have a mean log-likelihood of {mean:.2f} by the ladder of {{gradient='ptt'}}, a "
-            f"probability above 1: it has lost a mode. {advice}",
-            "unmet-ladder",
-            ("n_chains",),
+            f"the training rows have a mean log-likelihood of {mean:.2f} by the ladder of ",
+            Mention("gradient", "ptt"),
+            ", a probability above 1: it has lost a mode. ",
+            advice,
+            symptom="unmet-ladder",
         )
 
 
@@ -145,7 +149,7 @@ def _are_states(rows: Array, unit: Unit) -> bool:
 
 
 def check_against_pca(
-    autoencoder: Estimator, output: Array, rows: Array, first: Weights, n_code: int, advice: str
+    autoencoder: Estimator, output: Array, rows: Array, first: Weights, n_code: int, advice: Message
 ) -> None:
     """Warn of reconstructions that are much worse than those of PCA with the same code size.
 
@@ -161,7 +165,7 @@ def check_against_pca(
     first : Weights
         Weights of the first layer.
     n_code : int
-    advice : str
+    advice : Message
         What to try first.
     """
     if _epochs(autoencoder) < MIN_EPOCHS or rows.shape[1] > MAX_PCA_COLUMNS or len(rows) < 2 * rows.shape[1]:
@@ -172,9 +176,12 @@ def check_against_pca(
     if ratio > MAX_PCA_RATIO:
         _warn(
             f"the squared error of reconstructions, {own:.4g} per row, is {ratio:.2g} times that of PCA with "
-            f"{n_code} components. Try {advice}rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger "
-            "{max_iter}; scale the columns first if those with large values dominate.",
-            "worse-than-pca",
+            f"{n_code} components. Try ",
+            advice,
+            "rbm=RBM(hidden='rectified', n_iter=20), fewer layers or a larger ",
+            Mention("max_iter"),
+            "; scale the columns first if those with large values dominate.",
+            symptom="worse-than-pca",
         )
 
 
@@ -187,8 +194,8 @@ def _times_pca(output: Array, rows: Array, n_code: int) -> tuple[float, float]:
     return own / least if least > 0 and own > SMALL_ERROR * variances.sum() else 0.0, own
 
 
-def _warn(message: str, symptom: str = "learned-nothing", settings: Sequence[str] = ("max_iter",)) -> None:
-    warnings.warn(TrainingWarning(message, symptom=symptom, settings=settings), stacklevel=user_level())
+def _warn(*parts: object, symptom: str = "learned-nothing") -> None:
+    warnings.warn(TrainingWarning(*parts, symptom=symptom), stacklevel=user_level())
 
 
 def check_units(first: Weights, statistics: ColumnStatistics) -> None:

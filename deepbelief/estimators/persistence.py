@@ -14,7 +14,7 @@ from deepbelief import hdf5
 from deepbelief.activations import ACTIVATIONS
 from deepbelief.backends import BACKENDS, is_backend_name
 from deepbelief.components import COMPONENTS
-from deepbelief.errors import FileFormatError, SettingError, literal, unknown
+from deepbelief.errors import FileFormatError, SettingError, unknown
 from deepbelief.estimators.anomaly import AnomalyDetector
 from deepbelief.estimators.autoencoder import DeepAutoencoder
 from deepbelief.estimators.classifier import DBNClassifier
@@ -204,7 +204,7 @@ def load(path: str | os.PathLike[str], *, memory_limit: int | None = None) -> Es
     try:
         return from_model_file(model)
     except FileFormatError as error:
-        raise FileFormatError(f"{literal(path)}: {literal(error)}") from error
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 def to_model_file(estimator: Estimator, metadata: StrMapping) -> ModelFile:
@@ -311,7 +311,7 @@ def from_model_file(model: ModelFile) -> Estimator:
             _check_settings(estimator)
             _restore(estimator, model)
         except KeyError as error:
-            raise FileFormatError(f"the file's {model.kind} lacks {literal(error)}") from error
+            raise FileFormatError(f"the file's {model.kind} lacks {error}") from error
     return estimator
 
 

@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import Mention, SettingError, invalid, unknown
 from deepbelief.estimators.base import (
     Pretraining,
     check_sizes,
@@ -51,11 +51,7 @@ def layer_sizes(
     n_rows, n_features = source.shape
     if isinstance(sizes, str):
         if sizes != "auto":
-            raise SettingError(
-                f"{{setting}} must be positive integers or 'auto', got {sizes!r}",
-                setting="hidden_layer_sizes",
-                value=sizes,
-            )
+            raise invalid("hidden_layer_sizes", "positive integers or 'auto'", sizes)
         if table:
             return tuple(table_layers().value)
         advice = suggest_layer_sizes(n_features, n_rows, n_classes, n_labeled=n_labeled, autoencoder=autoencoder)
@@ -143,8 +139,10 @@ def with_pretraining(settings: RBMSettings, estimator: Estimator, kind: str) -> 
         return settings
     if kind == "denoising" and settings.gradient != "cd":  # not the default, so the user chose it
         raise SettingError(
-            f"{{gradient={settings.gradient!r}}} is for RBMs, but {{pretraining='denoising'}} has its own "
-            "gradient: use only one of them"
+            Mention("gradient", settings.gradient),
+            " is for RBMs, but ",
+            Mention("pretraining", "denoising"),
+            " has its own gradient: use only one of them",
         )
     denoising = Denoising(estimator.corruption, float(estimator.corruption_level))
     return replace(

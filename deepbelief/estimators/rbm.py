@@ -12,7 +12,7 @@ from deepbelief.backends import Backend
 from deepbelief.bounds import check_number
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.checkpoints.checkpointer import Describe
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.estimators.base import (
     Pretraining,
     check_backend,
@@ -202,8 +202,8 @@ class RBM(
         settings = self._settings(source.shape[0])
         if again and self.n_components != self.weights_.n_hidden:
             raise SettingError(
-                f"warm_start continues with {self.weights_.n_hidden} hidden units, "
-                f"got {{n_components={self.n_components}}}"
+                f"warm_start continues with {self.weights_.n_hidden} hidden units, got ",
+                Mention("n_components", self.n_components),
             )
         warn_batch_size(settings.batch_size, source.shape[0], bk.least_batch)
         with checkpointing(self.checkpoint) as checkpointer:

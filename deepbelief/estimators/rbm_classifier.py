@@ -9,7 +9,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, FileFormatError, SettingError, unknown
+from deepbelief.errors import DataError, FileFormatError, Mention, SettingError, unknown
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
@@ -212,7 +212,8 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         check_number("n_components", self.n_components, low=1, integer=True)
         settings = rbm_settings(self._template)
         if not get_unit(settings.hidden).tractable:
-            raise SettingError(f"{{hidden={settings.hidden!r}}} has no free energy to classify by: use 'bernoulli'")
+            reason = " has no free energy to classify by: use 'bernoulli'"
+            raise SettingError(Mention("hidden", settings.hidden), reason)
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
     def _rows(self, X: RowsLike, bk: Backend) -> RowSource:

@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 
 from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile, ResumePoint, checkpointing
-from deepbelief.errors import FileFormatError, SettingError
+from deepbelief.errors import FileFormatError, Mention, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
 from deepbelief.estimators.constructors import DocumentationLinkMixin, ResumableParameters, SequenceParameters
 from deepbelief.estimators.documented import documented
@@ -192,7 +192,8 @@ class RecurrentRBM(
             )
             stopped = choices.take("early_stopping", self.early_stopping, rule)
         if stopped and len(lengths) < 2:
-            raise SettingError(f"{{early_stopping=True}} holds sequences out: it needs at least 2, got {len(lengths)}")
+            reason = f" holds sequences out: it needs at least 2, got {len(lengths)}"
+            raise SettingError(Mention("early_stopping", True), reason)
         for line in (*resolution_lines(choices), *kept_from_preset(self.preset, {"n_iter": self.n_iter})):
             run.reporter.note(line)
         parts, judge = Sequences(source, lengths), None
@@ -205,10 +206,9 @@ class RecurrentRBM(
     def _check_sizes(self) -> None:
         there = self.machine_.frame.n_hidden, self.machine_.n_recurrent, self.machine_.cell
         if there != (self.n_components, self.n_recurrent, get_cell(self.cell).name):
-            raise SettingError(
-                f"training continues with {{n_components={there[0]}}}, {{n_recurrent={there[1]}}} and "
-                f"{{cell={there[2]!r}}}; these cannot change: set warm_start=False, or clone the estimator"
-            )
+            units, states, cell = map(Mention, ("n_components", "n_recurrent", "cell"), there)
+            advice = "; these cannot change: set warm_start=False, or clone the estimator"
+            raise SettingError("training continues with ", units, ", ", states, " and ", cell, advice)
 
     def _start(self, run: "SequenceRun", settings: RecurrentSettings) -> tuple[RecurrentWeights, list[Record]]:
         """Return the initial weights, after pretraining if requested, and its history."""

@@ -14,7 +14,7 @@ from deepbelief.activations import Activation
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.distributed import Partitioned
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.estimators.base import (
     check_backend,
     check_rows_and_targets,
@@ -237,9 +237,12 @@ class SupervisedEstimator(
         settings = finetune_settings(self)
         if not isinstance(self.max_iter, str) and self.head_epochs > self.max_iter:
             raise SettingError(
-                f"{{head_epochs={self.head_epochs}}} exceeds {{max_iter={self.max_iter}}}: the layers below would "
-                "never learn; {n_frozen} keeps them as they are",
-                settings=("n_frozen",),
+                Mention("head_epochs", self.head_epochs),
+                " exceeds ",
+                Mention("max_iter", self.max_iter),
+                ": the layers below would never learn; ",
+                Mention("n_frozen"),
+                " keeps them as they are",
             )
         return settings
 
@@ -250,7 +253,7 @@ class SupervisedEstimator(
     def _check_layers(self, n_layers: int) -> None:
         check_dropout(self.dropout, n_layers)
         if self.n_frozen > n_layers:
-            raise SettingError(f"{{n_frozen={self.n_frozen}}} exceeds the number of hidden layers ({n_layers})")
+            raise SettingError(Mention("n_frozen", self.n_frozen), f" exceeds the number of hidden layers ({n_layers})")
 
     def _start(self, again: bool) -> tuple[list[Layer], tuple[Array, Array]]:
         """Return the initial hidden layers and head."""

@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
-from deepbelief.errors import DataError, DataWarning, SettingError, user_level
+from deepbelief.errors import DataError, DataWarning, Mention, SettingError, user_level
 from deepbelief.recipes.density_rules import DENSITY, density_rate
 from deepbelief.recipes.presets import PRESETS
 from deepbelief.recipes.resolved import Resolved
@@ -161,16 +161,16 @@ def _fitted_schema(estimator: Estimator, X: RowsLike, weights: Array | None) -> 
     labelled = is_classifier(estimator) or is_regressor(estimator)
     schema = Schema.fit(X, columns, weights=weights, labelled=labelled)
     told = [column for column in schema.columns if column.reason != "as asked"]
-    warn_dropped(told, "; {columns} names the kinds of columns")
+    warn_dropped(told, "; ", Mention("columns"), " names the kinds of columns")
     return schema
 
 
-def warn_dropped(columns: Iterable[Column], advice: str = "") -> None:
+def warn_dropped(columns: Iterable[Column], *advice: object) -> None:
     """Warn of columns that are left out of a model, with the reason."""
     dropped = "; ".join(f"{column.name!r} ({column.reason})" for column in columns if column.kind == "dropped")
     if dropped:
-        message = f"left out of the model: {dropped}{advice}"
-        warnings.warn(DataWarning(message, symptom="dropped-columns", settings=("columns",)), stacklevel=user_level())
+        warning = DataWarning(f"left out of the model: {dropped}", *advice, symptom="dropped-columns")
+        warnings.warn(warning, stacklevel=user_level())
 
 
 def check_names(estimator: Estimator, X: RowsLike, names: Sequence[str], *, reset: bool) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.estimators.base import check_number
 from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values
 from deepbelief.estimators.labels import (
@@ -24,8 +24,12 @@ def class_loss(loss: str | Loss) -> Loss:
     chosen = SoftmaxNLL() if isinstance(loss, str) and loss == "auto" else get_loss(loss)
     if chosen.targets not in ("classes", "labels"):
         raise SettingError(
-            f"{{loss={loss!r}}} is for real values, which DBNRegressor predicts: "
-            "use {loss='softmax_nll'} for classes, {loss='cross_entropy'} for a 0/1 matrix of labels"
+            Mention("loss", loss),
+            " is for real values, which DBNRegressor predicts: use ",
+            Mention("loss", "softmax_nll"),
+            " for classes, ",
+            Mention("loss", "cross_entropy"),
+            " for a 0/1 matrix of labels",
         )
     return chosen
 
@@ -37,7 +41,9 @@ def value_loss(loss: str | Loss) -> Loss | None:
     chosen = get_loss(loss)
     if chosen.targets != "values":
         raise SettingError(
-            f"{{loss={loss!r}}} is for classes or labels, which DBNClassifier predicts: use {{loss='squared_error'}}"
+            Mention("loss", loss),
+            " is for classes or labels, which DBNClassifier predicts: use ",
+            Mention("loss", "squared_error"),
         )
     return chosen
 
@@ -54,7 +60,9 @@ def reconstruction_loss(loss: str | Loss, visible: Unit) -> Loss:
         return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
     chosen = get_loss(name)
     if chosen.targets == "labels" and not visible.unit_interval:
-        raise SettingError(f"{{loss={name!r}}} is for data in [0, 1]: use {{loss='squared_error'}} for real values")
+        raise SettingError(
+            Mention("loss", name), " is for data in [0, 1]: use ", Mention("loss", "squared_error"), " for real values"
+        )
     return chosen
 
 
@@ -106,7 +114,7 @@ def class_head(
     """
     chosen = class_loss(loss)
     if task_weights is not None and (y.ndim == 1 or chosen.targets == "labels"):
-        raise SettingError("task_weights are for tasks: a y of several columns and {loss='softmax_nll'}")
+        raise SettingError("task_weights are for tasks: a y of several columns and ", Mention("loss", "softmax_nll"))
     if chosen.targets == "labels":
         return _labels(y, loss, chosen, unlabeled)
     if y.ndim == 1:
@@ -117,7 +125,10 @@ def class_head(
         return OneClass(classes, chosen), places.astype(np.intp), known
     if not isinstance(loss, str):
         raise SettingError(
-            f"{{loss={loss!r}}} supports a single task: use {{loss='softmax_nll'}} for {y.shape[1]} columns"
+            Mention("loss", loss),
+            " supports a single task: use ",
+            Mention("loss", "softmax_nll"),
+            f" for {y.shape[1]} columns",
         )
     return _tasks(y, unlabeled, task_weights)
 
@@ -137,16 +148,20 @@ def _tasks(y: Array, unlabeled: object, task_weights: Sequence[float] | None) ->
 def _labels(y: Array, loss: str | Loss, chosen: Loss, unlabeled: object) -> tuple[ClassHead, Array, Array]:
     if y.ndim == 1:
         raise DataError(
-            f"{{loss={loss!r}}} is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: "
-            "use {loss='softmax_nll'} for one class per row"
+            Mention("loss", loss),
+            f" is for a 0/1 matrix y of shape (n_rows, n_labels), got shape {y.shape}: use ",
+            Mention("loss", "softmax_nll"),
+            " for one class per row",
         )
     present = rows_to_compare(y, np.arange(2), unlabeled)
     labels = known_labels(y[present])
     foreign = labels[~np.isin(labels, (0, 1))] if labels.dtype.kind in "biuf" else labels
     if len(foreign):
         raise DataError(
-            f"{{loss={loss!r}}} needs a y of 0 and 1, and -1 for missing labels, got {foreign.tolist()[0]!r}: "
-            "use {loss='softmax_nll'} for classes in columns, or DBNRegressor for real values"
+            Mention("loss", loss),
+            f" needs a y of 0 and 1, and -1 for missing labels, got {foreign.tolist()[0]!r}: use ",
+            Mention("loss", "softmax_nll"),
+            " for classes in columns, or DBNRegressor for real values",
         )
     targets = np.full(y.shape, np.nan)
     targets[present] = labels

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from deepbelief.activations import Activation
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
-from deepbelief.errors import DataError, DivergenceError, FileFormatError, SettingError
+from deepbelief.errors import DataError, DivergenceError, FileFormatError, Mention, SettingError
 from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
 from deepbelief.estimators.constructors import FineTuningParameters, ResumableParameters
 from deepbelief.estimators.early_files import stack_of_file
@@ -190,10 +190,19 @@ def finetune_settings(estimator: Estimator) -> FineTuneSettings:
     solver = get_optimizer(estimator.solver)
     if needs_validation(get_schedule(estimator.schedule)) and not estimator.early_stopping:
         raise SettingError(
-            f"{{schedule={estimator.schedule!r}}} follows held-out rows: pass {{early_stopping=True}} with it"
+            Mention("schedule", estimator.schedule),
+            " follows held-out rows: pass ",
+            Mention("early_stopping", True),
+            " with it",
         )
     if estimator.momentum == "ramp" and not has_velocity(solver):
-        raise SettingError(f"{{momentum='ramp'}} is for {{solver='sgd'}}, got {{solver={estimator.solver!r}}}")
+        raise SettingError(
+            Mention("momentum", "ramp"),
+            " is for ",
+            Mention("solver", "sgd"),
+            ", got ",
+            Mention("solver", estimator.solver),
+        )
     limit = memory_bytes(estimator.memory_limit)
     settings: FineTuneSettings = engine_settings(FineTuneSettings, FINE_TUNING, values, memory_limit=limit)
     return settings
@@ -276,8 +285,9 @@ def start_of_tuning(
     wished = estimator.hidden_layer_sizes
     if not (isinstance(wished, str) and wished == "auto") and check_sizes(wished) != stack.sizes[1:]:
         raise SettingError(
-            f"{{hidden_layer_sizes={wished!r}}} disagrees with the pretrained stack, whose layers have "
-            f"{', '.join(map(str, stack.sizes[1:]))} units: leave it at 'auto', or pretrain layers of these sizes"
+            Mention("hidden_layer_sizes", wished),
+            f" disagrees with the pretrained stack, whose layers have {', '.join(map(str, stack.sizes[1:]))} ",
+            "units: leave it at 'auto', or pretrain layers of these sizes",
         )
     estimator._check_layers(len(stack))
     check_units(stack.layers[0], statistics)

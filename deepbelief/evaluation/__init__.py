@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.errors import DataError, SettingError, literal
+from deepbelief.errors import DataError, SettingError
 from deepbelief.estimators.labels import as_labels, is_text, known_labels, rows_to_compare
 from deepbelief.estimators.sequences import is_list_of_arrays
 from deepbelief.estimators.targets import as_numbers
@@ -176,7 +176,7 @@ def _classification(classes: Array, log_p: Array, labels: Array, unlabeled: obje
     foreign = ~np.isin(present, classes)
     if foreign.any():
         shown = ", ".join(str(c) for c in classes[:12])
-        raise DataError(literal(f"label {present[foreign][0]} is not one of the model's classes {shown}"))
+        raise DataError(f"label {present[foreign][0]} is not one of the model's classes {shown}")
     log_p = np.asarray(log_p, np.float64)
     truth, predicted = np.searchsorted(classes, present), log_p.argmax(axis=1)
     errors = np.full(len(labels), np.nan)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepbelief.errors import MissingExtraError, SettingError
+from deepbelief.errors import Mention, MissingExtraError, SettingError
 from deepbelief.estimators.feedforward import FeedForward, Part, feedforward
 from deepbelief.typing import Estimator
 
@@ -65,7 +65,9 @@ def to_torch(model: Estimator, *, part: Part = "auto", output: str = "auto") -> 
         linear.bias.data = torch.from_numpy(np.array(layer.bias))
         name = layer.activation.name
         if name not in MODULES:
-            raise SettingError(f"activation {name!r} has no PyTorch module: export with {{part='encoder'}}, or retrain")
+            raise SettingError(
+                f"activation {name!r} has no PyTorch module: export with ", Mention("part", "encoder"), ", or retrain"
+            )
         if (module := MODULES[name]) is not None:
             modules[f"{name}{i}"] = getattr(torch.nn, module)()
     if output == "auto":

@@ -83,7 +83,7 @@ def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int
     found = _named(gradient, gibbs_steps) if isinstance(gradient, str) else gradient
     check_members("gradient", found, GradientEstimator, GRADIENTS)
     if isinstance(found.gibbs_steps, tuple) and not is_dataclass(found):
-        raise SettingError(f"gradient={type(found).__name__} must be a dataclass, or have one number of gibbs_steps")
+        raise SettingError(f"gradient={type(found).__name__} must be a dataclass, or have one number of `gibbs_steps`")
     return found
 
 
@@ -95,7 +95,7 @@ def _named(gradient: str, gibbs_steps: int | tuple[int, int]) -> GradientEstimat
         inspect.signature(kind).bind(gibbs_steps=gibbs_steps)
     except TypeError as error:
         raise SettingError(
-            f"gradient={gradient!r}: {kind.__name__} must take gibbs_steps, as a field gibbs_steps: int = 1, and "
+            f"gradient={gradient!r}: {kind.__name__} must take `gibbs_steps`, as a field `gibbs_steps: int = 1`, and "
             f"have a default for each other setting ({error})"
         ) from error
     return kind(gibbs_steps=gibbs_steps)  # type: ignore[call-arg]

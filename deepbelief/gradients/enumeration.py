@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepbelief.backends import Rng
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.machine import Machine
@@ -70,12 +70,13 @@ def _side(machine: Machine) -> tuple[str, int]:
     """Return the side with fewer units that can be enumerated, and their number."""
     n_visible, n_hidden = machine.W.shape
     if not (machine.visible.tractable and machine.hidden.tractable):
-        raise SettingError("{gradient='exact'} needs units with an energy: rectified ones have none")
+        raise SettingError(Mention("gradient", "exact"), " needs units with an energy: rectified ones have none")
     side = smaller_side(machine.visible, machine.hidden, (n_visible, n_hidden), MAX_GRADIENT_UNITS)
     if side is None:
         raise SettingError(
-            f"{{gradient='exact'}} needs at most {MAX_GRADIENT_UNITS} Bernoulli units on one side, got {n_visible} "
-            f"visible and {n_hidden} hidden units: use 'pt' or 'pcd'"
+            Mention("gradient", "exact"),
+            f" needs at most {MAX_GRADIENT_UNITS} Bernoulli units on one side, got {n_visible} visible and ",
+            f"{n_hidden} hidden units: use 'pt' or 'pcd'",
         )
     return side
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Rng
 from deepbelief.bounds import check_number
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains
 from deepbelief.machine import Machine
@@ -51,7 +51,9 @@ class PT:
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return hidden states for all temperatures, the model's first, drawn from the hidden biases."""
         if not machine.hidden.enumerable:
-            raise SettingError(f"{{gradient='pt'}} needs Bernoulli hidden units, got {machine.hidden.spec}: use 'pcd'")
+            raise SettingError(
+                Mention("gradient", "pt"), f" needs Bernoulli hidden units, got {machine.hidden.spec}: use 'pcd'"
+            )
         machine.base_vbias  # noqa: B018  # brought to the device before the first update
         return {"chains": first_chains(machine, n_chains * self.n_temperatures, rng)}
 

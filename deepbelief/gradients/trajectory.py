@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
 from deepbelief.ladder import Ladder, accept, difference, log_partition_of
@@ -122,15 +122,13 @@ class PTT:
         """Return a ladder of one rung, the machine without connections, and samples of it."""
         quadratic = machine.visible.quadratic and machine.hidden.quadratic
         if quadratic or not (machine.visible.tractable and machine.hidden.tractable):
+            units = Mention("visible", machine.visible.spec), " and ", Mention("hidden", machine.hidden.spec)
             raise SettingError(
-                f"{{gradient='ptt'}} needs units with a free energy, got {{visible={machine.visible.spec!r}}} and "
-                f"{{hidden={machine.hidden.spec!r}}}: use 'pcd'"
+                Mention("gradient", "ptt"), " needs units with a free energy, got ", *units, ": use 'pcd'"
             )
         if machine.hidden.parameters:
-            raise SettingError(
-                f"{{gradient='ptt'}} keeps W and biases of its checkpoints, and {machine.hidden.spec} units have "
-                "further parameters: use 'pcd'"
-            )
+            others = f"{machine.hidden.spec} units have further parameters: use 'pcd'"
+            raise SettingError(Mention("gradient", "ptt"), " keeps W and biases of its checkpoints, and ", others)
         xp = machine.bk.xp
         first = _with(machine, xp.zeros_like(machine.W), machine.base_vbias.copy(), machine.hbias.copy())
         reservoir = xp.zeros((_n_blocks(n_chains) * n_chains, machine.W.shape[0]), machine.dtype)
@@ -374,7 +372,9 @@ def _check_state(state: Arrays) -> None:
     agree = agree and n_chains <= len(state["reservoir"]) == len(state["reservoir_energy"])
     if not (agree and len(state["numbers"]) == N_NUMBERS and len(state["counts"]) == N_COUNTS):
         shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in state.items())
-        raise DataError(f"the state of {{gradient='ptt'}} must be that of one ladder, got {shapes}: start a new run")
+        raise DataError(
+            "the state of ", Mention("gradient", "ptt"), f" must be that of one ladder, got {shapes}: start a new run"
+        )
 
 
 def _n_blocks(n_chains: int) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from deepbelief.errors import DataError, FileFormatError, literal
+from deepbelief.errors import DataError, FileFormatError
 from deepbelief.hdf5.model_file import FORMAT, FORMAT_VERSION
 
 USER_BLOCK = 512
@@ -66,10 +66,10 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
         if stat.S_ISREG(Path(path).stat().st_mode):
             return Path(path).open("rb")
     except FileNotFoundError:
-        raise DataError(f"no such file: {literal(path)}") from None
+        raise DataError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:
         raise cannot("read", path, error) from error
-    raise DataError(f"cannot read {literal(path)}: not a regular file")
+    raise DataError(f"cannot read {path}: not a regular file")
 
 
 def _foreign(path: str | os.PathLike[str], block: bytes, body: bytes) -> FileFormatError:
@@ -98,4 +98,4 @@ def cannot(verb: str, path: str | os.PathLike[str], error: BaseException, more: 
     """Return the error for a file that cannot be read or written."""
     number = getattr(error, "errno", None)  # the system's text is short, while HDF5's has several lines
     reason = os.strerror(number) if number else (str(error) or type(error).__name__).splitlines()[0]
-    return DataError(f"cannot {verb} {literal(path)}: {reason}{more}")
+    return DataError(f"cannot {verb} {path}: {reason}{more}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepbelief.errors import DataError, DeepBeliefError, literal
+from deepbelief.errors import DataError, DeepBeliefError
 from deepbelief.hdf5.envelope import cannot
 from deepbelief.hdf5.model_file import FORMAT
 
@@ -156,9 +156,9 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
     except (OSError, ValueError) as error:
         raise cannot("write", path, error) from error
     if not folder:
-        raise DataError(f"cannot write {literal(path)}: the folder {literal(target.parent)} does not exist")
+        raise DataError(f"cannot write {path}: the folder {target.parent} does not exist")
     if mode is not None and not stat.S_ISREG(mode):
-        raise DataError(f"cannot write {literal(path)}: not a regular file")
+        raise DataError(f"cannot write {path}: not a regular file")
     return target, mode
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
 
-from deepbelief.errors import FileFormatError
+from deepbelief.errors import FileFormatError, Mention
 from deepbelief.hdf5.model_file import MAX_ATTRIBUTE_TEXT, NUMBERS
 from deepbelief.typing import Array, Dtype, StrDict
 
@@ -163,8 +163,9 @@ def check_memory(needed: int, file_length: int, limit: int | None) -> None:
     limit = default_limit(file_length) if limit is None else limit
     if needed > limit:
         raise FileFormatError(
-            f"it needs {needed} bytes of memory, the limit is {limit}: raise {{memory_limit}} if you trust it",
-            settings=("memory_limit",),
+            f"it needs {needed} bytes of memory, the limit is {limit}: raise ",
+            Mention("memory_limit"),
+            " if you trust it",
         )
 
 

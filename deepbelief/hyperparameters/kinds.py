@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from deepbelief.bounds import Bounds, check_sizes
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import Mention, SettingError, invalid, unknown
 
 NEVER: object = object()
 """The value of `Setting.off` where a setting cannot be switched off."""
@@ -99,7 +99,7 @@ class Choice:
         if self.getter is not None:
             imported(self.getter)(value)
         elif not isinstance(value, str) or value not in self.names():
-            raise SettingError(unknown("{setting}", value, self.names()), setting=name, value=value)
+            raise SettingError(unknown(Mention(name), value, self.names()), setting=name, value=value)
         return value
 
     def described(self) -> str:
@@ -120,11 +120,7 @@ class Flag:
         if self.auto and isinstance(value, str) and value == "auto":
             return value
         if not isinstance(value, bool) and type(value).__name__ != "bool":
-            raise SettingError(
-                f"{{setting}} must be True or False{' or auto' if self.auto else ''}, got {value!r}",
-                setting=name,
-                value=value,
-            )
+            raise invalid(name, f"True or False{' or auto' if self.auto else ''}", value)
         return bool(value)
 
     def described(self) -> str:

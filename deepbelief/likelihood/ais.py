@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from deepbelief.backends import Backend, Rng, get_backend
-from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
+from deepbelief.errors import DataError, DeepBeliefWarning, SettingError, invalid
 from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
 from deepbelief.machine import Machine
@@ -221,7 +221,7 @@ def check_betas(betas: int | Sequence[float] | None) -> Float64Array:
 def positive(name: str, value: object) -> int:
     """Return an integer of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise SettingError(f"{{setting}} must be an integer of at least 1, got {value!r}", setting=name, value=value)
+        raise invalid(name, "an integer of at least 1", value)
     return int(value)
 
 

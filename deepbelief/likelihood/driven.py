@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepbelief.backends import Rng
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.likelihood.ais import Runs, base_partition, check_betas
 from deepbelief.machine import Machine
 from deepbelief.typing import DeviceArray, Float64Array
@@ -46,8 +46,9 @@ def exact_driven_log_z(machine: Machine) -> DrivenLogZ:
     bk, xp, n = machine.bk, machine.bk.xp, machine.W.shape[1]
     if n > EXACT_UNITS or not machine.hidden.enumerable:
         raise SettingError(
-            f"{n} {machine.hidden.spec} hidden units cannot be enumerated for each frame: at most {EXACT_UNITS} "
-            "Bernoulli units can; use {method='ais'}"
+            f"{n} {machine.hidden.spec} hidden units cannot be enumerated for each frame: at most {EXACT_UNITS} ",
+            "Bernoulli units can; use ",
+            Mention("method", "ais"),
         )
     h = bk.asarray(np.arange(2**n)[:, None] >> np.arange(n) & 1, dtype=machine.dtype)
     field = h @ machine.W.T

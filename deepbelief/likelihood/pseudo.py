@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Backend
 from deepbelief.completion import completed
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
@@ -117,8 +117,10 @@ def _checked(weights: Weights | Estimator) -> Weights:
     weights = getattr(weights, "weights_", weights)
     if not weights.has_pseudo_likelihood:
         raise SettingError(
-            "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got "
-            f"{{visible={weights.visible!r}}}, {{hidden={weights.hidden!r}}}"
+            "the pseudo-likelihood needs Bernoulli or softmax visible and Bernoulli hidden units, got ",
+            Mention("visible", weights.visible),
+            ", ",
+            Mention("hidden", weights.hidden),
         )
     return weights
 

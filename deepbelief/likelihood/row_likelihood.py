@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend
-from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, SettingError, unknown
+from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, Mention, SettingError, unknown
 from deepbelief.likelihood.ais import ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
 from deepbelief.likelihood.estimate import LogZEstimate
@@ -161,7 +161,9 @@ def _find_log_z(weights: Weights, method: str, backend: str | Backend, options: 
     if method != "ptt":
         return ais_log_z(weights, backend=backend, **options)
     if options.get("betas") is not None:
-        raise SettingError("betas is for {method='ais'}: {method='ptt'} chooses its own")
+        raise SettingError(
+            "betas is for ", Mention("method", "ais"), ": ", Mention("method", "ptt"), " chooses its own"
+        )
     options = {name: value for name, value in options.items() if name not in ("betas", "progress")}
     return ladder_log_z(weights, backend=backend, **options)
 

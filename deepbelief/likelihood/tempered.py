@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from deepbelief.backends import Backend, Rng, get_backend
-from deepbelief.errors import DeepBeliefWarning, SettingError
+from deepbelief.errors import DeepBeliefWarning, invalid
 from deepbelief.ladder import annealed_ladder
 from deepbelief.likelihood.ais import base_vbias, other_base, positive
 from deepbelief.likelihood.estimate import LogZEstimate
@@ -110,7 +110,7 @@ def ladder_log_z(
     weights, bk = weights_of(model), get_backend(backend)
     n = positive("n_runs", n_runs)
     if n < 2:
-        raise SettingError(f"{{setting}} must be at least 2, got {n}", setting="n_runs", value=n)
+        raise invalid("n_runs", "at least 2", n)
     least = positive("n_sweeps", n_sweeps)
     seed, machine = run_seed(random_state), double_machine(weights, bk)
     found = _along(machine, base_vbias(weights), n, least, bk.rng(stream(seed, "ladder")))

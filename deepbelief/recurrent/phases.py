@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deepbelief.backends import Product, Rng
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import GRADIENTS, Arrays, Gradient, GradientEstimator, PhaseBuffers, get_gradient
 from deepbelief.machine import Machine
 from deepbelief.typing import DeviceArray
@@ -79,10 +79,11 @@ def frame_gradient(gradient: str | GradientEstimator, gibbs_steps: int = 1) -> G
     estimator = get_gradient(gradient, gibbs_steps)
     if type(estimator) in set(GRADIENTS.values()) - {GRADIENTS[name] for name in FRAME_GRADIENTS}:
         raise SettingError(
-            f"{{gradient={gradient!r}}} has one negative phase for all rows, but each frame has its own machine: "
-            "use 'cd' with more {gibbs_steps}, or 'mfcd'",
-            settings=("gibbs_steps",),
+            Mention("gradient", gradient),
+            " has one negative phase for all rows, but each frame has its own machine: use 'cd' with more ",
+            Mention("gibbs_steps"),
+            ", or 'mfcd'",
         )
     if not estimator.is_model:
-        raise SettingError(f"{{gradient={gradient!r}}} does not train a model of frames: use 'cd'")
+        raise SettingError(Mention("gradient", gradient), " does not train a model of frames: use 'cd'")
     return estimator

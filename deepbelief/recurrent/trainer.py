@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.errors import DivergenceError
+from deepbelief.errors import DivergenceError, Mention, Message
 from deepbelief.fields import Fields
 from deepbelief.gradients import GradientEstimator
 from deepbelief.machine import Workspace
@@ -227,14 +227,14 @@ class RecurrentTrainer:
         """Record the error with its advice, and restore the weights of the last good epoch."""
         clip, rate = self.settings.max_grad_norm, float(self.settings.learning_rate)
         if clip is None:
-            advice = f"clip them with {{max_grad_norm}}={CLIPPING:g}, or try "
+            advice = Message("clip them with ", Mention("max_grad_norm", CLIPPING, "g"), ", or try ")
         else:
-            advice = f"try {{max_grad_norm}}={clip / 10:.3g} (it was {clip:.3g}) or "
-        advice += f"{{setting}}={rate / 10:.3g} (it was {rate:.3g})"
+            advice = Message("try ", Mention("max_grad_norm", clip / 10, ".3g"), f" (it was {clip:.3g}) or ")
         reached = f"reached a norm of {largest:.3g}" if np.isfinite(largest) else "are no longer finite"
         self.diverged = DivergenceError(
-            f"training diverged in epoch {epoch + 1}: gradients {reached}; {advice}",
-            setting="learning_rate", settings=("max_grad_norm",), value=rate, epoch=epoch + 1,
+            f"training diverged in epoch {epoch + 1}: gradients {reached}; ", advice,
+            Mention("learning_rate", rate / 10, ".3g"), f" (it was {rate:.3g})",
+            setting="learning_rate", value=rate, epoch=epoch + 1,
         )  # fmt: skip
         self.finished = True
         if self._good is None:

@@ -22,7 +22,7 @@ FIXED_BINARIZATIONS = ("threshold", "sample")
 def check_binarization(binarize: object) -> None:
     """Validate `binarize`: a known method or None."""
     if binarize is not None and binarize not in BINARIZATIONS:
-        raise SettingError(unknown("binarize", binarize, BINARIZATIONS) + ", or None")
+        raise SettingError(unknown("binarize", binarize, BINARIZATIONS), ", or None")
 
 
 def _uniforms(key: np.uint64, index: NDArray[np.uint64]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends.loops import loops_for
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, Mention, Message
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.rows import ArraySource, RowIndex, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
@@ -313,17 +313,20 @@ def check_domain(
         start += len(block)
 
 
-TO_SCALE = "scale the columns ({scale}='minmax' or '255') or use {visible}='gaussian'"
-TO_SCALE_ALIKE = (
+TO_SCALE = Message(
+    "scale the columns (", Mention("scale", "minmax"), " or '255') or use ", Mention("visible", "gaussian")
+)
+TO_SCALE_ALIKE = Message(
     "it is far outside the range of the rows that determined the scaling: start the training with rows of the "
-    "whole range, or use {visible}='gaussian'"
+    "whole range, or use ",
+    Mention("visible", "gaussian"),
 )
 
 
-def refuse_foreign(unit: Unit, found: Foreign, row: int, value: float, remedy: str = TO_SCALE) -> NoReturn:
+def refuse_foreign(unit: Unit, found: Foreign, row: int, value: float, remedy: str | Message = TO_SCALE) -> NoReturn:
     """Raise the DataError of a value that does not belong to a unit type."""
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(
-        f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: {remedy}",
-        settings=("scale", "visible"), row=row, column=found.column, value=float(value),
+        f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: ",
+        remedy, row=row, column=found.column, value=float(value),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from deepbelief.errors import DataError, literal
+from deepbelief.errors import DataError
 from deepbelief.sources.content import names_text
 from deepbelief.sources.rows import HostRows, RowIndex, RowSource
 from deepbelief.typing import FloatArray
@@ -95,9 +95,7 @@ def match_columns(
     missing = [name for name in wanted if name not in set(have)]
     further = [name for name in have if name not in set(wanted) and name != leave_out]
     if missing or further:
-        told = [
-            f"{word}: {literal(names_text(names))}" for word, names in (("missing", missing), ("new", further)) if names
-        ]
+        told = [f"{word}: {names_text(names)}" for word, names in (("missing", missing), ("new", further)) if names]
         raise DataError(f"its columns are not those of the training data ({'; '.join(told)})")
     place = {name: i for i, name in enumerate(have)}
     return ColumnsSource(source, [place[name] for name in wanted], wanted)

@@ -180,7 +180,7 @@ def letters_of(alphabet: str) -> str:
     capitals = rest.isascii() and rest.isalpha() and rest.isupper()
     if alphabet[:1] == GAP and capitals and MIN_ALPHABET <= len(rest) == len(set(rest)):
         return alphabet
-    raise SettingError(f"{unknown('alphabet', alphabet, ALPHABETS)}, or give its letters, the gap first: -ACGU")
+    raise SettingError(unknown("alphabet", alphabet, ALPHABETS), ", or give its letters, the gap first: -ACGU")
 
 
 def _found(characters: Array) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import DataError, DeepBeliefError, FileError, literal
+from deepbelief.errors import DataError, DeepBeliefError, FileError
 from deepbelief.sources.content import Content, reason_text
 from deepbelief.sources.derived_rows import SubsetSource
 from deepbelief.sources.formats import FORMATS, format_of
@@ -26,10 +26,8 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
         if colon and head and (path := Path(head).expanduser()).exists():
             return path, part
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"{literal(spec[:200])}: cannot be opened: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    raise DataError(f"no such file or folder: {literal(spec)}")
+        raise DataError(f"{spec[:200]}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    raise DataError(f"no such file or folder: {spec}")
 
 
 @contextmanager
@@ -122,10 +120,10 @@ def read_vector(name: str, data: str) -> Array:
     try:
         path, part = found or (split_spec(data)[0], name)
     except DataError as error:
-        raise DataError(f"no such file: {literal(name)}") from error
+        raise DataError(f"no such file: {name}") from error
     if found is None and not FORMATS[format_of(path)].arrays:
         kinds = ", ".join(kind for kind, other in FORMATS.items() if other.arrays)
-        raise DataError(f"no such file: {literal(name)} (names of arrays within the data: {kinds} only)")
+        raise DataError(f"no such file: {name} (names of arrays within the data: {kinds} only)")
     with told(path):
         return _read_labels(path, part, -1)
 
@@ -185,7 +183,7 @@ def _read(
         raise FileError(f"{path}: a {kind} file has no parts, got :{part}")
     if labels is not None and not chosen.labelled:
         labelled = ", ".join(name for name, other in FORMATS.items() if other.labelled)
-        raise DataError(f"no such file of labels: {literal(labels)} (names of labels within a file: {labelled} only)")
+        raise DataError(f"no such file of labels: {labels} (names of labels within a file: {labelled} only)")
     how = {"unknown": unknown} if chosen.letters and unknown is not None else {}
     return chosen.read(path, part, labels, limit, **how)
 

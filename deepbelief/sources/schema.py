@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from deepbelief.errors import DataError, SettingError, literal, unknown
+from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
 from deepbelief.sources.missingness import depends_on_others
@@ -152,8 +152,7 @@ class Schema:
         wanted = check_columns(columns) or {}
         for name in wanted:
             if name not in frame.names:
-                told = f"{{columns}} names {name!r}: {literal(unknown('column', name, frame.names))}"
-                raise SettingError(told, settings=("columns",))
+                raise SettingError(Mention("columns"), f" names {name!r}: ", unknown("column", name, frame.names))
         reading = replace(READINGS["quantile"], n_cells=max_cells)
         found = [read_column(frame, i, wanted.get(name), reading, weights) for i, name in enumerate(frame.names)]
         for i, (levels, ordered) in ((frame.names.index(name), each) for name, each in frame.levels.items()):
@@ -339,6 +338,5 @@ def check_columns(columns: object) -> dict[str, str] | None:
         raise SettingError(f"`columns` must map names of columns to kinds, got {columns!r}.")
     for name, kind in columns.items():
         if kind not in KINDS:
-            told = f"{{columns}} takes {name!r} for {unknown('kind', kind, KINDS)}"
-            raise SettingError(told, settings=("columns",))
+            raise SettingError(Mention("columns"), f" takes {name!r} for ", unknown("kind", kind, KINDS))
     return dict(columns)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, Mention
 from deepbelief.sources.frames import Frame
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, StrDict, StrMapping
@@ -351,11 +351,10 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
         bad = int(np.argmax(found < 0))
         shown = ", ".join(repr(value) for value in column.values[:10]) + (", ..." if len(column.values) > 10 else "")
         row = int(np.flatnonzero(~missing)[bad])
-        advice = "" if handle_unknown is None else "; {handle_unknown}='missing' treats it as a missing value"
+        advice = ("; ", Mention("handle_unknown", "missing"), " treats it as a missing value")
         raise DataError(
             f"row {row}, column {column.name!r}: {known.tolist()[bad]!r} is a category that the training rows lack "
-            f"({shown}){advice}",
-            settings=("handle_unknown",) if advice else (), row=row, value=known[bad],
+            f"({shown})", *(() if handle_unknown is None else advice), row=row, value=known[bad],
         )  # fmt: skip
     cells[~missing] = found
     return cells

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deepbelief.errors import DataError, NotNumericError, literal
+from deepbelief.errors import DataError, NotNumericError
 from deepbelief.sources.content import MEMORY_LIMIT, Content, FileTable, size_text
 from deepbelief.sources.files import labels_of, read, split_spec, told
 from deepbelief.sources.formats import FORMATS, format_of
@@ -49,9 +49,7 @@ def read_table(
     reader = FORMATS[format_of(path)].read_columns
     if reader is None or part is not None:
         kinds = ", ".join(kind for kind, known in FORMATS.items() if known.read_columns is not None)
-        raise DataError(
-            f"{literal(spec)}: columns of text and missing values are read from files of the formats {kinds} only"
-        )
+        raise DataError(f"{spec}: columns of text and missing values are read from files of the formats {kinds} only")
     apart = labels_of(labels)
     types = {} if schema is None else {column.name: type_of(column) for column in schema.used}
     with told(path):
@@ -60,9 +58,7 @@ def read_table(
         n = as_frame(found.columns).n_rows
         separate = apart(n)
         if len(separate) < n or (limit is None and len(separate) != n):
-            raise DataError(
-                f"{literal(spec)} has {n} rows but there are {len(separate)} labels in {labels}; each row needs one"
-            )
+            raise DataError(f"{spec} has {n} rows but there are {len(separate)} labels in {labels}; each row needs one")
         found = replace(found, labels=separate[:n])
     return found
 
@@ -76,9 +72,7 @@ def encoded_rows(spec: str, table: FileTable, schema: Schema, handle_unknown: st
     """
     n_bytes = as_frame(table.columns).n_rows * schema.n_units * 4
     if n_bytes > MEMORY_LIMIT:
-        raise DataError(
-            f"{literal(spec)}: the rows need {size_text(n_bytes)} of memory; use fewer rows, or split the file"
-        )
+        raise DataError(f"{spec}: the rows need {size_text(n_bytes)} of memory; use fewer rows, or split the file")
     try:
         return table_rows(schema.encode(table.columns, handle_unknown=handle_unknown), schema)
     except DataError as error:
@@ -155,12 +149,10 @@ def _read_sites(
     """
     path, _ = split_spec(spec)
     if not FORMATS[format_of(path)].letters:
-        raise DataError(
-            f"{literal(spec)}: the model takes aligned sequences of {len(schema.columns)} sites: give a FASTA file"
-        )
+        raise DataError(f"{spec}: the model takes aligned sequences of {len(schema.columns)} sites: give a FASTA file")
     content = read(f"{path}:{schema.alphabet}", labels, limit, unknown=handle_unknown)
     found = table_schema(content.rows)
     if found is None or len(found.columns) != len(schema.columns):
         n = 0 if found is None else len(found.columns)
-        raise DataError(f"{literal(spec)}: sequences have {n} sites, the model was trained on {len(schema.columns)}")
+        raise DataError(f"{spec}: sequences have {n} sites, the model was trained on {len(schema.columns)}")
     return content

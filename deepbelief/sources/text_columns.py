@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepbelief.errors import FileError
+from deepbelief.errors import FileError, Mention
 from deepbelief.sources.content import MEMORY_LIMIT, FileTable, size_text
 from deepbelief.sources.frames import as_objects
 from deepbelief.sources.label_values import MISSING, parse_labels
@@ -237,8 +237,7 @@ def _kind(layout: Layout, name: str, j: int, seen: _Seen, wanted: str | None) ->
         number_line, number = seen.first["number"]
         error = layout.error(line, j, f"{word[:40]!r} is not a number, and line {number_line} has {number[:40]!r}")
         raise FileError(
-            f"{error}; correct the cell, leave it empty, or make the column a category with {{columns}}",
-            settings=("columns",),
+            f"{error}; correct the cell, leave it empty, or make the column a category with ", Mention("columns")
         )
     return seen.kind
 

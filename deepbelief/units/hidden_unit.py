@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import Mention, SettingError
 from deepbelief.typing import Array
 from deepbelief.units.unit import Foreign, UnitType
 
@@ -15,7 +15,9 @@ class HiddenUnit(UnitType):
     def check_visible(self, n_columns: int) -> None:
         """Refuse: these are hidden units."""
         raise SettingError(
-            f"{self.spec} units are hidden units: choose {{visible='bernoulli'}}, 'gaussian', 'spin' or 'softmax:...'"
+            f"{self.spec} units are hidden units: choose ",
+            Mention("visible", "bernoulli"),
+            ", 'gaussian', 'spin' or 'softmax:...'",
         )
 
     def admits(self, low: Array, high: Array) -> bool:
