@@ -11,6 +11,7 @@ from typing import Protocol
 from deepbelief.backends import Backend
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.typing import DeviceArray
+from deepbelief.units.unit import UnitCapabilities
 
 
 class Activation(Protocol):
@@ -183,6 +184,28 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "identity": Identity,
 }
 """Activations by name; to add one, write a class and add an entry."""
+
+
+def activation_of(unit: UnitCapabilities) -> Activation:
+    """Return the activation that computes the means of a unit type in a network.
+
+    Raises
+    ------
+    SettingError
+        If it is not registered.
+
+    Examples
+    --------
+    >>> from deepbelief.units import Bernoulli
+    >>> activation_of(Bernoulli()).name
+    'sigmoid'
+    """
+    if unit.activation not in ACTIVATIONS:
+        raise SettingError(
+            f"{unit.spec} units have the activation {unit.activation!r}, which a network needs: register a class of "
+            "that name in deepbelief.activations.ACTIVATIONS, or train an RBM or a DBN, which do without"
+        )
+    return ACTIVATIONS[unit.activation]()
 
 
 def get_activation(activation: str | Activation) -> Activation:

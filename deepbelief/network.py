@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepbelief.activations import Activation, get_activation
+from deepbelief.activations import Activation, activation_of, get_activation
 from deepbelief.backends import Backend, Product, Rng, SparseRows, get_backend
 from deepbelief.losses import Loss
 from deepbelief.machine import Workspace
@@ -185,7 +185,7 @@ def unroll(stack: Stack) -> tuple[list[Layer], tuple[Array, Array]]:
     for i, weights in reversed(list(enumerate(stack.layers))):
         if i:
             W, bias = weights.folded_down()
-            hidden.append(Layer(W, bias, get_activation(weights.visible_unit.activation)))
+            hidden.append(Layer(W, bias, activation_of(weights.visible_unit)))
         else:
             head = np.ascontiguousarray(weights.W.T), weights.vbias
     assert head is not None
@@ -203,9 +203,10 @@ def layers_from_stack(stack: Stack, activation: str | Activation = "auto") -> li
     layers = []
     for i, weights in enumerate(stack.layers):
         W, bias = weights.folded() if i else (weights.W, weights.hbias)
-        own = get_unit(weights.hidden).activation
-        chosen = get_activation(own if isinstance(activation, str) and activation == "auto" else activation)
-        if chosen.name == "tanh" and own == "sigmoid":
+        unit = weights.hidden_unit
+        automatic = isinstance(activation, str) and activation == "auto"
+        chosen = activation_of(unit) if automatic else get_activation(activation)
+        if chosen.name == "tanh" and unit.activation == "sigmoid":
             bias = bias / 2 + W.sum(axis=0) / 4 if i else bias / 2
             W = W / 4 if i else W / 2
         layers.append(Layer(W, bias, chosen))
@@ -247,7 +248,7 @@ def redrawn(stack: Stack, activation: str | Activation) -> Stack:
     """
     layers = []
     for weights, layer in zip(stack, layers_from_stack(stack, activation), strict=True):
-        own, shape = get_activation(get_unit(weights.hidden).activation), weights.W.shape
+        own, shape = activation_of(weights.hidden_unit), weights.W.shape
         factor = layer.activation.initial_limit(*shape) / own.initial_limit(*shape)
         layers.append(Layer(weights.W * factor, weights.hbias, layer.activation))
     return replace(stack_from_layers(stack, layers), tuned=stack.tuned)

@@ -31,7 +31,7 @@ from deepbelief.stack import Stack, State, Weights, weights_from_state
 from deepbelief.streaming import entering_blocks
 from deepbelief.training import Record, Rows, Run
 from deepbelief.typing import Array, StrMapping
-from deepbelief.units import Unit, get_unit, named_unit, smoothed_means
+from deepbelief.units import Unit, get_unit, hidden_types, named_unit, smoothed_means
 
 ALL_BUT_DEAD = 1e-2  # of the largest standard deviation in a layer
 
@@ -185,7 +185,7 @@ class _Layers:
             raise SettingError(
                 f"{hidden.spec} units are visible units: choose ",
                 Mention("hidden", "bernoulli"),
-                ", 'gaussian', 'spin', 'relu' or 'rectified'",
+                f", {', '.join(map(repr, hidden_types()[1:]))}",
             )
         state = None if self.states is None else self.states[layer]
         if self.start is not None:

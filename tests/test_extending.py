@@ -621,6 +621,41 @@ def test_a_file_with_an_unregistered_class_is_refused(tmp_path, monkeypatch):
         save(rbm(INSTANCES["component"]).fit(ROWS), tmp_path / "other.h5")
 
 
+def test_a_component_may_be_named_with_a_number(json_rows, tmp_path):
+    assert_same(rbm({"components": ["slow_mean:0.3"]}).fit(ROWS), rbm({"components": [SlowMean(0.3)]}).fit(ROWS))
+    run = ("pretrain", json_rows, "--layers", "4", "--epochs", "1", "--quiet", "--labels", "kind")
+    good(*run, "--components", "slow_mean,l1:0.001", "--out", tmp_path / "stack.h5")
+    assert "'l1:0.1'" in bad(*run, "--components", "l1", "--out", tmp_path / "other.h5")
+
+
+class Unknown(Pairs):
+    """A unit type whose activation is not registered."""
+
+    activation = "none_such"
+    reconstruction_loss = "squared_error"
+    spec = "unknown"
+
+
+@case_by_case(
+    ("model", "settings"), [(DeepAutoencoder, {"visible": Unknown()}), (DBNClassifier, {"hidden": Unknown()})]
+)
+def test_a_network_of_units_without_an_activation_is_refused_before_pretraining(monkeypatch, model, settings):
+    monkeypatch.setitem(UNITS, "unknown", Unknown)
+    unfit = model((3,), rbm=RBM(n_iter=1, **settings), verbose=Stop(1))
+    with pytest.raises(SettingError, match=r"unknown units have the activation 'none_such'.*ACTIVATIONS, or train"):
+        unfit.fit(ROWS, CLASSES)
+    stack = DBN((3,), rbm=RBM(n_iter=1, **settings)).fit(ROWS).stack_
+    with pytest.raises(SettingError, match="unknown units have the activation 'none_such'"):
+        model(pretrained=stack, max_iter=1).fit(ROWS, CLASSES)
+
+
+def test_remedies_come_from_the_units():
+    with pytest.raises(DataError, match=r"to 2.*: use visible='gaussian'$"):
+        RBM(3, visible="pairs").fit(9 * ROWS)
+    with pytest.raises(SettingError, match=r"choose hidden='bernoulli', .*'pairs'"):
+        RBM(3, hidden="softmax:3").fit(ROWS)
+
+
 class Plain:
     """An optimizer that is not a dataclass."""
 
@@ -695,7 +730,10 @@ def test_a_class_may_have_the_name_of_another_strategy(registry, key, tmp_path, 
         ([Nameless()], "needs a unique name"),
         ([SlowMean(), SlowMean()], "needs a unique name"),
         ([3], "unknown component"),
-        (["l1"], "give an instance"),
+        (["l1"], r"'l1' does not fit L1\(factor: .*'l1:0.1', or give an instance"),
+        (["l1:x"], "got 'x' for the number"),
+        (["l1:nan"], "got 'nan' for the number"),
+        (["resampling:2"], r"does not fit Resampling\(\)"),
     ],
 )
 def test_bad_components_are_refused(components, line):

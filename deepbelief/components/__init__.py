@@ -1,5 +1,7 @@
 """Components: optional parts of the training of a restricted Boltzmann machine, by name."""
 
+import inspect
+import math
 from collections.abc import Sequence
 
 from deepbelief.components.averaging import Averaging
@@ -35,12 +37,12 @@ COMPONENTS: dict[str, type[Component]] = {
 
 
 def get_component(component: str | Component) -> Component:
-    """Return the component of this name with its default settings; an instance is returned as it is.
+    """Return the component of this name; an instance is returned as it is.
 
     Parameters
     ----------
     component : str or Component
-        Name in the registry, or an instance, which is returned as it is.
+        Name in the registry, also with a number for the first setting, or an instance, which is returned as it is.
 
     Returns
     -------
@@ -49,21 +51,40 @@ def get_component(component: str | Component) -> Component:
     Raises
     ------
     SettingError
-        If there is no such name.
+        If there is no such name, or its settings need other values.
 
     Examples
     --------
-    >>> get_component("centring")
-    Centring()
+    >>> get_component("centring"), get_component("l1:0.001")
+    (Centring(), L1(factor=0.001))
     """
     if isinstance(component, Component):
         return component
-    if not isinstance(component, str) or component not in COMPONENTS:
+    name, colon, number = component.partition(":") if isinstance(component, str) else ("", "", "")
+    if name not in COMPONENTS:
         raise SettingError(unknown("component", component, COMPONENTS))
+    kind, given = COMPONENTS[name], _numbers(number) if colon else []
+    settings = inspect.signature(kind)
     try:
-        return COMPONENTS[component]()
+        settings.bind(*given)
     except TypeError as error:
-        raise SettingError(f"component {component!r} has settings without a default: give an instance") from error
+        fields = ", ".join(map(str, settings.parameters.values()))
+        raise SettingError(
+            f"component {component!r} does not fit {kind.__name__}({fields}): give the first setting as a "
+            f"number, as in '{name}:0.1', or give an instance"
+        ) from error
+    return kind(*given)
+
+
+def _numbers(text: str) -> list[float]:
+    """Return the number that follows the name of a component."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingError(f"a component is NAME or NAME:NUMBER, got {text!r} for the number")
+    return [int(number) if text.isdigit() else number]
 
 
 def further_components() -> list[str]:

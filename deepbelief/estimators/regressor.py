@@ -35,7 +35,7 @@ class DBNRegressor(RegressorMixin, SupervisedEstimator):
     loss : {"auto", "squared_error"} or Loss, default="auto"
         ``"auto"`` is the squared error. For classes and labels use `DBNClassifier`.
     solver : {"sgd", "adagrad", "rmsprop", "adam"} or Optimizer, default="adam"
-        Optimizer. Adam is insensitive to the scale of the squared error, which grows with the width of the top layer.
+        Adam is insensitive to the scale of the squared error, which grows with the width of the top layer.
     learning_rate_init : float or "auto", default="auto"
         ``"auto"``: 0.003 for Adam, 0.001 for RMSProp, 0.01 for AdaGrad; for SGD 1 / (number of units in the top
         layer), at most 0.03, and less if the momentum exceeds 0.9.

@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_c
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from deepbelief.activations import Activation
+from deepbelief.activations import Activation, activation_of
 from deepbelief.backends import Backend, get_backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer, checkpointing
 from deepbelief.distributed import Partitioned
@@ -87,6 +87,9 @@ class SupervisedRecipes(SupervisedParameters):
 
     def _choose_activation(self, choices: Choices, *, drawn: bool) -> None:
         """Resolve the activation, if all hidden units have the same one."""
+        if is_auto(self.activation):
+            for weights in self.pretrained_stack_:
+                activation_of(weights.hidden_unit)
         names = {get_unit(weights.hidden).activation for weights in self.pretrained_stack_}
         if len(names) == 1 and "activation" not in choices:
             rule = layer_activation(names.pop(), pretrained=not drawn, classes=bool(is_classifier(self)))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepbelief.activations import activation_of
 from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.estimators.base import check_number
 from deepbelief.estimators.heads import ClassHead, Labels, OneClass, Tasks, Values
@@ -57,7 +58,7 @@ def reconstruction_loss(loss: str | Loss, visible: Unit) -> Loss:
         raise SettingError(f"autoencoders need Bernoulli, Gaussian or softmax visible units, got {visible.spec}")
     name = usual if loss == "auto" else loss
     if name == "squared_error":
-        return SquaredError(visible.activation if visible.reconstruction_loss else "sigmoid")
+        return SquaredError(activation_of(visible).name if visible.reconstruction_loss else "sigmoid")
     chosen = get_loss(name)
     if chosen.targets == "labels" and not visible.unit_interval:
         raise SettingError(

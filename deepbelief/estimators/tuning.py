@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from deepbelief.activations import Activation
+from deepbelief.activations import Activation, activation_of
 from deepbelief.backends import Backend
 from deepbelief.checkpoints import NO_CHECKPOINTS, Checkpointer
 from deepbelief.errors import DataError, DivergenceError, FileFormatError, Mention, SettingError
@@ -44,6 +44,7 @@ from deepbelief.sources import OF_NETWORKS, RowSource, blocks, checked, column_s
 from deepbelief.stack import Stack, State, Weights, stack_from_state, stack_state
 from deepbelief.training import Record, Reporter, Run
 from deepbelief.typing import Array, Estimator, RowsLike, StrMapping, TargetsLike
+from deepbelief.units import get_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,6 +311,9 @@ def _to_pretrain(
     """Return the pretraining of a stack on these rows."""
     estimator._check_layers(len(sizes))
     rbm, choices, kind = templates(len(sizes)), Choices(), estimator.pretraining
+    if is_auto(getattr(estimator, "activation", "auto")):
+        for template in rbm:
+            activation_of(get_unit(template.hidden))  # refused before pretraining, not after it
     if is_auto(kind):
         rule = estimator._pretraining_rule(source, rbm[0])
         kind = choices.take("pretraining", kind, rule)

@@ -211,9 +211,10 @@ MACHINE: Mapping[str, Setting] = {
         ),
         doc=(
             "Optional parts of training: instances of subclasses of `deepbelief.components.Component`, or their "
-            "names in `deepbelief.components.COMPONENTS`. Only instances of classes in that registry can be saved."
+            "names in `deepbelief.components.COMPONENTS`, also as ``'NAME:NUMBER'`` with a number for the first "
+            "setting. Only instances of classes in that registry can be saved."
         ),
-        help="Optional parts of training, by name.",
+        help="Optional parts of training, by name, or as NAME:NUMBER with a number for the first setting.",
     ),
     "batch_size": Setting(
         "auto",

@@ -313,9 +313,6 @@ def check_domain(
         start += len(block)
 
 
-TO_SCALE = Message(
-    "scale the columns (", Mention("scale", "minmax"), " or '255') or use ", Mention("visible", "gaussian")
-)
 TO_SCALE_ALIKE = Message(
     "it is far outside the range of the rows that determined the scaling: start the training with rows of the "
     "whole range, or use ",
@@ -323,10 +320,12 @@ TO_SCALE_ALIKE = Message(
 )
 
 
-def refuse_foreign(unit: Unit, found: Foreign, row: int, value: float, remedy: str | Message = TO_SCALE) -> NoReturn:
+def refuse_foreign(
+    unit: Unit, found: Foreign, row: int, value: float, remedy: str | Message | None = None
+) -> NoReturn:  # fmt: skip
     """Raise the DataError of a value that does not belong to a unit type."""
     detail = f", {found.detail}" if found.detail else ""
     raise DataError(
         f"row {row}, column {found.column} (both counted from 0) is {value:g}{detail}; {unit.domain}: ",
-        remedy, row=row, column=found.column, value=float(value),
+        unit.remedy if remedy is None else remedy, row=row, column=found.column, value=float(value),
     )  # fmt: skip

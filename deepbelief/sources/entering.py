@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepbelief.errors import DataWarning, user_level
-from deepbelief.sources.checks import TO_SCALE, TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
+from deepbelief.sources.checks import TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
 from deepbelief.sources.rows import RowIndex, RowSource
 from deepbelief.stack import Weights
@@ -81,7 +81,7 @@ class EnteringSource:
         return float(self.source.take(np.array([row]))[0, column])
 
     def _refuse(self, found: Foreign, row: int) -> None:
-        remedy = TO_SCALE if self.rows is self.source else TO_SCALE_ALIKE
+        remedy = self.unit.remedy if self.rows is self.source else TO_SCALE_ALIKE
         refuse_foreign(self.unit, found, row, self._value(row, found.column), remedy)
 
     def csr(self) -> SparseMatrix | None:
@@ -144,7 +144,7 @@ def entered(rows: FloatArray, weights: Weights, beyond: float = 0.0, start: int 
         return inside  # type: ignore[no-any-return]
     far = unit.foreign(inside, beyond)
     if far is not None:
-        remedy = TO_SCALE if weights.mean is None else TO_SCALE_ALIKE
+        remedy = unit.remedy if weights.mean is None else TO_SCALE_ALIKE
         refuse_foreign(unit, far, start + far.row, rows[far.row, far.column], remedy)
     _warn_clipped(unit, found, start + found.row, rows[found.row, found.column])
     inside = np.array(inside)

@@ -34,6 +34,7 @@ __all__ = [
     "UnitType",
     "WithLabels",
     "get_unit",
+    "hidden_types",
     "joined",
     "named_unit",
     "smaller_side",
@@ -99,6 +100,17 @@ def get_unit(spec: str | Unit) -> Unit:
     if name not in UNITS or (colon and text and parsed is None):
         raise SettingError(unknown("unit type", spec, UNITS))
     return get_unit(UNITS[name]() if parsed is None else parsed(text, get_unit))
+
+
+def hidden_types() -> list[str]:
+    """Return the names of the types of hidden units.
+
+    Examples
+    --------
+    >>> "gaussian" in hidden_types(), "softmax" in hidden_types()
+    (True, False)
+    """
+    return [name for name, kind in UNITS.items() if getattr(kind, "can_be_hidden", True)]
 
 
 def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int) -> tuple[str, int] | None:

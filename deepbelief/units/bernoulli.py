@@ -6,7 +6,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import Array, DeviceArray
-from deepbelief.units.unit import ROUNDING, Foreign, UnitType, dot, outside
+from deepbelief.units.unit import ROUNDING, TO_SCALE, Foreign, UnitType, dot, outside
 
 MAX_FACTORS = 32  # columns in one product, so that it stays well within the range of single precision
 
@@ -24,6 +24,7 @@ class Bernoulli(UnitType):
     has_pseudo_likelihood = True
     reconstruction_loss = "cross_entropy"
     domain = "Bernoulli units take values in [0, 1]"
+    remedy = TO_SCALE
 
     def mean_slope(self, mean: Array) -> float | None:
         """Return the mean of p (1 - p)."""

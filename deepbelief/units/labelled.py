@@ -10,7 +10,7 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.softmax import Softmax
-from deepbelief.units.unit import Foreign, Unit, UnitType, dot
+from deepbelief.units.unit import TO_SCALE, Foreign, Unit, UnitType, dot
 
 
 class OfTheData:
@@ -43,6 +43,7 @@ class WithLabels(UnitType):
     n_labels: int
     activation = "identity"  # visible units have no activation in a feed-forward network
     can_be_hidden = False
+    remedy = TO_SCALE
     next_visible = OfTheData()
     discrete = OfTheData()
     unit_interval = OfTheData()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import Foreign, Unit, UnitType
+from deepbelief.units.unit import TO_SCALE, Foreign, Unit, UnitType
 
 SEPARATOR = ";"  # between the parts of a name
 TIMES = "*"  # between a part's type and its number of columns
@@ -59,6 +59,7 @@ class Parts(UnitType):
     parts: tuple[tuple[Unit, int], ...]
     activation = "identity"  # visible units have no activation in a feed-forward network
     can_be_hidden = False
+    remedy = TO_SCALE
     tractable = OfAll(all)
     enumerable = OfAll(all)
     discrete = OfAll(all)

@@ -9,7 +9,7 @@ import numpy as np
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import Array, DeviceArray
-from deepbelief.units.unit import SUM_TOLERANCE, Foreign, Unit, UnitType, dot, outside
+from deepbelief.units.unit import SUM_TOLERANCE, TO_SCALE, Foreign, Unit, UnitType, dot, outside
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Softmax(UnitType):
     has_pseudo_likelihood = True
     one_hot = True
     domain = "softmax units take values in [0, 1] that sum to 1 in each group"
+    remedy = TO_SCALE
 
     @classmethod
     def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import ROUNDING, Foreign, UnitType, dot, outside
+from deepbelief.units.unit import ROUNDING, TO_SCALE, Foreign, UnitType, dot, outside
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Spin(UnitType):
     reconstruction_loss = "squared_error"
     rate = 0.05  # the states lie twice as far apart as those of Bernoulli units
     domain = "spins take values in [-1, 1]"
+    remedy = TO_SCALE
 
     def admits(self, low: Any, high: Any) -> bool:
         """Return whether all columns lie in [-1, 1]."""

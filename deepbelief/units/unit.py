@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, Rng
+from deepbelief.errors import Mention, Message
 from deepbelief.typing import Array, DeviceArray
 
 ROUNDING = 1e-6  # tolerance for values that were scaled to [0, 1] elsewhere
+TO_SCALE = Message(
+    "scale the columns (", Mention("scale", "minmax"), " or '255') or use ", Mention("visible", "gaussian")
+)
 SUM_TOLERANCE = 1e-3  # tolerance for the sum of a softmax group, which is 1
 
 
@@ -111,6 +115,10 @@ class UnitCapabilities(Protocol):
     def domain(self) -> str:
         """The values that it takes, in words."""
 
+    @property
+    def remedy(self) -> Message:
+        """Remedy for other values."""
+
 
 class Unit(UnitCapabilities, Protocol):
     """Interface of unit types; a new unit type is one subclass of `UnitType` and one entry in `UNITS`.
@@ -203,6 +211,7 @@ class UnitType:
     has_pseudo_likelihood: bool = False
     reconstruction_loss: str = ""
     rate: float = 0.1
+    remedy: Message = Message("use ", Mention("visible", "gaussian"))
 
     def visible_rate(self, n_units: int) -> float:
         """Return the rate of hidden units."""

@@ -25,7 +25,7 @@ class Binomial(UnitType):
     """States 0 to ``n``: the number of ones among ``n`` Bernoulli units with the same input."""
 
     n: int = 16
-    activation = "binomial"  # no such activation: these units are visible ones
+    activation = "binomial"  # not in ACTIVATIONS: enough for an RBM, but not for a DeepAutoencoder
     next_visible = "gaussian"
     can_be_hidden = False
     reconstruction_loss = "squared_error"
