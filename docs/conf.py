@@ -4,18 +4,23 @@ import os
 import re
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]  # an editable install needs no help; a bare checkout does
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
 
 from public import MODULES, REGISTRIES, public_names  # noqa: E402
 
 import deepbelief  # noqa: E402
+
+if find_spec("deepbelief.cli") is None:  # the checkout comes before an installed package, and holds cli/ at its root
+    deepbelief.__path__.append(str(HERE.parent))
+
 from deepbelief.cli import cli  # noqa: E402
 
 project = "deepbelief"
