@@ -96,7 +96,7 @@ def test_small_tables_are_read_at_once_and_labels_by_name(kind):
     found = open_data(spec, labels="kind", scale="none")
     assert isinstance(found.rows, ArraySource)
     assert list(found.labels) == list(KINDS)
-    assert "there are: " in refused(spec, labels="none")
+    assert "available: " in refused(spec, labels="none")
     if path.suffix == ".parquet":  # the number is a feature, and the labels are not
         assert found.feature_names == ["c0", "c1", "c2", "c3", "c4", "c5", "number"]
         assert "has no parts" in refused(f"{path}:X")
