@@ -1,12 +1,12 @@
 /* Loops on the threads of the BLAS.
 
-OpenBLAS keeps its threads spinning for some milliseconds after a product, each on a processor of its own. Other threads
-would have to wait until one of them gives up; so loops are jobs for these threads, through the function by which
-OpenBLAS's own routines run theirs: `exec_blas`, since its first release. No thread is started here; limits and forks
-are the BLAS's affair. loops.py says which libraries this is done with; elsewhere a loop runs on its caller.
+OpenBLAS's threads spin for some milliseconds after a product, each on its own processor. Other threads would have to
+wait until they stop; loops therefore run as jobs of these threads, through `exec_blas`, the function that OpenBLAS's
+own routines use. No thread is started here; OpenBLAS handles limits and forks. loops.py lists the supported libraries;
+with others, a loop runs on the calling thread.
 
-Each thread takes a range of pieces that depends on the number of threads. Results do not: which instructions compute a
-value is fixed, and no sum runs over pieces. */
+Each thread takes a range of pieces that depends on the number of threads. Results do not: the instructions that compute
+a value are fixed, and no sum runs over pieces. */
 
 #include <stdint.h>
 
@@ -28,7 +28,7 @@ typedef struct {
     int slot;
 } Share;
 
-/* OpenBLAS's `blas_queue_t`: what one thread is to run. */
+/* OpenBLAS's `blas_queue_t`: the task of one thread. */
 typedef struct Task {
     void *routine;
     long position, assigned;
@@ -39,7 +39,7 @@ typedef struct Task {
     int mode, status;
 } Task;
 
-#define CALL_WITH_ARGUMENTS 0x4000 /* the mode in which a routine takes nothing but its arguments */
+#define CALL_WITH_ARGUMENTS 0x4000 /* mode in which a routine receives only its arguments */
 
 typedef int Count(void);
 typedef int Execute(long n, Task *tasks);
@@ -47,7 +47,7 @@ typedef int Execute(long n, Task *tasks);
 static Count *_Atomic count_threads;
 static Execute *_Atomic execute;
 
-/* Use the BLAS's threads: its functions that count them and that run tasks; 0: run each loop on its caller. */
+/* Set the BLAS's functions that count its threads and run tasks on them; 0: run each loop on the calling thread. */
 EXPORT void follow(Count *count, Execute *run) {
     atomic_store(&count_threads, count);
     atomic_store(&execute, run);
@@ -55,7 +55,7 @@ EXPORT void follow(Count *count, Execute *run) {
 
 static void run_share(Share *share) { share->part(share->job, share->first, share->last, share->slot); }
 
-/* Work on `total` units, of which pieces of `grain` stay together, on one thread where there are fewer than `least`. */
+/* Work on `total` units in pieces of `grain` units; on one thread if there are fewer than `least`. */
 static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
     if (total < 1) return;
     Count *count = atomic_load_explicit(&count_threads, memory_order_relaxed);
@@ -99,5 +99,5 @@ static void slot_part(void *job, int64_t first, int64_t last, int slot) {
     for (; first < last; first++) slots[first] = slot;
 }
 
-/* Write which thread took each of so many units. */
+/* Write which thread took each of `total` units. */
 EXPORT void slots(int64_t *out, int64_t total) { share(slot_part, out, total, 1, 0); }

@@ -1,11 +1,11 @@
-/* Element-wise work of the NumPy backend in one pass each, on float32 arrays that are whole in memory.
+/* Element-wise operations of the NumPy backend, each in one pass over contiguous float32 arrays.
 
-NumPy goes over an array once for each operation; here a value stays in a register from the product's result to the drawn
-state. Each function has its definition in numpy_backend.py, which does without this file where it could not be compiled.
-Nothing of Python is used: loops.py calls the functions through ctypes, whatever Python's version.
+NumPy reads and writes an array once for each operation; here a value stays in a register from the product's result to
+the drawn state. numpy_backend.py defines each function in NumPy and uses that definition where this file could not be
+compiled. No Python API is used: loops.py calls the functions through ctypes, with any version of Python.
 
-A function of `LOOP` works on a range; the exported one of the same name shares ranges among threads. Ranges begin where
-vectors do, so that each value is computed by the same instructions whatever the number of threads. */
+A function defined by `LOOP` works on a range; the exported function of the same name divides the work among threads.
+Ranges start at multiples of the vector width, so that the number of threads does not change how a value is computed. */
 
 #include <math.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@ vectors do, so that each value is computed by the same instructions whatever the
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
-/* One version for each width of vectors, of which the loader takes the widest that the processor has. */
+/* One version for each vector width; the loader selects the widest that the processor supports. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && !defined(ONE_VERSION)
 #if __GNUC__ >= 12
 #define LOOP static __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -33,22 +33,22 @@ vectors do, so that each value is computed by the same instructions whatever the
 
 #include "crew.h"
 
-#define VECTORS 1024       /* values of a pass over long arrays that stay together: whole vectors, of any width */
-#define COLUMNS 64         /* where columns are added up */
-#define FEW 32768          /* values of a pass that one thread is as fast for */
-#define FEW_COMPUTED 12288 /* where each takes an exponential or more */
-#define FEW_PRODUCTS 262144 /* multiplications that one thread is as fast for */
+#define VECTORS 1024       /* values of a long array taken together: a multiple of every vector width */
+#define COLUMNS 64         /* the same, where columns are summed */
+#define FEW 32768          /* values below which one thread is as fast */
+#define FEW_COMPUTED 12288 /* the same, where each value needs an exponential or more */
+#define FEW_PRODUCTS 262144 /* multiplications below which one thread is as fast */
 
-/* Work on rows of this width. */
+/* Work on rows of a given width. */
 INLINE void share_rows(Part *part, void *job, int64_t rows, int64_t width, int64_t few) {
     share(part, job, rows, 1, few / (width + 1) + 1);
 }
 
-EXPORT void *PyInit__loops(void) { return 0; } /* what Windows' linker looks for in an extension */
+EXPORT void *PyInit__loops(void) { return 0; } /* required in an extension by the linker of Windows */
 
 #define TOP 88.02969f /* exp of it is 2**127 */
 
-/* exp(x) for x within +-TOP. */
+/* exp(x) for |x| <= TOP. */
 INLINE float exponential32(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2**23: adding it rounds to a whole number */
     const float n = (x * 1.44269504f + shift) - shift;
@@ -69,7 +69,7 @@ INLINE float exponential32(float x) {
     return p * power;
 }
 
-/* 1 / (1 + exp(-z)): 0 where exp(-z) is beyond 2**127; of NaN NaN. */
+/* 1 / (1 + exp(-z)): 0 where exp(-z) exceeds 2**127; NaN for NaN. */
 INLINE float logistic(float z) {
     float x = z > TOP ? -TOP : -z;
     x = z < -TOP ? TOP : x;
@@ -101,13 +101,13 @@ EXPORT void sigmoid(float *x, const float *bias, int64_t rows, int64_t width) {
 }
 
 #define LANES 4
-#define PIECE 4096 /* values whose bits are drawn at a time: these stay in the nearest cache */
+#define PIECE 4096 /* values whose bits are drawn at a time: they fit in the L1 cache */
 
-/* Take steps of four generators SFC64 (Doty-Humphrey) side by side; a step is one word of each. */
+/* Advance four SFC64 generators (Doty-Humphrey) in parallel; a step yields one word of each. */
 INLINE void draw(uint64_t state[4][LANES], uint64_t *restrict words, int64_t steps) {
     for (int64_t i = 0; i < steps; i++)
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC unroll 1 /* or it is unrolled before it can become one instruction */
+#pragma GCC unroll 1 /* unrolling would prevent the compiler from vectorising the loop */
 #endif
         for (int l = 0; l < LANES; l++) {
             const uint64_t word = state[0][l] + state[1][l] + state[3][l];
@@ -119,13 +119,13 @@ INLINE void draw(uint64_t state[4][LANES], uint64_t *restrict words, int64_t ste
         }
 }
 
-/* Take steps of the generators whose words nobody needs. */
+/* Advance the generators and discard the words. */
 INLINE void skip(uint64_t state[4][LANES], int64_t steps) {
     uint64_t words[LANES];
     for (int64_t i = 0; i < steps; i++) draw(state, words, 1);
 }
 
-/* Draws that are made piece by piece: piece u is the piece u % per_block of the block u / per_block. */
+/* Draws made in pieces: piece u is piece u % per_block of block u / per_block. */
 typedef struct {
     float *p, *out;
     const float *bias;
@@ -133,14 +133,14 @@ typedef struct {
     uint64_t begin[4][LANES], end[4][LANES];
 } Draws;
 
-/* Where a thread's copy of the generators stands. */
+/* Position of a thread's copy of the generators. */
 typedef struct {
     uint64_t state[4][LANES];
-    float low; /* of the block's draws */
+    float low; /* low bits of the block's draws */
     int64_t place;
 } Stream;
 
-/* Draw pieces a to b, after what comes before them is skipped. */
+/* Skip the draws before piece a, then draw pieces a to b. */
 LOOP void sample_pieces(const Draws *all, Stream *stream, int64_t a, int64_t b) {
     uint64_t state[4][LANES], words[PIECE / 4];
     int16_t bits[PIECE];
@@ -194,8 +194,8 @@ static void sample_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* Write 1 where a draw is below p, else 0. Where there is a bias, p is first replaced by the logistic function of
-   p + bias. Each block of values takes a step of the generators, of which the highest 8 bits are the lowest bits of all
-   its draws, and then 16 bits for each value. The lanes are the states of NumPy's generators. */
+   p + bias. Each block of values first takes one step of the generators, whose highest 8 bits become the lowest bits of
+   all its draws, and then 16 bits for each value. The lanes are the states of NumPy's generators. */
 EXPORT void sample(float *p, const float *bias, uint64_t *const *lanes, float *out, int64_t size, int64_t width,
                    int64_t block) {
     if (size < 1) return;
@@ -209,12 +209,12 @@ EXPORT void sample(float *p, const float *bias, uint64_t *const *lanes, float *o
         for (int k = 0; k < 4; k++) lanes[l][k] = all.end[k][l];
 }
 
-/* exp(x) of x <= 0; 0 below -TOP. */
+/* exp(x) for x <= 0; 0 below -TOP. */
 INLINE float falling(float x) { return x < -TOP ? 0.0f : exponential32(x < -TOP ? -TOP : x); }
 
-#define SIDE 8 /* values of a group that are compared or added side by side */
+#define SIDE 8 /* values of a group that are compared or added at once */
 
-/* Replace each row of x by the softmax of x + bias within each group; room is as wide as a row. */
+/* Replace each row of x by the softmax of x + bias within each group; `room` has the width of a row. */
 LOOP void softmax_rows(float *restrict x, const float *restrict bias, const int64_t *restrict sizes,
                        float *restrict room, int64_t rows, int64_t groups, int64_t width) {
     for (int64_t r = 0; r < rows; r++, x += width) {
@@ -262,14 +262,14 @@ static void softmax_part(void *job, int64_t a, int64_t b, int slot) {
     softmax_rows(all->x + a * width, all->bias, all->sizes, room, b - a, all->groups, width);
 }
 
-/* The room is as wide as a row for each of MAX_THREADS. */
+/* `room` has the width of a row for each of MAX_THREADS. */
 EXPORT void softmax(float *x, const float *bias, const int64_t *sizes, float *room, int64_t rows, int64_t groups,
                     int64_t width) {
     Grouped job = {x, room, 0, bias, 0, sizes, groups, width};
     share_rows(softmax_part, &job, rows, width, FEW_COMPUTED);
 }
 
-/* Write 1 for the first value of each group at which the sum of p reaches 1 - u of the whole group's, else 0. */
+/* Write 1 for the first value of each group at which the cumulated p reaches 1 - u of the total, else 0. */
 LOOP void one_hot_rows(const float *restrict p, const float *restrict u, const int64_t *restrict sizes,
                        float *restrict out, int64_t rows, int64_t groups, int64_t width) {
     memset(out, 0, (size_t)(rows * width) * sizeof *out);
@@ -362,19 +362,19 @@ LOOP void weigh_rows(float *restrict x, const float *restrict weight, float *res
     }
 }
 
-/* On one thread: several would take columns of rows that others have written, which costs more than it saves. */
+/* On one thread: several threads would read rows that others have written, which costs more than it saves. */
 EXPORT void weigh(float *x, const float *weight, float *out, int64_t rows, int64_t width) {
     weigh_rows(x, weight, out, rows, width);
 }
 
 typedef struct {
-    float *w, *first, *second; /* and what moves with w */
+    float *w, *first, *second; /* the optimizer's state of the same shape */
     const float *grad;
     float rate, momentum, decay, factor, gain1, beta2, gain2, epsilon;
 } Step;
 
-/* Take one step downhill. Here and below the weights are written by themselves, a few values at a time: where the
-   products have left them in the caches of several processors, to write another array in turn takes twice as long. */
+/* Take one gradient step. Here and below, the weights are written separately, a few values at a time: after a product
+   they lie in the caches of several processors, and interleaving writes to another array takes twice as long. */
 LOOP void momentum_values(float *restrict w, float *restrict velocity, const float *restrict grad, float rate,
                           float momentum, float decay, float nesterov, int64_t n) {
     float change[VECTORS];
@@ -402,7 +402,7 @@ EXPORT void momentum_step(float *w, float *velocity, const float *grad, float ra
     share(momentum_part, &job, n, VECTORS, FEW);
 }
 
-/* Take the decay from a velocity that has taken the gradient, and move by it. */
+/* Subtract the decay from a velocity that already includes the gradient, and add the change to the weights. */
 LOOP void settle_values(float *restrict w, float *restrict velocity, float decay, int64_t n) {
     for (int64_t m; n > 0; n -= m, w += m, velocity += m) {
         m = n < VECTORS ? n : VECTORS;
@@ -422,8 +422,8 @@ EXPORT void settle(float *w, float *velocity, float decay, int64_t n) {
     share(settle_part, &job, n, VECTORS, FEW);
 }
 
-/* Take one step downhill by the gradient's running mean over its running root mean square. The gains are 1 - beta1 and
-   1 - beta2, which a difference of floats would miss by 1e-5. */
+/* Take one step along the gradient's running mean divided by its running root mean square. The gains are 1 - beta1 and
+   1 - beta2; computed from float32 betas they would be wrong by 1e-5. */
 LOOP void adam_values(float *restrict w, float *restrict mean, float *restrict square, const float *restrict grad,
                       float rate, float beta1, float gain1, float beta2, float gain2, float epsilon, float decay,
                       int64_t n) {
@@ -455,7 +455,7 @@ EXPORT void adam_step(float *w, float *mean, float *square, const float *grad, f
     share(adam_part, &job, n, VECTORS, FEW);
 }
 
-/* exp(x) for |x| of at most 708, to a few units of the last place. */
+/* exp(x) for |x| <= 708, accurate to a few units in the last place. */
 INLINE double exponential(double x) {
     const double shift = 6755399441055744.0; /* 1.5 * 2**52: adding it rounds to a whole number, in the lowest bits */
     const double shifted = x * 1.4426950408889634 + shift;
@@ -484,9 +484,9 @@ INLINE double exponential(double x) {
     return p * power;
 }
 
-#define WIDE 16 /* products side by side: a processor multiplies them at once */
+#define WIDE 16 /* products that a processor computes at once */
 
-/* Products as fractions in [1, 2) and powers of two, so that factors never add up to an overflow. */
+/* Products as fractions in [1, 2) and powers of two, so that they cannot overflow. */
 typedef struct {
     double fraction[WIDE];
     uint64_t power[WIDE]; /* each fold adds 1023 too many */
@@ -522,7 +522,7 @@ INLINE double log_of(const Products *all) {
     return log(fraction) + 0.6931471805599453 * (double)((int64_t)power - 1023 * WIDE * all->folds);
 }
 
-/* log of the product of rest + share * growth over hidden units. So many steps make no overflow. */
+/* log of the product of rest + share * growth over hidden units; `steps` factors cannot overflow. */
 INLINE double log_product(const double *restrict rest, const double *restrict share, const double *restrict growth,
                           int64_t width, int64_t steps) {
     Products all;
@@ -567,16 +567,16 @@ INLINE double log_ratio(const double *restrict off, const double *restrict on, c
     return log_of(&above) - log_of(&below);
 }
 
-#define BLOCK_ROWS 16 /* rows whose probabilities stay in cache while all weights meet them */
+#define BLOCK_ROWS 16 /* rows whose probabilities stay in the cache while all weights are read */
 
-/* What hidden units add to the log-odds of visible ones. */
+/* Contribution of the hidden units to the log-odds of the visible units. */
 typedef struct {
     const double *x, *v, *W;
     double *room, *out;
     int64_t rows, visible, width, steps;
 } Odds;
 
-/* Do that for visible units a to b, in room for 2 * BLOCK_ROWS + 1 rows of x. */
+/* The same for visible units a to b; `room` holds 2 * BLOCK_ROWS + 1 rows of x. */
 LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_t b) {
     const int64_t width = o->width;
     double *restrict off = room, *restrict on = room + BLOCK_ROWS * width;
@@ -622,7 +622,7 @@ static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
 
 /* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
    of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
-   of a product, which needs one logarithm in all. There is room for 2 * BLOCK_ROWS + 1 rows of x for each of
+   of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 1 rows of x for each of
    MAX_THREADS. */
 EXPORT void log_odds(const double *x, const double *v, const double *W, double *room, double *out, int64_t rows,
                      int64_t visible, int64_t width, int64_t steps) {
@@ -630,8 +630,8 @@ EXPORT void log_odds(const double *x, const double *v, const double *W, double *
     share(log_odds_part, &job, visible, 1, FEW_COMPUTED / (width + 1) + 1);
 }
 
-/* Write, for each column of x, the mean of what its values have over the first one, the sum of squares around that mean,
-   and the least and the largest value. A NaN or an infinity is in the mean, and may be missing in the others. */
+/* Write for each column of x the mean difference from its first value, the sum of squares around that mean, and the
+   minimum and maximum. A NaN or an infinity always shows in the mean, but not always in the others. */
 LOOP void statistics_columns(const float *restrict x, double *restrict mean, double *restrict squares,
                              float *restrict low, float *restrict high, int64_t rows, int64_t width,
                              int64_t columns) {
@@ -699,8 +699,8 @@ EXPORT void round_words(const uint32_t *words, uint16_t *out, int64_t n) {
 
 /* Add factor times compressed rows times W to out; places has room for one index of each row.
 
-   Goes through so many rows of W at a time as stay in cache while all of out meets them, and adds four of them at once,
-   so that out is read and written a quarter as often. */
+   Reads W in blocks of rows that stay in the cache for all rows of `out`, and adds four of them at once, so that `out`
+   is read and written a quarter as often. */
 #define ADD_PRODUCT(name, index)                                                                                       \
     LOOP void name##_rows(const index *restrict ends, const index *restrict indices, const float *restrict data,       \
                    float factor, const float *restrict W, float *restrict out, index *restrict places, int64_t rows,   \

@@ -1,16 +1,16 @@
-/* Products of float32 matrices of which one side is a minibatch.
+/* Products of float32 matrices, one of which has the rows of a minibatch.
 
-A BLAS is made for large square matrices: for a hundred rows it copies all weights into its own order for each product,
-and shares them among threads another way each time. Here tiles of TALL x BROAD values stay in registers while both
-factors pass. The factor whose values are broadcast is read where it lies; the other one is copied into panels of BROAD
-columns first. A tile is summed over all of the inner dimension in order, by one thread: results do not depend on the
-number of threads.
+A BLAS is optimised for large square matrices: with a hundred rows it copies all weights into its own order for each
+product, and divides them among threads in a different way each time. Here tiles of TALL x BROAD values stay in
+registers during a pass over both factors. The factor whose values are broadcast is read in place; the other one is
+first copied into panels of BROAD columns. One thread sums a tile over the whole inner dimension in order: results do
+not depend on the number of threads.
 
-Used on processors whose widest vectors are those of AVX2, which it was measured on. */
+Used on processors with AVX2 and without AVX-512, where it was measured. */
 
 #if defined(__GNUC__) && !defined(__clang__)
 
-/* Return whether these products are made for this processor. */
+/* Return whether these products support this processor. */
 EXPORT int64_t multiplies(void) {
 #if defined(__x86_64__) && defined(__GLIBC__)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && !__builtin_cpu_supports("avx512f");
@@ -24,9 +24,9 @@ typedef float Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
 #define TALL 6
 #define BROAD 16
-#define DEEP 256 /* of the inner dimension: a panel of that depth stays in the nearest cache */
+#define DEEP 256 /* part of the inner dimension: a panel of this depth fits in the L1 cache */
 
-/* Return the tile of these rows, whose values lie `step` apart, times a panel. */
+/* Compute a tile: these rows, whose values are `step` apart, times a panel. */
 INLINE void multiply_tile(const float *const rows[TALL], int64_t step, const float *restrict panel, int64_t depth,
                           Vector tile[TALL][2]) {
     Vector sum[TALL][2];
@@ -48,12 +48,12 @@ INLINE void multiply_tile(const float *const rows[TALL], int64_t step, const flo
     }
 }
 
-/* Find where TALL rows from the first one begin; beyond the last one that stands in. */
+/* Find the starts of TALL rows from `first` on; the last row replaces rows beyond the end. */
 INLINE void find_rows(const float *x, int64_t first, int64_t n, int64_t width, const float *rows[TALL]) {
     for (int i = 0; i < TALL; i++) rows[i] = x + (first + i < n ? first + i : n - 1) * width;
 }
 
-/* Copy columns of x from `first` on into a panel; 0 beyond the last one. */
+/* Copy columns of x from `first` on into a panel; 0 beyond the last column. */
 INLINE void copy_columns(const float *restrict x, int64_t depth, int64_t width, int64_t first, float *restrict panel) {
     const int64_t n = width - first < BROAD ? width - first : BROAD;
     for (int64_t k = 0; k < depth; k++, panel += BROAD) {
@@ -73,7 +73,7 @@ typedef struct {
     float rate, momentum, decay, nesterov;
 } Factors;
 
-/* Write a tile, or add it where a part of the sum is there. */
+/* Write a tile, or add it to a partial sum. */
 INLINE void write_tile(const Vector tile[TALL][2], float *out, int64_t width, int64_t tall, int64_t wide, int adds) {
     if (wide < BROAD) {
         float values[TALL][BROAD];
@@ -94,9 +94,9 @@ INLINE void write_tile(const Vector tile[TALL][2], float *out, int64_t width, in
     }
 }
 
-#define TOGETHER 4 /* panels whose columns are copied together: whole lines of the cache */
+#define TOGETHER 4 /* panels whose columns are copied together: whole cache lines */
 
-/* Panels first to last of the columns of out = a b. */
+/* Compute panels `first` to `last` of the columns of out = a b. */
 LOOP void multiply_panels(const Factors *f, int64_t first, int64_t last) {
     float panels[TOGETHER][DEEP * BROAD] __attribute__((aligned(64)));
     for (int64_t p = first; p < last; p += TOGETHER)
@@ -135,7 +135,7 @@ EXPORT void multiply(const float *a, const float *b, float *out, int64_t m, int6
     share(multiply_part, &job, (n + BROAD - 1) / BROAD, 1, FEW_PRODUCTS / (m * k * BROAD + 1) + 1);
 }
 
-/* Copy rows of a into panels a to b, transposed; 0 beyond the last one. */
+/* Copy rows of a into panels a to b, transposed; 0 beyond the last row. */
 LOOP void turn_panels(const Factors *f, int64_t first, int64_t last) {
     for (int64_t p = first; p < last; p++) {
         float *restrict panel = f->panels + p * BROAD * f->k;
@@ -151,7 +151,7 @@ static void turn_part(void *job, int64_t a, int64_t b, int slot) {
     turn_panels(job, a, b);
 }
 
-/* Columns TALL a to TALL b of the product of a and the transposed b. */
+/* Compute columns TALL a to TALL b of the product of a and the transposed b. */
 LOOP void multiply_turned(const Factors *f, int64_t first, int64_t last) {
     for (int64_t p = first; p < last; p++) {
         const int64_t column = p * TALL, tall = f->n - column < TALL ? f->n - column : TALL;
@@ -195,10 +195,10 @@ static void copy_part(void *job, int64_t a, int64_t b, int slot) {
     copy_panels(job, a, b);
 }
 
-#define BLOCKS 4 /* of TALL columns of the left factor, which meet each panel together */
+#define BLOCKS 4 /* blocks of TALL columns of the left factor that are multiplied by a panel together */
 #define MOST_ROWS 512
 
-#define STRIP 512 /* columns whose gradient is there before the step, which goes along rows */
+#define STRIP 512 /* columns whose gradient is computed before the step along rows */
 
 /* Take a step of rows TALL first to TALL last of the weights. */
 LOOP void step_tiles(const Factors *f, int64_t first, int64_t last) {
