@@ -133,11 +133,13 @@ def test_the_surprise_of_a_value_under_a_model_of_a_table(quick):
 
 def test_the_surprise_of_a_column_under_an_autoencoder_of_a_table(quick):
     frame, _ = table(80)
+    frame.loc[frame["share"] > frame["share"].median(), "colour"] = None  # units for whether it is missing come last
     with pytest.warns(DataWarning, match="'constant'"):
         detector = AnomalyDetector(DeepAutoencoder((3,), max_iter=2), random_state=0).fit(frame)
     surprise = detector.explain(frame)
     assert surprise.shape == frame.shape
     model = detector.estimator_
+    assert "colour" in model.schema_.gaps
     rows = rows_of(model, frame).take(slice(None))
     back = np.where(np.isnan(rows), rows, reconstruct(model, frame))
     start = model.schema_.starts[list(frame.columns).index("colour")]

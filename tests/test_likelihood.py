@@ -137,6 +137,27 @@ def test_weights_of_any_size_have_the_conditionals_of_enumeration(size, dtype):
     np.testing.assert_allclose(pseudo_log_likelihood(weights, v), np.sum(logs, axis=0), rtol=1e-9, atol=1e-9)
 
 
+@case_by_case("visible", ["parts:bernoulli*1;softmax:3;bernoulli*2", "softmax:3,3", "bernoulli"])
+def test_conditionals_of_each_unit_are_those_of_the_free_energy(visible):
+    rng = np.random.default_rng(5)
+    weights = Weights(rng.normal(0, 1, (6, 3)), rng.normal(0, 1, 6), rng.normal(0, 1, 3), visible)
+    sizes = weights.visible_unit.group_sizes(6)
+    v = np.array([np.concatenate([np.eye(n)[rng.integers(n)] if n > 1 else rng.integers(0, 2, 1) for n in sizes])
+                  for _ in range(8)])  # fmt: skip
+    found, start = conditional_log_likelihoods(weights, v), 0
+    for unit, n in enumerate(sizes):
+        states = np.eye(n) if n > 1 else np.array([[0.0], [1.0]])
+        log_p = []
+        for state in states:
+            rows = v.copy()
+            rows[:, start : start + n] = state
+            log_p.append(rows @ weights.vbias + np.logaddexp(0, rows @ weights.W + weights.hbias).sum(axis=1))
+        chosen = [np.flatnonzero((states == row).all(axis=1))[0] for row in v[:, start : start + n]]
+        wanted = np.array(log_p)[chosen, np.arange(8)] - np.logaddexp.reduce(log_p)
+        np.testing.assert_allclose(found[:, unit], wanted, rtol=1e-9, atol=1e-12)
+        start += n
+
+
 def test_rows_are_scored_in_blocks_without_a_seam(bernoulli, monkeypatch):
     v = np.random.default_rng(3).random((50, 5))
     whole = pseudo_log_likelihood(bernoulli, v)

@@ -334,8 +334,9 @@ class AnomalyDetector(RunParameters, OutlierMixin, DocumentationLinkMixin, BaseE
         ndarray of shape (n_rows, n_features)
             In nats: the negative log-probability of the value's bin in the RBM on binned columns, given the bins of
             the other columns. Columns that were constant in training have 0. With an `estimator` of Bernoulli or
-            softmax visible units, or fitted on a table: the same under that RBM. With any other `estimator`: the
-            squared error of each value's reconstruction, in standard deviations where the model standardises.
+            softmax visible units, or fitted on a table: the same under that RBM; a softmax group of an array is one
+            column. With any other `estimator`: the squared error of each value's reconstruction, in standard deviations
+            where the model standardises.
         """
         check_is_fitted(self, "offset_")
         rows = self._checked(X, reset=False)

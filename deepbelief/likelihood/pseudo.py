@@ -65,9 +65,8 @@ def pseudo_log_likelihood(
     [-2.0794, -2.0794, -2.0794]
     """
     weights = _checked(weights)
-    groups, scale = None, 1.0
+    groups, scale = _groups(weights), 1.0
     if n_bits is not None:
-        groups = _groups(weights)
         if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
             raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
@@ -109,7 +108,8 @@ def conditional_log_likelihoods(
     [[-0.6931, -0.6931, -0.6931]]
     """
     weights = _checked(weights)
-    return np.concatenate([np.zeros((0, len(_groups(weights)))), *_terms(weights, X, None, backend)])
+    groups = _groups(weights)
+    return np.concatenate([np.zeros((0, len(groups))), *_terms(weights, X, groups, backend)])
 
 
 def _checked(weights: Weights | Estimator) -> Weights:
@@ -125,12 +125,9 @@ def _checked(weights: Weights | Estimator) -> Weights:
     return weights
 
 
-def _terms(weights: Weights, X: RowsLike, groups: list[slice] | None, backend: str | Backend) -> Iterator[Float64Array]:
-    """Iterate over blocks of rows: log p(v_i | all others) of these units (None: all)."""
-    bits = weights.visible_unit.enumerable
-    if groups is None and not bits:
-        groups = _groups(weights)
-    score = _score_bits if bits else _score_groups
+def _terms(weights: Weights, X: RowsLike, groups: list[slice], backend: str | Backend) -> Iterator[Float64Array]:
+    """Iterate over blocks of rows: log p(v_i | all others) of these units."""
+    score = _score_bits if weights.visible_unit.enumerable else _score_groups
     machine = double_machine(weights, backend)
     if len(np.shape(X)) == 2 and not np.shape(X)[0]:
         return
@@ -150,13 +147,11 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_bits(
-    machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
-) -> DeviceArray:
-    """Return the terms of rows of Bernoulli units, of these columns (None: all); 0 where ``counted`` is 0."""
+def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
+    """Return the terms of rows of Bernoulli units, of these columns; 0 where ``counted`` is 0."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
-    if groups is not None and len(groups) < len(W):
+    if len(groups) < len(W):
         columns = bk.asarray(np.array([group.start for group in groups]))
         v, W, vbias = xp.take(v, columns, axis=1), W[columns], vbias[columns]
         counted = None if counted is None else xp.take(counted, columns, axis=1)
@@ -166,17 +161,17 @@ def _score_bits(
     return -(scores if counted is None else scores * counted)
 
 
-def _score_groups(
-    machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
-) -> DeviceArray:
+def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
     """Return the terms of rows of softmax groups and bits, of these groups; 0 where ``counted`` is 0."""
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
-    terms = xp.zeros((len(v), len(groups or ())), np.float64)
-    bits = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
-    for i, columns in enumerate(groups or ()):
-        if columns.start in bits:
-            terms[:, i] = _score_bits(machine, v, [columns], counted)[:, 0]
+    terms = xp.zeros((len(v), len(groups)), np.float64)
+    starts = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
+    bits = [i for i, columns in enumerate(groups) if columns.start in starts]
+    if bits:
+        terms[:, bk.asarray(np.array(bits))] = _score_bits(machine, v, [groups[i] for i in bits], counted)
+    for i, columns in enumerate(groups):
+        if columns.start in starts:
             continue
         value = v[:, columns].copy()
         off = x - value @ W[columns]
