@@ -47,6 +47,15 @@ def test_log_likelihoods_sum_over_labels_and_hidden_states(weights, method):
     assert found.low - 1e-9 <= expected.mean() <= found.high + 1e-9
 
 
+def test_log_likelihoods_sum_over_missing_values(weights):
+    joint = joint_log_p(weights, states(2)) - np.logaddexp.reduce(joint_log_p(weights, states(2)).ravel())
+    rows = np.array([[0, 0], [np.nan, 1], [1, np.nan]])
+    alike = [((states(2) == row) | np.isnan(row)).all(axis=1) for row in rows]
+    expected = [np.logaddexp.reduce(joint[same].ravel()) for same in alike]
+    for X in (rows, as_source(rows)):
+        np.testing.assert_allclose(classifier(weights).log_likelihood(X).rows, expected, atol=1e-10)
+
+
 def test_the_default_averages_the_weights_of_the_second_half():
     X, y = load_iris(return_X_y=True)
     X = (X - X.min(axis=0)) / np.ptp(X, axis=0)

@@ -317,7 +317,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         Parameters
         ----------
         X : array-like, CSR matrix or RowSource of shape (n_rows, n_features)
-            0 and 1 for Bernoulli visible units.
+            0 and 1 for Bernoulli visible units. Missing values (NaN) are summed out as in `RBM.log_likelihood`.
         method : {"auto", "exact", "ais"}, default="auto"
             Method of computing log Z; ``"auto"`` enumerates if one side of the RBM is small.
         **ais
@@ -329,7 +329,8 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         """
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        return labelled_log_likelihood(self.weights_, self._rows(X, bk), method=method, backend=bk, **ais)
+        source = check_rows(self, X, bk, reset=False)
+        return labelled_log_likelihood(self.weights_, source, method=method, backend=bk, **ais)
 
     def sample(
         self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
