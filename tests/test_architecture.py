@@ -4,6 +4,7 @@ The checks take the root of a tree, so that each is tried on a planted violation
 """
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -87,7 +88,19 @@ def modules(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
     """Yield room, path and syntax tree of every module of the library and the command line."""
     for folder in ("deepbelief", "cli"):
         for path in sorted((root / folder).rglob("*.py")):
-            yield room_of(path, root), path, ast.parse(path.read_text(encoding="utf-8"))
+            yield room_of(path, root), path, parsed(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    """Return the syntax tree of a module, the same for every check."""
+    return ast.parse(text)
+
+
+@functools.cache
+def nodes(tree: ast.Module) -> list[ast.AST]:
+    """Return all nodes of a module's syntax tree."""
+    return list(ast.walk(tree))
 
 
 def imports(path: Path, tree: ast.Module, root: Path) -> Iterator[tuple[str, int, bool]]:
@@ -95,7 +108,7 @@ def imports(path: Path, tree: ast.Module, root: Path) -> Iterator[tuple[str, int
     parts = path.relative_to(root).with_suffix("").parts
     package = (("deepbelief", *parts) if parts[0] == "cli" else parts)[:-1]
     top_level = {id(node) for node in _outside_functions(tree)}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -169,7 +182,7 @@ def super_calls(root: Path) -> list[str]:
         f"{where(path, node.lineno, root)}: {room} calls super()"
         for room, path, tree in modules(root)
         if RANK.get(room, 0) < RANK["estimators"]
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
     ]
 
@@ -182,7 +195,7 @@ def unit_comparisons(root: Path) -> list[str]:
     """Return the places outside units/ that ask a unit for its name or class, and not for a capability."""
     found = []
     for room, path, tree in modules(root):
-        for node in ast.walk(tree) if room != "units" else ():
+        for node in nodes(tree) if room != "units" else ():
             asked: list[ast.expr] = []
             if isinstance(node, ast.Compare):
                 asked = [node.left, *node.comparators]
@@ -212,7 +225,7 @@ def strategy_classes(root: Path) -> dict[str, str]:
         node.name: room
         for room, _, tree in modules(root)
         if room in STRATEGIES
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
     }
 
@@ -221,7 +234,7 @@ def strategy_checks(root: Path) -> list[str]:
     """Return the places that ask a strategy for its class outside the room that defines it."""
     found, classes = [], strategy_classes(root)
     for room, path, tree in modules(root):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             asked: list[ast.expr] = []
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}:
                 asked = [part for each in node.args[1:] for part in (each.elts if hasattr(each, "elts") else [each])]
@@ -240,7 +253,7 @@ READING = {"startswith", "endswith", "find", "index", "count", "partition", "rpa
 
 def error_names(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """Yield the name and the scope of each error that is caught, or is an argument that says so."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ExceptHandler) and node.name is not None:
             yield node.name, node
         elif isinstance(node, ast.arg) and node.annotation is not None:
@@ -278,7 +291,7 @@ def private_attributes(root: Path) -> list[str]:
     found = []
     for room, path, tree in modules(root):
         allowed = {"_replace", "_asdict", "_fields"} | (OF_SCIKIT_LEARN if room == "export" else set())
-        for node in ast.walk(tree) if RANK.get(room, 0) > RANK["estimators"] else ():
+        for node in nodes(tree) if RANK.get(room, 0) > RANK["estimators"] else ():
             owner, name = "", ""
             if isinstance(node, ast.Attribute):
                 owner, name = ast.unparse(node.value), node.attr
@@ -299,7 +312,7 @@ def instance_dicts(root: Path) -> list[str]:
     return [
         f"{where(path, node.lineno, root)}: {room} uses __dict__"
         for room, path, tree in modules(root)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if (isinstance(node, ast.Attribute) and node.attr == "__dict__")
         or (isinstance(node, ast.Constant) and node.value == "__dict__")
     ]
@@ -355,7 +368,7 @@ def long_functions(root: Path) -> list[str]:
     for _, path, tree in modules(root):
         tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
         code = {n for token in tokens if token.type not in NO_CODE for n in range(token.start[0], token.end[0] + 1)}
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _only_stores(node):
                 continue
             own = set(range(node.lineno, (node.end_lineno or 0) + 1)) & code
@@ -379,7 +392,7 @@ def large_classes(root: Path) -> list[str]:
     return [
         f"{where(path, node.lineno, root)}: {node.name} has {n} methods"
         for _, path, tree in modules(root)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ClassDef)
         and (n := sum(isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) for part in node.body)) > MOST_METHODS
     ]

@@ -98,7 +98,7 @@ FITTED = [
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, early_stopping=True, random_state=3),
     DeepAutoencoder((6, 5), rbm=SHORT, max_iter=3, code="sigmoid", tied=True, random_state=3),
     RecurrentRBM(6, 5, n_iter=2, pretrain_frames=1, pretrain_recurrent=1, truncation=20, random_state=3),
-    RecurrentRBM(6, 5, n_iter=2, cell="gru", solver="sgd", visible="gaussian", random_state=3),
+    RecurrentRBM(6, 5, n_iter=2, cell="gru", solver="sgd", visible="gaussian", pretrain_frames=1, random_state=3),
 ]
 EACH = pytest.mark.parametrize("estimator", FITTED, ids=lambda e: f"{type(e).__name__}-{FITTED.index(e)}")
 
