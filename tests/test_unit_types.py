@@ -102,7 +102,7 @@ def test_training_approaches_the_entropy_of_the_patterns(visible, hidden, gradie
     shares = np.array([0.5, 0.3, 0.2])
     entropy = -(shares * np.log(shares)).sum()
     rbm = RBM(
-        4, visible=visible, hidden=hidden, gradient=gradient, gibbs_steps=5, n_iter=200, learning_rate=0.05,
+        4, visible=visible, hidden=hidden, gradient=gradient, gibbs_steps=5, n_iter=80, learning_rate=0.05,
         batch_size=20, n_chains=100, random_state=0, momentum=0.5,
     ).fit(rows)  # fmt: skip
     found = log_likelihood(rbm, rows, method="exact").mean
