@@ -34,11 +34,22 @@ def table(n=300, seed=0):
     return frame, np.r_[np.zeros(n - 10, bool), np.ones(10, bool)]
 
 
+def shorten(monkeypatch, n_updates):
+    """Let each model of a detector make this number of updates."""
+    for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
+        monkeypatch.setattr(anomaly, name, n_updates)
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Make fits short where their quality does not matter."""
-    for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
-        monkeypatch.setattr(anomaly, name, 50)
+    shorten(monkeypatch, 50)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Make fits as short as outliers that are easily found allow."""
+    shorten(monkeypatch, 300)
 
 
 def test_columns_that_say_nothing_are_left_out_and_told(quick):
@@ -63,9 +74,7 @@ def test_scikit_learns_checks(estimator, check, quick):
 
 
 @pytest.mark.slow
-def test_a_table_as_it_is(monkeypatch):
-    for name in ("DENSITY_UPDATES", "GAUSSIAN_UPDATES", "RECONSTRUCTION_UPDATES"):
-        monkeypatch.setattr(anomaly, name, 300)
+def test_a_table_as_it_is(short):
     frame, odd = table()
     detector = AnomalyDetector(contamination=10 / 300, random_state=0).fit(frame)
     scores = detector.score_samples(frame)
@@ -95,7 +104,7 @@ def test_the_surprise_of_a_value_is_its_conditional_probability(quick):
 
 
 @pytest.mark.slow
-def test_the_most_surprising_column_is_the_odd_one():
+def test_the_most_surprising_column_is_the_odd_one(short):
     frame, _ = table()
     detector = AnomalyDetector(random_state=0).fit(frame)
     surprise = detector.explain(frame)
@@ -133,6 +142,7 @@ def test_the_surprise_of_a_value_under_a_model_of_a_table(quick):
     assert np.all(found[:, list(frame.columns).index("constant")] == 0)
 
 
+@pytest.mark.slow
 def test_the_surprise_of_a_column_under_an_autoencoder_of_a_table(quick):
     frame, _ = table(80)
     frame.loc[frame["share"] > frame["share"].median(), "colour"] = None  # units for whether it is missing come last
@@ -212,6 +222,7 @@ SAVED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:left out of the model", "ignore:all columns are constant")
 @pytest.mark.parametrize("name", SAVED)
 def test_a_saved_detector_scores_to_the_same_bits(name, quick, tmp_path):

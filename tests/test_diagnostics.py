@@ -138,6 +138,7 @@ def test_autoencoders_pass(loss, tied, regulariser, X, bk):
     assert sorted(row.name for row in result.rows) == sorted([*Ws, "bias1", "bias2", "bias3", "bias_head"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "targets"),
     [
@@ -306,6 +307,7 @@ def test_a_wrong_activation_is_found_below_it_and_nowhere_else(X, y, bk):
     assert gradient_check(classifier(activation=Tanh(), backend=bk), X, y).ok
 
 
+@pytest.mark.slow
 def test_a_wrong_loss_is_found_everywhere(X, bk):
     for wrong, right in ((WrongSquares(), SquaredError()), (WrongSquares("tanh"), SquaredError("tanh"))):
         result = gradient_check(DeepAutoencoder(pretrained=stack(), loss=wrong, backend=bk), X)
@@ -675,6 +677,7 @@ def verdicts(result):
     return {row.rate: row.verdict for row in result.rows}
 
 
+@pytest.mark.slow
 @case_by_case("n_jobs", [1, 2])
 def test_pretraining_diverges_is_right_or_is_too_slow(n_jobs, causes, bk):
     model = RBM(8, n_iter=40, batch_size=10, backend=bk)
@@ -773,6 +776,7 @@ def test_what_is_neither_stopped_nor_diverged_is_judged_at_its_end(causes):
         assert result.best_rate == 0.1
 
 
+@pytest.mark.slow
 @case_by_case("early_stopping", [False, True])
 def test_fine_tuning_diverges_is_right_or_is_too_slow(early_stopping, causes, bk):
     model = DBNClassifier((8,), rbm=RBM(n_iter=2), max_iter=30, early_stopping=early_stopping, backend=bk)

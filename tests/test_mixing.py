@@ -46,6 +46,7 @@ def test_pairs_of_columns_are_compared():
     assert pair_correlation(a, np.zeros((9, 4))) == 0.0
 
 
+@pytest.mark.slow
 def test_a_model_that_mixes(bk):
     weights = Weights(np.kron(np.eye(3), [[3.0], [3.0]]), np.full(6, -1.5), np.full(3, -3.0))  # three pairs
     V = exact.states(6)

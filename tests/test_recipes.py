@@ -204,6 +204,7 @@ def test_a_shorter_extent_has_an_epoch_at_least():
     assert Extent(6_000, 1, 100).times(0.3) == (1_800, 1, 100)
 
 
+@pytest.mark.slow
 @case_by_case(
     ("model", "data", "expected"),
     [
@@ -227,6 +228,7 @@ def test_a_preset_changes_automatic_settings(model, data, expected):
         assert ("preset" in model.resolved_[name].reason) == (model.preset != "standard")
 
 
+@pytest.mark.slow
 def test_a_preset_reaches_a_model_of_sequences():
     model = RecurrentRBM(4, 3, preset="best", random_state=0)
     assert model._settings().resolve(np.array([60])).resolved["n_iter"].value == 400  # twice the most
@@ -503,6 +505,7 @@ def test_choices_go_into_a_file_and_come_back():
             choices_of_file(hostile)
 
 
+@pytest.mark.slow
 def test_one_hot_groups_are_trained_as_a_density():
     states = np.random.default_rng(0).integers(3, size=300)
     X = np.hstack([np.eye(3)[states], np.eye(3)[2 - states]])  # the second group is that of the first, turned round

@@ -259,6 +259,7 @@ def test_log_z_of_each_frame_by_enumeration_and_by_annealing(visible, bk):
     assert abs((found.log_z - true).mean()) < 4.5 * np.sqrt(found.variance.sum()) / 40 + 1e-6
 
 
+@pytest.mark.slow
 @case_by_case(("visible", "strength"), [("bernoulli", 1), ("bernoulli", 6), ("gaussian", 0.5), ("softmax:3,2", 1)])
 def test_expected_frames_by_enumeration_and_by_annealing(visible, strength, bk):
     import exact
