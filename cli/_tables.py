@@ -18,6 +18,7 @@ from ._text import clean
 
 if TYPE_CHECKING:
     from deepbelief.sources.schema import Schema
+    from deepbelief.sources.table_columns import Column
 
     from ._inputs import Model
 
@@ -139,19 +140,22 @@ def plain(values: Any, missing: Any, column: Any) -> list[Any]:
     """Return values of a column as Python's: whole numbers as integers, None where they are missing."""
     whole = column is not None and column.is_whole
     found = zip(list(values.tolist()), list(missing), strict=True)
-    return [None if gone else int(value) if whole and isinstance(value, float) else value for value, gone in found]
+    return [None if gone else round(value) if whole and isinstance(value, float) else value for value, gone in found]
 
 
 def written(values: Any, missing: Any, column: Any) -> list[str]:
     """Return the cells of a column as written in a CSV file; a missing value is empty."""
-    return [cell(value) for value in plain(values, missing, column)]
+    return [cell(value, column) for value in plain(values, missing, column)]
 
 
-def cell(value: object) -> str:
-    """Return a value as written in a CSV file."""
+def cell(value: object, column: "Column | None" = None) -> str:
+    """Return a value as written in a CSV file; numbers rounded to the decimals of their column have all digits."""
     if value is None:
         return ""
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+    decimals = None if column is None else column.decimals
+    if not isinstance(value, float) or (decimals is not None and value == round(value, decimals)):
+        return str(value)
+    return f"{value:.{DIGITS}g}"
 
 
 @contextmanager

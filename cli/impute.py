@@ -260,16 +260,17 @@ def write_filled(out: str, table: Table, filled: StrDict, schema: "Schema") -> N
         whole = read_parquet_table(Path(table.spec), None, table.frame.n_rows).columns
         write_parquet(out, with_columns(whole, new))
         return
-    write_text(out, table, new)
+    write_text(out, table, new, schema)
 
 
-def write_text(out: str, table: Table, new: dict[str, list[Any]]) -> None:
+def write_text(out: str, table: Table, new: dict[str, list[Any]], schema: "Schema") -> None:
     """Write a text file again, cell by cell as it was, but for those that are filled in."""
     from deepbelief.sources.text_columns import layout_of, records
 
     layout = layout_of(Path(table.spec), table.label)
     names = layout.header or [f"x{i}" for i in range(layout.n_columns)]
     places = [(j, names[j]) for j in layout.features if names[j] in new]
+    columns = {name: None if schema is None else schema.column(name) for name in new}
     with csv_file(out) as file:
         writer = csv.writer(file, delimiter=layout.delimiter, lineterminator="\n")
         if layout.header is not None:
@@ -277,7 +278,7 @@ def write_text(out: str, table: Table, new: dict[str, list[Any]]) -> None:
         for i, (_, cells) in enumerate(islice(records(layout), table.frame.n_rows)):
             for j, name in places:
                 if table.gaps[name][i]:
-                    cells[j] = cell(new[name][i])
+                    cells[j] = cell(new[name][i], columns[name])
             writer.writerow(cells)
 
 

@@ -168,6 +168,7 @@ def test_drawn_rows_are_a_table_with_the_columns_of_the_file(folder, tmp_path):
     assert found["good"].dtype == bool
     assert found["count"].dtype.kind == "i"
     assert found["size"].between(table["size"].min(), table["size"].max()).all()
+    assert (found["size"].round(2) == found["size"]).all()
     assert ((found["colour"] == "green") == found["good"]).mean() > 0.8
     good("sample", folder / "t.h5", "--n", 300, "--seed", 1, "--out", tmp_path / "s.parquet")
     again = pq.read_table(tmp_path / "s.parquet")
@@ -233,6 +234,23 @@ def test_values_that_are_filled_in_are_means_of_as_many_steps_as_are_named(folde
     three, more = (load(folder / "t.h5").impute(rows, n_steps=n, random_state=2)["size"] for n in (3, 100))
     np.testing.assert_allclose(found, three, rtol=1e-5)
     assert np.abs(found - more).max() > 1e-3
+
+
+def test_means_of_whole_numbers_are_rounded_and_long_numbers_are_written_in_full(folder, tmp_path):
+    table = pd.read_csv(folder / "t.csv")
+    table["size"] += 12_345_678
+    table.to_csv(tmp_path / "l.csv", index=False)
+    good("pretrain", tmp_path / "l.csv", "--labels", "y", "--epochs", 3, "-q", "--out", tmp_path / "l.h5")
+    good("impute", tmp_path / "l.h5", "--seed", 2, "--out", tmp_path / "f.csv")
+    means = load(tmp_path / "l.h5").impute(table.drop(columns="y"), random_state=2)["count"]
+    assert not (means == means.round()).all()
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "f.csv")["count"], means.round())
+    good("sample", tmp_path / "l.h5", "--n", 100, "--out", tmp_path / "s.csv")
+    good("impute", tmp_path / "l.h5", "--draws", 1, "--out", tmp_path / "f.csv")
+    for name, rows in (("s.csv", range(100)), ("f-1.csv", np.flatnonzero(table["size"].isna()))):
+        found = list(csv.DictReader(io.StringIO((tmp_path / name).read_text())))
+        assert max(len(found[i]["size"].partition(".")[2]) for i in rows) == 2
+    assert (pd.read_csv(tmp_path / "s.csv")["size"] % 0.1 > 0.001).mean() > 0.5
 
 
 def test_draws_differ_and_have_a_file_each(folder, tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tables import case_by_case
 
 from deepbelief.errors import DataError, SettingError
+from deepbelief.sources.decimals import decimals_of
 from deepbelief.sources.frames import as_frame, needs_schema
 from deepbelief.sources.schema import Schema
 from deepbelief.sources.table_columns import READINGS, read_column
@@ -91,6 +92,61 @@ def test_cells_of_any_number_hold_its_values(values):
         inside = np.array(values)[cells == k]
         assert (inside.min(), inside.max()) == (column.low[k], column.high[k])
         np.testing.assert_allclose(column.cells[k], inside.mean(), rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-(10**8), 10**8), min_size=30, max_size=60, unique=True), st.integers(0, 6), st.booleans())
+def test_drawn_numbers_have_the_decimals_of_the_training_values(counts, n, single):
+    values = np.array([int(count) / 10**n for count in counts])
+    if single:
+        values = values.astype(np.float32)
+    schema = Schema.fit({"x": values})
+    (column,) = schema.columns
+    assert column.decimals is not None
+    assert column.decimals <= n
+    if not single:
+        assert all(round(x, column.decimals) == x for x in values.tolist())
+        assert column.decimals == 0 or any(round(x, column.decimals - 1) != x for x in values.tolist())
+    units = np.repeat(np.eye(column.width), 20, axis=0)
+    drawn = np.array(schema.decode(units, random=np.random.default_rng(0))["x"])
+    assert all(round(x, column.decimals) == x for x in drawn.tolist())
+    assert np.array_equal(schema.encode({"x": drawn.astype(values.dtype)}), units)
+    assert len(np.unique(drawn)) > column.width  # not the means of the cells only
+
+
+@case_by_case(
+    ("values", "decimals"),
+    [
+        ([1.0, 2.0, -3.0], 0), ([1e300, 1.5], 1), ([1e305, 1.000001], None), ([0.1 + 0.2, 0.1], 1),
+        ([1 / 3, 1.0], None), ([1e-7, 1.0], None), ([1e-6, 1.0], 6), ([np.float32(0.1), 7.0], 1),
+        ([np.float32(1 / 3), 0.5], None), ([8388607.5, 1.0], 1), ([0.0, -0.25], 2),
+    ],
+)  # fmt: skip
+def test_decimals_are_those_that_all_values_have(values, decimals):
+    assert decimals_of(np.array(values, np.float64)) == decimals
+
+
+def test_means_have_all_digits_unless_they_are_rounded_on_request():
+    table = {"x": [0.25 * i for i in range(40)], "n": pd.array(range(40), "Int64")}
+    schema = Schema.fit(pd.DataFrame(table))
+    units = np.hstack([np.eye(20) * 0.7 + 0.015] * 2)
+    for rounded in (True, False):
+        found = schema.decode(units, rounded=rounded)
+        assert all(value == round(value) for value in found["n"])
+        assert all(value == round(value, 2) for value in found["x"]) == rounded
+
+
+def test_schemas_of_early_files_know_whole_numbers_but_no_decimals():
+    schema = Schema.fit({"x": [0.25 * i for i in range(40)], "n": list(range(40)), "kind": ["a", "b"] * 20})
+    early = json.loads(json.dumps(schema.to_dict()))
+    for column in early["columns"]:
+        column["whole"] = column.pop("decimals") == 0
+    assert [column.decimals for column in Schema.from_dict(early).columns] == [None, 0, None]
+    for wrong in (-1, 7, 1.0, True, "2"):
+        broken = json.loads(json.dumps(schema.to_dict()))
+        broken["columns"][0]["decimals"] = wrong
+        with pytest.raises(DataError, match="no schema"):
+            Schema.from_dict(broken)
 
 
 def test_plain_values_give_the_same_schema():

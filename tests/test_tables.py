@@ -194,7 +194,10 @@ def test_tables_of_other_libraries(library):
     table = make(mixed().drop(columns="grade").reset_index(drop=True))
     rbm = RBM(8, n_iter=5, random_state=0).fit(table)
     assert rbm.transform(table).shape == (120, 8)
-    assert type(rbm.sample(4, n_steps=5)) is (np.ndarray if library == "mapping" else type(table))
+    drawn = rbm.sample(40, n_steps=5)
+    assert type(drawn) is (np.ndarray if library == "mapping" else type(table))
+    sizes = (drawn[:, 0] if library == "mapping" else np.asarray(drawn["size"])).astype(float)
+    assert np.array_equal(sizes.round(2), sizes)
     assert type(rbm.impute(table)) is type(table)
 
 
@@ -467,6 +470,20 @@ def test_means_of_whole_numbers_are_rounded_in_integer_columns_only():
     assert drawn.isin([0.0, 1.0, 2.0]).all()
     whole = RBM(2, n_iter=3, random_state=0).fit(reals.assign(n=reals["n"].astype(int)))
     assert (whole.impute(holes)["n"].iloc[:20] == 1).all()
+
+
+def test_drawn_numbers_have_the_decimals_of_the_column_and_means_have_all(rbm):
+    table = mixed().assign(size=mixed()["size"].astype("Float64"), share=np.random.default_rng(0).random(120))
+    holes = table.assign(size=table["size"].where(np.arange(120) >= 20))
+    model = RBM(4, n_iter=3, random_state=0).fit(holes)
+    drawn = model.sample(200, n_steps=10, random_state=0)
+    for rows in (drawn, model.impute(holes, n_draws=1, random_state=0)[0]):
+        assert rows["size"].dtype == "Float64"
+        assert (rows["size"].round(2) == rows["size"]).all()
+    assert not (drawn["size"].round(1) == drawn["size"]).all()
+    assert not (drawn["share"].round(6) == drawn["share"]).any()
+    filled = model.impute(holes)["size"].iloc[:20]
+    assert not (filled.round(2) == filled).any()
 
 
 def test_values_missing_whatever_the_rest_holds_get_no_units():

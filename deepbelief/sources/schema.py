@@ -232,7 +232,7 @@ class Schema:
         gaps : bool, default=False
             Whether to leave out values whose units say that they are missing.
         rounded : bool, default=True
-            Whether to round means of whole numbers even if the table's column has a floating-point dtype.
+            Whether to round numbers to the decimals of the training values even in columns of a floating-point dtype.
 
         Returns
         -------

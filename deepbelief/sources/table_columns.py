@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.errors import DataError, Mention
+from deepbelief.sources.decimals import MAX_DECIMALS, decimals_of
 from deepbelief.sources.frames import Frame
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, StrDict, StrMapping
@@ -45,8 +46,8 @@ class Column:
         Of a number: smallest and largest training value of each cell.
     scores : tuple of float
         Of a number: the normal score of each cell's middle rank.
-    whole : bool
-        Of a number: whether all training values are whole.
+    decimals : int, optional
+        Of a number: the smallest number of decimals, 0 to 6, that all training values have; None where they have more.
     reason : str
         Reason for the kind of the column, in words.
     levels : tuple
@@ -72,7 +73,7 @@ class Column:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
-    whole: bool = False
+    decimals: int | None = None
     reason: str = ""
     levels: tuple[object, ...] = ()
     ordered: bool = False
@@ -94,7 +95,7 @@ class Column:
     def is_whole(self) -> bool:
         """Whether the values are whole numbers."""
         if self.kind == "number":
-            return self.whole
+            return self.decimals == 0
         return bool(self.values) and all(isinstance(v, float) and v.is_integer() for v in self.values)
 
     def __str__(self) -> str:
@@ -163,6 +164,8 @@ def column_from(values: StrMapping) -> Column:
         If they describe none.
     """
     plain: StrDict = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    if plain.pop("whole", False):  # in files of early versions, which know no other decimals
+        plain["decimals"] = 0
     column = Column(**plain)
     edges = np.array(column.edges, np.float64)
     lengths = {len(column.low), len(column.high), len(column.scores), len(column.cells), len(edges) + 1}
@@ -170,6 +173,7 @@ def column_from(values: StrMapping) -> Column:
     valid = column.kind in KINDS and isinstance(column.name, str) and isinstance(column.gaps, bool)
     valid &= len(set(column.values)) == len(column.values)
     valid &= unit is None or (type(unit) is int and column.kind in USED)
+    valid &= column.decimals is None or (type(column.decimals) is int and 0 <= column.decimals <= MAX_DECIMALS)
     if column.kind == "number":
         valid &= len(lengths) == 1 and bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all())
     valid &= (column.n_values > 0) == (column.kind in USED)
@@ -242,7 +246,7 @@ def rated_columns(frame: Frame) -> list[Column]:
     found = _number("", "float64", every, READINGS["quantile"], wanted=False, own_unit=False, weights=None)
     mean = (float(every.mean()),)
     return [
-        replace(found, name=name, whole=False)
+        replace(found, name=name, decimals=None)
         if len(own)
         else Column(name, "dropped", "float64", mean, reason="no rating")
         for name, own in zip(frame.names, known, strict=True)
@@ -334,7 +338,7 @@ def _number(
     cells = {"cells": means, "edges": edges, "low": distinct[first], "high": distinct[last]}
     plain: StrDict = {key: tuple(array.tolist()) for key, array in cells.items()}
     scores = tuple(ndtri(middle).tolist())
-    return Column(name, "number", dtype, **plain, scores=scores, whole=bool((distinct == np.rint(distinct)).all()))
+    return Column(name, "number", dtype, **plain, scores=scores, decimals=decimals_of(distinct))
 
 
 def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -> Array:
@@ -363,7 +367,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
 def values_of(
     column: Column, units: Array, random: np.random.Generator | None, *, rounded: bool = True
 ) -> list[object]:  # fmt: skip
-    """Return the values of one column from its units; whole numbers in floating-point columns may stay means."""
+    """Return the values of one column from its units; means in floating-point columns may have all their digits."""
     missing: Array = np.asarray(np.isnan(units).any(axis=1))
     p = np.where(missing[:, None], 1.0, units).astype(np.float64)
     if random is None:
@@ -378,8 +382,9 @@ def values_of(
     else:
         low, mean, high = (np.array(each)[best] for each in (column.low, column.cells, column.high))
         numbers = _drawn(low, mean, high, random)
-    if column.whole and (rounded or not column.dtype.lower().startswith(("float", "double"))):
-        numbers = np.rint(numbers)
+    whole = column.decimals == 0 and not column.dtype.lower().startswith(("float", "double"))
+    if column.decimals is not None and (rounded or whole):
+        numbers = np.round(numbers, column.decimals)
     return [None if gone else float(x) for gone, x in zip(missing, numbers, strict=True)]
 
 
