@@ -632,3 +632,17 @@ def test_three_pretrained_layers_made_linear_train_at_the_default_rate():
     clf = DBNClassifier((512, 256, 128), rbm=RBM(n_iter=10), activation="identity", max_iter=3, random_state=0)
     assert clf.fit(X[300:], y[300:]).score(X[:300], y[:300]) > 0.85  # at a rate of 0.03 it diverges
     assert clf.resolved_["learning_rate_init"].value == 0.01
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+@pytest.mark.parametrize("labels", [["a", "b", None], [0, 1, None], [0.0, 1.0, None]], ids=str)
+def test_columns_of_other_libraries_have_missing_labels(library, labels):
+    module = pytest.importorskip(library)
+    column = (module.Series if library == "polars" else module.array)(labels * 5)
+    X = np.tile(np.eye(3), (5, 1))
+    clf, same = (
+        DBNClassifier((3,), max_iter=1, rbm=RBM(n_iter=1), random_state=0).fit(X, y) for y in (column, labels * 5)
+    )
+    assert clf.n_unlabeled_ == 5
+    np.testing.assert_array_equal(clf.classes_, same.classes_)
+    np.testing.assert_array_equal(clf.coefs_[0], same.coefs_[0])

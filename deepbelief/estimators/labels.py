@@ -28,8 +28,8 @@ MAX_EXACT = 2**53  # float64 represents all whole numbers up to this one
 def as_labels(y: TargetsLike) -> TargetsLike:
     """Return labels or targets as an array in which `missing_labels` finds the missing ones.
 
-    Lists and nullable pandas columns become arrays of objects if a plain array would hide missing values, and masked
-    values become None. Other input is left to the checks that follow.
+    Lists and columns of pandas, polars and pyarrow become arrays of objects if a plain array would hide missing values,
+    and masked values become None. Other input is left to the checks that follow.
     """
     if isinstance(y, np.ma.MaskedArray):
         values = y.data.astype(object)
@@ -42,6 +42,10 @@ def as_labels(y: TargetsLike) -> TargetsLike:
         return _numbers_where_possible(values)
     if isinstance(y, np.ndarray):
         return _numbers_where_possible(y)
+    if not hasattr(y, "iloc") and not hasattr(y, "columns"):  # a column, but not of pandas
+        for name in ("to_pylist", "to_list"):
+            if hasattr(y, name):
+                return as_labels(getattr(y, name)())
     if hasattr(y, "__array__") and hasattr(y, "iloc"):
         return _numbers_where_possible(np.asarray(y))
     return y
