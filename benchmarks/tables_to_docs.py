@@ -322,7 +322,8 @@ def tables() -> str:
                 + [f"{statistics.mean(means['seconds'].values()):.1f}"]
             )
         parts.append(
-            f"Synthetic rows; number of seeds: {n_seeds}, of SDV's models 2. "
+            f"Synthetic rows; number of seeds: {n_seeds}, of SDV's models 2. SDV's models were run on the "
+            "machine named above, the others on an AMD EPYC with AVX2 alone, so that seconds are not comparable. "
             "The share is the sum of the scores of forests trained on "
             "synthetic rows, one for each column, divided by that of forests trained on real rows. Columns count that "
             "the training rows predict with an R2, or 2 AUC - 1, of at least 0.3 in cross-validation. The brackets "
