@@ -151,6 +151,8 @@ def with_missing(kind):
         "list of None": lambda: [None if g else int(c) for g, c in zip(gone, y, strict=True)],
         "huge and None": lambda: [None if g else huge[c] for g, c in zip(gone, y, strict=True)],
         "object -1": lambda: np.where(gone, -1, y).astype(object),
+        "categorical": lambda: pd.Categorical(np.where(gone, np.nan, y)),
+        "index": lambda: pd.Index(np.where(gone, np.nan, y)),
         "texts and -1": lambda: [-1 if g else c for g, c in zip(gone, words.tolist(), strict=True)],
         "texts and '-1'": lambda: np.where(gone, "-1", words),
         "texts and NaN": lambda: np.array([np.nan if g else c for g, c in zip(gone, words, strict=True)], object),
@@ -171,7 +173,7 @@ def with_missing(kind):
 @case_by_case(
     "kind",
     ["float NaN", "list of None", "huge and None", "object -1", "texts and -1", "texts and '-1'", "texts and NaN",
-     "empty texts", "Int64", "boolean", "string", "category", "masked"],
+     "empty texts", "Int64", "boolean", "string", "category", "masked", "categorical", "index"],
 )  # fmt: skip
 @case_by_case("make", [DBNClassifier, RBMClassifier])
 def test_missing_labels_of_every_kind_are_left_out(data, stack, kind, make):

@@ -46,7 +46,7 @@ def as_labels(y: TargetsLike) -> TargetsLike:
         for name in ("to_pylist", "to_list"):
             if hasattr(y, name):
                 return as_labels(getattr(y, name)())
-    if hasattr(y, "__array__") and hasattr(y, "iloc"):
+    if hasattr(y, "__array__") and (hasattr(y, "iloc") or hasattr(y, "categories")):
         return _numbers_where_possible(np.asarray(y))
     return y
 
