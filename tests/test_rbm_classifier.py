@@ -47,13 +47,18 @@ def test_log_likelihoods_sum_over_labels_and_hidden_states(weights, method):
     assert found.low - 1e-9 <= expected.mean() <= found.high + 1e-9
 
 
-def test_log_likelihoods_sum_over_missing_values(weights):
-    joint = joint_log_p(weights, states(2)) - np.logaddexp.reduce(joint_log_p(weights, states(2)).ravel())
-    rows = np.array([[0, 0], [np.nan, 1], [1, np.nan]])
+def test_missing_values_are_summed_out(weights, bk):
+    joint = joint_log_p(weights, states(2))
+    rows = np.array([[0, 0], [np.nan, 1], [1, np.nan], [np.nan, np.nan]])
     alike = [((states(2) == row) | np.isnan(row)).all(axis=1) for row in rows]
-    expected = [np.logaddexp.reduce(joint[same].ravel()) for same in alike]
+    expected = np.array([np.logaddexp.reduce(joint[same], axis=0) for same in alike])  # rows, classes
+    log_p = np.logaddexp.reduce(expected, axis=1)
+    clf = classifier(weights).set_params(backend=bk)
     for X in (rows, as_source(rows)):
-        np.testing.assert_allclose(classifier(weights).log_likelihood(X).rows, expected, atol=1e-10)
+        np.testing.assert_allclose(clf.predict_log_proba(X), expected - log_p[:, None], atol=1e-10)
+        np.testing.assert_allclose(clf.free_energy(X), -log_p, atol=1e-10)
+        found = clf.log_likelihood(X)
+        np.testing.assert_allclose(found.rows, log_p - np.logaddexp.reduce(joint.ravel()), atol=1e-10)
 
 
 def test_the_default_averages_the_weights_of_the_second_half():

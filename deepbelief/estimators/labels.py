@@ -42,11 +42,10 @@ def as_labels(y: TargetsLike) -> TargetsLike:
         return _numbers_where_possible(values)
     if isinstance(y, np.ndarray):
         return _numbers_where_possible(y)
-    if not hasattr(y, "iloc") and not hasattr(y, "columns"):  # a column, but not of pandas
-        for name in ("to_pylist", "to_list"):
-            if hasattr(y, name):
-                return as_labels(getattr(y, name)())
-    if hasattr(y, "__array__") and (hasattr(y, "iloc") or hasattr(y, "categories")):
+    library = type(y).__module__.partition(".")[0]
+    if library in ("polars", "pyarrow") and not hasattr(y, "columns"):
+        return as_labels(y.to_list() if library == "polars" else y.to_pylist())
+    if hasattr(y, "__array__") and (hasattr(y, "iloc") or library == "pandas"):
         return _numbers_where_possible(np.asarray(y))
     return y
 

@@ -13,11 +13,11 @@ from deepbelief.errors import DataError, FileFormatError, Mention, SettingError,
 from deepbelief.estimators.base import (
     check_backend,
     check_number,
-    check_rows,
     check_rows_and_targets,
     held_out_share,
     on_device,
     rbm_settings,
+    rows_to_use,
     warn_diverged,
 )
 from deepbelief.estimators.constructors import RunParameters, TemplatedEstimator
@@ -37,19 +37,14 @@ from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.likelihood.row_likelihood import LogLikelihood, labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.pretraining import pretrain
-from deepbelief.sampling import filled_source, sample
+from deepbelief.sampling import sample
 from deepbelief.seeds import run_seed
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import (
     OF_DENSITIES,
     OF_NETWORKS,
-    ColumnsSource,
-    FiniteSource,
-    RowSource,
     SubsetSource,
     as_source,
-    has_missing,
-    is_source,
     weights_of,
 )  # fmt: skip
 from deepbelief.stack import Stack, Weights
@@ -216,22 +211,17 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
             raise SettingError(Mention("hidden", settings.hidden), reason)
         return table_settings(settings, schema_of(self), int(self.n_components), n_rows)
 
-    def _rows(self, X: RowsLike, bk: Backend) -> RowSource:
-        """Return rows of visible units; missing values are filled in by the mean field of data and labels."""
-        source = check_rows(self, X, bk, reset=False)
-        if has_missing(source):
-            unlabelled = beside(source, np.full((source.shape[0], len(self.classes_)), np.nan, np.float32))
-            return ColumnsSource(filled_source(unlabelled, self.weights_, bk), range(self._n_data))
-        return FiniteSource(source) if is_source(X) else source
-
     def _joint(self, X: RowsLike, beyond: float = OF_NETWORKS) -> tuple[Array, Backend]:
         """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        return log_joint(self.weights_, self._rows(X, bk), len(self.classes_), bk, beyond), bk
+        return log_joint(self.weights_, rows_to_use(self, X, bk, fill=False), len(self.classes_), bk, beyond), bk
 
     def predict_log_proba(self, X: RowsLike) -> DeviceArray:
         """Return the exact log p(y | v), with columns as in `predict_proba`.
+
+        Missing values (NaN) are summed out: exactly with at most 12 Bernoulli hidden units, otherwise by a mean-field
+        bound for each class.
 
         Parameters
         ----------
@@ -246,7 +236,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         return on_device(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True), X, bk)
 
     def predict_proba(self, X: RowsLike) -> DeviceArray:
-        """Return the exact class probabilities p(y | v).
+        """Return the exact class probabilities p(y | v); for missing values see `predict_log_proba`.
 
         Parameters
         ----------
@@ -299,7 +289,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
     def free_energy(self, X: RowsLike) -> Array:
         """Return F(v) = -log of the sum of exp(-E(v, y, h)) over labels and hidden states, in nats.
 
-        Values of different models are not comparable.
+        Values of different models are not comparable. For missing values see `predict_log_proba`.
 
         Parameters
         ----------
@@ -329,7 +319,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         """
         check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
-        source = check_rows(self, X, bk, reset=False)
+        source = rows_to_use(self, X, bk, fill=False)
         return labelled_log_likelihood(self.weights_, source, method=method, backend=bk, **ais)
 
     def sample(

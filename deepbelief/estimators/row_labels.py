@@ -7,6 +7,7 @@ from deepbelief.errors import DataError
 from deepbelief.estimators.labels import check_classes, labelled_rows, warn_doubts
 from deepbelief.estimators.sample_weights import weighted
 from deepbelief.layer import RBMSettings, choose_visible, initial_weights
+from deepbelief.likelihood.marginal import marginal_log_p
 from deepbelief.machine import Machine
 from deepbelief.settings import FROM_ROWS
 from deepbelief.sources import (
@@ -125,13 +126,20 @@ def labelled_weights(
 
 
 def log_joint(weights: Weights, source: RowSource, n_classes: int, bk: Backend, beyond: float) -> Array:
-    """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes)."""
+    """Return log p(v, y) up to log Z for every class, of shape (n_rows, n_classes); missing values are summed out."""
     machine, n = Machine(weights, bk), weights.n_visible - n_classes
     data: Unit = machine.visible.data  # type: ignore[attr-defined]
     mean, scale = (None if each is None else each[:n] for each in (weights.mean, weights.scale))
     source = entering_as(source, data, mean, scale, beyond)
     found = np.empty((source.shape[0], n_classes))
     for start, stop, v in Rows(source, bk, machine.dtype).blocks(BLOCK_ROWS):
+        if np.isnan(bk.to_numpy(v.sum(axis=1))).any():
+            for k in range(n_classes):
+                labels = bk.xp.zeros((len(v), n_classes), machine.dtype)
+                labels[:, k] = 1
+                both = bk.xp.concatenate([v, labels], axis=1)
+                found[start:stop, k] = bk.to_numpy(marginal_log_p(machine, both))
+            continue
         x = bk.xp.matmul(v, machine.W[:n])
         x += machine.hbias
         own = -data.energy(bk, v, machine.vbias[:n])
