@@ -20,8 +20,8 @@ def visible_states(weights):
         n = int(weights.visible.split(",")[1])
         pairs = itertools.product(states(weights.n_visible - n), np.eye(n))
         return np.array([np.concatenate(pair) for pair in pairs])
-    _, _, sizes = weights.visible.partition(":")
-    groups = [np.eye(int(s)) for s in sizes.split(",")] if sizes else [np.eye(weights.n_visible)]
+    _, colon, sizes = weights.visible.rpartition(":")  # the labels of "labelled:softmax:2,3" are the last group
+    groups = [np.eye(int(s)) for s in sizes.split(",")] if colon else [np.eye(weights.n_visible)]
     return np.array([np.concatenate(rows) for rows in itertools.product(*groups)])
 
 

@@ -14,12 +14,13 @@ from deepbelief.likelihood import log_likelihood
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.likelihood.marginal import marginal_log_p
 
-KINDS = ("bernoulli", "softmax:3,2", "gaussian", "labelled:bernoulli,3")
+KINDS = ("bernoulli", "softmax:3,2", "gaussian", "labelled:bernoulli,3", "labelled:softmax:2,3")
 
 
 def patterns(visible, n=5):
     """Return every pattern of missing units, by column."""
-    sizes = {"softmax:3,2": (3, 2), "labelled:bernoulli,3": (1, 1, 3)}.get(visible, (1,) * n)
+    sizes = {"softmax:3,2": (3, 2), "labelled:bernoulli,3": (1, 1, 3), "labelled:softmax:2,3": (2, 3)}
+    sizes = sizes.get(visible, (1,) * n)
     for gone in itertools.product([False, True], repeat=len(sizes)):
         yield np.repeat(gone, sizes)
 
@@ -42,6 +43,7 @@ def some_row(visible, rng):
         "bernoulli": lambda: (rng.random(5) < 0.5).astype(float),
         "gaussian": lambda: rng.normal(size=5),
         "softmax:3,2": lambda: np.concatenate([np.eye(3)[rng.integers(3)], np.eye(2)[rng.integers(2)]]),
+        "labelled:softmax:2,3": lambda: np.concatenate([np.eye(2)[rng.integers(2)], np.eye(3)[rng.integers(3)]]),
         "labelled:bernoulli,3": lambda: np.concatenate([(rng.random(2) < 0.5), np.eye(3)[rng.integers(3)]]),
     }[visible]()
 

@@ -10,7 +10,7 @@ from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
 from deepbelief.machine import Machine
 from deepbelief.typing import Array
-from deepbelief.units import Unit, units_of
+from deepbelief.units import Unit
 
 MAX_RUNS = 4  # groups of one size, up to which they are handled one after the other
 
@@ -40,8 +40,7 @@ class Gauge(Component):
 
     def check(self, visible: Unit, hidden: Unit, gradient: GradientEstimator) -> None:
         """Refuse units of one column each."""
-        split = getattr(visible, "split", None)
-        if split is None:
+        if not visible.one_hot:
             raise SettingError("the zero-sum gauge is for softmax groups, got ", Mention("visible", visible.spec))
 
     def begin(self, step: TrainingStep, state: Arrays) -> None:
@@ -87,7 +86,7 @@ def _memberships(runs: list[tuple[int, int, int]], n_columns: int) -> tuple[Arra
 def _neighbours(visible: Unit, n_columns: int) -> list[tuple[int, int, int]]:
     """Return first unit, number of groups and size of each run of adjacent groups of one size."""
     runs: list[tuple[int, int, int]] = []
-    for columns, unit in units_of(visible, n_columns):
+    for columns, unit in visible.split(n_columns):
         size = columns.stop - columns.start
         if not unit.one_hot or size < 2:
             continue

@@ -7,7 +7,6 @@ import numpy as np
 from deepbelief.completion import completed
 from deepbelief.machine import Machine
 from deepbelief.typing import DeviceArray
-from deepbelief.units import units_of
 
 MAX_SUMMED = 12  # hidden units whose states are summed over one by one
 
@@ -59,7 +58,7 @@ def _summed(machine: Machine, v: DeviceArray) -> DeviceArray:
     known = xp.where(missing, 0.0, v)
     log_p = known @ field.T + h @ machine.hbias
     own = xp.zeros(len(v), machine.dtype)
-    for columns, unit in units_of(machine.visible, len(vbias)):
+    for columns, unit in machine.visible.split(len(vbias)):
         free = missing[:, columns.start].astype(machine.dtype)
         own -= (1 - free) * unit.energy(bk, known[:, columns], vbias[columns])
         log_p += free.reshape(-1, 1) * unit.log_integral(bk, field[:, columns], vbias[columns])
@@ -76,7 +75,7 @@ def _bound(machine: Machine, v: DeviceArray) -> DeviceArray:
     missing = xp.isnan(v)
     mean = xp.where(missing, held, mean)
     total = -machine.free_energy(mean)
-    for columns, unit in units_of(machine.visible, len(vbias)):
+    for columns, unit in machine.visible.split(len(vbias)):
         some, x, bias = mean[:, columns], field[:, columns], vbias[columns]
         entropy = unit.log_integral(bk, x, bias) - (x * some).sum(axis=1) + unit.energy(bk, some, bias)
         total += missing[:, columns.start].astype(machine.dtype) * entropy

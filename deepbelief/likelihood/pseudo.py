@@ -13,7 +13,6 @@ from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
 from deepbelief.typing import DeviceArray, Estimator, Float64Array, RowsLike
-from deepbelief.units import units_of
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
 MAX_ROWS = 1024  # that are dense at a time
@@ -166,7 +165,7 @@ def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted
     bk, xp, W = machine.bk, machine.bk.xp, machine.W
     x = v @ W + machine.hbias
     terms = xp.zeros((len(v), len(groups)), np.float64)
-    starts = {columns.start for columns, unit in units_of(machine.visible, len(W)) if unit.enumerable}
+    starts = {columns.start for columns, unit in machine.visible.split(len(W)) if unit.enumerable}
     bits = [i for i, columns in enumerate(groups) if columns.start in starts]
     if bits:
         terms[:, bk.asarray(np.array(bits))] = _score_bits(machine, v, [groups[i] for i in bits], counted)

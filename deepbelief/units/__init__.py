@@ -40,7 +40,6 @@ __all__ = [
     "smaller_side",
     "smoothed_means",
     "states_of",
-    "units_of",
 ]
 
 UNITS: dict[str, Callable[..., Unit]] = {
@@ -139,20 +138,6 @@ def smaller_side(visible: Unit, hidden: Unit, shape: tuple[int, int], limit: int
     return None if side is None else (side, sizes[side])
 
 
-def units_of(unit: Unit, n_columns: int) -> list[tuple[slice, Unit]]:
-    """Return the columns of each unit, left to right, and the type of that unit alone.
-
-    Examples
-    --------
-    >>> [columns.stop for columns, _ in units_of(Softmax((2, 3)), 5)]
-    [2, 5]
-    """
-    split = getattr(unit, "split", None)
-    if split is not None:
-        return split(n_columns)  # type: ignore[no-any-return]
-    return [(slice(i, i + 1), unit) for i in range(n_columns)]
-
-
 def states_of(unit: Unit, n_columns: int) -> tuple[Array, Array]:
     """Return the two states of each column.
 
@@ -162,7 +147,7 @@ def states_of(unit: Unit, n_columns: int) -> tuple[Array, Array]:
     [[-1.0, -1.0], [1.0, 1.0]]
     """
     found = np.empty((2, n_columns))
-    for columns, alone in units_of(unit, n_columns):
+    for columns, alone in unit.split(n_columns):
         found[:, columns] = np.array(alone.states)[:, None]
     return found[0], found[1]
 

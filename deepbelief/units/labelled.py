@@ -43,6 +43,7 @@ class WithLabels(UnitType):
     n_labels: int
     activation = "identity"  # visible units have no activation in a feed-forward network
     can_be_hidden = False
+    one_hot = True  # the labels
     remedy = TO_SCALE
     next_visible = OfTheData()
     discrete = OfTheData()
@@ -88,9 +89,9 @@ class WithLabels(UnitType):
         return (*self.data.group_sizes(n_columns - self.n_labels), self.n_labels)
 
     def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
-        """Return the columns of the data units, one each, and those of the labels."""
+        """Return the columns of each unit of the data, and those of the labels."""
         n = n_columns - self.n_labels
-        return [*((slice(i, i + 1), self.data) for i in range(n)), (slice(n, n_columns), self._label)]
+        return [*self.data.split(n), (slice(n, n_columns), self._label)]
 
     @property
     def domain(self) -> str:

@@ -121,13 +121,11 @@ class Parts(UnitType):
 
     def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
         """Return the columns of each unit, and the type of that unit alone."""
-        found = []
-        for part, columns in _columns(self):
-            split = getattr(part, "split", None)
-            alone = [(slice(i, i + 1), part) for i in range(columns.stop - columns.start)]
-            for s, unit in alone if split is None else split(columns.stop - columns.start):
-                found.append((slice(columns.start + s.start, columns.start + s.stop), unit))
-        return found
+        return [
+            (slice(columns.start + s.start, columns.start + s.stop), unit)
+            for part, columns in _columns(self)
+            for s, unit in part.split(columns.stop - columns.start)
+        ]
 
     def check_visible(self, n_columns: int) -> None:
         """Refuse a number of columns that differs from that of the parts."""

@@ -64,7 +64,7 @@ class Softmax(UnitType):
         ends = np.cumsum(sizes)
         return [slice(int(end) - size, int(end)) for end, size in zip(ends, sizes, strict=True)]
 
-    def split(self, n_columns: int) -> list[tuple[slice, "Softmax"]]:
+    def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
         """Return the columns of each group, and a unit of that group alone."""
         return [(s, Softmax((s.stop - s.start,))) for s in self._slices(n_columns)]
 

@@ -4,7 +4,7 @@ A unit type is a stateless strategy. ``x`` is always the total input with the bi
 shape (n_rows, n_units) on the device, and is overwritten by the methods that say so.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +139,9 @@ class Unit(UnitCapabilities, Protocol):
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return the number of columns of each unit, left to right."""
 
+    def split(self, n_columns: int) -> list[tuple[slice, "Unit"]]:
+        """Return the columns of each unit, left to right, and the type of that unit alone."""
+
     def check_visible(self, n_columns: int) -> None:
         """Raise if it cannot be the type of this number of visible units."""
 
@@ -228,6 +231,10 @@ class UnitType:
     def group_sizes(self, n_columns: int) -> tuple[int, ...]:
         """Return 1 for each column."""
         return (1,) * n_columns
+
+    def split(self, n_columns: int) -> list[tuple[slice, "Unit"]]:
+        """Return each column with this type."""
+        return [(slice(i, i + 1), cast("Unit", self)) for i in range(n_columns)]
 
     def check_visible(self, n_columns: int) -> None:
         """Accept any number."""
