@@ -33,7 +33,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import HERE, add
+from common import HERE, add, environment
 from table_baselines import IMPUTERS, SYNTHESISERS, associations, encoded
 
 MAX_CATEGORIES = 100
@@ -264,6 +264,8 @@ def main():
     for seed in range(options.first, options.first + options.seeds):
         for path in paths:
             run(path.stem, table(path), seed, arms, out)
+    if options.out is None:
+        add("tables", "environments", options.what, value=environment())
 
 
 if __name__ == "__main__":

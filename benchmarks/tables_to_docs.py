@@ -298,8 +298,9 @@ def tables() -> str:
             )
         parts.append(
             "Imputation of cells that were removed (10 and 30 %, at random or depending on another column); "
-            f"number of seeds: {min(n_seeds)}. Values are geometric means of the ratio to the errors of a forest "
-            "imputer. The column of each table lists numbers, then categories.\n\n"
+            f"number of seeds: {min(n_seeds)}; {machine(found['environments']['impute'])}. Values are geometric "
+            "means of the ratio to the errors of a forest imputer. The column of each table lists numbers, then "
+            "categories.\n\n"
             + table(["imputer", *kinds, *names, "seconds"], rows)
         )
     sets = found.get("synthesise", {})
@@ -322,8 +323,7 @@ def tables() -> str:
                 + [f"{statistics.mean(means['seconds'].values()):.1f}"]
             )
         parts.append(
-            f"Synthetic rows; number of seeds: {n_seeds}, of SDV's models 2. SDV's models were run on the "
-            "machine named above, the others on an AMD EPYC with AVX2 alone, so that seconds are not comparable. "
+            f"Synthetic rows; number of seeds: {n_seeds}; {machine(found['environments']['synthesise'])}. "
             "The share is the sum of the scores of forests trained on "
             "synthetic rows, one for each column, divided by that of forests trained on real rows. Columns count that "
             "the training rows predict with an R2, or 2 AUC - 1, of at least 0.3 in cross-validation. The brackets "
@@ -465,7 +465,8 @@ def page() -> str:
     for name, title in SECTIONS.items():
         if not (HERE / f"{name}.json").is_file():
             continue
-        environment = read(name).get("environment")
+        results = read(name)
+        environment = None if "environments" in results else results.get("environment")  # of the last run
         where = f" {machine(environment)}." if environment else ""
         parts.append(f"## {title}\n\n`python {name}.py`.{where}\n\n{globals()[name]()}\n")
     return "\n".join(parts)
