@@ -300,8 +300,7 @@ def tables() -> str:
             "Imputation of cells that were removed (10 and 30 %, at random or depending on another column); "
             f"number of seeds: {min(n_seeds)}; {machine(found['environments']['impute'])}. Values are geometric "
             "means of the ratio to the errors of a forest imputer. The column of each table lists numbers, then "
-            "categories.\n\n"
-            + table(["imputer", *kinds, *names, "seconds"], rows)
+            "categories.\n\n" + table(["imputer", *kinds, *names, "seconds"], rows)
         )
     sets = found.get("synthesise", {})
     if sets:
