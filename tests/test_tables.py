@@ -93,6 +93,26 @@ def test_clamped_columns_are_held(rbm):
         rbm.sample(2, clamp=[1, 2])
     with pytest.raises(DataError, match="'purple' is a category"):
         rbm.sample(2, clamp={"colour": "purple"})
+    with pytest.raises(DataError, match="must have 1 row or 3, as many as samples, got 2"):
+        rbm.sample(3, clamp={"size": [1, 2]})
+
+
+def test_clamped_numbers_are_returned_as_given(rbm):
+    drawn = rbm.sample(3, n_steps=5, clamp={"size": 12.34567}, random_state=0)
+    assert drawn["size"].tolist() == [12.34567] * 3  # not another number of its cell
+    drawn = rbm.sample(3, n_steps=5, clamp={"size": [-3.21987, None, 99]}, random_state=0)
+    assert drawn["size"][0] == -3.21987
+    assert mixed()["size"].min() <= drawn["size"][1] <= mixed()["size"].max()
+    assert drawn["size"][2] == 99  # in the last cell, which is open
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"n": np.repeat([0, 40], 30) + rng.integers(0, 9, 60), "kind": np.repeat(["a", "b"], 30)})
+    table.loc[rng.random(60) < 0.2, "kind"] = None
+    counts = RBM(4, n_iter=2, random_state=0).fit(table)
+    for missing in (False, True):
+        held = counts.sample(40, n_steps=2, clamp={"kind": "a", "n": 2.5}, missing=missing, random_state=0)
+        assert held["n"].tolist() == [2.5] * 40  # a dtype of integers could not hold it
+        assert held["kind"].tolist() == ["a"] * 40
+    assert counts.sample(4, n_steps=2, clamp={"n": 2}, random_state=0)["n"].dtype == table["n"].dtype
 
 
 def test_holes_are_filled_and_all_else_stays(rbm):

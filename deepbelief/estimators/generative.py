@@ -86,8 +86,9 @@ class GenerativeMixin:
         check_number("temperature", temperature, low=0, open_low=True)
         bk, weights = check_backend(self.backend, None), self.weights_
         schema, seed = schema_of(self), next_stream(self, "sample", random_state)
+        values = None
         if clamp is not None and schema is not None:
-            clamp = clamped(schema, clamp)
+            clamp, values = clamped(schema, clamp, n_samples)
             clamp = clamp[0] if len(clamp) == 1 else clamp
         held, rng = None if clamp is None else _clamped(clamp, n_samples, weights), bk.rng(seed)
         states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
@@ -97,7 +98,7 @@ class GenerativeMixin:
             ladder=self._state.arrays.get("gradient"),
         )  # fmt: skip
         rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
-        return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
+        return decoded(self, rows, seed.spawn(1)[0], gaps=missing, clamp=values)
 
     def gibbs(self, v: RowsLike, random_state: RandomState = None) -> RowsLike:
         """Return the rows after one Gibbs step, which draws hidden states given v, then visible states given these.

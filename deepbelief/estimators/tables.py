@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -229,6 +229,7 @@ def decoded(
     random: np.random.SeedSequence | np.random.Generator | None = None,
     *,
     gaps: bool = False,
+    clamp: Mapping[str, Sequence[object]] | None = None,
 ) -> RowsLike:
     """Decode rows of a model's visible units into a table; without a schema they are returned unchanged.
 
@@ -241,6 +242,8 @@ def decoded(
         Draw categories and numbers from the means, instead of returning the most probable category and the mean number.
     gaps : bool, default=False
         Also draw which values are missing, as in the training rows.
+    clamp : mapping of str to sequence, optional
+        Values of `Clamped`, for all rows or for each.
 
     Returns
     -------
@@ -254,16 +257,38 @@ def decoded(
             )
         return rows
     rng = None if random is None else np.random.default_rng(random)
-    return schema.table(schema.decode(np.asarray(rows), random=rng, gaps=gaps))
+    found = schema.decode(np.asarray(rows), random=rng, gaps=gaps)
+    return schema.table(_with_clamped(found, clamp or {}))
 
 
-def clamped(schema: Schema, clamp: RowsLike) -> Array:
-    """Return the clamped values of a table as rows of units; columns that are not named are free.
+class Clamped(NamedTuple):
+    """Clamped values of a table.
+
+    Parameters
+    ----------
+    units : ndarray of shape (n_rows, n_units)
+        NaN where a unit is free.
+    values : dict of str to list
+        Values as given, by column; None where a value is free.
+    """
+
+    units: Array
+    values: dict[str, list[object]]
+
+
+def clamped(schema: Schema, clamp: RowsLike, n_samples: int) -> Clamped:
+    """Return the clamped values of a table; columns that are not named are free.
 
     Parameters
     ----------
     schema : Schema
     clamp : mapping of str to value or sequence, DataFrame or Table
+    n_samples : int
+
+    Raises
+    ------
+    DataError
+        If the values are neither one row nor one for each sample, or do not fit the columns.
     """
     if isinstance(clamp, Mapping):
         lists = {str(n): list(v) if isinstance(v, (list, tuple, np.ndarray)) else [v] for n, v in clamp.items()}
@@ -272,10 +297,24 @@ def clamped(schema: Schema, clamp: RowsLike) -> Array:
         frame = as_frame(clamp)
     else:
         raise DataError(f"`clamp` must map names of columns to values, or be a table, got {type(clamp).__name__}.")
-    held: StrDict = {name: [None] * frame.n_rows for name in schema.names}
+    if frame.n_rows not in {1, n_samples}:
+        allowed = "1 row" if n_samples == 1 else f"1 row or {n_samples}"
+        raise DataError(f"`clamp` must have {allowed}, as many as samples, got {frame.n_rows}.")
+    given: dict[str, list[object]] = {}
     for i, name in enumerate(frame.names):
-        held[name] = frame.column(i)[0].tolist()
-    return schema.encode(held, gaps=False)
+        values, missing = frame.column(i)
+        given[name] = [None if free else value for value, free in zip(values.tolist(), missing, strict=True)]
+    free: dict[str, list[object]] = {name: [None] * frame.n_rows for name in schema.names}
+    return Clamped(schema.encode({**free, **given}, gaps=False), given)
+
+
+def _with_clamped(found: StrDict, clamp: Mapping[str, Sequence[object]]) -> StrDict:
+    """Return columns in which clamped values are those given, of which the units know only the cell."""
+    new = dict(found)
+    for name, given in clamp.items():
+        held = list(given) * len(found[name]) if len(given) == 1 else given
+        new[name] = [made if value is None else value for value, made in zip(held, found[name], strict=True)]
+    return new
 
 
 def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Generator | None = None) -> TableLike:

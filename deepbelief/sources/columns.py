@@ -69,9 +69,10 @@ def match_columns(
     Parameters
     ----------
     source : RowSource
-    have, wanted : sequence of str
-        Names of the columns to return, in their order.
+    have : sequence of str
         Names of the source's columns.
+    wanted : sequence of str
+        Names of the columns to return, in their order.
     leave_out : str, optional
         A further column that may be present, such as the labels.
 

@@ -265,9 +265,15 @@ def frame_like(
     casts = []
     for name, dtype in dtypes.items():
         kind = getattr(nw, dtype.partition("(")[0], None)
-        if kind is not None and frame[name].dtype != kind and "(" not in dtype:
+        if kind is not None and frame[name].dtype != kind and "(" not in dtype and _fit(values[name], dtype):
             casts.append(nw.col(name).cast(kind()))
     return (frame.with_columns(*casts) if casts else frame).to_native()
+
+
+def _fit(column: Sequence[object], dtype: str) -> bool:
+    """Return whether a dtype can hold the numbers of a column: one of integers holds no others."""
+    whole = dtype.lower().startswith(("int", "uint"))
+    return not whole or all(float(value).is_integer() for value in column if isinstance(value, (int, float)))
 
 
 def _pandas(
@@ -281,7 +287,9 @@ def _pandas(
         dtype, whole = dtypes[name], any(v is None for v in column)
         series = pd.Series(list(column), dtype=object)
         plain = dtype.startswith(("int", "uint")) and "[" not in dtype
-        if plain and whole:
+        if not _fit(column, dtype):
+            dtype, plain = ("float64" if plain else "Float64"), False
+        elif plain and whole:
             dtype = "float64"  # the dtype that pandas uses for integers with missing values
         if dtype == "bool" and whole:
             dtype = "object"

@@ -338,5 +338,5 @@ def check_columns(columns: object) -> dict[str, str] | None:
         raise SettingError(f"`columns` must map names of columns to kinds, got {columns!r}.")
     for name, kind in columns.items():
         if kind not in KINDS:
-            raise SettingError(Mention("columns"), f" takes {name!r} for ", unknown("kind", kind, KINDS))
+            raise SettingError(Mention("columns"), f" of {name!r}: ", unknown("kind", kind, KINDS))
     return dict(columns)
