@@ -1,12 +1,13 @@
 """MNIST with a short code: mean summed squared error per test image, compared with PCA of the same code size.
 
     python benchmarks/autoencoder.py [--net deep|wide] [--seeds 0,1,2] [--validate]
-    python benchmarks/autoencoder.py --defaults [--net deep|wide] [--seeds 0] [--validate]
+    python benchmarks/autoencoder.py --defaults [--net deep|wide] [--seeds 0] [--validate] [--alpha 1e-3]
 
 Settings were chosen with --validate, which trains on the first 50,000 training rows and evaluates the last 10,000; the
 final run trains on all 60,000 and evaluates the test rows once. PCA is fitted to the same training rows. Results are
 added to autoencoder.json. With --defaults no setting is given except the sizes of `deep`:
-`DeepAutoencoder((1000, 500, 250, 30))`, and `DeepAutoencoder()` for `wide`.
+`DeepAutoencoder((1000, 500, 250, 30))`, and `DeepAutoencoder()` for `wide`; `--alpha` then compares weight decays for the
+rule of the automatic one.
 """
 
 import argparse
@@ -73,16 +74,22 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--defaults", action="store_true", help="give no setting")
+    parser.add_argument("--alpha", type=float, help="with --defaults --validate: weight decay of fine-tuning")
     options = parser.parse_args()
+    if options.alpha is not None and not (options.defaults and options.validate):
+        parser.error("--alpha needs --defaults and --validate")
     X, _ = mnist()
     train, judged = (X[:50_000], X[50_000:]) if options.validate else (X, mnist("test")[0])
     net, errors = NETS[options.net], []
     title = "-".join(map(str, (784, *net["sizes"]))) + f" {net['code']}" + (" defaults" if options.defaults else "")
+    title += "" if options.alpha is None else f" alpha {options.alpha:g}"
     title += " validation" if options.validate else ""
     plain, clipped = pca_error(net["sizes"][-1], train, judged)
     print(f"PCA-{net['sizes'][-1]}: {plain:.4g}, clipped to [0, 1]: {clipped:.4g}", flush=True)
     for seed in map(int, options.seeds.split(",")):
         autoencoder = (by_default if options.defaults else by_recipe)(options.net).set_params(random_state=seed)
+        if options.alpha is not None:
+            autoencoder.set_params(alpha=options.alpha)
         result = run(autoencoder, train, judged)
         errors.append(result["squared_error"])
         settings = {n: c.value for n, c in autoencoder.resolved_.items()} if options.defaults else net
