@@ -6,8 +6,8 @@
 Settings were chosen with --validate, which trains on the first 50,000 training rows and evaluates the last 10,000; the
 final run trains on all 60,000 and evaluates the test rows once. PCA is fitted to the same training rows. Results are
 added to autoencoder.json. With --defaults no setting is given except the sizes of `deep`:
-`DeepAutoencoder((1000, 500, 250, 30))`, and `DeepAutoencoder()` for `wide`; `--alpha` then compares weight decays for the
-rule of the automatic one.
+`DeepAutoencoder((1000, 500, 250, 30))`, and `DeepAutoencoder()` for `wide`; `--alpha` then compares weight decays, for
+the rule of the automatic one.
 """
 
 import argparse

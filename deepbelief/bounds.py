@@ -110,6 +110,18 @@ def check_number(name: str, value: object, *, low: float, **more: Any) -> None:
     Bounds(low, **more).checked(name, value)
 
 
+def check_fields(strategy: object, bounds: Mapping[str, Bounds]) -> None:
+    """Refuse a strategy with a field out of its bounds; fields that it lacks are skipped.
+
+    Raises
+    ------
+    SettingError
+    """
+    for name, allowed in bounds.items():
+        if hasattr(strategy, name):
+            allowed.checked(name, getattr(strategy, name))
+
+
 def check_sizes(sizes: Any) -> tuple[int, ...]:
     """Return hidden layer sizes as a tuple of positive integers."""
     values = (sizes,) if isinstance(sizes, numbers.Integral) else sizes

@@ -8,8 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from deepbelief.backends import Backend, Product
+from deepbelief.bounds import Bounds, check_fields
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.typing import DeviceArray
+
+POSITIVE = Bounds(0, open_low=True)
+FIELDS = {"rate": Bounds(0, open_low=True, none=True), "beta2": Bounds(0, 1, open_high=True), "epsilon": POSITIVE}
+"""Bounds of the fields of optimizers."""
 
 
 class Optimizer(Protocol):
@@ -42,6 +47,10 @@ class SGD:
     nesterov: bool = False
     rate: float | None = None
 
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fields(self, FIELDS)
+
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
         """Return one zero velocity for each parameter."""
         return [bk.xp.zeros_like(p) for p in params]
@@ -61,6 +70,10 @@ class SGD:
 
 class _Adaptive:
     """Steps by the gradient's running mean over its running root mean square."""
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fields(self, FIELDS)
 
     def start(self, bk: Backend, params: Sequence[DeviceArray]) -> list[DeviceArray]:
         """Return a zero mean and a zero mean square for each parameter, and the number of steps, on the host."""

@@ -9,6 +9,7 @@ import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from deepbelief.bounds import COUNT, check_number
 from deepbelief.errors import SettingError, unknown
 
 Schedule = Callable[[float], float]
@@ -50,8 +51,7 @@ class Exponential:
 
     def __post_init__(self) -> None:
         """Check the setting."""
-        if not 0 < self.final <= 1:
-            raise SettingError(f"final must be above 0 and at most 1, got {self.final!r}")
+        check_number("final", self.final, low=0, high=1, open_low=True)
 
     def __call__(self, position: float) -> float:
         """Return final ** position."""
@@ -72,8 +72,7 @@ class Inverse:
 
     def __post_init__(self) -> None:
         """Check the setting."""
-        if not 0 < self.tau <= 1:
-            raise SettingError(f"tau is a share of the run, above 0 and at most 1, got {self.tau!r}")
+        check_number("tau", self.tau, low=0, high=1, open_low=True)
 
     def __call__(self, position: float) -> float:
         """Return tau / max(position, tau)."""
@@ -94,8 +93,7 @@ class Halving:
 
     def __post_init__(self) -> None:
         """Check the setting."""
-        if not (isinstance(self.patience, int) and self.patience >= 1):
-            raise SettingError(f"patience is a number of epochs, at least 1, got {self.patience!r}")
+        COUNT.checked("patience", self.patience)
 
     def __call__(self, position: float) -> float:
         """Return 1: the position does not matter."""

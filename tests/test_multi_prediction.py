@@ -155,7 +155,7 @@ def test_weights_of_neighbouring_cells_are_tied():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rate": 0.0}, "the rate must be > 0"),
+        ({"rate": 0.0}, "rate must be a number > 0"),
         ({"shares": (0.6, 0.1)}, "shares must be two numbers"),
         ({"n_steps": 0}, "n_steps must be an integer >= 1"),
     ],

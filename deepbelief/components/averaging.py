@@ -5,6 +5,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from deepbelief.bounds import check_number
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
 from deepbelief.typing import LayerSettings
@@ -27,6 +28,10 @@ class Averaging(Component):
     share: float
     name: ClassVar[str] = "averaging"
     order: ClassVar[int] = 30
+
+    def __post_init__(self) -> None:
+        """Check the share."""
+        check_number("share", self.share, low=0, high=1)
 
     @classmethod
     def of(cls, settings: LayerSettings) -> Self | None:

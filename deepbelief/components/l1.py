@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from deepbelief.bounds import check_number
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
 from deepbelief.typing import LayerSettings
@@ -22,6 +23,10 @@ class L1(Component):
 
     factor: float
     name: ClassVar[str] = "l1"
+
+    def __post_init__(self) -> None:
+        """Check the factor."""
+        check_number("factor", self.factor, low=0)
 
     @classmethod
     def of(cls, settings: LayerSettings) -> Self | None:

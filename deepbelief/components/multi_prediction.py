@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from deepbelief.bounds import COUNT
+from deepbelief.bounds import COUNT, Bounds, check_fields
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.components.smooth import Smooth
 from deepbelief.errors import Mention, SettingError
@@ -18,6 +18,7 @@ from deepbelief.typing import DeviceArray
 from deepbelief.units import Unit, get_unit
 
 PARTS = ("W", "vbias", "hbias")
+FIELDS = {"n_hidden": COUNT, "n_steps": COUNT, "rate": Bounds(0, open_low=True), "weight_decay": Bounds(0)}
 SPREAD = 0.01  # standard deviation of the initial weights
 MOMENTUM = 0.9
 
@@ -73,12 +74,7 @@ class MultiPrediction(Component):
         """Check the settings, and keep sequences as tuples."""
         if len(self.shares) != 2 or not 0 <= self.shares[0] <= self.shares[1] <= 1:
             raise SettingError(f"shares must be two numbers between 0 and 1, in order, got {self.shares!r}")
-        for name in ("n_hidden", "n_steps"):
-            COUNT.checked(name, getattr(self, name))
-        if not (0 < self.rate < float("inf") and 0 <= self.weight_decay < float("inf")):
-            raise SettingError(
-                f"the rate must be > 0 and its weight decay >= 0, got {self.rate!r} and {self.weight_decay!r}"
-            )
+        check_fields(self, FIELDS)
         object.__setattr__(self, "shares", tuple(float(share) for share in self.shares))
         object.__setattr__(self, "groups", Smooth(self.groups).groups)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from deepbelief.bounds import check_number
 from deepbelief.components.component import Component, Gradients, TrainingStep
 from deepbelief.errors import Mention, SettingError
 from deepbelief.gradients import Arrays, GradientEstimator
@@ -29,6 +30,11 @@ class Sparsity(Component):
     target: float
     cost: float = 0.3
     name: ClassVar[str] = "sparsity"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_number("target", self.target, low=0, high=1, open_low=True, open_high=True)
+        check_number("cost", self.cost, low=0)
 
     @classmethod
     def of(cls, settings: LayerSettings) -> Self | None:

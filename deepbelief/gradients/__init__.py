@@ -8,6 +8,7 @@ phase. A denoising autoencoder has the same parameters, and its gradient is exac
 import inspect
 from dataclasses import is_dataclass
 
+from deepbelief.bounds import check_number
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.gradients.contrastive import CD, MFCD
 from deepbelief.gradients.denoising import CORRUPTIONS, Denoising
@@ -84,6 +85,8 @@ def get_gradient(gradient: str | GradientEstimator, gibbs_steps: int | tuple[int
     check_members("gradient", found, GradientEstimator, GRADIENTS)
     if isinstance(found.gibbs_steps, tuple) and not is_dataclass(found):
         raise SettingError(f"gradient={type(found).__name__} must be a dataclass, or have one number of `gibbs_steps`")
+    for steps in found.gibbs_steps if isinstance(found.gibbs_steps, tuple) else (found.gibbs_steps,):
+        check_number("gibbs_steps", steps, low=0, integer=True)
     return found
 
 

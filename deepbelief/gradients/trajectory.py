@@ -9,6 +9,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from deepbelief.backends import Backend, Product, Rng
+from deepbelief.bounds import COUNT, Bounds, check_fields
 from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
@@ -32,6 +33,12 @@ INITIAL_STD = 0.01  # of connections
 MAX_ATTEMPTS = 3  # attempts at a checkpoint that are abandoned because its chains have not met
 MAX_MEASURED = 32  # chains on which the length of a step is measured
 MAX_RANGE = 600.0  # largest difference of free energies that is resolved, in nats
+SHARE = Bounds(0, 1, open_high=True)
+FIELDS = {
+    "freeze": SHARE, "reject": SHARE, "max_sweeps": Bounds(MIN_SWEEPS, integer=True),
+    "max_step": Bounds(0, open_low=True), "exchange_every": COUNT,
+}  # fmt: skip
+"""Bounds of the settings of `PTT`."""
 # Places in the state's array of numbers.
 ACCEPTANCE, FACTOR, CLEARED, ERROR, LENGTH = range(5)
 # Places in its array of counts.
@@ -105,18 +112,9 @@ class PTT:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if not 0 <= self.reject < self.freeze < 1:
-            raise SettingError(
-                f"reject and freeze must be in [0, 1), reject below freeze, got {self.reject!r} and {self.freeze!r}"
-            )
-        n: object = self.max_sweeps
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < MIN_SWEEPS:
-            raise SettingError(f"max_sweeps must be an integer of at least {MIN_SWEEPS}, got {n!r}")
-        n = self.exchange_every
-        if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
-            raise SettingError(f"exchange_every must be an integer of at least 1, got {n!r}")
-        if not self.max_step > 0:
-            raise SettingError(f"max_step must be above 0, got {self.max_step!r}")
+        check_fields(self, FIELDS)
+        if not self.reject < self.freeze:
+            raise SettingError(f"reject must be below freeze, got {self.reject!r} and {self.freeze!r}")
 
     def start(self, machine: Machine, n_chains: int, rng: Rng) -> Arrays:
         """Return a ladder of one rung, the machine without connections, and samples of it."""
