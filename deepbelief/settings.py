@@ -212,7 +212,7 @@ def _grouped(source: RowSource, statistics: ColumnStatistics, communicator: Comm
     if communicator is not SINGLE_PROCESS or scale != "none":
         where = "rows in this process" if communicator is not SINGLE_PROCESS else Mention("scale", "none")
         raise SettingError(Mention("visible", "groups"), " needs ", where, ": name the groups, such as 'softmax:3,3,2'")
-    found = one_hot_groups(source)
+    found = one_hot_groups(source, tell=True)
     if not found:
         message = "no group of columns is one-hot in all rows: each column is a separate unit"
         warnings.warn(DataWarning(message), stacklevel=user_level())

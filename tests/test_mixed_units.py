@@ -1,6 +1,7 @@
 """Visible layers of several unit types, against sums over every state in float64."""
 
 import itertools
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -249,6 +250,26 @@ def test_groups_are_those_that_no_row_breaks(sizes, broken):
     assert one_hot_groups(as_source(X)) == right
     X[:, 0] = X[:, 0] * 0.5  # no bits any more
     assert one_hot_groups(as_source(X)) == [s for s in right if s.start > 0]
+
+
+def test_rows_that_break_a_group_are_told():
+    rng = np.random.default_rng(0)
+    X = np.hstack([np.eye(4)[rng.integers(4, size=300)], np.eye(3)[rng.integers(3, size=300)]])
+    X[5, :2], X[9, :4], X[7, 4:] = 1, 0, 0
+    with pytest.warns(
+        DataWarning, match="columns 0 to 3 in all rows but 2, such as row 5; columns 4 to 6 in all .*row 7"
+    ):
+        assert one_hot_groups(as_source(X), tell=True) == []
+    X[20:, 0] = 1 - X[20:, 0]
+    with pytest.warns(DataWarning, match="not taken as groups: columns 4 to 6 in all rows but 1, such as row 7"):
+        one_hot_groups(as_source(X), tell=True)
+    X[7, 5] = 1
+    nearly_constant = np.column_stack([np.arange(300) > 0, np.arange(300) == 0, np.arange(300) == 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert one_hot_groups(as_source(X), tell=True) == [slice(4, 7)]
+        one_hot_groups(as_source(nearly_constant.astype(float)), tell=True)
+        one_hot_groups(as_source((rng.random((300, 8)) < 0.3).astype(float)), tell=True)
 
 
 def test_columns_of_other_values_make_no_group():

@@ -1,17 +1,19 @@
 """One-hot groups among the columns of plain rows."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, DataWarning, user_level
 from deepbelief.sources.rows import RowSource, blocks
 from deepbelief.typing import Array
 
 MAX_COLUMNS = 8192  # whose products of pairs are kept
+MAX_WRONG = 0.01  # share of rows that break a group which the user is told of
 
 
-def one_hot_groups(source: RowSource) -> list[slice]:
+def one_hot_groups(source: RowSource, *, tell: bool = False) -> list[slice]:
     """Return the groups of neighbouring columns of which exactly one is 1 and all others are 0 in every row.
 
     A group may be missing (NaN) as a whole. A column that is 1 in all rows is not a group.
@@ -19,6 +21,8 @@ def one_hot_groups(source: RowSource) -> list[slice]:
     Parameters
     ----------
     source : RowSource
+    tell : bool, default=False
+        Whether to warn of columns that are one-hot in all but at most 1 % of the rows, which are not a group.
 
     Returns
     -------
@@ -48,21 +52,48 @@ def one_hot_groups(source: RowSource) -> list[slice]:
         known[:, ~bits] = 0
         together += known.T @ known
         gone += missing.sum(axis=0)
-    return list(_groups(together, gone, bits, n))
+    found = list(_groups(together, gone, bits, n, 0))
+    if tell:
+        for group in found:
+            bits[group] = False
+        _warn_of_broken(source, list(_groups(together, gone, bits, n, int(MAX_WRONG * n))))
+    return found
 
 
-def _groups(together: Array, gone: Array, bits: Array, n: int) -> Iterator[slice]:
-    """Yield groups, given how often two columns are 1 together, columns are missing, and which hold bits."""
+def _groups(together: Array, gone: Array, bits: Array, n: int, n_wrong: int) -> Iterator[slice]:
+    """Yield groups, given how often two columns are 1 together, columns are missing, and which hold bits.
+
+    With ``n_wrong`` above 0, about as many rows may break a group.
+    """
     start, d = 0, len(bits)
     while start < d:
         stop, ones = start, 0
-        while stop < d and bits[stop] and gone[stop] == gone[start] and not together[start:stop, stop].any():
+        while stop < d and bits[stop] and gone[stop] == gone[start] and together[start:stop, stop].sum() <= n_wrong:
+            if ones + gone[start] >= n - n_wrong and ones + together[stop, stop] + gone[start] > n + n_wrong:
+                break
             ones += int(together[stop, stop])
             stop += 1
-            if ones + gone[start] == n:
+            if ones + gone[start] == n and not n_wrong:
                 break
-        if stop - start > 1 and ones + gone[start] == n and ones:
+        whole = stop > start and ones > 0 and abs(ones + gone[start] - n) <= n_wrong
+        if whole and together.diagonal()[start:stop].max() + gone[start] < n - n_wrong:
             yield slice(start, stop)
             start = stop
         else:
             start += 1
+
+
+def _warn_of_broken(source: RowSource, groups: list[slice]) -> None:
+    """Warn of columns that would be groups without a few rows, which may be faulty."""
+    told = []
+    for group in groups:
+        first, count, start = None, 0, 0
+        for block in blocks(source):
+            rows = np.flatnonzero((block[:, group].sum(axis=1) != 1) & ~np.isnan(block[:, group]).any(axis=1))
+            first = start + int(rows[0]) if first is None and len(rows) else first
+            count, start = count + len(rows), start + len(block)
+        if first is not None:
+            told.append(f"columns {group.start} to {group.stop - 1} in all rows but {count}, such as row {first}")
+    if told:
+        message = f"nearly one-hot, and not taken as groups: {'; '.join(told)}. Correct these rows, or leave them out"
+        warnings.warn(DataWarning(message), stacklevel=user_level())
