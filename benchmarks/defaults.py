@@ -1,6 +1,6 @@
 """Estimators with default settings on small and large sets, compared with scikit-learn's.
 
-    python benchmarks/defaults.py [--sets digits,wine] [--repeats 5] [--rows 10000] [--skip HistGradientBoosting]
+    python benchmarks/defaults.py [--sets digits,wine] [--repeats 5] [--rows 10000] [--skip MLP,linear] [--again]
 
 `DBNClassifier()` or `DBNRegressor()`, `MLP*()`, logistic regression or ridge regression, `HistGradientBoosting*()`, and
 a linear model on the features of `RBM()` and of `BernoulliRBM()`. Columns are raw, except that images lie in [0, 1];
@@ -8,7 +8,8 @@ scikit-learn's models standardise them first, trees take them as they are. Split
 classes, a quarter for testing; MNIST and Fashion-MNIST have their own test rows, and their first 10,000 training rows
 or as many as `--rows` says, so that only the seeds of the models differ. The tables of DEEPBELIEF_DATA/tables are their
 complete rows, categories one-hot; 20newsgroups are 16,242 documents by the presence of 100 words, in four groups. The
-result is the test error in %, for regression 100 (1 - R2). Each set is added to defaults.json when it is done.
+result is the test error in %, for regression 100 (1 - R2). Each seed is added to defaults.json when it is done, and a
+run continues after the seeds that are there; with `--again` it starts with the first.
 """
 
 import argparse
@@ -109,12 +110,11 @@ def models(seed, name):
     }
 
 
-def measured(name, repeats, n_images, skipped):
-    """Return test errors of each model, its seconds and seconds of processor time."""
-    found = {}
+def measured(name, repeats, n_images, skipped, found):
+    """Add each model's test errors, seconds and seconds of processor time to the results, and yield these by seed."""
     for seed, (X, y, X_test, y_test) in enumerate(splits(name, repeats, n_images)):
         for arm, model in models(seed, name).items():
-            if arm in skipped:
+            if arm in skipped or len(found.get(arm, {}).get("test_error", [])) > seed:
                 continue
             began, processor = time.perf_counter(), time.process_time()
             error = 1 - model.fit(X, y).score(X_test, y_test)
@@ -123,11 +123,11 @@ def measured(name, repeats, n_images, skipped):
             result["seconds"].append(time.perf_counter() - began)
             result["processor_seconds"].append(time.process_time() - processor)
             print(f"{name}, seed {seed}: {arm} {100 * error:.2f} %", flush=True)
-    return found
+        yield found
 
 
 def stored(name):
-    """Return the results that there are for a set: models that are skipped keep theirs."""
+    """Return the results that there are for a set."""
     path = HERE / "defaults.json"
     return json.loads(path.read_text())["results"].get(name, {}) if path.exists() else {}
 
@@ -138,17 +138,19 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", type=int, default=N_IMAGES, help="training rows of the large sets of images")
     parser.add_argument("--skip", default="")
+    parser.add_argument("--again", action="store_true", help="discard the seeds that are there")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)  # convergence warnings of the other estimators' defaults
     for name in options.sets.split(","):
-        found = measured(name, options.repeats, options.rows, options.skip.split(","))
-        key = f"{name}, {options.rows:,} rows" if name in LARGE_IMAGES else name
+        key, skipped = f"{name}, {options.rows:,} rows" if name in LARGE_IMAGES else name, options.skip.split(",")
+        found = {arm: result for arm, result in stored(key).items() if arm in skipped or not options.again}
+        for results in measured(name, options.repeats, options.rows, skipped, found):
+            add("defaults", "results", key, value=results)
         for arm, result in found.items():
             errors = 100 * np.array(result["test_error"])
             spread = errors.std(ddof=min(1, len(errors) - 1)) / len(errors) ** 0.5
             seconds = np.mean(result["processor_seconds"])
             print(f"{key:28}{arm:24}{errors.mean():7.2f} % (s.e. {spread:.2f})  {seconds:6.1f} s", flush=True)
-        add("defaults", "results", key, value=stored(key) | found)
 
 
 if __name__ == "__main__":
