@@ -113,17 +113,19 @@ def models(seed, name):
 def measured(name, repeats, n_images, skipped, found):
     """Add each model's test errors, seconds and seconds of processor time to the results, and yield these by seed."""
     for seed, (X, y, X_test, y_test) in enumerate(splits(name, repeats, n_images)):
+        before = str(found)
         for arm, model in models(seed, name).items():
             if arm in skipped or len(found.get(arm, {}).get("test_error", [])) > seed:
                 continue
             began, processor = time.perf_counter(), time.process_time()
             error = 1 - model.fit(X, y).score(X_test, y_test)
-            result = found.setdefault(arm, {"test_error": [], "seconds": [], "processor_seconds": []})
-            result["test_error"].append(error)
-            result["seconds"].append(time.perf_counter() - began)
-            result["processor_seconds"].append(time.process_time() - processor)
+            result = found.setdefault(arm, {})
+            spent = {"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - processor}
+            for key, value in {"test_error": error, **spent}.items():
+                result.setdefault(key, []).append(value)
             print(f"{name}, seed {seed}: {arm} {100 * error:.2f} %", flush=True)
-        yield found
+        if str(found) != before:
+            yield found
 
 
 def stored(name):
@@ -149,7 +151,7 @@ def main():
         for arm, result in found.items():
             errors = 100 * np.array(result["test_error"])
             spread = errors.std(ddof=min(1, len(errors) - 1)) / len(errors) ** 0.5
-            seconds = np.mean(result["processor_seconds"])
+            seconds = np.mean(result.get("processor_seconds", result["seconds"]))
             print(f"{key:28}{arm:24}{errors.mean():7.2f} % (s.e. {spread:.2f})  {seconds:6.1f} s", flush=True)
 
 
