@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepbelief.errors import SettingError
+from deepbelief.errors import SettingError, unknown
 from deepbelief.hyperparameters import MACHINE
 from deepbelief.typing import StrDict, StrMapping
 
@@ -40,10 +40,29 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]
 
         if isinstance(value, Mapping):
             return check_columns(value) or {}
-        pairs = [part.rpartition("=") for part in str(value).split(",")]
-        if not all(name and equals for name, equals, _ in pairs):
+        found = pairs_of(str(value))
+        if found is None:
             self.fail(f"{value!r} is not a list of kinds such as pclass=category,id=dropped", param, ctx)
-        return check_columns({name.strip(): kind.strip() for name, _, kind in pairs}) or {}
+        return check_columns(found) or {}
+
+
+class Values(click.ParamType):  # type: ignore[type-arg]
+    """Values of columns: ``sex=female,age=30``."""
+
+    name = "values"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Return a mapping of names to values, as text."""
+        found = dict(value) if isinstance(value, Mapping) else pairs_of(str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a list of values such as sex=female,age=30", param, ctx)
+        return found
+
+
+def pairs_of(text: str) -> dict[str, str] | None:
+    """Return the pairs of ``NAME=VALUE,...``; None if the text is something else."""
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    return {n.strip(): v.strip() for n, _, v in pairs} if all(n and equals for n, equals, _ in pairs) else None
 
 
 unknown_option = option(
@@ -66,6 +85,34 @@ def reading(options: StrMapping) -> StrDict:
     """Return how files of mixed columns are read for training."""
     given = {name: options[name] for name in ("columns", "handle_unknown") if options.get(name) is not None}
     return {**given, "numbers": options.get("visible") in (None, "auto")}
+
+
+def clamped_values(schema: "Schema | None", values: Mapping[str, str]) -> dict[str, str | float]:
+    """Return values of columns as the model's table has them.
+
+    Raises
+    ------
+    SettingError
+        If the model is not one of a table, or a value cannot belong to its column.
+    """
+    if schema is None or schema.alphabet:
+        raise SettingError("--clamp is for models of tables")
+    found: dict[str, str | float] = {}
+    for name, text in values.items():
+        column = schema.column(name)
+        if column is None or not column.width:
+            raise SettingError("--clamp: ", unknown("column", name, [column.name for column in schema.used]))
+        if column.kind == "category":
+            categories = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.values}
+            if text not in categories:
+                raise SettingError("--clamp: ", unknown(f"value of {name!r}", text, categories))
+            found[name] = categories[text]
+            continue
+        try:
+            found[name] = float(text)
+        except ValueError as error:
+            raise SettingError(f"--clamp: the column {name!r} is a number, got {text!r}") from error
+    return found
 
 
 def column_lines(schema: "Schema") -> list[tuple[str, str]]:

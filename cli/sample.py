@@ -10,7 +10,7 @@ from deepbelief.typing import RowsLike, StrDict
 from ._families import FASTA_FORMATS, write_letters
 from ._options import backend_option, force_option, option, shape_option
 from ._sequences import write_picture
-from ._tables import TABLE_FORMATS, check_table_output, write_table
+from ._tables import TABLE_FORMATS, Values, check_table_output, clamped_values, write_table
 from ._text import clean
 from ._types import Bounded, Registered, check_given
 
@@ -45,6 +45,12 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     show_default=True,
     help="Rows are more typical below 1 and more varied above 1.",
 )
+@option(
+    "--clamp",
+    type=Values(),
+    metavar="NAME=VALUE,...",
+    help="For models of tables with one hidden layer: clamp columns, and sample the others given their values.",
+)
 @click.option(
     "--missing",
     is_flag=True,
@@ -66,8 +72,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @backend_option
 @force_option
 def command(
-    model: str, n: int, steps: int | None, method: str | None, temperature: float, missing: bool, seed: int | None,
-    out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
+    model: str, n: int, steps: int | None, method: str | None, temperature: float, clamp: dict[str, str] | None,
+    missing: bool, seed: int | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL by Gibbs sampling in its top RBM and a downward pass through the means of the layers below.
 
@@ -83,6 +89,7 @@ def command(
       deepbelief sample table.h5 --method pt
       deepbelief sample titanic.h5 --n 500 --out synthetic.csv
       deepbelief sample titanic.h5 --n 500 --missing --out synthetic.csv
+      deepbelief sample titanic.h5 --clamp sex=female,age=30 --out women.csv
     """  # noqa: D301
     check_given(model)
     from deepbelief.estimators.views import sample_rows
@@ -102,7 +109,7 @@ def command(
     check_missing(loaded.schema, missing=missing)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences:
-        check_sequences(temperature, method, ending)
+        check_sequences(temperature, method, ending, clamp)
     else:
         if ending == ".png":
             check_image(loaded, shape)
@@ -115,6 +122,7 @@ def command(
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
         how: StrDict = {"n_steps": steps, "method": method or "auto", "temperature": temperature, "missing": missing}
+        how["clamp"] = None if clamp is None else clamped_values(loaded.schema, clamp)
         rows = sample_rows(loaded.estimator, n, **how, random_state=seed, backend=backend)
     write_samples(out, ending, loaded, rows, shape)
     columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
@@ -162,11 +170,12 @@ def check_missing(schema: "Schema | None", *, missing: bool) -> None:
         )
 
 
-def check_sequences(temperature: float, method: str | None, ending: str) -> None:
+def check_sequences(temperature: float, method: str | None, ending: str, clamp: dict[str, str] | None) -> None:
     """Refuse a temperature or a method for frames, and find out first whether a picture of them can be drawn."""
     from deepbelief.errors import SettingError
 
-    for name, given in (("temperature", temperature != 1), ("method", method is not None)):
+    refused = {"temperature": temperature != 1, "method": method is not None, "clamp": clamp is not None}
+    for name, given in refused.items():
         if given:
             raise SettingError(f"--{name} is for models of rows; leave it out for a model of sequences")
     if ending == ".png":

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cli_runs import bad, good
+from cli_runs import bad, good, run
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, learning_rate_sweep, load, save
@@ -177,6 +177,24 @@ def test_drawn_rows_are_a_table_with_the_columns_of_the_file(folder, tmp_path):
     assert again["colour"].to_pylist() == found["colour"].tolist()
     assert len(rows_of(good("sample", folder / "t.h5", "--n", 2, "--out", "-").stdout)) == 3
     assert "written as .csv or .parquet" in bad("sample", folder / "t.h5", "--out", tmp_path / "s.npy")
+
+
+def test_columns_can_be_clamped(folder, tmp_path):
+    asked = ("sample", folder / "t.h5", "--n", 60, "--seed", 1)
+    good(*asked, "--clamp", "good=True,size=9.876,count=1", "--out", tmp_path / "s.csv")
+    found = pd.read_csv(tmp_path / "s.csv")
+    assert found["good"].all()
+    assert (found["size"] == 9.876).all()
+    assert (found["count"] == 1).all()
+    assert (found["colour"] == "green").mean() > 0.8  # a third of all rows
+    for clamp, message in {
+        "good=true": "--clamp: unknown value of 'good' 'true': choose one of False, True; did you mean 'True'?",
+        "size=x": "--clamp: the column 'size' is a number, got 'x'",
+        "sizes=1": "did you mean 'size'?",
+        "name=a1": "--clamp: unknown column 'name'",  # it is not in the model
+    }.items():
+        assert message in bad(*asked, "--clamp", clamp)
+    assert "'size' is not a list of values such as" in run(*asked, "--clamp", "size").stderr
 
 
 def test_drawn_rows_have_missing_values_where_they_are_asked_for(folder, tmp_path):

@@ -97,6 +97,31 @@ def test_clamped_columns_are_held(rbm):
         rbm.sample(3, clamp={"size": [1, 2]})
 
 
+def test_columns_are_clamped_in_networks_and_below_labels(rbm):
+    table = mixed()
+    template = RBM(n_iter=600)
+    dbn = DBN((16,), rbm=template, random_state=0).fit(table)
+    joint = RBMClassifier(16, rbm=template, random_state=0).fit(table.drop(columns="good"), table["good"])
+    for drawn in (
+        dbn.sample(200, n_steps=50, clamp={"colour": "blue", "count": 2}, random_state=0),
+        joint.sample([False] * 200, n_steps=50, clamp={"colour": "blue", "count": 2}, random_state=0),
+    ):
+        assert (drawn["colour"] == "blue").all()
+        assert (drawn["count"] == 2).all()
+        assert (drawn["size"] > 12).mean() > 0.8  # a third for independent columns
+    drawn = joint.sample([True, False] * 100, n_steps=50, clamp={"count": 1}, random_state=0)
+    good = drawn[::2]["colour"] == "green"  # the labels stay clamped too
+    other = drawn[1::2]["colour"] == "green"
+    assert good.mean() > 0.8 > 0.2 > other.mean()
+    with pytest.raises(SettingError, match="clamp is for models with one hidden layer, got 2"):
+        DBN((4, 3), rbm=RBM(n_iter=1), random_state=0).fit(table).sample(clamp={"colour": "blue"})
+    numbers = RBMClassifier(4, rbm=RBM(n_iter=1), random_state=0).fit(
+        table[["size", "count"]].to_numpy(), table["good"]
+    )
+    with pytest.raises(DataError, match="clamp must be 2 numbers"):
+        numbers.sample([True], clamp=[1, 2, 3, 4])
+
+
 def test_clamped_numbers_are_returned_as_given(rbm):
     drawn = rbm.sample(3, n_steps=5, clamp={"size": 12.34567}, random_state=0)
     assert drawn["size"].tolist() == [12.34567] * 3  # not another number of its cell

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,7 +19,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.constructors import ResumableParameters, StackParameters, TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.generative import ImputationMixin, predicting_arrays, predicting_from_file
+from deepbelief.estimators.generative import ImputationMixin, drawn, predicting_arrays, predicting_from_file
 from deepbelief.estimators.pretraining_options import (
     check_templates,
     layer_sizes,
@@ -31,12 +30,11 @@ from deepbelief.estimators.pretraining_options import (
 from deepbelief.estimators.reconstruction import CodesMixin, LayerReconstructionMixin
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sample_weights import present_rows
-from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import decoded, is_mixed, schema_of
+from deepbelief.estimators.tables import is_mixed, schema_of
 from deepbelief.hyperparameters import EXECUTION, PRETRAINING
 from deepbelief.layer import RBMSettings
 from deepbelief.likelihood import LogLikelihood, has_bound, log_likelihood, unnormalised
-from deepbelief.sampling import check_generative, sample
+from deepbelief.sampling import check_generative
 from deepbelief.stack import Stack
 from deepbelief.training import get_reporter
 from deepbelief.typing import Array, Estimator, RandomState, RowsLike, TargetsLike, WeightsLike
@@ -165,7 +163,7 @@ class DBN(
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        missing: bool = False, random_state: RandomState = None,
+        clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw rows from the model by Gibbs sampling in the top RBM and a downward pass through the means.
 
@@ -181,6 +179,8 @@ class DBN(
             is ``"gibbs"``.
         temperature : float, default=1.0
             Divisor of the top machine's energy: below 1, rows are more typical; above 1, they are more varied.
+        clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
+            As in `RBM.sample`; for a network with one hidden layer only.
         missing : bool, default=False
             For models of tables only, as in `RBM.sample`.
         random_state : int, Generator or None
@@ -194,14 +194,11 @@ class DBN(
         """
         check_is_fitted(self, "stack_")
         check_number("n_samples", n_samples, low=1, integer=True)
-        check_number("n_steps", n_steps, low=1, integer=True)
-        check_number("temperature", temperature, low=0, open_low=True)
         check_generative(self.stack_, self.pretraining)
-        bk = check_backend(self.backend, None)
-        seed = next_stream(self, "sample", random_state)
-        states = np.resize(self._h_states, (n_samples, self.stack_.sizes[-1]))
-        rows = sample(self.stack_, states, n_steps, bk, bk.rng(seed), temperature=float(temperature), method=method)
-        return decoded(self, rows, seed.spawn(1)[0], gaps=missing)
+        return drawn(
+            self, self.stack_, self._h_states, n_samples, n_steps=n_steps, method=method, temperature=temperature,
+            clamp=clamp, missing=missing, random_state=random_state,
+        )  # fmt: skip
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]
     def score_samples(self, X: RowsLike) -> Array:

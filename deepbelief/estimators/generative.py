@@ -19,7 +19,7 @@ from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering, is_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
-from deepbelief.typing import Array, Estimator, RandomState, RowsLike, StrDict
+from deepbelief.typing import Array, DtypeLike, Estimator, RandomState, RowsLike, StrDict
 
 IMPUTATIONS = ("auto", "gibbs", "mean_field")
 
@@ -82,23 +82,11 @@ class GenerativeMixin:
         """
         check_is_fitted(self, "weights_")
         check_number("n_samples", n_samples, low=1, integer=True)
-        check_number("n_steps", n_steps, low=1, integer=True)
-        check_number("temperature", temperature, low=0, open_low=True)
-        bk, weights = check_backend(self.backend, None), self.weights_
-        schema, seed = schema_of(self), next_stream(self, "sample", random_state)
-        values = None
-        if clamp is not None and schema is not None:
-            clamp, values = clamped(schema, clamp, n_samples)
-            clamp = clamp[0] if len(clamp) == 1 else clamp
-        held, rng = None if clamp is None else _clamped(clamp, n_samples, weights), bk.rng(seed)
-        states = np.resize(self.h_samples_, (n_samples, weights.n_hidden))
-        inside = None if held is None else weights.enter(held)
-        rows = sample(
-            Stack((weights,)), states, n_steps, bk, rng, temperature=float(temperature), clamp=inside, method=method,
+        return drawn(
+            self, Stack((self.weights_,)), self.h_samples_, n_samples, n_steps=n_steps, method=method,
+            temperature=temperature, clamp=clamp, missing=missing, random_state=random_state,
             ladder=self._state.arrays.get("gradient"),
         )  # fmt: skip
-        rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
-        return decoded(self, rows, seed.spawn(1)[0], gaps=missing, clamp=values)
 
     def gibbs(self, v: RowsLike, random_state: RandomState = None) -> RowsLike:
         """Return the rows after one Gibbs step, which draws hidden states given v, then visible states given these.
@@ -249,18 +237,64 @@ def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequ
     return found
 
 
-def _clamped(clamp: RowsLike, n_samples: int, weights: Weights) -> Array:
+def drawn(
+    model: Estimator, stack: Stack, states: Array, n_samples: int, *, n_steps: int, method: str, temperature: float,
+    clamp: RowsLike, missing: bool, random_state: RandomState, labels: Array | None = None,
+    ladder: Mapping[str, Array] | None = None,
+) -> RowsLike:  # fmt: skip
+    """Draw rows from the layers of a fitted estimator, for its method ``sample``.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    stack : Stack
+    states : ndarray of shape (n_rows, n_top)
+        Hidden states to start from, used in turn.
+    n_samples : int
+    n_steps, method, temperature, clamp, missing, random_state
+        As in `RBM.sample`.
+    labels : ndarray of shape (n_samples, n_labels), optional
+        Labels that follow the columns of each row in the first layer; they are clamped, and not returned.
+    ladder : dict of ndarray, optional
+        As in `deepbelief.sampling.sample`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features) or table
+    """
+    check_number("n_steps", n_steps, low=1, integer=True)
+    check_number("temperature", temperature, low=0, open_low=True)
+    bk, weights, schema = check_backend(model.backend, None), stack.layers[0], schema_of(model)
+    values, n_labels = None, 0 if labels is None else labels.shape[1]
+    if clamp is not None and len(stack) > 1:
+        raise SettingError(Mention("clamp"), f" is for models with one hidden layer, got {len(stack)}")
+    if clamp is not None and schema is not None:
+        clamp, values = clamped(schema, clamp, n_samples)
+        clamp = clamp[0] if len(clamp) == 1 else clamp
+    held = None if clamp is None else _clamped(clamp, n_samples, weights.n_visible - n_labels, weights.W.dtype)
+    if labels is not None:
+        free = np.full((n_samples, weights.n_visible - n_labels), np.nan, weights.W.dtype)
+        held = np.concatenate([free if held is None else held, labels.astype(weights.W.dtype)], axis=1)
+    if held is not None:
+        check_groups(held, weights.visible_unit, "clamp")
+    seed = next_stream(model, "sample", random_state)
+    rows = sample(
+        stack, np.resize(states, (n_samples, stack.sizes[-1])), int(n_steps), bk, bk.rng(seed), method=method,
+        temperature=float(temperature), clamp=None if held is None else entered(held, weights), ladder=ladder,
+    )  # fmt: skip
+    rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
+    return decoded(model, rows[:, : stack.sizes[0] - n_labels], seed.spawn(1)[0], gaps=missing, clamp=values)
+
+
+def _clamped(clamp: RowsLike, n_samples: int, n_columns: int, dtype: DtypeLike) -> Array:
     """Return the clamped values of each sample."""
-    held = np.asarray(clamp, dtype=weights.W.dtype)
-    if held.shape not in {(weights.n_visible,), (n_samples, weights.n_visible)} or np.isinf(held).any():
+    held = np.asarray(clamp, dtype=dtype)
+    if held.shape not in {(n_columns,), (n_samples, n_columns)} or np.isinf(held).any():
         raise DataError(
-            f"clamp must be {weights.n_visible} numbers, or {n_samples} rows of them, NaN where a value is free; got "
+            f"clamp must be {n_columns} numbers, or {n_samples} rows of them, NaN where a value is free; got "
             f"{'infinite values' if np.isinf(held).any() else f'shape {held.shape}'}"
         )
-    held = np.broadcast_to(held, (n_samples, weights.n_visible))
-    check_groups(held, weights.visible_unit, "clamp")
-    entered(held, weights)
-    return held
+    return np.broadcast_to(held, (n_samples, n_columns))
 
 
 def rows_with_gaps(estimator: Estimator, X: RowsLike, bk: Backend) -> Array:

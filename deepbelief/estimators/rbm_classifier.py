@@ -23,6 +23,7 @@ from deepbelief.estimators.base import (
 from deepbelief.estimators.constructors import RunParameters, TemplatedEstimator
 from deepbelief.estimators.documented import documented
 from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.generative import drawn
 from deepbelief.estimators.labels import class_weights, repeated, share_right
 from deepbelief.estimators.outcome import check_outcome, sample_index
 from deepbelief.estimators.rbm import RBM
@@ -30,14 +31,12 @@ from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.row_labels import beside, labelled_part, labelled_weights, log_joint
 from deepbelief.estimators.sample_weights import class_shares, present_rows
-from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import decoded, schema_of, table_settings
+from deepbelief.estimators.tables import schema_of, table_settings
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings
 from deepbelief.likelihood.row_likelihood import LogLikelihood, labelled_log_likelihood
 from deepbelief.losses import SoftmaxNLL
 from deepbelief.pretraining import pretrain
-from deepbelief.sampling import sample
 from deepbelief.seeds import run_seed
 from deepbelief.sizing import warn_batch_size
 from deepbelief.sources import (
@@ -324,7 +323,7 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
 
     def sample(
         self, y: TargetsLike, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        missing: bool = False, random_state: RandomState = None,
+        clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw one row for each of the given classes by Gibbs sampling with the label clamped.
 
@@ -337,6 +336,8 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
         method : {"auto", "gibbs", "pt", "ptt"}, default="auto"
             As in `RBM.sample`.
         temperature : float, default=1.0
+            As in `RBM.sample`.
+        clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
             As in `RBM.sample`.
         missing : bool, default=False
             As in `RBM.sample`.
@@ -354,21 +355,16 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
             If a class is not one of ``classes_``.
         """
         check_is_fitted(self, "weights_")
-        check_number("n_steps", n_steps, low=1, integer=True)
-        check_number("temperature", temperature, low=0, open_low=True)
         wanted = np.atleast_1d(np.asarray(y))
         for label in wanted.ravel():
             if wanted.ndim != 1 or label not in self.classes_:
                 raise DataError(unknown("class", label.item(), map(str, self.classes_)))
-        weights, bk = self.weights_, check_backend(self.backend, None)
-        held = np.full((len(wanted), weights.n_visible), np.nan, weights.W.dtype)
-        held[:, self._n_data :] = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
-        states = np.resize(self.h_samples_, (len(wanted), weights.n_hidden))
-        seed = next_stream(self, "sample", random_state)
-        how: StrDict = {"method": method, "temperature": float(temperature)}
-        how["ladder"] = self._state.arrays.get("gradient")
-        rows = sample(Stack((weights,)), states, n_steps, bk, bk.rng(seed), clamp=held, **how)
-        return decoded(self, rows[:, : self._n_data], seed.spawn(1)[0], gaps=missing)
+        labels = np.eye(len(self.classes_))[np.searchsorted(self.classes_, wanted)]
+        return drawn(
+            self, Stack((self.weights_,)), self.h_samples_, len(wanted), n_steps=n_steps, method=method,
+            temperature=temperature, clamp=clamp, missing=missing, random_state=random_state, labels=labels,
+            ladder=self._state.arrays.get("gradient"),
+        )  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
         """Declare support for sparse input and missing values."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from deepbelief.backends import Backend, get_backend
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, Mention, SettingError
 from deepbelief.estimators.base import check_number, whole_rows
 from deepbelief.estimators.pretraining_options import kind_of_pretraining
 from deepbelief.estimators.tables import decoded, encoded, schema_of
@@ -134,6 +134,7 @@ def sample_rows(
     random_state: RandomState = None,
     backend: str | None = None,
     start: RowsLike = None,
+    clamp: RowsLike = None,
     missing: bool = False,
 ) -> Array:
     """Draw rows from a model, or from its layers before fine-tuning.
@@ -156,6 +157,8 @@ def sample_rows(
         Backend for a `Stack`, which has none.
     start : array-like, CSR matrix or RowSource of shape (n_rows, n_features), optional
         Rows that are used in turn; ignored by a model that draws its classes in turn.
+    clamp : array-like, mapping or table, optional
+        As in `RBM.sample`; for models that have it.
     missing : bool, default=False
         For models of tables only: also draw which values are missing, as in the training rows.
 
@@ -174,7 +177,10 @@ def sample_rows(
         # A model with classes draws rows of each class in turn.
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
         how = {"n_steps": n_steps, "method": method, "temperature": temperature, "random_state": random_state}
+        how |= {"clamp": clamp} if clamp is not None else {}
         return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
+    if clamp is not None:
+        raise SettingError(Mention("clamp"), f" is for models that sample rows themselves, got {type(model).__name__}")
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
