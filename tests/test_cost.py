@@ -334,6 +334,10 @@ def test_workers_share_the_rows_and_send_parameters():
     assert four.parts[-1].updates * 4 == one.parts[-1].updates
     with pytest.raises(SettingError, match="workers=2"):
         predict_cost(rbm, data, replace(RATES, round_seconds=None), workers=2)
+    own = replace(RATES, worker_bytes=RATES.base_bytes // 2)  # a worker imports less than the process of an estimator
+    small = predict_cost(rbm, data, own, workers=4, updates_per_round=50)
+    assert four.resident_bytes - small.resident_bytes == RATES.base_bytes // 2
+    assert predict_cost(rbm, data, own).resident_bytes == one.resident_bytes
 
 
 def test_hidden_representations_that_do_not_fit_are_spilled():
@@ -370,6 +374,7 @@ def test_constants_are_kept_in_a_file(tmp_path):
     wrong = (
         {"flop": "fast"}, {"flop": 10**400}, {"memory": 0}, {"cores": True}, {"amounts": {"pass": None}}, {"about": 3},
         {"clock": [1]}, {"round_seconds": "x"}, {"round_seconds": -1}, {"network_bytes": 0}, {"base_bytes": 1.5},
+        {"worker_bytes": "x"},
     )  # fmt: skip
     for text in ("{", "[" * 100_000, '{"flop": 1}', *(json.dumps(RATES.to_dict() | one) for one in wrong)):
         path.write_text(text)

@@ -4,7 +4,7 @@ Formulas count the operations and arrays of a run; the constants of a machine, m
 times. A simulation of averaging extends that to many workers. All results are predictions.
 """
 
-from deepbelief.cost.calibration import measure_rates, resident_bytes, round_bytes
+from deepbelief.cost.calibration import measure_rates, round_bytes
 from deepbelief.cost.footprint import DataSize
 from deepbelief.cost.machine_rates import MachineRates
 from deepbelief.cost.prediction import Cost, predict_cost
@@ -16,6 +16,7 @@ from deepbelief.cost.simulation import (
     exchange_seconds,
     simulate_averaging,
 )
+from deepbelief.distributed.clusters import resident_bytes
 
 __all__ = [
     "Cost",

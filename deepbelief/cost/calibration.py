@@ -22,7 +22,7 @@ from deepbelief.cost.operations import update_of_network
 from deepbelief.datasets import open as open_data
 from deepbelief.diagnostics.speed import computer
 from deepbelief.distributed import Averaging, Partitioned, local_cluster
-from deepbelief.distributed.clusters import Client
+from deepbelief.distributed.clusters import Client, resident_bytes
 from deepbelief.estimators import DBN, RBM, DBNClassifier
 from deepbelief.optimizers import get_optimizer
 from deepbelief.training import BLOCK_ROWS
@@ -44,15 +44,6 @@ X = np.eye(200, 300, dtype=np.float32)
 RBM(100, batch_size=100, n_iter=1, learning_rate=1e-3, random_state=0).fit(X)
 print(int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
 """
-
-
-def resident_bytes() -> int:
-    """Return the resident bytes of this process, 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
 
 
 def measure_rates(
@@ -96,10 +87,10 @@ def measure_rates(
     amounts |= _rows(bk, timer)
     amounts["read"] = _reading(timer, folder)
     about = computer()
-    round_seconds, network_bytes = _rounds(workers) if workers else (None, None)
+    round_seconds, network_bytes, worker_bytes = _rounds(workers) if workers else (None, None, None)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return MachineRates(
-        flop, value, amounts, _base_bytes(), bk.memory(), cores, round_seconds, network_bytes,
+        flop, value, amounts, _base_bytes(), bk.memory(), cores, round_seconds, network_bytes, worker_bytes,
         clock=getattr(clock, "__name__", "clock"), about=about | {"backend": bk.name},
     )  # fmt: skip
 
@@ -301,14 +292,16 @@ def _base_bytes() -> int:
     return resident_bytes()
 
 
-def _rounds(workers: int) -> tuple[float, float]:
-    """Return the time of a round for each worker beside its bytes, and bytes per second, by local processes."""
+def _rounds(workers: int) -> tuple[float, float, int]:
+    """Return the time of a round for each worker beside its bytes, bytes per second, and bytes of a local worker."""
+    small, large = (10, 5), (1000, 1000)
     with local_cluster(workers) as client:
-        small, large = ((10, 5), (1000, 1000))
-        times = {sizes: _seconds_of_round(client, workers, sizes) for sizes in (small, large)}
+        times = {small: _seconds_of_round(client, workers, small)}
+        own = max(client.run(resident_bytes).values())
+        times[large] = _seconds_of_round(client, workers, large)
     sent = {sizes: round_bytes(*sizes) for sizes in times}
     per_byte = max(1e-12, (times[large] - times[small]) / (2 * workers * (sent[large] - sent[small])))
-    return max(0.0, times[small] / workers), 1 / per_byte
+    return max(0.0, times[small] / workers), 1 / per_byte, own
 
 
 def _seconds_of_round(client: Client, workers: int, sizes: tuple[int, int], rounds: int = 8) -> float:

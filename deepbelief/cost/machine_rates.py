@@ -35,6 +35,8 @@ class MachineRates:
         Time of one question of a round of averaging, for each worker, beside its bytes; None: not measured.
     network_bytes : float or None
         Bytes per second by which parameters reach the coordinator, are merged and sent back; None: not measured.
+    worker_bytes : int or None
+        Resident bytes of a worker process that has trained a small machine; None: not measured.
     clock : str
         Clock by which the times were measured.
     about : mapping
@@ -49,6 +51,7 @@ class MachineRates:
     cores: int
     round_seconds: float | None = None
     network_bytes: float | None = None
+    worker_bytes: int | None = None
     clock: str = "perf_counter"
     about: Mapping[str, object] = field(default_factory=dict)
 
@@ -115,7 +118,7 @@ def _is_machine(rates: MachineRates) -> bool:
     if not (isinstance(rates.amounts, dict) and isinstance(rates.about, dict) and isinstance(rates.clock, str)):
         return False
     times = [rates.flop, rates.product_value, *rates.amounts.values()]
-    whole = [rates.base_bytes, rates.memory, rates.cores]
+    whole = [rates.base_bytes, rates.memory, rates.cores, *((rates.worker_bytes,) if rates.worker_bytes else ())]
     network = [value for value in (rates.round_seconds, rates.network_bytes) if value is not None]
     return (
         all(type(value) in (int, float) and 0 <= value <= MAX_RATE for value in (*times, *network))

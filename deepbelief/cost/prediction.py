@@ -363,7 +363,8 @@ class _CostOfRun:
 
     def result(self) -> Cost:
         """Return the sums."""
-        resident = self.rates.base_bytes + self.row_bytes + self.peak
+        own = self.rates.worker_bytes if self.workers > 1 else None
+        resident = (own or self.rates.base_bytes) + self.row_bytes + self.peak
         epochs, single = sum(part.epochs for part in self.parts), hasattr(self.estimator, "n_components")
         model = footprint.model_file(self.layers, epochs, moments=single)
         return Cost(
