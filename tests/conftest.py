@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side leave each one
 import numpy as np
 import pytest
 from fake_device import FakeDevice
+from figures import sketch
 
 import deepbelief
 from deepbelief.backends import get_backend
@@ -96,6 +97,12 @@ def loops(request, monkeypatch):
 @pytest.fixture(scope="session")
 def fake_device():
     return FakeDevice()
+
+
+@pytest.fixture
+def sketched(monkeypatch):
+    """Let reports hold sketches of their figures: rendering takes most of the time of a report."""
+    monkeypatch.setattr("deepbelief.cli._sections.to_png", sketch)
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def test_a_classifier_does_not_become_a_regressor(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sketched")
 def test_a_report_tells_what_it_is():
     pytest.importorskip("matplotlib")
     fine_tune()

@@ -15,11 +15,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cli_runs import TINY, bad, good, model_bytes, put_model, run, snapshot
+from figures import sketch
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, evaluate, hdf5, load, save
+from deepbelief.cli import _sections
 from deepbelief.cli._mixing import ladder_notes
 from deepbelief.diagnostics import mixing_report
 from deepbelief.estimators.views import sample_rows
@@ -58,7 +60,8 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.tags, self.sections, self.pictures, self.title = [], {}, {}, ""
         self.open, self.section, self._dark = [], None, None
-        self.html = Path(path).read_text(encoding="utf-8")
+        self.path = Path(path)
+        self.html = self.path.read_text(encoding="utf-8")
         self.feed(self.html)
         self.close()
         assert self.open == []
@@ -104,7 +107,7 @@ def decoded(uri):
 def expected(ax):
     """Return the light and the dark picture of a figure as the page has it."""
     ax.set_title("")
-    return tuple(to_png(ax, ink=ink) for ink in INK.values())
+    return tuple(_sections.to_png(ax, ink=ink) for ink in INK.values())
 
 
 def report(*words):
@@ -134,6 +137,14 @@ def check_safe(page):
 
 
 @pytest.fixture(scope="module")
+def dbn_page(tmp_path_factory):
+    """The page of a pretrained model, with its name."""
+    folder = tmp_path_factory.mktemp("page")
+    good("report", put_model(folder, "dbn"), "--out", folder / "page.html")
+    return Page(folder / "page.html")
+
+
+@pytest.fixture(scope="module")
 def digits():
     return (load_digits().data[:200] / 16).astype(np.float32)
 
@@ -143,6 +154,7 @@ def shown(digits, n):
     return digits[np.linspace(0, len(digits) - 1, n).round().astype(int)]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_compares_chains_with_rows_and_doubts_a_ladder():
     X = (np.random.default_rng(0).random((60, 6)) < 0.4).astype(float)
     np.save("rows.npy", X)
@@ -171,6 +183,7 @@ def test_the_page_compares_chains_with_rows_and_doubts_a_ladder():
     assert section.count("Warning") == 1
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_a_pretrained_model(tmp_path, digits):
     path = put_model(tmp_path, "dbn")
     page, dbn = report(path), load(path)
@@ -198,6 +211,7 @@ def test_the_page_of_a_pretrained_model(tmp_path, digits):
     assert f"order: {', '.join(map(str, labels))}." in page.sections["Reconstructions"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_a_fine_tuned_model(tmp_path, digits):
     dbn = put_model(tmp_path, "dbn")
     good("finetune", dbn, "--epochs", 3, "--early-stopping", "--seed", 2, "--out", "tuned.h5")
@@ -222,9 +236,8 @@ def test_the_page_of_a_fine_tuned_model(tmp_path, digits):
         assert piece in page.sections["The model"]
 
 
-def test_pages_are_whole_and_can_be_read_by_everybody(tmp_path):
-    page = report(put_model(tmp_path, "dbn"))
-    assert report(tmp_path / "dbn.h5").html == page.html  # the same model gives the same page
+def test_pages_are_whole_and_can_be_read_by_everybody(dbn_page):
+    page = dbn_page
     assert page.html.startswith("<!DOCTYPE html>\n")
     assert page.has("html", lang="en")
     assert page.has("meta", charset="utf-8")
@@ -249,7 +262,7 @@ def test_pages_are_whole_and_can_be_read_by_everybody(tmp_path):
     assert not differ["Receptive fields"]  # nothing in them to recolour
 
 
-def test_hostile_texts_stay_texts(tmp_path, digits):
+def test_hostile_texts_stay_texts(tmp_path, digits, monkeypatch):
     X = digits[:60, 20:30]
     classes = np.array([HOSTILE, "b"])
     y = classes[load_digits().target[:60] % 2]
@@ -263,8 +276,9 @@ def test_hostile_texts_stay_texts(tmp_path, digits):
     save(clf, name, metadata=metadata)
     header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
     np.savetxt("x.csv", X, "%.6f", ",", header=header, comments="", encoding="utf-8")
-    for words in ([], ["x.csv"]):
+    for words in (["x.csv"], []):
         page = report(name, *words)
+        monkeypatch.setattr(_sections, "to_png", sketch)  # the other page has no other figures
         check_safe(page)
         assert page.title == name
         assert "<script>alert(1)</script>" in page.sections["Data and environment"]
@@ -285,6 +299,7 @@ def test_every_part_of_a_page_is_escaped(tmp_path):
     assert (light, dark) == (png, png + b" ")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_long_metadata_are_cut(tmp_path, digits):
     rbm = RBM(2, n_iter=1, random_state=0).fit(digits[:30, 20:24])
     save(rbm, "m.h5", metadata={"long": "x" * 10**6, **{f"k{i}": i for i in range(10**4)}})
@@ -295,6 +310,7 @@ def test_long_metadata_are_cut(tmp_path, digits):
     assert hdf5.describe("m.h5")["metadata"] == values
 
 
+@pytest.mark.usefixtures("sketched")
 def test_without_data_the_model_alone(tmp_path, digits):
     np.save("rows.npy", digits)
     good("pretrain", "rows.npy", *TINY[3:], "--out", "m.h5")
@@ -316,6 +332,7 @@ def test_without_data_the_model_alone(tmp_path, digits):
     assert "starts from a different row" not in alone.sections["Samples"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_how_good_a_classifier_is_stands_on_the_page(tmp_path, digits):
     path = put_model(tmp_path, "classifier")
     page, y = report(path), load_digits().target[:200]
@@ -335,6 +352,7 @@ def test_how_good_a_classifier_is_stands_on_the_page(tmp_path, digits):
     assert "hidden_layer_sizesauto: 12, 8" in page.sections["Settings"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_how_good_other_models_are(digits):
     np.savez("rows.npz", X=digits, y=np.arange(200) / 7)
     regressor = DBNRegressor((4,), rbm=RBM(n_iter=1), max_iter=1, random_state=0).fit(digits, np.arange(200) / 7)
@@ -350,6 +368,7 @@ def test_how_good_other_models_are(digits):
     assert "has no labels" in report("m.h5", "rows.npz:X", "--force").sections["Quality"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_an_rbm_with_labels(digits):
     y = np.array(["naught", "one", "<b>two"], object)[load_digits().target[:200] % 3]
     np.savez("rows.npz", X=digits, y=y.astype(str))
@@ -379,6 +398,7 @@ def test_samples_are_of_many_kinds(digits):
     assert len(set(nearest)) >= 5
 
 
+@pytest.mark.usefixtures("sketched")
 def test_models_from_python(digits):
     X = digits[:, 20:30] * 5 - 1
     rbm = RBM(4, n_iter=3, validation_fraction=0.2, random_state=0).fit(X)
@@ -402,6 +422,7 @@ def test_models_from_python(digits):
     assert "records no settings" in page.sections["Settings"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_an_autoencoder_shows_its_own_reconstructions(digits):
     autoencoder = DeepAutoencoder((20, 6), rbm=RBM(n_iter=1), max_iter=2, random_state=0).fit(digits)
     save(autoencoder, "a.h5")
@@ -416,6 +437,7 @@ def test_an_autoencoder_shows_its_own_reconstructions(digits):
     np.testing.assert_allclose(image[-8:, :8], back[0].reshape(8, 8), atol=1e-6)
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("pretraining", ["denoising", "none"])
 def test_what_is_no_model_of_the_data_has_no_samples(digits, pretraining):
     dbn = DBN((12,), pretraining=pretraining, rbm=RBM(n_iter=1), random_state=0).fit(digits)
@@ -428,6 +450,7 @@ def test_what_is_no_model_of_the_data_has_no_samples(digits, pretraining):
     assert "Reconstructions" in page.pictures
 
 
+@pytest.mark.usefixtures("sketched")
 def test_names_of_columns_stand_beside_the_weights(digits):
     X = digits[:60, 20:24]
     np.savetxt("t.csv", X, "%.6f", ",", header="one,two,three,four", comments="")
@@ -439,6 +462,7 @@ def test_names_of_columns_stand_beside_the_weights(digits):
     assert named != expected(plot_receptive_fields(dbn, feature_names=["four", "three", "two", "one"]))
 
 
+@pytest.mark.usefixtures("sketched")
 def test_images_of_other_shapes(digits):
     dbn = DBN((4,), rbm=RBM(n_iter=1), random_state=0).fit(digits[:, :60])
     save(dbn, "m.h5")
@@ -449,6 +473,7 @@ def test_images_of_other_shapes(digits):
     assert "72 pixels" in bad("report", "m.h5", "--shape", "8,9")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_test_split_is_the_default(tmp_path):
     images, y = load_digits().images.astype(np.uint8) * 15, load_digits().target
     Path("mnist").mkdir()
@@ -464,12 +489,14 @@ def test_the_test_split_is_the_default(tmp_path):
     assert page.pictures["Reconstructions"][0][1:] == picture
 
 
-def test_where_the_page_is(tmp_path):
+def test_where_the_page_is(tmp_path, dbn_page):
     path = put_model(tmp_path, "dbn")
     Path("elsewhere").mkdir()
     os.chdir("elsewhere")
     result = good("report", path)
     assert set(snapshot(Path.cwd())) == {"dbn-report.html"}
+    again = Path("dbn-report.html").read_text(encoding="utf-8")  # the same model gives the same page
+    assert again.replace(str(path), "") == dbn_page.html.replace(str(dbn_page.path.with_name("dbn.h5")), "")
     assert result.stdout.startswith("page   dbn-report.html (")
     assert result.stderr.splitlines() == ["Using digits, the first 200 rows, the training data"]
 
@@ -506,6 +533,7 @@ def test_wrong_usage(words):
     assert run("report", *words).exit_code == 2
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_full_disk_leaves_the_old_page(tmp_path, monkeypatch):
     path = put_model(tmp_path, "dbn")
     Path("page.html").write_bytes(b"old")

@@ -118,6 +118,7 @@ def test_options_and_commands_of_other_models(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sketched")
 def test_the_report_of_a_model_of_sequences_has_its_likelihood_curves_rolls_and_weights():
     train("--lengths", "offsets", "--early-stopping")
     good("report", "m.h5")

@@ -192,6 +192,7 @@ def test_a_model_of_sequences_samples_sequences(family, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sketched")
 def test_the_command_line_trains_samples_and_evaluates(family, tmp_path, monkeypatch):
     path, sequences = family
     monkeypatch.chdir(tmp_path)
