@@ -14,14 +14,6 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("distributed")
 
 
-def test_workers(tmp_path):
-    out = tmp_path / "d.h5"
-    told = good("pretrain", *TINY, "--workers", 2, "--round", 3, "--rate-rule", "sqrt", "--out", out)
-    assert "64 -> 12 -> 8" in told.output
-    assert "64 -> 12 -> 8" in good("info", out).output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5"]
-
-
 def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, monkeypatch):
     from deepbelief.distributed import clusters
 
@@ -33,7 +25,8 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
 
     with monkeypatch.context() as stopping:
         stopping.setattr(PlainReporter, "record", stop)
-        stopped = run("pretrain", *TINY, "--workers", 2, "--out", "d.h5", "--checkpoint", "c.h5")
+        words = ("--workers", 2, "--round", 3, "--rate-rule", "sqrt", "--out", "d.h5", "--checkpoint", "c.h5")
+        stopped = run("pretrain", *TINY, *words)
     assert stopped.exit_code == 143
     assert stopped.stderr.endswith("resume with  deepbelief pretrain --resume c.h5\n")
     assert not (tmp_path / "d.h5").exists()
@@ -41,6 +34,7 @@ def test_a_run_that_is_stopped_goes_on_with_another_number_of_workers(tmp_path, 
         hasty.setattr(clusters, "PATIENCE", 1)
         assert "no scheduler answers at nowhere" in bad("pretrain", "--resume", "c.h5", "--scheduler", "nowhere")
     assert "64 -> 12 -> 8" in good("pretrain", "--resume", "c.h5", "--workers", 1).output
+    assert "64 -> 12 -> 8" in good("info", "d.h5").output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5"]
 
 
