@@ -223,6 +223,7 @@ def explode(position):
     return 1.0 if position < 0.6 else 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::deepbelief.errors.DivergenceWarning")
 def test_a_run_that_diverges_falls_back_to_the_same_epoch(tmp_path):
     settings = {"n_iter": 4, "batch_size": 30, "random_state": 3}
@@ -513,6 +514,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @case_by_case("number", range(len(WRONG)))
 def test_a_checkpoint_of_wrong_contents_names_the_file_and_the_element(tmp_path, number):
     change, match = WRONG[number]

@@ -436,6 +436,7 @@ def test_a_setting_that_the_library_refuses_is_told_with_its_option(command):
         assert not [line for name, line in told.items() if not line.startswith(max(options[name].opts, key=len))]
 
 
+@pytest.mark.slow
 def test_no_message_names_an_option_as_python_does():
     """Messages mention settings as parts of their own, which the shell writes as options."""
     names = {p.name for command in COMMANDS.values() for p in command.params if isinstance(p, click.Option)} | {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runs import COMMAND, ENVIRONMENT, TINY, process, put_model, snapshot
+from cli_runs import COMMAND, ENVIRONMENT, TINY, good, process, put_model, snapshot
 from rich.console import Console
 from tables import case_by_case
 
@@ -42,7 +42,9 @@ def read_until(stream, wanted, seconds=30):
     while wanted not in text:
         assert time.monotonic() < deadline, text
         if select.select([stream], [], [], 0.2)[0]:
-            text += os.read(stream.fileno(), 4096).decode()
+            chunk = os.read(stream.fileno(), 4096).decode()
+            assert chunk, f"it ended after: {text}"
+            text += chunk
     return text
 
 
@@ -107,7 +109,7 @@ def test_words_that_the_terminal_does_not_know(tmp_path):
 
 def test_results_alone_go_to_stdout(tmp_path):
     path = put_model(tmp_path, "classifier")
-    done = process("predict", path)
+    done = good("predict", path)
     assert done.stderr == "Using digits, the first 200 rows, the training data\n"
     assert re.fullmatch(r"label\n(\d\n){200}", done.stdout)
 

@@ -322,6 +322,7 @@ def test_a_saved_detector_finds_outliers_too(folder, tmp_path):
     assert "only info and outliers" in bad("impute", tmp_path / "d.h5", tmp_path / "new.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_a_table_goes_through_every_command(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -380,6 +380,7 @@ def files_of_every_kind(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_every_kind_of_model_or_refuses_it_in_a_line(files_of_every_kind, monkeypatch, command):
     kinds = KINDS

@@ -321,6 +321,7 @@ def test_a_wrong_loss_of_a_classifier_is_found(X, y):
     assert all(row.relative_error == pytest.approx(0.005, rel=0.01) for row in result.rows)
 
 
+@pytest.mark.slow
 @case_by_case(
     ("units", "wrong"),
     [
@@ -695,6 +696,7 @@ def test_pretraining_diverges_is_right_or_is_too_slow(n_jobs, causes, bk):
         assert words in repr(result)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_pretraining_is_judged_by_the_pseudo_likelihood_of_rows_not_trained_on(causes):
     """The scores are those of a machine trained by itself on the other rows."""
     from deepbelief.training import split_rows
@@ -878,6 +880,7 @@ def test_the_backend_says_whether_runs_are_concurrent(causes, monkeypatch, concu
     assert set(asked) == {2 if concurrent else 1}
 
 
+@pytest.mark.slow
 def test_refine_looks_between_the_best_rate_and_its_neighbours(causes):
     result = learning_rate_sweep(SMALL_RBM, causes[0], rates=(1e4, 1e-1, 1e-5), refine=3)
     new = sorted(row.rate for row in result.rows if row.rate not in (1e4, 1e-1, 1e-5))

@@ -127,7 +127,7 @@ def test_the_mean_is_that_of_the_parts_weighted_by_their_rows(client, rule, fact
 def test_a_stack_is_trained_on_three_parts(client, settings):
     """Two layers, two passes: what is above learns from representations that stay on the workers."""
     parts = [bits(50, seed=seed) for seed in range(3)]
-    rbm = RBM(n_iter=3, learning_rate=0.01, **settings)
+    rbm = RBM(n_iter=2, learning_rate=0.01, **settings)
     told = []
 
     class Heard(Reporter):
@@ -136,7 +136,7 @@ def test_a_stack_is_trained_on_three_parts(client, settings):
 
     network = DBN((6, 4), rbm=rbm, n_passes=2, random_state=0, verbose=Heard())
     network.fit(Partitioned(placed(client, *parts), Averaging(updates=2)))
-    assert len(told) == len(network.history_) == 12
+    assert len(told) == len(network.history_) == 8
     assert network.stack_.sizes == (8, 6, 4)
     again = DBN((6, 4), rbm=rbm, n_passes=2, random_state=0).fit(
         Partitioned(placed(client, *parts), Averaging(updates=2))

@@ -368,6 +368,7 @@ def test_rows_that_cannot_be_used(estimator, bits):
     np.testing.assert_array_equal(fitted.transform(as_source(X)), fitted.transform(X))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*hardly vary")
 def test_a_search_over_the_learning_rate_of_pretraining(bits):
     X, y = bits
@@ -611,6 +612,7 @@ def test_the_html_view_links_to_the_page_of_the_estimator(estimator, bits, monke
     assert address in clone(estimator)._repr_html_()
 
 
+@pytest.mark.slow
 @case_by_case("cls", [DBNClassifier, DBNRegressor])
 def test_sample_weights_are_routed_through_pipelines_and_cross_validation(cls, bits):
     X, y = bits[0][:60], bits[0][:60, 0].astype(int)

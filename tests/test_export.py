@@ -276,6 +276,7 @@ def test_scikit_learn_networks_refuse_what_they_lack(name, reason):
         to_mlp(fitted(name)[0])
 
 
+@pytest.mark.slow
 @case_by_case("activation", ["logistic", "relu", "tanh", "identity"])
 @case_by_case("kind", ["classes", "binary", "labels", "values", "columns"])
 def test_scikit_learn_networks_come_in(kind, activation, tmp_path):

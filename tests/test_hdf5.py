@@ -97,7 +97,7 @@ MODELS = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=MODELS)
 def test_what_is_written_comes_back(path, model):
     write(path, model)

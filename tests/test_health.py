@@ -115,6 +115,7 @@ IRIS = load_iris().data
 SHARES = (IRIS - IRIS.min(axis=0)) / np.ptp(IRIS, axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*hardly vary")
 @pytest.mark.parametrize(
     ("X", "n", "rate", "lower"),

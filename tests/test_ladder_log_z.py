@@ -35,6 +35,7 @@ def two_modes(n=16, weight=4.0, mean=0.26):
     return Weights(W, np.full(n, -weight), np.array([hbias]), visible_mean=known)
 
 
+@pytest.mark.slow
 def test_a_mode_that_the_first_machine_never_visits_is_noticed():
     """Without column means the first machine has the model's visible biases, and with them its first mode only."""
     weights = two_modes(mean=None)
@@ -46,6 +47,7 @@ def test_a_mode_that_the_first_machine_never_visits_is_noticed():
     assert found.low < exact_log_z(weights) < found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_log_z_of_modes_far_apart_is_right_or_comes_with_a_warning(monkeypatch, seed):
     """The state of all 1 has a chance of 4e-10 in independent columns of mean 0.26, and of 2e-5 in even odds."""

@@ -84,6 +84,7 @@ def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk)
     assert parts.state["missing"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["pcd", pytest.param("exact", marks=pytest.mark.slow)])
 def test_learning_gets_near_what_whole_rows_teach(gradient):
     """Half of the gap between independent groups and whole rows is closed by rows with 30 % holes."""

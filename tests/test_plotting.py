@@ -500,6 +500,7 @@ def test_without_matplotlib_the_extra_is_named(function, dbn, X, monkeypatch):
     assert isinstance(caught.value, ImportError)
 
 
+@pytest.mark.slow
 def test_names_of_features_are_written_as_they_are(table):
     dbn, rows = table
     names = ["$\\frac{$", "$x$", "a\nb\x07", "名前", "x" * 99, "<b>", "%s", "{0}", "\\alpha", "plain"]

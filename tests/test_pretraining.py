@@ -245,6 +245,7 @@ def test_the_next_layers_visible_type_follows_the_hidden_type(bk, hidden, visibl
     np.testing.assert_allclose(transform(stack, ArraySource(rows), bk, n_layers=1).shape, (90, 5))
 
 
+@pytest.mark.slow
 def test_softmax_rows_train_in_groups(bk):
     rng = np.random.default_rng(0)
     kind = rng.integers(3, size=120)

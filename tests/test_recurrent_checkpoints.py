@@ -43,6 +43,7 @@ def test_a_run_stopped_at_every_update(tmp_path, name):
     stop_everywhere(lambda **more: make(**settings, **more), tmp_path, rows, LENGTHS, n_updates=n_updates)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_from_an_earlier_fit(tmp_path):
     def again(**more):
         return make(warm_start=True, pretrain_frames=1, n_iter=1).fit(ROWS, LENGTHS).set_params(n_iter=2, **more)
@@ -91,6 +92,7 @@ CHANGED = ROWS.copy()
 CHANGED[24, 5] = 1 - CHANGED[24, 5]
 
 
+@pytest.mark.slow
 @case_by_case("when", ["frames", "recurrent net", "all"])
 @case_by_case(
     ("rows", "lengths", "line"),
@@ -110,6 +112,7 @@ def test_other_sequences_are_refused(tmp_path, when, rows, lengths, line):
     assert file.path.read_bytes() == before
 
 
+@pytest.mark.slow
 @case_by_case(
     ("change", "line"),
     [({"truncation": 4}, "truncation was 3, is 4"), ({"cell": "gru"}, "cell was tanh, is gru"),

@@ -99,7 +99,7 @@ def test_clamped_columns_are_held(rbm):
 
 def test_columns_are_clamped_in_networks_and_below_labels(rbm):
     table = mixed()
-    template = RBM(n_iter=600)
+    template = RBM(n_iter=300)
     dbn = DBN((16,), rbm=template, random_state=0).fit(table)
     joint = RBMClassifier(16, rbm=template, random_state=0).fit(table.drop(columns="good"), table["good"])
     for drawn in (
@@ -365,6 +365,7 @@ def test_networks_of_tables_are_saved(kind, tmp_path):
     assert np.array_equal(getattr(again, show)(X), getattr(model, show)(X))
 
 
+@pytest.mark.slow
 def test_pipelines_and_output_of_pandas():
     table = mixed()
     X, y = table.drop(columns="good"), table["good"]
@@ -483,7 +484,7 @@ def test_missing_values_are_learned_from_and_drawn_where_asked_for():
     kind = rng.choice(["a", "b"], 400)
     size = np.where((kind == "a") & (rng.random(400) < 0.9), np.nan, rng.normal(size=400))
     table = pd.DataFrame({"kind": kind, "size": size})
-    rbm = RBM(16, random_state=0).fit(table)
+    rbm = RBM(16, n_iter=100, random_state=0).fit(table)
     assert rbm.schema_.gaps == {"size": 22}
     unknown = pd.DataFrame({"kind": [None, None], "size": [np.nan, 0.0]}, dtype=object)
     assert rbm.impute(unknown, random_state=0)["kind"].tolist() == ["a", "b"]  # that it is missing says which kind
@@ -495,7 +496,7 @@ def test_missing_values_are_learned_from_and_drawn_where_asked_for():
     held = rbm.sample(50, clamp={"kind": "a", "size": 1.0}, missing=True, random_state=0)
     assert held["size"].notna().all()
     joint = RBMClassifier(8, rbm=RBM(n_iter=20), random_state=0).fit(table[["size"]], kind)
-    for model, asked in ((DBN((16,), random_state=0).fit(table), 200), (joint, ["a"] * 200)):
+    for model, asked in ((DBN((16,), rbm=RBM(n_iter=60), random_state=0).fit(table), 200), (joint, ["a"] * 200)):
         gone = model.sample(asked, n_steps=50, missing=True, random_state=0)["size"].isna()
         assert 0.2 < gone.mean() < 0.99
         assert model.sample(asked, n_steps=5, random_state=0)["size"].notna().all()
@@ -617,6 +618,7 @@ def plain_table():
     return pd.DataFrame({"a": rng.normal(size=N), "b": rng.choice(["x", "y", "z"], N), "c": rng.random(N) < 0.5})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [RBM, DBNRegressor, AnomalyDetector])
 @case_by_case("name", HOSTILE)
 def test_tables_of_any_kind_are_taken_or_refused_in_a_line(kind, name):

@@ -113,7 +113,7 @@ class DeepAutoencoder(
     >>> from sklearn.datasets import load_digits
     >>> from deepbelief import DeepAutoencoder
     >>> X = load_digits().data / 16
-    >>> autoencoder = DeepAutoencoder((50, 12), random_state=0).fit(X)
+    >>> autoencoder = DeepAutoencoder((50, 12), max_iter=10, random_state=0).fit(X)
     >>> codes = autoencoder.transform(X)
     >>> codes.shape
     (1797, 12)
