@@ -1,12 +1,13 @@
 """float32 and bfloat16 products compared: quality of a model, and time of an epoch.
 
-    python benchmarks/precision.py [--seeds 0,1,2] [--speed] [--anywhere]
+    python benchmarks/precision.py [--seeds 0,1,2] [--speed [--repeats 7]] [--library MKL]
 
 Quality: MNIST, fixed settings: an RBM 784 x 500 (10 epochs of CD-1 on the training rows) by its pseudo-log-likelihood
-of the test rows, and a DBNClassifier 784-500-250-10 pretrained by the same settings by its test error; seed by seed.
-With --speed also epochs of CD-1 at 784 x 500, batch 100, beside the float32 products alone, interleaved.
+of the test rows, an RBM 784 x 16 (10 epochs of CD-1 on rows of 0 and 1) by the exact log-likelihood of the test rows,
+and a DBNClassifier 784-500-250-10 pretrained by the same settings by its test error; seed by seed.
+With --speed also epochs of CD-1 and PCD-1, beside the float32 products alone, interleaved.
 
-The processor must have AMX; with --anywhere MKL's products run on any other too: they round in the same way, and are
+The processor must have AVX512-BF16 or AMX; with --library a library's products run on any other too, where they may be
 slower than float32.
 """
 
@@ -15,24 +16,29 @@ import time
 import warnings
 
 from clocks import clocked, ratios, summary
-from common import add, mnist
+from common import add, environment, mnist
 
 from deepbelief import RBM, DBNClassifier
 from deepbelief.backends import bfloat16, get_backend
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.diagnostics.speed import Work, floor, interleaved, ours
-from deepbelief.likelihood import pseudo_log_likelihood
+from deepbelief.likelihood import log_likelihood, pseudo_log_likelihood
 
-WORK = Work("cd", (784, 500), 100, 10_000)
+WORKS = {
+    "CD-1 784x500, batch 100": Work("cd", (784, 500), 100, 10_000),
+    "PCD-1 784x500, batch 100": Work("pcd", (784, 500), 100, 10_000),
+    "CD-1 784x500, batch 10": Work("cd", (784, 500), 10, 2000),
+    "CD-1 1024x4096, batch 256": Work("cd", (1024, 4096), 256, 10_240),
+}
 RBM_SETTINGS = {"n_iter": 10, "batch_size": 100, "learning_rate": 0.05}
 
 
-def backends(anywhere):
-    """Return the backends by precision."""
-    products = bfloat16.load() if anywhere else bfloat16.fast()
+def backends(library):
+    """Return the backends by precision, and the name of the library."""
+    products = bfloat16.load(library) if library else bfloat16.fast()
     if isinstance(products, str):
         raise SystemExit(f"no bfloat16 products: {products}")
-    return {"float32": get_backend(), "bfloat16": NumpyBackend(products)}
+    return {"float32": get_backend(), "bfloat16": NumpyBackend(products)}, products.name
 
 
 def quality(bk, seed, train, test):
@@ -44,17 +50,20 @@ def quality(bk, seed, train, test):
         backend=bk,
     ).fit(*train)  # fmt: skip
     seconds = time.perf_counter() - began
+    states = [(X > 0.5).astype(X.dtype) for X in (train[0], test[0])]
+    small = RBM(16, **RBM_SETTINGS, random_state=seed, backend=bk).fit(states[0])
     return {
         "pseudo_log_likelihood": float(pseudo_log_likelihood(rbm, test[0]).mean()),
+        "log_likelihood_of_16_units": float(log_likelihood(small, states[1], method="exact").rows.mean()),
         "test_error": float(1 - net.score(*test)),
         "seconds": seconds,
     }
 
 
-def speed(found, repeats=7, epochs=10):
+def speed(found, work, repeats, epochs):
     """Return the times of an epoch and their ratios to the products alone."""
-    things = {"floor": clocked(floor(WORK, found["float32"]), 1)}
-    things |= {name: clocked(ours(WORK, bk, epochs), epochs) for name, bk in found.items()}
+    things = {"floor": clocked(floor(work, found["float32"]), 1)}
+    things |= {name: clocked(ours(work, bk, epochs), epochs) for name, bk in found.items()}
     rows = {name: summary(times) for name, times in interleaved(things, repeats).items()}
     return {name: row | {"of_floor": ratios(rows, "floor")[name]} for name, row in rows.items()}
 
@@ -63,21 +72,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--speed", action="store_true")
-    parser.add_argument("--anywhere", action="store_true")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--only", default="", help="with --speed: only the rows whose names contain this")
+    parser.add_argument("--library", choices=list(bfloat16.LIBRARIES))
     options = parser.parse_args()
-    found = backends(options.anywhere)
-    if options.speed:
-        rows = speed(found)
+    (found, library), machine = backends(options.library), environment()
+    warnings.simplefilter("ignore", UserWarning)  # sizes, and units that hardly vary
+    key = f"{machine['cpu']}, {machine['vectors']}, {library}"
+    for title, work in WORKS.items():
+        if not options.speed or options.only not in title:
+            continue
+        rows = speed(found, work, options.repeats, options.epochs)
+        print(title)
         for name, row in rows.items():
-            print(f"{name:10} {row['median_s']:.4f} s, {row['of_floor']['median_s']:.2f} of the float32 products")
-        add("precision", "speed", value=rows)
+            of_floor = row["of_floor"]
+            cells = f"median {row['median_s']:.4f} s {of_floor['median_s']:.2f}, best {row['best_s']:.4f} s"
+            print(f"  {name:10} {cells} {of_floor['best_s']:.2f} of the float32 products", flush=True)
+        settings = {"repeats": options.repeats, "epochs": options.epochs}
+        add("precision", "speed", key, title, value={"environment": machine, **settings, "rows": rows})
+    if not options.seeds:
+        return
     train, test = mnist(), mnist("test")
-    warnings.simplefilter("ignore", UserWarning)  # sizes
-    for seed in (int(s) for s in options.seeds.split(",") if s):
+    for seed in map(int, options.seeds.split(",")):
         for name, bk in found.items():
             row = quality(bk, seed, train, test)
             print(f"seed {seed} {name:10}", {k: round(v, 4) for k, v in row.items()}, flush=True)
-            add("precision", "quality", name, f"seed {seed}", value=row)
+            add("precision", "quality", key, name, f"seed {seed}", value=row)
 
 
 if __name__ == "__main__":

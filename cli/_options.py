@@ -128,7 +128,7 @@ memory_option = option(
 )
 backend_option = click.option(
     "--backend", type=type_of("backend", EXECUTION["backend"].kind), default="numpy", show_default=True,
-    help="cupy: on a GPU; numpy:bfloat16: lower-precision products on processors with AMX.",
+    help="cupy: on a GPU; numpy:bfloat16: lower-precision products on processors with AVX512-BF16 or AMX.",
 )  # fmt: skip
 shape_option = click.option(
     "--shape", type=ImageShape(), default="auto", show_default=True,

@@ -60,6 +60,7 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
             ("processor", f"{about['cpu']} ({about['vectors']}), {about['cores']} cores"),
             ("BLAS", about["blas"]),
             ("loops", about["loops"]),
+            ("bfloat16", about["bfloat16"]),
             ("versions", ", ".join(f"{k} {about[k]}" for k in ("deepbelief", "python", "numpy", "scipy"))),
         ]
     )

@@ -78,6 +78,10 @@ def _overview(file: str, content: StrMapping) -> list[tuple[str, object]]:
     for name, part in content["parts"].items():
         sizes = [layer["n_visible"] for layer in part["layers"][:1]] + [layer["n_hidden"] for layer in part["layers"]]
         rows.append((name, f"{part['kind']} {arrows(sizes)}"))
+    if str(content["params"].get("backend")).endswith(":bfloat16"):
+        from deepbelief.backends import bfloat16
+
+        rows.append(("bfloat16", f"{bfloat16.describe()} (this machine)"))
     rows += [("epochs", content["epochs"]), ("written by", versions)]
     return rows
 

@@ -1,56 +1,39 @@
-"""Products of bfloat16 factors: rounding by its definition, MKL's routine or a stand-in for it, and the way back."""
+"""Products of bfloat16 factors: rounding by its definition, a library's routine or a stand-in for it, the way back."""
 
-import ctypes
 import warnings
 
 import numpy as np
 import pytest
 from cli_runs import good
+from reduced_products import stand_in, widened
 from tables import case_by_case
 
-from deepbelief import RBM
-from deepbelief.backends import Product, bfloat16, get_backend
+from deepbelief import RBM, save
+from deepbelief.backends import Product, bfloat16, get_backend, loops
 from deepbelief.backends.numpy_backend import NumpyBackend
+from deepbelief.diagnostics import speed
 from deepbelief.errors import BackendError, PrecisionWarning
 
-pytestmark = pytest.mark.usefixtures("loops")
+pytestmark = pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
 
 
-def widened(words):
-    """Return bfloat16 numbers as float32."""
-    return (words.astype(np.uint32) << 16).view(np.float32)
-
-
-class StandIn:
-    """What is called of MKL, by the meaning of its arguments."""
-
-    @staticmethod
-    def _matrix(pointer, shape, kind):
-        size, address = int(np.prod(shape)), ctypes.cast(pointer, ctypes.c_void_p).value
-        return np.frombuffer((kind * size).from_address(address), kind).reshape(shape)
-
-    def __init__(self):
-        def gemm(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-            assert (order, lda, ldb, ldc) == (101, k if ta == 111 else m, n if tb == 111 else k, n)
-            left = widened(self._matrix(a, (m, k) if ta == 111 else (k, m), ctypes.c_uint16))
-            right = widened(self._matrix(b, (k, n) if tb == 111 else (n, k), ctypes.c_uint16))
-            out = self._matrix(c, (m, n), ctypes.c_float)
-            product = (left if ta == 111 else left.T) @ (right if tb == 111 else right.T)
-            out[...] = alpha * product + (beta * out if beta else 0)
-
-        def axpy(n, alpha, x, _, y, __):
-            out = self._matrix(y, n, ctypes.c_float)
-            out += np.float32(alpha) * self._matrix(x, n, ctypes.c_float)
-
-        self.cblas_gemm_bf16bf16f32, self.cblas_saxpy = gemm, axpy
-
-
-@pytest.fixture(params=["stand-in", "mkl"])
-def products(request):
-    found = bfloat16.Bfloat16Products(StandIn()) if request.param == "stand-in" else bfloat16.load()
+@pytest.fixture(params=["stand-in for oneDNN", "stand-in for MKL", "oneDNN", "MKL"])
+def products(request, monkeypatch):
+    """Products by each library, also small ones."""
+    for limit in ("MIN_MULTIPLICATIONS", "MIN_ROWS", "MIN_COLUMNS"):
+        monkeypatch.setattr(bfloat16, limit, 1)
+    stand, _, name = request.param.rpartition("stand-in for ")
+    found = stand_in(name) if stand else bfloat16.load(name)
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+def through(products, x):
+    """Return numbers after a product with 1."""
+    out = np.empty((x.size, 1), np.float32)
+    loops.load().multiply_reduced(products._free, x.reshape(-1, 1), np.ones((1, 1), np.float32), 1, out, 0)
+    return out[:, 0]
 
 
 def test_rounding_is_to_the_nearest_ties_to_even():
@@ -58,27 +41,28 @@ def test_rounding_is_to_the_nearest_ties_to_even():
     words = np.concatenate([rng.integers(0, 2**32, 100_000), np.arange(2**16) << 15, [1, 0x8000, 0x18000, 0x7F7F8000]])
     x = words.astype(np.uint32).view(np.float32)
     x = x[np.isfinite(x)]
-    got = bfloat16.rounded(x.reshape(1, -1))[0]
+    got = through(stand_in("oneDNN"), x)
     below = x.view(np.uint32) >> 16  # towards 0
     low, high = (widened(n).astype(np.float64) for n in (below, below + 1))
     high[np.isinf(high)] = np.copysign(2.0**128, high[np.isinf(high)])  # where the next number would be
     to_low, to_high = np.abs(x - low), np.abs(high - x)
     nearest = np.where((to_low < to_high) | ((to_low == to_high) & (below % 2 == 0)), below, below + 1)
-    np.testing.assert_array_equal(got, nearest)
+    np.testing.assert_array_equal(got, widened(nearest))
 
 
 def test_infinities_and_nan_stay():
-    x = np.array([[np.inf, -np.inf, np.nan, -np.nan, 0.0, -0.0]], np.float32)
-    np.testing.assert_array_equal(widened(bfloat16.rounded(x)), x)
+    x = np.array([np.inf, -np.inf, np.nan, -np.nan, 0.0, -0.0], np.float32)
+    np.testing.assert_array_equal(through(stand_in("oneDNN"), x), x)
 
 
+@case_by_case("shape", [(20, 30, 7), (7, 30, 20), (65, 3, 65), (200, 33, 40), (40, 33, 200)])
 @case_by_case("left_by_columns", [False, True])
 @case_by_case("right_by_columns", [False, True])
-def test_products_of_whole_numbers_are_exact(products, left_by_columns, right_by_columns):
-    rng = np.random.default_rng(1)
-    left, right = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((20, 30), (30, 7)))
+def test_products_of_whole_numbers_are_exact(products, shape, left_by_columns, right_by_columns):
+    (m, k, n), rng = shape, np.random.default_rng(1)
+    left, right = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((m, k), (k, n)))
     given = [np.asfortranarray(a) if by else a for a, by in ((left, left_by_columns), (right, right_by_columns))]
-    bk, out = NumpyBackend(products), np.full((20, 7), np.nan, np.float32)
+    bk, out = NumpyBackend(products), np.full((m, n), np.nan, np.float32)
     assert bk.matmul(*given, out) is out
     np.testing.assert_array_equal(out, left @ right)
     np.testing.assert_array_equal(bk.matmul(*given), left @ right)
@@ -91,29 +75,51 @@ def test_factors_are_rounded_and_sums_are_not(products):
     assert NumpyBackend(products).matmul(left, right)[0, 0] == 258
 
 
-@case_by_case("given", ["float64", "row", "strided"])
+def test_products_differ_from_those_of_rounded_numbers_by_the_rounding_of_sums(products):
+    rng = np.random.default_rng(5)
+    left, right = (rng.normal(size=shape).astype(np.float32) for shape in ((100, 300), (300, 70)))
+    exact = [through(stand_in("oneDNN"), x).reshape(x.shape).astype(np.float64) for x in (left, right)]
+    np.testing.assert_allclose(NumpyBackend(products).matmul(left, right), exact[0] @ exact[1], rtol=1e-5, atol=1e-4)
+
+
+@case_by_case("given", ["float64", "row", "strided", "room"])
 def test_other_arrays_are_multiplied_as_they_are(products, given):
     rng = np.random.default_rng(2)
-    left, right = rng.normal(size=(6, 8)), rng.normal(size=(8, 5))
+    left, right, out = rng.normal(size=(6, 8)), rng.normal(size=(8, 5)), None
+    if given != "float64":
+        left, right = left.astype(np.float32), right.astype(np.float32)
     if given == "row":
-        left, right = left[0].astype(np.float32), right.astype(np.float32)
+        left = left[0]
     if given == "strided":
-        left, right = left.astype(np.float32)[:, ::2], right.astype(np.float32)[::2]
-    np.testing.assert_array_equal(NumpyBackend(products).matmul(left, right), left @ right)
+        left, right = left[:, ::2], right[::2]
+    if given == "room":
+        out = np.empty((6, 9), np.float32)[:, :5]
+    np.testing.assert_array_equal(NumpyBackend(products).matmul(left, right, out), left @ right)
+
+
+@case_by_case("shape", [(3, 784, 500), (100, 784, 15), (50, 100, 200)])
+def test_small_products_are_those_of_float32(shape):
+    (m, k, n), rng = shape, np.random.default_rng(7)
+    left, right = rng.random((m, k), np.float32), rng.random((k, n), np.float32)
+    assert bfloat16.Bfloat16Products.takes(np.ones((64, 512), np.float32), np.ones((512, 64), np.float32))
+    np.testing.assert_array_equal(NumpyBackend(stand_in("oneDNN")).matmul(left, right), left @ right)
 
 
 @case_by_case("nesterov", [False, True])
 @case_by_case("decay", [0.0, 0.25])
-def test_a_step_by_a_product_is_the_step_by_its_array(products, nesterov, decay):
+@case_by_case("on_threads", [False, True])
+def test_a_step_by_a_product_is_the_step_by_its_array(products, nesterov, decay, on_threads):
     rng = np.random.default_rng(3)
     left, right, w, velocity = (
         rng.integers(-8, 9, shape).astype(np.float32) for shape in ((6, 40), (6, 3), (40, 3), (40, 3))
     )
     results = []
-    for grad in (Product(left, right, np.empty_like(w)), left.T @ right):
-        one, other = w.copy(), velocity.copy()
-        NumpyBackend(products).momentum_step(one, other, grad, 0.5, 0.5, decay, nesterov)
-        results.append((one, other))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops.load(), "on_threads", on_threads)
+        for grad in (Product(left, right, np.empty_like(w)), left.T @ right):
+            one, other = w.copy(), velocity.copy()
+            NumpyBackend(products).momentum_step(one, other, grad, 0.5, 0.5, decay, nesterov)
+            results.append((one, other))
     np.testing.assert_array_equal(results[0], results[1])
 
 
@@ -132,27 +138,87 @@ def test_an_update_differs_by_the_rounding_of_its_factors(products):
     assert np.abs(moved[0] - moved[1]).max() < 2**-7 * X.mean(axis=0).max()
 
 
-def test_without_the_instructions_or_the_library_a_warning_says_so(monkeypatch):
-    monkeypatch.setattr(bfloat16, "INSTRUCTIONS", "no-such-instructions")
-    with pytest.warns(PrecisionWarning, match=r"float32, not in bfloat16: this processor .*no-such-instructions"):
-        assert get_backend("numpy:bfloat16").name == "numpy"
-    monkeypatch.setattr(bfloat16, "fast", lambda: "no library: install it")
-    with pytest.warns(PrecisionWarning, match="no library: install it") as caught:
-        assert RBM(2, n_iter=1, backend="numpy:bfloat16").fit(np.eye(4, dtype=np.float32)).n_features_in_ == 4
-    assert len(caught) == 1
+def test_a_library_uses_one_thread_for_each_of_the_blas(monkeypatch):
+    found, log = loops.load(), []
+    bk = NumpyBackend(stand_in("oneDNN", log))
+    left, right = np.ones((64, 512), np.float32), np.ones((512, 600), np.float32)
+    monkeypatch.setattr(found, "on_threads", True)
+    bk.matmul(left, right)
+    assert log.count(1) == log.count(7) == sum(isinstance(entry, tuple) for entry in log) > 0  # 7: as it was before
+    assert sum(n for _, _, n in (entry for entry in log if isinstance(entry, tuple))) == 600
+    log.clear()
+    monkeypatch.setattr(found, "on_threads", False)  # the loops of another BLAS run on the calling thread
+    bk.matmul(left, right)
+    assert all(isinstance(entry, tuple) for entry in log)
 
 
-def test_a_missing_package_is_told(monkeypatch):
+def processor(monkeypatch, tmp_path, flags):
+    """Let the processor have these instructions."""
+    (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags} sse2\n")
+    monkeypatch.setattr(bfloat16, "PROCESSOR", tmp_path / "cpuinfo")
+    return bfloat16.fast.__wrapped__
+
+
+def libraries(monkeypatch, **opened):
+    """Let these libraries be installed; a number is the time of a product as a share of float32's."""
+    found = {name: stand_in(name) for name, share in opened.items() if share is not None}
+    for name, (_, instructions) in list(bfloat16.LIBRARIES.items()):
+        monkeypatch.setitem(bfloat16.LIBRARIES, name, (lambda name=name: found.get(name), instructions))
+    monkeypatch.setattr(bfloat16, "share_of_float32", lambda products: opened[products.name])
+    return found
+
+
+def test_the_first_library_that_is_faster_than_float32_is_used(monkeypatch, tmp_path):
+    fast = processor(monkeypatch, tmp_path, "amx_bf16 avx512_bf16")
+    for shares, chosen in (((0.6, 0.5), "oneDNN"), ((1.1, 0.5), "MKL"), ((None, 0.5), "MKL")):
+        found = libraries(monkeypatch, oneDNN=shares[0], MKL=shares[1])
+        assert fast() is found[chosen]
+    libraries(monkeypatch, oneDNN=1.1, MKL=None)
+    assert fast() == "products by oneDNN are slower on this machine"
+    libraries(monkeypatch, oneDNN=None, MKL=None)
+    assert fast() == "oneDNN is not installed: pip install 'deepbelief[bfloat16]'"
+
+
+def test_mkl_is_used_with_amx_only(monkeypatch, tmp_path):
+    fast = processor(monkeypatch, tmp_path, "avx512_bf16")
+    libraries(monkeypatch, oneDNN=None, MKL=0.5)
+    assert fast() == "oneDNN is not installed: pip install 'deepbelief[bfloat16]'"
+    fast = processor(monkeypatch, tmp_path, "avx512f")
+    libraries(monkeypatch, oneDNN=0.5, MKL=0.5)
+    assert fast() == "this processor has no instructions for bfloat16 matrix products (amx_bf16 or avx512_bf16)"
+
+
+def test_a_product_is_timed_beside_that_of_float32(products):
+    assert bfloat16.share_of_float32(products) > 0
+
+
+def test_libraries_that_compute_nothing_or_lack_a_routine_are_told(monkeypatch):
+    idle = bfloat16.Bfloat16Products("oneDNN", dnnl=stand_in("oneDNN")._functions[3])  # returns at once
+    monkeypatch.setitem(bfloat16.LIBRARIES, "oneDNN", (lambda: idle, ()))
+    assert bfloat16.load("oneDNN") == "oneDNN has no such products for this processor"
+    monkeypatch.setitem(bfloat16.LIBRARIES, "oneDNN", (lambda: np.no_such_routine, ()))
+    assert bfloat16.load("oneDNN").startswith("oneDNN cannot be used (")
+    monkeypatch.setattr(loops, "load", lambda: None)
+    assert bfloat16.load("oneDNN") == "the compiled loops, which they need, are not installed"
+
+
+@case_by_case("name", ["oneDNN", "MKL"])
+def test_a_missing_package_is_told(name):
     def missing(name):
         raise bfloat16.importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(bfloat16.importlib.metadata, "files", missing)
-    assert "pip install 'deepbelief[mkl]'" in bfloat16.load.__wrapped__()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bfloat16.importlib.metadata, "files", missing)
+        assert bfloat16.load(name) == f"{name} is not installed: pip install 'deepbelief[bfloat16]'"
 
 
-def test_a_library_without_the_routine_is_told(monkeypatch):
-    monkeypatch.setattr(bfloat16, "_library", lambda: np._core._multiarray_umath.__file__)
-    assert "cannot be used" in bfloat16.load.__wrapped__()
+def test_a_warning_gives_the_reason_once(monkeypatch):
+    monkeypatch.setattr(bfloat16, "fast", lambda: "no library: install it")
+    with pytest.warns(PrecisionWarning, match=r"float32, not in bfloat16: no library: install it") as caught:
+        assert RBM(2, n_iter=1, backend="numpy:bfloat16").fit(np.eye(4, dtype=np.float32)).n_features_in_ == 4
+    assert len(caught) == 1
+    with pytest.warns(PrecisionWarning):
+        assert get_backend("numpy:bfloat16").name == "numpy"
 
 
 def test_the_name_says_the_precision(products, monkeypatch):
@@ -176,3 +242,13 @@ def test_the_shell_is_warned_once(tmp_path, monkeypatch):
     settings = ("--layers", 4, "--epochs", 1, "--backend", "numpy:bfloat16", "--out", tmp_path / "m.h5")
     result = good("pretrain", tmp_path / "rows.npy", *settings)
     assert result.stderr.count("not in bfloat16: there are none") == 1
+
+
+@case_by_case("found", ["none: there are none", "oneDNN"])
+def test_the_shell_names_the_library(found, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bfloat16, "fast", lambda: stand_in(found) if found == "oneDNN" else found.removeprefix("none: "))
+        patch.setattr(speed, "STANDARD", {})
+        assert f"bfloat16 {found}" in " ".join(good("bench", "--quick", "--backend", "numpy").stdout.split())
+        save(RBM(2, n_iter=1).fit(np.eye(4)).set_params(backend="numpy:bfloat16"), tmp_path / "m.h5")
+        assert f"{found} (this machine)" in good("info", tmp_path / "m.h5").stdout

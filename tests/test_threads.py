@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reduced_products import stand_in
 from threadpoolctl import threadpool_limits
 
 from deepbelief.backends import blas, get_backend, loops
@@ -137,10 +138,14 @@ def statistics(found):
     return list(found.column_statistics(numbers(300, 501)))
 
 
-def rounded(found):
-    out = np.empty((300, 501), np.uint16)
-    found.round_words(numbers(300, 501), out)
-    return [out]
+def reduced(found):
+    library, results = stand_in("oneDNN")._limited, []
+    few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
+    for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
+        results.append(np.zeros((left.shape[0], right.shape[1]), np.float32))
+        found.multiply_reduced(library, left, right, 0.5, results[-1], 0)
+        np.testing.assert_array_equal(results[-1], 0.5 * left @ right)
+    return results
 
 
 def sparse_product(kind):
@@ -189,7 +194,7 @@ CALLS = {
     "adam_step": stepped("adam_step", 4, 1e-3, 0.9, 0.1, 0.999, 0.001, 1e-8, 1e-4),
     "log_odds": odds,
     "column_statistics": statistics,
-    "round_words": rounded,
+    "multiply_reduced": reduced,
     "add_product_32": sparse_product(np.int32),
     "add_product_64": sparse_product(np.int64),
 }
@@ -203,7 +208,7 @@ if loops.load() is not None and loops.load().has_products:
 
 def test_every_loop_is_called_here():
     products = loops.PRODUCTS if loops.load().has_products else {}
-    assert set(loops.ARGUMENTS) | set(products) <= set(" ".join(CALLS).replace(",", "").split())
+    assert set(loops.ARGUMENTS) | set(loops.REDUCED) | set(products) <= set(" ".join(CALLS).replace(",", "").split())
 
 
 @pytest.mark.parametrize("name", CALLS)

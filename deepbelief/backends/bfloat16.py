@@ -1,53 +1,35 @@
-"""Matrix products of bfloat16 numbers (8 significant bits, accumulated in float32) on the processor, by Intel's MKL.
+"""Matrix products of bfloat16 numbers (8 significant bits, accumulated in float32) on the processor.
 
-Only processors with AMX multiply such matrices faster than float32 ones; on others, MKL takes several times as long.
+Processors with AMX or AVX512-BF16 multiply such matrices faster than float32 ones. The routine is that of oneDNN or of
+Intel's MKL.
 """
 
 import ctypes
 import importlib.metadata
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from deepbelief.backends.blas import AS_IT_IS, ROW_MAJOR, TRANSPOSED, at
-from deepbelief.backends.loops import loops_for
+from deepbelief.backends import loops
+from deepbelief.backends.blas import is_plain
 from deepbelief.typing import Array, DeviceArray
 
-INSTRUCTIONS = "amx_bf16"  # flag of processors on which bfloat16 products are faster
+PROCESSOR = Path("/proc/cpuinfo")
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of processors on which bfloat16 products are faster
+MIN_MULTIPLICATIONS = 2**20  # of a product: below it float32 is as fast
+MIN_ROWS = 4  # of the factors: with fewer, rounding the other factor takes longer than the product
+MIN_COLUMNS = 16  # of the result: with fewer, float32 is as fast
+TRIAL = (100, 784, 500)  # rows and columns of the first factor, and columns of the second one
+N_TRIALS = 9  # rounds of products, to see whether a library is faster than float32
 
 
-def rounded(x: Array) -> Array:
-    """Round ``x`` to bfloat16, ties to even, and return the 16 bits of each number; infinities and NaN are preserved.
+class Library(ctypes.Structure):
+    """Addresses of a library's functions; as in bfloat16.h."""
 
-    Parameters
-    ----------
-    x : array of shape (m, n)
-        float32, C-contiguous.
-
-    Returns
-    -------
-    array of shape (m, n)
-        uint16.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> [hex(word) for word in rounded(np.array([[1, 1.004, 3]], np.float32))[0]]
-    ['0x3f80', '0x3f81', '0x4040']
-    """
-    out, found = np.empty(x.shape, np.uint16), loops_for(x)
-    if found is not None:
-        found.round_words(x, out)
-        return out
-    words = x.reshape(-1).view(np.uint32)
-    wide = words >> 16
-    wide &= 1
-    wide += 0x7FFF
-    wide += words
-    wide >>= 16
-    out.reshape(-1)[:] = wide
-    return out
+    _fields_ = [(name, ctypes.c_void_p) for name in ("dnnl", "cblas", "count", "limit")]
 
 
 class Bfloat16Products:
@@ -55,25 +37,33 @@ class Bfloat16Products:
 
     Parameters
     ----------
-    library : ctypes.CDLL
-        MKL.
+    name : str
+        The library that multiplies.
+    dnnl, cblas : ctypes function, optional
+        Its routine `dnnl_gemm_bf16bf16f32` or `cblas_gemm_bf16bf16f32`.
+    count, limit : ctypes function, optional
+        Its functions that return and set the number of threads that a call may use.
     """
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        flag, real, pointer = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-        gemm, axpy = library.cblas_gemm_bf16bf16f32, library.cblas_saxpy
-        gemm.restype = axpy.restype = None
-        gemm.argtypes = [flag] * 6 + [real, pointer, flag, pointer, flag, real, pointer, flag]
-        axpy.argtypes = [flag, real, pointer, flag, pointer, flag]
-        self._gemm, self._axpy = gemm, axpy
+    def __init__(
+        self, name: str, *, dnnl: object = None, cblas: object = None, count: object = None, limit: object = None
+    ) -> None:
+        self.name = name
+        self._functions = dnnl, cblas, count, limit  # keeps them alive
+        addresses = [None if f is None else ctypes.cast(f, ctypes.c_void_p).value for f in self._functions]  # type: ignore[arg-type]
+        # On threads of the BLAS, each call of the library is to use one; else it uses its own.
+        self._limited, self._free = Library(*addresses), Library(*addresses[:2])
 
     @staticmethod
-    def takes(*arrays: DeviceArray) -> bool:
-        """Return whether all arguments are contiguous float32 matrices, stored by rows or by columns."""
-        return all(
-            a.dtype == np.float32 and a.ndim == 2 and a.size and (a.flags.c_contiguous or a.flags.f_contiguous)
-            for a in arrays
-        )
+    def takes(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None) -> bool:
+        """Return whether the factors are float32 matrices large enough, stored without gaps by rows or by columns."""
+        for x in (left, right):
+            if x.ndim != 2 or x.dtype != np.float32 or not (x.flags.c_contiguous or x.flags.f_contiguous):
+                return False
+        if out is not None and not (out.dtype == np.float32 and is_plain(out)):
+            return False
+        (m, k), n = left.shape, right.shape[1]
+        return bool(m * k * n >= MIN_MULTIPLICATIONS and min(m, k) >= MIN_ROWS and n >= MIN_COLUMNS)
 
     def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """Return ``left @ right``, in ``out`` if given."""
@@ -87,42 +77,117 @@ class Bfloat16Products:
 
     def add(self, x: Array, factor: float, out: Array) -> None:
         """Add ``factor * x`` to ``out``."""
-        self._axpy(x.size, factor, at(x), 1, at(out), 1)
+        out += np.float32(factor) * x
 
     def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
-        (m, k), n = left.shape, right.shape[1]
-        a, b = (rounded(x if x.flags.c_contiguous else x.T) for x in (left, right))
-        flags = (AS_IT_IS if x.flags.c_contiguous else TRANSPOSED for x in (left, right))
-        self._gemm(
-            ROW_MAJOR, *flags, m, n, k, factor, at(a), a.shape[1], at(b), b.shape[1], keep, at(out), n,
-        )  # fmt: skip
+        found = loops.load()
+        assert found is not None
+        library = self._limited if found.on_threads else self._free
+        found.multiply_reduced(library, left, right, factor, out, keep)
 
 
-def _library() -> Path | None:
-    """Return the path of MKL's library, or None if the package is not installed."""
+def _open(package: str, *names: str) -> ctypes.CDLL | None:
+    """Return the library of a package, whose file's name starts with one of these; None if it is not installed."""
     try:
-        files = importlib.metadata.files("mkl") or []
+        files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = (Path(str(f.locate())) for f in files if f.name.startswith(("libmkl_rt", "mkl_rt")))
-    return next((path.resolve() for path in found if path.exists()), None)
+    found = (Path(str(f.locate())) for f in files if f.name.startswith(names))
+    path = next((path.resolve() for path in found if path.exists()), None)
+    return None if path is None else ctypes.CDLL(str(path))
+
+
+def _onednn() -> Bfloat16Products | None:
+    library = _open("onednn-cpu-gomp", "libdnnl.so", "dnnl.dll")
+    if library is None:
+        return None
+    threads = {"count": library.omp_get_max_threads, "limit": library.omp_set_num_threads}
+    return Bfloat16Products("oneDNN", dnnl=library.dnnl_gemm_bf16bf16f32, **threads)
+
+
+def _mkl() -> Bfloat16Products | None:
+    library = _open("mkl", "libmkl_rt", "mkl_rt")
+    if library is None:
+        return None
+    threads = {"count": library.MKL_Get_Max_Threads, "limit": library.MKL_Set_Num_Threads_Local}
+    return Bfloat16Products("MKL", cblas=library.cblas_gemm_bf16bf16f32, **threads)
+
+
+LIBRARIES: dict[str, tuple[Callable[[], Bfloat16Products | None], tuple[str, ...]]] = {
+    "oneDNN": (_onednn, INSTRUCTIONS), "MKL": (_mkl, INSTRUCTIONS[:1]),
+}  # fmt: skip
+"""Functions that open a library (None: it is not installed), and the instructions with which it is fast, any of them.
+
+The first one that is faster than float32 is used. The fastest one would depend on what else the machine does at the
+time, and results with it.
+"""
+
+
+def is_right(products: Bfloat16Products) -> bool:
+    """Check products of small integers, which are exact."""
+    left, right = (np.arange(40 * n, dtype=np.float32).reshape(40, n) % 7 for n in (24, 50))
+    out = np.ones((24, 50), np.float32)
+    products.add_product(left, right, -2, out, 4)
+    turned = products.matmul(left, np.asfortranarray(right[:24]))
+    return np.array_equal(out, 4 - 2 * left.T @ right) and np.array_equal(turned, left @ right[:24])
+
+
+def share_of_float32(products: Bfloat16Products) -> float:
+    """Return the time of a product as a share of that of float32 numbers.
+
+    It is the median over rounds, since other programs can slow any single product.
+    """
+    m, k, n = TRIAL
+    rng, times = np.random.default_rng(0), np.empty((N_TRIALS + 1, 2))
+    left, right, out = rng.random((m, k), np.float32), rng.random((k, n), np.float32), np.empty((m, n), np.float32)
+    for i in range(N_TRIALS + 1):  # the first round prepares the routine
+        began = time.perf_counter()
+        products.matmul(left, right, out)
+        middle = time.perf_counter()
+        np.matmul(left, right, out=out)
+        times[i] = middle - began, time.perf_counter() - middle
+    return float(np.median(times[1:, 0] / times[1:, 1]))
+
+
+def load(name: str) -> Bfloat16Products | str:
+    """Return the products by a library, or the reason why there are none."""
+    if loops.load() is None:
+        return "the compiled loops, which they need, are not installed"
+    try:
+        products = LIBRARIES[name][0]()
+    except (OSError, AttributeError) as error:
+        return f"{name} cannot be used ({error})"
+    if products is None:
+        return f"{name} is not installed: pip install 'deepbelief[bfloat16]'"
+    return products if is_right(products) else f"{name} has no such products for this processor"
 
 
 @cache
-def load() -> Bfloat16Products | str:
-    """Return the products on any processor, or the reason why there are none."""
-    path = _library()
-    if path is None:
-        return "Intel's MKL is not installed: pip install 'deepbelief[mkl]'"
-    try:
-        return Bfloat16Products(ctypes.CDLL(str(path)))
-    except (OSError, AttributeError) as error:
-        return f"Intel's MKL cannot be used ({error})"
-
-
 def fast() -> Bfloat16Products | str:
-    """Return the products if they are faster than those of float32, or the reason why not."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists() or INSTRUCTIONS not in info.read_text().split():
-        return f"this processor has no instructions for bfloat16 matrix products ({INSTRUCTIONS})"
-    return load()
+    """Return the products by the first library that is faster than float32, or the reason why there is none."""
+    flags, reasons = set(PROCESSOR.read_text().split()) if PROCESSOR.exists() else set(), []
+    for name, (_, instructions) in LIBRARIES.items():
+        if flags.isdisjoint(instructions):
+            continue
+        products = load(name)
+        if isinstance(products, str):
+            reasons.append(products)
+        elif share_of_float32(products) < 1:
+            return products
+        else:
+            reasons.append(f"products by {name} are slower on this machine")
+    if reasons:
+        return reasons[0]
+    return f"this processor has no instructions for bfloat16 matrix products ({' or '.join(INSTRUCTIONS)})"
+
+
+def describe() -> str:
+    """Describe the implementation of bfloat16 products.
+
+    Examples
+    --------
+    >>> describe() in LIBRARIES or describe().startswith("none: ")
+    True
+    """
+    found = fast()
+    return f"none: {found}" if isinstance(found, str) else found.name

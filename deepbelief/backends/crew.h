@@ -55,16 +55,21 @@ EXPORT void follow(Count *count, Execute *run) {
 
 static void run_share(Share *share) { share->part(share->job, share->first, share->last, share->slot); }
 
+/* Return the number of threads of a loop with many pieces. */
+static int64_t thread_count(void) {
+    Count *count = atomic_load_explicit(&count_threads, memory_order_relaxed);
+    const int64_t n = count && atomic_load_explicit(&execute, memory_order_relaxed) ? count() : 1;
+    return n < MAX_THREADS ? n : MAX_THREADS;
+}
+
 /* Work on `total` units in pieces of `grain` units; on one thread if there are fewer than `least`. */
 static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
     if (total < 1) return;
-    Count *count = atomic_load_explicit(&count_threads, memory_order_relaxed);
     Execute *run = atomic_load_explicit(&execute, memory_order_relaxed);
     const int64_t pieces = (total + grain - 1) / grain;
-    int64_t n = total >= least && pieces > 1 && count && run ? count() : 1;
-    n = n < MAX_THREADS ? n : MAX_THREADS;
+    int64_t n = total >= least && pieces > 1 ? thread_count() : 1;
     n = n < pieces ? n : pieces;
-    if (n < 2) {
+    if (n < 2 || !run) {
         part(job, 0, total, 0);
         return;
     }
@@ -86,6 +91,8 @@ static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t l
 #else
 
 EXPORT void follow(void *count, void *run) { (void)count, (void)run; }
+
+static int64_t thread_count(void) { return 1; }
 
 static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
     (void)grain, (void)least;

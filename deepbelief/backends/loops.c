@@ -676,27 +676,6 @@ EXPORT void column_statistics(const float *x, double *mean, double *squares, flo
     share(statistics_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
 }
 
-/* Write the upper halves of float32 numbers, given as 32 bits each, rounded to the nearest, ties to even. */
-LOOP void round_values(const uint32_t *restrict words, uint16_t *restrict out, int64_t n) {
-    for (int64_t i = 0; i < n; i++) out[i] = (uint16_t)((words[i] + 0x7FFFu + ((words[i] >> 16) & 1u)) >> 16);
-}
-
-typedef struct {
-    const uint32_t *words;
-    uint16_t *out;
-} Rounded;
-
-static void round_part(void *job, int64_t a, int64_t b, int slot) {
-    const Rounded *all = job;
-    (void)slot;
-    round_values(all->words + a, all->out + a, b - a);
-}
-
-EXPORT void round_words(const uint32_t *words, uint16_t *out, int64_t n) {
-    Rounded job = {words, out};
-    share(round_part, &job, n, VECTORS, FEW);
-}
-
 /* Add factor times compressed rows times W to out; places has room for one index of each row.
 
    Reads W in blocks of rows that stay in the cache for all rows of `out`, and adds four of them at once, so that `out`
@@ -752,4 +731,5 @@ EXPORT void round_words(const uint32_t *words, uint16_t *out, int64_t n) {
 ADD_PRODUCT(add_product_32, int32_t)
 ADD_PRODUCT(add_product_64, int64_t)
 
+#include "bfloat16.h"
 #include "products.h"

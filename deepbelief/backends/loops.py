@@ -19,6 +19,7 @@ from deepbelief.typing import Array, Dtype
 LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; the product of two factors must not overflow
 MAX_THREADS = 64  # of a loop; as in crew.h
 BLOCK_ROWS = 16  # rows of a block of `log_odds`, as in loops.c
+FLOAT32 = np.dtype(np.float32)
 P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
@@ -33,7 +34,6 @@ ARGUMENTS: dict[str, list[object]] = {
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
     "log_odds": [P, P, P, P, P, N, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
-    "round_words": [P, P, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
 }
@@ -44,6 +44,9 @@ PRODUCTS: dict[str, list[object]] = {
 }
 """Functions that compilers other than GCC leave out."""
 
+REDUCED: dict[str, list[object]] = {"multiply_reduced": [P, P, N, P, N, P, P, N, P, N, N, N, F, F]}
+"""Functions that need another library, with which bfloat16.py checks them."""
+
 BROAD = 16  # columns of a panel of these; as in products.h
 
 
@@ -52,10 +55,10 @@ class Loops:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.has_products = hasattr(library, "multiply")
-        for name, types in (ARGUMENTS | (PRODUCTS if self.has_products else {})).items():
+        for name, types in (ARGUMENTS | REDUCED | (PRODUCTS if self.has_products else {})).items():
             function = getattr(library, name)
             function.argtypes, function.restype = types, None
-        library.follow.argtypes, library.slots.argtypes = [P, P], [P, N]
+        library.follow.argtypes, library.slots.argtypes, library.loop_threads.restype = [P, P], [P, N], N
         self._c = library
         self._rooms = threading.local()
         self.on_threads = False  # whether loops run on the threads of the BLAS, if it has several
@@ -152,9 +155,21 @@ class Loops:
         self._c.column_statistics(at(x), at(mean), at(squares), at(low), at(high), *x.shape)
         return mean, squares, low, high
 
-    def round_words(self, x: Array, out: Array) -> None:
-        """Write ``x``, rounded to bfloat16, as uint16 words."""
-        self._c.round_words(at(x), at(out), x.size)
+    def multiply_reduced(
+        self, library: ctypes.Structure, left: Array, right: Array, factor: float, out: Array, keep: float
+    ) -> None:
+        """Replace ``out`` by ``keep * out + factor * left @ right``, of factors that a library takes as bfloat16.
+
+        The factors are stored by rows or by columns.
+        """
+        (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
+        own, common = k * max(m, n), k * min(m, n) * threads
+        room = _room(self._rooms, "words", own + common, np.dtype(np.uint16))
+        (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
+        self._c.multiply_reduced(
+            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, at(out),
+            m, k, n, factor, keep,
+        )  # fmt: skip
 
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
@@ -191,18 +206,17 @@ class Loops:
 
 def _panels(rooms: threading.local, width: int, depth: int) -> object:
     """Return the address of this thread's scratch memory for this number of columns in panels."""
-    size = -(-width // BROAD) * BROAD * depth
-    room = getattr(rooms, "panels", None)
+    return at(_room(rooms, "panels", -(-width // BROAD) * BROAD * depth, FLOAT32))
+
+
+def _room(rooms: threading.local, name: str, size: int, dtype: Dtype) -> Array:
+    """Return this thread's scratch memory of a name, for at least this number of values, aligned to 64 bytes."""
+    room: Array | None = getattr(rooms, name, None)
     if room is None or room.size < size:
-        room = rooms.panels = _aligned(size)
-    return at(room)
-
-
-def _aligned(size: int) -> Array:
-    """Return memory for this number of float32 values, aligned to 64 bytes."""
-    room = np.empty(size + 16, np.float32)
-    first = -room.ctypes.data % 64 // 4
-    return room[first : first + size]
+        room = np.empty(size + 64 // dtype.itemsize, dtype)
+        room = room[-room.ctypes.data % 64 // dtype.itemsize :]
+        setattr(rooms, name, room)
+    return room
 
 
 def _largest(x: Array) -> float:
@@ -278,9 +292,6 @@ def steps_are_right(loops: Loops) -> bool:
     mean, squares, low, high = loops.column_statistics(x)
     right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]
     right += [np.array_equal(low, x.min(axis=0)), np.array_equal(high, x.max(axis=0))]
-    words = np.empty(38, np.uint16)
-    loops.round_words(x, words)
-    right.append(np.allclose((words.astype(np.uint32) << 16).view(f32), x.reshape(-1), rtol=2**-8))
     for kind in (np.int32, np.int64):
         product, columns = np.zeros((1, 19), f32), np.arange(2, dtype=kind)
         loops.add_product(np.array([0, 2], kind), columns, np.ones(2, f32), 1, x, product, 1)
@@ -299,9 +310,6 @@ def products_are_right(loops: Loops) -> bool:
     loops.step_along(left, right, w, velocity, 2, 0, 0, False)
     right_products = left @ (left.T @ right), right @ (left.T @ right).T, 1 - 2 * left.T @ right
     return all(np.array_equal(a, b) for a, b in zip((out, turned, w), right_products, strict=True))
-
-
-FLOAT32 = np.dtype(np.float32)
 
 
 def loops_for(*arrays: Array, dtype: Dtype = FLOAT32) -> Loops | None:

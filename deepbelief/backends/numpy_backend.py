@@ -207,7 +207,7 @@ class NumpyBackend:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)
-        if self._products is not None and self._products.takes(rows, W):
+        if self._products is not None and self._products.takes(rows, W, out):
             return self._products.matmul(rows, W, out)
         if out is not None and products.multiply(rows, W, out):
             return out
@@ -339,7 +339,7 @@ class NumpyBackend:
         found = loops.loops_for(w, velocity) if nesterov else None
         if isinstance(grad, Product) and (found is None or not found.on_threads):
             arrays = w, velocity, grad.left, grad.right
-            reduced = self._products is not None and self._products.takes(*arrays)
+            reduced = self._products is not None and self._products.takes(grad.left.T, grad.right, velocity)
             routines = self._products if reduced else blas.load(w.dtype.char)
             if routines is not None and all(a.dtype == w.dtype and blas.is_plain(a) for a in arrays):
                 _step_by_product(routines, w, velocity, grad, rate, momentum, rate * decay, nesterov)

@@ -19,7 +19,7 @@ import scipy
 import sklearn
 from threadpoolctl import threadpool_info
 
-from deepbelief.backends import Backend, get_backend, loops
+from deepbelief.backends import Backend, bfloat16, get_backend, loops
 from deepbelief.backends.device import device_name
 from deepbelief.estimators.classifier import DBNClassifier
 from deepbelief.estimators.dbn import DBN
@@ -223,6 +223,7 @@ def computer() -> StrDict:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "blas": "; ".join(blas) or "unknown",
         "loops": loops.describe(),
+        "bfloat16": bfloat16.describe(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
