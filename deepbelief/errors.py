@@ -301,6 +301,10 @@ class DataWarning(DeepBeliefWarning):
     symptom = "data-in-doubt"
 
 
+_COMPLETE: set[tuple[type, type]] = set()
+"""Types whose instances were found to have all members of a protocol: a prediction for one row asks several times."""
+
+
 def check_members(
     what: str, given: object, protocol: type, allowed: Iterable[str], error: type[DeepBeliefError] = SettingError
 ) -> None:
@@ -323,6 +327,8 @@ def check_members(
     ------
     SettingError
     """
+    if (type(given), protocol) in _COMPLETE:
+        return
     if isinstance(given, type):
         raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got the class {given.__name__}")
     names = [name for name in {**vars(protocol), **protocol.__annotations__} if _is_public(name)]
@@ -331,6 +337,7 @@ def check_members(
         raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got {given!r}")
     if missing:
         raise error(f"{what}={type(given).__name__} must define {', '.join(missing)} as well")
+    _COMPLETE.add((type(given), protocol))
 
 
 def _is_public(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Pseudo-log-likelihood of rows under a restricted Boltzmann machine."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral
 
 import numpy as np
@@ -64,8 +64,9 @@ def pseudo_log_likelihood(
     [-2.0794, -2.0794, -2.0794]
     """
     weights = _checked(weights)
-    groups, scale = _groups(weights), 1.0
+    groups, scale = None, 1.0
     if n_bits is not None:
+        groups = _groups(weights)
         if not isinstance(n_bits, Integral) or not 1 <= n_bits <= len(groups):
             raise SettingError(f"n_bits must be an integer between 1 and {len(groups)}, got {n_bits!r}")
         chosen = np.sort(np.random.default_rng(random_state).permutation(len(groups))[:n_bits])
@@ -107,8 +108,8 @@ def conditional_log_likelihoods(
     [[-0.6931, -0.6931, -0.6931]]
     """
     weights = _checked(weights)
-    groups = _groups(weights)
-    return np.concatenate([np.zeros((0, len(groups))), *_terms(weights, X, groups, backend)])
+    n_units = len(weights.visible_unit.group_sizes(weights.n_visible))
+    return np.concatenate([np.zeros((0, n_units)), *_terms(weights, X, None, backend)])
 
 
 def _checked(weights: Weights | Estimator) -> Weights:
@@ -124,9 +125,11 @@ def _checked(weights: Weights | Estimator) -> Weights:
     return weights
 
 
-def _terms(weights: Weights, X: RowsLike, groups: list[slice], backend: str | Backend) -> Iterator[Float64Array]:
-    """Iterate over blocks of rows: log p(v_i | all others) of these units."""
-    score = _score_bits if weights.visible_unit.enumerable else _score_groups
+def _terms(weights: Weights, X: RowsLike, groups: list[slice] | None, backend: str | Backend) -> Iterator[Float64Array]:
+    """Iterate over blocks of rows: log p(v_i | all others) of the units of these columns (None: of all units)."""
+    score: Callable[..., DeviceArray] = _score_bits
+    if not weights.visible_unit.enumerable:
+        score, groups = _score_groups, _groups(weights) if groups is None else groups
     machine = double_machine(weights, backend)
     if len(np.shape(X)) == 2 and not np.shape(X)[0]:
         return
@@ -146,11 +149,13 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
-def _score_bits(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
-    """Return the terms of rows of Bernoulli units, of these columns; 0 where ``counted`` is 0."""
+def _score_bits(
+    machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
+) -> DeviceArray:
+    """Return the terms of rows of Bernoulli units, of these columns (None: of all); 0 where ``counted`` is 0."""
     bk, xp, x, W, vbias = machine.bk, machine.bk.xp, v @ machine.W, machine.W, machine.vbias
     x += machine.hbias
-    if len(groups) < len(W):
+    if groups is not None:
         columns = bk.asarray(np.array([group.start for group in groups]))
         v, W, vbias = xp.take(v, columns, axis=1), W[columns], vbias[columns]
         counted = None if counted is None else xp.take(counted, columns, axis=1)

@@ -62,6 +62,9 @@ CODES = {"linear": "gaussian", "sigmoid": "bernoulli"}
 REQUIRED = tuple(name for kind in (UnitCapabilities, Unit) for name in vars(kind) if not name.startswith("_"))
 """Names that every unit type has."""
 
+_COMPLETE: set[type] = set()
+"""Types that were found to have them: a prediction for one row asks a dozen times."""
+
 
 def get_unit(spec: str | Unit) -> Unit:
     """Return the unit type of this name; an instance is returned as it is.
@@ -88,11 +91,14 @@ def get_unit(spec: str | Unit) -> Unit:
     (3, 3, 2)
     """
     if not isinstance(spec, str):
+        if type(spec) in _COMPLETE:
+            return spec
         if isinstance(spec, type) or not (hasattr(spec, "spec") or isinstance(spec, UnitType)):
             raise SettingError(f"a unit type must be one of {', '.join(UNITS)} or an instance, got {spec!r}")
         missing = [name for name in REQUIRED if not hasattr(spec, name)]
         if missing:
             raise SettingError(f"the unit type {type(spec).__name__} must define {', '.join(missing)}")
+        _COMPLETE.add(type(spec))
         return spec
     name, colon, text = spec.partition(":")
     parsed = getattr(UNITS.get(name), "parsed", None)
