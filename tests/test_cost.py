@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cli_runs import run
 from scipy import sparse
+from sklearn.base import clone
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, RecurrentRBM, save
 from deepbelief.backends.interface import Product
@@ -23,6 +24,7 @@ from deepbelief.cost import (
     MachineRates,
     Workers,
     exchange_seconds,
+    footprint,
     measure_rates,
     predict_cost,
     round_bytes,
@@ -32,8 +34,9 @@ from deepbelief.cost.operations import Phases, update_of_machine, update_of_netw
 from deepbelief.datasets import open as open_data
 from deepbelief.errors import DataError, SettingError
 from deepbelief.gradients import CD, FPCD, PT, Denoising
-from deepbelief.optimizers import SGD
+from deepbelief.optimizers import SGD, get_optimizer
 from deepbelief.sources import blocks
+from deepbelief.training import Reporter
 
 B, V, H, C = 8, 13, 5, 7  # rows of a minibatch, visible and hidden units, chains
 N = 5 * B
@@ -258,8 +261,6 @@ def test_the_bytes_of_checkpoints_are_those_of_the_written_ones(tmp_path, settin
     def seen():
         Look.total = max(Look.total, sum(p.stat().st_size for p in tmp_path.iterdir()))
 
-    from deepbelief.training import Reporter
-
     class Watching(Reporter):
         def record(self, record):
             seen()
@@ -290,12 +291,33 @@ def test_the_bytes_in_memory_are_those_that_are_allocated(name):
     assert cost.resident_bytes - cost.rows_bytes == pytest.approx(peak - room, rel=0.08)
 
 
-def allocated(estimator, X):
+def allocated(estimator, X, y=None):
     tracemalloc.start()
-    fitted(estimator, X)
+    fitted(estimator, X, y)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_the_bytes_of_fine_tuning_are_those_that_are_allocated(solver):
+    class FromTheFirstEpoch(Reporter):
+        started = False
+
+        def record(self, record):
+            if not self.started and "layer" not in record:
+                self.started = True
+                tracemalloc.reset_peak()
+
+    X, reporter = rows(200, 400), FromTheFirstEpoch()
+    settings = {"pretraining": "none", "max_iter": 3, "batch_size": 50, "dropout": 0.0, "input_dropout": 0.0}
+    net = DBNClassifier((900, 900), solver=solver, activation="sigmoid", random_state=0, verbose=reporter, **settings)
+    fitted(clone(net).set_params(hidden_layer_sizes=(5, 5), verbose=0), X, np.arange(len(X)) % 10)  # imports
+    peak = allocated(net, X, np.arange(len(X)) % 10)
+    assert reporter.started
+    layers = [footprint.LayerSize(*sizes, 50, 50, 50) for sizes in ((400, 900), (900, 900))]
+    room = footprint.network((400, 900, 900, 10), 50, footprint.moments(get_optimizer(solver)))
+    assert room + footprint.kept(layers) == pytest.approx(peak, rel=0.06)
 
 
 @pytest.mark.parametrize("kind", ["chains at each temperature", "moments and gradient of Adam"])

@@ -149,15 +149,18 @@ def machines(layers: Sequence[LayerSize]) -> int:
 
 
 def kept(layers: Iterable[LayerSize]) -> int:
-    """Return the bytes of the stack that fine-tuning starts from."""
-    return sum(4 * layer.weights for layer in layers)
+    """Return the bytes of the stack that fine-tuning starts from, and of the layers of the network made from it."""
+    return sum(2 * layer.weights for layer in layers)
 
 
 def network(sizes: Sequence[int], batch_size: int, n_moments: int, itemsize: int = 4) -> int:
-    """Return the bytes of the fine-tuning of a network: parameters, copies, moments, gradients and states."""
+    """Return the bytes of the fine-tuning of a network: parameters, gradients, moments, two copies and states.
+
+    The copies are the parameters of the last good epoch and of the one that has just ended.
+    """
     parameters = sum(below * above + above for below, above in pairwise(sizes))
     states = batch_size * sum(3 * n for n in sizes)
-    return itemsize * ((4 + n_moments + (n_moments > 1)) * parameters + states)
+    return itemsize * ((4 + n_moments) * parameters + states)
 
 
 def persistent_rows(gradient: object, n_chains: int) -> int:
