@@ -92,6 +92,25 @@ def test_unknown_letters_are_counted_or_refused(tmp_path):
     assert np.isnan(missing.rows.take(slice(None))).reshape(3, 6, 21).all(axis=2).sum() == 3
 
 
+def test_read_alignment_counts_or_refuses_unknown_letters(tmp_path):
+    path = fasta(tmp_path, ["MKXLBA", "MRVLXA", *PROTEINS[:1]])
+    with pytest.warns(DataWarning, match=r"taken as gaps: 1 B, 2 X \(16.67% of all\)"):
+        found = read_alignment(path)
+    assert found.counts == {"B": 1, "X": 2}
+    assert found.one_hot().reshape(3, 6, 21)[found.unknown, 0].tolist() == [1, 1, 1]
+    with pytest.warns(DataWarning, match="missing values"):
+        missing = read_alignment(path, handle_unknown="missing")
+    assert np.isnan(missing.one_hot()).reshape(3, 6, 21).all(axis=2).tolist() == missing.unknown.tolist()
+    with pytest.raises(DataError, match=r"sequence 1 \('s0 some family'\), site 3: .*1 B, 2 X"):
+        read_alignment(path, handle_unknown="error")
+    with pytest.raises(SettingError, match=r"treatment of unknown letters 'gaps': .*did you mean 'gap'"):
+        read_alignment(path, handle_unknown="gaps")
+
+
+def test_known_letters_give_no_warning(tmp_path):
+    assert read_alignment(fasta(tmp_path, PROTEINS), handle_unknown="missing").one_hot().dtype == np.uint8
+
+
 def test_the_first_sequences_are_read_alone(tmp_path):
     path = tmp_path / "long.fasta"
     path.write_text(">a\nACGU\n>b\nACGU\n>c\nnot aligned\n")

@@ -58,6 +58,8 @@ class Alignment:
         Mask of letters that the alphabet lacks; they have the code of the gap.
     counts : dict of str to int
         Number of each of these letters.
+    missing : bool
+        Whether these letters are missing values in `one_hot`; else they are gaps.
     """
 
     names: list[str]
@@ -65,13 +67,20 @@ class Alignment:
     alphabet: str
     unknown: Array = field(repr=False)
     counts: dict[str, int] = field(default_factory=dict)
+    missing: bool = False
 
     def one_hot(self) -> Array:
-        """Return one 0/1 column for each site and letter, site by site."""
-        return np.eye(len(self.alphabet), dtype=np.uint8)[self.codes].reshape(len(self.codes), -1)
+        """Return one 0/1 column for each site and letter, site by site; those of missing letters are NaN."""
+        units = np.eye(len(self.alphabet), dtype=np.uint8)[self.codes]
+        if self.missing and self.counts:
+            units = units.astype(np.float32)
+            units[self.unknown] = np.nan
+        return units.reshape(len(self.codes), -1)
 
 
-def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | None = None) -> Alignment:
+def read_alignment(
+    path: str | Path, alphabet: str | None = None, limit: int | None = None, handle_unknown: str = "gap"
+) -> Alignment:
     r"""Read aligned sequences.
 
     Lower-case letters count as upper-case, and ``.``, ``_`` and ``~`` as gaps. In ``.a2m`` and ``.a3m`` files
@@ -84,6 +93,8 @@ def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | N
         A key of `ALPHABETS`, or the letters, the gap ``-`` first. None: found from the letters.
     limit : int, optional
         Read the first sequences only.
+    handle_unknown : {"gap", "missing", "error"}
+        Treatment of letters that the alphabet lacks, such as X and N. They are counted in a warning, or refused.
 
     Returns
     -------
@@ -93,8 +104,14 @@ def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | N
     ------
     DataError
         If there are fewer than two sequences, or they are not aligned; the message names the first wrong sequence.
+        Also if the alphabet lacks a letter and ``handle_unknown="error"``.
     SettingError
-        If there is no such alphabet.
+        If there is no such alphabet, or no such treatment.
+
+    Warns
+    -----
+    DataWarning
+        If the alphabet lacks letters; it counts each of them.
 
     Examples
     --------
@@ -106,6 +123,8 @@ def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | N
     ('-ACGU', [[1, 2, 0, 4], [1, 2, 3, 4]])
     """
     path = Path(path)
+    if handle_unknown not in UNKNOWN:
+        raise SettingError(unknown("treatment of unknown letters", handle_unknown, UNKNOWN))
     letters = None if alphabet is None else letters_of(alphabet)
     inserts = path.name.lower().endswith(WITH_INSERTS)
     names: list[str] = []
@@ -132,7 +151,10 @@ def read_alignment(path: str | Path, alphabet: str | None = None, limit: int | N
     other = codes == NOT_LISTED
     codes[other] = 0
     counts = Counter(chr(c) for c in np.char.upper(characters[other].view("S1")).view(np.uint8).tolist())
-    return Alignment(names, codes, letters, other, dict(sorted(counts.items())))
+    found = Alignment(names, codes, letters, other, dict(sorted(counts.items())), missing=handle_unknown == "missing")
+    if counts:
+        _tell_unknown(path, found, handle_unknown)
+    return found
 
 
 def _records(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -229,25 +251,19 @@ def read_fasta(path: Path, alphabet: str | None, limit: int | None, unknown: str
         As in `read_alignment`.
     limit : int or None
     unknown : {"gap", "missing", "error"}
-        Treatment of letters that the alphabet lacks, such as X and N. They are counted in a warning, or refused.
+        As in `read_alignment`.
 
     Returns
     -------
     Content
         Its rows have a schema, see `deepbelief.sources.schema.table_schema`.
     """
-    found = read_alignment(path, alphabet, limit)
+    found = read_alignment(path, alphabet, limit, unknown)
     n, n_sites = found.codes.shape
-    itemsize = 4 if unknown == "missing" else 1
+    itemsize = 4 if found.missing else 1
     if (n_bytes := n * n_sites * len(found.alphabet) * itemsize) > MEMORY_LIMIT:
         raise FileError(f"{path}: the rows need {size_text(n_bytes)} of memory; use fewer sequences")
-    units = found.one_hot()
-    if found.counts:
-        _tell_unknown(path, found, unknown)
-    if found.counts and unknown == "missing":
-        units = units.astype(np.float32)
-        units.reshape(n, n_sites, -1)[found.unknown] = np.nan
-    return Content(table_rows(units, family_schema(found.alphabet, n_sites)))
+    return Content(table_rows(found.one_hot(), family_schema(found.alphabet, n_sites)))
 
 
 def _tell_unknown(path: Path, found: Alignment, treatment: str) -> None:
